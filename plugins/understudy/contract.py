@@ -1,0 +1,90 @@
+"""The names that parts agree on: tags, artifacts, aliases. Imports the standard library only.
+
+What a project's steps write (``data.*`` tags, artifact folders) is a contract with projects that
+never import this package; what we write has the prefix ``understudy.``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from enum import StrEnum
+from typing import Final
+
+CHAMPION: Final = "champion"
+"""Registry alias of the version in production."""
+PREVIOUS: Final = "previous"
+"""Registry alias of the version that the champion replaced."""
+CHALLENGER: Final = "challenger"
+"""Registry alias of a version that waits for its verdict to be obeyed."""
+
+MODEL_ARTIFACT: Final = "model"
+RAW_ARTIFACT: Final = "raw"
+DATA_ARTIFACT: Final = "data"
+DECISION_ARTIFACT: Final = "decision"
+
+
+class Tag(StrEnum):
+    """Tags that Understudy writes on MLflow runs and model versions."""
+
+    KIND = "understudy.kind"
+    KEY = "understudy.key"
+    PIPELINE = "understudy.pipeline"
+    MODEL = "understudy.model"
+    AS_OF = "understudy.as_of"
+    FINGERPRINT = "understudy.fingerprint"
+    VERDICT = "understudy.verdict"
+    OUTCOME = "understudy.outcome"
+    REASON = "understudy.reason"
+    CHAMPION_BEFORE = "understudy.champion.before"
+    CHAMPION_AFTER = "understudy.champion.after"
+    NIGHT = "understudy.night"
+    ENTRY_POINT = "understudy.entry_point"
+    REPOSITORY = "understudy.repository"
+    SUBDIRECTORY = "understudy.subdirectory"
+    VERSION = "understudy.version"
+    COMMIT = "understudy.commit"
+    TREE = "understudy.tree"
+    ENVIRONMENT = "understudy.environment"
+    DAG_ID = "understudy.dag_id"
+    DAG_RUN_ID = "understudy.dag_run_id"
+    TASK_ID = "understudy.task_id"
+    MAP_INDEX = "understudy.map_index"
+    TRY_NUMBER = "understudy.try_number"
+    ATTEMPT_OF = "understudy.attempt_of"
+    DECISION_RUN = "understudy.decision_run"
+    ERROR = "error"
+
+
+class DataTag(StrEnum):
+    """Tags that a project's steps write on their own runs."""
+
+    SHA256 = "data.sha256"
+    ROWS = "data.rows"
+    NEWEST = "data.newest"
+    SOURCE = "data.source"
+    TRAIN_ROWS = "data.train.rows"
+    HOLDOUT_ROWS = "data.holdout.rows"
+    HOLDOUT_SHA256 = "data.holdout.sha256"
+
+
+class Kind(StrEnum):
+    """What an MLflow run of ours stands for."""
+
+    NIGHT = "night"
+    STEP = "step"
+
+
+class Outcome(StrEnum):
+    """How a night ended."""
+
+    PROMOTED = "PROMOTED"
+    HELD = "HELD"
+    REJECTED = "REJECTED"
+    SKIPPED = "SKIPPED"
+    FAILED = "FAILED"
+
+
+def key_of(*parts: str | int) -> str:
+    """Return the SHA-256 (64 hex digits) of an identity made of several parts, in order."""
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

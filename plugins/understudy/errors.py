@@ -1,0 +1,132 @@
+"""Every error that Understudy raises, each a sentence in three parts. Imports the standard library only.
+
+::
+
+    UnderstudyError
+    |-- DeclarationError            a pipeline file is wrong (found while Airflow parses it)
+    |-- ProjectError                repository, version, subdirectory or MLproject is wrong
+    |   `-- ParameterError          a parameter does not fit the MLproject
+    |-- RepositoryUnavailableError  the Git host does not answer                (a retry can help)
+    |-- EnvironmentBuildError       an environment could not be built           (a retry can help)
+    |-- StepFailedError             the entry point ended with an exit code or a signal
+    |-- StepStoppedError            the entry point was stopped: time-out, clear, mark, shutdown
+    |-- TrackingUnavailableError    the tracking server does not answer         (a retry can help)
+    |-- RegistryError               the registry holds something that cannot be right
+    `-- DecisionError               a decision record cannot be made, read or obeyed
+
+Only at the operators' edge does one become Airflow's own "retry" or "fail now".
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import ClassVar
+
+EXIT_USAGE = 64
+"""Exit code (sysexits.h EX_USAGE) by which an entry point says: called wrongly."""
+EXIT_BAD_DATA = 65
+"""Exit code (sysexits.h EX_DATAERR) by which an entry point says: the input is bad."""
+_FINAL_EXIT_CODES = frozenset({EXIT_USAGE, EXIT_BAD_DATA})
+
+
+class UnderstudyError(Exception):
+    """The base of all. ``found``, ``allowed`` and ``action`` stay readable as attributes.
+
+    Args:
+        found: What was found, with the offending value.
+        allowed: What would have been right.
+        action: What the reader does next.
+    """
+
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, found: str, *, allowed: str, action: str) -> None:
+        self.found, self.allowed, self.action = found, allowed, action
+        super().__init__(f"{_sentence(found)} Allowed: {_sentence(allowed)} Next: {_sentence(action)}")
+
+    @property
+    def can_retry(self) -> bool:
+        """Whether the same attempt, made again later, may succeed."""
+        return self.retryable
+
+
+class DeclarationError(UnderstudyError):
+    """A pipeline file does not declare a pipeline that can run."""
+
+
+class ProjectError(UnderstudyError):
+    """A repository, version, subdirectory or MLproject does not exist or cannot be used."""
+
+
+class ParameterError(ProjectError):
+    """A parameter is unknown, missing or of the wrong type for the MLproject."""
+
+
+class RepositoryUnavailableError(UnderstudyError):
+    """The Git host does not answer, and the commit is not on this machine."""
+
+    retryable = True
+
+
+class EnvironmentBuildError(UnderstudyError):
+    """The environment of a project could not be built."""
+
+    retryable = True
+
+
+class StepFailedError(UnderstudyError):
+    """An entry point ended badly. Exit codes 64 and 65 say that a retry cannot help."""
+
+    def __init__(
+        self, found: str, *, allowed: str, action: str, run_id: str = "", exit_code: int | None = None
+    ) -> None:
+        super().__init__(found, allowed=allowed, action=action)
+        self.run_id, self.exit_code = run_id, exit_code
+
+    @property
+    def can_retry(self) -> bool:
+        """False where the entry point itself said that its input is bad."""
+        return self.exit_code not in _FINAL_EXIT_CODES
+
+    @property
+    def signal(self) -> int | None:
+        """The number of the signal that ended the process, or None."""
+        return -self.exit_code if self.exit_code is not None and self.exit_code < 0 else None
+
+
+class StepStoppedError(UnderstudyError):
+    """An entry point was stopped from outside: time-out, clear, mark-failed or shutdown."""
+
+    def __init__(self, found: str, *, allowed: str, action: str, run_id: str = "") -> None:
+        super().__init__(found, allowed=allowed, action=action)
+        self.run_id = run_id
+
+
+class TrackingUnavailableError(UnderstudyError):
+    """The MLflow tracking server does not answer or refuses us."""
+
+    retryable = True
+
+
+class RegistryError(UnderstudyError):
+    """The model registry holds something that cannot be right, or refuses a move."""
+
+
+class DecisionError(UnderstudyError):
+    """A decision record cannot be made, read, or obeyed."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return ``" (did you mean 'x'?)"`` for the known name nearest to ``name``, or ``""``."""
+    matches = difflib.get_close_matches(name, list(known), n=1)
+    return f" (did you mean {matches[0]!r}?)" if matches else ""
+
+
+def listed(names: Iterable[str]) -> str:
+    """Return names sorted, quoted and joined for a message; ``"nothing"`` for none."""
+    return ", ".join(repr(name) for name in sorted(names)) or "nothing"
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "?", "!")) else f"{text}."

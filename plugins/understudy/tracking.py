@@ -1,0 +1,194 @@
+"""MLflow runs that can be made again without harm. Touches the tracking server only.
+
+MLflow repeats a POST whose answer was lost, so one ``create_run`` can make two runs. Each run of
+ours carries a key as a tag: look it up before creating, look again afterwards, keep the eldest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from understudy.contract import Tag
+from understudy.errors import TrackingUnavailableError
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+    from mlflow.tracking import MlflowClient
+
+_PARENT = "mlflow.parentRunId"
+_ENDED = frozenset({"FINISHED", "FAILED", "KILLED"})
+_REASON_LIMIT = 5000  # characters; MLflow refuses tag values above its own limit
+
+
+@dataclass(frozen=True, slots=True)
+class RunSpec:
+    """A run to have. ``key`` is its identity: the same key never makes a second run."""
+
+    experiment_id: str
+    key: str
+    name: str
+    tags: Mapping[str, str] = field(default_factory=dict)
+    parent_run_id: str | None = None
+
+    def all_tags(self) -> dict[str, str]:
+        """Return the tags with the key and the parent among them."""
+        parent = {_PARENT: self.parent_run_id} if self.parent_run_id else {}
+        return {**self.tags, **parent, Tag.KEY.value: self.key}
+
+
+class RunStore:
+    """Creates, finds and ends the runs of one tracking server.
+
+    Raises:
+        TrackingUnavailableError: from every method, when the server does not answer.
+    """
+
+    def __init__(self, client: MlflowClient) -> None:
+        self._client = client
+
+    def experiment(self, name: str) -> str:
+        """Return the id of the experiment of that name; created if missing, restored if deleted."""
+        from mlflow.exceptions import MlflowException
+
+        with tracking_errors():
+            found = self._client.get_experiment_by_name(name)
+            if found is None:
+                try:
+                    return self._client.create_experiment(name)
+                except MlflowException as error:
+                    if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                        raise
+                    found = self._client.get_experiment_by_name(name)
+            assert found is not None
+            if found.lifecycle_stage == "deleted":
+                self._client.restore_experiment(found.experiment_id)
+            return str(found.experiment_id)
+
+    def ensure(self, spec: RunSpec) -> str:
+        """Return the id of the one run with ``spec.key``, which exists and is RUNNING afterwards."""
+        with tracking_errors():
+            run = self._eldest(spec) or self._create(spec)
+            if run.info.status != "RUNNING":
+                self._client.update_run(run.info.run_id, status="RUNNING")
+            return str(run.info.run_id)
+
+    def find(self, experiment_id: str, key: str) -> Run | None:
+        """Return the run with that key, or None."""
+        with tracking_errors():
+            return next(iter(self._by_tag(experiment_id, Tag.KEY, key)), None)
+
+    def tagged(self, experiment_id: str, tag: Tag, value: str, limit: int = 100) -> list[Run]:
+        """Return up to ``limit`` runs with that tag value, the newest first."""
+        with tracking_errors():
+            return list(reversed(self._by_tag(experiment_id, tag, value, limit)))
+
+    def get(self, run_id: str) -> Run:
+        """Return a run by its id."""
+        with tracking_errors():
+            return self._client.get_run(run_id)
+
+    def tag(self, run_id: str, tags: Mapping[str, str]) -> None:
+        """Set tags on a run."""
+        with tracking_errors():
+            for name, value in tags.items():
+                self._client.set_tag(run_id, str(name), value)
+
+    def end(self, run_id: str, status: str, reason: str = "") -> None:
+        """End a run as FINISHED, FAILED or KILLED; ``reason`` becomes the tag ``error``."""
+        with tracking_errors():
+            if reason:
+                self._client.set_tag(run_id, Tag.ERROR.value, reason[:_REASON_LIMIT])
+            self._client.set_terminated(run_id, status=status)
+
+    def end_abandoned(self, experiment_id: str, tag: Tag, value: str, keep: str = "") -> list[str]:
+        """End as KILLED the runs with that tag that still say RUNNING; return their ids.
+
+        Args:
+            experiment_id: Where to look.
+            tag: The tag that names whose runs they are.
+            value: Its value.
+            keep: The id of a run that is alive and stays as it is.
+        """
+        runs = self.tagged(experiment_id, tag, value)
+        dead = [r.info.run_id for r in runs if r.info.status not in _ENDED and r.info.run_id != keep]
+        for run_id in dead:
+            self.end(run_id, "KILLED", "abandoned: its worker ended without a word")
+        return dead
+
+    def _create(self, spec: RunSpec) -> Run:
+        made = self._client.create_run(spec.experiment_id, tags=spec.all_tags(), run_name=spec.name)
+        eldest = self._eldest(spec) or made
+        for twin in self._by_tag(spec.experiment_id, Tag.KEY, spec.key):
+            if twin.info.run_id != eldest.info.run_id:
+                self._client.delete_run(twin.info.run_id)
+        return eldest
+
+    def _eldest(self, spec: RunSpec) -> Run | None:
+        return next(iter(self._by_tag(spec.experiment_id, Tag.KEY, spec.key)), None)
+
+    def _by_tag(self, experiment_id: str, tag: Tag, value: str, limit: int = 100) -> list[Run]:
+        """Return runs with a tag, the eldest first; ties are broken by run id."""
+        found = self._client.search_runs(
+            [experiment_id],
+            filter_string=f"tags.`{tag.value}` = '{_quoted(value)}'",
+            max_results=limit,
+            order_by=["attributes.start_time DESC"],
+        )
+        return sorted(found, key=lambda run: (run.info.start_time, run.info.run_id))
+
+
+@contextmanager
+def tracking_errors() -> Iterator[None]:
+    """Turn MLflow's and the network's "no answer" into TrackingUnavailableError."""
+    from mlflow.exceptions import MlflowException
+    from requests.exceptions import RequestException
+
+    try:
+        yield
+    except RequestException as error:
+        raise _unavailable(error) from error
+    except MlflowException as error:
+        if error.error_code in {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"}:
+            raise _unavailable(error) from error
+        raise
+
+
+def client(tracking_uri: str | None = None) -> MlflowClient:
+    """Return a client of the tracking server.
+
+    Args:
+        tracking_uri: Its address; None means the environment variable ``MLFLOW_TRACKING_URI``.
+
+    Raises:
+        TrackingUnavailableError: when neither names a server.
+    """
+    import os
+
+    from mlflow.tracking import MlflowClient
+
+    uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI", "")
+    if not uri:
+        raise TrackingUnavailableError(
+            "No tracking server is named",
+            allowed="an address such as http://127.0.0.1:5000 in MLFLOW_TRACKING_URI",
+            action="set MLFLOW_TRACKING_URI where Airflow's workers run",
+        )
+    return MlflowClient(tracking_uri=uri)
+
+
+def _unavailable(error: Exception) -> TrackingUnavailableError:
+    from understudy.redact import redacted
+
+    first_line = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
+    return TrackingUnavailableError(
+        f"The MLflow tracking server did not answer as it should: {redacted(first_line)}",
+        allowed="a server that answers at MLFLOW_TRACKING_URI",
+        action="check the server and its log; the task may simply be run again",
+    )
+
+
+def _quoted(value: str) -> str:
+    return value.replace("\\", "\\\\").replace("'", "\\'")
