@@ -38,6 +38,7 @@ class Tag(StrEnum):
     REASON = "understudy.reason"
     CHAMPION_BEFORE = "understudy.champion.before"
     CHAMPION_AFTER = "understudy.champion.after"
+    CHAMPION_SINCE = "understudy.champion.since"
     NIGHT = "understudy.night"
     ENTRY_POINT = "understudy.entry_point"
     REPOSITORY = "understudy.repository"

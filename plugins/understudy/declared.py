@@ -56,10 +56,9 @@ def _readable(record: type, error: ValidationError) -> DeclarationError:
 
 
 def _problem(details: ErrorDetails, names: list[str]) -> str:
-    place = [_field_name(part, names) for part in details["loc"]]
-    field, given = ".".join(place), details["input"]
+    field, given = _field(details["loc"], names), details["input"]
     if details["type"] in {"unexpected_keyword_argument", "unexpected_positional_argument"}:
-        return f"{field!r} is no field{nearest(place[-1], names)}"
+        return f"{field!r} is no field{nearest(field, names)}"
     if details["type"] in {"missing", "missing_argument"}:
         return f"{field!r} is missing"
     return f"{field!r} is {_shown(given)}: {_plain(details)}"
@@ -70,8 +69,11 @@ def _plain(details: ErrorDetails) -> str:
     return str(raised) if raised is not None else details["msg"][:1].lower() + details["msg"][1:]
 
 
-def _field_name(part: int | str, names: list[str]) -> str:
-    return names[part] if isinstance(part, int) and part < len(names) else str(part)
+def _field(place: tuple[int | str, ...], names: list[str]) -> str:
+    """Name a place in the call: positional arguments by their field, items by their index."""
+    first, *inner = place
+    name = names[first] if isinstance(first, int) and first < len(names) else str(first)
+    return name + "".join(f"[{part!r}]" for part in inner)
 
 
 def _shown(value: object) -> str:

@@ -125,7 +125,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 def listed(names: Iterable[str]) -> str:
     """Return names sorted, quoted and joined for a message; ``"nothing"`` for none."""
-    return ", ".join(repr(name) for name in sorted(names)) or "nothing"
+    return ", ".join(repr(str(name)) for name in sorted(names)) or "nothing"
 
 
 def _sentence(text: str) -> str:

@@ -1,0 +1,198 @@
+"""What a pipeline file declares, checked in full while Airflow parses it. Imports no server's client.
+
+The records here are plain facts; ``understudy.orchestration`` makes a Dag of them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Annotated, Final
+
+from pydantic import Field
+
+from understudy import giturl
+from understudy.declared import declared
+from understudy.errors import DeclarationError, listed, nearest
+from understudy.gate.rules import Gate
+
+FORM_FIELDS: Final = ("version", "as_of", "force", "promote")
+"""Fields of the trigger form that are ours; a project's parameter must not have their names."""
+RESERVED_PARAMETERS: Final = ("raw", "data", "model_uri")
+"""Parameters of the steps that the pipeline fills in from night to night."""
+
+_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,200}")
+_MODEL_FORBIDDEN: Final = re.compile(r"[/:\"'%]")
+_TEMPLATE: Final = "{{"
+
+type_name = Annotated[str, Field(min_length=1)]
+Scalar = str | int | float | bool
+
+
+class Promotion(StrEnum):
+    """Who obeys a verdict of PROMOTE."""
+
+    AUTO = "auto"
+    ASK = "ask"
+    NEVER = "never"
+
+
+@declared
+class Project:
+    """A Git-hosted MLproject.
+
+    Attributes:
+        uri: ``https://host/repo.git#sub/directory``, and every form that ``mlflow run`` knows.
+            Airflow's templates work, so that one file serves several installations:
+            ``{{ var.value.models_repository }}#mlproject/tabular``.
+        version: Branch, tag or commit; empty for the repository's default branch.
+
+    Raises:
+        DeclarationError: for a URI that is no project URI.
+    """
+
+    uri: Annotated[str, Field(min_length=1)]
+    version: str = ""
+
+    def __post_init__(self) -> None:
+        if _TEMPLATE not in self.uri:
+            giturl.parse(self.uri)
+
+
+@declared
+class Steps:
+    """Which entry point of the project is which step.
+
+    Attributes:
+        download: Entry point that gets the data; it must take what the step contract says.
+        preprocess: Entry point that splits and prepares the data.
+        train: Entry point that logs the model.
+        validate: Entry point that scores a model on the holdout.
+    """
+
+    download: str = "download"
+    preprocess: str = "preprocess"
+    train: str = "train"
+    validate: str = "validate"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The entry points in the order in which they run."""
+        return (self.download, self.preprocess, self.train, self.validate)
+
+
+@declared
+class Pipeline:
+    """One recurring workflow for one registered model.
+
+    Attributes:
+        name: The Dag's id; also the experiment's and the registered model's unless given.
+        project: The code.
+        gate: The rules.
+        schedule: A cron expression, a preset such as ``@daily``, a time delta, or None for
+            "only by hand".
+        start: Time of the first night (with time zone); None starts now.
+        end: Time of the last night; None never ends.
+        catchup: Whether nights between ``start`` and now are made up for, one after another.
+        parameters: Parameters of the project's entry points, offered in the trigger form. A value
+            may be an ``airflow.sdk.Param`` with type, bounds, choices and help text.
+        model: Name of the registered model.
+        experiment: Name of the MLflow experiment.
+        steps: Which entry point is which step.
+        promote: ``auto``, ``ask`` (a person approves in Airflow) or ``never``.
+        skip_unchanged: A night with the same code, data, parameters and rules as one that was
+            judged before ends SKIPPED.
+        alert_after_skips: So many skipped nights in a row are logged as an error.
+        env_manager: ``uv`` builds the project's own environment; ``local`` runs in Airflow's.
+        environment: Names of the worker's environment variables that the steps may see.
+        step_timeout: How long one step may take.
+        retries: How often a failed step is tried again.
+        retry_delay: How long to wait before that.
+        approval_timeout: How long ``ask`` waits; afterwards the challenger is not promoted.
+        tags: Airflow tags of the Dag, beside ``understudy``.
+
+    Raises:
+        DeclarationError: naming every field that is wrong.
+    """
+
+    name: str
+    project: Project
+    gate: Gate
+    schedule: str | timedelta | None = None
+    start: datetime | None = None
+    end: datetime | None = None
+    catchup: bool = False
+    parameters: Mapping[str, object] = Field(default_factory=dict)
+    model: str = ""
+    experiment: str = ""
+    steps: Steps = Steps()
+    promote: Promotion | str = Promotion.AUTO
+    skip_unchanged: bool = True
+    alert_after_skips: Annotated[int, Field(ge=1)] = 7
+    env_manager: str = "uv"
+    environment: Sequence[str] = ()
+    step_timeout: timedelta = timedelta(hours=6)
+    retries: Annotated[int, Field(ge=0)] = 1
+    retry_delay: timedelta = timedelta(seconds=30)
+    approval_timeout: timedelta = timedelta(hours=24)
+    tags: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        self._default("model", self.name)
+        self._default("experiment", self.name)
+        self._check_names()
+        self._check_choices()
+        self._check_times()
+        self._check_parameters()
+
+    def _default(self, field: str, value: str) -> None:
+        if not getattr(self, field):
+            object.__setattr__(self, field, value)
+
+    def _check_names(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise _wrong(
+                f"name is {self.name!r}", "1 to 200 letters, digits, '_', '-' and '.'", "rename it"
+            )
+        if _MODEL_FORBIDDEN.search(self.model):
+            raise _wrong(
+                f"model is {self.model!r}", "a name without / : % and quotes", "rename the model"
+            )
+
+    def _check_choices(self) -> None:
+        choices = {"promote": list(Promotion), "env_manager": ["uv", "local"]}
+        for field, allowed in choices.items():
+            given = str(getattr(self, field))
+            if given not in allowed:
+                hint = nearest(given, allowed)
+                raise _wrong(f"{field} is {given!r}{hint}", listed(allowed), f"correct {field}")
+        object.__setattr__(self, "promote", Promotion(self.promote))
+
+    def _check_times(self) -> None:
+        for field in ("start", "end"):
+            moment = getattr(self, field)
+            if moment is not None and moment.tzinfo is None:
+                raise _wrong(
+                    f"{field} is {moment}, without a time zone",
+                    "a datetime with tzinfo, such as datetime(2026, 1, 1, tzinfo=UTC)",
+                    f"add tzinfo to {field}",
+                )
+        if self.catchup and self.start is None:
+            raise _wrong("catchup without start", "a start when catchup=True", "add start")
+        if self.start and self.end and self.end < self.start:
+            raise _wrong("end is before start", "an end at or after start", "correct one of them")
+
+    def _check_parameters(self) -> None:
+        taken = sorted({*self.parameters} & {*FORM_FIELDS, *RESERVED_PARAMETERS})
+        if taken:
+            raise _wrong(
+                f"parameters has {listed(taken)}",
+                f"names other than {listed((*FORM_FIELDS, *RESERVED_PARAMETERS))}",
+                "set the version on Project(...), promote on pipeline(...); leave out the rest",
+            )
+
+
+def _wrong(found: str, allowed: str, action: str) -> DeclarationError:
+    return DeclarationError(f"Pipeline: {found}", allowed=allowed, action=action)
