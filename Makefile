@@ -1,0 +1,53 @@
+# Everything a checkout needs. Only Python 3.11 to 3.13 and git have to be there; the environments
+# are built below .state/ when a target first needs them (PYTHON=... chooses the interpreter).
+SETUP := sh plugins/understudy/local/setup.sh
+AIRFLOW := .state/venvs/airflow/bin/python
+DEV := .state/venvs/dev/bin/python
+PYTEST_ARGS ?=
+export PYTHON
+
+.PHONY: help demo up down status test lint format lock clean
+.DEFAULT_GOAL := help
+
+help: ## Say what there is
+	@sed -n 's/^\([a-z]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name text; do \
+		printf '  make %-8s %s\n' "$$name" "$$text"; done
+
+demo: ## Retrain a model for several nights on a stack of its own, and say what happened
+	@$(SETUP) airflow mlflow
+	@$(AIRFLOW) -m understudy.local demo
+
+up: ## Start MLflow, a git server and Airflow on loopback, and leave them running
+	@$(SETUP) airflow mlflow
+	@$(AIRFLOW) -m understudy.local up
+
+down: ## End what make up and make demo started
+	@$(SETUP) airflow
+	@$(AIRFLOW) -m understudy.local down
+
+status: ## Say what is running, and where
+	@$(SETUP) airflow
+	@$(AIRFLOW) -m understudy.local status
+
+test: ## Unit tests, then integration tests with real servers
+	@$(SETUP) airflow mlflow dev
+	@$(DEV) -m pytest $(PYTEST_ARGS)
+
+lint: ## ruff, mypy and the import contracts
+	@$(SETUP) dev
+	@$(DEV) -m ruff check .
+	@$(DEV) -m ruff format --check .
+	@$(DEV) -m mypy
+	@.state/venvs/dev/bin/lint-imports --no-logo
+
+format: ## Let ruff lay out the code
+	@$(SETUP) dev
+	@$(DEV) -m ruff check --fix-only --quiet .
+	@$(DEV) -m ruff format .
+
+lock: ## Resolve requirements/*.in anew
+	@$(SETUP) --lock
+
+clean: ## End what runs, and remove everything that make has made
+	@if test -x $(AIRFLOW); then $(AIRFLOW) -m understudy.local down; fi
+	rm -rf .state .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
