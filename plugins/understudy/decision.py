@@ -1,0 +1,101 @@
+"""Gathers two models' numbers from MLflow, has them judged, and stores the record. No Airflow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from understudy.contract import DECISION_ARTIFACT, DataTag, Tag
+from understudy.errors import DecisionError
+from understudy.gate import DecisionRecord, Gate, Score, Unscored, replay
+from understudy.tracking import RunStore, tracking_errors
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+    from understudy.night import Night
+
+RECORD: Final = f"{DECISION_ARTIFACT}/decision.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """How the validation of one model ended.
+
+    Attributes:
+        model: The model's version in the registry, or its URI.
+        run_id: The MLflow run; empty where it never began.
+        error: Why there are no numbers; empty where there are.
+    """
+
+    model: str
+    run_id: str = ""
+    error: str = ""
+
+
+class Court:
+    """Judges nights and keeps their records with the parent runs."""
+
+    def __init__(self, client: MlflowClient, runs: RunStore) -> None:
+        self._client, self._runs = client, runs
+
+    def judge(self, night: Night, challenger: Validation, champion: Validation | None) -> DecisionRecord:
+        """Judge a night and store the record.
+
+        Args:
+            night: What was pinned.
+            challenger: The challenger's validation, which has numbers.
+            champion: The champion's validation, or None where no champion exists.
+
+        Raises:
+            DecisionError: when the challenger has no numbers.
+        """
+        score = self._score(challenger)
+        if isinstance(score, Unscored):
+            raise DecisionError(
+                f"The challenger {challenger.model} has no numbers: {score.reason}",
+                allowed="a validation that finished",
+                action="read the log of the task validate of this night",
+            )
+        theirs = None if champion is None else self._score(champion)
+        record = DecisionRecord.of(
+            night.context(), Gate.from_dict(dict(night.rules)), score, theirs
+        )
+        self._store(night, record)
+        return record
+
+    def record(self, night: Night) -> DecisionRecord | None:
+        """Return the night's stored record, recomputed from its own inputs, or None."""
+        if Tag.VERDICT.value not in self._runs.get(night.run_id).data.tags:
+            return None
+        with tracking_errors():
+            path = self._client.download_artifacts(night.run_id, RECORD)
+        with open(path, encoding="utf-8") as file:
+            return replay(file.read())
+
+    def _score(self, validation: Validation) -> Score | Unscored:
+        if validation.error:
+            return Unscored(validation.model, validation.error, validation.run_id)
+        run = self._runs.get(validation.run_id)
+        return Score(
+            validation.model,
+            dict(run.data.metrics),
+            validation.run_id,
+            run.data.tags.get(DataTag.HOLDOUT_SHA256.value, ""),
+        )
+
+    def _store(self, night: Night, record: DecisionRecord) -> None:
+        with tracking_errors():
+            self._client.log_text(night.run_id, record.to_json(), RECORD)
+            for check in record.decision.checks:
+                self._log_numbers(night.run_id, check.metric, (check.challenger, check.champion))
+        tags = {Tag.REASON: record.decision.why[:5000], Tag.VERDICT: record.verdict.value}
+        self._runs.tag(night.run_id, tags)
+
+    def _log_numbers(
+        self, run_id: str, metric: str, values: tuple[float | None, float | None]
+    ) -> None:
+        """Repeat the compared numbers on the parent run, where MLflow's table shows them."""
+        for who, value in zip(("challenger", "champion"), values, strict=True):
+            if value is not None:
+                self._client.log_metric(run_id, f"{who}_{metric}", value)

@@ -1,0 +1,20 @@
+"""Where our errors become Airflow's: a retry where it can help, a failure at once where not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
+
+from understudy.errors import UnderstudyError
+
+
+@contextmanager
+def airflow_errors() -> Iterator[None]:
+    """Raise AirflowFailException for errors that a retry cannot mend, AirflowException for others."""
+    try:
+        yield
+    except UnderstudyError as error:
+        kind = AirflowException if error.can_retry else AirflowFailException
+        raise kind(str(error)) from error

@@ -1,0 +1,180 @@
+"""The steps of a night: ``MlflowRunOperator`` fed with what the night pinned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.exceptions import AirflowSkipException
+
+from understudy.contract import DATA_ARTIFACT, RAW_ARTIFACT, DataTag, Outcome, Tag
+from understudy.declaration import Pipeline
+from understudy.errors import DecisionError
+from understudy.night import Night
+from understudy.orchestration.edge import airflow_errors
+from understudy.orchestration.night_context import (
+    DOWNLOAD,
+    PREPROCESS,
+    TRAIN,
+    night_of,
+    pulled,
+)
+from understudy.orchestration.services import Services
+from understudy.orchestration.step_operator import (
+    MlflowRunOperator,
+    airflow_tags,
+    attempt_key,
+)
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from understudy.step import StepRequest
+
+
+class NightStepOperator(MlflowRunOperator):
+    """One step of a night: pinned commit, child of the night's run, parameters by declaration.
+
+    Args:
+        pipeline: What the pipeline file declares.
+        step: Entry point to run.
+    """
+
+    def __init__(self, *, pipeline: Pipeline, step: str, **kwargs: Any) -> None:
+        super().__init__(
+            project=pipeline.project.uri,
+            entry_point=step,
+            env_manager=pipeline.env_manager,
+            environment=tuple(pipeline.environment),
+            **kwargs,
+        )
+        self.pipeline = pipeline
+
+    def execute(self, context: Context) -> Any:  # noqa: ANN401 -- subclasses return more
+        """Run the step and return the id of its MLflow run."""
+        with airflow_errors():
+            services, night = Services.connect(), night_of(context)
+            return self.run_entry_point(context, services, night, self.inputs(context, night))
+
+    def inputs(self, context: Context, night: Night) -> dict[str, str]:
+        """Return the parameters that come from the night and its earlier steps."""
+        del night
+        return inputs_so_far(context)
+
+    def run_entry_point(
+        self, context: Context, services: Services, night: Night, inputs: Mapping[str, str]
+    ) -> str:
+        """Run the entry point with those of the night's parameters that it declares."""
+        from understudy.step import StepRequest
+
+        pinned = services.step_runner().pin(self.project, night.commit)
+        declared = pinned.entry_points.get(self.entry_point, frozenset())
+        offered = {**night.parameters, **inputs}
+        request = StepRequest(
+            project=self.project,
+            version=night.commit,
+            entry_point=self.entry_point,
+            parameters={name: value for name, value in offered.items() if name in declared},
+            experiment_id=night.experiment_id,
+            key=self.attempt(context),
+            name=self.label(),
+            tags={**airflow_tags(context), Tag.PIPELINE.value: night.pipeline},
+            parent_run_id=night.run_id,
+            env_manager=self.env_manager,
+            environment=self._visible_environment(),
+        )
+        return self.run_step(context, services, request)
+
+    def attempt(self, context: Context) -> str:
+        """Return the identity of this try."""
+        return attempt_key(context)
+
+    def label(self) -> str:
+        """Return the name of the MLflow run."""
+        return self.entry_point
+
+
+class DownloadOperator(NightStepOperator):
+    """Gets the data as of the night; ends the night SKIPPED where nothing changed."""
+
+    def inputs(self, context: Context, night: Night) -> dict[str, str]:
+        """Return the as-of date."""
+        del context
+        return {"as_of": night.as_of}
+
+    def execute(self, context: Context) -> str:
+        """Download, then compare code, data, parameters and rules with earlier nights."""
+        with airflow_errors():
+            services, night = Services.connect(), night_of(context)
+            run_id = self.run_entry_point(context, services, night, self.inputs(context, night))
+            self._skip_if_unchanged(services, night, run_id)
+            return run_id
+
+    def _skip_if_unchanged(self, services: Services, night: Night, run_id: str) -> None:
+        digest = services.runs.get(run_id).data.tags.get(DataTag.SHA256.value)
+        if digest is None:
+            self.log.info("The download names no %s; nights are never skipped.", DataTag.SHA256)
+            return
+        fingerprint = night.fingerprint(digest)
+        services.runs.tag(night.run_id, {Tag.FINGERPRINT: fingerprint})
+        earlier = services.nights.same_input(night, fingerprint)
+        if earlier is not None:
+            name = earlier.info.run_name or earlier.info.run_id
+            reason = f"code, data, parameters and rules are those of {name}"
+            services.runs.tag(
+                night.run_id, {Tag.OUTCOME: Outcome.SKIPPED.value, Tag.REASON: reason}
+            )
+            raise AirflowSkipException(f"SKIPPED: {reason}")
+
+
+class ValidateOperator(NightStepOperator):
+    """Scores one of the two models on the night's holdout.
+
+    Args:
+        role: ``challenger`` or ``champion``.
+    """
+
+    def __init__(self, *, role: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.role = role
+
+    def inputs(self, context: Context, night: Night) -> dict[str, str]:
+        """Return the holdout and the model; without a champion there is nothing to score."""
+        return {**inputs_so_far(context), "model_uri": self._model_uri(context, night)}
+
+    def label(self) -> str:
+        """Return the name of the MLflow run."""
+        return f"{self.entry_point} {self.role}"
+
+    def _model_uri(self, context: Context, night: Night) -> str:
+        if self.role == "champion":
+            if night.champion is None:
+                raise AirflowSkipException("There is no champion yet.")
+            return f"models:/{night.model}/{night.champion}"
+        return Services.connect().registry.trained(step_run(context, TRAIN)).uri
+
+
+def inputs_so_far(context: Context) -> dict[str, str]:
+    """Return the artifact addresses that the night's earlier steps left."""
+    found = {}
+    for task_id, name in ((DOWNLOAD, RAW_ARTIFACT), (PREPROCESS, DATA_ARTIFACT)):
+        run_id = pulled(context, task_id)
+        if run_id is not None:
+            found[name] = f"runs:/{run_id}/{name}"
+    return found
+
+
+def step_run(context: Context, task_id: str) -> str:
+    """Return the MLflow run that a task of this night made.
+
+    Raises:
+        DecisionError: when it made none.
+    """
+    run_id = pulled(context, task_id)
+    if run_id is None:
+        raise DecisionError(
+            f"The task {task_id} left no MLflow run",
+            allowed="a night in which it succeeded",
+            action=f"clear the task {task_id} of this Dag run",
+        )
+    return str(run_id)

@@ -1,0 +1,160 @@
+"""``pin``: one commit, one champion and one parent run for everything that the night does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+
+from understudy.contract import Tag, key_of
+from understudy.declaration import Pipeline, Promotion
+from understudy.errors import ParameterError, listed, nearest
+from understudy.night import Night
+from understudy.orchestration.edge import airflow_errors
+from understudy.orchestration.links import MlflowRunLink, run_address
+from understudy.orchestration.services import Services
+from understudy.orchestration.step_operator import airflow_tags
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from understudy.step import Pinned
+
+
+class PinOperator(BaseOperator):
+    """Opens the night: resolves the version, reads the champion, checks every parameter.
+
+    Run again (retry, clear), it returns what it pinned the first time.
+
+    Args:
+        pipeline: What the pipeline file declares.
+    """
+
+    template_fields: Sequence[str] = ("project",)
+    operator_extra_links = (MlflowRunLink(),)
+    ui_color = "#ede7f6"
+
+    def __init__(self, *, pipeline: Pipeline, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.pipeline = pipeline
+        self.project = pipeline.project.uri
+        self.mlflow_address = ""
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Return the night as JSON values."""
+        with airflow_errors():
+            services = Services.connect()
+            night = self._night(context, services)
+            dead = services.nights.sweep(night.experiment_id, night.pipeline, alive=night.run_id)
+            if dead:
+                self.log.warning("Ended MLflow runs that dead nights left RUNNING: %s", dead)
+        self.log.info(
+            "Commit %s of %s; champion: %s; data as of %s; parent run %s",
+            night.commit,
+            night.repository,
+            night.champion or "none yet",
+            night.as_of,
+            night.run_id,
+        )
+        return night.to_dict()
+
+    def _night(self, context: Context, services: Services) -> Night:
+        pinned = self._pin_project(context, services)
+        experiment_id = services.runs.experiment(self.pipeline.experiment)
+        run_id = services.nights.open(
+            experiment_id, self._key(context), _name(context), self._tags(context)
+        )
+        self.mlflow_address = run_address(experiment_id, run_id)
+        earlier = services.nights.opened(run_id)
+        if earlier is not None:
+            self.log.info("This night was opened before; it keeps what it pinned.")
+            return earlier
+        champion = services.registry.champion(self.pipeline.model)
+        night = Night(
+            run_id=run_id,
+            experiment_id=experiment_id,
+            champion=None if champion is None else str(champion.version),
+            **self._asked(context),
+            **_code(pinned),
+        )
+        services.nights.pin(night)
+        return night
+
+    def _pin_project(self, context: Context, services: Services) -> Pinned:
+        """Resolve and check before any run exists, so that bad input leaves none behind."""
+        runner = services.step_runner()
+        pinned = runner.pin(self.project, str(context["params"]["version"] or ""))
+        parameters = self._parameters(context)
+        self._refuse_unknown(pinned, parameters)
+        for step in self.pipeline.steps.names:
+            declared = pinned.entry_points.get(step, frozenset())
+            filled = {name: "runs:/0/x" for name in ("raw", "data", "model_uri") if name in declared}
+            chosen = {name: value for name, value in parameters.items() if name in declared}
+            runner.check(pinned, step, {**chosen, **filled})
+        return pinned
+
+    def _refuse_unknown(self, pinned: Pinned, parameters: Mapping[str, Any]) -> None:
+        known = {name for step in self.pipeline.steps.names for name in pinned.entry_points.get(step, ())}
+        for name in parameters:
+            if name not in known:
+                raise ParameterError(
+                    f"No step of the project has a parameter {name!r}{nearest(name, known)}",
+                    allowed=f"parameters that the MLproject declares: {listed(known)}",
+                    action="correct parameters= in the pipeline file, or declare it in the MLproject",
+                )
+
+    def _parameters(self, context: Context) -> dict[str, Any]:
+        return {name: context["params"][name] for name in self.pipeline.parameters}
+
+    def _asked(self, context: Context) -> dict[str, Any]:
+        return {
+            "pipeline": self.pipeline.name,
+            "model": self.pipeline.model,
+            "version": str(context["params"]["version"] or ""),
+            "as_of": _as_of(context),
+            "parameters": self._parameters(context),
+            "promote": _promotion(context).value,
+            "force": bool(context["params"]["force"]) or not self.pipeline.skip_unchanged,
+            "rules": self.pipeline.gate.to_dict(),
+        }
+
+    def _key(self, context: Context) -> str:
+        return key_of("night", context["ti"].dag_id, context["ti"].run_id)
+
+    def _tags(self, context: Context) -> dict[str, str]:
+        return {**airflow_tags(context), Tag.PIPELINE.value: self.pipeline.name}
+
+
+def _code(pinned: Pinned) -> dict[str, str]:
+    return {
+        "repository": pinned.repository,
+        "subdirectory": pinned.subdirectory,
+        "commit": pinned.commit,
+        "tree": pinned.tree,
+    }
+
+
+def _moment(context: Context) -> datetime:
+    """Return the night's time; a run made by hand may have no logical date."""
+    dag_run = context["dag_run"]
+    moment = dag_run.logical_date or dag_run.run_after
+    return moment.astimezone(UTC)
+
+
+def _as_of(context: Context) -> str:
+    return str(context["params"]["as_of"] or _moment(context).isoformat(timespec="seconds"))
+
+
+def _name(context: Context) -> str:
+    return f"night {_moment(context):%Y-%m-%d %H:%M}"
+
+
+def _promotion(context: Context) -> Promotion:
+    """Return who obeys the verdict; a backfill moves nothing unless it was told to."""
+    dag_run = context["dag_run"]
+    told = "promote" in (dag_run.conf or {})
+    if dag_run.run_type == "backfill" and not told:
+        return Promotion.NEVER
+    return Promotion(context["params"]["promote"])

@@ -1,0 +1,45 @@
+"""The servers that one task talks to, connected when it runs and never while a file is parsed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from understudy import tracking
+from understudy.decision import Court
+from understudy.night import NightBook
+from understudy.registry import Registry
+from understudy.tracking import RunStore
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+    from understudy.step import StepRunner
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything of ours that speaks to MLflow, around one client."""
+
+    client: MlflowClient
+    runs: RunStore
+    registry: Registry
+    nights: NightBook
+    court: Court
+
+    @classmethod
+    def connect(cls) -> Services:
+        """Return services for the server that ``MLFLOW_TRACKING_URI`` names.
+
+        Raises:
+            TrackingUnavailableError: when it names none.
+        """
+        client = tracking.client()
+        runs = RunStore(client)
+        return cls(client, runs, Registry(client), NightBook(client, runs), Court(client, runs))
+
+    def step_runner(self) -> StepRunner:
+        """Return what runs entry points, with the machine's settings."""
+        from understudy.step import Settings, StepRunner
+
+        return StepRunner(self.runs, self.client, Settings.from_environment())

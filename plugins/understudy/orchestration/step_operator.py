@@ -1,0 +1,162 @@
+"""``MlflowRunOperator``: one entry point of a Git-hosted MLproject as an Airflow task."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+
+from understudy.contract import Kind, Tag, key_of
+from understudy.errors import ParameterError, UnderstudyError
+from understudy.orchestration.edge import airflow_errors
+from understudy.orchestration.links import MlflowRunLink, run_address
+from understudy.orchestration.services import Services
+from understudy.redact import redacted
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from understudy.step import StepRequest, StepRunner
+
+
+class MlflowRunOperator(BaseOperator):
+    """Runs one entry point through MLflow Projects and returns the id of its MLflow run.
+
+    Args:
+        project: ``https://host/repo.git#sub/directory``, or any form that ``mlflow run`` knows.
+        entry_point: The MLproject's entry point.
+        version: Branch, tag or commit; empty for the default branch.
+        parameters: The entry point's parameters.
+        experiment: Name of the MLflow experiment; empty for the Dag's id.
+        parent_run_id: MLflow run that the new one is a child of.
+        run_name: Name of the MLflow run; empty for the task's id.
+        env_manager: ``uv`` builds the project's own environment once, ``local`` uses Airflow's.
+        environment: Names of the worker's environment variables that the process may see.
+
+    Raises:
+        AirflowFailException: where a retry cannot help (bad parameters, bad data, no such commit).
+        AirflowException: where it may.
+    """
+
+    template_fields: Sequence[str] = (
+        "project",
+        "entry_point",
+        "version",
+        "parameters",
+        "experiment",
+        "parent_run_id",
+        "run_name",
+    )
+    operator_extra_links = (MlflowRunLink(),)
+    ui_color = "#e3f2fd"
+
+    def __init__(  # noqa: PLR0913 -- an Airflow operator is its keyword arguments
+        self,
+        *,
+        project: str,
+        entry_point: str = "main",
+        version: str = "",
+        parameters: Mapping[str, Any] | None = None,
+        experiment: str = "",
+        parent_run_id: str = "",
+        run_name: str = "",
+        env_manager: str = "uv",
+        environment: Sequence[str] = (),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.project, self.entry_point, self.version = project, entry_point, version
+        self.parameters = dict(parameters or {})
+        self.experiment, self.parent_run_id, self.run_name = experiment, parent_run_id, run_name
+        self.env_manager, self.environment = env_manager, tuple(environment)
+        self.mlflow_address = ""
+        self._runner: StepRunner | None = None
+
+    def execute(self, context: Context) -> str:
+        """Run the entry point and return the id of its MLflow run."""
+        with airflow_errors():
+            services = Services.connect()
+            name = self.experiment or context["ti"].dag_id
+            request = self.request(context, services.runs.experiment(name))
+            return self.run_step(context, services, request)
+
+    def on_kill(self) -> None:
+        """End the whole process group; Airflow gives this five seconds."""
+        if self._runner is not None:
+            self._runner.stop()
+
+    def request(self, context: Context, experiment_id: str) -> StepRequest:
+        """Return what to run, from the operator's fields and Airflow's identity of this try."""
+        from understudy.step import StepRequest
+
+        return StepRequest(
+            project=self.project,
+            version=self.version,
+            entry_point=self.entry_point,
+            parameters=self.parameters,
+            experiment_id=experiment_id,
+            key=attempt_key(context),
+            name=self.run_name or context["ti"].task_id,
+            tags=airflow_tags(context),
+            parent_run_id=self.parent_run_id or None,
+            env_manager=self.env_manager,
+            environment=self._visible_environment(),
+        )
+
+    def run_step(self, context: Context, services: Services, request: StepRequest) -> str:
+        """Run a request after ending what an earlier, dead try of this task left RUNNING."""
+        dead = services.runs.end_abandoned(request.experiment_id, Tag.ATTEMPT_OF, task_key(context))
+        if dead:
+            self.log.warning("Ended MLflow runs that a dead try left RUNNING: %s", ", ".join(dead))
+        self._runner = services.step_runner()
+        try:
+            result = self._runner.run(request, self.log.info)
+        except UnderstudyError as error:
+            self._note_address(request.experiment_id, getattr(error, "run_id", ""))
+            raise
+        finally:
+            self._runner = None
+        self._note_address(request.experiment_id, result.run_id)
+        self.log.info("MLflow run %s of commit %s", result.run_id, result.commit)
+        return result.run_id
+
+    def _note_address(self, experiment_id: str, run_id: str) -> None:
+        self.mlflow_address = run_address(experiment_id, run_id)
+
+    def _visible_environment(self) -> dict[str, str]:
+        missing = [name for name in self.environment if name not in os.environ]
+        if missing:
+            raise ParameterError(
+                f"The worker has no environment variables {missing}",
+                allowed="names of variables that are set where the worker runs",
+                action="set them on the worker or remove them from environment=",
+            )
+        return {name: os.environ[name] for name in self.environment}
+
+
+def task_key(context: Context) -> str:
+    """Return the identity of a task of a Dag run, the same for each of its tries."""
+    ti = context["ti"]
+    return key_of(ti.dag_id, ti.run_id, ti.task_id, ti.map_index if ti.map_index is not None else -1)
+
+
+def attempt_key(context: Context) -> str:
+    """Return the identity of one try of a task."""
+    return key_of(task_key(context), context["ti"].try_number)
+
+
+def airflow_tags(context: Context) -> dict[str, str]:
+    """Return the tags that lead from an MLflow run back to its Airflow task."""
+    ti = context["ti"]
+    tags = {
+        Tag.KIND: Kind.STEP.value,
+        Tag.DAG_ID: ti.dag_id,
+        Tag.DAG_RUN_ID: ti.run_id,
+        Tag.TASK_ID: ti.task_id,
+        Tag.MAP_INDEX: ti.map_index if ti.map_index is not None else -1,
+        Tag.TRY_NUMBER: ti.try_number,
+        Tag.ATTEMPT_OF: task_key(context),
+    }
+    return {tag.value: redacted(str(value)) for tag, value in tags.items()}
