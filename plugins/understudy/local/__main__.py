@@ -1,0 +1,96 @@
+"""The command line: `python -m understudy.local up|down|status|demo [--state DIR]`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from understudy.errors import UnderstudyError
+from understudy.local import settings
+from understudy.local.place import Place, demo_place, stack_place
+from understudy.local.stack import Stack
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="understudy.local", description=__doc__)
+    parser.add_argument("command", choices=("up", "down", "status", "demo"))
+    parser.add_argument("--state", type=Path, help="the stack's folder (default: below .state)")
+    parser.add_argument("--dags", type=Path, help="the folder of Dag files (default: dags)")
+    return parser
+
+
+def _place(default: Place, options: argparse.Namespace) -> Place:
+    state = options.state.resolve() if options.state else default.state
+    dags = options.dags.resolve() if options.dags else default.dags
+    return Place(state, default.checkout, dags)
+
+
+def _up(options: argparse.Namespace) -> int:
+    stack = Stack(_place(stack_place(), options))
+    stack.up()
+    stack.progress.show(describe(stack))
+    return 0
+
+
+def _down(options: argparse.Namespace) -> int:
+    defaults = (stack_place(), demo_place())
+    places = [_place(defaults[0], options)] if options.state else list(defaults)
+    if not any([Stack(place).down() for place in places]):
+        print("nothing was running")
+    return 0
+
+
+def _status(options: argparse.Namespace) -> int:
+    places = [stack_place(), demo_place()]
+    if options.state:
+        places = [_place(places[0], options)]
+    for place in places:
+        stack = Stack(place)
+        state = stack.state()
+        print(f"{place.state}: {'' if state else 'not started'}")
+        for name, alive in state.items():
+            print(f"  {name:14} {'running' if alive else 'ended'}")
+        if any(state.values()):
+            print(describe(stack))
+    return 0
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from understudy.local.demo import Demo
+
+    return Demo(_place(demo_place(), options)).run()
+
+
+def describe(stack: Stack) -> str:
+    """The addresses to look at, and how to get in."""
+    addresses = stack.addresses()
+    return "\n".join(
+        (
+            f"  Airflow     {addresses.airflow}  (user {settings.USER}; the password is in "
+            f"{stack.place.passwords})",
+            f"  MLflow      {addresses.mlflow}",
+            f"  this clone  {addresses.repository}",
+            f"  logs        {stack.place.logs}",
+            "  make down ends it.",
+        )
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; errors become one message and status 1."""
+    options = _parser().parse_args(arguments)
+    commands = {"up": _up, "down": _down, "status": _status, "demo": _demo}
+    try:
+        return commands[options.command](options)
+    except UnderstudyError as error:
+        print(f"understudy: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("understudy: interrupted; make down ends what was started", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

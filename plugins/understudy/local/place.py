@@ -1,0 +1,87 @@
+"""Where a stack keeps its files. Only names; nothing here is created."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+"""The checkout that this file lies in."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """The folders and files of one stack.
+
+    Attributes:
+        state: The stack's own folder; everything it writes is below.
+        checkout: The checkout whose Dags and projects it serves.
+        dags: The folder of Dag files.
+    """
+
+    state: Path
+    checkout: Path = CHECKOUT
+    dags: Path = CHECKOUT / "dags"
+
+    @property
+    def cache(self) -> Path:
+        """Mirrors, checkouts and step environments; kept when a demo starts afresh."""
+        return self.checkout / ".state" / "cache"
+
+    @property
+    def airflow(self) -> Path:
+        """AIRFLOW_HOME."""
+        return self.state / "airflow"
+
+    @property
+    def mlflow(self) -> Path:
+        """The tracking server's database and artifacts."""
+        return self.state / "mlflow"
+
+    @property
+    def git(self) -> Path:
+        """What the git server serves: one link to the checkout."""
+        return self.state / "git"
+
+    @property
+    def logs(self) -> Path:
+        """One file per component."""
+        return self.state / "logs"
+
+    @property
+    def record(self) -> Path:
+        """Which processes were started."""
+        return self.state / "stack.json"
+
+    @property
+    def ports(self) -> Path:
+        """Which ports were chosen."""
+        return self.state / "ports.json"
+
+    @property
+    def lock(self) -> Path:
+        """Held while a stack is started or ended; beside the state, which may be removed."""
+        return self.state.with_name(f"{self.state.name}.lock")
+
+    @property
+    def passwords(self) -> Path:
+        """The file, readable by its owner only, with the password of Airflow's user."""
+        return self.airflow / "passwords.json"
+
+    def environment(self, name: str) -> Path:
+        """The folder of programs of the virtual environment `name`."""
+        return self.checkout / ".state" / "venvs" / name / "bin"
+
+    def log(self, component: str) -> Path:
+        """The log file of a component."""
+        return self.logs / f"{component}.log"
+
+
+def stack_place() -> Place:
+    """The place of `make up`."""
+    return Place(CHECKOUT / ".state" / "stack")
+
+
+def demo_place() -> Place:
+    """The place of `make demo`."""
+    return Place(CHECKOUT / ".state" / "demo")
