@@ -36,6 +36,7 @@ class Tag(StrEnum):
     VERDICT = "understudy.verdict"
     OUTCOME = "understudy.outcome"
     REASON = "understudy.reason"
+    APPROVAL = "understudy.approval"
     CHAMPION_BEFORE = "understudy.champion.before"
     CHAMPION_AFTER = "understudy.champion.after"
     CHAMPION_SINCE = "understudy.champion.since"

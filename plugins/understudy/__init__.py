@@ -1,0 +1,45 @@
+"""Understudy: recurring retraining with Airflow and MLflow, and a champion that earned its place.
+
+``from understudy import Gate, Metric, Project, pipeline`` is all that a Dag file needs. Names are
+loaded when they are first used, so that importing the package costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from understudy.declaration import Pipeline, Project, Steps
+    from understudy.gate import Gate, Metric
+    from understudy.orchestration.builder import champion_asset, pipeline
+    from understudy.orchestration.step_operator import MlflowRunOperator
+
+__all__ = [
+    "Gate",
+    "Metric",
+    "MlflowRunOperator",
+    "Pipeline",
+    "Project",
+    "Steps",
+    "champion_asset",
+    "pipeline",
+]
+
+_HOMES = {
+    "Gate": "understudy.gate",
+    "Metric": "understudy.gate",
+    "MlflowRunOperator": "understudy.orchestration.step_operator",
+    "Pipeline": "understudy.declaration",
+    "Project": "understudy.declaration",
+    "Steps": "understudy.declaration",
+    "champion_asset": "understudy.orchestration.builder",
+    "pipeline": "understudy.orchestration.builder",
+}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 -- any exported object
+    if name not in _HOMES:
+        message = f"module 'understudy' has no attribute {name!r}"
+        raise AttributeError(message)
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,0 +1,96 @@
+"""Makes an Airflow Dag of a pipeline's declaration. Reads no clock, file or server."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from airflow.sdk import DAG, Asset, TriggerRule, chain
+
+from understudy.declaration import Pipeline
+from understudy.orchestration import night_context as task
+from understudy.orchestration.form import form
+from understudy.orchestration.night_steps import (
+    DownloadOperator,
+    NightStepOperator,
+    ValidateOperator,
+)
+from understudy.orchestration.pin_operator import PinOperator
+from understudy.orchestration.promote_operator import PromoteOperator
+from understudy.orchestration.report_operator import ReportOperator
+from understudy.orchestration.verdict_operators import ApproveOperator, GateOperator
+
+_ROLES: Final = ["challenger", "champion"]
+
+
+def pipeline(name: str, **fields: Any) -> DAG:
+    """Return the Dag of one recurring retraining workflow.
+
+    Args:
+        name: The Dag's id.
+        **fields: The fields of :class:`understudy.declaration.Pipeline`.
+
+    Raises:
+        DeclarationError: naming every field that is wrong.
+    """
+    return build(Pipeline(name, **fields))
+
+
+def build(spec: Pipeline) -> DAG:
+    """Return the Dag of a declaration."""
+    dag = DAG(
+        spec.name,
+        description=f"Retrains {spec.model} with {spec.project.uri.rpartition('#')[2]}",
+        schedule=spec.schedule,
+        start_date=spec.start,
+        end_date=spec.end,
+        catchup=spec.catchup,
+        max_active_runs=1,
+        params=form(spec),
+        tags={"understudy", *spec.tags},
+        default_args=_defaults(spec),
+        render_template_as_native_obj=False,
+    )
+    with dag:
+        _tasks(spec)
+    return dag
+
+
+def _defaults(spec: Pipeline) -> dict[str, Any]:
+    return {
+        "retries": spec.retries,
+        "retry_delay": spec.retry_delay,
+        "execution_timeout": spec.step_timeout,
+    }
+
+
+def _tasks(spec: Pipeline) -> None:
+    steps = spec.steps
+    chain(
+        PinOperator(task_id=task.PIN, pipeline=spec),
+        DownloadOperator(task_id=task.DOWNLOAD, pipeline=spec, step=steps.download),
+        NightStepOperator(task_id=task.PREPROCESS, pipeline=spec, step=steps.preprocess),
+        NightStepOperator(task_id=task.TRAIN, pipeline=spec, step=steps.train),
+        ValidateOperator.partial(
+            task_id=task.VALIDATE,
+            pipeline=spec,
+            step=steps.validate,
+            map_index_template="{{ task.role }}",
+        ).expand(role=_ROLES),
+        GateOperator(task_id=task.GATE, trigger_rule=TriggerRule.ALL_DONE),
+        ApproveOperator(
+            task_id=task.APPROVE, response_timeout=spec.approval_timeout, execution_timeout=None
+        ),
+        PromoteOperator(
+            task_id=task.PROMOTE,
+            pipeline=spec,
+            step=steps.validate,
+            max_active_tis_per_dag=1,
+            outlets=[champion_asset(spec.model)],
+        ),
+        ReportOperator(task_id=task.REPORT, pipeline=spec, trigger_rule=TriggerRule.ALL_DONE),
+    )
+
+
+def champion_asset(model: str) -> Asset:
+    """Return the asset that changes whenever a pipeline promotes a new champion of ``model``."""
+    return Asset(name=f"champion of {model}", uri=f"mlflow://models/{model}")

@@ -1,0 +1,104 @@
+"""``promote``: obeys a verdict of PROMOTE, and judges again where the champion changed meanwhile."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from airflow.sdk.exceptions import AirflowSkipException
+
+from understudy.contract import Tag, key_of
+from understudy.decision import Validation
+from understudy.errors import DecisionError, StepFailedError
+from understudy.gate import DecisionRecord, Verdict
+from understudy.night import Night
+from understudy.orchestration.edge import airflow_errors
+from understudy.orchestration.night_context import night_of
+from understudy.orchestration.night_steps import NightStepOperator, inputs_so_far
+from understudy.orchestration.services import Services
+from understudy.orchestration.step_operator import attempt_key
+from understudy.orchestration.verdict_operators import challenger_version, told
+from understudy.registry import ChampionChangedError, Move
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+_JUDGEMENTS: Final = 3
+"""How often a verdict is reached anew within one task before the task gives up and is retried."""
+
+
+class PromoteOperator(NightStepOperator):
+    """Moves the alias ``champion`` to the challenger's version and returns that version."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._judgement = 0
+
+    def execute(self, context: Context) -> str:
+        """Move while the champion is the one compared with; else validate it and judge again."""
+        with airflow_errors():
+            services, night = Services.connect(), night_of(context)
+            record = self._record(services, night)
+            version = challenger_version(context, services, night)
+            for self._judgement in range(1, _JUDGEMENTS + 1):
+                try:
+                    services.registry.move(_move(night, record, version))
+                except ChampionChangedError as changed:
+                    self.log.warning(str(changed))
+                    record = self._judge_again(context, services, night, record)
+                else:
+                    self.log.info("%s version %s is champion", night.model, version)
+                    services.runs.tag(night.run_id, {Tag.CHAMPION_AFTER: version})
+                    return version
+        raise DecisionError(
+            f"The champion of {night.model} changed {_JUDGEMENTS} times while it was compared with",
+            allowed="a champion that stays for the length of one validation",
+            action="look who else moves the alias; this task may be run again",
+        )
+
+    def attempt(self, context: Context) -> str:
+        """Return the identity of this validation: one task may make several."""
+        return key_of(attempt_key(context), self._judgement)
+
+    def label(self) -> str:
+        """Return the name of the MLflow run."""
+        return f"{self.entry_point} new champion"
+
+    def _record(self, services: Services, night: Night) -> DecisionRecord:
+        record = services.court.record(night)
+        if record is None or record.verdict is not Verdict.PROMOTE:
+            raise DecisionError(
+                f"The stored verdict is {'missing' if record is None else record.verdict.value}",
+                allowed=f"{Verdict.PROMOTE.value}, in the night's parent run {night.run_id}",
+                action="clear the task gate of this Dag run",
+            )
+        return record
+
+    def _judge_again(
+        self, context: Context, services: Services, night: Night, record: DecisionRecord
+    ) -> DecisionRecord:
+        champion = services.registry.champion(night.model)
+        theirs = None
+        if champion is not None:
+            theirs = self._validated(context, services, night, str(champion.version))
+        ours = Validation(record.challenger.model, record.challenger.run_id)
+        again = services.court.judge(night, ours, theirs)
+        for line in told(again):
+            self.log.info(line)
+        if again.verdict is not Verdict.PROMOTE:
+            raise AirflowSkipException(f"{again.verdict}: {again.decision.why}")
+        return again
+
+    def _validated(
+        self, context: Context, services: Services, night: Night, version: str
+    ) -> Validation:
+        inputs = {**inputs_so_far(context), "model_uri": f"models:/{night.model}/{version}"}
+        try:
+            run_id = self.run_entry_point(context, services, night, inputs)
+        except StepFailedError as error:
+            return Validation(version, error.run_id, str(error))
+        return Validation(version, run_id)
+
+
+def _move(night: Night, record: DecisionRecord, version: str) -> Move:
+    expected = None if record.champion is None else record.champion.model
+    return Move(night.model, version, expected, night.run_id)

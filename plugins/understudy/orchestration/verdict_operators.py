@@ -1,0 +1,150 @@
+"""``gate`` and ``approve``: reach the verdict, and ask a person where one is wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.standard.operators.hitl import ApprovalOperator
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowSkipException
+
+from understudy.contract import Tag, key_of
+from understudy.decision import Validation
+from understudy.gate import DecisionRecord, Verdict
+from understudy.night import Night
+from understudy.orchestration.edge import airflow_errors
+from understudy.orchestration.links import MlflowRunLink, run_address
+from understudy.orchestration.night_context import (
+    CHALLENGER_INDEX,
+    CHAMPION_INDEX,
+    GATE,
+    TRAIN,
+    VALIDATE,
+    night_of,
+    pulled,
+)
+from understudy.orchestration.night_steps import step_run
+from understudy.orchestration.services import Services
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class GateOperator(BaseOperator):
+    """Compares the two validations and stores the decision record; it never moves anything.
+
+    It runs also when the champion's validation failed, because that is a verdict of its own.
+    """
+
+    operator_extra_links = (MlflowRunLink(),)
+    ui_color = "#fff8e1"
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.mlflow_address = ""
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Return the verdict and its reasons."""
+        night = night_of(context)
+        challenger_run = pulled(context, VALIDATE, CHALLENGER_INDEX)
+        if challenger_run is None:
+            message = "No challenger was validated: there is nothing to judge."
+            raise AirflowSkipException(message)
+        with airflow_errors():
+            services = Services.connect()
+            trained = services.registry.trained(step_run(context, TRAIN))
+            challenger = Validation(trained.uri, challenger_run)
+            champion = _champion_validation(context, services, night)
+            record = services.court.judge(night, challenger, champion)
+        self.mlflow_address = run_address(night.experiment_id, night.run_id)
+        for line in told(record):
+            self.log.info(line)
+        return {
+            "verdict": record.verdict.value,
+            "reasons": list(record.decision.reasons),
+            "summary": "\n".join(f"* {line}" for line in told(record)),
+        }
+
+
+def _champion_validation(context: Context, services: Services, night: Night) -> Validation | None:
+    if night.champion is None:
+        return None
+    run_id = pulled(context, VALIDATE, CHAMPION_INDEX)
+    if run_id is not None:
+        return Validation(night.champion, run_id)
+    failed = _last_try(context, services, night)
+    return Validation(night.champion, *failed)
+
+
+def _last_try(context: Context, services: Services, night: Night) -> tuple[str, str]:
+    """Return run id and error of the champion's last failed validation."""
+    ti = context["ti"]
+    task = key_of(ti.dag_id, ti.run_id, VALIDATE, CHAMPION_INDEX)
+    tries = services.runs.tagged(night.experiment_id, Tag.ATTEMPT_OF, task, limit=1)
+    if not tries:
+        return "", "its validation did not begin; see the task's log"
+    error = tries[0].data.tags.get(Tag.ERROR.value, "its validation ended without a reason")
+    return str(tries[0].info.run_id), error
+
+
+def told(record: DecisionRecord) -> list[str]:
+    """Return a record as lines for a log: verdict, reasons, every check, notes."""
+    decision = record.decision
+    checks = [f"{check.result.value}: {check.reason}" for check in decision.checks]
+    return [f"{decision.verdict}: {decision.why}", *checks, *decision.notes]
+
+
+class ApproveOperator(ApprovalOperator):  # type: ignore[misc] -- the provider ships no types
+    """Ends the night here unless the verdict is PROMOTE; asks a person where the night says so.
+
+    While a person is asked the challenger has the alias ``challenger``, and no worker waits.
+    """
+
+    template_fields: Sequence[str] = ("subject", "body")
+    ui_color = "#fff8e1"
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(
+            subject="Promote the challenger of {{ dag.dag_id }} ({{ run_id }})?",
+            body=f"{{{{ ti.xcom_pull(task_ids='{GATE}')['summary'] }}}}",
+            defaults=self.REJECT,
+            **kwargs,
+        )
+
+    def execute(self, context: Context) -> Any:  # noqa: ANN401 -- the base class says so
+        """Pass, skip, or park the task until a person answers."""
+        night = night_of(context)
+        judged = pulled(context, GATE)
+        if judged["verdict"] != Verdict.PROMOTE.value:
+            raise AirflowSkipException(f"{judged['verdict']}: {'; '.join(judged['reasons'])}")
+        if night.promote == "never":
+            message = "The verdict is PROMOTE; this run was told never to promote."
+            raise AirflowSkipException(message)
+        if night.promote == "auto":
+            return None
+        with airflow_errors():
+            services = Services.connect()
+            version = challenger_version(context, services, night)
+            services.registry.challenge(night.model, version)
+        return super().execute(context)
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:  # noqa: ANN401
+        """Take the answer; a challenger that was turned down waits no longer."""
+        answer = super().execute_complete(context, event)
+        night = night_of(context)
+        approved = self.APPROVE in answer["chosen_options"]
+        by = (answer.get("responded_by_user") or {}).get("name") or "nobody in time"
+        with airflow_errors():
+            services = Services.connect()
+            services.runs.tag(night.run_id, {Tag.APPROVAL: f"{answer['chosen_options'][0]} by {by}"})
+            if not approved:
+                version = challenger_version(context, services, night)
+                services.registry.withdraw(night.model, version)
+        return answer
+
+
+def challenger_version(context: Context, services: Services, night: Night) -> str:
+    """Return the registry's version for the model that the night trained; registered once."""
+    trained = services.registry.trained(step_run(context, TRAIN))
+    return services.registry.register(night.model, trained, key_of("version", trained.uri))
