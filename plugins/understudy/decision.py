@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from understudy.contract import DECISION_ARTIFACT, DataTag, Tag
@@ -39,7 +40,9 @@ class Court:
     def __init__(self, client: MlflowClient, runs: RunStore) -> None:
         self._client, self._runs = client, runs
 
-    def judge(self, night: Night, challenger: Validation, champion: Validation | None) -> DecisionRecord:
+    def judge(
+        self, night: Night, challenger: Validation, champion: Validation | None
+    ) -> DecisionRecord:
         """Judge a night and store the record.
 
         Args:
@@ -70,8 +73,7 @@ class Court:
             return None
         with tracking_errors():
             path = self._client.download_artifacts(night.run_id, RECORD)
-        with open(path, encoding="utf-8") as file:
-            return replay(file.read())
+        return replay(Path(path).read_text(encoding="utf-8"))
 
     def _score(self, validation: Validation) -> Score | Unscored:
         if validation.error:

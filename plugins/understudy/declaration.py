@@ -1,4 +1,4 @@
-"""What a pipeline file declares, checked in full while Airflow parses it. Imports no server's client.
+"""What a pipeline file declares, checked in full while Airflow parses it. Imports no client.
 
 The records here are plain facts; ``understudy.orchestration`` makes a Dag of them.
 """
@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from pydantic import Field
 
@@ -26,9 +26,6 @@ RESERVED_PARAMETERS: Final = ("raw", "data", "model_uri")
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,200}")
 _MODEL_FORBIDDEN: Final = re.compile(r"[/:\"'%]")
 _TEMPLATE: Final = "{{"
-
-type_name = Annotated[str, Field(min_length=1)]
-Scalar = str | int | float | bool
 
 
 class Promotion(StrEnum):
@@ -91,7 +88,7 @@ class Pipeline:
         name: The Dag's id; also the experiment's and the registered model's unless given.
         project: The code.
         gate: The rules.
-        schedule: A cron expression, a preset such as ``@daily``, a time delta, or None for
+        schedule: What Airflow takes: a cron expression, ``@daily``, a timetable, assets; None for
             "only by hand".
         start: Time of the first night (with time zone); None starts now.
         end: Time of the last night; None never ends.
@@ -120,15 +117,15 @@ class Pipeline:
     name: str
     project: Project
     gate: Gate
-    schedule: str | timedelta | None = None
+    schedule: Any = Field(default=None, repr=False)
     start: datetime | None = None
     end: datetime | None = None
     catchup: bool = False
-    parameters: Mapping[str, object] = Field(default_factory=dict)
+    parameters: Mapping[str, object] = Field(default_factory=dict, repr=False)
     model: str = ""
     experiment: str = ""
     steps: Steps = Steps()
-    promote: Promotion | str = Promotion.AUTO
+    promote: str = Promotion.AUTO.value
     skip_unchanged: bool = True
     alert_after_skips: Annotated[int, Field(ge=1)] = 7
     env_manager: str = "uv"
@@ -162,13 +159,12 @@ class Pipeline:
             )
 
     def _check_choices(self) -> None:
-        choices = {"promote": list(Promotion), "env_manager": ["uv", "local"]}
+        choices = {"promote": [str(choice) for choice in Promotion], "env_manager": ["uv", "local"]}
         for field, allowed in choices.items():
             given = str(getattr(self, field))
             if given not in allowed:
                 hint = nearest(given, allowed)
                 raise _wrong(f"{field} is {given!r}{hint}", listed(allowed), f"correct {field}")
-        object.__setattr__(self, "promote", Promotion(self.promote))
 
     def _check_times(self) -> None:
         for field in ("start", "end"):

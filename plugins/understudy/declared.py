@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 T = TypeVar("T")
+_SHOWN = 80  # characters of a wrong value that a message repeats
 _CONFIG = ConfigDict(strict=True, extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False)
 
 
@@ -78,4 +79,4 @@ def _field(place: tuple[int | str, ...], names: list[str]) -> str:
 
 def _shown(value: object) -> str:
     text = value.__name__ if inspect.isclass(value) else repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

@@ -1,4 +1,4 @@
-"""Every error that Understudy raises, each a sentence in three parts. Imports the standard library only.
+"""Every error that Understudy raises, each in three parts. Imports the standard library only.
 
 ::
 
@@ -43,7 +43,9 @@ class UnderstudyError(Exception):
 
     def __init__(self, found: str, *, allowed: str, action: str) -> None:
         self.found, self.allowed, self.action = found, allowed, action
-        super().__init__(f"{_sentence(found)} Allowed: {_sentence(allowed)} Next: {_sentence(action)}")
+        super().__init__(
+            f"{_sentence(found)} Allowed: {_sentence(allowed)} Next: {_sentence(action)}"
+        )
 
     @property
     def can_retry(self) -> bool:
@@ -79,7 +81,13 @@ class StepFailedError(UnderstudyError):
     """An entry point ended badly. Exit codes 64 and 65 say that a retry cannot help."""
 
     def __init__(
-        self, found: str, *, allowed: str, action: str, run_id: str = "", exit_code: int | None = None
+        self,
+        found: str,
+        *,
+        allowed: str,
+        action: str,
+        run_id: str = "",
+        exit_code: int | None = None,
     ) -> None:
         super().__init__(found, allowed=allowed, action=action)
         self.run_id, self.exit_code = run_id, exit_code

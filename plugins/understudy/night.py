@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from understudy.contract import Kind, Outcome, Tag, key_of
@@ -97,8 +98,7 @@ class NightBook:
             return None
         with tracking_errors():
             path = self._client.download_artifacts(run_id, _PINNED)
-        with open(path, encoding="utf-8") as file:
-            return Night(**json.load(file))
+        return Night(**json.loads(Path(path).read_text(encoding="utf-8")))
 
     def open(self, experiment_id: str, key: str, name: str, tags: Mapping[str, str]) -> str:
         """Return the id of the night's parent run; the same key gives the same run."""

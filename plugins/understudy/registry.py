@@ -192,7 +192,8 @@ class Registry:
         )
 
     def _version_by_key(self, model: str, key: str) -> str | None:
-        found = self._client.search_model_versions(f"name = '{model}' and tags.`{Tag.KEY}` = '{key}'")
+        wanted = f"name = '{model}' and tags.`{Tag.KEY}` = '{key}'"
+        found = self._client.search_model_versions(wanted)
         return min((str(v.version) for v in found), key=int, default=None)
 
     def _champion_version(self, model: str) -> str | None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 _PARENT = "mlflow.parentRunId"
-_ENDED = frozenset({"FINISHED", "FAILED", "KILLED"})
+_PASSING = frozenset({"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"})
 _REASON_LIMIT = 5000  # characters; MLflow refuses tag values above its own limit
 
 
@@ -51,24 +51,26 @@ class RunStore:
 
     def experiment(self, name: str) -> str:
         """Return the id of the experiment of that name; created if missing, restored if deleted."""
-        from mlflow.exceptions import MlflowException
-
         with tracking_errors():
             found = self._client.get_experiment_by_name(name)
             if found is None:
-                try:
-                    return self._client.create_experiment(name)
-                except MlflowException as error:
-                    if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                        raise
-                    found = self._client.get_experiment_by_name(name)
-            assert found is not None
+                return self._new_experiment(name)
             if found.lifecycle_stage == "deleted":
                 self._client.restore_experiment(found.experiment_id)
             return str(found.experiment_id)
 
+    def _new_experiment(self, name: str) -> str:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return str(self._client.create_experiment(name))
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        return self.experiment(name)
+
     def ensure(self, spec: RunSpec) -> str:
-        """Return the id of the one run with ``spec.key``, which exists and is RUNNING afterwards."""
+        """Return the id of the one run with ``spec.key``; afterwards it exists and is RUNNING."""
         with tracking_errors():
             run = self._eldest(spec) or self._create(spec)
             if run.info.status != "RUNNING":
@@ -90,11 +92,11 @@ class RunStore:
         with tracking_errors():
             return self._client.get_run(run_id)
 
-    def tag(self, run_id: str, tags: Mapping[str, str]) -> None:
+    def tag(self, run_id: str, tags: Mapping[Tag, str]) -> None:
         """Set tags on a run."""
         with tracking_errors():
             for name, value in tags.items():
-                self._client.set_tag(run_id, str(name), value)
+                self._client.set_tag(run_id, name.value, value)
 
     def end(self, run_id: str, status: str, reason: str = "") -> None:
         """End a run as FINISHED, FAILED or KILLED; ``reason`` becomes the tag ``error``."""
@@ -112,8 +114,9 @@ class RunStore:
             value: Its value.
             keep: The id of a run that is alive and stays as it is.
         """
-        runs = self.tagged(experiment_id, tag, value)
-        dead = [r.info.run_id for r in runs if r.info.status not in _ENDED and r.info.run_id != keep]
+        with tracking_errors():
+            alive = self._by_tag(experiment_id, tag, value, also="attributes.status = 'RUNNING'")
+        dead = [run.info.run_id for run in alive if run.info.run_id != keep]
         for run_id in dead:
             self.end(run_id, "KILLED", "abandoned: its worker ended without a word")
         return dead
@@ -129,11 +132,14 @@ class RunStore:
     def _eldest(self, spec: RunSpec) -> Run | None:
         return next(iter(self._by_tag(spec.experiment_id, Tag.KEY, spec.key)), None)
 
-    def _by_tag(self, experiment_id: str, tag: Tag, value: str, limit: int = 100) -> list[Run]:
+    def _by_tag(
+        self, experiment_id: str, tag: Tag, value: str, limit: int = 100, also: str = ""
+    ) -> list[Run]:
         """Return runs with a tag, the eldest first; ties are broken by run id."""
+        wanted = f"tags.`{tag.value}` = '{_quoted(value)}'"
         found = self._client.search_runs(
             [experiment_id],
-            filter_string=f"tags.`{tag.value}` = '{_quoted(value)}'",
+            filter_string=f"{wanted} and {also}" if also else wanted,
             max_results=limit,
             order_by=["attributes.start_time DESC"],
         )
@@ -151,7 +157,7 @@ def tracking_errors() -> Iterator[None]:
     except RequestException as error:
         raise _unavailable(error) from error
     except MlflowException as error:
-        if error.error_code in {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"}:
+        if error.error_code in _PASSING:
             raise _unavailable(error) from error
         raise
 

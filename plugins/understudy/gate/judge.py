@@ -153,7 +153,9 @@ def _compared(rule: Rule, value: float, champion: Score | Unscored | None) -> Ch
 def _difference(rule: Rule, value: float, theirs: float) -> Check:
     metric, bound, limit = rule
     gain = theirs - value if metric.direction is Direction.LOWER else value - theirs
-    needed = (limit if bound is Bound.MIN_GAIN else -limit) * (abs(theirs) if metric.relative else 1.0)
+    needed = (limit if bound is Bound.MIN_GAIN else -limit) * (
+        abs(theirs) if metric.relative else 1.0
+    )
     passed = _gains(metric.direction, (value, theirs), needed)
     reason = _difference_reason(rule, value, theirs, passed=passed)
     return _made(
@@ -190,17 +192,17 @@ def _result(*, passed: bool) -> CheckResult:
     return CheckResult.PASSED if passed else CheckResult.FAILED
 
 
-def _made(
-    rule: Rule,
-    result: CheckResult,
-    reason: str,
-    *,
-    challenger: float | None = None,
-    champion: float | None = None,
-    gain: float | None = None,
-    needed: float | None = None,
-) -> Check:
+def _made(rule: Rule, result: CheckResult, reason: str, **numbers: float) -> Check:
     metric, bound, limit = rule
     return Check(
-        metric.name, bound.value, limit, needed, challenger, champion, gain, None, result, reason
+        metric=metric.name,
+        rule=bound.value,
+        bound=limit,
+        needed=numbers.get("needed"),
+        challenger=numbers.get("challenger"),
+        champion=numbers.get("champion"),
+        gain=numbers.get("gain"),
+        interval=None,
+        result=result,
+        reason=reason,
     )

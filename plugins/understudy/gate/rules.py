@@ -34,13 +34,41 @@ class Bound(StrEnum):
 
 
 _LOWER: Final = frozenset(
-    "rmse mse mae mape median_absolute_error max_error log_loss brier_score_loss "
-    "mean_squared_error root_mean_squared_error mean_absolute_error loss".split()
+    {
+        "brier_score_loss",
+        "log_loss",
+        "loss",
+        "mae",
+        "mape",
+        "max_error",
+        "mean_absolute_error",
+        "mean_squared_error",
+        "median_absolute_error",
+        "mse",
+        "rmse",
+        "root_mean_squared_error",
+    }
 )
 _HIGHER: Final = frozenset(
-    "r2 r2_score explained_variance accuracy balanced_accuracy f1 f1_macro f1_micro f1_weighted "
-    "precision precision_macro recall recall_macro roc_auc average_precision mcc "
-    "matthews_corrcoef".split()
+    {
+        "accuracy",
+        "average_precision",
+        "balanced_accuracy",
+        "explained_variance",
+        "f1",
+        "f1_macro",
+        "f1_micro",
+        "f1_weighted",
+        "matthews_corrcoef",
+        "mcc",
+        "precision",
+        "precision_macro",
+        "r2",
+        "r2_score",
+        "recall",
+        "recall_macro",
+        "roc_auc",
+    }
 )
 
 NotNegative = Annotated[float, Field(ge=0)]
@@ -84,7 +112,7 @@ class Metric:
             )
         if self.at_least is not None and self.at_most is not None and self.at_least > self.at_most:
             raise DeclarationError(
-                f"Metric({self.name!r}) wants at least {self.at_least} and at most {self.at_most}",
+                f"Metric({self.name!r}): at_least={self.at_least}, at_most={self.at_most}",
                 allowed="at_least not above at_most",
                 action="correct one of the two",
             )
@@ -107,7 +135,13 @@ class Metric:
         stated = {bound.value: value for bound, value in self.bounds()}
         lower = self.direction is Direction.LOWER
         more = {"confidence": self.confidence} if self.confidence is not None else {}
-        return {"name": self.name, "lower_is_better": lower, **stated, "relative": self.relative, **more}
+        return {
+            "name": self.name,
+            "lower_is_better": lower,
+            **stated,
+            "relative": self.relative,
+            **more,
+        }
 
 
 @declared
@@ -146,7 +180,10 @@ class Gate:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the rules as JSON values."""
-        return {"primary": self.primary.to_dict(), "guardrails": [m.to_dict() for m in self.guardrails]}
+        return {
+            "primary": self.primary.to_dict(),
+            "guardrails": [m.to_dict() for m in self.guardrails],
+        }
 
     @classmethod
     def from_dict(cls, rules: dict[str, Any]) -> Gate:

@@ -12,7 +12,7 @@ from understudy.errors import UnderstudyError
 
 @contextmanager
 def airflow_errors() -> Iterator[None]:
-    """Raise AirflowFailException for errors that a retry cannot mend, AirflowException for others."""
+    """Raise AirflowFailException where a retry cannot help, AirflowException where it may."""
     try:
         yield
     except UnderstudyError as error:

@@ -37,14 +37,14 @@ def _own_fields(pipeline: Pipeline) -> dict[str, Param]:
             type=["null", "string"],
             format="date-time",
             title="Data as of",
-            description="Train on what was there at this time (UTC); empty for the night's own time.",
+            description="Use what was there at this time (UTC); empty for the night's own time.",
             section=_RUN,
         ),
         "force": Param(
             default=False,
             type="boolean",
             title="Run although nothing changed",
-            description="Train and judge even when code, data and parameters are those of an earlier night.",
+            description="Train and judge even when code, data and parameters did not change.",
             section=_RUN,
         ),
         "promote": Param(

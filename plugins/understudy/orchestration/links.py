@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class MlflowRunLink(BaseOperatorLink):
-    """Links a task to the MLflow run that it made; Airflow asks for it in the task's own process."""
+    """Links a task to the MLflow run that it made; Airflow asks for it in the task's process."""
 
     name = "MLflow run"
 

@@ -28,8 +28,10 @@ CHAMPION_INDEX: Final = 1
 
 def pulled(context: Context, task_id: str, map_index: int | None = None) -> Any:  # noqa: ANN401
     """Return what a task of this Dag run returned, or None where it returned nothing."""
-    index = {} if map_index is None else {"map_indexes": map_index}
-    return context["ti"].xcom_pull(task_ids=task_id, **index)
+    ti = context["ti"]
+    if map_index is None:
+        return ti.xcom_pull(task_ids=task_id)
+    return ti.xcom_pull(task_ids=task_id, map_indexes=map_index)
 
 
 def night_of(context: Context) -> Night:

@@ -29,8 +29,6 @@ from understudy.orchestration.step_operator import (
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from understudy.step import StepRequest
-
 
 class NightStepOperator(MlflowRunOperator):
     """One step of a night: pinned commit, child of the night's run, parameters by declaration.
@@ -77,7 +75,7 @@ class NightStepOperator(MlflowRunOperator):
             parameters={name: value for name, value in offered.items() if name in declared},
             experiment_id=night.experiment_id,
             key=self.attempt(context),
-            name=self.label(),
+            name=self.run_title(),
             tags={**airflow_tags(context), Tag.PIPELINE.value: night.pipeline},
             parent_run_id=night.run_id,
             env_manager=self.env_manager,
@@ -89,7 +87,7 @@ class NightStepOperator(MlflowRunOperator):
         """Return the identity of this try."""
         return attempt_key(context)
 
-    def label(self) -> str:
+    def run_title(self) -> str:
         """Return the name of the MLflow run."""
         return self.entry_point
 
@@ -142,7 +140,7 @@ class ValidateOperator(NightStepOperator):
         """Return the holdout and the model; without a champion there is nothing to score."""
         return {**inputs_so_far(context), "model_uri": self._model_uri(context, night)}
 
-    def label(self) -> str:
+    def run_title(self) -> str:
         """Return the name of the MLflow run."""
         return f"{self.entry_point} {self.role}"
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from airflow.sdk import BaseOperator
 
 from understudy.contract import Tag, key_of
-from understudy.declaration import Pipeline, Promotion
+from understudy.declaration import RESERVED_PARAMETERS, Pipeline, Promotion
 from understudy.errors import ParameterError, listed, nearest
 from understudy.night import Night
 from understudy.orchestration.edge import airflow_errors
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from understudy.step import Pinned
+
+
+_FILLED_IN: Final = (*RESERVED_PARAMETERS, "as_of")
 
 
 class PinOperator(BaseOperator):
@@ -90,19 +93,20 @@ class PinOperator(BaseOperator):
         self._refuse_unknown(pinned, parameters)
         for step in self.pipeline.steps.names:
             declared = pinned.entry_points.get(step, frozenset())
-            filled = {name: "runs:/0/x" for name in ("raw", "data", "model_uri") if name in declared}
+            filled = {name: "runs:/0/x" for name in _FILLED_IN if name in declared}
             chosen = {name: value for name, value in parameters.items() if name in declared}
             runner.check(pinned, step, {**chosen, **filled})
         return pinned
 
     def _refuse_unknown(self, pinned: Pinned, parameters: Mapping[str, Any]) -> None:
-        known = {name for step in self.pipeline.steps.names for name in pinned.entry_points.get(step, ())}
+        steps = self.pipeline.steps.names
+        known = {name for step in steps for name in pinned.entry_points.get(step, ())}
         for name in parameters:
             if name not in known:
                 raise ParameterError(
                     f"No step of the project has a parameter {name!r}{nearest(name, known)}",
                     allowed=f"parameters that the MLproject declares: {listed(known)}",
-                    action="correct parameters= in the pipeline file, or declare it in the MLproject",
+                    action="correct parameters= in the pipeline file, or the MLproject",
                 )
 
     def _parameters(self, context: Context) -> dict[str, Any]:
@@ -127,7 +131,7 @@ class PinOperator(BaseOperator):
         return {**airflow_tags(context), Tag.PIPELINE.value: self.pipeline.name}
 
 
-def _code(pinned: Pinned) -> dict[str, str]:
+def _code(pinned: Pinned) -> dict[str, Any]:
     return {
         "repository": pinned.repository,
         "subdirectory": pinned.subdirectory,

@@ -1,4 +1,4 @@
-"""``promote``: obeys a verdict of PROMOTE, and judges again where the champion changed meanwhile."""
+"""``promote``: obeys a verdict of PROMOTE; judges again where the champion changed meanwhile."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class PromoteOperator(NightStepOperator):
         """Return the identity of this validation: one task may make several."""
         return key_of(attempt_key(context), self._judgement)
 
-    def label(self) -> str:
+    def run_title(self) -> str:
         """Return the name of the MLflow run."""
         return f"{self.entry_point} new champion"
 

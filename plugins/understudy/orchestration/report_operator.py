@@ -19,6 +19,7 @@ from understudy.orchestration.services import Services
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+_BY_VERDICT = {Verdict.REJECT.value: Outcome.REJECTED, Verdict.HOLD.value: Outcome.HELD}
 _BAD_STATES = frozenset({"failed", "upstream_failed", "removed"})
 
 
@@ -98,13 +99,11 @@ def _outcome(tags: dict[str, str], bad: list[str]) -> tuple[Outcome, str]:
     if verdict is None and tags.get(Tag.OUTCOME.value) == Outcome.SKIPPED:
         return Outcome.SKIPPED, reason
     if verdict is None:
-        return Outcome.FAILED, f"these tasks failed: {', '.join(bad) or 'none'}; no verdict"
+        return Outcome.FAILED, f"no verdict; these tasks failed: {', '.join(bad) or 'none'}"
     if {APPROVE, PROMOTE} & set(bad):
         return Outcome.FAILED, f"verdict {verdict} ({reason}); these tasks failed: {', '.join(bad)}"
-    if verdict == Verdict.REJECT:
-        return Outcome.REJECTED, reason
-    if verdict == Verdict.HOLD:
-        return Outcome.HELD, reason
+    if verdict != Verdict.PROMOTE:
+        return _BY_VERDICT[verdict], reason
     if tags.get(Tag.CHAMPION_AFTER.value):
         return Outcome.PROMOTED, reason
     why = tags.get(Tag.APPROVAL.value) or "this run was told never to promote"

@@ -139,7 +139,12 @@ class MlflowRunOperator(BaseOperator):
 def task_key(context: Context) -> str:
     """Return the identity of a task of a Dag run, the same for each of its tries."""
     ti = context["ti"]
-    return key_of(ti.dag_id, ti.run_id, ti.task_id, ti.map_index if ti.map_index is not None else -1)
+    return key_of(ti.dag_id, ti.run_id, ti.task_id, _map_index(context))
+
+
+def _map_index(context: Context) -> int:
+    index = context["ti"].map_index
+    return -1 if index is None else int(index)
 
 
 def attempt_key(context: Context) -> str:
@@ -155,7 +160,7 @@ def airflow_tags(context: Context) -> dict[str, str]:
         Tag.DAG_ID: ti.dag_id,
         Tag.DAG_RUN_ID: ti.run_id,
         Tag.TASK_ID: ti.task_id,
-        Tag.MAP_INDEX: ti.map_index if ti.map_index is not None else -1,
+        Tag.MAP_INDEX: _map_index(context),
         Tag.TRY_NUMBER: ti.try_number,
         Tag.ATTEMPT_OF: task_key(context),
     }

@@ -95,7 +95,7 @@ def told(record: DecisionRecord) -> list[str]:
     return [f"{decision.verdict}: {decision.why}", *checks, *decision.notes]
 
 
-class ApproveOperator(ApprovalOperator):  # type: ignore[misc] -- the provider ships no types
+class ApproveOperator(ApprovalOperator):
     """Ends the night here unless the verdict is PROMOTE; asks a person where the night says so.
 
     While a person is asked the challenger has the alias ``challenger``, and no worker waits.
@@ -137,7 +137,9 @@ class ApproveOperator(ApprovalOperator):  # type: ignore[misc] -- the provider s
         by = (answer.get("responded_by_user") or {}).get("name") or "nobody in time"
         with airflow_errors():
             services = Services.connect()
-            services.runs.tag(night.run_id, {Tag.APPROVAL: f"{answer['chosen_options'][0]} by {by}"})
+            services.runs.tag(
+                night.run_id, {Tag.APPROVAL: f"{answer['chosen_options'][0]} by {by}"}
+            )
             if not approved:
                 version = challenger_version(context, services, night)
                 services.registry.withdraw(night.model, version)
