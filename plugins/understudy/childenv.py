@@ -1,0 +1,75 @@
+"""Chooses the environment variables of a child process: what it needs, not all of ours. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from urllib.parse import urlsplit
+
+_EXACT = frozenset({
+    "HOME", "USER", "LOGNAME", "SHELL", "PATH", "LANG", "LANGUAGE", "TZ", "TERM", "COLUMNS",
+    "XDG_CACHE_HOME", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH",
+    "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY",
+    "http_proxy", "https_proxy", "all_proxy", "no_proxy",
+    "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NETRC",
+    "CUDA_VISIBLE_DEVICES", "UNDERSTUDY_DATA_MIRROR",
+})  # fmt: skip
+_PREFIXES = (
+    "LC_", "MLFLOW_", "OMP_", "MKL_", "OPENBLAS_", "NUMEXPR_", "LOKY_", "NVIDIA_", "TF_CPP_", "TF_NUM_", "TF_XLA_", "XLA_",
+)  # fmt: skip
+# Would name another run or experiment than the step's, or belong to the server only.
+_NEVER = (
+    "MLFLOW_EXPERIMENT", "MLFLOW_RUN", "MLFLOW_BACKEND_STORE", "MLFLOW_REGISTRY_STORE",
+    "MLFLOW_SERVER", "MLFLOW_FLASK", "MLFLOW_AUTH_CONFIG", "MLFLOW_WEBHOOK", "MLFLOW_CRYPTO",
+    "MLFLOW_ACTIVE_MODEL", "MLFLOW_PROJECT",
+)  # fmt: skip
+_CLOUDS = {
+    "s3": ("AWS_", "BOTO"),
+    "gs": ("GOOGLE_", "CLOUDSDK_"),
+    "wasb": ("AZURE_",),
+    "wasbs": ("AZURE_",),
+    "abfs": ("AZURE_",),
+    "abfss": ("AZURE_",),
+    "dbfs": ("DATABRICKS_",),
+    "databricks": ("DATABRICKS_",),
+}
+_LOCAL_PYTHON = frozenset({"PYTHONPATH", "VIRTUAL_ENV", "CONDA_PREFIX"})
+# Would install something else than the project's files say, or somewhere else.
+_NOT_FOR_UV = (
+    "UV_CONSTRAINT", "UV_OVERRIDE", "UV_EXCLUDE", "UV_BUILD_CONSTRAINT", "UV_PRERELEASE",
+    "UV_RESOLUTION", "UV_SYSTEM_PYTHON", "UV_PYTHON", "UV_PROJECT", "UV_TARGET", "UV_PREFIX",
+    "UV_BREAK_SYSTEM_PACKAGES", "UV_NO_VERIFY_HASHES", "UV_CONFIG_FILE", "UV_WORKING",
+    "UV_TORCH_BACKEND", "UV_COMPILE_BYTECODE",
+)  # fmt: skip
+_FOR_BUILDS = frozenset({"CC", "CXX", "CFLAGS", "CXXFLAGS", "LDFLAGS", "CARGO_HOME", "RUSTUP_HOME"})
+
+
+def step_environment(
+    ours: Mapping[str, str], uris: Iterable[str], *, local: bool
+) -> dict[str, str]:
+    """Return the variables for an entry point.
+
+    Args:
+        ours: The variables of this process.
+        uris: Addresses that the step reads and writes; each cloud's credentials are passed on only
+            where one of these lies in it.
+        local: Whether the step uses the Python that is on PATH, and so its variables too.
+    """
+    clouds = tuple(prefix for uri in uris for prefix in _CLOUDS.get(urlsplit(uri).scheme, ()))
+    exact = _EXACT | _LOCAL_PYTHON if local else _EXACT
+    return {
+        name: value
+        for name, value in ours.items()
+        if (name in exact or name.startswith((*_PREFIXES, *clouds))) and not name.startswith(_NEVER)
+    }
+
+
+def build_environment(ours: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables for uv: those of any child, and uv's own but for what to install."""
+    return {
+        name: value
+        for name, value in ours.items()
+        if name in _EXACT
+        or name in _FOR_BUILDS
+        or name.startswith("LC_")
+        or (name.startswith("UV_") and not name.startswith(_NOT_FOR_UV))
+    }

@@ -1,0 +1,152 @@
+"""Reads what a project's environment must hold: python_env.yaml, or conda.yaml's pip part.
+
+Reads files of the project only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from understudy.errors import ProjectError
+
+_FILE_OPTION = re.compile(r"(?P<option>-r|--requirement|-c|--constraint)[\s=]*(?P<file>[^\s#]+).*")
+_LOCAL = re.compile(r"(-e\b|--editable\b|\.{1,2}(/|$|\[)|/|file:)")
+_CONDA_PACKAGE = re.compile(r"(?P<name>[\w.:-]+?)\s*(?P<operator>[=<>!~].*)?")
+_CONDA_BUILD = frozenset({"pip", "setuptools", "wheel"})
+
+
+@dataclass(frozen=True, slots=True)
+class Dependencies:
+    """What to install.
+
+    Attributes:
+        python: Requested Python, such as "3.11" or "3.11.7"; '' for any.
+        lines: Lines of a requirements file; the files that they name are absolute.
+        files: Those files, and those that they name in turn.
+    """
+
+    python: str
+    lines: tuple[str, ...]
+    files: tuple[Path, ...]
+
+    def digest(self) -> str:
+        """Return 64 hex digits over the lines and the content of all files, not their places."""
+        content = hashlib.sha256()
+        for line in self.lines:
+            matched = _FILE_OPTION.fullmatch(line)
+            content.update(f"{matched['option'] if matched else line}\0".encode())
+        for file in self.files:
+            content.update(hashlib.sha256(file.read_bytes()).digest())
+        return content.hexdigest()
+
+
+NOTHING = Dependencies("", (), ())
+
+
+def read(path: Path, *, conda: bool) -> Dependencies:
+    """Read python_env.yaml, or a conda.yaml of which the pip part is enough.
+
+    Raises:
+        ProjectError: if it asks for what cannot be had this way, or is not of its form.
+    """
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise _unusable(path, f"cannot be read: {error}") from error
+    if not isinstance(content, dict):
+        raise _unusable(path, "is not a mapping")
+    python, lines = (_conda if conda else _python_env)(path, content)
+    lines = [line for line in map(str.strip, lines) if line and not line.startswith("#")]
+    files: list[Path] = []
+    absolute = tuple(_absolute(line, path, files) for line in lines)
+    return Dependencies(python, absolute, tuple(files))
+
+
+def _python_env(path: Path, content: dict[str, object]) -> tuple[str, list[str]]:
+    if unknown := set(content) - {"python", "build_dependencies", "dependencies"}:
+        raise _unusable(path, f"has unknown fields: {', '.join(sorted(map(str, unknown)))}")
+    python = content.get("python") or ""
+    if not isinstance(python, str):
+        raise _unusable(path, f"has python: {python} as a number (3.10 would be 3.1)", quote=True)
+    lists = [content.get(name) or [] for name in ("build_dependencies", "dependencies")]
+    return python.strip(), [line for items in lists for line in _strings(path, items)]
+
+
+def _conda(path: Path, content: dict[str, object]) -> tuple[str, list[str]]:
+    python, lines, foreign = "", [], []
+    items = content.get("dependencies") or []
+    if not isinstance(items, list):
+        raise _unusable(path, "has dependencies that are not a list")
+    for item in items:
+        if isinstance(item, dict) and set(item) == {"pip"}:
+            lines += _strings(path, item["pip"])
+        elif (matched := _CONDA_PACKAGE.fullmatch(str(item))) and matched["name"] == "python":
+            python = _conda_version(matched["operator"] or "")
+        elif not matched or matched["name"] not in _CONDA_BUILD:
+            foreign.append(str(item))
+    if foreign:
+        raise _unusable(path, f"has packages that only conda can install: {', '.join(foreign)}")
+    return python, lines
+
+
+def _conda_version(operator: str) -> str:
+    """Return conda's ``=3.11`` and ``==3.11.7`` as ``3.11`` and ``3.11.7``, others as they are."""
+    exact = re.fullmatch(r"={1,2}\s*([\d.]+?)(\.\*)?", operator)
+    return exact[1] if exact else operator.strip()
+
+
+def _strings(path: Path, items: object) -> list[str]:
+    if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
+        raise _unusable(path, "has dependencies that are not a list of strings")
+    return items
+
+
+def _absolute(line: str, path: Path, files: list[Path]) -> str:
+    """Return a requirement line with its file made absolute; collect that file."""
+    matched = _FILE_OPTION.fullmatch(line)
+    if matched:
+        file = path.parent / matched["file"]
+        files.extend(_with_nested(file, path, ()))
+        return f"{matched['option']} {file}"
+    _refuse_local(line, path)
+    return line
+
+
+def _with_nested(file: Path, named_in: Path, above: tuple[Path, ...]) -> Iterator[Path]:
+    if not file.is_file():
+        raise _unusable(named_in, f"names the file {file.name}, which is not there")
+    if file in above:
+        raise _unusable(named_in, f"names {file.name} in a circle")
+    yield file
+    for line in file.read_text(encoding="utf-8").splitlines():
+        stripped = line.strip()
+        if matched := _FILE_OPTION.fullmatch(stripped):
+            yield from _with_nested(file.parent / matched["file"], file, (*above, file))
+        else:
+            _refuse_local(stripped, file)
+
+
+def _refuse_local(line: str, path: Path) -> None:
+    if _LOCAL.match(line) or re.search(r"@\s*file:", line):
+        raise ProjectError(
+            f"{path.name} installs from a folder: {line!r}",
+            allowed="packages from an index, or from a URL with a hash or a commit",
+            action="import the project's own code from its folder, which is where commands run",
+        )
+
+
+def _unusable(path: Path, why: str, *, quote: bool = False) -> ProjectError:
+    return ProjectError(
+        f"{path.name} {why}",
+        allowed="a python_env.yaml with python (a string), build_dependencies and dependencies, or "
+        "a conda.yaml that needs no more of conda than python and pip",
+        action='write the version in quotes: python: "3.11"'
+        if quote
+        else "write what the project needs into a python_env.yaml",
+    )

@@ -1,0 +1,150 @@
+"""Runs git, quietly and without prompts, and turns what it says into our errors."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from understudy.errors import ProjectError, RepositoryUnavailableError
+from understudy.process import Command, Supervisor
+from understudy.redact import redacted
+
+_LOCAL_TIMEOUT_S = 120.0
+_KEPT_LINES = 50
+# Nothing of a repository's or a user's configuration may run code in, or rewrite, a checkout.
+_CONFIGURATION = (
+    "core.hooksPath=/dev/null",
+    "core.fsmonitor=false",
+    "core.autocrlf=false",
+    "gc.auto=0",
+    "maintenance.auto=false",
+    "fetch.recurseSubmodules=false",
+    "fetch.fsckObjects=false",
+    "http.lowSpeedLimit=1000",
+    "http.lowSpeedTime=60",
+    "filter.lfs.smudge=",
+    "filter.lfs.process=",
+    "filter.lfs.required=false",
+)
+_MISSING = re.compile(
+    r"repository .* not found|does not appear to be a git repository|not found: did you run"
+    r"|No such file or directory|does not exist|not exported|access denied or repository"
+    r"|unsafe repository|dubious ownership",
+    re.IGNORECASE,
+)
+_REFUSED = re.compile(
+    r"authentication failed|could not read (username|password)|permission denied"
+    r"|returned error: 40[13]|terminal prompts disabled|host key verification failed",
+    re.IGNORECASE,
+)
+
+
+class GitError(Exception):
+    """A git command failed; the text is what it said, without secrets. Never leaves the package."""
+
+
+@dataclass(frozen=True, slots=True)
+class Git:
+    """Git, with a supervisor for what may take long and extra variables for credentials."""
+
+    supervisor: Supervisor
+    timeout: float
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def read(self, folder: Path, *arguments: str, index: Path | None = None) -> str:
+        """Return what a quick, local git command prints, stripped.
+
+        Raises:
+            GitError: if it fails.
+        """
+        done = subprocess.run(
+            ("git", *_options(), *arguments),
+            cwd=folder,
+            env=self._variables({"GIT_INDEX_FILE": str(index)} if index else {}),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+            timeout=_LOCAL_TIMEOUT_S,
+        )
+        if done.returncode:
+            raise GitError(redacted(done.stderr.decode(errors="replace")).strip())
+        return done.stdout.decode(errors="surrogateescape").strip()
+
+    def run(self, folder: Path, *arguments: str, lock: int, extra: Mapping[str, str]) -> None:
+        """Run a git command that may take long; it can be stopped.
+
+        Args:
+            folder: Where it runs.
+            arguments: What follows ``git``.
+            lock: Descriptor of the lock under which it writes; kept until it is gone.
+            extra: Further variables.
+
+        Raises:
+            GitError: if it fails.
+            StepStoppedError: if it was stopped.
+        """
+        said: deque[str] = deque(maxlen=_KEPT_LINES)
+        command = Command(
+            argv=("git", *_options(), *arguments),
+            folder=folder,
+            environment=self._variables(extra),
+            timeout=self.timeout,
+            grace=1.0,
+            held_descriptors=(lock,),
+        )
+        ending = self.supervisor.run(command, said.append)
+        if ending.timed_out:
+            raise GitError(f"timed out after {self.timeout:g} s")
+        if not ending.ok:
+            self.supervisor.check()
+            raise GitError(redacted("\n".join(said)) or str(ending))
+
+    def _variables(self, extra: Mapping[str, str]) -> dict[str, str]:
+        # GIT_DIR and its like would point every command at another repository.
+        ours = {k: v for k, v in os.environ.items() if not k.startswith(("GIT_", "AIRFLOW_"))}
+        kept = {k: os.environ[k] for k in _KEPT_VARIABLES if k in os.environ}
+        fixed = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", "GIT_ASKPASS": "true"}
+        fixed["GIT_OPTIONAL_LOCKS"] = "0"  # status must not rewrite a user's index
+        ssh = {"GIT_SSH_COMMAND": "ssh -oBatchMode=yes -oConnectTimeout=20"}
+        return {**ours, **ssh, **kept, **fixed, **self.environment, **extra}
+
+
+_KEPT_VARIABLES = ("GIT_SSH", "GIT_SSH_COMMAND", "GIT_SSL_CAINFO", "GIT_SSL_CAPATH")
+
+
+def _options() -> tuple[str, ...]:
+    return tuple(part for setting in _CONFIGURATION for part in ("-c", setting))
+
+
+def remote_error(error: GitError, repository: str) -> ProjectError | RepositoryUnavailableError:
+    """Return what a failed conversation with a Git host means for the user."""
+    said = _meaning(str(error))
+    if _REFUSED.search(said):
+        return ProjectError(
+            f"The Git host refuses access to {repository}: {said}",
+            allowed="a public repository, or one that this machine's credentials may read",
+            action="set up a credential helper, an SSH key or a token for this host",
+        )
+    if _MISSING.search(said):
+        return ProjectError(
+            f"There is no readable Git repository at {repository}: {said}",
+            allowed="the URL of a repository that `git ls-remote` can read",
+            action="correct the project's address",
+        )
+    return RepositoryUnavailableError(
+        f"The Git host of {repository} did not answer as it should: {said}",
+        allowed="a host that answers, or a full commit id that was fetched here before",
+        action="check the host and the network; the task may simply be run again",
+    )
+
+
+def _meaning(said: str) -> str:
+    """Return the lines of git's output that matter, in one."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    marked = [line for line in lines if re.match(r"(fatal|error|remote|ssh):", line)]
+    return "; ".join(dict.fromkeys(marked or lines))[:600]

@@ -1,0 +1,77 @@
+"""File locks that die with their holder. Creates and locks files; never removes them.
+
+``flock(2)`` belongs to the open file, so the kernel releases it when the last process that has the
+descriptor is gone, kill -9 included; and a child that inherits the descriptor keeps the lock. The
+library ``filelock`` has the first property, but neither shared locks nor a descriptor to pass on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+_PAUSE_S = 0.05
+
+
+def _proceed() -> None:
+    """Let a wait for a lock go on."""
+
+
+class FileLock:
+    """A lock on a file: many may hold it shared, or one exclusively. Hold it by ``with``."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    @contextlib.contextmanager
+    def exclusive(self, proceed: Callable[[], None] = _proceed) -> Iterator[int]:
+        """Hold the lock alone; yields a descriptor that keeps the lock wherever it is inherited.
+
+        Args:
+            proceed: Called again and again while waiting; ends the wait by raising.
+        """
+        with self._held(fcntl.LOCK_EX, proceed) as descriptor:
+            yield descriptor
+
+    @contextlib.contextmanager
+    def shared(self, proceed: Callable[[], None] = _proceed) -> Iterator[int]:
+        """Hold the lock beside other readers, see ``exclusive``."""
+        with self._held(fcntl.LOCK_SH, proceed) as descriptor:
+            yield descriptor
+
+    @contextlib.contextmanager
+    def exclusive_if_free(self) -> Iterator[int | None]:
+        """Hold the lock alone if nobody has it; yields None if somebody does."""
+        descriptor = self._open()
+        try:
+            yield descriptor if _try(descriptor, fcntl.LOCK_EX) else None
+        finally:
+            os.close(descriptor)
+
+    @contextlib.contextmanager
+    def _held(self, kind: int, proceed: Callable[[], None]) -> Iterator[int]:
+        descriptor = self._open()
+        try:
+            while not _try(descriptor, kind):
+                proceed()
+                time.sleep(_PAUSE_S)
+            yield descriptor
+        finally:
+            # Closing, not unlocking: a child that inherited the descriptor keeps the lock.
+            os.close(descriptor)
+
+    def _open(self) -> int:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+
+
+def _try(descriptor: int, kind: int) -> bool:
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

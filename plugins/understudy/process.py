@@ -1,0 +1,277 @@
+"""Runs one command under a guardian and passes its lines on. Starts, watches and ends processes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from understudy.errors import StepStoppedError
+from understudy.lines import LineCutter
+
+OnLine = Callable[[str], None]
+
+_GUARDIAN = Path(__file__).with_name("guardian.py")
+_CHUNK = 65_536  # bytes: what a Linux pipe holds
+_LAST_OUTPUT_S = 1.0
+_SHELL_SIGNAL_BASE = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command to run.
+
+    ``timeout`` and ``grace`` are seconds. ``held_descriptors`` are kept open in the guardian and
+    the command, so that locks on them last until both are gone. ``scratch`` is a folder that the
+    guardian removes if we die.
+    """
+
+    argv: tuple[str, ...]
+    folder: Path
+    environment: Mapping[str, str] = field(repr=False)
+    timeout: float | None = None
+    grace: float = 3.0
+    held_descriptors: tuple[int, ...] = ()
+    scratch: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a command ended.
+
+    ``exit_code`` is negative for a signal, as in ``subprocess``. ``leftovers`` counts the
+    processes that it left behind and that were ended, ``survivors`` those that could not be.
+    """
+
+    exit_code: int
+    stopped: bool = False
+    timed_out: bool = False
+    leftovers: int = 0
+    survivors: int = 0
+
+    @property
+    def ok(self) -> bool:
+        """Whether the command ended by itself, with exit code 0."""
+        return self.exit_code == 0 and not self.stopped and not self.timed_out
+
+    @property
+    def signal(self) -> int | None:
+        """The signal that ended it; a shell reports its command's as 128 + number."""
+        number = -self.exit_code if self.exit_code < 0 else self.exit_code - _SHELL_SIGNAL_BASE
+        return number if number in _SIGNAL_NUMBERS else None
+
+    def __str__(self) -> str:
+        number = self.signal
+        return f"exit code {self.exit_code}" if number is None else _signal_name(number)
+
+
+_SIGNAL_NUMBERS = frozenset(int(number) for number in signal.Signals)
+
+
+def _signal_name(number: int) -> str:
+    return f"signal {number} ({signal.Signals(number).name})"
+
+
+class Supervisor:
+    """Runs commands one after the other; ``stop`` ends the present one and forbids the next."""
+
+    def __init__(self) -> None:
+        # Re-entrant: stop() may run in a signal handler, on top of the very code that holds it.
+        self._lock = threading.RLock()
+        self._control: int | None = None
+        self._stopped = False
+        self._idle = threading.Event()
+        self._idle.set()
+        self._runner: int | None = None
+
+    def stop(self, wait: float = 4.0) -> None:
+        """End the running command and everything it started; nothing starts afterwards.
+
+        Safe in a signal handler and from any thread. From another thread it waits up to ``wait``
+        seconds until all is gone; in a handler on top of ``run`` it must not, ``run`` goes on.
+        """
+        self._stopped = True
+        with self._lock:
+            self._ask_to_stop()
+        if self._runner not in {None, threading.get_ident()}:
+            self._idle.wait(wait)
+
+    def check(self) -> None:
+        """Raise StepStoppedError once ``stop`` was called."""
+        if self._stopped:
+            raise StepStoppedError(
+                "The step was stopped from outside",
+                allowed="a step that runs to its own end",
+                action="run it again if that was not meant",
+            )
+
+    def run(self, command: Command, on_line: OnLine) -> Ending:
+        """Run a command to its end, passing each line of its output to ``on_line``.
+
+        Raises:
+            StepStoppedError: if ``stop`` was called before it could start.
+            OSError: if the command cannot be executed.
+        """
+        self._runner = threading.get_ident()
+        self._idle.clear()
+        try:
+            self.check()
+            with self._started(command) as guarded:
+                return guarded.follow(on_line, command.timeout)
+        finally:
+            self._runner = None
+            self._idle.set()
+
+    @contextlib.contextmanager
+    def _started(self, command: Command) -> Iterator[_Guarded]:
+        control_end, self._control = os.pipe()
+        report, report_end = os.pipe()
+        try:
+            guardian = _start_guardian(command, control_end, report_end)
+        except BaseException:
+            self._close_control()
+            os.close(report)
+            raise
+        finally:
+            os.close(control_end)
+            os.close(report_end)
+        guarded = _Guarded(guardian, report, self._close_control)
+        try:
+            if self._stopped:
+                self._close_control()
+            yield guarded
+        finally:
+            self._close_control()
+            guarded.close(command.grace)
+
+    def _ask_to_stop(self) -> None:
+        if self._control is not None:
+            with contextlib.suppress(BrokenPipeError):  # it has just ended by itself
+                os.write(self._control, b"s")
+
+    def _close_control(self) -> None:
+        with self._lock:
+            control, self._control = self._control, None
+        if control is not None:
+            os.close(control)
+
+
+def _start_guardian(command: Command, control: int, report: int) -> subprocess.Popen[bytes]:
+    scratch = str(command.scratch or "")
+    channel = (str(control), str(report), str(os.getpid()), str(command.grace), scratch)
+    return subprocess.Popen(
+        [sys.executable, "-I", "-S", str(_GUARDIAN), *channel, *command.argv],
+        cwd=command.folder,
+        env=dict(command.environment),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        pass_fds=(control, report, *command.held_descriptors),
+        start_new_session=True,
+    )
+
+
+class _Guarded:
+    """A running guardian: its output, its report, its end."""
+
+    def __init__(
+        self, guardian: subprocess.Popen[bytes], report: int, ask_to_stop: Callable[[], None]
+    ) -> None:
+        assert guardian.stdout is not None
+        self._guardian, self._report, self._ask_to_stop = guardian, report, ask_to_stop
+        self._output = guardian.stdout.fileno()
+        self._told = b""
+        self._timed_out = self._reported = False
+
+    def follow(self, on_line: OnLine, timeout: float | None) -> Ending:
+        """Pass lines on until the command and all it started are gone."""
+        cutter = LineCutter()
+        for chunk in self._chunks(timeout):
+            for line in cutter.feed(chunk):
+                on_line(line)
+        for line in cutter.feed(b"", final=True):
+            on_line(line)
+        return self._ending()
+
+    def close(self, grace: float) -> None:
+        """Wait until the guardian has ended everything, whatever else happens."""
+        try:
+            if self._guardian.poll() is None:
+                self._discard(time.monotonic() + grace + _LAST_OUTPUT_S)
+            self._guardian.wait(timeout=_LAST_OUTPUT_S)
+        except subprocess.TimeoutExpired:
+            # It goes on without us: our end of the control pipe is closed.
+            return
+        finally:
+            os.close(self._report)
+            assert self._guardian.stdout is not None
+            self._guardian.stdout.close()
+
+    def _chunks(self, timeout: float | None) -> Iterator[bytes]:
+        """Yield output until it is closed, or until it dries up after the guardian's report."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        poller = select.poll()
+        for descriptor in (self._output, self._report):
+            poller.register(descriptor, select.POLLIN)
+        while True:
+            for descriptor, _ in poller.poll(_milliseconds(deadline)):
+                chunk = os.read(descriptor, _CHUNK)
+                if descriptor == self._output:
+                    if not chunk:
+                        return
+                    yield chunk
+                elif chunk:
+                    self._told += chunk
+                else:
+                    # All that could be ended has ended: a pipe that escaped is not waited for.
+                    poller.unregister(descriptor)
+                    deadline, self._reported = time.monotonic() + _LAST_OUTPUT_S, True
+            if deadline is not None and time.monotonic() > deadline:
+                if self._reported:
+                    return
+                self._timed_out, deadline = True, None
+                self._ask_to_stop()
+
+    def _discard(self, deadline: float) -> None:
+        """Read and drop output, so that nothing blocks on a full pipe while it is being ended."""
+        poller = select.poll()
+        poller.register(self._output, select.POLLIN)
+        while time.monotonic() < deadline:
+            if poller.poll(_milliseconds(deadline)) and not os.read(self._output, _CHUNK):
+                return
+
+    def _ending(self) -> Ending:
+        self._guardian.wait(timeout=_LAST_OUTPUT_S)
+        reports = dict(line.split(" ", 1) for line in self._told.decode().splitlines())
+        if "failed" in reports:
+            number = int(reports["failed"])
+            raise OSError(number, os.strerror(number))
+        if "ended" not in reports:
+            return self._guardian_lost(int(reports.get("started", 0)))
+        status, stopped, leftovers, survivors = map(int, reports["ended"].split())
+        return Ending(
+            exit_code=os.waitstatus_to_exitcode(status) if status >= 0 else -signal.SIGKILL,
+            stopped=bool(stopped) and not self._timed_out,
+            timed_out=self._timed_out,
+            leftovers=leftovers,
+            survivors=survivors,
+        )
+
+    def _guardian_lost(self, child: int) -> Ending:
+        """End what can be reached when the guardian itself was killed."""
+        if child:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child, signal.SIGKILL)
+        return Ending(exit_code=self._guardian.returncode or -signal.SIGKILL)
+
+
+def _milliseconds(deadline: float | None) -> int | None:
+    return None if deadline is None else max(0, int((deadline - time.monotonic()) * 1000) + 1)

@@ -1,0 +1,339 @@
+"""Reads an MLproject and checks parameters against it before anything starts. Reads files only.
+
+MLflow's own loader and command builder do the work, imported when first used; what they let pass
+(unknown parameters, wrong types, placeholders inside quotes) is refused here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from understudy.errors import ParameterError, ProjectError, listed, nearest
+from understudy.quoting import placeholders, unsafe_placeholders
+
+if TYPE_CHECKING:
+    from mlflow.projects import _project_spec
+
+Value = str | int | float | bool
+
+LONGEST_VALUE = 130_000
+"""Bytes of one value. Linux takes 131,071 bytes (MAX_ARG_STRLEN) in one argument, prefix included."""
+_TEXT, _NUMBER, _WHOLE, _TRUTH = (
+    {"string", "str"},
+    {"float", "number"},
+    {"int", "integer"},
+    {"bool"},
+)
+TYPES = frozenset({*_TEXT, *_NUMBER, *_WHOLE, *_TRUTH, "path", "uri"})
+"""Parameter types that are checked; MLflow itself documents string, float, path and uri."""
+_TRUTH_VALUES = frozenset({"true", "false"})
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A parameter of an entry point. ``default`` None means that it must be given."""
+
+    name: str
+    type: str
+    default: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class EntryPoint:
+    """An entry point of an MLproject."""
+
+    name: str
+    parameters: Mapping[str, Parameter]
+    command: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectFile:
+    """An MLproject that was read and found usable.
+
+    ``environment_file`` is its python_env.yaml or conda.yaml, None without one;
+    ``environment_type`` is MLflow's name of its kind ("python_env", "conda_env", "docker_env").
+    """
+
+    folder: Path
+    name: str
+    entry_points: Mapping[str, EntryPoint]
+    environment_type: str
+    environment_file: Path | None
+
+
+def entry_point(entry_points: Mapping[str, EntryPoint], name: str) -> EntryPoint:
+    """Return an entry point by its name.
+
+    Raises:
+        ProjectError: if there is none of that name.
+    """
+    if name in entry_points:
+        return entry_points[name]
+    raise ProjectError(
+        f"The MLproject has no entry point {name!r}{nearest(name, entry_points)}",
+        allowed=listed(entry_points),
+        action="name one of these",
+    )
+
+
+def load(folder: Path, where: str) -> ProjectFile:
+    """Read the MLproject of a folder.
+
+    Args:
+        folder: The folder with the MLproject.
+        where: What to call it in messages.
+
+    Raises:
+        ProjectError: if there is none, or it cannot be used.
+    """
+    _check_structure(_read_yaml(_find(folder, where), where), where)
+    from mlflow.exceptions import MlflowException
+    from mlflow.projects._project_spec import load_project
+
+    try:
+        project = load_project(str(folder))
+    except (MlflowException, OSError, ValueError) as error:
+        raise _unusable(where, str(error)) from error
+    entry_points = {name: _entry_point(spec) for name, spec in _entries(project)}
+    for entry_point in entry_points.values():
+        _check_command(entry_point, where)
+    path = project.env_config_path
+    return ProjectFile(
+        folder, project.name or "", entry_points, project.env_type, Path(path) if path else None
+    )
+
+
+def check(entry_point: EntryPoint, parameters: Mapping[str, Value]) -> tuple[str, ...]:
+    """Check parameters; return warnings.
+
+    Raises:
+        ParameterError: naming all that is wrong with them, together.
+    """
+    problems = list(_problems(entry_point, parameters))
+    if problems:
+        known = ", ".join(f"{p.name}: {p.type}" for p in entry_point.parameters.values())
+        raise ParameterError(
+            f"The entry point {entry_point.name!r} cannot take these parameters: "
+            + "; ".join(problems),
+            allowed=known or "no parameters",
+            action="correct the parameters, or the MLproject",
+        )
+    return tuple(_type_warnings(entry_point))
+
+
+def command(
+    project: ProjectFile, entry_point: EntryPoint, parameters: Mapping[str, Value], storage: Path
+) -> str:
+    """Return the shell line that MLflow makes of an entry point; its values are quoted.
+
+    Parameters of type ``path`` are downloaded into ``storage`` if they are remote, and resolved
+    against the project's folder if they are relative.
+
+    Raises:
+        MlflowException: if a download fails.
+    """
+    from mlflow.projects._project_spec import EntryPoint as Spec
+
+    values = {name: _given(p, parameters) for name, p in entry_point.parameters.items()}
+    types = {
+        name: {"type": p.type if values[name] or p.type != "path" else "string", "default": ""}
+        for name, p in entry_point.parameters.items()
+    }
+    spec = Spec(entry_point.name, types, entry_point.command)
+    absolute = {
+        name: _absolute(entry_point.parameters[name], value, project.folder)
+        for name, value in values.items()
+    }
+    return str(spec.compute_command(absolute, str(storage)))
+
+
+def paths(entry_point: EntryPoint, parameters: Mapping[str, Value]) -> tuple[str, ...]:
+    """Return the values of the parameters of type ``path``."""
+    given = (_given(p, parameters) for p in entry_point.parameters.values() if p.type == "path")
+    return tuple(value for value in given if value)
+
+
+def text(value: Value) -> str:
+    """Return a value as it is handed over: Python's truth values in lower case, as YAML's."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _given(parameter: Parameter, parameters: Mapping[str, Value]) -> str:
+    if parameter.name in parameters:
+        return text(parameters[parameter.name])
+    return parameter.default or ""
+
+
+def _absolute(parameter: Parameter, value: str, folder: Path) -> str:
+    if parameter.type == "path" and value and not urlsplit(value).scheme:
+        return str(folder / value)
+    return value
+
+
+# Reading
+
+
+def _find(folder: Path, where: str) -> Path:
+    found = [path for path in folder.iterdir() if path.name.lower() == "mlproject"]
+    if found and found[0].is_file():
+        return found[0]
+    inside = " (it has a folder of that name: is it the subdirectory?)" if found else ""
+    raise ProjectError(
+        f"There is no MLproject file in {where}{inside}",
+        allowed="a folder with a file named MLproject",
+        action="write the folder of the MLproject after '#', as in https://host/repo.git#folder",
+    )
+
+
+def _read_yaml(path: Path, where: str) -> object:
+    import yaml
+
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise _unusable(where, f"it is not YAML: {error}") from error
+
+
+def _check_structure(content: object, where: str) -> None:
+    """Refuse what would make MLflow's loader fail with an error of its own insides."""
+    if not isinstance(content, dict):
+        raise _unusable(where, "it is not a mapping")
+    entry_points = content.get("entry_points", {})
+    if not isinstance(entry_points, dict):
+        raise _unusable(where, "entry_points is not a mapping")
+    for name, entry_point in entry_points.items():
+        if not isinstance(entry_point, dict) or not isinstance(entry_point.get("command"), str):
+            raise _unusable(where, f"the entry point {name!r} has no command")
+        parameters = entry_point.get("parameters", {})
+        if not isinstance(parameters, dict) or not all(
+            isinstance(p, str | dict) and isinstance(key, str) for key, p in parameters.items()
+        ):
+            raise _unusable(where, f"the parameters of {name!r} are not a mapping of name to type")
+    if "docker_env" in content:
+        raise _unusable(where, "it asks for a Docker environment, which is not supported")
+
+
+def _entries(project: Any) -> Iterator[tuple[str, _project_spec.EntryPoint]]:  # noqa: ANN401
+    yield from (project._entry_points or {}).items()  # noqa: SLF001 - it has no public name
+
+
+def _entry_point(spec: Any) -> EntryPoint:  # noqa: ANN401 - mlflow is untyped
+    parameters = {
+        name: Parameter(name, str(p.type), None if p.default is None else text(p.default))
+        for name, p in spec.parameters.items()
+    }
+    return EntryPoint(spec.name, parameters, spec.command)
+
+
+def _check_command(entry_point: EntryPoint, where: str) -> None:
+    try:
+        fields = [name for _, name in placeholders(entry_point.command) if name]
+    except ValueError as error:
+        raise _bad_command(entry_point, where, f"has unbalanced braces ({error})") from error
+    for name in fields:
+        if name not in entry_point.parameters:
+            hint = nearest(name, entry_point.parameters)
+            why = f"has the placeholder {{{name}}}, which is no parameter{hint}"
+            raise _bad_command(entry_point, where, why)
+    for name, reason in unsafe_placeholders(entry_point.command).items():
+        raise _bad_command(entry_point, where, f"has the placeholder {{{name}}} inside {reason}")
+
+
+def _bad_command(entry_point: EntryPoint, where: str, why: str) -> ProjectError:
+    return ProjectError(
+        f"The command of {entry_point.name!r} in the MLproject of {where} {why}",
+        allowed="bare placeholders of declared parameters, as in `python train.py --rate {rate}`",
+        action="values are quoted by MLflow, so take quotes away; write a shell's $NAME without "
+        "braces or as ${{NAME}}",
+    )
+
+
+def _unusable(where: str, why: str) -> ProjectError:
+    return ProjectError(
+        f"The MLproject of {where} cannot be used: {why}",
+        allowed="a file as https://mlflow.org/docs/latest/ml/projects describes it",
+        action="correct the MLproject and push it",
+    )
+
+
+# Checking parameters
+
+
+def _problems(entry_point: EntryPoint, given: Mapping[str, Value]) -> Iterator[str]:
+    known = entry_point.parameters
+    yield from (f"{n!r} is unknown{nearest(n, known)}" for n in given if n not in known)
+    yield from (
+        f"{n!r} is missing" for n, p in known.items() if p.default is None and n not in given
+    )
+    for name, value in given.items():
+        if name in known and (problem := _value_problem(known[name], value)):
+            yield f"{name!r} {problem}"
+
+
+def _value_problem(parameter: Parameter, value: Value) -> str:
+    shown = text(value)
+    if problem := _transport_problem(shown):
+        return problem
+    if shown == parameter.default:  # the author's own word, such as '' for "not given"
+        return ""
+    if parameter.type in _NUMBER:
+        return "" if _is_number(shown) else f"is {_short(shown)}, not a number"
+    if parameter.type in _WHOLE:
+        whole = re.fullmatch(r"[+-]?\d+", shown)
+        return "" if whole else f"is {_short(shown)}, not a whole number"
+    if parameter.type in _TRUTH:
+        return "" if shown.lower() in _TRUTH_VALUES else f"is {_short(shown)}, not true or false"
+    return _address_problem(parameter, shown)
+
+
+def _transport_problem(value: str) -> str:
+    if "\0" in value:
+        return "has a zero byte, which no argument can hold"
+    try:
+        size = len(value.encode())
+    except UnicodeEncodeError:
+        return "has half a surrogate pair, which is not text"
+    if size > LONGEST_VALUE:
+        return f"has {size} bytes, more than {LONGEST_VALUE}: give it as a file of type path"
+    return ""
+
+
+def _address_problem(parameter: Parameter, value: str) -> str:
+    scheme = urlsplit(value).scheme
+    if parameter.type == "uri" and not scheme:
+        return f"is {_short(value)}, not a URI"
+    if parameter.type == "path" and not value:
+        return "is empty, not a path"
+    local = parameter.type == "path" and scheme in {"", "file"}
+    path = Path(urlsplit(value).path if scheme else value)
+    if local and path.is_absolute() and not path.exists():
+        return f"is {_short(value)}, which does not exist here"
+    return ""
+
+
+def _is_number(value: str) -> bool:
+    try:
+        float(value)
+    except ValueError:
+        return False
+    return True
+
+
+def _type_warnings(entry_point: EntryPoint) -> Iterator[str]:
+    for parameter in entry_point.parameters.values():
+        if parameter.type not in TYPES:
+            hint = nearest(parameter.type, TYPES)
+            yield (
+                f"The MLproject gives {parameter.name!r} the unknown type {parameter.type!r}{hint}; "
+                "it is handed over as a string, unchecked"
+            )
+
+
+def _short(value: str) -> str:
+    return repr(value if len(value) <= 60 else f"{value[:57]}...")

@@ -1,0 +1,104 @@
+"""One temporary folder per attempt, gone with it. Writes below the scratch folder only.
+
+The owner holds a lock inside its folder, so that the next attempt can tell the folders of the dead
+from those of the living, and remove them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from understudy.checkout import remove_tree
+from understudy.errors import ProjectError
+from understudy.locks import FileLock
+
+_LOCK = ".lock"
+_PRIVATE = 0o700
+_YOUNG_S = 3600.0  # a folder without a lock may just be in the making
+
+
+@dataclass(frozen=True, slots=True)
+class Scratch:
+    """The folders of one attempt: ``temporary`` becomes its TMPDIR, ``inputs`` takes downloads."""
+
+    folder: Path
+    lock: int
+
+    @property
+    def temporary(self) -> Path:
+        """The child's TMPDIR."""
+        return self.folder / "tmp"
+
+    @property
+    def inputs(self) -> Path:
+        """Where parameters of type path are downloaded to."""
+        return self.folder / "inputs"
+
+    def script(self, command: str) -> Path:
+        """Write the command to a file; one argument of execve(2) could not hold every command."""
+        path = self.folder / "command.sh"
+        path.write_text(f"{command}\n", encoding="utf-8")
+        return path
+
+
+@contextlib.contextmanager
+def scratch_folder(root: Path) -> Iterator[Scratch]:
+    """Yield folders of an attempt's own; remove those of attempts that died.
+
+    Raises:
+        ProjectError: if ``root`` belongs to somebody else.
+    """
+    _prepare(root)
+    sweep(root)
+    while True:
+        folder = Path(tempfile.mkdtemp(dir=root, prefix=""))
+        with FileLock(folder / _LOCK).exclusive_if_free() as lock:
+            if lock is None:  # a sweep of another process was quicker and removes it
+                continue
+            scratch = Scratch(folder, lock)
+            scratch.temporary.mkdir()
+            scratch.inputs.mkdir()
+            try:
+                yield scratch
+            finally:
+                remove_tree(folder)
+            return
+
+
+def sweep(root: Path) -> int:
+    """Remove the folders whose owners are dead; return how many."""
+    removed = 0
+    for folder in list(root.iterdir()):
+        with contextlib.suppress(FileNotFoundError):
+            removed += _removed_if_dead(folder)
+    return removed
+
+
+def _removed_if_dead(folder: Path) -> bool:
+    if not (folder / _LOCK).exists():
+        if time.time() - folder.stat().st_mtime > _YOUNG_S:
+            remove_tree(folder)
+            return True
+        return False
+    with FileLock(folder / _LOCK).exclusive_if_free() as lock:
+        if lock is not None:
+            remove_tree(folder)
+        return lock is not None
+
+
+def _prepare(root: Path) -> None:
+    root.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
+    state = root.lstat()
+    if not stat.S_ISDIR(state.st_mode) or state.st_uid != os.getuid():
+        raise ProjectError(
+            f"The scratch folder {root} belongs to another user",
+            allowed="a folder of this process's user",
+            action="remove it, or set TMPDIR to a folder of your own",
+        )

@@ -1,0 +1,463 @@
+"""Runs one entry point of one commit as one MLflow run. Fetches, builds, starts, watches, ends.
+
+Used by the MLflow Projects backend and by the Airflow operator alike. Touches the cache, a scratch
+folder, the tracking server, and the processes that it starts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from understudy import giturl, projectfile
+from understudy.checkout import CheckoutStore
+from understudy.childenv import step_environment
+from understudy.contract import Kind, Tag
+from understudy.environment import Environment, EnvironmentStore
+from understudy.errors import (
+    ProjectError,
+    StepFailedError,
+    StepStoppedError,
+    UnderstudyError,
+)
+from understudy.process import Command, Ending, OnLine, Supervisor
+from understudy.projectfile import EntryPoint, ProjectFile, Value
+from understudy.scratch import Scratch, scratch_folder
+from understudy.settings import Settings
+from understudy.tracking import RunSpec, RunStore, tracking_errors
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+    from mlflow.tracking import MlflowClient
+
+LOCAL_VERSION = "local"
+"""The version of a plain folder; 'local (dirty)' where it differs from its commit."""
+REQUIREMENTS_ARTIFACT = "environment/requirements.txt"
+_LAST_LINES = 5
+_SHORTEST_SECRET = 6  # characters; shorter values would blot out half the log
+_MASK = "***"
+
+
+@dataclass(frozen=True, slots=True)
+class StepRequest:
+    """What to run.
+
+    Attributes:
+        project: ``https://host/repo.git#sub/dir``; also http, git, ssh, file:///folder, or an
+            absolute folder, which is run as it is.
+        version: Branch, tag, full or short commit id; '' for the default branch.
+        entry_point: Name of an entry point of the MLproject.
+        parameters: For the entry point. ``path`` parameters may be ``runs:/<id>/<artifact>``.
+        experiment_id: Of the MLflow run.
+        key: Identity of this attempt: the same key never makes a second MLflow run.
+        name: Of the MLflow run.
+        tags: Further tags of the MLflow run.
+        parent_run_id: Of the MLflow run that this one is shown under.
+        env_manager: "uv" (an environment per content) or "local" (the Python that is on PATH).
+        environment: Further variables for the child; values may be secrets and are never shown.
+        timeout: Seconds that the child may take; None for any.
+    """
+
+    project: str
+    version: str
+    entry_point: str
+    parameters: Mapping[str, Value]
+    experiment_id: str
+    key: str
+    name: str
+    tags: Mapping[str, str] = field(default_factory=dict)
+    parent_run_id: str | None = None
+    env_manager: str = "uv"
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    timeout: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """What ran: the MLflow run, the full commit id, and the id of the project's tree."""
+
+    run_id: str
+    commit: str
+    tree: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pinned:
+    """A project at one commit.
+
+    Attributes:
+        commit: Full commit id; '' for a plain folder outside Git.
+        tree: Id of the tree at the subdirectory: the same tree is the same code. '' for a folder.
+        version: What was asked for, or "local".
+        repository: URL without credentials, or a folder.
+        subdirectory: Folder of the MLproject in it.
+        entry_points: Of the MLproject, by name.
+    """
+
+    commit: str
+    tree: str
+    version: str
+    repository: str
+    subdirectory: str
+    entry_points: Mapping[str, EntryPoint]
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A project that is on this machine and stays while it is held."""
+
+    pinned: Pinned
+    project: ProjectFile
+    locks: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """All that a child process is made of."""
+
+    request: StepRequest
+    source: _Source
+    entry_point: EntryPoint
+    environment: Environment
+    scratch: Scratch
+    run: Run
+
+
+def _ignore(_run_id: str) -> None:
+    """Do nothing when the MLflow run exists."""
+
+
+class StepRunner:
+    """Runs steps, one after the other; a stopped runner runs no more."""
+
+    def __init__(self, runs: RunStore, client: MlflowClient, settings: Settings) -> None:
+        self._runs, self._client, self._settings = runs, client, settings
+        self._supervisor = Supervisor()
+        self._checkouts = CheckoutStore(settings, self._supervisor)
+        self._environments = EnvironmentStore(settings, self._supervisor)
+
+    def pin(self, project: str, version: str) -> Pinned:
+        """Resolve a version to one commit, fetch it, and read its MLproject.
+
+        Raises:
+            ProjectError: if repository, version, subdirectory or MLproject is wrong.
+            RepositoryUnavailableError: if the host had to be asked and did not answer.
+        """
+        with self._source(project, version) as source:
+            return source.pinned
+
+    def check(
+        self, pinned: Pinned, entry_point: str, parameters: Mapping[str, Value]
+    ) -> tuple[str, ...]:
+        """Check an entry point's parameters; return warnings.
+
+        Raises:
+            ProjectError: if the MLproject has no such entry point.
+            ParameterError: naming all that is wrong with the parameters.
+        """
+        return projectfile.check(
+            projectfile.entry_point(pinned.entry_points, entry_point), parameters
+        )
+
+    def run(
+        self, request: StepRequest, on_line: OnLine, on_run: Callable[[str], None] = _ignore
+    ) -> StepResult:
+        """Run a step to its end. Bad input is found before there is an MLflow run.
+
+        Args:
+            request: What to run.
+            on_line: Takes each line of the child's output as it comes, and lines of our own.
+            on_run: Takes the id of the MLflow run as soon as there is one.
+
+        Raises:
+            UnderstudyError: any of the tree in understudy.errors, after the run was ended.
+        """
+        line = _masked(on_line, request.environment.values())
+        with self._source(request.project, request.version) as source:
+            entry_point = projectfile.entry_point(source.pinned.entry_points, request.entry_point)
+            for warning in projectfile.check(entry_point, request.parameters):
+                line(warning)
+            with (
+                self._environments.hold(source.project, request.env_manager, line) as environment,
+                scratch_folder(self._settings.scratch) as scratch,
+            ):
+                run = self._open(request, source.pinned, environment)
+                attempt = _Attempt(request, source, entry_point, environment, scratch, run)
+                run_id = str(run.info.run_id)
+                with self._ending(run_id):
+                    on_run(run_id)
+                    self._follow(attempt, line)
+        return StepResult(run_id, source.pinned.commit, source.pinned.tree)
+
+    def stop(self) -> None:
+        """End the running step with all its processes; safe in a signal handler."""
+        self._supervisor.stop()
+
+    # Where the code comes from
+
+    @contextlib.contextmanager
+    def _source(self, project: str, version: str) -> Iterator[_Source]:
+        address = giturl.parse(project)
+        if address.is_folder:
+            yield self._folder(address, version)
+            return
+        commit = self._checkouts.resolve(address, version)
+        tree = self._checkouts.tree(address, commit)
+        with self._checkouts.hold(address, commit) as checkout:
+            where = f"{address} at {commit[:12]}"
+            loaded = projectfile.load(checkout.folder / address.subdirectory, where)
+            yield _Source(
+                _pinned(address, loaded, (commit, tree, version)), loaded, (checkout.lock,)
+            )
+
+    def _folder(self, address: giturl.ProjectAddress, version: str) -> _Source:
+        folder = Path(address.repository, address.subdirectory)
+        if version:
+            raise ProjectError(
+                f"The version {version!r} is asked of the folder {folder}, which is run as it is",
+                allowed="no version for a folder",
+                action=f"write file://{address.repository} to run a commit of a repository",
+            )
+        if not folder.is_dir():
+            raise ProjectError(
+                f"There is no folder {folder}",
+                allowed="a folder with an MLproject in it",
+                action="correct the project's address",
+            )
+        state = self._checkouts.state(folder)
+        kind = f"{LOCAL_VERSION} (dirty)" if state.dirty else LOCAL_VERSION
+        loaded = projectfile.load(folder, str(folder))
+        return _Source(_pinned(address, loaded, (state.commit, "", kind)), loaded)
+
+    # The MLflow run
+
+    def _open(self, request: StepRequest, pinned: Pinned, environment: Environment) -> Run:
+        self._supervisor.check()
+        spec = RunSpec(
+            experiment_id=request.experiment_id,
+            key=request.key,
+            name=request.name,
+            tags={**_tags(request, pinned, environment), **request.tags},
+            parent_run_id=request.parent_run_id,
+        )
+        return self._runs.get(self._runs.ensure(spec))
+
+    @contextlib.contextmanager
+    def _ending(self, run_id: str) -> Iterator[None]:
+        """End the run whatever happens inside; an error while doing so does not hide the first."""
+        try:
+            yield
+        except BaseException as error:
+            failed = isinstance(error, Exception) and not isinstance(error, StepStoppedError)
+            try:
+                self._end(run_id, "FAILED" if failed else "KILLED", error)
+            except UnderstudyError as second:
+                error.add_note(f"The run {run_id} could not be ended: {second}")
+            raise
+        self._end(run_id, "FINISHED")
+
+    def _end(self, run_id: str, status: str, error: BaseException | None = None) -> None:
+        run = self._runs.get(run_id)
+        said = run.data.tags.get(Tag.ERROR.value, "")
+        reason = "" if said or error is None else str(error) or type(error).__name__
+        if reason or run.info.status != status:
+            self._runs.end(run_id, status, reason)
+
+    # The child process
+
+    def _follow(self, attempt: _Attempt, on_line: OnLine) -> None:
+        """Run the child to its end and raise what became of it."""
+        run_id = str(attempt.run.info.run_id)
+        with tracking_errors():
+            self._client.log_text(run_id, attempt.environment.installed, REQUIREMENTS_ARTIFACT)
+        last_lines: deque[str] = deque(maxlen=_LAST_LINES)
+
+        def note(line: str) -> None:
+            last_lines.append(line)
+            on_line(line)
+
+        ending = self._supervisor.run(self._command(attempt), note)
+        for warning in _leftovers(ending):
+            on_line(warning)
+        self._judge(attempt, ending, last_lines)
+
+    def _command(self, attempt: _Attempt) -> Command:
+        scratch, project = attempt.scratch, attempt.source.project
+        try:
+            with tracking_errors(), _tracked_at(self._client.tracking_uri):
+                line = projectfile.command(
+                    project, attempt.entry_point, attempt.request.parameters, scratch.inputs
+                )
+        except UnderstudyError:
+            raise
+        except Exception as error:
+            raise _input_missing(attempt, error) from error
+        return Command(
+            argv=("bash", str(scratch.script(line))),
+            folder=project.folder,
+            environment=self._variables(attempt),
+            timeout=attempt.request.timeout,
+            grace=self._settings.grace,
+            held_descriptors=(scratch.lock, *attempt.source.locks, *attempt.environment.locks),
+            scratch=scratch.folder,
+        )
+
+    def _variables(self, attempt: _Attempt) -> dict[str, str]:
+        info, request = attempt.run.info, attempt.request
+        tracking = absolute_store(self._client.tracking_uri)
+        uris = (
+            info.artifact_uri,
+            tracking,
+            *projectfile.paths(attempt.entry_point, request.parameters),
+        )
+        ours = step_environment(os.environ, uris, local=attempt.environment.bin is None)
+        path = request.environment.get("PATH", ours.get("PATH", os.defpath))
+        if attempt.environment.bin is not None:
+            path = f"{attempt.environment.bin}{os.pathsep}{path}"
+            ours["VIRTUAL_ENV"] = str(attempt.environment.bin.parent)
+        temporary = str(attempt.scratch.temporary)
+        return {
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            **ours,
+            **request.environment,
+            "PATH": path,
+            "TMPDIR": temporary,
+            "PYTHONUNBUFFERED": "1",
+            "MLFLOW_TRACKING_URI": tracking,
+            "MLFLOW_RUN_ID": info.run_id,
+            "MLFLOW_EXPERIMENT_ID": info.experiment_id,
+        }
+
+    def _judge(self, attempt: _Attempt, ending: Ending, last_lines: deque[str]) -> None:
+        run = self._runs.get(attempt.run.info.run_id)
+        if ending.timed_out:
+            raise _timed_out(attempt)
+        if ending.stopped:
+            self._supervisor.check()
+        said = run.data.tags.get(Tag.ERROR.value) or " | ".join(last_lines)
+        if not ending.ok:
+            raise _failed(attempt, ending, str(ending), said)
+        if run.info.status in {"FAILED", "KILLED"}:
+            raise _failed(attempt, ending, f"exit code 0, but with its run {run.info.status}", said)
+
+
+def _pinned(
+    address: giturl.ProjectAddress, project: ProjectFile, identity: tuple[str, str, str]
+) -> Pinned:
+    commit, tree, version = identity
+    return Pinned(
+        commit=commit,
+        tree=tree,
+        version=version,
+        repository=address.repository,
+        subdirectory=address.subdirectory,
+        entry_points=project.entry_points,
+    )
+
+
+def _tags(request: StepRequest, pinned: Pinned, environment: Environment) -> dict[str, str]:
+    where = pinned.repository
+    if pinned.subdirectory:
+        where += f"#{pinned.subdirectory}"
+    return {
+        Tag.KIND.value: Kind.STEP.value,
+        Tag.REPOSITORY.value: pinned.repository,
+        Tag.SUBDIRECTORY.value: pinned.subdirectory,
+        Tag.VERSION.value: pinned.version,
+        Tag.COMMIT.value: pinned.commit,
+        Tag.TREE.value: pinned.tree,
+        Tag.ENTRY_POINT.value: request.entry_point,
+        Tag.ENVIRONMENT.value: environment.digest or request.env_manager,
+        "mlflow.source.name": where,
+        "mlflow.source.type": "PROJECT",
+        "mlflow.source.git.commit": pinned.commit,
+        "mlflow.source.git.repoURL": pinned.repository,
+        "mlflow.project.entryPoint": request.entry_point,
+        "mlflow.project.backend": "understudy",
+        "mlflow.project.env": request.env_manager,
+        "mlflow.user": getpass.getuser(),
+    }
+
+
+@contextlib.contextmanager
+def _tracked_at(uri: str) -> Iterator[None]:
+    """Let MLflow's ``runs:/`` addresses mean the runs of our tracking server."""
+    import mlflow
+
+    before = mlflow.get_tracking_uri()
+    if before == uri:
+        yield
+        return
+    mlflow.set_tracking_uri(uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(before)
+
+
+def absolute_store(uri: str) -> str:
+    """Return a tracking address that means the same in another folder.
+
+    ``sqlite:///mlflow.db`` and ``mlruns`` start at the folder that a process runs in.
+    """
+    scheme = urlsplit(uri).scheme
+    if scheme == "sqlite" and not uri.startswith("sqlite:////"):
+        return f"sqlite:///{Path(uri.removeprefix('sqlite:///')).absolute()}"
+    if not scheme and uri not in {"databricks", "uc"}:
+        return str(Path(uri).absolute())
+    return uri
+
+
+def _masked(on_line: OnLine, values: Iterable[str]) -> OnLine:
+    secrets = sorted((v for v in values if len(v) >= _SHORTEST_SECRET), key=len, reverse=True)
+    if not secrets:
+        return on_line
+
+    def mask(line: str) -> None:
+        for secret in secrets:
+            line = line.replace(secret, _MASK)
+        on_line(line)
+
+    return mask
+
+
+def _leftovers(ending: Ending) -> Iterator[str]:
+    if ending.leftovers and not (ending.stopped or ending.timed_out):
+        yield f"The command left {ending.leftovers} process(es) behind, which were ended"
+    if ending.survivors:
+        yield f"{ending.survivors} process(es) of the command could not be ended"
+
+
+def _failed(attempt: _Attempt, ending: Ending, how: str, said: str) -> StepFailedError:
+    return StepFailedError(
+        f"The step {attempt.request.entry_point!r} ended with {how}: {said or 'it said nothing'}",
+        allowed="exit code 0",
+        action="read the lines above; exit codes 64 and 65 mean that a retry cannot help",
+        run_id=attempt.run.info.run_id,
+        exit_code=-ending.signal if ending.signal else ending.exit_code,
+    )
+
+
+def _timed_out(attempt: _Attempt) -> StepStoppedError:
+    return StepStoppedError(
+        f"The step {attempt.request.entry_point!r} took longer than its time-out and was ended",
+        allowed=f"at most {attempt.request.timeout:g} s",
+        action="give it more time, or less to do",
+        run_id=attempt.run.info.run_id,
+    )
+
+
+def _input_missing(attempt: _Attempt, error: Exception) -> StepFailedError:
+    return StepFailedError(
+        f"An input of the step {attempt.request.entry_point!r} could not be read: {error}",
+        allowed="for path parameters, a folder or file here, or an artifact as runs:/<id>/<path>",
+        action="check that the run and its artifact exist",
+        run_id=attempt.run.info.run_id,
+    )
