@@ -1,0 +1,68 @@
+"""Rules are checked in full where they are written; messages name the field and the cure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+
+from understudy.errors import DeclarationError
+from understudy.gate import Direction, Gate, Metric
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Metric("rmse", at_last=1), r"'at_last' is no field \(did you mean 'at_least'\?\)"),
+        (Metric, "'name' is missing"),
+        (lambda: Metric(""), "'name' is ''"),
+        (lambda: Metric("rmse", min_gain=-0.1), "'min_gain' is -0.1: .*greater than or equal to 0"),
+        (lambda: Metric("rmse", min_gain="0.1"), "'min_gain' is '0.1': .*valid number"),
+        (lambda: Metric("rmse", at_least=math.nan), "'at_least' is nan: .*finite"),
+        (lambda: Metric("rmse", at_most=math.inf), "'at_most' is inf: .*finite"),
+        (lambda: Metric("rmse", confidence=95), "'confidence' is 95"),
+        (lambda: Metric("rmse", at_least=2, at_most=1), "at_least=2.0, at_most=1.0"),
+        (lambda: Metric("profit"), "does not say which way is better.*lower_is_better"),
+        (Gate, "'primary' is missing"),
+        (lambda: Gate("rmse"), "'primary' is 'rmse'"),
+        (lambda: Gate(Metric("rmse"), ["r2"]), r"'guardrails\[0\]' is 'r2'"),
+        (lambda: Gate(Metric("rmse"), [Metric("r2")]), "guardrails 'r2' have no bound"),
+    ],
+)
+def test_wrong_rules_are_refused(make: Callable[[], object], message: str) -> None:
+    """Each wrong rule ends with what was found, what is allowed, and what to do."""
+    with pytest.raises(DeclarationError, match=message) as caught:
+        make()
+    assert "Allowed: " in str(caught.value)
+    assert "Next: " in str(caught.value)
+
+
+def test_all_wrong_fields_are_named_together() -> None:
+    """One message, not one per attempt."""
+    with pytest.raises(DeclarationError, match=r"min_gain.*; .*confidence"):
+        Metric("rmse", min_gain=-1, confidence=2)
+
+
+def test_direction_is_known_for_usual_metrics_and_can_be_stated() -> None:
+    """Usual names need no direction; a stated one wins."""
+    assert Metric("rmse").direction is Direction.LOWER
+    assert Metric("accuracy").direction is Direction.HIGHER
+    assert Metric("accuracy", lower_is_better=True).direction is Direction.LOWER
+
+
+def test_rules_survive_a_round_trip() -> None:
+    """What the record stores gives the same gate again."""
+    gate = Gate(
+        Metric("rmse", min_gain=0.1, relative=True, confidence=0.9),
+        [Metric("profit", lower_is_better=False, at_least=1, at_most=9), Metric("r2", max_loss=0)],
+    )
+    again = Gate.from_dict(gate.to_dict())
+    assert again.to_dict() == gate.to_dict()
+    assert [(m.name, b, v) for m, b, v in again.rules] == [(m.name, b, v) for m, b, v in gate.rules]
+
+
+def test_records_are_frozen() -> None:
+    """A rule cannot change after it was checked."""
+    with pytest.raises(AttributeError):
+        Metric("rmse").name = "mae"  # type: ignore[misc]
