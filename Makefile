@@ -5,6 +5,8 @@ AIRFLOW := .state/venvs/airflow/bin/python
 DEV := .state/venvs/dev/bin/python
 PYTEST_ARGS ?=
 export PYTHON
+# Without byte code each start of MLflow or Airflow compiles itself anew: 10 s of CPU, every time.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo up down status test lint format lock clean
 .DEFAULT_GOAL := help

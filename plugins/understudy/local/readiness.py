@@ -18,7 +18,7 @@ from understudy.local.place import Place
 
 LOG_LINES = 25
 """How many of a log's last lines a message shows."""
-_STEP = 0.2
+_STEP = 0.3
 _HEALTHY = ("metadatabase", "scheduler", "triggerer", "dag_processor")
 
 
@@ -65,7 +65,7 @@ def died(name: str, log: Path) -> StackError:
     """The error for a component that ended by itself, with the end of its log."""
     return StackError(
         f"{name} ended by itself. The end of {log}:\n{tail(log)}\n",
-        allowed="a component that runs until make down",
+        allowed="a program that does its work, or runs until make down",
         action="mend what the log names, then run this again; it starts what is missing",
     )
 
@@ -89,10 +89,10 @@ def wait_for_exit(process: subprocess.Popen[bytes], watch: Watch, name: str) -> 
         raise died(name, watch.place.log(name))
 
 
-def answers(url: str) -> bool:
+def answers(client: httpx.Client, url: str) -> bool:
     """Whether a GET is answered with success."""
     try:
-        return httpx.get(url, timeout=5, trust_env=False).is_success
+        return client.get(url).is_success
     except httpx.TransportError:
         return False
 
@@ -128,7 +128,7 @@ def dags_are_parsed(api: AirflowApi, watch: Watch) -> bool:
     Raises:
         StackError: one of them, or a plug-in, could not be imported.
     """
-    _refuse_import_errors(api, watch.began)
+    refuse_import_errors(api, watch.began)
     fresh = {
         dag["relative_fileloc"]
         for dag in api.dags()
@@ -137,7 +137,16 @@ def dags_are_parsed(api: AirflowApi, watch: Watch) -> bool:
     return dag_files(watch.place.dags) <= fresh
 
 
-def _refuse_import_errors(api: AirflowApi, since: datetime) -> None:
+def refuse_import_errors(api: AirflowApi, since: datetime) -> None:
+    """Checks that Airflow could import every Dag file and plug-in.
+
+    Args:
+        api: A client of the running Airflow.
+        since: Errors of Dag files that were seen earlier are of an earlier start, and do not count.
+
+    Raises:
+        StackError: it could not; with the traces.
+    """
     found = [
         f"{error['filename']}:\n{error['stack_trace'].rstrip()}"
         for error in api.import_errors()

@@ -118,7 +118,7 @@ def environment(place: Place, ports: Mapping[str, int], mark: str) -> dict[str, 
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "UNDERSTUDY_CACHE": str(place.cache),
-        "UNDERSTUDY_PROJECT_REPOSITORY": repository_url(ports),
+        "AIRFLOW_VAR_UNDERSTUDY_REPOSITORY": repository_url(ports),
         "UV_PYTHON_DOWNLOADS": "never",
         "PATH": os.pathsep.join(programs),
         "PYTHONUNBUFFERED": "1",
@@ -128,8 +128,9 @@ def environment(place: Place, ports: Mapping[str, int], mark: str) -> dict[str, 
 
 
 def _foreign(name: str) -> bool:
-    prefixes = ("AIRFLOW_", "MLFLOW_", "_MLFLOW_", "GIT_", "UNDERSTUDY_")
-    return name.startswith(prefixes) or name in {"PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV"}
+    # Without byte code each start of MLflow or Airflow compiles itself anew, for 10 s of CPU.
+    python = {"PYTHONDONTWRITEBYTECODE", "PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV"}
+    return name in python or name.startswith(("AIRFLOW_", "MLFLOW_", "_MLFLOW_", "GIT_", "UNDERSTUDY_"))
 
 
 def _git_variables(place: Place) -> dict[str, str]:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
+
+import httpx
 
 from understudy.local import components, ports, processes, readiness, record, settings
 from understudy.local.airflow_api import Account, AirflowApi
@@ -48,6 +51,7 @@ class Stack:
             known = record.read(self.place.record)
             if known and self._is_whole(known):
                 self.progress.say("the stack is running already")
+                readiness.refuse_import_errors(self.api(), datetime.min.replace(tzinfo=UTC))
                 return
             if known:
                 self.progress.say("ending what is left of an earlier stack")
@@ -91,7 +95,7 @@ class Stack:
         return readiness.airflow_is_healthy(self.api())
 
     def _start(self) -> None:
-        self.place.state.mkdir(parents=True, exist_ok=True)
+        self.place.state.mkdir(mode=0o700, parents=True, exist_ok=True)
         chosen = ports.choose(components.PORTS, ports.remembered(self.place.ports))
         ports.remember(self.place.ports, chosen)
         settings.write(self.place, chosen)
@@ -150,7 +154,8 @@ class _Start:
     def _await_background(self, watch: readiness.Watch) -> None:
         chosen = self._setting.ports
         url = f"{settings.mlflow_url(chosen)}/health"
-        watch.until(lambda: readiness.answers(url), "MLflow's server")
+        with httpx.Client(timeout=5, trust_env=False) as client:
+            watch.until(lambda: readiness.answers(client, url), "MLflow's server")
         repository = settings.repository_url(chosen)
         watch.until(lambda: readiness.serves_git(repository), "the git server")
 
