@@ -1,7 +1,7 @@
 """One bare mirror per repository, one read-only checkout per commit. Writes below the cache only.
 
-Layout: ``<cache>/git/<digest of the URL>/`` holds ``mirror.git`` and ``commits/<commit>/``. Fetching
-is done under an exclusive lock per mirror, a checkout is built under an exclusive and used under a
+``<cache>/git/<digest of the URL>/`` holds ``mirror.git`` and ``commits/<commit>/``. Fetching is
+done under an exclusive lock per mirror, a checkout is built under an exclusive and used under a
 shared lock per commit, so that nothing is removed while a step runs in it. Full and unique short
 commit ids that are here already need no network. A user's own working copy is only ever read.
 """
@@ -131,12 +131,14 @@ class CheckoutStore:
 
     def _known(self, mirror: Path, version: str) -> str:
         """Return the commit for a version that needs no network, or ''."""
-        if not mirror.is_dir() or not _SHORT.fullmatch(version) and not _FULL.fullmatch(version):
+        if not mirror.is_dir():
             return ""
         if _FULL.fullmatch(version):
             return self._commit(mirror, version)
+        if len(version) < _OFFLINE_SHORT or not _SHORT.fullmatch(version):
+            return ""
         named = self._commit(mirror, _BRANCHES + version) or self._commit(mirror, _TAGS + version)
-        return self._commit(mirror, version) if len(version) >= _OFFLINE_SHORT and not named else ""
+        return "" if named else self._commit(mirror, version)
 
     def _after_fetch(self, mirror: Path, address: ProjectAddress, version: str) -> str:
         if not version:

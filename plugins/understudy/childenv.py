@@ -14,7 +14,8 @@ _EXACT = frozenset({
     "CUDA_VISIBLE_DEVICES", "UNDERSTUDY_DATA_MIRROR",
 })  # fmt: skip
 _PREFIXES = (
-    "LC_", "MLFLOW_", "OMP_", "MKL_", "OPENBLAS_", "NUMEXPR_", "LOKY_", "NVIDIA_", "TF_CPP_", "TF_NUM_", "TF_XLA_", "XLA_",
+    "LC_", "MLFLOW_", "OMP_", "MKL_", "OPENBLAS_", "NUMEXPR_", "LOKY_", "NVIDIA_",
+    "TF_CPP_", "TF_NUM_", "TF_XLA_", "XLA_",
 )  # fmt: skip
 # Would name another run or experiment than the step's, or belong to the server only.
 _NEVER = (

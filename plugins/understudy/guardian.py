@@ -41,7 +41,7 @@ class Guardian:
     def start(self, argv: list[str]) -> None:
         """Start the command in a process group of its own and report its process id."""
         for descriptor in (self._control, self._report):
-            os.set_inheritable(descriptor, False)
+            os.set_inheritable(descriptor, False)  # noqa: FBT003 - it takes no keyword
         _prctl(_PR_SET_CHILD_SUBREAPER, 1)
         self._wake = _watch_signals()
         self._child = os.fork()
@@ -179,7 +179,7 @@ def _descendants(root: int) -> list[int]:
     """Return the living descendants of a process, from one pass over /proc."""
     children: dict[int, list[int]] = {}
     zombies = set()
-    for name in os.listdir("/proc"):
+    for name in os.listdir("/proc"):  # noqa: PTH208 - pathlib costs start-up time
         if name.isdigit() and (found := _stat(name)):
             state, parent = found
             children.setdefault(parent, []).append(int(name))

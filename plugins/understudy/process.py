@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO, cast
 
 from understudy.errors import StepStoppedError
 from understudy.lines import LineCutter
@@ -185,9 +186,9 @@ class _Guarded:
     def __init__(
         self, guardian: subprocess.Popen[bytes], report: int, ask_to_stop: Callable[[], None]
     ) -> None:
-        assert guardian.stdout is not None
         self._guardian, self._report, self._ask_to_stop = guardian, report, ask_to_stop
-        self._output = guardian.stdout.fileno()
+        self._stream = cast("BinaryIO", guardian.stdout)
+        self._output = self._stream.fileno()
         self._told = b""
         self._timed_out = self._reported = False
 
@@ -212,8 +213,7 @@ class _Guarded:
             return
         finally:
             os.close(self._report)
-            assert self._guardian.stdout is not None
-            self._guardian.stdout.close()
+            self._stream.close()
 
     def _chunks(self, timeout: float | None) -> Iterator[bytes]:
         """Yield output until it is closed, or until it dries up after the guardian's report."""

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from understudy.errors import ParameterError, ProjectError, listed, nearest
@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from mlflow.projects import _project_spec
 
 Value = str | int | float | bool
+Declared = TypeVar("Declared")
 
 LONGEST_VALUE = 130_000
-"""Bytes of one value. Linux takes 131,071 bytes (MAX_ARG_STRLEN) in one argument, prefix included."""
+"""Bytes of one value. Linux takes 131,071 in one argument (MAX_ARG_STRLEN), prefix included."""
 _TEXT, _NUMBER, _WHOLE, _TRUTH = (
     {"string", "str"},
     {"float", "number"},
@@ -31,6 +32,7 @@ _TEXT, _NUMBER, _WHOLE, _TRUTH = (
 )
 TYPES = frozenset({*_TEXT, *_NUMBER, *_WHOLE, *_TRUTH, "path", "uri"})
 """Parameter types that are checked; MLflow itself documents string, float, path and uri."""
+_SHOWN = 60  # characters of a value in a message
 _TRUTH_VALUES = frozenset({"true", "false"})
 
 
@@ -67,8 +69,8 @@ class ProjectFile:
     environment_file: Path | None
 
 
-def entry_point(entry_points: Mapping[str, EntryPoint], name: str) -> EntryPoint:
-    """Return an entry point by its name.
+def named(entry_points: Mapping[str, Declared], name: str) -> Declared:
+    """Return what an entry point's name stands for.
 
     Raises:
         ProjectError: if there is none of that name.
@@ -97,7 +99,7 @@ def load(folder: Path, where: str) -> ProjectFile:
     from mlflow.projects._project_spec import load_project
 
     try:
-        project = load_project(str(folder))
+        project = load_project(str(folder))  # type: ignore[no-untyped-call]
     except (MlflowException, OSError, ValueError) as error:
         raise _unusable(where, str(error)) from error
     entry_points = {name: _entry_point(spec) for name, spec in _entries(project)}
@@ -109,71 +111,67 @@ def load(folder: Path, where: str) -> ProjectFile:
     )
 
 
-def check(entry_point: EntryPoint, parameters: Mapping[str, Value]) -> tuple[str, ...]:
-    """Check parameters; return warnings.
+def check(
+    entry_point: str, declared: Mapping[str, Parameter], given: Mapping[str, Value]
+) -> tuple[str, ...]:
+    """Check the parameters given for an entry point; return warnings.
 
     Raises:
         ParameterError: naming all that is wrong with them, together.
     """
-    problems = list(_problems(entry_point, parameters))
+    problems = list(_problems(declared, given))
     if problems:
-        known = ", ".join(f"{p.name}: {p.type}" for p in entry_point.parameters.values())
+        known = ", ".join(f"{p.name}: {p.type}" for p in declared.values())
         raise ParameterError(
-            f"The entry point {entry_point.name!r} cannot take these parameters: "
-            + "; ".join(problems),
+            f"The entry point {entry_point!r} cannot take these parameters: " + "; ".join(problems),
             allowed=known or "no parameters",
             action="correct the parameters, or the MLproject",
         )
-    return tuple(_type_warnings(entry_point))
+    return tuple(_type_warnings(declared))
 
 
-def command(
-    project: ProjectFile, entry_point: EntryPoint, parameters: Mapping[str, Value], storage: Path
-) -> str:
+def values(
+    entry_point: EntryPoint, given: Mapping[str, Value], *, defaults_at: Path, given_at: Path
+) -> dict[str, str]:
+    """Return every parameter's value as text, relative paths made absolute.
+
+    Args:
+        entry_point: Whose parameters.
+        given: Values that were checked.
+        defaults_at: Folder at which relative paths of the MLproject start.
+        given_at: Folder at which relative paths among ``given`` start.
+    """
+    chosen = {}
+    for name, parameter in entry_point.parameters.items():
+        own = name not in given
+        value = (parameter.default or "") if own else text(given[name])
+        if parameter.type == "path" and value and not urlsplit(value).scheme:
+            value = str((defaults_at if own else given_at) / value)
+        chosen[name] = value
+    return chosen
+
+
+def command(entry_point: EntryPoint, chosen: Mapping[str, str], storage: Path) -> str:
     """Return the shell line that MLflow makes of an entry point; its values are quoted.
 
-    Parameters of type ``path`` are downloaded into ``storage`` if they are remote, and resolved
-    against the project's folder if they are relative.
+    Remote values of type ``path`` are downloaded into ``storage``; empty ones stay empty.
 
     Raises:
-        MlflowException: if a download fails.
+        MlflowException: if a path does not exist or a download fails.
     """
     from mlflow.projects._project_spec import EntryPoint as Spec
 
-    values = {name: _given(p, parameters) for name, p in entry_point.parameters.items()}
     types = {
-        name: {"type": p.type if values[name] or p.type != "path" else "string", "default": ""}
-        for name, p in entry_point.parameters.items()
+        name: parameter.type if chosen[name] or parameter.type != "path" else "string"
+        for name, parameter in entry_point.parameters.items()
     }
-    spec = Spec(entry_point.name, types, entry_point.command)
-    absolute = {
-        name: _absolute(entry_point.parameters[name], value, project.folder)
-        for name, value in values.items()
-    }
-    return str(spec.compute_command(absolute, str(storage)))
-
-
-def paths(entry_point: EntryPoint, parameters: Mapping[str, Value]) -> tuple[str, ...]:
-    """Return the values of the parameters of type ``path``."""
-    given = (_given(p, parameters) for p in entry_point.parameters.values() if p.type == "path")
-    return tuple(value for value in given if value)
+    spec = Spec(entry_point.name, types, entry_point.command)  # type: ignore[no-untyped-call]
+    return str(spec.compute_command(chosen, str(storage)))  # type: ignore[no-untyped-call]
 
 
 def text(value: Value) -> str:
     """Return a value as it is handed over: Python's truth values in lower case, as YAML's."""
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _given(parameter: Parameter, parameters: Mapping[str, Value]) -> str:
-    if parameter.name in parameters:
-        return text(parameters[parameter.name])
-    return parameter.default or ""
-
-
-def _absolute(parameter: Parameter, value: str, folder: Path) -> str:
-    if parameter.type == "path" and value and not urlsplit(value).scheme:
-        return str(folder / value)
-    return value
 
 
 # Reading
@@ -265,8 +263,7 @@ def _unusable(where: str, why: str) -> ProjectError:
 # Checking parameters
 
 
-def _problems(entry_point: EntryPoint, given: Mapping[str, Value]) -> Iterator[str]:
-    known = entry_point.parameters
+def _problems(known: Mapping[str, Parameter], given: Mapping[str, Value]) -> Iterator[str]:
     yield from (f"{n!r} is unknown{nearest(n, known)}" for n in given if n not in known)
     yield from (
         f"{n!r} is missing" for n, p in known.items() if p.default is None and n not in given
@@ -325,15 +322,15 @@ def _is_number(value: str) -> bool:
     return True
 
 
-def _type_warnings(entry_point: EntryPoint) -> Iterator[str]:
-    for parameter in entry_point.parameters.values():
+def _type_warnings(declared: Mapping[str, Parameter]) -> Iterator[str]:
+    for parameter in declared.values():
         if parameter.type not in TYPES:
             hint = nearest(parameter.type, TYPES)
             yield (
-                f"The MLproject gives {parameter.name!r} the unknown type {parameter.type!r}{hint}; "
-                "it is handed over as a string, unchecked"
+                f"The MLproject gives {parameter.name!r} the unknown type {parameter.type!r}{hint};"
+                " it is handed over as a string, unchecked"
             )
 
 
 def _short(value: str) -> str:
-    return repr(value if len(value) <= 60 else f"{value[:57]}...")
+    return repr(value if len(value) <= _SHOWN else f"{value[:_SHOWN]}...")

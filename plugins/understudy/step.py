@@ -28,7 +28,7 @@ from understudy.errors import (
     UnderstudyError,
 )
 from understudy.process import Command, Ending, OnLine, Supervisor
-from understudy.projectfile import EntryPoint, ProjectFile, Value
+from understudy.projectfile import EntryPoint, Parameter, ProjectFile, Value
 from understudy.scratch import Scratch, scratch_folder
 from understudy.settings import Settings
 from understudy.tracking import RunSpec, RunStore, tracking_errors
@@ -63,6 +63,8 @@ class StepRequest:
         env_manager: "uv" (an environment per content) or "local" (the Python that is on PATH).
         environment: Further variables for the child; values may be secrets and are never shown.
         timeout: Seconds that the child may take; None for any.
+        paths_start_at: Folder at which relative values of ``path`` parameters start; None for the
+            project's own, as for its defaults.
     """
 
     project: str
@@ -77,6 +79,7 @@ class StepRequest:
     env_manager: str = "uv"
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     timeout: float | None = None
+    paths_start_at: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +101,7 @@ class Pinned:
         version: What was asked for, or "local".
         repository: URL without credentials, or a folder.
         subdirectory: Folder of the MLproject in it.
-        entry_points: Of the MLproject, by name.
+        entry_points: Of the MLproject: their parameters by name, by their own name.
     """
 
     commit: str
@@ -106,7 +109,7 @@ class Pinned:
     version: str
     repository: str
     subdirectory: str
-    entry_points: Mapping[str, EntryPoint]
+    entry_points: Mapping[str, Mapping[str, Parameter]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,9 +165,8 @@ class StepRunner:
             ProjectError: if the MLproject has no such entry point.
             ParameterError: naming all that is wrong with the parameters.
         """
-        return projectfile.check(
-            projectfile.entry_point(pinned.entry_points, entry_point), parameters
-        )
+        declared = projectfile.named(pinned.entry_points, entry_point)
+        return projectfile.check(entry_point, declared, parameters)
 
     def run(
         self, request: StepRequest, on_line: OnLine, on_run: Callable[[str], None] = _ignore
@@ -181,9 +183,9 @@ class StepRunner:
         """
         line = _masked(on_line, request.environment.values())
         with self._source(request.project, request.version) as source:
-            entry_point = projectfile.entry_point(source.pinned.entry_points, request.entry_point)
-            for warning in projectfile.check(entry_point, request.parameters):
+            for warning in self.check(source.pinned, request.entry_point, request.parameters):
                 line(warning)
+            entry_point = source.project.entry_points[request.entry_point]
             with (
                 self._environments.hold(source.project, request.env_manager, line) as environment,
                 scratch_folder(self._settings.scratch) as scratch,
@@ -292,9 +294,13 @@ class StepRunner:
         scratch, project = attempt.scratch, attempt.source.project
         try:
             with tracking_errors(), _tracked_at(self._client.tracking_uri):
-                line = projectfile.command(
-                    project, attempt.entry_point, attempt.request.parameters, scratch.inputs
+                values = projectfile.values(
+                    attempt.entry_point,
+                    attempt.request.parameters,
+                    defaults_at=project.folder,
+                    given_at=attempt.request.paths_start_at or project.folder,
                 )
+                line = projectfile.command(attempt.entry_point, values, scratch.inputs)
         except UnderstudyError:
             raise
         except Exception as error:
@@ -315,7 +321,7 @@ class StepRunner:
         uris = (
             info.artifact_uri,
             tracking,
-            *projectfile.paths(attempt.entry_point, request.parameters),
+            *map(str, request.parameters.values()),
         )
         ours = step_environment(os.environ, uris, local=attempt.environment.bin is None)
         path = request.environment.get("PATH", ours.get("PATH", os.defpath))
@@ -358,7 +364,7 @@ def _pinned(
         version=version,
         repository=address.repository,
         subdirectory=address.subdirectory,
-        entry_points=project.entry_points,
+        entry_points={name: e.parameters for name, e in project.entry_points.items()},
     )
 
 
@@ -461,3 +467,6 @@ def _input_missing(attempt: _Attempt, error: Exception) -> StepFailedError:
         action="check that the run and its artifact exist",
         run_id=attempt.run.info.run_id,
     )
+
+
+__all__ = ["Pinned", "Settings", "StepRequest", "StepResult", "StepRunner", "absolute_store"]

@@ -1,0 +1,217 @@
+"""The MLflow Projects backend ``understudy``: ``mlflow run <url> -b understudy -e train -P a=b``.
+
+A thin face of StepRunner: it turns MLflow's arguments into a request, runs it in a thread, and
+shows the output on the terminal.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+import threading
+import uuid
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import click
+from mlflow.entities import RunStatus  # noqa: TID253 - MLflow loads this module
+from mlflow.exceptions import ExecutionException  # noqa: TID253
+from mlflow.projects.backend.abstract_backend import AbstractBackend  # noqa: TID253
+from mlflow.projects.submitted_run import SubmittedRun  # noqa: TID253
+
+from understudy import tracking
+from understudy.errors import StepStoppedError, UnderstudyError, listed, nearest
+from understudy.step import Settings, StepRequest, StepRunner, absolute_store
+from understudy.tracking import RunStore
+
+_OPTIONS = frozenset({"env_manager", "timeout"})
+# What MLflow itself puts among the options of a backend.
+_MLFLOW_ENV_MANAGER = "ENV_MANAGER"
+_MLFLOW_OPTIONS = frozenset({
+    _MLFLOW_ENV_MANAGER, "SYNCHRONOUS", "DOCKER_ARGS", "STORAGE_DIR", "build_image", "docker_auth",
+})  # fmt: skip
+
+
+class UnderstudySubmittedRun(SubmittedRun):
+    """A step that runs in a thread of this process."""
+
+    def __init__(self, runner: StepRunner, request: StepRequest) -> None:
+        self._runner, self._request = runner, request
+        self._run_id = ""
+        self._opened = threading.Event()
+        self._error: BaseException | None = None
+        # Not a daemon: an interpreter that exits waits for it, and does not cut it off.
+        self._thread = threading.Thread(target=self._work, name=f"step {request.entry_point}")
+
+    @property
+    def run_id(self) -> str:
+        """The id of the MLflow run."""
+        return self._run_id
+
+    def start(self) -> None:
+        """Start the step, and return once it has an MLflow run.
+
+        Raises:
+            ExecutionException: if it ended without one, because what was asked cannot be run.
+        """
+        self._thread.start()
+        try:
+            self._opened.wait()
+        except BaseException:
+            self.cancel()
+            raise
+        if not self._run_id:
+            self._thread.join()
+            raise ExecutionException(str(self._error)) from self._error
+
+    def wait(self) -> bool:
+        """Wait for the end; True if the step succeeded."""
+        with _ended_by_terminate(self._runner):
+            self._thread.join()
+        return self._error is None
+
+    def result(self) -> None:
+        """Wait for the end.
+
+        Raises:
+            ExecutionException: if the step failed or was stopped.
+        """
+        if not self.wait():
+            raise ExecutionException(str(self._error)) from self._error
+
+    def cancel(self) -> None:
+        """End the step with all its processes, and wait until its MLflow run says KILLED."""
+        self._runner.stop()
+        self._thread.join()
+
+    def get_status(self) -> str:
+        """Return MLflow's word for where the step is."""
+        if self._thread.is_alive():
+            status = RunStatus.RUNNING
+        elif self._error is None:
+            status = RunStatus.FINISHED
+        else:
+            stopped = isinstance(self._error, StepStoppedError)
+            status = RunStatus.KILLED if stopped else RunStatus.FAILED
+        return str(RunStatus.to_string(status))
+
+    def _work(self) -> None:
+        try:
+            self._runner.run(self._request, _show, self._on_run)
+        except BaseException as error:  # noqa: BLE001 - kept for the thread that waits
+            self._error = error
+        finally:
+            self._opened.set()
+
+    def _on_run(self, run_id: str) -> None:
+        self._run_id = run_id
+        self._opened.set()
+
+
+class UnderstudyBackend(AbstractBackend):
+    """Runs entry points as Understudy's Dags do: cached, guarded, with a run that always ends."""
+
+    def run(  # noqa: PLR0913, PLR0917 - MLflow's signature
+        self,
+        project_uri: str,
+        entry_point: str,
+        params: Mapping[str, Any] | None,
+        version: str | None,
+        backend_config: Mapping[str, Any],
+        tracking_uri: str,
+        experiment_id: str,
+    ) -> UnderstudySubmittedRun:
+        """Start an entry point; on the command line, also wait for its end.
+
+        ``backend_config`` may hold ``env_manager`` ("uv", the default, or "local") and ``timeout``
+        (seconds).
+
+        Raises:
+            ExecutionException: if it cannot be run; on the command line also if it failed.
+        """
+        try:
+            options = _options(backend_config)
+            client = tracking.client(absolute_store(tracking_uri))
+            request = StepRequest(
+                project=_absolute(project_uri),
+                version=version or "",
+                entry_point=entry_point,
+                parameters=params or {},
+                experiment_id=str(experiment_id),
+                key=uuid.uuid4().hex,
+                name=entry_point,
+                parent_run_id=_active_run_id(),
+                paths_start_at=Path.cwd(),
+                **options,
+            )
+            runner = StepRunner(RunStore(client), client, Settings.from_environment())
+        except UnderstudyError as error:
+            raise ExecutionException(str(error)) from error
+        submitted = UnderstudySubmittedRun(runner, request)
+        with _ended_by_terminate(runner):
+            submitted.start()
+            if click.get_current_context(silent=True) is not None:
+                # `mlflow run` waits for its own backends only; for others it exits with 0 at once.
+                _finish(submitted)
+        return submitted
+
+
+def _finish(submitted: UnderstudySubmittedRun) -> None:
+    try:
+        submitted.result()
+    except KeyboardInterrupt:
+        submitted.cancel()
+        raise
+
+
+@contextlib.contextmanager
+def _ended_by_terminate(runner: StepRunner) -> Iterator[None]:
+    """Let SIGTERM end the step and its MLflow run first, where nobody else handles it."""
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        runner.stop()
+
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _show(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def _options(backend_config: Mapping[str, Any]) -> dict[str, Any]:
+    given = {name: v for name, v in backend_config.items() if name not in _MLFLOW_OPTIONS}
+    for name in given:
+        if name not in _OPTIONS:
+            raise ExecutionException(
+                f"The backend 'understudy' has no option {name!r}{nearest(name, _OPTIONS)}. "
+                f"Allowed: {listed(_OPTIONS)}. Next: correct --backend-config."
+            )
+    chosen = backend_config.get(_MLFLOW_ENV_MANAGER)
+    return {**given, "env_manager": chosen} if chosen else given
+
+
+def _absolute(project_uri: str) -> str:
+    """Return a folder that exists here as an absolute one; everything else as it is."""
+    folder, separator, subdirectory = project_uri.strip("'\"").partition("#")
+    if "://" not in folder and Path(folder).is_dir():
+        return f"{Path(folder).absolute()}{separator}{subdirectory}"
+    return project_uri
+
+
+def _active_run_id() -> str | None:
+    import mlflow
+
+    active = mlflow.active_run()
+    return None if active is None else str(active.info.run_id)
