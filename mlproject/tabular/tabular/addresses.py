@@ -1,0 +1,83 @@
+"""Addresses of data: which are allowed, how they look without secrets, where a mirror has them.
+
+Touches only the environment variable UNDERSTUDY_DATA_MIRROR and, for a mirror that is a folder,
+the names in it.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import parse_qsl, unquote_plus, urlencode, urlsplit, urlunsplit
+
+from tabular.errors import ParameterError, UnavailableError
+
+MIRROR = "UNDERSTUDY_DATA_MIRROR"
+_SECRET_WORDS = ("key", "token", "secret", "signature", "sig", "password", "credential", "auth")
+
+
+def is_url(address: str) -> bool:
+    """Whether the address is fetched over http; everything else is a path."""
+    return address.lower().startswith(("http://", "https://"))
+
+
+def without_secrets(address: str) -> str:
+    """Return the address without user name, password, fragment and secret-looking query values."""
+    if not is_url(address):
+        return address
+    parts = urlsplit(address)
+    host = parts.netloc.rpartition("@")[2]
+    query = [
+        (name, "***" if any(word in name.lower() for word in _SECRET_WORDS) else value)
+        for name, value in parse_qsl(parts.query, keep_blank_values=True)
+    ]
+    return urlunsplit((parts.scheme, host, parts.path, urlencode(query, safe="*"), ""))
+
+
+def check_source(address: str) -> str:
+    """Return the user's address if it may be used.
+
+    Raises:
+        ParameterError: for other schemes than http, https and file, and for a password in it.
+    """
+    if address.lower().startswith("file://"):
+        return unquote_plus(urlsplit(address).path)
+    if not is_url(address) and "://" in address:
+        raise ParameterError(
+            f"source has the scheme '{address.partition('://')[0]}'",
+            allowed="a path, file://, http:// or https://",
+            action="bring the file to such an address",
+        )
+    if is_url(address) and "@" in urlsplit(address).netloc:
+        raise ParameterError(
+            f"source holds a user name or password: {without_secrets(address)}",
+            allowed="an address without them (parameters are stored and shown)",
+            action="put them into ~/.netrc on the machine that runs the step",
+        )
+    return address
+
+
+def mirrored(url: str, names: Sequence[str]) -> str:
+    """Return where to get a public file: its own address, or the configured mirror's.
+
+    Args:
+        url: the public address.
+        names: names under which a mirror folder may hold the file, the preferred one first.
+
+    Raises:
+        UnavailableError: if the mirror is a folder without the file.
+    """
+    mirror = os.environ.get(MIRROR, "")
+    if not mirror:
+        return url
+    path = urlsplit(url).path
+    if is_url(mirror):
+        return mirror.rstrip("/") + path
+    folder = Path(check_source(mirror))
+    for pattern in (path.lstrip("/"), *names, *(f"*/{name}" for name in names)):
+        for found in sorted(folder.glob(pattern)):
+            return str(found)
+    raise UnavailableError(
+        f"the mirror folder {folder} has none of {', '.join(names)}",
+        allowed=f"a folder that holds the file, or one below that does, or no {MIRROR}",
+        action=f"put the file there or unset {MIRROR}",
+    )

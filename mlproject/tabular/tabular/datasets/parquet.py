@@ -1,0 +1,9 @@
+"""Any Parquet file of the user's, by URL or path. Touches nothing."""
+
+from tabular.declaration import DataSet, UserFile
+
+DATASET = DataSet(
+    name="parquet",
+    title="a Parquet file of your own: source, target, identity, time_column, task",
+    source=UserFile("parquet", described=True),
+)

@@ -1,0 +1,190 @@
+"""Turns a declaration, the user's parameters and the rows that came into facts.
+
+For a declared data set the columns are known, and a missing one is an error. For a file of the
+user's the values decide what is a number, what is text, and what is no feature. Touches nothing.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from typing import Any, Literal
+
+import pandas as pd
+
+from tabular.declaration import Column, DataSet, Task, TimeColumn, UserFile
+from tabular.errors import DataError, ParameterError, nearest
+from tabular.facts import Facts
+
+NUMBER_SHARE = 0.8
+"""A text column with at least this share of numbers is a number column with faulty rows."""
+MOST_LEVELS = 100
+"""A text column with more different values than this, most of them unique, is no feature."""
+MOST_CLASSES = 20
+"""Whole numbers with at most this many different values are classes where the task is 'auto'."""
+
+
+def with_parameters(data_set: DataSet, values: Mapping[str, Any]) -> DataSet:
+    """Return the declaration completed by the user's parameters.
+
+    Args:
+        data_set: the declaration.
+        values: parameters target, identity, time_column and task.
+
+    Raises:
+        ParameterError: if a declared fact is given again, or the target of a file is not given.
+    """
+    given = {name: values[name] for name in ("target", "identity", "time_column") if values[name]}
+    if values["task"] != "auto":
+        given["task"] = values["task"]
+    described = isinstance(data_set.source, UserFile) and data_set.source.described
+    if not described:
+        _refuse(data_set, given)
+        return data_set
+    if "target" not in given:
+        raise ParameterError(
+            f"data set '{data_set.name}' needs a target and parameter 'target' is empty",
+            allowed="the name of the column to predict",
+            action="pass -P target=...",
+        )
+    time = given.get("time_column", "")
+    return dataclasses.replace(
+        data_set,
+        target=given["target"],
+        task=given.get("task", "auto"),
+        identity=tuple(name.strip() for name in given.get("identity", "").split(",") if name.strip()),
+        time=TimeColumn(time) if time else None,
+    )
+
+
+def _refuse(data_set: DataSet, given: Mapping[str, Any]) -> None:
+    if given:
+        raise ParameterError(
+            f"{', '.join(given)} given for data set '{data_set.name}', whose declaration says them",
+            allowed="these parameters with dataset=csv or dataset=parquet only",
+            action="leave them out",
+        )
+
+
+def check_columns(data_set: DataSet, frame: pd.DataFrame) -> None:
+    """Check that every column that the declaration or the user names is there.
+
+    Raises:
+        DataError: naming all that are missing.
+    """
+    time = data_set.time
+    needed = [data_set.target, *data_set.columns, *data_set.identity]
+    needed += [time.date or time.name, time.hour] if time else []
+    there = [str(name) for name in frame.columns]
+    missing = [name for name in dict.fromkeys(filter(None, needed)) if name not in there]
+    if missing:
+        raise DataError(
+            "missing column"
+            + ", ".join(f" '{name}'{nearest(name, there)}" for name in missing)
+            + f" in {data_set.name}",
+            allowed=f"a file with these columns; it has {', '.join(map(repr, there))[:1000]}",
+            action="correct the file, the separator, or the names given as parameters",
+        )
+
+
+def describe(data_set: DataSet, frame: pd.DataFrame) -> Facts:
+    """Return the facts of the rows that came, without source, dates and digest.
+
+    Raises:
+        DataError: if no feature is left, or the target's values do not fit the task.
+    """
+    columns = dict(data_set.columns) or _inferred(data_set, frame)
+    left_out = _left_out(data_set, frame, columns)
+    features = tuple(
+        name for name in columns if name not in left_out and name != data_set.target
+    )
+    if not features:
+        raise DataError(
+            "no column is left as a feature",
+            allowed="at least one column of numbers or of text with repeated values",
+            action="look at the file, and at which columns target, identity and time_column name",
+        )
+    used = {name: columns[name] for name in (*features, data_set.target)}
+    kept = {name: columns[name] for name in data_set.identity if name in columns}
+    return Facts(
+        dataset=data_set.name,
+        task=_task(data_set, frame),
+        target=data_set.target,
+        columns={**kept, **used},
+        features=features,
+        left_out=left_out,
+        identity=data_set.identity,
+        time=data_set.time.name if data_set.time else "",
+        slices=data_set.slices,
+        holdout=data_set.holdout,
+    )
+
+
+def _left_out(
+    data_set: DataSet, frame: pd.DataFrame, columns: Mapping[str, Column]
+) -> dict[str, str]:
+    reasons: dict[str, str] = {}
+    for name in map(str, frame.columns):
+        matching = [why for known, why in data_set.left_out.items() if fnmatchcase(name, known)]
+        if matching:
+            reasons[name] = matching[0]
+        elif data_set.time and name == data_set.time.name:
+            reasons[name] = "the time of the row"
+        elif name not in columns:
+            reasons[name] = "not declared"
+        elif not data_set.columns and name != data_set.target:
+            reason = _unfit(data_set, frame[name], columns[name])
+            reasons.update({name: reason} if reason else {})
+    return reasons
+
+
+def _unfit(data_set: DataSet, column: pd.Series, declared: Column) -> str:
+    """Return why a column of the user's file is no feature; '' if it is one."""
+    if str(column.name) in data_set.identity:
+        return "the identity of the row"
+    if pd.api.types.is_datetime64_any_dtype(column):
+        return "a time"
+    levels = column.nunique()
+    if levels == 0:
+        return "no values"
+    if declared.kind == "text" and levels > MOST_LEVELS and levels > len(column) / 2:
+        return f"text with {levels} different values"
+    return ""
+
+
+def _inferred(data_set: DataSet, frame: pd.DataFrame) -> dict[str, Column]:
+    """Return what each column of a user's file seems to hold."""
+    return {
+        str(name): Column(
+            kind=_kind(frame[name], str(name) in data_set.identity),
+            nullable=str(name) != data_set.target,
+        )
+        for name in frame.columns
+    }
+
+
+def _kind(column: pd.Series, identity: bool) -> Literal["number", "text"]:
+    if pd.api.types.is_numeric_dtype(column):
+        return "number"
+    known = column.dropna()
+    if identity or known.empty or pd.api.types.is_datetime64_any_dtype(known):
+        return "text"
+    share = pd.to_numeric(known.astype("str"), errors="coerce").notna().mean()
+    return "number" if share >= NUMBER_SHARE else "text"
+
+
+def _task(data_set: DataSet, frame: pd.DataFrame) -> Task:
+    target = frame[data_set.target].dropna()
+    number = _kind(target, identity=False) == "number" and not target.empty
+    if data_set.task != "auto":
+        if data_set.task == "regression" and not number:
+            raise DataError(
+                f"target '{data_set.target}' holds text, for instance {target.iloc[:1].tolist()}",
+                allowed="numbers for a regression",
+                action="name another target, or pass -P task=classification",
+            )
+        return data_set.task
+    if not number:
+        return "classification"
+    numbers = pd.to_numeric(target, errors="coerce").dropna()
+    few = numbers.nunique() <= MOST_CLASSES and bool((numbers % 1 == 0).all())
+    return "classification" if few else "regression"

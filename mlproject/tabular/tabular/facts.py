@@ -1,0 +1,95 @@
+"""The facts of one download: what travels with the rows from step to step as `dataset.json`.
+
+Made once, by `download`, from the declaration, the user's parameters and the columns that really
+came; later steps read them and need neither the declaration nor the parameters. Touches only the
+JSON file it is asked to read or write.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tabular.declaration import Column, Holdout, Task
+from tabular.errors import DataError
+
+FILE = "dataset.json"
+MALFORMED_FILE = "malformed.json"
+RAW_FILE = "data.parquet"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known about one table.
+
+    Attributes:
+        dataset: name of the data set.
+        task: "regression" or "classification".
+        target: column to predict.
+        columns: what each column that is used may hold, the target included.
+        features: columns that a model takes, in the order of the file.
+        left_out: columns that came and are no features, with the reason.
+        identity: columns that identify a row.
+        time: column with the UTC time of the row; '' where rows have none.
+        slices: columns for results per group.
+        holdout: the natural split.
+        source: where the rows came from, without credentials.
+        as_of: the date asked for; '' for everything.
+        newest: ISO 8601 time of the newest row; '' where rows have no time.
+        sha256: digest of the raw rows, see `identity.content_sha256`.
+    """
+
+    dataset: str
+    task: Task
+    target: str
+    columns: Mapping[str, Column]
+    features: tuple[str, ...]
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    identity: tuple[str, ...] = ()
+    time: str = ""
+    slices: tuple[str, ...] = ()
+    holdout: Holdout = Holdout()
+    source: str = ""
+    as_of: str = ""
+    newest: str = ""
+    sha256: str = ""
+
+    def write(self, folder: Path) -> None:
+        """Write the facts into `folder`."""
+        text = json.dumps(asdict(self), indent=2, ensure_ascii=False)
+        (folder / FILE).write_text(text + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, folder: Path) -> "Facts":
+        """Return the facts that lie in `folder`.
+
+        Raises:
+            DataError: if the folder is not what the step before logged.
+        """
+        content = read_json(folder, FILE)
+        columns = {name: _column(value) for name, value in content.pop("columns").items()}
+        lists = {name: tuple(content.pop(name)) for name in ("features", "identity", "slices")}
+        holdout = Holdout(**content.pop("holdout"))
+        return cls(columns=columns, holdout=holdout, **lists, **content)
+
+
+def _column(value: dict[str, Any]) -> Column:
+    return Column(**{**value, "choices": tuple(value["choices"])})
+
+
+def read_json(folder: Path, name: str) -> Any:
+    """Return the content of the JSON file `name` in `folder`.
+
+    Raises:
+        DataError: if there is no such file.
+    """
+    path = folder / name
+    if not path.is_file():
+        there = ", ".join(sorted(entry.name for entry in folder.glob("*"))) or "nothing"
+        raise DataError(
+            f"there is no '{name}' in the input folder; it holds {there}",
+            allowed="the artifact folder that the step before logged",
+            action="pass -P raw=runs:/<download run id>/raw or -P data=runs:/<preprocess run id>/data",
+        )
+    return json.loads(path.read_text(encoding="utf-8"))

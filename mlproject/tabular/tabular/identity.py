@@ -1,0 +1,108 @@
+"""Gives every row a fingerprint that depends on nothing but its own identity.
+
+Split, replay and row ids are all read from this one SHA-256, each from bytes of its own, so they
+are independent of each other and the same on every night and machine. Touches nothing.
+"""
+
+import hashlib
+import struct
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+SALT = b"understudy/tabular/1\x00"
+"""Changing it would move rows between training and holdout: never do."""
+
+_MISSING = "\x00"
+_BETWEEN = "\x1f"
+_ROW_ID = slice(0, 8)
+_SPLIT = slice(8, 16)
+_ARRIVAL = slice(16, 24)
+
+
+def fingerprints(frame: pd.DataFrame, columns: Sequence[str]) -> list[bytes]:
+    """Return one 32-byte SHA-256 per row over the named columns.
+
+    The text of a cell does not depend on how the column is stored: 5, 5.0 and a nullable 5 agree.
+
+    Args:
+        frame: rows; its index is ignored.
+        columns: the identity, in any order (they are sorted).
+    """
+    texts = [_texts(frame[column]) for column in sorted(columns)]
+    start = hashlib.sha256(SALT)
+    result = []
+    for row in zip(*texts, strict=True):
+        digest = start.copy()
+        digest.update(_BETWEEN.join(row).encode())
+        result.append(digest.digest())
+    return result
+
+
+def row_ids(prints: Sequence[bytes]) -> list[str]:
+    """Return a unique id per row: 16 hexadecimal digits and the number of the occurrence from 0."""
+    seen: Counter[str] = Counter()
+    ids = []
+    for print_ in prints:
+        stem = print_[_ROW_ID].hex()
+        ids.append(f"{stem}-{seen[stem]}")
+        seen[stem] += 1
+    return ids
+
+
+def split_positions(prints: Sequence[bytes]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Return where each row falls in [0, 1): below the holdout fraction means holdout."""
+    return _unit(prints, _SPLIT)
+
+
+def arrival_positions(prints: Sequence[bytes]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Return where each row falls in [0, 1) in the order of arrival."""
+    return _unit(prints, _ARRIVAL)
+
+
+def content_sha256(frame: pd.DataFrame) -> str:
+    """Return the SHA-256, hexadecimal, of all rows and columns in their order.
+
+    It covers names and values, not the file format: the same table written by another version of
+    Parquet has the same digest.
+    """
+    digest = hashlib.sha256()
+    for name in frame.columns:
+        column = frame[name]
+        label = str(name).encode()
+        digest.update(struct.pack("<q", len(label)) + label + struct.pack("<q", len(column)))
+        if pd.api.types.is_numeric_dtype(column):
+            numbers = column.to_numpy(dtype="float64", na_value=np.nan) + 0.0  # -0.0 becomes 0.0
+            digest.update(b"n" + numbers.astype("<f8").tobytes())
+        else:
+            cells = [text.encode() for text in _texts(column)]
+            lengths = np.fromiter(map(len, cells), dtype="<i8", count=len(cells))
+            digest.update(b"t" + lengths.tobytes() + b"".join(cells))
+    return digest.hexdigest()
+
+
+def _unit(prints: Sequence[bytes], part: slice) -> np.ndarray[Any, np.dtype[np.float64]]:
+    # 53 bits: what a float64 holds exactly, so that no position rounds up to 1.0.
+    whole = np.array([int.from_bytes(print_[part], "big") >> 11 for print_ in prints], dtype="float64")
+    return np.asarray(whole * 2.0**-53)
+
+
+def _texts(column: pd.Series) -> list[str]:
+    missing = column.isna().to_numpy()
+    if pd.api.types.is_numeric_dtype(column):
+        texts = _numbers(column.to_numpy(dtype="float64", na_value=np.nan))
+    else:
+        texts = [_escaped(str(value)) for value in column.tolist()]
+    return [_MISSING if gone else text for text, gone in zip(texts, missing, strict=True)]
+
+
+def _numbers(values: np.ndarray[Any, np.dtype[np.float64]]) -> list[str]:
+    """Return the shortest exact text of each number, whole numbers without '.0'."""
+    return [text.removesuffix(".0") for text in map(repr, (values + 0.0).tolist())]
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("\x00", "\\0").replace("\x1f", "\\1")

@@ -1,0 +1,131 @@
+"""Asks a model for its predictions and puts them into the form of `predictions.parquet`.
+
+Works for any MLflow model with a signature, also one of an older commit with other features.
+Touches nothing.
+"""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+
+from tabular.errors import DataError, nearest
+from tabular.facts import Facts
+from tabular.split import ROW_ID
+
+PROBABILITY = "probability_"
+
+
+class Scorer(Protocol):
+    """What is used of `mlflow.pyfunc.PyFuncModel`."""
+
+    metadata: Any
+
+    def predict(self, data: Any) -> Any: ...
+
+    def get_raw_model(self) -> Any: ...
+
+
+def inputs(model: Scorer, frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the columns that the model takes, in its order and types.
+
+    Raises:
+        DataError: if the rows lack columns that the model requires.
+    """
+    schema = model.metadata.get_input_schema()
+    if schema is None or not schema.has_input_names():
+        return frame
+    required = set(schema.required_input_names())
+    missing = [name for name in schema.input_names() if name in required and name not in frame]
+    if missing:
+        raise DataError(
+            "the holdout rows lack columns that the model takes:"
+            + ", ".join(f" '{name}'{nearest(name, map(str, frame.columns))}" for name in missing),
+            allowed=f"rows with {', '.join(map(repr, schema.input_names()))[:1000]}",
+            action="score this model with data of its own time, or promote one without these columns",
+        )
+    types = dict(zip(schema.input_names(), schema.pandas_types(), strict=True))
+    kept = [name for name in types if name in frame]
+    return frame[kept].astype({name: _numeric(types[name]) for name in kept if _numeric(types[name])})
+
+
+def _numeric(kind: Any) -> Any:
+    """Return float types as they are and nothing for others: only these have room for 'missing'."""
+    return kind if isinstance(kind, np.dtype) and kind.kind == "f" else None
+
+
+def predict(model: Scorer, holdout: pd.DataFrame, facts: Facts) -> pd.DataFrame:
+    """Return row_id, target, prediction and, for classes, one probability column per class.
+
+    Classes are text throughout, whole numbers without '.0', so that both models agree on them.
+
+    Raises:
+        DataError: if the model fails on these rows, or gives another number of predictions.
+    """
+    rows = inputs(model, holdout)
+    guess = _one_each(_asked(model.predict, rows), len(rows))
+    if facts.task == "regression":
+        return pd.DataFrame(
+            {
+                ROW_ID: holdout[ROW_ID],
+                "target": holdout[facts.target].astype("float64"),
+                "prediction": pd.to_numeric(guess, errors="coerce").astype("float64"),
+            }
+        )
+    result = pd.DataFrame(
+        {
+            ROW_ID: holdout[ROW_ID],
+            "target": class_names(holdout[facts.target]),
+            "prediction": class_names(guess),
+        }
+    )
+    probabilities = _probabilities(model, rows)
+    return result if probabilities is None else pd.concat([result, probabilities], axis=1)
+
+
+def class_names(values: pd.Series) -> pd.Series:
+    """Return classes as text: 3, 3.0 and '3' are all '3'."""
+    if pd.api.types.is_numeric_dtype(values):
+        return values.map(lambda value: f"{value:.17g}").astype("str")
+    return values.astype("str")
+
+
+def probabilities_of(predictions: pd.DataFrame) -> pd.DataFrame | None:
+    """Return the probability columns, named by their class; None if there are none."""
+    names = [name for name in predictions.columns if str(name).startswith(PROBABILITY)]
+    if not names:
+        return None
+    return predictions[names].rename(columns=lambda name: str(name).removeprefix(PROBABILITY))
+
+
+def _probabilities(model: Scorer, rows: pd.DataFrame) -> pd.DataFrame | None:
+    raw = model.get_raw_model()
+    if not hasattr(raw, "predict_proba") or not hasattr(raw, "classes_"):
+        return None
+    values = _asked(raw.predict_proba, rows)
+    names = class_names(pd.Series(raw.classes_))
+    return pd.DataFrame(values, columns=[f"{PROBABILITY}{name}" for name in names])
+
+
+def _one_each(answer: Any, rows: int) -> pd.Series:
+    values = np.asarray(answer)
+    if values.size != rows:
+        raise DataError(
+            f"the model gave {values.size} predictions for {rows} rows",
+            allowed="one prediction per row",
+            action="use a model that predicts one value",
+        )
+    return pd.Series(values.reshape(-1))
+
+
+def _asked(predict: Callable[[pd.DataFrame], Any], rows: pd.DataFrame) -> Any:
+    """Call the model; whatever it raises is about these rows and this model."""
+    try:
+        return predict(rows)
+    except Exception as error:
+        raise DataError(
+            f"the model failed on the holdout rows: {type(error).__name__}: {str(error)[:500]}",
+            allowed="a model that takes raw rows as download delivers them",
+            action="check that model and data set belong together",
+        ) from error

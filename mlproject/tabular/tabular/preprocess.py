@@ -1,0 +1,152 @@
+"""Entry point `preprocess`: checks the raw rows, splits them, and logs both parts under `data/`.
+
+The rows stay raw: scaling and encoding are inside the model. Touches the MLflow run and a
+temporary folder.
+"""
+
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from tabular.commandline import Option
+from tabular.errors import DataError
+from tabular.facts import MALFORMED_FILE, RAW_FILE, Facts, read_json
+from tabular.space import room_for
+from tabular.split import Split, split, with_row_ids
+from tabular.tracking import Step, log_new_params, main, say
+
+TRAIN_FILE, HOLDOUT_FILE = "train.parquet", "holdout.parquet"
+
+OPTIONS = (
+    Option("raw", "", "the artifact folder that download logged, runs:/<run id>/raw", required=True),
+    Option("holdout", "", "which rows are held out; '' as the data set says",
+           choices=("", "hash", "newest")),
+    Option("holdout_fraction", 0.2, "share held out by hash", above=0, below=1),
+    Option("holdout_days", 0.0, "length of the newest window in days; 0 as the data set says",
+           minimum=0, maximum=36500),
+    Option("training_days", 0.0, "length of the training window before it in days; 0 for all",
+           minimum=0, maximum=36500),
+    Option("max_rejected", 0.05, "largest share of rows that the schema may reject",
+           minimum=0, maximum=1),
+)
+
+
+def preprocess(values: Mapping[str, Any]) -> None:
+    """Do the step within the active MLflow run.
+
+    Args:
+        values: the parameters, as `OPTIONS` names them.
+
+    Raises:
+        TabularError: see `errors`.
+    """
+    raw = Path(values["raw"])
+    facts = Facts.read(raw)
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        rows = _checked(raw, facts, values["max_rejected"], folder)
+        train, holdout = _parts(rows, facts, values)
+        _log(train, holdout, facts, folder)
+    log_new_params({name: value for name, value in values.items() if name != "raw"})
+
+
+def _checked(raw: Path, facts: Facts, max_rejected: float, folder: Path) -> pd.DataFrame:
+    """Return the rows that pass; log the report in any case, also where too many fail."""
+    import mlflow
+
+    from tabular.report import Report
+    from tabular.schema import check
+
+    frame = pd.read_parquet(raw / RAW_FILE)
+    malformed = read_json(raw, MALFORMED_FILE)
+    report = Report(facts, len(frame) + len(malformed), malformed, check(frame, facts))
+    report.write(folder)
+    mlflow.set_tags({"data.sha256": facts.sha256, "data.rejected.rows": str(report.rejected)})
+    if report.rejected:
+        say(f"{report.rejected:,} of {report.rows:,} rows rejected; most often: {report.worst()}")
+    if report.share > max_rejected:
+        mlflow.log_artifacts(str(folder), "data")
+        raise DataError(
+            f"{report.rejected:,} of {report.rows:,} rows ({report.share:.1%}) fail the schema; "
+            f"most often: {report.worst()}",
+            allowed=f"at most {max_rejected:.1%} (parameter max_rejected)",
+            action="read data/schema_report.html in the run and mend the data or the declaration",
+        )
+    return report.checked.rows
+
+
+def _parts(
+    rows: pd.DataFrame, facts: Facts, values: Mapping[str, Any]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    from tabular.download import identity_columns
+
+    identity = identity_columns(facts.identity, facts.target, rows)
+    numbered, prints = with_row_ids(rows, identity)
+    how = Split(
+        values["holdout"] or facts.holdout.policy,
+        values["holdout_fraction"],
+        values["holdout_days"] or facts.holdout.days,
+        values["training_days"],
+    )
+    train, holdout = split(numbered, prints, facts.time, how)
+    if facts.task == "classification":
+        for name, part in (("training", train), ("holdout", holdout)):
+            check_classes(part[facts.target], name)
+    return train, holdout
+
+
+def check_classes(target: pd.Series, part: str) -> None:
+    """Check that a part has at least two classes.
+
+    Raises:
+        DataError: if it has one.
+    """
+    if target.nunique() < 2:
+        raise DataError(
+            f"the {part} rows have one class only, {target.iloc[0]!r}",
+            allowed="at least two classes",
+            action="bring rows of other classes, or check which column is the target",
+        )
+
+
+def _log(train: pd.DataFrame, holdout: pd.DataFrame, facts: Facts, folder: Path) -> None:
+    import mlflow
+
+    from tabular.identity import content_sha256
+    from tabular.statistics import describe_columns, write
+
+    with room_for(folder, int(train.memory_usage(deep=True).sum())):
+        train.to_parquet(folder / TRAIN_FILE, index=False)
+        holdout.to_parquet(folder / HOLDOUT_FILE, index=False)
+        facts.write(folder)
+        write(describe_columns(train, facts), folder / "statistics.json")
+    mlflow.log_artifacts(str(folder), "data")
+    mlflow.set_tags(
+        {
+            "data.train.rows": str(len(train)),
+            "data.holdout.rows": str(len(holdout)),
+            "data.holdout.sha256": content_sha256(holdout),
+        }
+    )
+    say(f"{facts.dataset}: {len(train):,} training rows, {len(holdout):,} holdout rows")
+
+
+def read_part(folder: Path, name: str) -> pd.DataFrame:
+    """Return the training or the holdout rows that `preprocess` logged.
+
+    Raises:
+        DataError: if the folder does not hold them.
+    """
+    if not (folder / name).is_file():
+        read_json(folder, name)
+    return pd.read_parquet(folder / name)
+
+
+STEP = Step("preprocess", OPTIONS, preprocess)
+
+if __name__ == "__main__":
+    sys.exit(main(STEP))

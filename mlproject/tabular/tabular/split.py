@@ -1,0 +1,98 @@
+"""Splits rows into training and holdout, so that no champion was ever trained on a holdout row.
+
+By hash: a row's part depends on its identity alone, for ever. By time: the newest window is held
+out, and a window before it trains. Touches nothing.
+"""
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import Literal
+
+import pandas as pd
+
+from tabular.errors import DataError, ParameterError
+from tabular.identity import fingerprints, row_ids, split_positions
+
+ROW_ID = "row_id"
+MIN_TRAINING_ROWS = 20
+MIN_HOLDOUT_ROWS = 10
+
+
+@dataclass(frozen=True)
+class Split:
+    """How to split.
+
+    Attributes:
+        policy: "hash" or "newest".
+        fraction: share of the rows held out by hash, between 0 and 1.
+        holdout_days: length of the newest window, in days.
+        training_days: length of the window before it that trains, in days; 0 means all before it.
+    """
+
+    policy: Literal["hash", "newest"]
+    fraction: float = 0.2
+    holdout_days: float = 0.0
+    training_days: float = 0.0
+
+
+def with_row_ids(frame: pd.DataFrame, identity: list[str]) -> tuple[pd.DataFrame, list[bytes]]:
+    """Return the rows with a first column `row_id`, and their fingerprints."""
+    prints = fingerprints(frame, identity)
+    numbered = frame.copy()
+    numbered.insert(0, ROW_ID, pd.Series(row_ids(prints), index=frame.index, dtype="str"))
+    return numbered, prints
+
+
+def split(
+    frame: pd.DataFrame, prints: list[bytes], time: str, how: Split
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return training and holdout rows.
+
+    Args:
+        frame: rows that passed the schema.
+        prints: their fingerprints.
+        time: column with the time of each row; '' where there is none.
+        how: policy and sizes.
+
+    Raises:
+        ParameterError: if the newest window is asked for and rows have no time, or it is empty.
+        DataError: if a part has too few rows.
+    """
+    if how.policy == "hash":
+        held = pd.Series(split_positions(prints) < how.fraction, index=frame.index)
+        train, holdout = frame[~held], frame[held]
+    else:
+        train, holdout = _newest(frame, time, how)
+    for name, part, least in (
+        ("training", train, MIN_TRAINING_ROWS),
+        ("holdout", holdout, MIN_HOLDOUT_ROWS),
+    ):
+        if len(part) < least:
+            raise DataError(
+                f"the split of {len(frame)} rows leaves {len(part)} {name} rows",
+                allowed=f"at least {least} {name} rows",
+                action="bring more rows, or change holdout_fraction, holdout_days or training_days",
+            )
+    return train.reset_index(drop=True), holdout.reset_index(drop=True)
+
+
+def _newest(frame: pd.DataFrame, time: str, how: Split) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Hold out the rows of the last days: later than the newest time less `holdout_days`."""
+    if not time:
+        raise ParameterError(
+            "holdout 'newest' was asked for, but the rows have no time column",
+            allowed="'hash', or data with a time column",
+            action="pass -P holdout=hash, or -P time_column=... to download",
+        )
+    if how.holdout_days <= 0:
+        raise ParameterError(
+            f"holdout_days is {how.holdout_days:g}, so the newest window would be empty",
+            allowed="a number of days above 0",
+            action="pass -P holdout_days=...",
+        )
+    times = frame[time]
+    cut = times.max() - dt.timedelta(days=how.holdout_days)
+    earlier = times <= cut
+    if how.training_days > 0:
+        earlier &= times > cut - dt.timedelta(days=how.training_days)
+    return frame[earlier], frame[times > cut]

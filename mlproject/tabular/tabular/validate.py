@@ -1,0 +1,139 @@
+"""Entry point `validate`: scores any MLflow model on the holdout rows.
+
+Logs metrics under their plain names, the model's size and speed, and `predictions.parquet`.
+Touches the MLflow run and a temporary folder.
+"""
+
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tabular import metrics
+from tabular.commandline import Option
+from tabular.errors import DataError, ParameterError, nearest
+from tabular.facts import Facts
+from tabular.predictions import Scorer, inputs, predict, probabilities_of
+from tabular.preprocess import HOLDOUT_FILE, read_part
+from tabular.space import room_for
+from tabular.tracking import Step, main, say
+
+TIMED_CALLS = 20
+
+OPTIONS = (
+    Option("data", "", "the artifact folder that preprocess logged, runs:/<run id>/data",
+           required=True),
+    Option("model_uri", "", "the model, such as runs:/<run id>/model or models:/<name>@champion",
+           required=True),
+    Option("slices", "", "columns for results per group, by commas; '' as the data set says"),
+)
+
+
+def validate(values: Mapping[str, Any]) -> None:
+    """Do the step within the active MLflow run.
+
+    Args:
+        values: the parameters, as `OPTIONS` names them.
+
+    Raises:
+        TabularError: see `errors`.
+    """
+    import mlflow
+
+    from tabular.identity import content_sha256
+
+    folder = Path(values["data"])
+    facts = Facts.read(folder)
+    holdout = read_part(folder, HOLDOUT_FILE)
+    slices = _slices(values["slices"], facts, holdout)
+    model = _load(values["model_uri"])
+    predictions = predict(model, holdout, facts)
+    scores = _scores(predictions, facts)
+    mlflow.set_tags({"data.sha256": facts.sha256, "data.holdout.sha256": content_sha256(holdout)})
+    mlflow.log_metrics({**scores, **_costs(model, inputs(model, holdout))})
+    _log_predictions(predictions.join(holdout[slices]))
+
+
+def _slices(text: str, facts: Facts, holdout: pd.DataFrame) -> list[str]:
+    """Return the slice columns.
+
+    Raises:
+        ParameterError: if one is not in the rows, or has a name that the predictions use.
+    """
+    names = [name.strip() for name in text.split(",") if name.strip()] or list(facts.slices)
+    free = [str(name) for name in holdout.columns if name not in ("row_id", "target", "prediction")]
+    unknown = [name for name in names if name not in free]
+    if unknown:
+        raise ParameterError(
+            f"there is no column '{unknown[0]}' to slice by{nearest(unknown[0], free)}",
+            allowed=", ".join(free)[:1000],
+            action="correct -P slices=...",
+        )
+    return list(dict.fromkeys(names))
+
+
+def _load(model_uri: str) -> Scorer:
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    try:
+        model: Scorer = mlflow.pyfunc.load_model(model_uri)
+    except (MlflowException, OSError, ValueError, ImportError) as error:
+        if str(error).startswith("API request to"):
+            raise
+        raise DataError(
+            f"the model {model_uri} could not be loaded: {str(error)[:500]}",
+            allowed="the URI of a model that exists and loads with the installed packages",
+            action="check the URI; an old model may need a version of the project that fits it",
+        ) from error
+    return model
+
+
+def _scores(predictions: pd.DataFrame, facts: Facts) -> dict[str, float]:
+    target, guess = predictions["target"], predictions["prediction"]
+    if facts.task == "regression":
+        values, wanted = metrics.regression(target, guess), metrics.REGRESSION
+    else:
+        shares = probabilities_of(predictions)
+        values, wanted = metrics.classification(target, guess, shares), metrics.CLASSIFICATION
+    lacking = metrics.missing(values, wanted)
+    if lacking:
+        say(f"not defined on these rows, so not logged: {', '.join(lacking)}")
+    shown = ", ".join(f"{name} {values[name]:.4g}" for name in wanted[:3] if name in values)
+    say(f"{facts.dataset}: {len(predictions):,} holdout rows, {shown}")
+    return values
+
+
+def _costs(model: Scorer, rows: pd.DataFrame) -> dict[str, float]:
+    """Return the model's size in bytes and the time of one-row predictions in milliseconds."""
+    seconds = []
+    for number in range(TIMED_CALLS):
+        row = rows.iloc[[number % len(rows)]]
+        start = time.perf_counter()
+        model.predict(row)
+        seconds.append(time.perf_counter() - start)
+    median, slow = np.quantile(seconds, [0.5, 0.95])
+    costs = {"latency_p50_ms": 1e3 * float(median), "latency_p95_ms": 1e3 * float(slow)}
+    size = getattr(model.metadata, "model_size_bytes", None)
+    return costs if size is None else {**costs, "model_bytes": float(size)}
+
+
+def _log_predictions(predictions: pd.DataFrame) -> None:
+    import mlflow
+
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place) / "predictions.parquet"
+        with room_for(path.parent, int(predictions.memory_usage(deep=True).sum())):
+            predictions.to_parquet(path, index=False)
+        mlflow.log_artifact(str(path))
+
+
+STEP = Step("validate", OPTIONS, validate)
+
+if __name__ == "__main__":
+    sys.exit(main(STEP))
