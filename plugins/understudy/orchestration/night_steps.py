@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowSkipException
 
+from understudy import projectfile
 from understudy.contract import DATA_ARTIFACT, RAW_ARTIFACT, DataTag, Outcome, Tag
 from understudy.declaration import Pipeline
 from understudy.errors import DecisionError
@@ -66,7 +67,7 @@ class NightStepOperator(MlflowRunOperator):
         from understudy.step import StepRequest
 
         pinned = services.step_runner().pin(self.project, night.commit)
-        declared = pinned.entry_points.get(self.entry_point, frozenset())
+        declared = projectfile.named(pinned.entry_points, self.entry_point)
         offered = {**night.parameters, **inputs}
         request = StepRequest(
             project=self.project,

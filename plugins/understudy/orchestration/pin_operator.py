@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from airflow.sdk import BaseOperator
 
+from understudy import projectfile
 from understudy.contract import Tag, key_of
 from understudy.declaration import RESERVED_PARAMETERS, Pipeline, Promotion
 from understudy.errors import ParameterError, listed, nearest
@@ -92,7 +93,7 @@ class PinOperator(BaseOperator):
         parameters = self._parameters(context)
         self._refuse_unknown(pinned, parameters)
         for step in self.pipeline.steps.names:
-            declared = pinned.entry_points.get(step, frozenset())
+            declared = projectfile.named(pinned.entry_points, step)
             filled = {name: "runs:/0/x" for name in _FILLED_IN if name in declared}
             chosen = {name: value for name, value in parameters.items() if name in declared}
             runner.check(pinned, step, {**chosen, **filled})
@@ -100,7 +101,8 @@ class PinOperator(BaseOperator):
 
     def _refuse_unknown(self, pinned: Pinned, parameters: Mapping[str, Any]) -> None:
         steps = self.pipeline.steps.names
-        known = {name for step in steps for name in pinned.entry_points.get(step, ())}
+        entry_points = [projectfile.named(pinned.entry_points, step) for step in steps]
+        known = {name for entry_point in entry_points for name in entry_point}
         for name in parameters:
             if name not in known:
                 raise ParameterError(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
 from understudy.contract import Kind, Tag, key_of
-from understudy.errors import ParameterError, UnderstudyError
+from understudy.errors import ParameterError
 from understudy.orchestration.edge import airflow_errors
 from understudy.orchestration.links import MlflowRunLink, run_address
 from understudy.orchestration.services import Services
@@ -112,18 +112,20 @@ class MlflowRunOperator(BaseOperator):
             self.log.warning("Ended MLflow runs that a dead try left RUNNING: %s", ", ".join(dead))
         self._runner = services.step_runner()
         try:
-            result = self._runner.run(request, self.log.info)
-        except UnderstudyError as error:
-            self._note_address(request.experiment_id, getattr(error, "run_id", ""))
-            raise
+            result = self._runner.run(request, self._say, self._note_run(request.experiment_id))
         finally:
             self._runner = None
-        self._note_address(request.experiment_id, result.run_id)
         self.log.info("MLflow run %s of commit %s", result.run_id, result.commit)
         return result.run_id
 
-    def _note_address(self, experiment_id: str, run_id: str) -> None:
-        self.mlflow_address = run_address(experiment_id, run_id)
+    def _say(self, line: str) -> None:
+        self.log.info("%s", line)
+
+    def _note_run(self, experiment_id: str) -> Callable[[str], None]:
+        def note(run_id: str) -> None:
+            self.mlflow_address = run_address(experiment_id, run_id)
+
+        return note
 
     def _visible_environment(self) -> dict[str, str]:
         missing = [name for name in self.environment if name not in os.environ]
