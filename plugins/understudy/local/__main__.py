@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from understudy.errors import UnderstudyError
-from understudy.local import settings
 from understudy.local.place import Place, demo_place, stack_place
-from understudy.local.stack import Stack
+from understudy.local.stack import Stack, describe
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -61,21 +60,6 @@ def _demo(options: argparse.Namespace) -> int:
     from understudy.local.demo import Demo
 
     return Demo(_place(demo_place(), options)).run()
-
-
-def describe(stack: Stack) -> str:
-    """The addresses to look at, and how to get in."""
-    addresses = stack.addresses()
-    return "\n".join(
-        (
-            f"  Airflow     {addresses.airflow}  (user {settings.USER}; the password is in "
-            f"{stack.place.passwords})",
-            f"  MLflow      {addresses.mlflow}",
-            f"  this clone  {addresses.repository}",
-            f"  logs        {stack.place.logs}",
-            "  make down ends it.",
-        )
-    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

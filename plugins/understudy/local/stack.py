@@ -168,3 +168,18 @@ class _Start:
         api = AirflowApi(account)
         watch.until(lambda: readiness.airflow_is_healthy(api), "Airflow")
         watch.until(lambda: readiness.dags_are_parsed(api, watch), "parsing the Dags")
+
+
+def describe(stack: Stack) -> str:
+    """The addresses to look at, and how to get in."""
+    addresses = stack.addresses()
+    return "\n".join(
+        (
+            f"  Airflow     {addresses.airflow}  (user {settings.USER}; the password is in "
+            f"{stack.place.passwords})",
+            f"  MLflow      {addresses.mlflow}",
+            f"  this clone  {addresses.repository}",
+            f"  logs        {stack.place.logs}",
+            "  make down ends it.",
+        )
+    )
