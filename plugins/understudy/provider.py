@@ -1,4 +1,4 @@
-"""What Airflow asks an installed provider distribution about itself. Reads package metadata only."""
+"""What Airflow asks an installed distribution about itself. Reads package metadata only."""
 
 from __future__ import annotations
 

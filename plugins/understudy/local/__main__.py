@@ -36,7 +36,8 @@ def _up(options: argparse.Namespace) -> int:
 def _down(options: argparse.Namespace) -> int:
     defaults = (stack_place(), demo_place())
     places = [_place(defaults[0], options)] if options.state else list(defaults)
-    if not any([Stack(place).down() for place in places]):
+    ended = [Stack(place).down() for place in places]
+    if not any(ended):
         print("nothing was running")
     return 0
 

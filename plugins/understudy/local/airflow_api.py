@@ -1,4 +1,4 @@
-"""Airflow's REST interface, as much of it as the local stack needs. Talks to one server over HTTP."""
+"""Airflow's REST interface, as far as the local stack needs it. Talks to one server."""
 
 from __future__ import annotations
 

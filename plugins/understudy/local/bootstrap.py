@@ -18,7 +18,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,10 +101,10 @@ def environments(layout: Layout) -> dict[str, Environment]:
 
 def say(message: str) -> None:
     """One line about what is being done; to stderr, so that stdout stays the programs' own."""
-    print(f"understudy: {message}", file=sys.stderr, flush=True)  # noqa: T201 - no logging yet
+    print(f"understudy: {message}", file=sys.stderr, flush=True)
 
 
-def run(command: Sequence[str | Path], *, doing: str) -> None:
+def run(command: Iterable[object], *, doing: str) -> None:
     """Runs a program; its output is shown only when it fails.
 
     Raises:
@@ -244,14 +244,12 @@ def compile_locks(layout: Layout) -> None:
     uv = uv_of(layout)
     options = ["--universal", "--python-version", "3.11", "--generate-hashes", "--upgrade"]
     options += ["--no-emit-index-url", "--no-header", "--quiet"]
+    compile_one = [uv, "--directory", layout.root, "pip", "compile", *options]
     for name in ("dev", "airflow", "mlflow", "bootstrap"):
         say(f"resolving requirements/{name}.in")
         bounds = [] if name == "dev" else ["--constraint", "requirements/dev.txt"]
         source, lock = f"requirements/{name}.in", f"requirements/{name}.txt"
-        run(
-            [uv, "--directory", layout.root, "pip", "compile", *options, *bounds, source, "-o", lock],
-            doing=f"resolving {source}",
-        )
+        run([*compile_one, *bounds, source, "-o", lock], doing=f"resolving {source}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -17,7 +17,7 @@ PORTS = range(20000, 32000)
 
 
 def remembered(path: Path) -> dict[str, int]:
-    """The ports by name that an earlier start chose; none when the file is not there or not whole."""
+    """The ports by name that an earlier start chose; none when the file is away or not whole."""
     try:
         content = json.loads(path.read_text("utf-8"))
     except (FileNotFoundError, json.JSONDecodeError):

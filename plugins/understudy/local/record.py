@@ -1,4 +1,4 @@
-"""The record of which processes a stack started: one JSON file, replaced as a whole at each change."""
+"""The record of which processes a stack started: one JSON file, replaced whole at each change."""
 
 from __future__ import annotations
 

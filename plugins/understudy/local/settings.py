@@ -111,26 +111,30 @@ def environment(place: Place, ports: Mapping[str, int], mark: str) -> dict[str, 
     kept = {name: value for name, value in os.environ.items() if not _foreign(name)}
     programs = [str(place.environment("airflow")), kept.get("PATH", os.defpath)]
     direct = [name for name in (kept.get("NO_PROXY", ""), LOOPBACK, "localhost") if name]
-    return kept | {
+    ours = {
         MARK: mark,
         "AIRFLOW_HOME": str(place.airflow),
+        # The Airflow variable `understudy_repository`, which the Dag files name.
+        "AIRFLOW_VAR_UNDERSTUDY_REPOSITORY": repository_url(ports),
         "MLFLOW_TRACKING_URI": mlflow_url(ports),
         "MLFLOW_DISABLE_TELEMETRY": "true",
+        # Job consumers would take five times the memory and the time to start.
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "UNDERSTUDY_CACHE": str(place.cache),
-        "AIRFLOW_VAR_UNDERSTUDY_REPOSITORY": repository_url(ports),
         "UV_PYTHON_DOWNLOADS": "never",
         "PATH": os.pathsep.join(programs),
         "PYTHONUNBUFFERED": "1",
         "NO_PROXY": ",".join(direct),
         "no_proxy": ",".join(direct),
-    } | _git_variables(place)
+    }
+    return {**kept, **ours, **_git_variables(place)}
 
 
 def _foreign(name: str) -> bool:
     # Without byte code each start of MLflow or Airflow compiles itself anew, for 10 s of CPU.
     python = {"PYTHONDONTWRITEBYTECODE", "PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV"}
-    return name in python or name.startswith(("AIRFLOW_", "MLFLOW_", "_MLFLOW_", "GIT_", "UNDERSTUDY_"))
+    prefixes = ("AIRFLOW_", "MLFLOW_", "_MLFLOW_", "GIT_", "UNDERSTUDY_")
+    return name in python or name.startswith(prefixes)
 
 
 def _git_variables(place: Place) -> dict[str, str]:

@@ -175,8 +175,8 @@ def describe(stack: Stack) -> str:
     addresses = stack.addresses()
     return "\n".join(
         (
-            f"  Airflow     {addresses.airflow}  (user {settings.USER}; the password is in "
-            f"{stack.place.passwords})",
+            f"  Airflow     {addresses.airflow}",
+            f"              user {settings.USER}, password in {stack.place.passwords}",
             f"  MLflow      {addresses.mlflow}",
             f"  this clone  {addresses.repository}",
             f"  logs        {stack.place.logs}",
