@@ -109,7 +109,7 @@ class EnvironmentStore:
         )
         if wanted.lines:
             self._install(folder, wanted, build)
-        freeze = self._uv(build, "pip", "freeze", "--python", str(folder / "bin" / "python"))
+        freeze = self._uv(build, "pip", "freeze", "--quiet", "--python", str(folder / "bin" / "python"))
         _write_mark(folder, {"python": python.version, "installed": freeze})
         build.on_line(f"Built the environment {folder.name}")
 
@@ -147,7 +147,7 @@ class EnvironmentStore:
         if not python:
             return ""
         with contextlib.suppress(EnvironmentBuildError):
-            return self._uv(_Build(), "pip", "freeze", "--python", python)
+            return self._uv(_Build(), "pip", "freeze", "--quiet", "--python", python)
         return ""
 
 

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from understudy.errors import ProjectError
-from understudy.redact import redacted
 
 _SCHEMES = ("https", "http", "ssh", "git", "file")
 _SCP_LIKE = re.compile(
@@ -174,9 +173,14 @@ def _split_path(repository: str) -> tuple[str, str]:
     return repository[:end], repository[end:]
 
 
+def _without_user(repository: str) -> str:
+    """Return a malformed URL without all that could be user-info, however it is written."""
+    return re.sub(r"://.*@", "://", repository, flags=re.DOTALL)
+
+
 def _refused(repository: str, why: str) -> ProjectError:
     return ProjectError(
-        f"The repository {redacted(repository)!r} {why}",
+        f"The repository {_without_user(repository)!r} {why}",
         allowed=_FORMS,
         action="correct the project's address",
     )

@@ -1,0 +1,66 @@
+"""Fixtures that many tests share: real Git repositories below tmp_path."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A Git repository with a working tree, as a user has it."""
+
+    folder: Path
+
+    @property
+    def url(self) -> str:
+        """Its file:// URL."""
+        return f"file://{self.folder}"
+
+    def git(self, *arguments: str) -> str:
+        """Run git in it and return what it prints, stripped."""
+        settings = ("user.name=Ada", "user.email=ada@example.com", "protocol.file.allow=always")
+        options = [part for setting in settings for part in ("-c", setting)]
+        clean = {name: v for name, v in os.environ.items() if not name.startswith("GIT_")}
+        done = subprocess.run(
+            ("git", *options, *arguments),
+            cwd=self.folder,
+            env=clean,
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        return done.stdout.strip()
+
+    def commit(self, **files: str) -> str:
+        """Write files (``__`` in a name stands for '/', ``_DOT_`` for '.'), commit, return the id."""
+        for name, content in files.items():
+            path = self.folder / name.replace("__", "/").replace("_DOT_", ".")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content)
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "--allow-empty", "--message", "work")
+        return self.git("rev-parse", "HEAD")
+
+
+def _repository(folder: Path) -> Repository:
+    folder.mkdir(parents=True)
+    made = Repository(folder)
+    made.git("init", "--quiet", "--initial-branch", "main")
+    return made
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Repository:
+    """Return an empty repository."""
+    return _repository(tmp_path / "repository")
+
+
+@pytest.fixture
+def other_repository(tmp_path: Path) -> Repository:
+    """Return a second empty repository."""
+    return _repository(tmp_path / "other")
