@@ -6,7 +6,14 @@ from there, and what it imported would be stale in every task after an edit.
 
 from __future__ import annotations
 
+import sys
+
 from airflow.plugins_manager import AirflowPlugin
+
+
+if {"scheduler", "worker"} & set(sys.argv[1:3]):
+    # Tasks are forked from here: what is imported once costs each of them nothing.
+    import mlflow  # noqa: F401
 
 
 class UnderstudyPlugin(AirflowPlugin):
