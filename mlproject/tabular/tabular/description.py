@@ -28,12 +28,13 @@ def with_parameters(data_set: DataSet, values: Mapping[str, Any]) -> DataSet:
 
     Args:
         data_set: the declaration.
-        values: parameters target, identity, time_column and task.
+        values: parameters target, identity, time_column, leave_out and task.
 
     Raises:
         ParameterError: if a declared fact is given again, or the target of a file is not given.
     """
-    given = {name: values[name] for name in ("target", "identity", "time_column") if values[name]}
+    texts = ("target", "identity", "time_column", "leave_out")
+    given = {name: values[name] for name in texts if values[name]}
     if values["task"] != "auto":
         given["task"] = values["task"]
     described = isinstance(data_set.source, UserFile) and data_set.source.described
@@ -51,9 +52,14 @@ def with_parameters(data_set: DataSet, values: Mapping[str, Any]) -> DataSet:
         data_set,
         target=given["target"],
         task=given.get("task", "auto"),
-        identity=tuple(name.strip() for name in given.get("identity", "").split(",") if name.strip()),
+        identity=_names(given.get("identity", "")),
+        left_out=dict.fromkeys(_names(given.get("leave_out", "")), "parameter leave_out"),
         time=TimeColumn(time) if time else None,
     )
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def _refuse(data_set: DataSet, given: Mapping[str, Any]) -> None:

@@ -32,6 +32,7 @@ OPTIONS = (
     Option("separator", ",", "between the fields of your CSV; 'tab' for a tabulator"),
     Option("identity", "", "columns that identify a row, separated by commas"),
     Option("time_column", "", "column with the time of a row"),
+    Option("leave_out", "", "columns that are no features, by commas; patterns like 'x_*' too"),
     Option(
         "task", "auto", "what to predict", choices=("auto", "regression", "classification")
     ),
@@ -94,20 +95,12 @@ def _as_of(data_set: DataSet, delivery: Delivery, as_of: Any) -> tuple[Delivery,
 def _replayed(data_set: DataSet, frame: pd.DataFrame, as_of: Any) -> tuple[pd.DataFrame, str]:
     if as_of is None or not isinstance(data_set.source, Bundled):
         return frame, ""
+    from tabular.identity import identity_columns
     from tabular.replay import arrived
 
     identity = identity_columns(data_set.identity, data_set.target, frame)
     rows, newest = arrived(frame, identity, data_set.source.replay, as_of)
     return rows, newest.isoformat()
-
-
-def identity_columns(identity: tuple[str, ...], target: str, frame: pd.DataFrame) -> list[str]:
-    """Return the columns that identify a row: the named ones, else all but the target.
-
-    Without the target, a corrected label does not move a row, and rows that differ in nothing
-    but the label stay together.
-    """
-    return list(identity) or [str(name) for name in frame.columns if name != target]
 
 
 def _facts(data_set: DataSet, delivery: Delivery, as_of: str, newest: str) -> Facts:

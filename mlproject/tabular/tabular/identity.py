@@ -23,6 +23,15 @@ _SPLIT = slice(8, 16)
 _ARRIVAL = slice(16, 24)
 
 
+def identity_columns(identity: Sequence[str], target: str, frame: pd.DataFrame) -> list[str]:
+    """Return the columns that identify a row: the named ones, else all but the target.
+
+    Without the target, a corrected label does not move a row, and rows that differ in nothing
+    but the label stay together.
+    """
+    return list(identity) or [str(name) for name in frame.columns if name != target]
+
+
 def fingerprints(frame: pd.DataFrame, columns: Sequence[str]) -> list[bytes]:
     """Return one 32-byte SHA-256 per row over the named columns.
 

@@ -82,7 +82,7 @@ def _checked(raw: Path, facts: Facts, max_rejected: float, folder: Path) -> pd.D
 def _parts(
     rows: pd.DataFrame, facts: Facts, values: Mapping[str, Any]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    from tabular.download import identity_columns
+    from tabular.identity import identity_columns
 
     identity = identity_columns(facts.identity, facts.target, rows)
     numbered, prints = with_row_ids(rows, identity)

@@ -111,15 +111,18 @@ def _failed(error: Exception, run_id: str) -> int:
         traceback.print_exception(error)
         status, message = 1, f"{type(error).__name__}: {error}"
     if run_id:
-        _tag(run_id, message)
+        _end(run_id, message)
     print(f"error: {message}", file=sys.stderr, flush=True)
     return status
 
 
-def _tag(run_id: str, message: str) -> None:
+def _end(run_id: str, message: str) -> None:
+    """Tag the run with the message and end it, also where the step failed before it resumed it."""
     import mlflow
 
+    client = mlflow.MlflowClient()
     try:
-        mlflow.MlflowClient().set_tag(run_id, ERROR_TAG, message[:LONGEST_TAG])
+        client.set_tag(run_id, ERROR_TAG, message[:LONGEST_TAG])
+        client.set_terminated(run_id, "FAILED")
     except mlflow.exceptions.MlflowException as error:
-        print(f"the run could not be tagged with the error: {error}", file=sys.stderr)
+        print(f"the run could not be marked as failed: {error}", file=sys.stderr)

@@ -6,6 +6,7 @@ run and the temporary folder that MLflow uses.
 """
 
 import sys
+import warnings
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -22,6 +23,7 @@ from tabular.split import MIN_TRAINING_ROWS, ROW_ID
 from tabular.tracking import Step, log_new_params, main, say
 
 if TYPE_CHECKING:
+    from mlflow.models import ModelSignature
     from sklearn.pipeline import Pipeline
 
 EXAMPLE_ROWS = 3
@@ -107,12 +109,14 @@ def _metrics(
 def _log_input(rows: pd.DataFrame, facts: Facts, context: str) -> None:
     """Log the rows as the run's input; the digest covers all of them, unlike MLflow's own."""
     import mlflow
+    from mlflow.data.code_dataset_source import CodeDatasetSource
 
     from tabular.identity import content_sha256
 
     table = mlflow.data.from_pandas(
-        rows.drop(columns=[ROW_ID]),
-        source=facts.source,
+        rows.drop(columns=[ROW_ID]).astype(_floats(rows)),
+        # A plain string would be looked up among all kinds of sources, with a warning.
+        source=CodeDatasetSource({"data.source": facts.source, "data.sha256": facts.sha256}),
         targets=facts.target,
         name=facts.dataset,
         digest=content_sha256(rows)[:36],
@@ -120,16 +124,28 @@ def _log_input(rows: pd.DataFrame, facts: Facts, context: str) -> None:
     mlflow.log_input(table, context=context)
 
 
-def _log_model(pipeline: "Pipeline", features: pd.DataFrame) -> None:
-    import mlflow
+def _floats(rows: pd.DataFrame) -> dict[str, str]:
+    """Return whole-number columns with the type that also holds a missing value."""
+    return dict.fromkeys(rows.select_dtypes("integer").columns, "float64")
+
+
+def _signature(pipeline: "Pipeline", features: pd.DataFrame) -> "ModelSignature":
     from mlflow.models import infer_signature
 
-    example = features.head(EXAMPLE_ROWS)
+    with warnings.catch_warnings():
+        # The hint is about whole numbers that may be missing; a predicted class never is.
+        warnings.filterwarnings("ignore", message="Hint: Inferred schema contains integer")
+        return infer_signature(features, pipeline.predict(features.head(EXAMPLE_ROWS)))
+
+
+def _log_model(pipeline: "Pipeline", features: pd.DataFrame) -> None:
+    import mlflow
+
     mlflow.sklearn.log_model(
         pipeline,
         name="model",
-        signature=infer_signature(features, pipeline.predict(example)),
-        input_example=example,
+        signature=_signature(pipeline, features),
+        input_example=features.head(EXAMPLE_ROWS),
         # Given, because inferring them takes 19 seconds and finds what happens to be installed.
         pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
         serialization_format="skops",

@@ -1,0 +1,73 @@
+"""Entry point `explore`: logs pictures and statistics of the raw rows under `explore/`.
+
+Rows that fail the schema are left out of the pictures and counted. Touches the MLflow run and a
+temporary folder.
+"""
+
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from tabular.commandline import Option
+from tabular.errors import DataError
+from tabular.facts import RAW_FILE, Facts
+from tabular.space import room_for
+from tabular.tracking import Step, main, say
+
+_PICTURE_ROOM = 1 << 22  # bytes; what the pictures take at most, as a rule
+
+OPTIONS = (
+    Option(
+        "raw", "", "the artifact folder that download logged, runs:/<run id>/raw", required=True
+    ),
+)
+
+
+def explore(values: Mapping[str, Any]) -> None:
+    """Do the step within the active MLflow run.
+
+    Args:
+        values: the parameters, as `OPTIONS` names them.
+
+    Raises:
+        TabularError: see `errors`.
+    """
+    import mlflow
+
+    from tabular.pictures import correlations, draw_all
+    from tabular.schema import check
+    from tabular.statistics import describe_columns, write
+
+    raw = Path(values["raw"])
+    facts = Facts.read(raw)
+    checked = check(pd.read_parquet(raw / RAW_FILE), facts)
+    if checked.rows.empty:
+        raise DataError(
+            "not one row passes the schema, so there is nothing to look at",
+            allowed="rows that fit the data set's declaration",
+            action="run preprocess and read its schema report",
+        )
+    with tempfile.TemporaryDirectory() as place, room_for(Path(place), _PICTURE_ROOM):
+        folder = Path(place)
+        related = correlations(checked.rows, facts).dropna()
+        content = {
+            "rows": len(checked.rows),
+            "rejected": checked.rejected,
+            "columns": describe_columns(checked.rows, facts),
+            "correlation_with_target": {str(k): float(v) for k, v in related.items()},
+        }
+        write(content, folder / "statistics.json")
+        drawn = draw_all(checked.rows, facts, folder)
+        mlflow.log_artifacts(place, "explore")
+    mlflow.set_tag("data.sha256", facts.sha256)
+    say(f"{facts.dataset}: {len(checked.rows):,} rows, {', '.join(drawn)}")
+
+
+STEP = Step("explore", OPTIONS, explore)
+
+if __name__ == "__main__":
+    sys.exit(main(STEP))
