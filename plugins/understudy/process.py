@@ -23,6 +23,7 @@ OnLine = Callable[[str], None]
 _GUARDIAN = Path(__file__).with_name("guardian.py")
 _CHUNK = 65_536  # bytes: what a Linux pipe holds
 _LAST_OUTPUT_S = 1.0
+_GUARDIAN_EXIT_S = 10.0  # it has nothing left to do, but the machine may be busy
 _SHELL_SIGNAL_BASE = 128
 
 
@@ -249,7 +250,10 @@ class _Guarded:
                 return
 
     def _ending(self) -> Ending:
-        self._guardian.wait(timeout=_LAST_OUTPUT_S)
+        self._guardian.wait(timeout=_GUARDIAN_EXIT_S)
+        # Output may have ended in the very moment of the report, and been read before it.
+        while chunk := os.read(self._report, _CHUNK):
+            self._told += chunk
         reports = dict(line.split(" ", 1) for line in self._told.decode().splitlines())
         if "failed" in reports:
             number = int(reports["failed"])

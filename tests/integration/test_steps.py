@@ -1,0 +1,471 @@
+"""Whole steps on a real tracking store, real git servers, real uv and real processes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from understudy.contract import Tag
+from understudy.errors import (
+    ParameterError,
+    ProjectError,
+    StepFailedError,
+    StepStoppedError,
+    UnderstudyError,
+)
+from understudy.step import Settings, StepRequest, StepRunner
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+    from mlflow.tracking import MlflowClient
+
+    from understudy.tracking import RunStore
+
+pytestmark = [
+    pytest.mark.integration,
+    # MLflow's own SQLite store, opened in this process, uses what SQLAlchemy 2.1 deprecates.
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy"),
+]
+
+NAP = f"{os.getpid()}.25"
+"""Seconds for ``sleep`` that no other process uses: by it stragglers are found."""
+MLPROJECT = f"""
+name: trivial
+python_env: python_env.yaml
+entry_points:
+  show:
+    parameters:
+      word: {{type: string, default: ""}}
+      data: {{type: path, default: ""}}
+    command: "python show.py --word={{word}} --data={{data}}"
+  fail:
+    parameters: {{code: int}}
+    command: "echo it is bad >&2; exit {{code}}"
+  sleep:
+    command: "(setsid sleep {NAP} &); touch $TMPDIR/mine; echo started; trap '' TERM; sleep {NAP}"
+  tell:
+    command: "python tell.py"
+"""
+SHOW = """
+import argparse, hashlib, os, pathlib, sys
+parser = argparse.ArgumentParser()
+parser.add_argument("--word")
+parser.add_argument("--data")
+given = parser.parse_args()
+print("digest", hashlib.sha256(given.word.encode()).hexdigest())
+print("prefix", sys.prefix)
+print("variables", " ".join(sorted(os.environ)))
+print("secret", os.environ.get("SECRET"))
+if given.data:
+    print("data", sorted(p.name for p in pathlib.Path(given.data).rglob("*")))
+pathlib.Path(os.environ["TMPDIR"], "x").touch()
+"""
+TELL = """
+import os, urllib.request
+from mlflow.tracking import MlflowClient
+run = os.environ["MLFLOW_RUN_ID"]
+client = MlflowClient()
+client.set_tag(run, "error", "the child's own words")
+client.set_terminated(run, "FAILED")
+"""
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> MlflowClient:
+    """Return a client of a real store; served by SQLite, as one machine has it."""
+    from understudy import tracking
+
+    folder = tmp_path_factory.mktemp("mlflow")
+    made = tracking.client(f"sqlite:///{folder}/mlflow.db")
+    made.create_experiment("steps", artifact_location=f"file://{folder}/artifacts")
+    return made
+
+
+@pytest.fixture(scope="module")
+def runs(client: MlflowClient) -> RunStore:
+    """Return the store of runs."""
+    from understudy.tracking import RunStore
+
+    return RunStore(client)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return one cache for all steps of this file, as a machine has it."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def project(repository: Any) -> Any:
+    """Return a repository with the trivial project in a folder."""
+    repository.commit(
+        sub__MLproject=MLPROJECT,
+        sub__show_DOT_py=SHOW,
+        sub__tell_DOT_py=TELL,
+        sub__python_env_DOT_yaml="dependencies: []",
+    )
+    return repository
+
+
+class Bench:
+    """Runs steps of one project, and knows what they left."""
+
+    def __init__(self, runs: RunStore, client: MlflowClient, settings: Settings, url: str) -> None:
+        self.runs, self.client, self.settings, self.url = runs, client, settings, url
+        self.lines: list[str] = []
+        self.experiment_id = runs.experiment("steps")
+
+    def request(self, entry_point: str, **fields: Any) -> StepRequest:
+        """Return a request with defaults."""
+        return StepRequest(
+            **{
+                "project": self.url,
+                "version": "main",
+                "entry_point": entry_point,
+                "parameters": {},
+                "experiment_id": self.experiment_id,
+                "key": uuid.uuid4().hex,
+                "name": entry_point,
+                **fields,
+            }
+        )
+
+    def runner(self) -> StepRunner:
+        """Return a fresh runner."""
+        return StepRunner(self.runs, self.client, self.settings)
+
+    def run(self, entry_point: str, **fields: Any) -> Run:
+        """Run a step; return its MLflow run."""
+        result = self.runner().run(self.request(entry_point, **fields), self.lines.append)
+        return self.client.get_run(result.run_id)
+
+    def fails(self, kind: type[UnderstudyError], entry_point: str, **fields: Any) -> Any:
+        """Run a step that fails; return the error."""
+        with pytest.raises(kind) as caught:
+            self.run(entry_point, **fields)
+        return caught.value
+
+    def said(self, word: str) -> str:
+        """Return what follows a word in the output of the child."""
+        return next(line for line in self.lines if line.startswith(word)).partition(" ")[2]
+
+    def by_key(self, key: str) -> list[Run]:
+        """Return the runs of an attempt."""
+        found = self.runs.find(self.experiment_id, key)
+        return [] if found is None else [found]
+
+    def nothing_left(self) -> bool:
+        """Whether no process and no scratch folder is left."""
+        folders = list(self.settings.scratch.iterdir()) if self.settings.scratch.is_dir() else []
+        return not folders and not naps()
+
+
+def naps() -> list[int]:
+    """Return the processes of these tests that sleep."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                words = (entry / "cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if NAP.encode() in words[:2]:
+                found.append(int(entry.name))
+    return found
+
+
+def eventually(condition: Callable[[], bool], seconds: float = 8.0) -> bool:
+    """Whether a condition comes true in time."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.05)
+    return condition()
+
+
+@pytest.fixture
+def bench(
+    runs: RunStore, client: MlflowClient, cache: Path, tmp_path: Path, project: Any
+) -> Iterator[Bench]:
+    """Return a bench for the trivial project; afterwards nothing is left of any step."""
+    made = Bench(runs, client, Settings(cache, tmp_path / "s", grace=0.5), f"{project.url}#sub")
+    yield made
+    assert eventually(made.nothing_left), "a process or a scratch folder outlived its step"
+
+
+def test_a_step_from_a_git_url_in_an_environment_of_its_own(bench: Bench, project: Any) -> None:
+    """The run is FINISHED and says what ran; the child had its own Python and its own TMPDIR."""
+    run = bench.run("show", tags={"mine": "x"}, parameters={"word": "hello"})
+    commit = project.git("rev-parse", "HEAD")
+    assert run.info.status == "FINISHED"
+    expected = {
+        Tag.COMMIT.value: commit,
+        Tag.TREE.value: project.git("rev-parse", "HEAD:sub"),
+        Tag.VERSION.value: "main",
+        Tag.ENTRY_POINT.value: "show",
+        "mlflow.source.git.commit": commit,
+        "mlflow.source.name": f"{project.url}#sub",
+        "mlflow.source.type": "PROJECT",
+        "mlflow.project.env": "uv",
+        "mine": "x",
+    }
+    assert {name: run.data.tags.get(name) for name in expected} == expected
+    assert run.data.tags[Tag.ENVIRONMENT.value] in bench.said("prefix")
+    assert bench.client.list_artifacts(run.info.run_id, "environment")
+    assert run.data.params == {}
+
+
+def test_the_child_sees_little_and_secrets_are_masked(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing of Airflow's; what the request adds, but not in the log."""
+    monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", "x")
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "wrong")
+    run = bench.run("show", environment={"SECRET": "pa55word-pa55word"})
+    seen = bench.said("variables").split()
+    assert {"MLFLOW_RUN_ID", "MLFLOW_TRACKING_URI", "SECRET", "TMPDIR"} <= set(seen)
+    assert not [v for v in seen if "AIRFLOW" in v or v == "MLFLOW_EXPERIMENT_NAME"]
+    assert bench.said("secret") == "***"
+    assert "pa55word" not in str(run.data.tags)
+
+
+def test_a_hundred_kilobytes_of_anything_arrive(bench: Bench) -> None:
+    """Quotes, newlines, shell syntax, unicode, a leading dash."""
+    import hashlib
+
+    word = ("-$(touch /tmp/x)`id`'\"\\\n;|&\t€😀 " * 3000)[:80_000]
+    assert len(word.encode()) > 90_000
+    bench.run("show", parameters={"word": word}, env_manager="local")
+    assert bench.said("digest") == hashlib.sha256(word.encode()).hexdigest()
+    word = "x" * 100_000
+    bench.lines.clear()
+    bench.run("show", parameters={"word": word}, env_manager="local")
+    assert bench.said("digest") == hashlib.sha256(word.encode()).hexdigest()
+
+
+def test_an_artifact_of_another_run_as_input(bench: Bench, tmp_path: Path) -> None:
+    """``runs:/`` of our store, downloaded into the attempt's own folder."""
+    first = bench.run("show", env_manager="local")
+    (tmp_path / "rows.csv").write_text("a")
+    bench.client.log_artifact(first.info.run_id, str(tmp_path / "rows.csv"), "raw")
+    bench.lines.clear()
+    bench.run("show", parameters={"data": f"runs:/{first.info.run_id}/raw"}, env_manager="local")
+    assert bench.said("data") == "['rows.csv']"
+    error = bench.fails(StepFailedError, "show", parameters={"data": "runs:/" + "0" * 32 + "/raw"})
+    assert bench.client.get_run(error.run_id).info.status == "FAILED"
+
+
+@pytest.mark.parametrize(("code", "can_retry"), [(1, True), (65, False), (69, True)])
+def test_a_failed_step(bench: Bench, code: int, can_retry: bool) -> None:  # noqa: FBT001
+    """FAILED, with the child's last line as the reason; the exit code says if a retry helps."""
+    error = bench.fails(StepFailedError, "fail", parameters={"code": code}, env_manager="local")
+    run = bench.client.get_run(error.run_id)
+    assert (error.exit_code, error.can_retry, run.info.status) == (code, can_retry, "FAILED")
+    assert "it is bad" in run.data.tags["error"]
+
+
+def test_a_child_that_calls_its_run_failed_is_believed(bench: Bench) -> None:
+    """Exit code 0 does not make a failure a success; the child's words stay."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    error = bench.fails(StepFailedError, "tell", env_manager="local", environment={"PATH": path})
+    run = bench.client.get_run(error.run_id)
+    assert run.info.status == "FAILED"
+    assert run.data.tags["error"] == "the child's own words"
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        (ParameterError, {"parameters": {"wrod": "x"}}),
+        (ProjectError, {"entry_point": "shwo"}),
+        (ProjectError, {"version": "mian"}),
+        (ProjectError, {"env_manager": "conda"}),
+        (ProjectError, {"project": "file:///no/such/place"}),
+    ],
+)
+def test_bad_input_leaves_no_run(bench: Bench, kind: type[UnderstudyError], fields: dict[str, Any]) -> None:
+    """It is found before there is one."""
+    key = uuid.uuid4().hex
+    bench.fails(kind, fields.pop("entry_point", "show"), key=key, **fields)
+    assert bench.by_key(key) == []
+
+
+def test_timeout(bench: Bench) -> None:
+    """The whole tree is gone, daemons included, and the run says KILLED."""
+    error = bench.fails(StepStoppedError, "sleep", env_manager="local", timeout=1.0)
+    assert bench.client.get_run(error.run_id).info.status == "KILLED"
+    assert bench.nothing_left()
+
+
+def test_stop_from_another_thread(bench: Bench) -> None:
+    """As Airflow's on_kill: within the grace, and the run says KILLED."""
+    runner, request = bench.runner(), bench.request("sleep", env_manager="local")
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            runner.run(request, bench.lines.append)
+        except StepStoppedError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert eventually(lambda: len(naps()) == 2)
+    started = time.monotonic()
+    runner.stop()
+    assert time.monotonic() - started < 4
+    assert not naps()
+    thread.join(10)
+    assert len(errors) == 1
+    assert bench.by_key(request.key)[0].info.status == "KILLED"
+
+
+def test_an_exception_from_a_signal_handler(bench: Bench) -> None:
+    """As Airflow's execution time-out, in the middle of the step."""
+
+    class TimeoutFromOutside(BaseException):  # noqa: N818
+        pass
+
+    def strike(*_: object) -> None:
+        raise TimeoutFromOutside
+
+    request = bench.request("sleep", env_manager="local")
+    before = signal.signal(signal.SIGALRM, strike)
+    try:
+        with pytest.raises(TimeoutFromOutside):
+            bench.runner().run(
+                request, lambda line: line == "started" and signal.setitimer(signal.ITIMER_REAL, 0.2)
+            )
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert bench.by_key(request.key)[0].info.status == "KILLED"
+
+
+WORKER = """
+import os, signal, sys, time
+from pathlib import Path
+from understudy import tracking
+from understudy.step import Settings, StepRequest, StepRunner
+from understudy.tracking import RunStore
+uri, cache, scratch, url, experiment_id, *seconds = sys.argv[1:]
+client = tracking.client(uri)
+runs = RunStore(client)
+runs.find(experiment_id, "warm")
+for i, delay in enumerate(seconds):
+    pid = os.fork()
+    if pid == 0:
+        settings = Settings(Path(cache, delay), Path(scratch), grace=0.5)
+        request = StepRequest(url, "main", "sleep", {}, experiment_id, f"killed-{delay}", "x")
+        StepRunner(runs, client, settings).run(request, print)
+        os._exit(0)
+    time.sleep(float(delay))
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+print("done")
+"""
+
+
+def test_kill_9_of_the_worker_at_many_moments(bench: Bench, client: MlflowClient, tmp_path: Path) -> None:
+    """In the fetch, the build, the run: no process stays, and the next step works in that cache."""
+    delays = ["0.02", "0.1", "0.2", "0.4", "0.8", "1.6", "3.0"]
+    done = subprocess.run(
+        [
+            *(sys.executable, "-c", WORKER, client.tracking_uri, str(tmp_path / "killed")),
+            *(str(bench.settings.scratch), bench.url, bench.experiment_id, *delays),
+        ],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONWARNINGS": "ignore"},
+        stdout=subprocess.DEVNULL,
+        check=True,
+        timeout=120,
+    )
+    assert done.returncode == 0
+    assert eventually(lambda: not naps())
+    for delay in delays:
+        settings = Settings(tmp_path / "killed" / delay, bench.settings.scratch, grace=0.5)
+        again = Bench(bench.runs, client, settings, bench.url)
+        assert again.run("show").info.status == "FINISHED"
+
+
+def test_four_processes_build_one_environment(bench: Bench, client: MlflowClient, tmp_path: Path) -> None:
+    """From one cold cache, at once: each step finishes."""
+    script = WORKER.split("for i, delay")[0] + (
+        "request = StepRequest(url, 'main', 'show', {}, experiment_id, f'many-{os.getpid()}', 'x')\n"
+        "StepRunner(runs, client, Settings(Path(cache), Path(scratch))).run(request, print)\n"
+    )
+    workers = [
+        subprocess.Popen(
+            [
+                *(sys.executable, "-c", script, client.tracking_uri, str(tmp_path / "cold")),
+                *(str(bench.settings.scratch), bench.url, bench.experiment_id),
+            ],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(4)
+    ]
+    outputs = [worker.communicate(timeout=120)[0] for worker in workers]
+    assert [worker.returncode for worker in workers] == [0] * 4
+    assert sum("Built the environment" in output for output in outputs) == 1
+    assert all("digest" in output for output in outputs)
+
+
+@pytest.fixture
+def git_daemon(project: Any, tmp_path: Path) -> Iterator[str]:
+    """Serve the project over git://."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shutil.copytree(project.folder / ".git", tmp_path / "served.git")
+    daemon = subprocess.Popen(
+        [
+            *("git", "daemon", "--export-all", f"--base-path={tmp_path}", f"--port={port}"),
+            *("--listen=127.0.0.1", "--reuseaddr"),
+        ],
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+    def answers() -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", port)) == 0
+
+    assert eventually(answers)
+    yield f"git://127.0.0.1:{port}/served.git"
+    os.killpg(daemon.pid, signal.SIGTERM)
+    daemon.wait()
+
+
+def test_git_protocol_and_a_host_that_goes_away(bench: Bench, git_daemon: str, project: Any) -> None:
+    """A commit that is here runs on after the host is gone; a wrong repository is not retried."""
+    bench.url = f"{git_daemon}#sub"
+    assert bench.run("show", env_manager="local").info.status == "FINISHED"
+    error = bench.fails(ProjectError, "show", project=git_daemon.replace("served", "other"))
+    assert not error.can_retry
+    commit = project.git("rev-parse", "HEAD")
+    pinned = bench.runner().pin(bench.url, commit)
+    assert pinned.commit == commit
+
+
+def test_a_plain_folder_runs_as_it_is(bench: Bench, project: Any) -> None:
+    """Its version says local, and whether it differs from its commit; Git is not needed."""
+    folder = f"{project.folder}/sub"
+    assert bench.run("show", project=folder, version="").data.tags[Tag.VERSION.value] == "local"
+    (project.folder / "sub/new").write_text("x")
+    run = bench.run("show", project=folder, version="")
+    assert run.data.tags[Tag.VERSION.value] == "local (dirty)"
+    assert run.data.tags[Tag.TREE.value] == ""
+    bench.fails(ProjectError, "show", project=folder, version="main")
