@@ -10,7 +10,7 @@ from functools import partial
 
 import httpx
 
-from understudy.local import components, ports, processes, readiness, record, settings
+from understudy.local import components, database, ports, processes, readiness, record, settings
 from understudy.local.airflow_api import Account, AirflowApi
 from understudy.local.identity import Identity
 from understudy.local.place import Place
@@ -125,14 +125,20 @@ class _Start:
     def run(self) -> None:
         """Starts everything, in the order in which each can be useful to the next."""
         background = self._launch(components.BACKGROUND)
-        with self._progress.phase("Airflow's database"):
-            migration = self._launch_one("migration")
-            readiness.wait_for_exit(migration, self._watch(("migration",)), "migration")
+        if not database.is_migrated(self._place):
+            with self._progress.phase("Airflow's database"):
+                self._migrate()
         airflow = self._launch(components.AIRFLOW)
         with self._progress.phase("MLflow's server and the git server"):
             self._await_background(self._watch(background))
         with self._progress.phase("Airflow's components and the Dags"):
             self._await_airflow(self._watch((*background, *airflow)))
+
+    def _migrate(self) -> None:
+        fresh = database.is_fresh(self._place)
+        migration = self._launch_one("migration")
+        readiness.wait_for_exit(migration, self._watch(("migration",)), "migration")
+        database.keep(self._place, fresh=fresh)
 
     def _launch(self, names: Sequence[str]) -> Sequence[str]:
         for name in names:
