@@ -1,0 +1,221 @@
+"""Runs, registry and records on a real MLflow server, with answers that get lost on the way."""
+
+from __future__ import annotations
+
+import http.client
+import http.server
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from mlflow.tracking import MlflowClient
+
+from understudy.contract import CHALLENGER, CHAMPION, PREVIOUS, Tag
+from understudy.errors import RegistryError, TrackingUnavailableError
+from understudy.registry import ChampionChangedError, Move, Registry, TrainedModel
+from understudy.tracking import RunSpec, RunStore
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def client(mlflow_uri: str) -> MlflowClient:
+    """Return a client of the real server."""
+    return MlflowClient(mlflow_uri)
+
+
+@pytest.fixture
+def runs(client: MlflowClient) -> RunStore:
+    """Return the store under test."""
+    return RunStore(client)
+
+
+@pytest.fixture
+def experiment(runs: RunStore) -> str:
+    """Return an experiment of the test's own."""
+    return runs.experiment(f"test {uuid.uuid4().hex}")
+
+
+@contextmanager
+def lossy(target: str, loses: Callable[[str], bool]) -> Iterator[str]:
+    """Forward to ``target``, but drop the answers of paths that ``loses`` picks."""
+    where = urlsplit(target)
+
+    class Forward(http.server.BaseHTTPRequestHandler):
+        def _forward(self) -> None:
+            body = self.rfile.read(int(self.headers.get("content-length", 0)))
+            onward = http.client.HTTPConnection(where.hostname or "", where.port)
+            onward.request(self.command, self.path, body, dict(self.headers))
+            answer = onward.getresponse()
+            content = answer.read()
+            onward.close()
+            if loses(self.path):
+                self.connection.close()
+                return
+            self.send_response(answer.status)
+            self.send_header("content-type", answer.headers["content-type"])
+            self.send_header("content-length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_GET = do_POST = do_PATCH = do_PUT = do_DELETE = _forward  # noqa: N815
+
+        def log_message(self, *_: Any) -> None:
+            """Stay quiet."""
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Forward)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def first_time(part: str) -> Callable[[str], bool]:
+    """Return a picker of the first path that contains ``part``."""
+    seen: list[str] = []
+
+    def pick(path: str) -> bool:
+        if part in path and not seen:
+            seen.append(path)
+            return True
+        return False
+
+    return pick
+
+
+def model_of(client: MlflowClient, experiment: str) -> TrainedModel:
+    """Return a model that a real run logged as plain artifacts."""
+    run_id = client.create_run(experiment).info.run_id
+    client.log_text(run_id, "flavors: {}\n", "model/MLmodel")
+    return Registry(client).trained(run_id)
+
+
+def test_the_same_key_is_the_same_run(runs: RunStore, experiment: str) -> None:
+    """A second call finds the run of the first and sets it RUNNING again."""
+    spec = RunSpec(experiment, "key", "name", {"a": "b"})
+    first = runs.ensure(spec)
+    runs.end(first, "FAILED", "x" * 10_000)
+    assert runs.ensure(spec) == first
+    run = runs.get(first)
+    assert run.info.status == "RUNNING"
+    assert run.data.tags["a"] == "b"
+    assert len(run.data.tags[Tag.ERROR]) == 5000
+
+
+def test_a_lost_answer_leaves_one_run(
+    mlflow_uri: str, runs: RunStore, experiment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MLflow's client repeats the POST whose answer was lost; the twin it made is removed."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_JITTER", "0")
+    with lossy(mlflow_uri, first_time("runs/create")) as address:
+        made = RunStore(MlflowClient(address)).ensure(RunSpec(experiment, "k", "n"))
+    (only,) = runs.tagged(experiment, Tag.KEY, "k")
+    assert only.info.run_id == made
+
+
+def test_racing_creators_agree_on_one_run(mlflow_uri: str, runs: RunStore, experiment: str) -> None:
+    """Two tries of one task that overlap end with one run."""
+    spec = RunSpec(experiment, "raced", "n")
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(lambda _: RunStore(MlflowClient(mlflow_uri)).ensure(spec), range(6)))
+    assert len(runs.tagged(experiment, Tag.KEY, "raced")) == 1
+
+
+def test_abandoned_runs_are_ended_and_the_living_one_is_not(
+    runs: RunStore, experiment: str
+) -> None:
+    """What a dead worker left RUNNING becomes KILLED with a reason."""
+    made = [
+        runs.ensure(RunSpec(experiment, key, key, {Tag.PIPELINE: "wine"}))
+        for key in ("a", "b", "c")
+    ]
+    runs.end(made[0], "FINISHED")
+    assert runs.end_abandoned(experiment, Tag.PIPELINE, "wine", keep=made[2]) == [made[1]]
+    states = [runs.get(run_id).info.status for run_id in made]
+    assert states == ["FINISHED", "KILLED", "RUNNING"]
+
+
+def test_a_server_that_is_away_is_named_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error says what to check, and that a retry may help."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    with pytest.raises(TrackingUnavailableError, match="Next: check the server") as caught:
+        RunStore(MlflowClient("http://127.0.0.1:9")).experiment("x")
+    assert caught.value.can_retry
+
+
+def test_a_deleted_experiment_is_restored(client: MlflowClient, runs: RunStore) -> None:
+    """Somebody deleted it in MLflow's UI; the next night goes on."""
+    name = f"deleted {uuid.uuid4().hex}"
+    first = runs.experiment(name)
+    client.delete_experiment(first)
+    assert runs.experiment(name) == first
+
+
+def test_no_champion_is_told_from_an_outage(
+    client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model or alias that is missing means None; a server that is away never does."""
+    registry = Registry(client)
+    name = f"model {uuid.uuid4().hex}"
+    assert registry.champion(name) is None
+    client.create_registered_model(name)
+    assert registry.champion(name) is None
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    with pytest.raises(TrackingUnavailableError):
+        Registry(MlflowClient("http://127.0.0.1:9")).champion(name)
+
+
+def test_a_promotion_moves_champion_and_previous(client: MlflowClient, experiment: str) -> None:
+    """The alias moves, the one before is kept, a repeated move does no harm."""
+    registry, name = Registry(client), f"model {uuid.uuid4().hex}"
+    versions = [registry.register(name, model_of(client, experiment), key) for key in ("a", "b")]
+    registry.move(Move(name, versions[0], None, "run"))
+    registry.challenge(name, versions[1])
+    for _ in range(2):
+        registry.move(Move(name, versions[1], versions[0], "run"))
+    aliases = client.get_registered_model(name).aliases
+    assert {key: str(value) for key, value in aliases.items()} == {
+        CHAMPION: versions[1],
+        PREVIOUS: versions[0],
+    }
+    assert CHALLENGER not in aliases
+    assert client.get_model_version(name, versions[1]).tags[Tag.CHAMPION_BEFORE] == versions[0]
+
+
+def test_registering_again_makes_no_second_version(
+    mlflow_uri: str, client: MlflowClient, experiment: str
+) -> None:
+    """Neither a repeated call nor a lost answer changes which version it is."""
+    name, trained = f"model {uuid.uuid4().hex}", model_of(client, experiment)
+    with lossy(mlflow_uri, first_time("model-versions/create")) as address:
+        first = Registry(MlflowClient(address)).register(name, trained, "key")
+    assert Registry(client).register(name, trained, "key") == first
+
+
+def test_a_champion_that_changed_is_not_overwritten(client: MlflowClient, experiment: str) -> None:
+    """Somebody moved the alias since the verdict: the move is refused and nothing changes."""
+    registry, name = Registry(client), f"model {uuid.uuid4().hex}"
+    versions = [registry.register(name, model_of(client, experiment), key) for key in "abc"]
+    registry.move(Move(name, versions[0], None, "run"))
+    client.set_registered_model_alias(name, CHAMPION, versions[1])
+    with pytest.raises(ChampionChangedError, match=f"is version {versions[1]}; .*{versions[0]}"):
+        registry.move(Move(name, versions[2], versions[0], "run"))
+    champion = registry.champion(name)
+    assert champion is not None
+    assert str(champion.version) == versions[1]
+
+
+def test_a_training_run_without_a_model_is_refused(client: MlflowClient, experiment: str) -> None:
+    """The message says what the run must log."""
+    run_id = client.create_run(experiment).info.run_id
+    with pytest.raises(RegistryError, match=r"logged no model.*name='model'"):
+        Registry(client).trained(run_id)
