@@ -67,9 +67,13 @@ def start(program: Program, record: Callable[[Identity], None]) -> subprocess.Po
             allowed="a machine that can start one more process",
             action="read that file, and free memory or processes",
         )
-    record(identity)
-    process.stdin.write(b"go\n")
-    process.stdin.close()
+    try:
+        with process.stdin:
+            record(identity)
+            process.stdin.write(b"go\n")
+    except BaseException:
+        process.wait()
+        raise
     return process
 
 
