@@ -37,7 +37,7 @@ class Repository:
         return done.stdout.strip()
 
     def commit(self, **files: str) -> str:
-        """Write files (``__`` in a name stands for '/', ``_DOT_`` for '.'), commit, return the id."""
+        """Write files and commit; ``__`` in a name stands for '/', ``_DOT_`` for '.'."""
         for name, content in files.items():
             path = self.folder / name.replace("__", "/").replace("_DOT_", ".")
             path.parent.mkdir(parents=True, exist_ok=True)

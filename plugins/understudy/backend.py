@@ -42,6 +42,9 @@ class UnderstudySubmittedRun(SubmittedRun):
         self._runner, self._request = runner, request
         self._run_id = ""
         self._opened = threading.Event()
+        # Waited for instead of the thread: an interrupted Thread.join of Python 3.11 and 3.12
+        # takes the thread for ended (bpo-45274), and we would leave while it runs.
+        self._done = threading.Event()
         self._error: BaseException | None = None
         # Not a daemon: an interpreter that exits waits for it, and does not cut it off.
         self._thread = threading.Thread(target=self._work, name=f"step {request.entry_point}")
@@ -64,13 +67,13 @@ class UnderstudySubmittedRun(SubmittedRun):
             self.cancel()
             raise
         if not self._run_id:
-            self._thread.join()
+            self._done.wait()
             raise ExecutionException(str(self._error)) from self._error
 
     def wait(self) -> bool:
         """Wait for the end; True if the step succeeded."""
         with _ended_by_terminate(self._runner):
-            self._thread.join()
+            self._done.wait()
         return self._error is None
 
     def result(self) -> None:
@@ -85,11 +88,11 @@ class UnderstudySubmittedRun(SubmittedRun):
     def cancel(self) -> None:
         """End the step with all its processes, and wait until its MLflow run says KILLED."""
         self._runner.stop()
-        self._thread.join()
+        self._done.wait()
 
     def get_status(self) -> str:
         """Return MLflow's word for where the step is."""
-        if self._thread.is_alive():
+        if not self._done.is_set():
             status = RunStatus.RUNNING
         elif self._error is None:
             status = RunStatus.FINISHED
@@ -104,6 +107,7 @@ class UnderstudySubmittedRun(SubmittedRun):
         except BaseException as error:  # noqa: BLE001 - kept for the thread that waits
             self._error = error
         finally:
+            self._done.set()
             self._opened.set()
 
     def _on_run(self, run_id: str) -> None:

@@ -98,18 +98,11 @@ class EnvironmentStore:
             build.on_line(f"Removing an environment that was not completed: {folder.name}")
             shutil.rmtree(folder)
         build.on_line(f"Building the environment {folder.name} on Python {python.version}")
-        self._uv(
-            build,
-            "venv",
-            "--quiet",
-            "--no-project",
-            "--python",
-            str(python.executable),
-            str(folder),
-        )
+        base = str(python.executable)
+        self._uv(build, "venv", "--quiet", "--no-project", "--python", base, str(folder))
         if wanted.lines:
             self._install(folder, wanted, build)
-        freeze = self._uv(build, "pip", "freeze", "--quiet", "--python", str(folder / "bin" / "python"))
+        freeze = self._freeze(build, str(folder / "bin" / "python"))
         _write_mark(folder, {"python": python.version, "installed": freeze})
         build.on_line(f"Built the environment {folder.name}")
 
@@ -119,6 +112,9 @@ class EnvironmentStore:
             requirements.flush()
             python = str(folder / "bin" / "python")
             self._uv(build, "pip", "install", "--python", python, "-r", requirements.name)
+
+    def _freeze(self, build: _Build, python: str) -> str:
+        return self._uv(build, "pip", "freeze", "--quiet", "--python", python)
 
     def _uv(self, build: _Build, *arguments: str) -> str:
         """Run uv, stoppable, and return what it printed."""
@@ -147,7 +143,7 @@ class EnvironmentStore:
         if not python:
             return ""
         with contextlib.suppress(EnvironmentBuildError):
-            return self._uv(_Build(), "pip", "freeze", "--quiet", "--python", python)
+            return self._freeze(_Build(), python)
         return ""
 
 

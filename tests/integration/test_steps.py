@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import signal
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
+    from conftest import Repository
     from understudy.tracking import RunStore
 
 pytestmark = [
@@ -108,7 +110,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def project(repository: Any) -> Any:
+def project(repository: Repository) -> Repository:
     """Return a repository with the trivial project in a folder."""
     repository.commit(
         sub__MLproject=MLPROJECT,
@@ -151,7 +153,7 @@ class Bench:
         result = self.runner().run(self.request(entry_point, **fields), self.lines.append)
         return self.client.get_run(result.run_id)
 
-    def fails(self, kind: type[UnderstudyError], entry_point: str, **fields: Any) -> Any:
+    def fails(self, kind: type[UnderstudyError], entry_point: str, **fields: Any) -> Any:  # noqa: ANN401 - of that kind
         """Run a step that fails; return the error."""
         with pytest.raises(kind) as caught:
             self.run(entry_point, **fields)
@@ -198,7 +200,7 @@ def eventually(condition: Callable[[], bool], seconds: float = 8.0) -> bool:
 
 @pytest.fixture
 def bench(
-    runs: RunStore, client: MlflowClient, cache: Path, tmp_path: Path, project: Any
+    runs: RunStore, client: MlflowClient, cache: Path, tmp_path: Path, project: Repository
 ) -> Iterator[Bench]:
     """Return a bench for the trivial project; afterwards nothing is left of any step."""
     made = Bench(runs, client, Settings(cache, tmp_path / "s", grace=0.5), f"{project.url}#sub")
@@ -206,7 +208,9 @@ def bench(
     assert eventually(made.nothing_left), "a process or a scratch folder outlived its step"
 
 
-def test_a_step_from_a_git_url_in_an_environment_of_its_own(bench: Bench, project: Any) -> None:
+def test_a_step_from_a_git_url_in_an_environment_of_its_own(
+    bench: Bench, project: Repository
+) -> None:
     """The run is FINISHED and says what ran; the child had its own Python and its own TMPDIR."""
     run = bench.run("show", tags={"mine": "x"}, parameters={"word": "hello"})
     commit = project.git("rev-parse", "HEAD")
@@ -244,8 +248,6 @@ def test_the_child_sees_little_and_secrets_are_masked(
 
 def test_a_hundred_kilobytes_of_anything_arrive(bench: Bench) -> None:
     """Quotes, newlines, shell syntax, unicode, a leading dash."""
-    import hashlib
-
     word = ("-$(touch /tmp/x)`id`'\"\\\n;|&\t€😀 " * 3000)[:80_000]
     assert len(word.encode()) > 90_000
     bench.run("show", parameters={"word": word}, env_manager="local")
@@ -296,7 +298,9 @@ def test_a_child_that_calls_its_run_failed_is_believed(bench: Bench) -> None:
         (ProjectError, {"project": "file:///no/such/place"}),
     ],
 )
-def test_bad_input_leaves_no_run(bench: Bench, kind: type[UnderstudyError], fields: dict[str, Any]) -> None:
+def test_bad_input_leaves_no_run(
+    bench: Bench, kind: type[UnderstudyError], fields: dict[str, Any]
+) -> None:
     """It is found before there is one."""
     key = uuid.uuid4().hex
     bench.fails(kind, fields.pop("entry_point", "show"), key=key, **fields)
@@ -336,7 +340,7 @@ def test_stop_from_another_thread(bench: Bench) -> None:
 def test_an_exception_from_a_signal_handler(bench: Bench) -> None:
     """As Airflow's execution time-out, in the middle of the step."""
 
-    class TimeoutFromOutside(BaseException):  # noqa: N818
+    class TimeoutFromOutside(BaseException):
         pass
 
     def strike(*_: object) -> None:
@@ -347,7 +351,8 @@ def test_an_exception_from_a_signal_handler(bench: Bench) -> None:
     try:
         with pytest.raises(TimeoutFromOutside):
             bench.runner().run(
-                request, lambda line: line == "started" and signal.setitimer(signal.ITIMER_REAL, 0.2)
+                request,
+                lambda line: line == "started" and signal.setitimer(signal.ITIMER_REAL, 0.2),
             )
     finally:
         signal.signal(signal.SIGALRM, before)
@@ -378,7 +383,9 @@ print("done")
 """
 
 
-def test_kill_9_of_the_worker_at_many_moments(bench: Bench, client: MlflowClient, tmp_path: Path) -> None:
+def test_kill_9_of_the_worker_at_many_moments(
+    bench: Bench, client: MlflowClient, tmp_path: Path
+) -> None:
     """In the fetch, the build, the run: no process stays, and the next step works in that cache."""
     delays = ["0.02", "0.1", "0.2", "0.4", "0.8", "1.6", "3.0"]
     done = subprocess.run(
@@ -399,10 +406,13 @@ def test_kill_9_of_the_worker_at_many_moments(bench: Bench, client: MlflowClient
         assert again.run("show").info.status == "FINISHED"
 
 
-def test_four_processes_build_one_environment(bench: Bench, client: MlflowClient, tmp_path: Path) -> None:
+def test_four_processes_build_one_environment(
+    bench: Bench, client: MlflowClient, tmp_path: Path
+) -> None:
     """From one cold cache, at once: each step finishes."""
-    script = WORKER.split("for i, delay")[0] + (
-        "request = StepRequest(url, 'main', 'show', {}, experiment_id, f'many-{os.getpid()}', 'x')\n"
+    script = WORKER.split("for i, delay", maxsplit=1)[0] + (
+        "key = f'many-{os.getpid()}'\n"
+        "request = StepRequest(url, 'main', 'show', {}, experiment_id, key, 'x')\n"
         "StepRunner(runs, client, Settings(Path(cache), Path(scratch))).run(request, print)\n"
     )
     workers = [
@@ -424,7 +434,7 @@ def test_four_processes_build_one_environment(bench: Bench, client: MlflowClient
 
 
 @pytest.fixture
-def git_daemon(project: Any, tmp_path: Path) -> Iterator[str]:
+def git_daemon(project: Repository, tmp_path: Path) -> Iterator[str]:
     """Serve the project over git://."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -449,7 +459,9 @@ def git_daemon(project: Any, tmp_path: Path) -> Iterator[str]:
     daemon.wait()
 
 
-def test_git_protocol_and_a_host_that_goes_away(bench: Bench, git_daemon: str, project: Any) -> None:
+def test_git_protocol_and_a_host_that_goes_away(
+    bench: Bench, git_daemon: str, project: Repository
+) -> None:
     """A commit that is here runs on after the host is gone; a wrong repository is not retried."""
     bench.url = f"{git_daemon}#sub"
     assert bench.run("show", env_manager="local").info.status == "FINISHED"
@@ -460,7 +472,7 @@ def test_git_protocol_and_a_host_that_goes_away(bench: Bench, git_daemon: str, p
     assert pinned.commit == commit
 
 
-def test_a_plain_folder_runs_as_it_is(bench: Bench, project: Any) -> None:
+def test_a_plain_folder_runs_as_it_is(bench: Bench, project: Repository) -> None:
     """Its version says local, and whether it differs from its commit; Git is not needed."""
     folder = f"{project.folder}/sub"
     assert bench.run("show", project=folder, version="").data.tags[Tag.VERSION.value] == "local"

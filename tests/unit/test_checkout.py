@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-
 import os
 import subprocess
 import threading
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from understudy.checkout import CheckoutStore, remove_tree
+from understudy.checkout import CheckoutStore, _protocols, remove_tree
 from understudy.errors import ProjectError, RepositoryUnavailableError, UnderstudyError
 from understudy.giturl import parse
 from understudy.process import Supervisor
 from understudy.settings import Settings
+
+if TYPE_CHECKING:
+    from conftest import Repository
 
 pytestmark = pytest.mark.unit
 
@@ -27,7 +29,7 @@ def store(tmp_path: Path) -> CheckoutStore:
     return CheckoutStore(settings, Supervisor())
 
 
-def test_every_kind_of_version(store: CheckoutStore, repository: Any) -> None:
+def test_every_kind_of_version(store: CheckoutStore, repository: Repository) -> None:
     """Branch, tags, full and short ids and the default branch stand for one full commit id."""
     old = repository.commit(a="1")
     repository.git("tag", "light")
@@ -43,7 +45,7 @@ def test_every_kind_of_version(store: CheckoutStore, repository: Any) -> None:
 
 
 def test_a_branch_that_moved_and_one_that_was_rewritten(
-    store: CheckoutStore, repository: Any
+    store: CheckoutStore, repository: Repository
 ) -> None:
     """Asking again asks the host again; the old commit stays usable."""
     first = repository.commit(a="1")
@@ -54,7 +56,7 @@ def test_a_branch_that_moved_and_one_that_was_rewritten(
     assert store.resolve(address, first) == first
 
 
-def test_a_commit_outside_every_branch(store: CheckoutStore, repository: Any) -> None:
+def test_a_commit_outside_every_branch(store: CheckoutStore, repository: Repository) -> None:
     """As of a pull request: fetched by its full id."""
     repository.commit(a="1")
     hidden = repository.commit(a="hidden")
@@ -63,7 +65,7 @@ def test_a_commit_outside_every_branch(store: CheckoutStore, repository: Any) ->
     assert store.resolve(parse(repository.url), hidden) == hidden
 
 
-def test_a_known_commit_needs_no_host(store: CheckoutStore, repository: Any) -> None:
+def test_a_known_commit_needs_no_host(store: CheckoutStore, repository: Repository) -> None:
     """Full and short ids, and their checkout, after the host is gone; a branch needs it."""
     commit = repository.commit(a="1")
     address = parse(repository.url)
@@ -72,7 +74,7 @@ def test_a_known_commit_needs_no_host(store: CheckoutStore, repository: Any) -> 
     assert store.resolve(address, commit) == store.resolve(address, commit[:8]) == commit
     with store.hold(address, commit) as checkout:
         assert (checkout.folder / "a").read_text() == "1"
-    with pytest.raises(UnderstudyError, match="main|repository"):
+    with pytest.raises(UnderstudyError, match=r"main|repository"):
         store.resolve(address, "main")
 
 
@@ -90,7 +92,7 @@ def test_a_known_commit_needs_no_host(store: CheckoutStore, repository: Any) -> 
     ],
 )
 def test_versions_that_cannot_be(
-    store: CheckoutStore, repository: Any, version: str, message: str
+    store: CheckoutStore, repository: Repository, version: str, message: str
 ) -> None:
     """A sentence, with the nearest name."""
     repository.commit(a="1")
@@ -101,13 +103,15 @@ def test_versions_that_cannot_be(
         store.resolve(parse(repository.url), version)
 
 
-def test_an_empty_repository_and_a_headless_one(store: CheckoutStore, repository: Any) -> None:
+def test_an_empty_repository_and_a_headless_one(
+    store: CheckoutStore, repository: Repository
+) -> None:
     """No default branch is said so; other versions work."""
     with pytest.raises(ProjectError, match="no default branch"):
         store.resolve(parse(repository.url), "")
     commit = repository.commit(a="1")
     repository.git("symbolic-ref", "HEAD", "refs/heads/nowhere")
-    with pytest.raises(ProjectError, match="no default branch.*'main'"):
+    with pytest.raises(ProjectError, match=r"no default branch.*'main'"):
         store.resolve(parse(repository.url), "")
     assert store.resolve(parse(repository.url), "main") == commit
 
@@ -121,7 +125,9 @@ def test_hosts_that_do_not_answer(store: CheckoutStore, tmp_path: Path) -> None:
     assert not caught.value.can_retry
 
 
-def test_the_checkout_is_read_only_and_made_once(store: CheckoutStore, repository: Any) -> None:
+def test_the_checkout_is_read_only_and_made_once(
+    store: CheckoutStore, repository: Repository
+) -> None:
     """The same folder each time; no write bits; executables stay so; links stay links."""
     (repository.folder / "run.sh").write_text("x")
     (repository.folder / "run.sh").chmod(0o755)
@@ -139,7 +145,7 @@ def test_the_checkout_is_read_only_and_made_once(store: CheckoutStore, repositor
 
 
 def test_what_a_killed_fetch_and_checkout_left_is_no_obstacle(
-    store: CheckoutStore, repository: Any
+    store: CheckoutStore, repository: Repository
 ) -> None:
     """Stale lock files, half packs and half checkouts are removed."""
     commit = repository.commit(a="1")
@@ -161,7 +167,7 @@ def test_what_a_killed_fetch_and_checkout_left_is_no_obstacle(
         assert not half.exists()
 
 
-def test_many_at_once(store: CheckoutStore, repository: Any) -> None:
+def test_many_at_once(store: CheckoutStore, repository: Repository) -> None:
     """Eight threads, one cold cache: one mirror, one checkout, no error."""
     repository.commit(**{f"f{i}": "x" * 1000 for i in range(50)})
     address = parse(repository.url)
@@ -182,7 +188,9 @@ def test_many_at_once(store: CheckoutStore, repository: Any) -> None:
     assert len(set(seen)) == 1
 
 
-def test_submodules(store: CheckoutStore, repository: Any, other_repository: Any) -> None:
+def test_submodules(
+    store: CheckoutStore, repository: Repository, other_repository: Repository
+) -> None:
     """With a relative URL, at the commit that the repository names, offline the second time."""
     pinned = other_repository.commit(lib="1")
     repository.git("submodule", "--quiet", "add", "../other", "vendor/lib")
@@ -197,12 +205,10 @@ def test_submodules(store: CheckoutStore, repository: Any, other_repository: Any
 
 def test_a_submodule_cannot_read_local_files_for_a_remote_repository() -> None:
     """Only a file:// repository may have file:// submodules."""
-    from understudy.checkout import _protocols
-
     assert "file" not in _protocols(parse("https://host/r.git"))["GIT_ALLOW_PROTOCOL"].split(":")
 
 
-def test_trees(store: CheckoutStore, repository: Any) -> None:
+def test_trees(store: CheckoutStore, repository: Repository) -> None:
     """The tree's id is Git's; a file or nothing at the subdirectory is refused."""
     commit = repository.commit(sub__dir__a="1", file="x")
     store.resolve(parse(repository.url), "")
@@ -215,7 +221,7 @@ def test_trees(store: CheckoutStore, repository: Any) -> None:
 
 
 def test_nothing_of_the_users_setting_runs_in_a_checkout(
-    store: CheckoutStore, repository: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: CheckoutStore, repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No hook, no filter, and GIT_DIR of a calling hook points nowhere."""
     hooks = tmp_path / "hooks"
@@ -233,7 +239,9 @@ def test_nothing_of_the_users_setting_runs_in_a_checkout(
     assert not (tmp_path / "ran").exists()
 
 
-def test_the_state_of_a_plain_folder(store: CheckoutStore, repository: Any, tmp_path: Path) -> None:
+def test_the_state_of_a_plain_folder(
+    store: CheckoutStore, repository: Repository, tmp_path: Path
+) -> None:
     """Read, never written."""
     commit = repository.commit(a="1")
     index = (repository.folder / ".git/index").read_bytes()
@@ -257,7 +265,7 @@ def test_remove_tree_removes_what_is_read_only(tmp_path: Path) -> None:
     assert not (tmp_path / "x").exists()
 
 
-def test_the_mirror_holds_no_password(store: CheckoutStore, repository: Any) -> None:
+def test_the_mirror_holds_no_password(store: CheckoutStore, repository: Repository) -> None:
     """Nor does any file below the cache."""
     repository.commit(a="1")
     store.resolve(parse(repository.url), "")

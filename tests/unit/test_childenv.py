@@ -40,7 +40,7 @@ def test_step(uris: tuple[str, ...], local: bool, more: set[str]) -> None:  # no
 
 
 def test_build() -> None:
-    """uv gets its index and cache, and nothing that would change what is installed."""
+    """A build gets its index and cache, and nothing that would change what is installed."""
     found = build_environment(OURS)
     assert {name for name in found if name.startswith("UV_")} == {"UV_INDEX_URL", "UV_CACHE_DIR"}
     assert "MLFLOW_TRACKING_TOKEN" not in found

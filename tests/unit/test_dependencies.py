@@ -70,7 +70,7 @@ def test_conda(tmp_path: Path, content: str, python: str, lines: tuple[str, ...]
 )
 def test_refused(tmp_path: Path, content: str, conda: bool, message: str) -> None:  # noqa: FBT001
     """Nothing is dropped silently."""
-    with pytest.raises(ProjectError, match="Allowed: .* Next: ") as caught:
+    with pytest.raises(ProjectError, match=r"Allowed: .* Next: ") as caught:
         dependencies.read(written(tmp_path, content), conda=conda)
     assert message in str(caught.value)
 

@@ -101,15 +101,15 @@ def test_a_python_that_is_not_here_is_named_with_those_that_are(
 def test_a_failed_build_says_why_and_leaves_no_mark(
     store: EnvironmentStore, tmp_path: Path
 ) -> None:
-    """uv's own words are kept."""
-    with pytest.raises(EnvironmentBuildError, match="no-index|not found|unsatisfiable|cached"):
+    """What uv said is in the message."""
+    with pytest.raises(EnvironmentBuildError, match=r"no-index|not found|unsatisfiable|cached"):
         build(store, project(tmp_path, "dependencies: ['--no-index', 'no-such-package-here']"))
     assert not list(store._root.glob("*/.complete"))
 
 
 def test_an_unknown_manager_is_refused(store: EnvironmentStore, tmp_path: Path) -> None:
     """With those that there are."""
-    with pytest.raises(ProjectError, match="'virtualenv' is not supported. Allowed: 'uv'"):
+    with pytest.raises(ProjectError, match=r"'virtualenv' is not supported\. Allowed: 'uv'"):
         build(store, project(tmp_path, None), "virtualenv")
 
 

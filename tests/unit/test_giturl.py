@@ -69,7 +69,7 @@ def test_accepted(project: str, repository: str, subdirectory: str) -> None:
 )
 def test_refused(project: str, why: str) -> None:
     """What is dangerous or of no use is refused, with the reason."""
-    with pytest.raises(ProjectError, match="Allowed: .* Next: ") as caught:
+    with pytest.raises(ProjectError, match=r"Allowed: .* Next: ") as caught:
         parse(project)
     assert why in str(caught.value)
     assert "pw" not in str(caught.value)

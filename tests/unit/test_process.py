@@ -101,8 +101,8 @@ def test_much_output_and_a_slow_reader_do_not_block(tmp_path: Path) -> None:
         nonlocal count
         count += 1
 
-    line = "head -c 3000000 /dev/urandom; yes | head -n 100000; yes >&2 | head -c 1"
-    ending = Supervisor().run(command(line.split("; yes >&2")[0], tmp_path), on_line)
+    line = "head -c 3000000 /dev/urandom; yes | head -n 100000"
+    ending = Supervisor().run(command(line, tmp_path), on_line)
     assert ending.ok
     assert count > 100_000
 
@@ -158,7 +158,7 @@ def test_stop_in_a_signal_handler_on_top_of_run(tmp_path: Path) -> None:
 def test_an_exception_on_top_of_run_ends_the_command(tmp_path: Path) -> None:
     """As Airflow's execution time-out is raised: out of a signal handler."""
 
-    class TimeoutFromOutside(BaseException):  # noqa: N818
+    class TimeoutFromOutside(BaseException):
         pass
 
     def strike(*_: object) -> None:
@@ -235,14 +235,16 @@ def test_no_ending_is_lost(tmp_path: Path) -> None:
     """Output and report may end in the same moment; the report counts, many times over."""
     supervisor = Supervisor()
     for _ in range(40):
-        assert supervisor.run(command("exit 7", tmp_path), lambda _: time.sleep(0.01)).exit_code == 7
+        assert (
+            supervisor.run(command("exit 7", tmp_path), lambda _: time.sleep(0.01)).exit_code == 7
+        )
 
 
 def test_no_descriptor_is_left_open(tmp_path: Path) -> None:
     """After many commands as before."""
     supervisor = Supervisor()
     supervisor.run(command("true", tmp_path), lambda _: None)
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(5):
         supervisor.run(command("true", tmp_path), lambda _: None)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(list(Path("/proc/self/fd").iterdir())) == before

@@ -82,7 +82,7 @@ entry_points:
 )
 def test_projects_that_cannot_be_used(tmp_path: Path, content: str, message: str) -> None:
     """A sentence, never a traceback of MLflow's insides."""
-    with pytest.raises(ProjectError, match="Allowed: .* Next: ") as caught:
+    with pytest.raises(ProjectError, match=r"Allowed: .* Next: ") as caught:
         projectfile.load(written(tmp_path, content), "here")
     assert message in str(caught.value)
 
@@ -138,7 +138,7 @@ def test_parameters_that_fit(given_: dict[str, Any]) -> None:
     assert "'flaot' (did you mean 'float'?)" in warnings[0]
 
 
-def test_relative_paths_start_where_they_belong(tmp_path: Path) -> None:
+def test_relative_paths_start_where_they_belong() -> None:
     """Defaults at the project, given ones where the caller says."""
     declared = {n: Parameter(n, "path", d) for n, d in {"a": "x", "b": "x", "c": ""}.items()}
     found = projectfile.values(

@@ -1,0 +1,194 @@
+"""``mlflow run -b understudy`` as a person types it, and a private repository over HTTP."""
+
+from __future__ import annotations
+
+import base64
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from understudy.checkout import CheckoutStore
+from understudy.errors import ProjectError
+from understudy.giturl import parse
+from understudy.process import Supervisor
+from understudy.settings import Settings
+
+if TYPE_CHECKING:
+    from conftest import Repository
+
+pytestmark = pytest.mark.integration
+
+MLPROJECT = """
+name: shown
+entry_points:
+  main:
+    parameters: {word: string}
+    command: "echo said {word}"
+  fail:
+    command: "echo broken; exit 3"
+  sleep:
+    command: "echo started; sleep 60"
+"""
+MARK = "[mlflow.project_backend]\nunderstudy = understudy.backend:UnderstudyBackend\n"
+LOCAL = ("--backend-config", '{"env_manager": "local"}')
+
+
+@pytest.fixture
+def command(repository: Repository, tmp_path: Path) -> Any:  # noqa: ANN401 - a function
+    """Return a function that starts ``mlflow run`` on a repository with a project."""
+    repository.commit(MLproject=MLPROJECT)
+    mark = tmp_path / "site" / "understudy-0.dist-info"
+    mark.mkdir(parents=True)
+    (mark / "METADATA").write_text("Metadata-Version: 2.1\nName: understudy\nVersion: 0\n")
+    (mark / "entry_points.txt").write_text(MARK)
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(mark.parent), *sys.path]),
+        "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db",
+        "UNDERSTUDY_CACHE": str(tmp_path / "cache"),
+        "TMPDIR": str(tmp_path),
+    }
+
+    def start(*arguments: str) -> subprocess.Popen[str]:
+        argv = (sys.executable, "-m", "mlflow", "run", repository.url, "-b", "understudy")
+        return subprocess.Popen(
+            (*argv, *LOCAL, *arguments),
+            cwd=tmp_path,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    return start
+
+
+def statuses(folder: Path) -> list[str]:
+    """Return the status of every run in the store."""
+    import sqlite3
+
+    connection = sqlite3.connect(folder / "mlflow.db")
+    try:
+        return [row[0] for row in connection.execute("select status from runs")]
+    finally:
+        connection.close()
+
+
+def test_output_and_exit_codes(command: Any, tmp_path: Path) -> None:  # noqa: ANN401
+    """Streamed to the terminal; nonzero on failure and on bad input, which leaves no run."""
+    outputs, codes = [], []
+    for arguments in (("-P", "word=a b"), ("-e", "fail"), ("-P", "wrod=x")):
+        process = command(*arguments)
+        outputs.append(process.communicate(timeout=120)[0])
+        codes.append(process.returncode)
+    assert codes == [0, 1, 1]
+    assert "said a b" in outputs[0]
+    assert "ended with exit code 3: broken" in outputs[1]
+    assert "did you mean 'word'?" in outputs[2]
+    assert sorted(statuses(tmp_path)) == ["FAILED", "FINISHED"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_control_c_and_terminate(command: Any, tmp_path: Path, number: int) -> None:  # noqa: ANN401
+    """The run says KILLED, and the exit code is not 0."""
+    with command("-e", "sleep") as process:
+        assert any("started" in line for line in process.stdout)
+        process.send_signal(number)
+        process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert statuses(tmp_path) == ["KILLED"]
+
+
+class GitOverHttp(BaseHTTPRequestHandler):
+    """Runs ``git http-backend`` for who has the password; other words get 401."""
+
+    root: Path
+    wanted = "Basic " + base64.b64encode(b"ada:s3cret-w0rd").decode()
+
+    def do_GET(self) -> None:
+        """Answer the first request of a fetch."""
+        self.answer(b"")
+
+    def do_POST(self) -> None:
+        """Answer the others."""
+        self.answer(self.rfile.read(int(self.headers["Content-Length"])))
+
+    def answer(self, body: bytes) -> None:
+        """Pass the request on to Git's own CGI program."""
+        if self.headers.get("Authorization") != self.wanted:
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", 'Basic realm="x"')
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        path, _, query = self.path.partition("?")
+        done = subprocess.run(
+            ("git", "http-backend"),
+            input=body,
+            env={
+                **os.environ,
+                "GIT_PROJECT_ROOT": str(self.root),
+                "GIT_HTTP_EXPORT_ALL": "1",
+                "PATH_INFO": path,
+                "QUERY_STRING": query,
+                "REQUEST_METHOD": self.command,
+                "CONTENT_TYPE": self.headers.get("Content-Type", ""),
+                "CONTENT_LENGTH": str(len(body)),
+                "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
+            },
+            capture_output=True,
+            check=True,
+        )
+        head, _, content = done.stdout.partition(b"\r\n\r\n")
+        self.send_response(200)
+        for line in head.decode().splitlines():
+            name, _, value = line.partition(": ")
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        """Stay quiet."""
+
+
+@pytest.fixture
+def private_host(repository: Repository) -> Iterator[str]:
+    """Serve the repository's parent over HTTP with a password; yields host and port."""
+    GitOverHttp.root = repository.folder.parent
+    server = ThreadingHTTPServer(("127.0.0.1", 0), GitOverHttp)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_a_private_repository_over_http(
+    private_host: str, repository: Repository, tmp_path: Path
+) -> None:
+    """The password opens it and is in no file and no message; a wrong one is refused."""
+    commit = repository.commit(a="1")
+    store = CheckoutStore(Settings(tmp_path / "cache", tmp_path / "s"), Supervisor())
+    address = parse(f"http://ada:s3cret-w0rd@{private_host}/repository/.git")
+    assert store.resolve(address, "main") == commit
+    assert store.resolve(address, commit[:10]) == commit
+    with store.hold(address, commit) as checkout:
+        assert (checkout.folder / "a").read_text() == "1"
+    found = subprocess.run(
+        ["grep", "-r", "s3cret", tmp_path / "cache"], check=False, capture_output=True
+    )
+    assert found.stdout == b""
+    wrong = parse(f"http://ada:wr0ng-w0rd@{private_host}/repository/.git")
+    with pytest.raises(ProjectError, match=r"refuses access|no readable") as caught:
+        store.resolve(wrong, "main")
+    assert "wr0ng" not in str(caught.value)
