@@ -1,7 +1,7 @@
-"""Six nights of the diabetes data, replayed: an Airflow Dag that `make demo` runs.
+"""Six nights of the diabetes data, replayed: the Airflow Dag that ``make demo`` runs.
 
-The data set is bundled with scikit-learn. As of a date only the rows that had "arrived" by then
-exist, so each night sees other rows; on Sundays none arrive.
+The 442 rows are bundled with scikit-learn. As of a date only the rows that had "arrived" by then
+exist, so each night sees other rows; on Sundays none arrive, and the night is skipped.
 """
 
 from datetime import UTC, datetime
@@ -19,11 +19,17 @@ dag = pipeline(
     project=Project("{{ var.value.understudy_repository }}#mlproject/tabular"),
     parameters={
         "dataset": "diabetes",
-        "model": Param("random_forest", enum=["random_forest", "elastic_net", "decision_tree"]),
-        "n_estimators": Param(100, type="integer", minimum=10, maximum=1000),
+        "model": Param(
+            "random_forest",
+            enum=["random_forest", "linear_regression", "elastic_net", "decision_tree"],
+            description="Kind of model to train.",
+        ),
     },
     gate=Gate(
         primary=Metric("rmse", min_gain=0.0),
-        guardrails=[Metric("r2", at_least=0.1), Metric("mae", max_loss=0.02, relative=True)],
+        guardrails=[
+            Metric("r2", at_least=0.1),
+            Metric("mae", max_loss=0.02, relative=True),
+        ],
     ),
 )

@@ -65,6 +65,7 @@ class PinOperator(BaseOperator):
         return night.to_dict()
 
     def _night(self, context: Context, services: Services) -> Night:
+        asked = self._asked(context)
         pinned = self._pin_project(context, services)
         experiment_id = services.runs.experiment(self.pipeline.experiment)
         run_id = services.nights.open(
@@ -80,7 +81,7 @@ class PinOperator(BaseOperator):
             run_id=run_id,
             experiment_id=experiment_id,
             champion=None if champion is None else str(champion.version),
-            **self._asked(context),
+            **asked,
             **_code(pinned),
         )
         services.nights.pin(night)
@@ -150,7 +151,26 @@ def _moment(context: Context) -> datetime:
 
 
 def _as_of(context: Context) -> str:
-    return str(context["params"]["as_of"] or _moment(context).isoformat(timespec="seconds"))
+    given = context["params"]["as_of"]
+    moment = as_of_time(str(given)) if given else _moment(context)
+    return moment.isoformat(timespec="seconds")
+
+
+def as_of_time(text: str) -> datetime:
+    """Return the time that a person wrote; without a time zone it is UTC.
+
+    Raises:
+        ParameterError: when it is no ISO 8601 date or time. Airflow's form lets any text pass.
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ParameterError(
+            f"as_of is {text!r}",
+            allowed="an ISO 8601 date or time, such as 2026-01-31 or 2026-01-31T03:00:00+00:00",
+            action="trigger the Dag again with such a time, or leave as_of empty",
+        ) from error
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
 
 
 def _name(context: Context) -> str:

@@ -1,0 +1,131 @@
+"""A declaration becomes the Dag that the design draws, with the form that people fill in."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from airflow.sdk import DAG, Param
+
+from understudy import Gate, Metric, Project, pipeline
+from understudy.errors import DeclarationError, ParameterError
+from understudy.orchestration.pin_operator import as_of_time
+
+FLOW = [
+    *("pin", "download", "preprocess", "train", "validate"),
+    *("gate", "approve", "promote", "report"),
+]
+
+
+def built(**fields: Any) -> DAG:
+    """Return the Dag of a small pipeline that is right but for the given fields."""
+    right = {
+        "project": Project("https://example.com/models.git#tabular", version="v1"),
+        "gate": Gate(Metric("rmse")),
+        "schedule": "@daily",
+        "start": datetime(2026, 1, 1, tzinfo=UTC),
+    }
+    return pipeline("wine", **{**right, **fields})
+
+
+def test_the_tasks_follow_each_other() -> None:
+    """One line from pin to report."""
+    dag = built()
+    assert [task.task_id for task in dag.topological_sort()] == FLOW
+    for before, after in pairwise(FLOW):
+        assert dag.get_task(before).downstream_task_ids == {after}
+
+
+def test_one_night_at_a_time() -> None:
+    """The nights of a pipeline never overlap, and nothing is made up for unless asked."""
+    dag = built()
+    assert dag.max_active_runs == 1
+    assert dag.catchup is False
+    assert dag.get_task("promote").max_active_tis_per_dag == 1
+
+
+def test_gate_and_report_run_whatever_happened() -> None:
+    """A champion that cannot be scored still gets a verdict, a failed night still gets a report."""
+    dag = built()
+    assert dag.get_task("gate").trigger_rule == "all_done"
+    assert dag.get_task("report").trigger_rule == "all_done"
+
+
+def test_the_form_offers_what_a_person_sets_by_hand() -> None:
+    """Our fields with types, choices and help; the project's parameters with theirs."""
+    leaf = Param(4, type="integer", minimum=1, maximum=10, description="Smallest leaf.")
+    form = built(parameters={"model": "forest", "leaf": leaf, "rate": 0.1, "flag": True}).params
+    assert list(form) == [
+        *("version", "as_of", "force", "promote"),
+        *("model", "leaf", "rate", "flag"),
+    ]
+    assert form.get_param("version").value == "v1"
+    assert form.get_param("promote").schema["enum"] == ["auto", "ask", "never"]
+    assert form.get_param("leaf").schema["maximum"] == 10
+    types = {
+        name: form.get_param(name).schema["type"] for name in ("model", "leaf", "rate", "flag")
+    }
+    assert types == {"model": "string", "leaf": "integer", "rate": "number", "flag": "boolean"}
+    assert all(form.get_param(name).schema["title"] for name in form)
+    for name in ("version", "as_of", "force", "promote"):
+        assert form.get_param(name).description
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("version", "--upload-pack=id"),
+        ("version", "a b"),
+        ("promote", "always"),
+        ("force", "yes"),
+        ("leaf", 11),
+        ("leaf", "4"),
+    ],
+)
+def test_the_form_refuses_wrong_values(field: str, value: object) -> None:
+    """Airflow validates against the schema before a run exists."""
+    leaf = Param(4, type="integer", minimum=1, maximum=10)
+    form = built(parameters={"leaf": leaf}).params
+    with pytest.raises(ValueError, match=r"does not match|is not|greater than"):
+        form.get_param(field).resolve(value)
+
+
+def test_a_parameter_of_a_strange_type_is_refused() -> None:
+    """The message names the parameter and what it may be."""
+    with pytest.raises(DeclarationError, match=r"parameter 'rates' is \[1\], a list"):
+        built(parameters={"rates": [1]})
+
+
+def test_a_mistyped_field_is_refused_with_the_nearest_name() -> None:
+    """``pipeline`` takes exactly the fields of the declaration."""
+    with pytest.raises(DeclarationError, match=r"'shedule' is no field \(did you mean 'schedule'"):
+        built(shedule="@daily")
+
+
+def test_every_task_that_makes_a_run_links_to_it() -> None:
+    """The button is there for mapped tasks too."""
+    dag = built()
+    for task_id in ("pin", "download", "train", "validate", "gate", "promote", "report"):
+        names = [link.name for link in dag.get_task(task_id).operator_extra_links]
+        assert names == ["MLflow run"], task_id
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2026-01-31", datetime(2026, 1, 31, tzinfo=UTC)),
+        ("2026-01-31T03:00:00+02:00", datetime(2026, 1, 31, 1, tzinfo=UTC)),
+        ("2026-01-31T03:00:00Z", datetime(2026, 1, 31, 3, tzinfo=UTC)),
+    ],
+)
+def test_as_of_is_a_time_in_utc(text: str, moment: datetime) -> None:
+    """A date is its midnight; a time zone is respected."""
+    assert as_of_time(text) == moment
+
+
+def test_as_of_refuses_other_text() -> None:
+    """Airflow's own check of the format needs a package that it does not install."""
+    with pytest.raises(ParameterError, match=r"as_of is 'yesterday'\. Allowed: .* Next: "):
+        as_of_time("yesterday")
