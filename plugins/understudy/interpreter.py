@@ -122,10 +122,21 @@ def _uv(
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         (find_uv(), *arguments),
-        env={**environment, **_DOWNLOADS_OFF},
+        env={**environment, **_DOWNLOADS_OFF, "PATH": _search_path(environment.get("PATH", ""))},
         cwd=os.sep,  # not in a folder whose pyproject.toml or .python-version would speak too
         capture_output=True,
         text=True,
         check=False,
         timeout=_TIMEOUT_S,
     )
+
+
+def _search_path(path: str) -> str:
+    """Return PATH with pyenv's Pythons in place of its shims.
+
+    A shim of a version that is not selected exists and fails, and uv gives up at the first such.
+    """
+    root = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    folders = [folder for folder in path.split(os.pathsep) if Path(folder) != root / "shims"]
+    pythons = sorted(root.glob("versions/*/bin"), reverse=True)
+    return os.pathsep.join([*folders, *map(str, pythons)])

@@ -10,7 +10,7 @@ import pytest
 
 from understudy.environment import EnvironmentStore
 from understudy.errors import EnvironmentBuildError, ProjectError, StepStoppedError
-from understudy.interpreter import _satisfies, find_python
+from understudy.interpreter import _satisfies, _search_path, find_python
 from understudy.process import Supervisor
 from understudy.projectfile import ProjectFile
 from understudy.settings import Settings
@@ -143,3 +143,13 @@ def test_requests(version: str, request_: str, satisfied: bool) -> None:  # noqa
 def test_our_own_python_is_preferred() -> None:
     """No uv is started for it."""
     assert find_python("3", {}).identity == find_python("", {}).identity
+
+
+def test_pyenv_is_searched_behind_its_shims(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A shim of a version that is not selected would make uv give up."""
+    (tmp_path / "versions/3.12.1/bin").mkdir(parents=True)
+    monkeypatch.setenv("PYENV_ROOT", str(tmp_path))
+    found = _search_path(f"/usr/bin:{tmp_path}/shims:/bin")
+    assert found == f"/usr/bin:/bin:{tmp_path}/versions/3.12.1/bin"

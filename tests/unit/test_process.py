@@ -234,7 +234,7 @@ def test_kill_9_of_the_guardian_ends_the_command(tmp_path: Path) -> None:
 def test_no_ending_is_lost(tmp_path: Path) -> None:
     """Output and report may end in the same moment; the report counts, many times over."""
     supervisor = Supervisor()
-    for _ in range(40):
+    for _ in range(15):
         assert (
             supervisor.run(command("exit 7", tmp_path), lambda _: time.sleep(0.01)).exit_code == 7
         )
