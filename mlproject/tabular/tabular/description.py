@@ -84,8 +84,8 @@ def check_columns(data_set: DataSet, frame: pd.DataFrame) -> None:
     missing = [name for name in dict.fromkeys(filter(None, needed)) if name not in there]
     if missing:
         raise DataError(
-            "missing column"
-            + ", ".join(f" '{name}'{nearest(name, there)}" for name in missing)
+            "missing column "
+            + ", ".join(f"'{name}'{nearest(name, there)}" for name in missing)
             + f" in {data_set.name}",
             allowed=f"a file with these columns; it has {', '.join(map(repr, there))[:1000]}",
             action="correct the file, the separator, or the names given as parameters",

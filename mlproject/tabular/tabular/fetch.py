@@ -5,13 +5,15 @@ server can, else begun anew. Touches the network and the given folder.
 """
 
 import hashlib
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import requests
+import urllib3
 
 from tabular.addresses import without_secrets
 from tabular.errors import DataError, ParameterError, UnavailableError
@@ -24,7 +26,7 @@ RESUMED, WHOLE, RANGE_REFUSED = 206, 200, 416
 _OUTSIDE = (
     requests.exceptions.ConnectionError,
     requests.exceptions.Timeout,
-    requests.exceptions.ChunkedEncodingError,
+    urllib3.exceptions.HTTPError,
 )
 
 
@@ -113,14 +115,13 @@ def _write(answer: requests.Response, transfer: _Transfer, mode: str) -> None:
         raise _Broken(f"{transfer.there:,} of {transfer.total:,} bytes came")
 
 
-def _copy(answer: requests.Response, file: BinaryIO | Any) -> None:
-    for block in answer.iter_content(BLOCK):
+def _copy(answer: requests.Response, file: BinaryIO) -> None:
+    """Write what comes as it comes, so that a broken connection loses nothing that was here."""
+    while block := answer.raw.read1(BLOCK):
         file.write(block)
 
 
 def _check_room(transfer: _Transfer) -> None:
-    import shutil
-
     if transfer.total - transfer.there > shutil.disk_usage(transfer.path.parent).free:
         raise no_room(transfer.path.parent, transfer.total)
 

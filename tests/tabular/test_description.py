@@ -1,0 +1,181 @@
+"""From a declaration or a file of the user's to the facts: columns, features, task, times."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from tabular.datasets import find, known
+from tabular.declaration import UserFile
+from tabular.description import check_columns, describe, with_parameters
+from tabular.errors import DataError, ParameterError
+from tabular.sources import bring
+from tabular.tables import Table
+from tabular.times import before, read_as_of, stamped
+
+pytestmark = pytest.mark.unit
+
+NOTHING = {"target": "", "identity": "", "time_column": "", "leave_out": "", "task": "auto"}
+
+
+def described(frame: pd.DataFrame, **given: Any) -> Any:
+    """Return the facts of a CSV of the user's."""
+    data_set = with_parameters(find("csv"), {**NOTHING, "target": "price", **given})
+    check_columns(data_set, frame)
+    return describe(data_set, frame)
+
+
+def test_every_declaration_is_complete() -> None:
+    """Names agree with modules; all but the user's own files declare target, task and columns."""
+    assert set(known()) >= {
+        *("diabetes", "breast_cancer", "digits", "wine_quality", "bike_sharing"),
+        *("world_happiness", "csv", "parquet"),
+    }
+    for name, data_set in known().items():
+        assert data_set.name == name
+        if not (isinstance(data_set.source, UserFile) and data_set.source.described):
+            assert data_set.target in data_set.columns
+            assert data_set.task != "auto"
+            assert data_set.terms
+
+
+@pytest.mark.parametrize("name", ["diabetes", "breast_cancer", "digits"])
+def test_bundled_sets_fit_their_declaration(name: str, tmp_path: Path) -> None:
+    """Every declared column is there and every row passes the schema."""
+    from tabular.schema import check
+
+    data_set = find(name)
+    frame = bring(data_set, "", ",", tmp_path).table.frame
+    check_columns(data_set, frame)
+    facts = describe(data_set, frame)
+    assert set(facts.features) == set(frame.columns) - {"target"}
+    assert check(frame, facts).rejected == 0
+
+
+def test_bike_sharing_and_happiness_leave_out_the_target_in_disguise(
+    test_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Parts and error bars of the target are no features, in the real files."""
+    monkeypatch.setenv("UNDERSTUDY_DATA_MIRROR", str(test_data))
+    bikes = find("bike_sharing")
+    assert bikes.time
+    table = stamped(bring(bikes, "", ",", tmp_path / "b").table, bikes.time)
+    facts = describe(bikes, table.frame)
+    assert len(table.frame) == 17_379
+    assert not {"casual", "registered", "instant", "dteday", "time", "cnt"} & set(facts.features)
+    happy = find("world_happiness")
+    source = str(test_data / "world-happiness-2021" / "world-happiness-report-2021.csv")
+    frame = bring(happy, source, ",", tmp_path / "h").table.frame
+    facts = describe(happy, frame)
+    assert len(frame) == 149
+    assert len(facts.features) == 7
+    assert len(facts.left_out) == 12
+
+
+def test_wine_is_stacked_with_its_colour(
+    test_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both pinned files, one table."""
+    monkeypatch.setenv("UNDERSTUDY_DATA_MIRROR", str(test_data / "wine-quality"))
+    frame = bring(find("wine_quality"), "", ",", tmp_path).table.frame
+    assert frame["color"].value_counts().to_dict() == {"white": 4898, "red": 1599}
+
+
+def test_a_users_file_is_described_by_its_values(frame: pd.DataFrame) -> None:
+    """Numbers, texts, identity and columns that are no features."""
+    odd = frame.assign(
+        note=[f"note {row} <" for row in range(40)],
+        code=["7" if row else "?" for row in range(40)],
+        empty=float("nan"),
+    )
+    facts = described(odd, identity="id", leave_out="si*")
+    assert facts.task == "regression"
+    assert facts.columns["code"].kind == "number"
+    assert facts.columns["colour"].kind == "text"
+    assert facts.left_out == {
+        "id": "the identity of the row",
+        "size": "parameter leave_out",
+        "empty": "no values",
+    }
+    assert facts.features == ("colour", "note", "code")
+
+
+@pytest.mark.parametrize(
+    ("target", "task", "expected"),
+    [
+        ("price", "auto", "regression"),
+        ("colour", "auto", "classification"),
+        ("kind", "auto", "classification"),
+        ("kind", "regression", "regression"),
+    ],
+)
+def test_the_task_follows_from_the_target(
+    frame: pd.DataFrame, target: str, task: str, expected: str
+) -> None:
+    """Text and a few whole numbers are classes, unless the user says otherwise."""
+    assert described(frame.assign(kind=frame["id"] % 3), target=target, task=task).task == expected
+
+
+def test_text_cannot_be_regressed(frame: pd.DataFrame) -> None:
+    """Asked for a regression on text, the message shows a value."""
+    with pytest.raises(DataError, match="'colour' holds text"):
+        described(frame, target="colour", task="regression")
+
+
+def test_missing_columns_come_with_the_nearest_name(frame: pd.DataFrame) -> None:
+    """All of them in one message."""
+    words = re.escape("missing column 'prize' (did you mean 'price'?), 'key' in csv")
+    with pytest.raises(DataError, match=words):
+        described(frame, target="prize", identity="key")
+
+
+@pytest.mark.parametrize(
+    ("dataset", "given", "words"),
+    [
+        ("csv", {}, "'csv' needs a target"),
+        ("wine_quality", {"target": "pH"}, "target given for data set 'wine_quality'"),
+        ("diabetes", {"task": "classification"}, "task given"),
+    ],
+)
+def test_parameters_that_do_not_belong(dataset: str, given: dict[str, str], words: str) -> None:
+    """A declared fact is not given again; a file of the user's needs a target."""
+    with pytest.raises(ParameterError, match=words):
+        with_parameters(find(dataset), {**NOTHING, **given})
+
+
+def test_an_unknown_data_set() -> None:
+    """The nearest name is suggested."""
+    with pytest.raises(ParameterError, match=r"'diabets' \(did you mean 'diabetes'\?\)"):
+        find("diabets")
+
+
+def test_as_of_a_date_ends_before_its_midnight() -> None:
+    """A row of 00:00 of that day is not there yet; a naive time is UTC."""
+    times = pd.date_range("2026-01-01", periods=48, freq="h", tz="UTC")
+    frame = pd.DataFrame({"time": times})
+    assert len(before(frame, "time", read_as_of("2026-01-02"))) == 24
+    assert len(before(frame, "time", read_as_of("2026-01-02T06:00:00"))) == 30
+    assert len(before(frame, "time", read_as_of("2026-01-02T06:00:00+06:00"))) == 24
+    assert len(before(frame, "time", read_as_of(""))) == 48
+    with pytest.raises(DataError, match="not one row; the first is of 2026-01-01"):
+        before(frame, "time", dt.datetime(2025, 1, 1, tzinfo=dt.UTC))
+    with pytest.raises(ParameterError, match="'as_of' is 'yesterday'"):
+        read_as_of("yesterday")
+
+
+def test_rows_without_a_time_are_malformed(csv_file: Callable[[str], Path]) -> None:
+    """They cannot be placed, so they are set aside and told."""
+    from tabular.declaration import TimeColumn
+
+    frame = pd.DataFrame({"day": ["2026-01-01", "soon"], "a": [1, 2]})
+    table = stamped(Table(frame), TimeColumn("day"))
+    assert len(table.frame) == 1
+    assert [bad.reason for bad in table.malformed] == ["no time in 'day'"]
+    with pytest.raises(DataError, match="'day' holds no time"):
+        stamped(Table(frame.tail(1)), TimeColumn("day"))

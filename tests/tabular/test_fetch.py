@@ -1,0 +1,131 @@
+"""Fetching over real HTTP: whole, resumed, begun anew; and what each failure says."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tabular.addresses import check_source, mirrored, without_secrets
+from tabular.errors import DataError, ParameterError, StorageError, UnavailableError
+from tabular.fetch import check_sha256, fetch
+
+pytestmark = pytest.mark.unit
+
+BODY = b"a,b\n" + b"1,2\n" * 200_000  # several blocks
+
+
+def get(url: str, path: Path) -> Path:
+    """Fetch without waiting between tries."""
+    return fetch(url, path, sleep=lambda _seconds: None)
+
+
+def test_a_whole_file_arrives(data_server: Any, tmp_path: Path) -> None:
+    """Byte for byte, in one request."""
+    url = data_server.serve("/a.csv", BODY)
+    assert get(url, tmp_path / "a.csv").read_bytes() == BODY
+    assert data_server.answers["/a.csv"].seen == [""]
+
+
+@pytest.mark.parametrize(
+    ("resumable", "ranges"),
+    [(True, ["", "bytes=1000-", "bytes=500000-"]), (False, ["", "bytes=1000-", "bytes=500000-"])],
+)
+def test_a_broken_transfer_goes_on(
+    data_server: Any, tmp_path: Path, resumable: bool, ranges: list[str]
+) -> None:
+    """From where it stopped if the server can, else from the start; the file is whole."""
+    url = data_server.serve("/a.csv", BODY, cuts=[1000, 500_000], resumable=resumable)
+    assert get(url, tmp_path / "a.csv").read_bytes() == BODY
+    assert data_server.answers["/a.csv"].seen == ranges
+
+
+def test_half_a_file_is_not_enough(data_server: Any, tmp_path: Path) -> None:
+    """A server that always breaks off: how much came of how much, and a retry may help."""
+    url = data_server.serve("/a.csv", BODY, cuts=[100] * 9, resumable=False)
+    with pytest.raises(UnavailableError, match=rf"\(100 of {len(BODY)} bytes\)") as raised:
+        get(url, tmp_path / "a.csv")
+    assert raised.value.exit_code == 69
+
+
+@pytest.mark.parametrize(
+    ("how", "error", "words"),
+    [
+        ({"status": 404}, ParameterError, "answered 404"),
+        ({"status": 403}, ParameterError, "answered 403"),
+        ({"status": 503}, UnavailableError, "status 503"),
+        ({"kind": "text/html"}, DataError, "HTML page"),
+    ],
+)
+def test_other_answers_are_told_apart(
+    data_server: Any, tmp_path: Path, how: dict[str, Any], error: type[Exception], words: str
+) -> None:
+    """Gone for good, away for now, or a page instead of data."""
+    url = data_server.serve("/a.csv", b"<html>", **how)
+    with pytest.raises(error, match=words):
+        get(url, tmp_path / "a.csv")
+
+
+def test_nobody_there(tmp_path: Path) -> None:
+    """A refused connection may be a matter of time."""
+    with pytest.raises(UnavailableError, match="did not answer"):
+        get("http://127.0.0.1:9/a.csv", tmp_path / "a.csv")
+
+
+def test_a_full_disk_names_folder_and_bytes(data_server: Any, tmp_path: Path) -> None:
+    """The kernel's own ENOSPC, through a file that is always full."""
+    url = data_server.serve("/a.csv", BODY)
+    full = tmp_path / "a.csv"
+    full.symlink_to("/dev/full")
+    with pytest.raises(StorageError, match=rf"no room for {len(BODY):,} bytes in {tmp_path}"):
+        get(url, full)
+
+
+def test_a_checksum_that_differs(tmp_path: Path) -> None:
+    """Both digests are named; an HTML page is recognised as one."""
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"a\n1\n")
+    check_sha256(path, hashlib.sha256(b"a\n1\n").hexdigest(), "a.csv")
+    with pytest.raises(DataError, match=f"checksum of a.csv is .*pinned SHA-256 {'0' * 64}"):
+        check_sha256(path, "0" * 64, "a.csv")
+    path.write_bytes(b"  <!DOCTYPE html><p>Log in</p>")
+    with pytest.raises(DataError, match="HTML page"):
+        check_sha256(path, "0" * 64, "a.csv")
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("https://ada:s3cret@host/x.csv", "https://host/x.csv"),
+        ("https://host:8080/x.csv?id=5&token=s3cret#part", "https://host:8080/x.csv?id=5&token=***"),
+        ("https://host/x?X-Amz-Signature=s3cret", "https://host/x?X-Amz-Signature=***"),
+        ("/data/x.csv", "/data/x.csv"),
+    ],
+)
+def test_no_secret_is_shown(address: str, shown: str) -> None:
+    """User, password and signed parts go; the rest stays readable."""
+    assert without_secrets(address) == shown
+
+
+@pytest.mark.parametrize("address", ["https://ada:s3cret@host/x.csv", "s3://bucket/x", "ftp://h/x"])
+def test_other_sources_are_refused(address: str) -> None:
+    """And the refusal does not repeat the password."""
+    with pytest.raises(ParameterError) as raised:
+        check_source(address)
+    assert "s3cret" not in str(raised.value)
+
+
+def test_the_mirror(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """None: the address itself. A URL replaces scheme and host. A folder holds the file by name."""
+    url = "https://public.example/data/x.csv"
+    assert mirrored(url, ["x.csv"]) == url
+    monkeypatch.setenv("UNDERSTUDY_DATA_MIRROR", "http://127.0.0.1:80/copy/")
+    assert mirrored(url, ["x.csv"]) == "http://127.0.0.1:80/copy/data/x.csv"
+    monkeypatch.setenv("UNDERSTUDY_DATA_MIRROR", str(tmp_path))
+    with pytest.raises(UnavailableError, match=r"has none of x\.csv"):
+        mirrored(url, ["x.csv"])
+    (tmp_path / "below").mkdir()
+    (tmp_path / "below" / "x.csv").touch()
+    assert mirrored(url, ["x.csv"]) == str(tmp_path / "below" / "x.csv")

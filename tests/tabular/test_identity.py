@@ -1,0 +1,134 @@
+"""Fingerprints, row ids, content digest and split: stable for ever, whatever the order or type."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tabular.errors import DataError, ParameterError
+from tabular.identity import content_sha256, fingerprints, row_ids, split_positions
+from tabular.split import Split, split, with_row_ids
+
+pytestmark = pytest.mark.unit
+
+CELLS = st.one_of(st.text(max_size=5), st.sampled_from(["\x00", "\x1f", "\\", "\\0"]))
+ROWS = st.lists(st.tuples(CELLS, st.floats(allow_nan=False, allow_infinity=False)), min_size=1)
+
+
+def as_frame(rows: list[tuple[str, float]]) -> pd.DataFrame:
+    """Return rows of a text and a number."""
+    return pd.DataFrame(
+        {
+            "text": pd.Series([row[0] for row in rows], dtype="object"),
+            "number": [row[1] for row in rows],
+        }
+    )
+
+
+def test_the_fingerprint_is_pinned() -> None:
+    """A change here would move rows between training and holdout on every installation."""
+    frame = pd.DataFrame({"a": [5, 6], "b": ["x", None]})
+    assert [p.hex()[:16] for p in fingerprints(frame, ["a", "b"])] == [
+        "ecf7faffbc0c9bae",
+        "504f6a2833ebf271",
+    ]
+
+
+def test_a_number_has_one_identity_in_every_type() -> None:
+    """5, 5.0 and a nullable 5 are one row."""
+    kinds = ["int64", "float64", "Int64", "Float64", "int8"]
+    prints = {fingerprints(pd.DataFrame({"a": pd.Series([5], dtype=k)}), ["a"])[0] for k in kinds}
+    assert len(prints) == 1
+
+
+@given(ROWS)
+@settings(max_examples=60, deadline=None)
+def test_different_rows_have_different_fingerprints(rows: list[tuple[str, float]]) -> None:
+    """Equal rows agree, others do not: separators inside texts do not confuse them."""
+    prints = fingerprints(as_frame(rows), ["text", "number"])
+    assert len(set(prints)) == len({(text, number + 0.0) for text, number in rows})
+
+
+@given(ROWS, st.randoms(use_true_random=False))
+@settings(max_examples=60, deadline=None)
+def test_a_row_keeps_its_part_whatever_comes_with_it(rows: list[tuple[str, float]], order) -> None:
+    """More rows, fewer rows, another order: the position of a row stays the same."""
+    columns = ["text", "number"]
+    alone = {row: split_positions(fingerprints(as_frame([row]), columns))[0] for row in rows}
+    shuffled = list(rows)
+    order.shuffle(shuffled)
+    together = split_positions(fingerprints(as_frame(shuffled), columns))
+    assert [alone[row] for row in shuffled] == list(together)
+    assert all(0 <= position < 1 for position in together)
+
+
+@given(ROWS)
+@settings(max_examples=60, deadline=None)
+def test_row_ids_are_unique(rows: list[tuple[str, float]]) -> None:
+    """Duplicated rows get different numbers."""
+    ids = row_ids(fingerprints(as_frame(rows * 2), ["text", "number"]))
+    assert len(set(ids)) == 2 * len(rows)
+
+
+def test_the_content_digest_sees_every_cell(frame: pd.DataFrame) -> None:
+    """A changed cell, name, order or missing value changes it; a copy and another type do not."""
+    digest = content_sha256(frame)
+    assert content_sha256(frame.copy()) == digest
+    assert content_sha256(frame.astype({"id": "float64"})) == digest
+    others = [
+        frame.rename(columns={"size": "length"}),
+        frame[::-1],
+        frame.assign(size=frame["size"].where(frame["id"] != 39)),
+        frame.assign(colour=frame["colour"].where(frame["id"] != 39, "green")),
+        frame[["size", "id", "colour", "price"]],
+    ]
+    assert len({digest, *map(content_sha256, others)}) == len(others) + 1
+
+
+def test_the_hash_split_has_about_the_asked_size() -> None:
+    """Of ten thousand rows a fifth is held out, and a larger fraction only adds rows."""
+    frame = pd.DataFrame({"id": range(10_000)})
+    numbered, prints = with_row_ids(frame, ["id"])
+    small = split(numbered, prints, "", Split("hash", 0.2))[1]
+    large = split(numbered, prints, "", Split("hash", 0.3))[1]
+    assert 1880 < len(small) < 2120
+    assert set(small["id"]) < set(large["id"])
+
+
+def test_duplicates_fall_into_the_same_part(frame: pd.DataFrame) -> None:
+    """The same row twice is never in training and in the holdout."""
+    twice = pd.concat([frame, frame], ignore_index=True)
+    numbered, prints = with_row_ids(twice, ["id", "size"])
+    train, holdout = split(numbered, prints, "", Split("hash", 0.3))
+    assert not set(train["id"]) & set(holdout["id"])
+    assert len(train) + len(holdout) == 80
+
+
+def test_the_newest_window_is_held_out() -> None:
+    """The last days, and before them only the days that train."""
+    times = pd.date_range("2026-01-01", periods=240, freq="h", tz="UTC")
+    frame = pd.DataFrame({"id": range(240), "time": times})
+    numbered, prints = with_row_ids(frame, ["id"])
+    how = Split("newest", holdout_days=2, training_days=3)
+    train, holdout = split(numbered, prints, "time", how)
+    assert (len(train), len(holdout)) == (72, 48)
+    assert train["time"].max() < holdout["time"].min()
+    assert holdout["time"].max() == times[-1]
+
+
+def test_too_few_rows_are_refused(frame: pd.DataFrame) -> None:
+    """The message says how many rows each part needs."""
+    numbered, prints = with_row_ids(frame.head(12), ["id"])
+    with pytest.raises(DataError, match=r"split of 12 rows.*at least \d+ (training|holdout) rows"):
+        split(numbered, prints, "", Split("hash", 0.2))
+
+
+@pytest.mark.parametrize(("time", "days"), [("", 3.0), ("time", 0.0)])
+def test_a_newest_window_needs_times_and_days(time: str, days: float) -> None:
+    """Without either, the parameter is refused."""
+    frame = pd.DataFrame({"time": pd.date_range("2026-01-01", periods=50, tz="UTC")})
+    numbered, prints = with_row_ids(frame, ["time"])
+    with pytest.raises(ParameterError, match="newest"):
+        split(numbered, prints, time, Split("newest", holdout_days=days))

@@ -1,0 +1,122 @@
+"""The models: every one fits raw rows, can be stored safely, and refuses what has no effect."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import skops.io
+
+from tabular import metrics
+from tabular.declaration import Column, Task
+from tabular.errors import DataError, ParameterError
+from tabular.facts import Facts
+from tabular.models import MODELS, OPTIONS, TRUSTED_TYPES, build, choose
+from tabular.train import as_inputs
+
+pytestmark = pytest.mark.unit
+
+DEFAULTS = {option.name: option.default for option in OPTIONS}
+PAIRS = [(name, task) for name, model in MODELS.items() for task in model.tasks]
+
+
+def facts(task: Task) -> Facts:
+    """Return the facts of the frame fixture."""
+    return Facts(
+        dataset="demo",
+        task=task,
+        target="price" if task == "regression" else "colour",
+        columns={
+            "id": Column(),
+            "size": Column(nullable=True),
+            "colour": Column(kind="text"),
+            "price": Column(),
+        },
+        features=("id", "size", "colour") if task == "regression" else ("id", "size"),
+    )
+
+
+@pytest.mark.parametrize(("name", "task"), PAIRS)
+def test_every_model_takes_raw_rows_and_stores_safely(
+    frame: pd.DataFrame, name: str, task: Task
+) -> None:
+    """Fitted, stored and loaded with the trusted types only; missing and unknown values answered."""
+    known = facts(task)
+    used = choose(name, task, {**DEFAULTS, **({"n_estimators": 5} if "n_estimators" in
+                                              MODELS[name].parameters else {})})
+    rows = as_inputs(frame[list(known.features)], known)
+    pipeline = build(name, known, used).fit(rows, frame[known.target])
+    content = skops.io.dumps(pipeline)
+    loaded = skops.io.loads(content, trusted=TRUSTED_TYPES)
+    odd = rows.head(2).assign(size=np.nan)
+    if "colour" in odd:
+        odd = odd.assign(colour=["never seen", "red"])
+    assert list(loaded.predict(odd)) == list(pipeline.predict(odd))
+    assert list(loaded.predict(rows)) == list(pipeline.predict(rows))
+
+
+@pytest.mark.parametrize(
+    ("name", "task", "given", "words"),
+    [
+        ("random_forrest", "regression", {}, "no model 'random_forrest' (did you mean 'random_fo"),
+        ("elastic_net", "classification", {}, "'elastic_net' cannot do classification"),
+        ("random_forest", "regression", {"alpha": 0.5}, "does not use alpha"),
+        ("linear_regression", "regression", {"max_depth": 3, "C": 2.0}, "not use C, max_depth"),
+        ("decision_tree", "regression", {"criterion": "gini"}, "'gini' does not fit regression"),
+    ],
+)
+def test_what_does_not_fit_is_refused(
+    name: str, task: Task, given: dict[str, Any], words: str
+) -> None:
+    """Unknown models, tasks that do not fit, and parameters that would have no effect."""
+    with pytest.raises(ParameterError, match=re.escape(words)):
+        choose(name, task, {**DEFAULTS, **given})
+
+
+def test_parameters_of_the_courses_reach_the_model() -> None:
+    """The forest and the tree with the values that course notes name."""
+    given = {"max_depth": 15, "n_estimators": 50, "min_samples_leaf": 4, "criterion": "poisson"}
+    used = choose("random_forest", "regression", {**DEFAULTS, **given})
+    forest = build("random_forest", facts("regression"), used).named_steps["model"]
+    assert {name: getattr(forest, name) for name in given} == given
+    assert (forest.random_state, forest.min_samples_split) == (42, 2)
+    unlimited = choose("decision_tree", "regression", DEFAULTS)
+    tree = build("decision_tree", facts("regression"), unlimited).named_steps["model"]
+    assert (tree.max_depth, tree.min_samples_leaf, tree.criterion) == (None, 1, "squared_error")
+
+
+def test_regression_metrics_are_what_they_say() -> None:
+    """The RMSE is the root, against numbers computed by hand."""
+    values = metrics.regression(pd.Series([1.0, 2.0, 4.0]), pd.Series([2.0, 2.0, 2.0]))
+    assert values["mse"] == pytest.approx(5 / 3)
+    assert values["rmse"] == pytest.approx((5 / 3) ** 0.5)
+    assert (values["mae"], values["max_error"]) == (1.0, 2.0)
+    assert set(values) == set(metrics.REGRESSION)
+
+
+def test_undefined_metrics_are_left_out() -> None:
+    """A constant target has no r2, a zero in it no mape, one missing class no roc_auc."""
+    values = metrics.regression(pd.Series([0.0, 0.0]), pd.Series([1.0, 2.0]))
+    assert metrics.missing(values, metrics.REGRESSION) == ["r2", "mape"]
+    shares = pd.DataFrame({"a": [0.9, 0.2, 0.1], "b": [0.1, 0.8, 0.1], "c": [0.0, 0.0, 0.8]})
+    target = pd.Series(["a", "b", "b"])
+    values = metrics.classification(target, pd.Series(["a", "b", "c"]), shares)
+    assert metrics.missing(values, metrics.CLASSIFICATION) == ["roc_auc"]
+    values = metrics.classification(target, target, None)
+    assert metrics.missing(values, metrics.CLASSIFICATION) == ["log_loss", "roc_auc"]
+
+
+def test_a_class_that_the_model_does_not_know_costs_log_loss() -> None:
+    """It counts with probability zero, as a large finite number."""
+    shares = pd.DataFrame({"a": [0.9, 0.2], "b": [0.1, 0.8]})
+    values = metrics.classification(pd.Series(["a", "z"]), pd.Series(["a", "b"]), shares)
+    assert 10 < values["log_loss"] < 100
+
+
+def test_predictions_that_are_not_finite_are_refused() -> None:
+    """No metric is made of them."""
+    with pytest.raises(DataError, match="1 predictions of 2 that are missing or infinite"):
+        metrics.regression(pd.Series([1.0, 2.0]), pd.Series([np.nan, 1.0]))
