@@ -54,6 +54,19 @@ class FolderState:
     dirty: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Site:
+    """Where a checkout is built: Git's index file, the lock's descriptor, nested submodules."""
+
+    index: Path
+    lock: int
+    depth: int = 0
+
+    def deeper(self) -> _Site:
+        """Return the same for a submodule."""
+        return _Site(self.index, self.lock, self.depth + 1)
+
+
 class CheckoutStore:
     """The mirrors and checkouts of one machine."""
 
@@ -241,39 +254,33 @@ class CheckoutStore:
         """Build a checkout beside its place and move it there. Needs the commit's lock."""
         for leftover in folder.parent.glob(f".{commit}-*"):
             remove_tree(leftover)
-        building = Path(tempfile.mkdtemp(prefix=f".{commit}-", dir=folder.parent))
+        site = Path(tempfile.mkdtemp(prefix=f".{commit}-", dir=folder.parent))
+        tree = site / "tree"
         try:
-            self._fill(address, commit, building, lock)
-            _make_read_only(building)
-            building.rename(folder)
-        except BaseException:
-            remove_tree(building)
-            raise
+            self._fill(address, commit, tree, _Site(site / "index", lock))
+            _make_read_only(tree)
+            tree.rename(folder)
+            folder.chmod(_READ_ONLY_FOLDER)  # not before: what is moved must be writable
+        finally:
+            remove_tree(site)
 
-    def _fill(
-        self, address: ProjectAddress, commit: str, folder: Path, lock: int, depth: int = 0
-    ) -> None:
+    def _fill(self, address: ProjectAddress, commit: str, folder: Path, site: _Site) -> None:
         mirror = self._mirror(address)
-        index = {"GIT_INDEX_FILE": str(folder) + ".index", "GIT_WORK_TREE": str(folder)}
-        index["GIT_DIR"] = str(mirror)
+        folder.mkdir(parents=True, exist_ok=True)
+        places = {"GIT_DIR": mirror, "GIT_WORK_TREE": folder, "GIT_INDEX_FILE": site.index}
+        extra = {name: str(path) for name, path in places.items()}
         try:
-            self._git.run(folder, "read-tree", commit, lock=lock, extra=index)
-            self._git.run(folder, "checkout-index", "--all", "--force", lock=lock, extra=index)
+            self._git.run(folder, "read-tree", commit, lock=site.lock, extra=extra)
+            self._git.run(folder, "checkout-index", "--all", "--force", lock=site.lock, extra=extra)
             self._git.read(mirror, "update-ref", f"refs/understudy/commits/{commit}", commit)
         except GitError as error:
             raise _unusable(address, commit, str(error)) from error
-        finally:
-            Path(index["GIT_INDEX_FILE"]).unlink(missing_ok=True)
         for path, url, pinned in self._submodules(mirror, address, commit):
-            self._fill_submodule(address.submodule(url), pinned, _inside(folder, path), lock, depth)
-
-    def _fill_submodule(
-        self, address: ProjectAddress, commit: str, folder: Path, lock: int, depth: int
-    ) -> None:
-        if depth >= _SUBMODULE_DEPTH:
-            raise _unusable(address, commit, f"more than {_SUBMODULE_DEPTH} nested submodules")
-        folder.mkdir(parents=True, exist_ok=True)
-        self._fill(address, self.resolve(address, commit), folder, lock, depth + 1)
+            if site.depth >= _SUBMODULE_DEPTH:
+                raise _unusable(address, commit, f"more than {_SUBMODULE_DEPTH} nested submodules")
+            inner = address.submodule(url)
+            resolved = self.resolve(inner, pinned)
+            self._fill(inner, resolved, _inside(folder, path), site.deeper())
 
     def _submodules(
         self, mirror: Path, address: ProjectAddress, commit: str
@@ -310,7 +317,7 @@ def remove_tree(folder: Path) -> None:
 
 
 def _make_read_only(folder: Path) -> None:
-    folder.chmod(_READ_ONLY_FOLDER)
+    """Take the write permission from all that is in a folder."""
     for base, folders, files in os.walk(folder):
         for name in (*folders, *files):
             path = Path(base, name)

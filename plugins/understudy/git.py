@@ -56,7 +56,7 @@ class Git:
     timeout: float
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
 
-    def read(self, folder: Path, *arguments: str, index: Path | None = None) -> str:
+    def read(self, folder: Path, *arguments: str) -> str:
         """Return what a quick, local git command prints, stripped.
 
         Raises:
@@ -65,7 +65,7 @@ class Git:
         done = subprocess.run(
             ("git", *_options(), *arguments),
             cwd=folder,
-            env=self._variables({"GIT_INDEX_FILE": str(index)} if index else {}),
+            env=self._variables({}),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             check=False,
