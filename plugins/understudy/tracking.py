@@ -182,6 +182,8 @@ def client(tracking_uri: str | None = None) -> MlflowClient:
             allowed="an address such as http://127.0.0.1:5000 in MLFLOW_TRACKING_URI",
             action="set MLFLOW_TRACKING_URI where Airflow's workers run",
         )
+    # MLflow's default keeps one call waiting for four minutes; the task's own retry does better.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "4")
     return MlflowClient(tracking_uri=uri)
 
 

@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+import http.server
+import io
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
+from mlflow.tracking import MlflowClient
+
+from understudy.local.place import Place
+from understudy.local.stack import Stack
 
 START_LIMIT = 120  # seconds
+ROOT = Path(__file__).parents[2]
+REAL_DATA = Path(os.environ.get("UNDERSTUDY_TEST_DATA", ROOT.parent / "shared" / "data"))
+WINE = "/ml/machine-learning-databases/wine-quality"
+BIKE = "/static/public/275/bike+sharing+dataset.zip"
 
 
 def free_port() -> int:
@@ -58,3 +74,214 @@ def _await(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
         except httpx.TransportError:
             time.sleep(0.2)
     pytest.fail(f"{url} did not answer within {START_LIMIT} s: {log.read_text()[-2000:]}")
+
+
+@pytest.fixture(scope="session")
+def data_server() -> Iterator[str]:
+    """Serve the real data on loopback under the paths of their public addresses."""
+    files = {
+        f"{WINE}/winequality-{c}.csv": f"wine-quality/winequality-{c}.csv" for c in ("red", "white")
+    }
+    lacking = [
+        name
+        for name in (*files.values(), "bike-sharing/hour.csv")
+        if not (REAL_DATA / name).exists()
+    ]
+    if lacking:
+        pytest.skip(f"the real data are not here: {lacking} below {REAL_DATA}")
+    content = {path: (REAL_DATA / name).read_bytes() for path, name in files.items()}
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as opened:
+        opened.write(REAL_DATA / "bike-sharing" / "hour.csv", "hour.csv")
+    content[BIKE] = archive.getvalue()
+    with _serving(content) as address:
+        yield address
+
+
+@contextmanager
+def _serving(content: dict[str, bytes]) -> Iterator[str]:
+    class Files(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = content.get(self.path)
+            self.send_response(404 if body is None else 200)
+            self.send_header("content-length", str(len(body or b"")))
+            self.end_headers()
+            self.wfile.write(body or b"")
+
+        def log_message(self, *_: Any) -> None:
+            """Stay quiet."""
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Files)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A Git repository that a real Git server serves.
+
+    Attributes:
+        folder: Its working tree.
+        url: Where the server has it.
+    """
+
+    folder: Path
+    url: str
+
+    def commit(self, message: str) -> str:
+        """Commit everything; return the full commit id."""
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "--allow-empty", f"--message={message}")
+        return self.git("rev-parse", "HEAD")
+
+    def git(self, *arguments: str) -> str:
+        """Run git in the working tree; return what it prints."""
+        identity = ["-c", "user.name=Test", "-c", "user.email=test@example.com"]
+        command = ["git", "-C", str(self.folder), *identity, *arguments]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        return done.stdout.strip()
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repository]:
+    """Serve a repository with the project ``number`` in its folder ``project``."""
+    base, port = tmp_path_factory.mktemp("git"), free_port()
+    served = Repository(base / "models", f"git://127.0.0.1:{port}/models")
+    shutil.copytree(ROOT / "tests" / "projects" / "number", served.folder / "project")
+    served.git("init", "--quiet", "--initial-branch=main")
+    served.commit("first")
+    command = ["git", "daemon", f"--base-path={base}", "--export-all", "--reuseaddr"]
+    command += ["--listen=127.0.0.1", f"--port={port}"]
+    daemon = subprocess.Popen(command, start_new_session=True)
+    try:
+        _await_port(port)
+        yield served
+    finally:
+        os.killpg(daemon.pid, signal.SIGTERM)
+        daemon.wait(10)
+
+
+def _await_port(port: int) -> None:
+    for _ in range(100):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.1)
+    pytest.fail(f"nothing listens on port {port}")
+
+
+@dataclass(frozen=True)
+class Installation:
+    """A running Airflow and MLflow, and what a test asks of them."""
+
+    stack: Stack
+    client: MlflowClient
+
+    def call(self, method: str, path: str, **body: Any) -> Any:  # noqa: ANN401 -- JSON
+        """Call Airflow's REST interface; return what it answers."""
+        api = self.stack.api()
+        try:
+            headers = api._authorization()
+            answer = api._http.request(
+                method, f"/api/v2/{path}", json=body or None, headers=headers
+            )
+        finally:
+            api.close()
+        assert answer.is_success, answer.text
+        return answer.json() if answer.content else None
+
+    def trigger(self, dag_id: str, run_id: str, **conf: Any) -> str:
+        """Trigger a Dag as its form does, and let the scheduler have it; return the run's id."""
+        self.unpause(dag_id)
+        self.call("POST", f"dags/{dag_id}/dagRuns", dag_run_id=run_id, logical_date=None, conf=conf)
+        return run_id
+
+    def unpause(self, dag_id: str) -> None:
+        """Let the scheduler have a Dag."""
+        self.call("PATCH", f"dags/{dag_id}", is_paused=False)
+
+    def run(self, dag_id: str, run_id: str) -> dict[str, Any]:
+        """Return a Dag run."""
+        found: dict[str, Any] = self.call("GET", f"dags/{dag_id}/dagRuns/{run_id}")
+        return found
+
+    def tasks(self, dag_id: str, run_id: str) -> dict[str, str]:
+        """Return the state of each task of a Dag run; of a mapped one by its name and title."""
+        path = f"dags/{dag_id}/dagRuns/{run_id}/taskInstances?limit=100"
+        return {
+            one["task_id"]
+            if one["map_index"] < 0
+            else f"{one['task_id']}[{one['map_index']}]": one["state"]
+            for one in self.call("GET", path)["task_instances"]
+        }
+
+    def log(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> str:
+        """Return the log of a task's last try."""
+        path = f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}"
+        instance = self.call("GET", path if map_index < 0 else f"{path}/{map_index}")
+        return "\n".join(self.stack.api().task_log(instance))
+
+    def wait(self, dag_id: str, run_id: str, limit: float = 300) -> str:
+        """Wait for a Dag run's end; return its state."""
+        end = time.monotonic() + limit
+        while time.monotonic() < end:
+            state = str(self.run(dag_id, run_id)["state"])
+            if state in {"success", "failed"}:
+                return state
+            time.sleep(0.5)
+        pytest.fail(f"{dag_id} {run_id}: {self.tasks(dag_id, run_id)}")
+
+    def wait_for_task(self, dag_id: str, run_id: str, task_id: str, states: set[str]) -> None:
+        """Wait until a task is in one of some states."""
+        end = time.monotonic() + 180
+        while time.monotonic() < end:
+            if self.tasks(dag_id, run_id).get(task_id) in states:
+                return
+            time.sleep(0.2)
+        pytest.fail(f"{task_id} is not {states}: {self.tasks(dag_id, run_id)}")
+
+    def runs(self, experiment: str, filter_string: str = "") -> list[Any]:
+        """Return MLflow runs of an experiment, the earliest first."""
+        found = self.client.get_experiment_by_name(experiment)
+        assert found is not None, experiment
+        order = ["attributes.start_time ASC"]
+        return list(self.client.search_runs([found.experiment_id], filter_string, order_by=order))
+
+    def nights(self, experiment: str) -> list[dict[str, str]]:
+        """Return the tags of the nights of a pipeline, the earliest first."""
+        return [
+            dict(run.data.tags) for run in self.runs(experiment, "tags.`understudy.kind` = 'night'")
+        ]
+
+
+@pytest.fixture(scope="session")
+def dags_folder(tmp_path_factory: pytest.TempPathFactory, models: Repository) -> Path:
+    """Return a folder with the Dag files of the tests and of the product."""
+    folder = tmp_path_factory.mktemp("dags")
+    for source in (ROOT / "tests" / "dags").glob("*.py"):
+        text = source.read_text().replace("git://127.0.0.1/models", models.url)
+        (folder / source.name).write_text(text)
+    shutil.copy(ROOT / "dags" / "bike_sharing.py", folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def installation(
+    tmp_path_factory: pytest.TempPathFactory, dags_folder: Path, data_server: str
+) -> Iterator[Installation]:
+    """Start the whole local stack with the tests' Dags; end it afterwards."""
+    place = Place(tmp_path_factory.mktemp("stack"), ROOT, dags_folder)
+    stack = Stack(place)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("UNDERSTUDY_DATA_MIRROR", data_server)
+        stack.up()
+    try:
+        yield Installation(stack, MlflowClient(stack.addresses().mlflow))
+    finally:
+        stack.down()

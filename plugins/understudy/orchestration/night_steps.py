@@ -66,7 +66,7 @@ class NightStepOperator(MlflowRunOperator):
         """Run the entry point with those of the night's parameters that it declares."""
         from understudy.step import StepRequest
 
-        pinned = services.step_runner().pin(self.project, night.commit)
+        pinned = self.runner(services).pin(self.project, night.commit)
         declared = projectfile.named(pinned.entry_points, self.entry_point)
         offered = {**night.parameters, **inputs}
         request = StepRequest(

@@ -105,14 +105,20 @@ class MlflowRunOperator(BaseOperator):
             environment=self._visible_environment(),
         )
 
+    def runner(self, services: Services) -> StepRunner:
+        """Return what runs this task's step, which ``on_kill`` stops."""
+        if self._runner is None:
+            self._runner = services.step_runner()
+        return self._runner
+
     def run_step(self, context: Context, services: Services, request: StepRequest) -> str:
         """Run a request after ending what an earlier, dead try of this task left RUNNING."""
         dead = services.runs.end_abandoned(request.experiment_id, Tag.ATTEMPT_OF, task_key(context))
         if dead:
             self.log.warning("Ended MLflow runs that a dead try left RUNNING: %s", ", ".join(dead))
-        self._runner = services.step_runner()
+        note = self._note_run(request.experiment_id)
         try:
-            result = self._runner.run(request, self._say, self._note_run(request.experiment_id))
+            result = self.runner(services).run(request, self._say, note)
         finally:
             self._runner = None
         self.log.info("MLflow run %s of commit %s", result.run_id, result.commit)

@@ -1,0 +1,42 @@
+"""Pipelines of the project ``number``, whose nights are quick, for one Airflow test each."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from airflow.sdk import DAG, Param
+
+from understudy import Gate, Metric, Project, pipeline
+
+
+def number(name: str, **fields: Any) -> DAG:
+    """Return a Dag of the project ``number``."""
+    return pipeline(
+        name,
+        **{
+            "project": Project("git://127.0.0.1/models#project", version="main"),
+            "env_manager": "local",
+            "retries": 0,
+            "parameters": {
+                "factor": Param(1.0, type="number", minimum=0),
+                "broken": Param("no", enum=["no", "download", "champion"]),
+            },
+            "gate": Gate(Metric("rmse", min_gain=0.1)),
+            **fields,
+        },
+    )
+
+
+nights = number(
+    "nights",
+    schedule="@daily",
+    start=datetime(2026, 1, 1, tzinfo=UTC),
+    end=datetime(2026, 1, 5, tzinfo=UTC),
+    catchup=True,
+)
+moving = number("moving")
+asking = number("asking", approval_timeout=timedelta(minutes=10))
+broken = number("broken")
+elsewhere = number("elsewhere", project=Project("git://127.0.0.1/models-that-are-not#project"))
+nowhere = number("nowhere", project=Project("git://127.0.0.1/models#no/such/folder"))
+typo = number("typo", parameters={"facter": 1.0})
+raced = number("raced")

@@ -1,0 +1,272 @@
+"""Whole nights on a real Airflow, a real MLflow server, a real Git server and real data.
+
+The stack starts once; each test has pipelines of its own, so that they may overlap.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from understudy.gate import replay
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from tests.integration.conftest import Installation, Repository
+
+pytestmark = pytest.mark.integration
+
+NIGHT = "scheduled__2026-01-{:02}T00:00:00+00:00"
+BIKE_NIGHT = "scheduled__2012-12-{:02}T00:00:00+00:00"
+OUTCOMES = {"PROMOTED", "HELD", "REJECTED", "SKIPPED"}
+PREDICT = """
+import json, sys
+import mlflow, pandas
+model = mlflow.pyfunc.load_model(sys.argv[1])
+rows = pandas.read_csv(sys.argv[2], sep=";").head(5)
+print(json.dumps([float(value) for value in model.predict(rows.assign(color="red"))]))
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def real_pipelines(installation: Installation) -> None:
+    """Let the scheduler begin with the two long pipelines, at the same time."""
+    installation.unpause("bike_sharing")
+    installation.unpause("wine")
+
+
+def ended(installation: Installation, experiment: str) -> None:
+    """Check that no run of an experiment was left RUNNING."""
+    assert {run.info.status for run in installation.runs(experiment)} <= {
+        "FINISHED",
+        "FAILED",
+        "KILLED",
+    }
+
+
+def outcomes(nights: Iterable[dict[str, str]]) -> list[str]:
+    """Return how nights ended."""
+    return [tags["understudy.outcome"] for tags in nights]
+
+
+def champion(installation: Installation, model: str) -> str:
+    """Return the champion's version."""
+    return str(installation.client.get_model_version_by_alias(model, "champion").version)
+
+
+def test_five_nights_end_as_their_numbers_say(installation: Installation, tmp_path: Path) -> None:
+    """A first champion, a better one, a worse one, nothing new, a better one; all on record."""
+    installation.unpause("nights")
+    for day in range(1, 6):
+        assert installation.wait("nights", NIGHT.format(day)) == "success"
+    nights = installation.nights("nights")
+    assert outcomes(nights) == ["PROMOTED", "PROMOTED", "REJECTED", "SKIPPED", "PROMOTED"]
+    assert [tags["understudy.champion.after"] for tags in nights] == ["1", "2", "2", "2", "3"]
+    assert champion(installation, "nights") == "3"
+    assert installation.client.get_registered_model("nights").aliases["previous"] == "2"
+    ended(installation, "nights")
+    skipped = installation.tasks("nights", NIGHT.format(4))
+    assert skipped["pin"] == "success"
+    assert {state for task, state in skipped.items() if task != "pin"} == {"skipped"}
+    for run in installation.runs("nights", "tags.`understudy.verdict` = 'REJECT'"):
+        path = installation.client.download_artifacts(
+            run.info.run_id, "decision/decision.json", str(tmp_path)
+        )
+        stored = Path(path).read_text()
+        assert replay(stored).to_json() == stored
+        assert "rmse 4.5 against the champion's 4" in stored
+
+
+def test_every_step_is_a_child_of_its_night_on_one_commit(installation: Installation) -> None:
+    """MLflow's UI shows the steps below their night; each names Dag, task and try."""
+    parents = {
+        run.info.run_id: run
+        for run in installation.runs("nights", "tags.`understudy.kind` = 'night'")
+    }
+    steps = installation.runs("nights", "tags.`understudy.kind` = 'step'")
+    assert len(steps) > len(parents)
+    for step in steps:
+        parent = parents[step.data.tags["mlflow.parentRunId"]]
+        for name in ("understudy.commit", "understudy.tree"):
+            assert step.data.tags[name] == parent.data.tags[name]
+        assert step.data.tags["understudy.dag_id"] == "nights"
+        assert step.data.tags["understudy.try_number"] == "1"
+
+
+def test_a_task_links_to_its_mlflow_run(installation: Installation) -> None:
+    """The button's address opens that run, also for one task of several."""
+    path = f"dags/nights/dagRuns/{NIGHT.format(2)}/taskInstances"
+    for link in (f"{path}/train/links", f"{path}/validate/links?map_index=1"):
+        (address,) = installation.call("GET", link).values()
+        run = installation.client.get_run(address.rpartition("/")[2])
+        assert run.data.tags["understudy.dag_run_id"] == NIGHT.format(2)
+        assert address.startswith(installation.stack.addresses().mlflow)
+
+
+def test_a_push_in_mid_run_does_not_mix_commits(
+    installation: Installation, models: Repository
+) -> None:
+    """The night keeps the commit that it pinned; the next night has the new one."""
+    before = models.git("rev-parse", "HEAD")
+    installation.trigger("moving", "first")
+    installation.wait_for_task("moving", "first", "pin", {"success"})
+    after = models.commit("pushed in mid-run")
+    assert installation.wait("moving", "first") == "success"
+    commits = {run.data.tags["understudy.commit"] for run in installation.runs("moving")}
+    assert commits == {before}
+    installation.trigger("moving", "second", force=True)
+    assert installation.wait("moving", "second") == "success"
+    commits = {run.data.tags["understudy.commit"] for run in installation.runs("moving")}
+    assert commits == {before, after}
+
+
+def test_a_cleared_night_keeps_what_it_pinned(installation: Installation) -> None:
+    """Cleared after a push, every task runs again on the first commit, in the same parent run."""
+    parents = len(installation.nights("moving"))
+    body = {"dry_run": False, "only_failed": False}
+    installation.call("POST", "dags/moving/dagRuns/first/clear", **body)
+    assert installation.wait("moving", "first") == "success"
+    nights = installation.nights("moving")
+    assert len(nights) == parents
+    first = next(tags for tags in nights if tags["understudy.dag_run_id"] == "first")
+    tries = [
+        run.data.tags["understudy.commit"]
+        for run in installation.runs("moving", "tags.`understudy.dag_run_id` = 'first'")
+    ]
+    assert set(tries) == {first["understudy.commit"]}
+    ended(installation, "moving")
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"), [("Approve", "PROMOTED"), ("Reject", "HELD")], ids=str.lower
+)
+def test_a_person_decides_where_the_night_asks(
+    installation: Installation, answer: str, outcome: str
+) -> None:
+    """The task waits without a worker, the answer and the person are on record."""
+    run_id = installation.trigger("asking", answer, promote="ask", factor=0.5)
+    installation.wait_for_task("asking", run_id, "approve", {"awaiting_input"})
+    waiting = installation.client.get_registered_model("asking").aliases
+    assert "challenger" in waiting
+    path = f"dags/asking/dagRuns/{run_id}/taskInstances/approve/-1/hitlDetails"
+    assert "rmse" in installation.call("GET", path)["body"]
+    installation.call("PATCH", path, chosen_options=[answer], params_input={})
+    assert installation.wait("asking", run_id) == "success"
+    night = installation.nights("asking")[-1]
+    assert night["understudy.outcome"] == outcome
+    assert night["understudy.approval"] == f"{answer} by admin"
+    aliases = installation.client.get_registered_model("asking").aliases
+    assert "challenger" not in aliases
+    assert ("champion" in aliases) or outcome == "HELD"
+
+
+def test_never_only_judges(installation: Installation) -> None:
+    """A verdict of PROMOTE without a promotion is held, and says why."""
+    installation.trigger("raced", "never", promote="never")
+    assert installation.wait("raced", "never") == "success"
+    (night,) = installation.nights("raced")
+    assert night["understudy.outcome"] == "HELD"
+    assert "told never to promote" in night["understudy.reason"]
+
+
+@pytest.mark.parametrize(
+    ("dag_id", "conf", "task", "message"),
+    [
+        ("elsewhere", {}, "pin", "Next: "),
+        ("nowhere", {}, "pin", "no/such/folder"),
+        ("broken", {"version": "no-such-branch"}, "pin", "no-such-branch"),
+        ("broken", {"as_of": "yesterday"}, "pin", "as_of is 'yesterday'"),
+        ("typo", {}, "pin", "'facter' (did you mean 'factor'?)"),
+        ("broken", {"broken": "download"}, "download", "Found an empty file. Allowed: rows."),
+    ],
+)
+def test_bad_input_fails_early_and_says_why(
+    installation: Installation, dag_id: str, conf: dict[str, Any], task: str, message: str
+) -> None:
+    """The first task that can know it fails, no run stays RUNNING, nothing is registered."""
+    run_id = "bad " + json.dumps(conf, sort_keys=True)
+    run_id = "".join(letter if letter.isalnum() else "-" for letter in run_id)
+    installation.trigger(dag_id, run_id, **conf)
+    assert installation.wait(dag_id, run_id) == "failed"
+    states = installation.tasks(dag_id, run_id)
+    assert states[task] == "failed"
+    assert states["promote"] in {"upstream_failed", "skipped"}
+    log = installation.log(dag_id, run_id, task)
+    assert message in log
+    assert "Allowed: " in log
+    if installation.client.get_experiment_by_name(dag_id):
+        ended(installation, dag_id)
+    assert not installation.client.search_registered_models(f"name = '{dag_id}'")
+
+
+def test_a_champion_that_cannot_be_scored_holds(installation: Installation) -> None:
+    """The champion's validation fails, the gate still judges, nothing moves."""
+    installation.trigger("asking", "unscored", promote="auto", broken="champion", force=True)
+    before = champion(installation, "asking")
+    assert installation.wait("asking", "unscored") == "success"
+    states = installation.tasks("asking", "unscored")
+    assert (states["validate[0]"], states["validate[1]"]) == ("success", "failed")
+    night = installation.nights("asking")[-1]
+    assert night["understudy.outcome"] == "HELD"
+    assert "could not be scored" in night["understudy.reason"]
+    assert "the column that the champion needs is gone" in night["understudy.reason"]
+    assert champion(installation, "asking") == before
+
+
+def test_two_nights_of_real_wine_end_with_a_champion_that_predicts_raw_rows(
+    installation: Installation,
+) -> None:
+    """The alias resolves, and the model behind it takes rows as they are in the public file."""
+    for day in (1, 2):
+        assert installation.wait("wine", NIGHT.format(day), 600) == "success"
+    nights = installation.nights("wine")
+    assert outcomes(nights)[0] == "PROMOTED"
+    assert set(outcomes(nights)) <= OUTCOMES
+    ended(installation, "wine")
+    root = Path(__file__).parents[2]
+    data = os.environ.get("UNDERSTUDY_TEST_DATA", str(root.parent / "shared" / "data"))
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": installation.stack.addresses().mlflow}
+    command = [sys.executable, "-c", PREDICT, "models:/wine@champion"]
+    command.append(f"{data}/wine-quality/winequality-red.csv")
+    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    predicted = json.loads(done.stdout.splitlines()[-1])
+    assert len(predicted) == 5
+    assert all(3 < value < 9 for value in predicted)
+
+
+def test_ten_nights_of_real_bike_sharing(installation: Installation) -> None:
+    """Each night trains on the month before its newest week; the champion is always one of them."""
+    for day in range(22, 32):
+        assert installation.wait("bike_sharing", BIKE_NIGHT.format(day), 900) == "success"
+    nights = installation.nights("bike_sharing")
+    assert len(nights) == 10
+    assert outcomes(nights)[0] == "PROMOTED"
+    assert set(outcomes(nights)) <= {"PROMOTED", "REJECTED"}
+    moves = [tags["understudy.champion.after"] for tags in nights]
+    assert moves == sorted(moves, key=int)
+    assert champion(installation, "bike_sharing") == moves[-1]
+    rows = [
+        int(run.data.tags["data.rows"])
+        for run in installation.runs("bike_sharing", "tags.`understudy.entry_point` = 'download'")
+    ]
+    assert rows == sorted(rows)
+    assert len(set(rows)) == 10
+    ended(installation, "bike_sharing")
+
+
+def test_the_two_real_pipelines_ran_at_once(installation: Installation) -> None:
+    """One pipeline's nights do not wait for another's."""
+    spans = {}
+    for dag_id, first in (("wine", NIGHT.format(1)), ("bike_sharing", BIKE_NIGHT.format(22))):
+        run = installation.run(dag_id, first)
+        spans[dag_id] = [datetime.fromisoformat(run[key]) for key in ("start_date", "end_date")]
+    assert spans["wine"][0] < spans["bike_sharing"][1]
+    assert spans["bike_sharing"][0] < spans["wine"][1]
