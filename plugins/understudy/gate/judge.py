@@ -179,13 +179,15 @@ def _gains(direction: Direction, values: tuple[float, float], needed: float) -> 
 
 def _difference_reason(rule: Rule, value: float, theirs: float, *, passed: bool) -> str:
     metric, bound, limit = rule
-    size = f"{limit:.4g}" if not metric.relative else f"{limit:.2%}"
-    if bound is Bound.MIN_GAIN:
-        wish = f"better by at least {size}" if limit else "no worse"
-    else:
-        wish = f"worse by no more than {size}"
-    verb = "is" if passed else "is not"
-    return f"{metric.name} {value:.6g} against the champion's {theirs:.6g} {verb} {wish}"
+    ours, size = f"{metric.name} {value:.6g}", f"{limit:.2%}" if metric.relative else f"{limit:.4g}"
+    other = f"the champion's {theirs:.6g}"
+    if bound is Bound.MAX_LOSS and passed:
+        return f"{ours} is within {size} of {other}, or better"
+    if bound is Bound.MAX_LOSS:
+        return f"{ours} is worse than {other} by more than {size}"
+    if limit:
+        return f"{ours} {'beats' if passed else 'does not beat'} {other} by at least {size}"
+    return f"{ours} is {'no worse' if passed else 'worse'} than {other}"
 
 
 def _result(*, passed: bool) -> CheckResult:
