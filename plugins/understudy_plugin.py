@@ -10,7 +10,6 @@ import sys
 
 from airflow.plugins_manager import AirflowPlugin
 
-
 if {"scheduler", "worker"} & set(sys.argv[1:3]):
     # Tasks are forked from here: what is imported once costs each of them nothing.
     import mlflow  # noqa: F401

@@ -104,10 +104,11 @@ class Metric:
     confidence: Confidence | None = None
 
     def __post_init__(self) -> None:
-        if self.lower_is_better is None and self.name not in _LOWER | _HIGHER:
+        known = _LOWER | _HIGHER
+        if self.lower_is_better is None and self.name not in known:
             raise DeclarationError(
                 f"Metric({self.name!r}) does not say which way is better",
-                allowed=f"lower_is_better=True or False; it is known for {listed(_LOWER | _HIGHER)}",
+                allowed=f"lower_is_better=True or False; it is known for {listed(known)}",
                 action="add lower_is_better to the metric",
             )
         if self.at_least is not None and self.at_most is not None and self.at_least > self.at_most:
