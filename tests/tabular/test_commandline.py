@@ -57,7 +57,7 @@ def test_a_wrong_value_is_refused(word: str, message: str) -> None:
 
 def test_all_problems_come_together() -> None:
     """Two wrong values are one error that names both."""
-    with pytest.raises(ParameterError, match="'rows' is '0'.*'share' is '2'"):
+    with pytest.raises(ParameterError, match=r"'rows' is '0'.*'share' is '2'"):
         read_options("step", OPTIONS, ["--rows=0", "--share=2"])
 
 

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
 
 from tabular.datasets import find, known
-from tabular.declaration import UserFile
+from tabular.declaration import TimeColumn, UserFile
 from tabular.description import check_columns, describe, with_parameters
 from tabular.errors import DataError, ParameterError
+from tabular.facts import Facts
 from tabular.sources import bring
 from tabular.tables import Table
 from tabular.times import before, read_as_of, stamped
@@ -24,7 +23,7 @@ pytestmark = pytest.mark.unit
 NOTHING = {"target": "", "identity": "", "time_column": "", "leave_out": "", "task": "auto"}
 
 
-def described(frame: pd.DataFrame, **given: Any) -> Any:
+def described(frame: pd.DataFrame, **given: str) -> Facts:
     """Return the facts of a CSV of the user's."""
     data_set = with_parameters(find("csv"), {**NOTHING, "target": "price", **given})
     check_columns(data_set, frame)
@@ -169,10 +168,8 @@ def test_as_of_a_date_ends_before_its_midnight() -> None:
         read_as_of("yesterday")
 
 
-def test_rows_without_a_time_are_malformed(csv_file: Callable[[str], Path]) -> None:
+def test_rows_without_a_time_are_malformed() -> None:
     """They cannot be placed, so they are set aside and told."""
-    from tabular.declaration import TimeColumn
-
     frame = pd.DataFrame({"day": ["2026-01-01", "soon"], "a": [1, 2]})
     table = stamped(Table(frame), TimeColumn("day"))
     assert len(table.frame) == 1

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from loopback import DataServer
 
 from tabular.addresses import check_source, mirrored, without_secrets
 from tabular.errors import DataError, ParameterError, StorageError, UnavailableError
@@ -22,27 +23,24 @@ def get(url: str, path: Path) -> Path:
     return fetch(url, path, sleep=lambda _seconds: None)
 
 
-def test_a_whole_file_arrives(data_server: Any, tmp_path: Path) -> None:
+def test_a_whole_file_arrives(data_server: DataServer, tmp_path: Path) -> None:
     """Byte for byte, in one request."""
     url = data_server.serve("/a.csv", BODY)
     assert get(url, tmp_path / "a.csv").read_bytes() == BODY
     assert data_server.answers["/a.csv"].seen == [""]
 
 
-@pytest.mark.parametrize(
-    ("resumable", "ranges"),
-    [(True, ["", "bytes=1000-", "bytes=500000-"]), (False, ["", "bytes=1000-", "bytes=500000-"])],
-)
+@pytest.mark.parametrize("how", [{"resumable": True}, {"resumable": False}])
 def test_a_broken_transfer_goes_on(
-    data_server: Any, tmp_path: Path, resumable: bool, ranges: list[str]
+    data_server: DataServer, tmp_path: Path, how: dict[str, bool]
 ) -> None:
     """From where it stopped if the server can, else from the start; the file is whole."""
-    url = data_server.serve("/a.csv", BODY, cuts=[1000, 500_000], resumable=resumable)
+    url = data_server.serve("/a.csv", BODY, cuts=[1000, 500_000], **how)
     assert get(url, tmp_path / "a.csv").read_bytes() == BODY
-    assert data_server.answers["/a.csv"].seen == ranges
+    assert data_server.answers["/a.csv"].seen == ["", "bytes=1000-", "bytes=500000-"]
 
 
-def test_half_a_file_is_not_enough(data_server: Any, tmp_path: Path) -> None:
+def test_half_a_file_is_not_enough(data_server: DataServer, tmp_path: Path) -> None:
     """A server that always breaks off: how much came of how much, and a retry may help."""
     url = data_server.serve("/a.csv", BODY, cuts=[100] * 9, resumable=False)
     with pytest.raises(UnavailableError, match=rf"\(100 of {len(BODY)} bytes\)") as raised:
@@ -60,7 +58,7 @@ def test_half_a_file_is_not_enough(data_server: Any, tmp_path: Path) -> None:
     ],
 )
 def test_other_answers_are_told_apart(
-    data_server: Any, tmp_path: Path, how: dict[str, Any], error: type[Exception], words: str
+    data_server: DataServer, tmp_path: Path, how: dict[str, Any], error: type[Exception], words: str
 ) -> None:
     """Gone for good, away for now, or a page instead of data."""
     url = data_server.serve("/a.csv", b"<html>", **how)
@@ -74,7 +72,7 @@ def test_nobody_there(tmp_path: Path) -> None:
         get("http://127.0.0.1:9/a.csv", tmp_path / "a.csv")
 
 
-def test_a_full_disk_names_folder_and_bytes(data_server: Any, tmp_path: Path) -> None:
+def test_a_full_disk_names_folder_and_bytes(data_server: DataServer, tmp_path: Path) -> None:
     """The kernel's own ENOSPC, through a file that is always full."""
     url = data_server.serve("/a.csv", BODY)
     full = tmp_path / "a.csv"
@@ -99,7 +97,10 @@ def test_a_checksum_that_differs(tmp_path: Path) -> None:
     ("address", "shown"),
     [
         ("https://ada:s3cret@host/x.csv", "https://host/x.csv"),
-        ("https://host:8080/x.csv?id=5&token=s3cret#part", "https://host:8080/x.csv?id=5&token=***"),
+        (
+            "https://host:8080/x.csv?id=5&token=s3cret#part",
+            "https://host:8080/x.csv?id=5&token=***",
+        ),
         ("https://host/x?X-Amz-Signature=s3cret", "https://host/x?X-Amz-Signature=***"),
         ("/data/x.csv", "/data/x.csv"),
     ],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pandas as pd
 import pytest
 from hypothesis import given, settings
@@ -53,7 +55,9 @@ def test_different_rows_have_different_fingerprints(rows: list[tuple[str, float]
 
 @given(ROWS, st.randoms(use_true_random=False))
 @settings(max_examples=60, deadline=None)
-def test_a_row_keeps_its_part_whatever_comes_with_it(rows: list[tuple[str, float]], order) -> None:
+def test_a_row_keeps_its_part_whatever_comes_with_it(
+    rows: list[tuple[str, float]], order: random.Random
+) -> None:
     """More rows, fewer rows, another order: the position of a row stays the same."""
     columns = ["text", "number"]
     alone = {row: split_positions(fingerprints(as_frame([row]), columns))[0] for row in rows}

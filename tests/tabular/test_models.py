@@ -43,10 +43,13 @@ def facts(task: Task) -> Facts:
 def test_every_model_takes_raw_rows_and_stores_safely(
     frame: pd.DataFrame, name: str, task: Task
 ) -> None:
-    """Fitted, stored and loaded with the trusted types only; missing and unknown values answered."""
+    """Fitted, stored, loaded with the trusted types only; missing and unknown values answered."""
     known = facts(task)
-    used = choose(name, task, {**DEFAULTS, **({"n_estimators": 5} if "n_estimators" in
-                                              MODELS[name].parameters else {})})
+    used = choose(
+        name,
+        task,
+        {**DEFAULTS, **({"n_estimators": 5} if "n_estimators" in MODELS[name].parameters else {})},
+    )
     rows = as_inputs(frame[list(known.features)], known)
     pipeline = build(name, known, used).fit(rows, frame[known.target])
     content = skops.io.dumps(pipeline)

@@ -73,5 +73,5 @@ def test_the_time_of_day_does_not_matter() -> None:
 
 def test_before_the_first_day_there_is_nothing() -> None:
     """The message names the first day."""
-    with pytest.raises(DataError, match="2025-12-31 not one row.*2026-01-01 or later"):
+    with pytest.raises(DataError, match=r"2025-12-31 not one row.*2026-01-01 or later"):
         arrived(ROWS, ["id"], Replay(), as_of(dt.date(2025, 12, 31)))

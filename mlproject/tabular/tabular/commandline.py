@@ -110,9 +110,7 @@ class _Parser(argparse.ArgumentParser):
         )
 
 
-def read_options(
-    step: str, options: Sequence[Option], argv: Sequence[str]
-) -> Mapping[str, Any]:
+def read_options(step: str, options: Sequence[Option], argv: Sequence[str]) -> Mapping[str, Any]:
     """Return the value of every option, given or default.
 
     Args:

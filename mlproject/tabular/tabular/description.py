@@ -100,9 +100,7 @@ def describe(data_set: DataSet, frame: pd.DataFrame) -> Facts:
     """
     columns = dict(data_set.columns) or _inferred(data_set, frame)
     left_out = _left_out(data_set, frame, columns)
-    features = tuple(
-        name for name in columns if name not in left_out and name != data_set.target
-    )
+    features = tuple(name for name in columns if name not in left_out and name != data_set.target)
     if not features:
         raise DataError(
             "no column is left as a feature",
@@ -161,14 +159,14 @@ def _inferred(data_set: DataSet, frame: pd.DataFrame) -> dict[str, Column]:
     """Return what each column of a user's file seems to hold."""
     return {
         str(name): Column(
-            kind=_kind(frame[name], str(name) in data_set.identity),
+            kind=_kind(frame[name], identity=str(name) in data_set.identity),
             nullable=str(name) != data_set.target,
         )
         for name in frame.columns
     }
 
 
-def _kind(column: pd.Series, identity: bool) -> Literal["number", "text"]:
+def _kind(column: pd.Series, *, identity: bool) -> Literal["number", "text"]:
     if pd.api.types.is_numeric_dtype(column):
         return "number"
     known = column.dropna()

@@ -6,6 +6,7 @@ Touches the MLflow run, the network and a temporary folder.
 """
 
 import dataclasses
+import datetime as dt
 import json
 import sys
 import tempfile
@@ -33,9 +34,7 @@ OPTIONS = (
     Option("identity", "", "columns that identify a row, separated by commas"),
     Option("time_column", "", "column with the time of a row"),
     Option("leave_out", "", "columns that are no features, by commas; patterns like 'x_*' too"),
-    Option(
-        "task", "auto", "what to predict", choices=("auto", "regression", "classification")
-    ),
+    Option("task", "auto", "what to predict", choices=("auto", "regression", "classification")),
 )
 
 
@@ -74,7 +73,9 @@ def _separator(text: str) -> str:
     return separator
 
 
-def _as_of(data_set: DataSet, delivery: Delivery, as_of: Any) -> tuple[Delivery, str]:
+def _as_of(
+    data_set: DataSet, delivery: Delivery, as_of: dt.datetime | None
+) -> tuple[Delivery, str]:
     """Return the rows there were as of the moment, and the time of the newest one."""
     table = delivery.table
     if data_set.time:
@@ -92,7 +93,9 @@ def _as_of(data_set: DataSet, delivery: Delivery, as_of: Any) -> tuple[Delivery,
     return dataclasses.replace(delivery, table=dataclasses.replace(table, frame=frame)), newest
 
 
-def _replayed(data_set: DataSet, frame: pd.DataFrame, as_of: Any) -> tuple[pd.DataFrame, str]:
+def _replayed(
+    data_set: DataSet, frame: pd.DataFrame, as_of: dt.datetime | None
+) -> tuple[pd.DataFrame, str]:
     if as_of is None or not isinstance(data_set.source, Bundled):
         return frame, ""
     from tabular.identity import identity_columns
@@ -136,7 +139,9 @@ def _log(facts: Facts, delivery: Delivery, folder: Path) -> None:
             "data.as_of": facts.as_of,
         }
     )
-    say(f"{facts.dataset}: {len(frame):,} rows, {len(facts.features)} features, from {facts.source}")
+    say(
+        f"{facts.dataset}: {len(frame):,} rows, {len(facts.features)} features, from {facts.source}"
+    )
 
 
 STEP = Step("download", OPTIONS, download)

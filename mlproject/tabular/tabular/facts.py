@@ -49,7 +49,7 @@ class Facts:
     identity: tuple[str, ...] = ()
     time: str = ""
     slices: tuple[str, ...] = ()
-    holdout: Holdout = Holdout()
+    holdout: Holdout = field(default_factory=Holdout)
     source: str = ""
     as_of: str = ""
     newest: str = ""
@@ -69,16 +69,17 @@ class Facts:
         """
         content = read_json(folder, FILE)
         columns = {name: _column(value) for name, value in content.pop("columns").items()}
-        lists = {name: tuple(content.pop(name)) for name in ("features", "identity", "slices")}
+        for name in ("features", "identity", "slices"):
+            content[name] = tuple(content[name])
         holdout = Holdout(**content.pop("holdout"))
-        return cls(columns=columns, holdout=holdout, **lists, **content)
+        return cls(columns=columns, holdout=holdout, **content)
 
 
 def _column(value: dict[str, Any]) -> Column:
     return Column(**{**value, "choices": tuple(value["choices"])})
 
 
-def read_json(folder: Path, name: str) -> Any:
+def read_json(folder: Path, name: str) -> Any:  # noqa: ANN401 - JSON has no type
     """Return the content of the JSON file `name` in `folder`.
 
     Raises:
@@ -90,6 +91,6 @@ def read_json(folder: Path, name: str) -> Any:
         raise DataError(
             f"there is no '{name}' in the input folder; it holds {there}",
             allowed="the artifact folder that the step before logged",
-            action="pass -P raw=runs:/<download run id>/raw or -P data=runs:/<preprocess run id>/data",
+            action="pass -P raw=runs:/<download run>/raw or -P data=runs:/<preprocess run>/data",
         )
     return json.loads(path.read_text(encoding="utf-8"))

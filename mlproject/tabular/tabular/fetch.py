@@ -1,4 +1,4 @@
-"""Fetches one file over http into a folder: streamed, resumed, complete, and with the right checksum.
+"""Fetches one file over http: streamed, resumed, complete, and with the right checksum.
 
 Memory is bounded by one block. A transfer that breaks is continued with a Range request where the
 server can, else begun anew. Touches the network and the given folder.
@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import requests
 import urllib3
@@ -23,6 +23,8 @@ BLOCK = 1 << 18  # bytes
 TRIES = 4
 TIMEOUT = (10.0, 60.0)  # seconds to connect, seconds without a byte
 RESUMED, WHOLE, RANGE_REFUSED = 206, 200, 416
+CLIENT_ERROR = 4  # the hundreds of the status
+WORTH_A_RETRY = {408, 425, 429}  # too slow, too early, too many
 _OUTSIDE = (
     requests.exceptions.ConnectionError,
     requests.exceptions.Timeout,
@@ -30,7 +32,7 @@ _OUTSIDE = (
 )
 
 
-class _Broken(Exception):
+class _BrokenError(Exception):
     """The transfer ended early; another try may go on from where it stopped."""
 
 
@@ -75,7 +77,7 @@ def fetch(
             sleep(0.5 * 2.0 ** (number - 1))
         try:
             _attempt(transfer)
-        except (_Broken, *_OUTSIDE) as error:
+        except (_BrokenError, *_OUTSIDE) as error:
             reason = error
         else:
             return path
@@ -95,7 +97,7 @@ def _attempt(transfer: _Transfer) -> None:
     with requests.get(transfer.url, headers=headers, stream=True, timeout=TIMEOUT) as answer:
         if answer.status_code == RANGE_REFUSED:
             transfer.path.unlink()
-            raise _Broken("the server refused to resume")
+            raise _BrokenError("the server refused to resume")
         _check_status(answer, transfer)
         resumed = answer.status_code == RESUMED
         # Only a strong mark proves that the rest belongs to the part that is here already.
@@ -112,10 +114,10 @@ def _write(answer: requests.Response, transfer: _Transfer, mode: str) -> None:
     with transfer.path.open(mode) as file:
         _copy(answer, file)
     if transfer.total and transfer.there != transfer.total:
-        raise _Broken(f"{transfer.there:,} of {transfer.total:,} bytes came")
+        raise _BrokenError(f"{transfer.there:,} of {transfer.total:,} bytes came")
 
 
-def _copy(answer: requests.Response, file: BinaryIO) -> None:
+def _copy(answer: requests.Response, file: IO[bytes]) -> None:
     """Write what comes as it comes, so that a broken connection loses nothing that was here."""
     while block := answer.raw.read1(BLOCK):
         file.write(block)
@@ -128,14 +130,14 @@ def _check_room(transfer: _Transfer) -> None:
 
 def _check_status(answer: requests.Response, transfer: _Transfer) -> None:
     status = answer.status_code
-    if status in {401, 403, 404, 407, 410} or (400 <= status < 500 and status not in {408, 425, 429}):
+    if status // 100 == CLIENT_ERROR and status not in WORTH_A_RETRY:
         raise ParameterError(
             f"{transfer.shown} answered {status} {answer.reason}",
             allowed="an address that answers with the file",
             action="correct the address, or set UNDERSTUDY_DATA_MIRROR to a copy",
         )
     if status not in {WHOLE, RESUMED}:
-        raise _Broken(f"status {status} {answer.reason}")
+        raise _BrokenError(f"status {status} {answer.reason}")
     if answer.headers.get("Content-Type", "").lower().startswith("text/html"):
         raise html_error(transfer.shown)
 

@@ -95,7 +95,9 @@ def content_sha256(frame: pd.DataFrame) -> str:
 
 def _unit(prints: Sequence[bytes], part: slice) -> np.ndarray[Any, np.dtype[np.float64]]:
     # 53 bits: what a float64 holds exactly, so that no position rounds up to 1.0.
-    whole = np.array([int.from_bytes(print_[part], "big") >> 11 for print_ in prints], dtype="float64")
+    whole = np.array(
+        [int.from_bytes(print_[part], "big") >> 11 for print_ in prints], dtype="float64"
+    )
     return np.asarray(whole * 2.0**-53)
 
 

@@ -14,8 +14,17 @@ import pandas as pd
 
 from tabular.errors import DataError
 
-REGRESSION = ("rmse", "mse", "mae", "median_absolute_error", "r2", "max_error", "mape")
-CLASSIFICATION = (
+REGRESSION: tuple[str, ...] = (
+    "rmse",
+    "mse",
+    "mae",
+    "median_absolute_error",
+    "r2",
+    "max_error",
+    "mape",
+)
+TWO_CLASSES = 2  # scikit-learn wants the second class alone then
+CLASSIFICATION: tuple[str, ...] = (
     "accuracy",
     "balanced_accuracy",
     "f1_macro",
@@ -31,7 +40,8 @@ def regression(target: pd.Series, prediction: pd.Series) -> dict[str, float]:
     """Return the metrics of `REGRESSION`; mape is a share (0.1 is ten per cent).
 
     Args:
-        target, prediction: numbers in the target's unit, row by row.
+        target: true numbers in their unit, row by row.
+        prediction: guessed numbers in the same unit.
 
     Raises:
         DataError: if a prediction is missing or not finite.
@@ -61,7 +71,8 @@ def classification(
     """Return the metrics of `CLASSIFICATION`.
 
     Args:
-        target, prediction: class names as text, row by row.
+        target: true class names as text, row by row.
+        prediction: guessed class names.
         probabilities: one column per class, named by the class, rows summing to one; None if the
             model gives none (log_loss and roc_auc are then left out).
 
@@ -99,7 +110,7 @@ def _by_probability(
     # A class that the model does not know has probability zero: a large but finite log loss.
     full = probabilities.reindex(columns=classes, fill_value=0.0).to_numpy(dtype="float64")
     values = {"log_loss": metrics.log_loss(target, full, labels=classes)}
-    if len(classes) == 2 and len(labels) == 2:
+    if len(classes) == len(labels) == TWO_CLASSES:
         values["roc_auc"] = metrics.roc_auc_score(target == classes[1], full[:, 1])
     elif list(labels) == classes:
         values["roc_auc"] = metrics.roc_auc_score(

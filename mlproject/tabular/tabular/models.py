@@ -33,12 +33,18 @@ OPTIONS = (
     Option("l1_ratio", 0.5, "share of L1 in the penalty of elastic_net", minimum=0, maximum=1),
     Option("C", 1.0, "inverse strength of the penalty of logistic_regression", above=0),
     Option("max_iter", 1000, "most iterations of the solver of linear models", minimum=1),
-    Option("n_estimators", 100, "number of trees, or of boosting rounds", minimum=1, maximum=100000),
+    Option(
+        "n_estimators", 100, "number of trees, or of boosting rounds", minimum=1, maximum=100000
+    ),
     Option("max_depth", 0, "deepest tree; 0 for no limit", minimum=0),
     Option("min_samples_split", 2, "fewest rows that a node may split", minimum=2),
     Option("min_samples_leaf", 0, "fewest rows in a leaf; 0 for the model's own", minimum=0),
-    Option("criterion", "", "quality of a split; '' for the model's own",
-           choices=("", *REGRESSION_CRITERIA, *CLASSIFICATION_CRITERIA)),
+    Option(
+        "criterion",
+        "",
+        "quality of a split; '' for the model's own",
+        choices=("", *REGRESSION_CRITERIA, *CLASSIFICATION_CRITERIA),
+    ),
     Option("learning_rate", 0.1, "shrinkage of each boosting round", above=0, maximum=10),
     Option("max_leaf_nodes", 31, "most leaves of a tree of boosting", minimum=2),
     Option("l2_regularization", 0.0, "L2 penalty of boosting", minimum=0),
@@ -97,9 +103,7 @@ def _random_forest(task: Task, arguments: dict[str, Any]) -> "BaseEstimator":
 def _hist_gradient_boosting(task: Task, arguments: dict[str, Any]) -> "BaseEstimator":
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
-    kind = (
-        HistGradientBoostingRegressor if task == "regression" else HistGradientBoostingClassifier
-    )
+    kind = HistGradientBoostingRegressor if task == "regression" else HistGradientBoostingClassifier
     return kind(max_iter=arguments.pop("n_estimators"), **arguments)
 
 
@@ -240,6 +244,4 @@ def _prepare(model: Model, numbers: Sequence[str], texts: Sequence[str]) -> "Bas
         handle_unknown="infrequent_if_exist", min_frequency=2, sparse_output=False
     )
     parts = [("numbers", Pipeline(steps), list(numbers)), ("texts", encode, list(texts))]
-    return ColumnTransformer(
-        [part for part in parts if part[2]], verbose_feature_names_out=False
-    )
+    return ColumnTransformer([part for part in parts if part[2]], verbose_feature_names_out=False)

@@ -16,6 +16,7 @@ from tabular.facts import Facts
 MOST_PANELS = 24
 MOST_CORRELATED = 30
 MOST_BARS = 20
+MOST_LEVEL_LABELS = 10  # more of them are turned so that they do not overlap
 MOST_PERIODS = 400
 BINS = 40
 
@@ -80,7 +81,7 @@ def _distribution(axes: Axes, column: pd.Series, *, bars: bool) -> None:
     if bars:
         counts = known.astype("str").value_counts().sort_index().head(MOST_BARS)
         axes.bar(list(counts.index), counts.to_numpy())
-        axes.tick_params(axis="x", labelrotation=45 if len(counts) > 10 else 0)
+        axes.tick_params(axis="x", labelrotation=45 if len(counts) > MOST_LEVEL_LABELS else 0)
     else:
         axes.hist(known.to_numpy(dtype="float64"), bins=BINS)
     axes.set_ylabel("rows")
@@ -111,14 +112,14 @@ def _correlation(frame: pd.DataFrame, related: pd.Series) -> Figure:
 
 
 def _over_time(frame: pd.DataFrame, facts: Facts) -> Figure:
-    """The target's mean (or the rows, for classes) per day, or per longer period if there are many."""
+    """The target's mean (for classes: the rows) per day, or per longer period if there are many."""
     days = max(1, int((frame[facts.time].max() - frame[facts.time].min()).days) // MOST_PERIODS)
     grouped = frame.set_index(facts.time).sort_index()[facts.target].resample(f"{days}D")
     number = facts.task == "regression"
     values = grouped.mean() if number else grouped.size()
     figure = Figure(figsize=(9, 4), layout="constrained")
     axes = figure.subplots()
-    axes.plot(values.index.to_pydatetime(), values.to_numpy())
+    axes.plot(pd.DatetimeIndex(values.index).to_pydatetime(), values.to_numpy())
     axes.set_ylabel(f"mean of '{facts.target}'" if number else "rows")
     axes.set_title(f"{facts.dataset}, per {days} day{'s' if days > 1 else ''}")
     return figure

@@ -22,9 +22,11 @@ class Scorer(Protocol):
 
     metadata: Any
 
-    def predict(self, data: Any) -> Any: ...
+    def predict(self, data: pd.DataFrame) -> object:
+        """Return one value per row."""
 
-    def get_raw_model(self) -> Any: ...
+    def get_raw_model(self) -> object:
+        """Return the library's own model."""
 
 
 def inputs(model: Scorer, frame: pd.DataFrame) -> pd.DataFrame:
@@ -43,14 +45,16 @@ def inputs(model: Scorer, frame: pd.DataFrame) -> pd.DataFrame:
             "the holdout rows lack columns that the model takes:"
             + ", ".join(f" '{name}'{nearest(name, map(str, frame.columns))}" for name in missing),
             allowed=f"rows with {', '.join(map(repr, schema.input_names()))[:1000]}",
-            action="score this model with data of its own time, or promote one without these columns",
+            action="score it with data of its own time, or promote one without these columns",
         )
     types = dict(zip(schema.input_names(), schema.pandas_types(), strict=True))
     kept = [name for name in types if name in frame]
-    return frame[kept].astype({name: _numeric(types[name]) for name in kept if _numeric(types[name])})
+    return frame[kept].astype(
+        {name: _numeric(types[name]) for name in kept if _numeric(types[name])}
+    )
 
 
-def _numeric(kind: Any) -> Any:
+def _numeric(kind: object) -> "np.dtype[Any] | None":
     """Return float types as they are and nothing for others: only these have room for 'missing'."""
     return kind if isinstance(kind, np.dtype) and kind.kind == "f" else None
 
@@ -100,7 +104,10 @@ def probabilities_of(predictions: pd.DataFrame) -> pd.DataFrame | None:
 
 
 def _probabilities(model: Scorer, rows: pd.DataFrame) -> pd.DataFrame | None:
-    raw = model.get_raw_model()
+    try:
+        raw = model.get_raw_model()
+    except NotImplementedError:
+        return None
     if not hasattr(raw, "predict_proba") or not hasattr(raw, "classes_"):
         return None
     values = _asked(raw.predict_proba, rows)
@@ -108,7 +115,7 @@ def _probabilities(model: Scorer, rows: pd.DataFrame) -> pd.DataFrame | None:
     return pd.DataFrame(values, columns=[f"{PROBABILITY}{name}" for name in names])
 
 
-def _one_each(answer: Any, rows: int) -> pd.Series:
+def _one_each(answer: object, rows: int) -> pd.Series:
     values = np.asarray(answer)
     if values.size != rows:
         raise DataError(
@@ -119,7 +126,7 @@ def _one_each(answer: Any, rows: int) -> pd.Series:
     return pd.Series(values.reshape(-1))
 
 
-def _asked(predict: Callable[[pd.DataFrame], Any], rows: pd.DataFrame) -> Any:
+def _asked(predict: Callable[[pd.DataFrame], object], rows: pd.DataFrame) -> object:
     """Call the model; whatever it raises is about these rows and this model."""
     try:
         return predict(rows)

@@ -19,19 +19,41 @@ from tabular.space import room_for
 from tabular.split import Split, split, with_row_ids
 from tabular.tracking import Step, log_new_params, main, say
 
+FEWEST_CLASSES = 2
 TRAIN_FILE, HOLDOUT_FILE = "train.parquet", "holdout.parquet"
 
 OPTIONS = (
-    Option("raw", "", "the artifact folder that download logged, runs:/<run id>/raw", required=True),
-    Option("holdout", "", "which rows are held out; '' as the data set says",
-           choices=("", "hash", "newest")),
+    Option(
+        "raw", "", "the artifact folder that download logged, runs:/<run id>/raw", required=True
+    ),
+    Option(
+        "holdout",
+        "",
+        "which rows are held out; '' as the data set says",
+        choices=("", "hash", "newest"),
+    ),
     Option("holdout_fraction", 0.2, "share held out by hash", above=0, below=1),
-    Option("holdout_days", 0.0, "length of the newest window in days; 0 as the data set says",
-           minimum=0, maximum=36500),
-    Option("training_days", 0.0, "length of the training window before it in days; 0 for all",
-           minimum=0, maximum=36500),
-    Option("max_rejected", 0.05, "largest share of rows that the schema may reject",
-           minimum=0, maximum=1),
+    Option(
+        "holdout_days",
+        0.0,
+        "length of the newest window in days; 0 as the data set says",
+        minimum=0,
+        maximum=36500,
+    ),
+    Option(
+        "training_days",
+        0.0,
+        "length of the training window before it in days; 0 for all",
+        minimum=0,
+        maximum=36500,
+    ),
+    Option(
+        "max_rejected",
+        0.05,
+        "largest share of rows that the schema may reject",
+        minimum=0,
+        maximum=1,
+    ),
 )
 
 
@@ -105,7 +127,7 @@ def check_classes(target: pd.Series, part: str) -> None:
     Raises:
         DataError: if it has one.
     """
-    if target.nunique() < 2:
+    if target.nunique() < FEWEST_CLASSES:
         raise DataError(
             f"the {part} rows have one class only, {target.iloc[0]!r}",
             allowed="at least two classes",

@@ -1,10 +1,11 @@
-"""Writes the schema report: which rows were rejected and why, for machines (JSON) and people (HTML).
+"""Writes the schema report: which rows were rejected and why, as JSON and as a page for people.
 
 Nothing that comes from data reaches the page unescaped. Touches the two files it is asked to write.
 """
 
 import html
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,8 @@ MOST_LISTED = 1000
 _PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>{title}</title>
 <style>
-body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }}
+body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 60rem;
+  margin: 2rem auto; padding: 0 1rem }}
 table {{ border-collapse: collapse; margin: 1rem 0 }}
 td, th {{ border: 1px solid #ccc; padding: .2rem .6rem; text-align: left; vertical-align: top }}
 td.n {{ text-align: right }}
@@ -62,10 +64,10 @@ class Report:
         failures = self.checked.failures
         if failures.empty:
             return []
-        grouped = failures.groupby(["column", "rule"]).size().sort_values(ascending=False)
+        grouped = Counter(zip(failures["column"], failures["rule"], strict=True))
         return [
-            {"column": column, "rule": rule, "rows": int(number)}
-            for (column, rule), number in grouped.items()
+            {"column": column, "rule": rule, "rows": number}
+            for (column, rule), number in grouped.most_common()
         ]
 
     def worst(self) -> str:

@@ -41,9 +41,9 @@ def check(frame: pd.DataFrame, facts: Facts) -> Checked:
         facts: what each column may hold.
     """
     unreadable = _failures(frame, facts, _readable)
-    typed = _typed(frame.drop(index=unreadable["row"].unique()), facts)
+    typed = _typed(frame.drop(index=list(unreadable["row"].unique())), facts)
     invalid = _failures(typed, facts, _valid)
-    rows = typed.drop(index=invalid["row"].unique())
+    rows = typed.drop(index=list(invalid["row"].unique()))
     faults = [part for part in (unreadable, invalid) if len(part)]
     failures = pd.concat(faults, ignore_index=True) if faults else invalid
     failures = failures.sort_values(["row", "column"], kind="stable", ignore_index=True)
@@ -66,8 +66,8 @@ def _failures(
     try:
         schema.validate(frame, lazy=True)
     except SchemaErrors as errors:
-        cases = errors.failure_cases
-        cases = cases.rename(columns={"index": "row", "check": "rule", "failure_case": "value"})
+        found: pd.DataFrame = errors.failure_cases
+        cases = found.rename(columns={"index": "row", "check": "rule", "failure_case": "value"})
         cases["rule"] = cases["rule"].replace("not_nullable", "is not missing")
         return cases[_FAILURE_COLUMNS].astype({"row": "int64"}).reset_index(drop=True)
     return pd.DataFrame({name: pd.Series(dtype="object") for name in _FAILURE_COLUMNS})

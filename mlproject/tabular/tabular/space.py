@@ -36,7 +36,7 @@ def no_room(folder: Path, needed: int) -> StorageError:
     """Return the error for a folder in which `needed` bytes (0: unknown) find no room."""
     amount = f"{needed:,} bytes" if needed else "the data"
     return StorageError(
-        f"no room for {amount} in {folder}, which has {shutil.disk_usage(folder).free:,} bytes free",
+        f"no room for {amount} in {folder} ({shutil.disk_usage(folder).free:,} bytes free)",
         allowed="a temporary folder with enough room",
         action="free space, or set TMPDIR to a larger disk, then run again",
     )

@@ -1,6 +1,7 @@
 """Describes columns by numbers: what `preprocess` fitted on the training rows. Touches nothing."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def describe_column(column: pd.Series) -> dict[str, Any]:
     return {**common, "levels": len(levels), "most_frequent": shown}
 
 
-def write(content: Any, path: Path) -> None:
+def write(content: Mapping[str, object], path: Path) -> None:
     """Write statistics as JSON."""
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 

@@ -7,7 +7,6 @@ Touches only the file it reads.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -58,7 +57,7 @@ def read_csv(path: Path, separator: str, as_text: tuple[str, ...] = ()) -> Table
     _check_start(path)
     malformed: list[Malformed] = []
 
-    def collect(row: Any) -> str:
+    def collect(row: pa.csv.InvalidRow) -> str:
         reason = f"{row.actual_columns} fields instead of {row.expected_columns}"
         malformed.append(Malformed(row.number or 0, reason, str(row.text)[:LONGEST_TEXT]))
         return "skip"

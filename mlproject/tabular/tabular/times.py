@@ -1,7 +1,9 @@
 """Times of rows and of questions: when a row happened, and as of when data is asked for.
 
 One meaning for data with a time column: *as of T* are the rows with a time before T, and a plain
-date means its midnight, UTC. So "as of 2011-07-01" ends with the last hour of June. Touches nothing.
+date means its midnight, UTC. So "as of 2011-07-01" ends with the last hour of June.
+
+Touches nothing.
 """
 
 import datetime as dt

@@ -52,7 +52,7 @@ def main(step: Step, argv: Sequence[str] | None = None) -> int:
         with mlflow.start_run() as run:
             run_id = run.info.run_id
             step.work(values)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is, the run must say so
         return _failed(_understood(error), run_id)
     return 0
 
@@ -64,14 +64,15 @@ def log_new_params(values: Mapping[str, object]) -> None:
     """
     import mlflow
 
-    run_id = mlflow.active_run().info.run_id
-    known = mlflow.MlflowClient().get_run(run_id).data.params
+    run = mlflow.active_run() or mlflow.start_run()
+    known = mlflow.MlflowClient().get_run(run.info.run_id).data.params
     mlflow.log_params({name: v for name, v in values.items() if name not in known and v != ""})
 
 
 def say(line: str) -> None:
     """Print one line for the reader of the log, at once."""
-    print(line, flush=True)
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 def _understood(error: Exception) -> Exception:
@@ -112,7 +113,7 @@ def _failed(error: Exception, run_id: str) -> int:
         status, message = 1, f"{type(error).__name__}: {error}"
     if run_id:
         _end(run_id, message)
-    print(f"error: {message}", file=sys.stderr, flush=True)
+    sys.stderr.write(f"error: {message}\n")
     return status
 
 
@@ -125,4 +126,4 @@ def _end(run_id: str, message: str) -> None:
         client.set_tag(run_id, ERROR_TAG, message[:LONGEST_TAG])
         client.set_terminated(run_id, "FAILED")
     except mlflow.exceptions.MlflowException as error:
-        print(f"the run could not be marked as failed: {error}", file=sys.stderr)
+        sys.stderr.write(f"the run could not be marked as failed: {error}\n")

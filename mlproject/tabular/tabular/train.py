@@ -31,8 +31,9 @@ REQUIREMENTS = ("mlflow-skinny", "cloudpickle", "numpy", "pandas", "scikit-learn
 """Distributions that loading and serving the model need, logged in the installed versions."""
 
 OPTIONS = (
-    Option("data", "", "the artifact folder that preprocess logged, runs:/<run id>/data",
-           required=True),
+    Option(
+        "data", "", "the artifact folder that preprocess logged, runs:/<run id>/data", required=True
+    ),
     Option("model", "random_forest", "kind of model"),
     *models.OPTIONS,
 )
@@ -54,8 +55,15 @@ def train(values: Mapping[str, Any]) -> None:
     used = models.choose(values["model"], facts.task, values)
     rows = read_part(folder, TRAIN_FILE)
     _check(rows, facts)
-    log_new_params({"model": values["model"], **used, "dataset": facts.dataset,
-                    "task": facts.task, "target": facts.target})
+    log_new_params(
+        {
+            "model": values["model"],
+            **used,
+            "dataset": facts.dataset,
+            "task": facts.task,
+            "target": facts.target,
+        }
+    )
     mlflow.set_tag("data.sha256", facts.sha256)
     _log_input(rows, facts, "training")
     features, target = rows[list(facts.features)], rows[facts.target]
@@ -110,10 +118,11 @@ def _log_input(rows: pd.DataFrame, facts: Facts, context: str) -> None:
     """Log the rows as the run's input; the digest covers all of them, unlike MLflow's own."""
     import mlflow
     from mlflow.data.code_dataset_source import CodeDatasetSource
+    from mlflow.data.pandas_dataset import from_pandas
 
     from tabular.identity import content_sha256
 
-    table = mlflow.data.from_pandas(
+    table = from_pandas(
         rows.drop(columns=[ROW_ID]).astype(_floats(rows)),
         # A plain string would be looked up among all kinds of sources, with a warning.
         source=CodeDatasetSource({"data.source": facts.source, "data.sha256": facts.sha256}),

@@ -26,10 +26,15 @@ from tabular.tracking import Step, main, say
 TIMED_CALLS = 20
 
 OPTIONS = (
-    Option("data", "", "the artifact folder that preprocess logged, runs:/<run id>/data",
-           required=True),
-    Option("model_uri", "", "the model, such as runs:/<run id>/model or models:/<name>@champion",
-           required=True),
+    Option(
+        "data", "", "the artifact folder that preprocess logged, runs:/<run id>/data", required=True
+    ),
+    Option(
+        "model_uri",
+        "",
+        "the model, such as runs:/<run id>/model or models:/<name>@champion",
+        required=True,
+    ),
     Option("slices", "", "columns for results per group, by commas; '' as the data set says"),
 )
 

@@ -1,4 +1,4 @@
-"""The data sets, one module each: a module that defines `DATASET` is a data set. Touches nothing."""
+"""The data sets, one module each: what a module calls `DATASET` is one. Touches nothing."""
 
 import importlib
 import pkgutil

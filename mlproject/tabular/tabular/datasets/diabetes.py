@@ -1,4 +1,4 @@
-"""Disease progression of 442 diabetes patients one year after baseline, unscaled. Touches nothing."""
+"""Disease progression of 442 diabetes patients after one year, unscaled. Touches nothing."""
 
 from tabular.declaration import Bundled, Column, DataSet
 

@@ -1,4 +1,7 @@
-"""World Happiness Report 2021, from a file of the user's (its address needs a login). Touches nothing."""
+"""World Happiness Report 2021, from a file of the user's: its address needs a login.
+
+Touches nothing.
+"""
 
 from tabular.declaration import Column, DataSet, UserFile
 
