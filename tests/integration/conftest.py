@@ -211,6 +211,11 @@ class Installation:
         found: dict[str, Any] = self.call("GET", f"dags/{dag_id}/dagRuns/{run_id}")
         return found
 
+    def dag_runs(self, dag_id: str) -> list[dict[str, Any]]:
+        """Return the runs of a Dag."""
+        found: list[dict[str, Any]] = self.call("GET", f"dags/{dag_id}/dagRuns")["dag_runs"]
+        return found
+
     def tasks(self, dag_id: str, run_id: str) -> dict[str, str]:
         """Return the state of each task of a Dag run; of a mapped one by its name and title."""
         path = f"dags/{dag_id}/dagRuns/{run_id}/taskInstances?limit=100"
@@ -225,15 +230,20 @@ class Installation:
         """Return the log of a task's last try."""
         path = f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}"
         instance = self.call("GET", path if map_index < 0 else f"{path}/{map_index}")
-        return "\n".join(self.stack.api().task_log(instance))
+        api = self.stack.api()
+        try:
+            return "\n".join(api.task_log(instance))
+        finally:
+            api.close()
 
     def wait(self, dag_id: str, run_id: str, limit: float = 300) -> str:
         """Wait for a Dag run's end; return its state."""
         end = time.monotonic() + limit
         while time.monotonic() < end:
-            state = str(self.run(dag_id, run_id)["state"])
-            if state in {"success", "failed"}:
-                return state
+            # The scheduler makes a scheduled run only when its time has come.
+            known = {run["dag_run_id"]: run["state"] for run in self.dag_runs(dag_id)}
+            if known.get(run_id) in {"success", "failed"}:
+                return str(known[run_id])
             time.sleep(0.5)
         pytest.fail(f"{dag_id} {run_id}: {self.tasks(dag_id, run_id)}")
 
@@ -276,12 +286,23 @@ def installation(
     tmp_path_factory: pytest.TempPathFactory, dags_folder: Path, data_server: str
 ) -> Iterator[Installation]:
     """Start the whole local stack with the tests' Dags; end it afterwards."""
-    place = Place(tmp_path_factory.mktemp("stack"), ROOT, dags_folder)
-    stack = Stack(place)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("UNDERSTUDY_DATA_MIRROR", data_server)
-        stack.up()
+    stack = Stack(Place(tmp_path_factory.mktemp("stack"), ROOT, dags_folder))
     try:
+        _local("up", stack.place, UNDERSTUDY_DATA_MIRROR=data_server)
         yield Installation(stack, MlflowClient(stack.addresses().mlflow))
     finally:
-        stack.down()
+        _local("down", stack.place)
+
+
+def _local(command: str, place: Place, **variables: str) -> None:
+    """Start or end a stack as make does."""
+    python = place.environment("airflow") / "python"
+    options = [f"--state={place.state}", f"--dags={place.dags}"]
+    done = subprocess.run(
+        [python, "-m", "understudy.local", command, *options],
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -25,6 +25,9 @@ MARK = "UNDERSTUDY_STACK"
 REPOSITORY = "understudy.git"
 """The name under which the git server serves the checkout."""
 
+WELCOME = frozenset({"UNDERSTUDY_DATA_MIRROR", "UNDERSTUDY_MLFLOW_UI"})
+"""Variables of the caller's that configure a stack."""
+
 Sections = Mapping[str, Mapping[str, object]]
 
 
@@ -134,7 +137,7 @@ def _foreign(name: str) -> bool:
     # Without byte code each start of MLflow or Airflow compiles itself anew, for 10 s of CPU.
     python = {"PYTHONDONTWRITEBYTECODE", "PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV"}
     prefixes = ("AIRFLOW_", "MLFLOW_", "_MLFLOW_", "GIT_", "UNDERSTUDY_")
-    return name in python or name.startswith(prefixes)
+    return name in python or (name.startswith(prefixes) and name not in WELCOME)
 
 
 def _git_variables(place: Place) -> dict[str, str]:
