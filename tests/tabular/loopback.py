@@ -42,6 +42,8 @@ class DataServer:
 
 
 class Handler(BaseHTTPRequestHandler):
+    """Answers GET from a table; a server makes a subclass with its own."""
+
     answers: dict[str, Answer]
 
     def do_GET(self) -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from loopback import DataServer
 
 from tabular.addresses import check_source, mirrored, without_secrets
 from tabular.errors import DataError, ParameterError, StorageError, UnavailableError
 from tabular.fetch import check_sha256, fetch
+
+if TYPE_CHECKING:
+    from loopback import DataServer
 
 pytestmark = pytest.mark.unit
 

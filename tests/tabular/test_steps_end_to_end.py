@@ -13,18 +13,20 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import mlflow
 import numpy as np
 import pandas as pd
 import pytest
-from loopback import DataServer
 from mlflow import MlflowClient
 
 from tabular import download, explore, metrics, preprocess, train, validate
 from tabular import main as main_step
 from tabular.tracking import Step, main
+
+if TYPE_CHECKING:
+    from loopback import DataServer
 
 pytestmark = [
     pytest.mark.integration,
@@ -390,7 +392,7 @@ def test_what_cannot_be_validated(
 
 
 def test_a_tracking_server_that_is_away(
-    capfd: pytest.CaptureFixture[str], monkeypatch: Any
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One attempt, a message of three parts, and the exit status for a retry."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")

@@ -49,9 +49,8 @@ def inputs(model: Scorer, frame: pd.DataFrame) -> pd.DataFrame:
         )
     types = dict(zip(schema.input_names(), schema.pandas_types(), strict=True))
     kept = [name for name in types if name in frame]
-    return frame[kept].astype(
-        {name: _numeric(types[name]) for name in kept if _numeric(types[name])}
-    )
+    numeric = {name: _numeric(types[name]) for name in kept}
+    return frame[kept].astype({name: kind for name, kind in numeric.items() if kind is not None})
 
 
 def _numeric(kind: object) -> "np.dtype[Any] | None":
@@ -110,7 +109,7 @@ def _probabilities(model: Scorer, rows: pd.DataFrame) -> pd.DataFrame | None:
         return None
     if not hasattr(raw, "predict_proba") or not hasattr(raw, "classes_"):
         return None
-    values = _asked(raw.predict_proba, rows)
+    values = np.asarray(_asked(raw.predict_proba, rows))
     names = class_names(pd.Series(raw.classes_))
     return pd.DataFrame(values, columns=[f"{PROBABILITY}{name}" for name in names])
 
