@@ -4,11 +4,12 @@ SETUP := sh plugins/understudy/local/setup.sh
 AIRFLOW := .state/venvs/airflow/bin/python
 DEV := .state/venvs/dev/bin/python
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 export PYTHON
 # Without byte code each start of MLflow or Airflow compiles itself anew: 10 s of CPU, every time.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo up down status test lint format lock clean
+.PHONY: help demo up down status test bench lint format lock clean
 .DEFAULT_GOAL := help
 
 help: ## Say what there is
@@ -34,6 +35,10 @@ status: ## Say what is running, and where
 test: ## Unit tests, then integration tests with real servers
 	@$(SETUP) airflow mlflow dev
 	@$(DEV) -m pytest $(PYTEST_ARGS)
+
+bench: ## What one night costs: as plain scripts, as a plain Dag of mlflow run, and ours
+	@$(SETUP) airflow mlflow dev
+	@PYTHONPATH=tests $(DEV) -m bench $(BENCH_ARGS)
 
 lint: ## ruff, mypy and the import contracts
 	@$(SETUP) dev

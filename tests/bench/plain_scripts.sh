@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# A night as plain scripts, one after another in one shell; stops at the first that fails. Each
+# prints the id of its run last. Reads DATASET, MODEL, N_ESTIMATORS and CHAMPION.
+set -euo pipefail
+
+step() {
+    python "$(dirname "$0")/plain_step.py" "$@" | tee /dev/stderr | tail -n 1
+}
+
+download=$(step download "--dataset=$DATASET")
+preprocess=$(step preprocess "--raw=runs:/$download/raw")
+data=runs:/$preprocess/data
+train=$(step train "--data=$data" "--model=$MODEL" "--n_estimators=$N_ESTIMATORS")
+step validate "--data=$data" "--model_uri=runs:/$train/model"
+step validate "--data=$data" "--model_uri=$CHAMPION"

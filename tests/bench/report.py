@@ -1,0 +1,158 @@
+"""Lays the readings out: a table for people, JSON for programs. Pure."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from statistics import median
+from typing import Any
+
+from bench.anatomy import Anatomy
+from understudy.local.table import render
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One measured night.
+
+    Attributes:
+        way: Its way's name.
+        title: Its way's title.
+        wall: Seconds.
+        cpu: CPU seconds of everything that belongs to it, the stack's idle rate taken off.
+        parts: The same by part.
+        gross: CPU seconds with the idle rate.
+        others: Cores that other programs kept busy meanwhile, on average.
+        anatomy: Where the seconds went, for our way.
+    """
+
+    way: str
+    title: str
+    wall: float
+    cpu: float
+    parts: Mapping[str, float]
+    gross: float
+    others: float
+    anatomy: Anatomy | None
+
+
+@dataclass(frozen=True)
+class Result:
+    """All that a bench found.
+
+    Attributes:
+        commit: Of the project that all ways ran.
+        rounds: The measured rounds; the warm-up is not among them.
+        idle: CPU seconds per second of the stack at rest, by part.
+        imports: Share of a step's process that imports take, as a plain script.
+        lookups: Seconds of looking up commit and environment, warm.
+        load: The machine's load averages at the end (1, 5, 15 minutes).
+    """
+
+    commit: str
+    rounds: Sequence[Sequence[Reading]]
+    idle: Mapping[str, float]
+    imports: float
+    lookups: float
+    load: Sequence[float]
+
+    def of(self, way: str) -> list[Reading]:
+        """Return the readings of one way."""
+        return [one for measured in self.rounds for one in measured if one.way == way]
+
+    def ways(self) -> dict[str, str]:
+        """Return the titles by name."""
+        return {one.way: one.title for one in self.rounds[0]}
+
+
+def as_json(result: Result) -> dict[str, Any]:
+    """Return everything as JSON values."""
+    machine = {
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+    medians = {
+        way: {
+            "wall": median(one.wall for one in result.of(way)),
+            "cpu": median(one.cpu for one in result.of(way)),
+        }
+        for way in result.ways()
+    }
+    return {"machine": machine, "medians": medians, **asdict(result)}
+
+
+def comparison(result: Result) -> str:
+    """Return the table of ways, with ours as a ratio of each."""
+    ours = result.of("ours")
+    rows = []
+    for way, title in result.ways().items():
+        found = result.of(way)
+        rows.append(
+            [
+                title,
+                _spread([one.wall for one in found]),
+                _spread([one.cpu for one in found]),
+                _ratio([one.wall for one in ours], [one.wall for one in found]),
+                _ratio([one.cpu for one in ours], [one.cpu for one in found]),
+            ]
+        )
+    titles = ["one night of wine quality", "wall s", "CPU s", "ours/this wall", "ours/this CPU"]
+    return render(titles, rows)
+
+
+def night(result: Result) -> str:
+    """Return where the wall seconds of one night of ours go."""
+    found = [one.anatomy for one in result.of("ours") if one.anatomy]
+    whole = median(one.wall for one in result.of("ours"))
+    processes = median(one.processes for one in found)
+    imports = processes * result.imports
+    parts = {
+        "steps: imports": imports,
+        "steps: their own work, MLflow's answers included": processes - imports,
+        "around the steps: task, Git, environment, MLflow run, input files": median(
+            one.around for one in found
+        ),
+        "pin, gate, approve, promote, report": median(one.other_tasks for one in found),
+        "Airflow between tasks": median(one.between for one in found),
+    }
+    rows = [[title, f"{seconds:.1f}", f"{seconds / whole:.0%}"] for title, seconds in parts.items()]
+    rows.append(["of it: commit and environment looked up, warm", f"{result.lookups:.2f}", ""])
+    return render(["where a night's wall seconds go", "s", "share"], rows)
+
+
+def cpu(result: Result) -> str:
+    """Return where the CPU seconds go, by part and way."""
+    ways = result.ways()
+    names = list(result.of("ours")[0].parts)
+    rows = [
+        [
+            name,
+            *(f"{median(one.parts[name] for one in result.of(way)):.1f}" for way in ways),
+            f"{result.idle.get(name, 0.0):.3f}",
+        ]
+        for name in names
+    ]
+    steps = median(one.anatomy.steps_cpu for one in result.of("ours") if one.anatomy)
+    blanks = ["" for _ in ways]
+    rows.append(["scheduler: of it step processes", f"{steps:.1f}", *blanks])
+    return render(["CPU s by process tree", *ways, "at rest, per s"], rows)
+
+
+def steps(result: Result) -> str:
+    """Return each step's task of the last night of ours."""
+    last = [one.anatomy for one in result.of("ours") if one.anatomy][-1]
+    rows = [
+        [name, *(f"{part:.2f}" for part in parts)] for name, parts in sorted(last.by_step.items())
+    ]
+    return render(["last night, wall s", "task", "before", "process", "after"], rows)
+
+
+def _spread(values: Sequence[float]) -> str:
+    return f"{median(values):.1f} ({min(values):.1f} to {max(values):.1f})"
+
+
+def _ratio(ours: Sequence[float], theirs: Sequence[float]) -> str:
+    return f"{median(ours) / median(theirs):.2f}"

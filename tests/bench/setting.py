@@ -1,0 +1,96 @@
+"""What one bench works with: its stack, its folder, the commit, the parameters of the night."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from understudy.local.place import CHECKOUT
+from understudy.local.stack import Stack
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+PROJECT = "mlproject/tabular"
+PARAMETERS = {"dataset": "wine_quality", "model": "random_forest", "n_estimators": 50}
+"""Of every night, whichever way it takes."""
+CHAMPION = "models:/bench_ours@champion"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What every way of running a night needs.
+
+    Attributes:
+        stack: The running stack.
+        client: Of its MLflow server.
+        folder: The bench's own folder, for everything that is written.
+        programs: Folder of programs of the project's environment.
+        commit: Full id of the commit that all ways run.
+        mirror: Address of the data server.
+    """
+
+    stack: Stack
+    client: MlflowClient
+    folder: Path
+    programs: Path
+    commit: str
+    mirror: str
+
+    @property
+    def project(self) -> Path:
+        """The project's folder as of the commit."""
+        return self.folder / "project" / PROJECT
+
+    def scores(self, experiment: str, since_ms: int) -> list[float]:
+        """Return the rmse of each validation in an experiment since a time (ms since 1970)."""
+        found = self.client.get_experiment_by_name(experiment)
+        if found is None:
+            return []
+        query = f"attributes.start_time >= {since_ms} and metrics.rmse >= 0"
+        runs = self.client.search_runs([found.experiment_id], query)
+        return [float(run.data.metrics["rmse"]) for run in runs]
+
+
+def head() -> str:
+    """Return the checkout's commit."""
+    argv = ["git", "-C", str(CHECKOUT), "rev-parse", "HEAD"]
+    return subprocess.run(argv, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def export(commit: str, folder: Path) -> None:
+    """Write the project as of a commit below a folder, for scripts that know no Git."""
+    folder.mkdir(parents=True)
+    archive = folder / "project.tar"
+    argv = ["git", "-C", str(CHECKOUT), "archive", f"--output={archive}", commit, PROJECT]
+    subprocess.run(argv, check=True)
+    with tarfile.open(archive) as opened:
+        opened.extractall(folder, filter="data")
+    archive.unlink()
+
+
+@contextmanager
+def programs_of(project: Path) -> Iterator[Path]:
+    """Yield the folder of programs of the project's environment, built if need be, and keep it."""
+    from understudy import projectfile
+    from understudy.environment import EnvironmentStore
+    from understudy.process import Supervisor
+    from understudy.settings import Settings
+
+    store = EnvironmentStore(Settings.from_environment(), Supervisor())
+    with store.hold(projectfile.load(project, str(project)), "uv", print) as environment:
+        if environment.bin is None:
+            raise AssertionError(environment)
+        yield environment.bin
+
+
+def clean_environment() -> dict[str, str]:
+    """Return this process's variables without those that configure an Airflow, MLflow or Python."""
+    ours = ("AIRFLOW_", "MLFLOW_", "PYTHON", "UNDERSTUDY_", "VIRTUAL_ENV")
+    return {name: value for name, value in os.environ.items() if not name.startswith(ours)}

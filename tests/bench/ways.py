@@ -1,0 +1,194 @@
+"""One night of wine quality, three ways, all against the servers of one stack.
+
+Each night downloads, preprocesses, trains, validates the challenger and validates the champion, and
+every step is one MLflow run in a process of its own. Only our way also judges and promotes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import httpx
+
+from bench.setting import CHAMPION, PARAMETERS, Setting, clean_environment
+from understudy.local.airflow_api import FINISHED, AirflowApi
+from understudy.local.errors import StackError
+
+LIMIT = 400.0  # seconds for one night
+_LOOK = 0.3
+
+
+@dataclass(frozen=True)
+class Night:
+    """One night that ended well.
+
+    Attributes:
+        wall: From the request to the end of the last step, s.
+        scores: The rmse of each validation.
+        began: Of the request, seconds since 1970.
+        tasks: Airflow's task instances; none without Airflow.
+    """
+
+    wall: float
+    scores: list[float]
+    began: float
+    tasks: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Way(Protocol):
+    """A way of running a night."""
+
+    name: str
+    title: str
+
+    def run(self) -> Night:
+        """Run one night to its end.
+
+        Raises:
+            StackError: it failed.
+        """
+
+
+class PlainScripts:
+    """The steps as plain scripts, one after another in one shell, in the project's environment."""
+
+    name = "scripts"
+    title = "plain scripts in one shell"
+
+    def __init__(self, setting: Setting) -> None:
+        self._setting = setting
+
+    def run(self, **more: str) -> Night:
+        """Run one night; `more` are further environment variables of the shell."""
+        setting, began = self._setting, time.time()
+        log, start = setting.folder / "scripts.log", time.perf_counter()
+        with log.open("ab") as output:
+            done = subprocess.run(
+                ["bash", str(Path(__file__).with_name("plain_scripts.sh"))],
+                cwd=setting.project,
+                env={**self._environment(), **more},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                timeout=LIMIT,
+                check=False,
+            )
+        wall = time.perf_counter() - start
+        if done.returncode:
+            raise _failed(self.title, "\n".join(log.read_text("utf-8").splitlines()[-20:]))
+        return Night(wall, setting.scores("bench_scripts", int(began * 1000)), began)
+
+    def _environment(self) -> dict[str, str]:
+        setting, inherited = self._setting, clean_environment()
+        return {
+            **inherited,
+            "PATH": f"{setting.programs}:{inherited['PATH']}",
+            "TMPDIR": str(setting.folder / "tmp"),
+            "MLFLOW_TRACKING_URI": setting.stack.addresses().mlflow,
+            "MLFLOW_EXPERIMENT_NAME": "bench_scripts",
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "UNDERSTUDY_DATA_MIRROR": setting.mirror,
+            "CHAMPION": CHAMPION,
+            **{name.upper(): str(value) for name, value in PARAMETERS.items()},
+        }
+
+
+class AirflowDag:
+    """A Dag of the stack's Airflow, triggered as a person would."""
+
+    def __init__(self, setting: Setting, name: str, title: str, **conf: str) -> None:
+        self._setting, self._api = setting, setting.stack.api()
+        self.name, self.title = name, title
+        self._dag_id, self._conf = f"bench_{name}", conf
+        self._api.pause(self._dag_id, paused=False)
+
+    def run(self) -> Night:
+        """Run one night."""
+        began = time.time()
+        run_id = f"night_{began:.0f}"
+        self._trigger(run_id)
+        run, tasks = self._wait(run_id), self._api.task_instances(self._dag_id, run_id)
+        if run["state"] != "success":
+            raise _failed(self.title, _told(self._api, tasks))
+        scores = self._setting.scores(self._dag_id, int(began * 1000))
+        return Night(seconds(run["end_date"]) - began, scores, began, tasks)
+
+    def _trigger(self, run_id: str) -> None:
+        conf = {**PARAMETERS, "version": self._setting.commit, **self._conf}
+        answer = self._api._http.post(
+            f"/api/v2/dags/{self._dag_id}/dagRuns",
+            json={"dag_run_id": run_id, "logical_date": None, "conf": conf},
+            headers=self._api._authorization(),
+        )
+        answer.raise_for_status()
+
+    def _wait(self, run_id: str) -> Mapping[str, Any]:
+        deadline = time.monotonic() + LIMIT
+        while time.monotonic() < deadline:
+            with contextlib.suppress(httpx.TimeoutException):  # a busy machine; the limit decides
+                run = self._api._get(f"/api/v2/dags/{self._dag_id}/dagRuns/{run_id}")
+                if run["state"] in FINISHED:
+                    return run
+            time.sleep(_LOOK)
+        tasks = self._api.task_instances(self._dag_id, run_id)
+        raise _failed(self.title, f"not over after {LIMIT:.0f} s; {_told(self._api, tasks)}")
+
+
+class Ours(AirflowDag):
+    """The pipeline, with promotion."""
+
+    def run(self) -> Night:
+        """Run one night and check that it moved the champion."""
+        before = self._champion()
+        night = super().run()
+        if self._champion() == before:
+            raise _failed(self.title, "the night succeeded but promoted nothing")
+        return night
+
+    def _champion(self) -> str:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            found = self._setting.client.get_model_version_by_alias("bench_ours", "champion")
+        except MlflowException as error:
+            if error.error_code in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
+                return ""
+            raise
+        return str(found.version)
+
+
+def ways(setting: Setting) -> tuple[Ours, PlainScripts, AirflowDag]:
+    """Return the three ways; ours is first because the others validate the champion it makes."""
+    plain = "Airflow, BashOperators with mlflow run"
+    return (
+        Ours(setting, "ours", "Understudy, with gate and promotion"),
+        PlainScripts(setting),
+        AirflowDag(setting, "plain", plain, state=str(setting.folder)),
+    )
+
+
+def seconds(text: str) -> float:
+    """Return a time of Airflow's interface as seconds since 1970."""
+    return datetime.fromisoformat(text).timestamp()
+
+
+def _told(api: AirflowApi, tasks: list[dict[str, Any]]) -> str:
+    states = ", ".join(f"{task['task_id']} {task['state']}" for task in tasks)
+    failed = [task for task in tasks if task["state"] == "failed"]
+    logs = [line for task in failed for line in api.task_log(task)[-20:]]
+    return "\n".join([states, *logs])
+
+
+def _failed(title: str, why: str) -> StackError:
+    return StackError(
+        f"{title}: {why}",
+        allowed="nights that succeed, in every way",
+        action="mend what the lines above name, then run make bench again",
+    )
