@@ -7,6 +7,7 @@ from typing import Any, Final
 from airflow.sdk import DAG, Asset, TriggerRule, chain
 
 from understudy.declaration import Pipeline
+from understudy.orchestration import explanation
 from understudy.orchestration import night_context as task
 from understudy.orchestration.form import form
 from understudy.orchestration.night_steps import (
@@ -39,7 +40,8 @@ def build(spec: Pipeline) -> DAG:
     """Return the Dag of a declaration."""
     dag = DAG(
         spec.name,
-        description=f"Retrains {spec.model} with {spec.project.uri.rpartition('#')[2]}",
+        description=f"Retrains {spec.model} with {explanation.project(spec)}",
+        doc_md=explanation.of_pipeline(spec),
         schedule=spec.schedule,
         start_date=spec.start,
         end_date=spec.end,
@@ -66,29 +68,43 @@ def _defaults(spec: Pipeline) -> dict[str, Any]:
 def _tasks(spec: Pipeline) -> None:
     steps = spec.steps
     chain(
-        PinOperator(task_id=task.PIN, pipeline=spec),
-        DownloadOperator(task_id=task.DOWNLOAD, pipeline=spec, step=steps.download),
-        NightStepOperator(task_id=task.PREPROCESS, pipeline=spec, step=steps.preprocess),
-        NightStepOperator(task_id=task.TRAIN, pipeline=spec, step=steps.train),
+        PinOperator(**_named(task.PIN), pipeline=spec),
+        DownloadOperator(**_named(task.DOWNLOAD), pipeline=spec, step=steps.download),
+        NightStepOperator(**_named(task.PREPROCESS), pipeline=spec, step=steps.preprocess),
+        NightStepOperator(**_named(task.TRAIN), pipeline=spec, step=steps.train),
         ValidateOperator.partial(
-            task_id=task.VALIDATE,
+            **_named(task.VALIDATE),
             pipeline=spec,
             step=steps.validate,
             map_index_template="{{ task.role }}",
         ).expand(role=_ROLES),
-        GateOperator(task_id=task.GATE, trigger_rule=TriggerRule.ALL_DONE),
+        GateOperator(**_named(task.GATE), trigger_rule=TriggerRule.ALL_DONE),
         ApproveOperator(
-            task_id=task.APPROVE, response_timeout=spec.approval_timeout, execution_timeout=None
+            **_named(task.APPROVE),
+            response_timeout=spec.approval_timeout,
+            execution_timeout=None,
+            retries=0,  # a second try would ask again after an answer was given
         ),
         PromoteOperator(
-            task_id=task.PROMOTE,
+            **_named(task.PROMOTE),
             pipeline=spec,
             step=steps.validate,
             max_active_tis_per_dag=1,
             outlets=[champion_asset(spec.model)],
         ),
-        ReportOperator(task_id=task.REPORT, pipeline=spec, trigger_rule=TriggerRule.ALL_DONE),
+        _report(spec),
     )
+
+
+def _report(spec: Pipeline) -> ReportOperator:
+    """Return the task that closes the night, also where a person marks the Dag run failed."""
+    report = ReportOperator(**_named(task.REPORT), pipeline=spec)
+    report.as_teardown(on_failure_fail_dagrun=True)
+    return report
+
+
+def _named(task_id: str) -> dict[str, Any]:
+    return {"task_id": task_id, "doc_md": explanation.TASKS[task_id]}
 
 
 def champion_asset(model: str) -> Asset:

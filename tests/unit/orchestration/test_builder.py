@@ -13,6 +13,7 @@ from understudy import Gate, Metric, Project, pipeline
 from understudy.errors import DeclarationError, ParameterError
 from understudy.orchestration.pin_operator import as_of_time
 
+URL = "https://example.com/models.git#tabular"
 FLOW = [
     *("pin", "download", "preprocess", "train", "validate"),
     *("gate", "approve", "promote", "report"),
@@ -22,7 +23,7 @@ FLOW = [
 def built(**fields: Any) -> DAG:
     """Return the Dag of a small pipeline that is right but for the given fields."""
     right = {
-        "project": Project("https://example.com/models.git#tabular", version="v1"),
+        "project": Project(URL, version="v1"),
         "gate": Gate(Metric("rmse")),
         "schedule": "@daily",
         "start": datetime(2026, 1, 1, tzinfo=UTC),
@@ -50,7 +51,7 @@ def test_gate_and_report_run_whatever_happened() -> None:
     """A champion that cannot be scored still gets a verdict, a failed night still gets a report."""
     dag = built()
     assert dag.get_task("gate").trigger_rule == "all_done"
-    assert dag.get_task("report").trigger_rule == "all_done"
+    assert dag.get_task("report").is_teardown
 
 
 def test_the_form_offers_what_a_person_sets_by_hand() -> None:
@@ -90,6 +91,59 @@ def test_the_form_refuses_wrong_values(field: str, value: object) -> None:
     form = built(parameters={"leaf": leaf}).params
     with pytest.raises(ValueError, match=r"does not match|is not|greater than"):
         form.get_param(field).resolve(value)
+
+
+def test_what_may_be_empty_does_not_block_the_form() -> None:
+    """Airflow's form lets nobody trigger while a field whose type is not null is empty."""
+    mirror = Param("", type="string")
+    form = built(project=Project(URL), parameters={"mirror": mirror, "separator": ""}).params
+    for name in ("version", "as_of", "mirror", "separator"):
+        assert form.get_param(name).schema["type"] == ["null", "string"], name
+        assert not form.get_param(name).resolve()
+
+
+@pytest.mark.parametrize(
+    ("bounds", "text"),
+    [
+        ({"minimum": 0}, "Deepest tree. At least 0."),
+        ({"exclusiveMinimum": 0, "maximum": 50}, "Deepest tree. More than 0 and at most 50."),
+        ({}, "Deepest tree."),
+    ],
+)
+def test_the_help_text_says_the_bounds(bounds: dict[str, int], text: str) -> None:
+    """Airflow's form moves a number into its bounds without a word."""
+    depth = Param(4, type="integer", description="Deepest tree.", **bounds)
+    assert built(parameters={"depth": depth}).params.get_param("depth").description == text
+
+
+def test_the_docs_are_those_of_the_declaration() -> None:
+    """Model, code, version and each rule of the gate; every task says what it does."""
+    gate = Gate(
+        Metric("rmse"),
+        guardrails=[
+            Metric("r2", at_least=0.1),
+            Metric("mae", max_loss=0.05, relative=True),
+            Metric("max_error", min_gain=0.5),
+        ],
+    )
+    dag = built(gate=gate, project=Project("https://me:secret@example.com/m.git#tab", version="v1"))
+    for text in (
+        "model **wine** with the code of `https://example.com/m.git#tab` (version `v1`)",
+        "`rmse` (lower is better) must not be worse than the champion's\n",
+        "`r2` (higher is better) must be at least 0.1\n",
+        "`mae` (lower is better) may be worse than the champion's by at most 5 %\n",
+        "`max_error` (lower is better) must be better than the champion's by at least 0.5\n",
+    ):
+        assert text in dag.doc_md
+    assert "secret" not in f"{dag.doc_md} {dag.description}"
+    assert all(task.doc_md for task in dag.tasks)
+
+
+def test_the_docs_of_a_templated_project_name_its_folder() -> None:
+    """Airflow does not render templates in documentation."""
+    dag = built(project=Project("{{ var.value.models }}#mlproject/tabular"))
+    assert dag.description == "Retrains wine with mlproject/tabular"
+    assert "{{" not in dag.doc_md
 
 
 def test_a_parameter_of_a_strange_type_is_refused() -> None:

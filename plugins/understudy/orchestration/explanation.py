@@ -1,0 +1,84 @@
+"""What Airflow's UI says about a pipeline and its tasks, written from the declaration. Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from understudy.declaration import Pipeline
+from understudy.gate.rules import Bound, Metric
+from understudy.orchestration import night_context as task
+from understudy.redact import redacted
+
+TASKS: Final = {
+    task.PIN: "Fixes one commit, the present champion and one MLflow run for the whole night.",
+    task.DOWNLOAD: "Gets the data as of the night. Where code, data, parameters and rules are "
+    "those of an earlier night, the night ends here: SKIPPED.",
+    task.PREPROCESS: "Checks the rows and splits them into a training set and a holdout.",
+    task.TRAIN: "Trains the challenger.",
+    task.VALIDATE: "Scores challenger and champion on the same holdout, one task each. Without a "
+    "champion its task is skipped.",
+    task.GATE: "Compares the two scores by the rules and stores the verdict. It moves nothing.",
+    task.APPROVE: "Passes a verdict of PROMOTE on; asks a person first where the run was told so. "
+    "Skipped for every other verdict.",
+    task.PROMOTE: "Moves the alias `champion` to the challenger; if the champion has changed "
+    "meanwhile, compares with the new one first.",
+    task.REPORT: "Says how the night ended, here and in MLflow, and ends the night's MLflow run.",
+}
+"""One paragraph of Markdown for each task."""
+
+_TEMPLATE: Final = "{{"
+_OUTCOMES: Final = """\
+| Outcome | What happened | What the grid shows |
+|---|---|---|
+| PROMOTED | The challenger passed the gate and is the champion now. | every task green |
+| REJECTED | It broke a rule; the log of `gate` says which. | `approve` and `promote` skipped |
+| HELD | It could not be compared, or nobody let it pass. | `promote` skipped |
+| SKIPPED | Nothing changed since an earlier night. | all after `pin` skipped |
+| FAILED | Something broke; the champion is untouched. | the run is red |"""
+_BOUNDS: Final = {
+    Bound.AT_LEAST: "must be at least {0}",
+    Bound.AT_MOST: "must be at most {0}",
+    Bound.MIN_GAIN: "must be better than the champion's by at least {0}",
+    Bound.MAX_LOSS: "may be worse than the champion's by at most {0}",
+}
+
+
+def of_pipeline(pipeline: Pipeline) -> str:
+    """Return the Dag's documentation as Markdown."""
+    return "\n\n".join(
+        (
+            _what(pipeline),
+            "### How a night may end",
+            _OUTCOMES,
+            "### Rules of the gate",
+            "\n".join(f"* {_rule(*rule)}" for rule in pipeline.gate.rules),
+            "### Tasks",
+            "\n".join(f"* `{name}`: {text}" for name, text in TASKS.items()),
+            "The tab *Details* of a task has a button *MLflow run*, which opens what it logged.",
+        )
+    )
+
+
+def project(pipeline: Pipeline) -> str:
+    """Return where the code is, without credentials; of a template only the folder."""
+    uri = pipeline.project.uri
+    return uri.rpartition("#")[2] if _TEMPLATE in uri else redacted(uri)
+
+
+def _what(pipeline: Pipeline) -> str:
+    version = pipeline.project.version
+    return (
+        f"Retrains the registered model **{pipeline.model}** with the code of "
+        f"`{project(pipeline)}` ({f'version `{version}`' if version else 'default branch'}) and "
+        "makes the new model, the challenger, champion only if it passes the gate. MLflow has "
+        f"the nights in the experiment **{pipeline.experiment}**."
+    )
+
+
+def _rule(metric: Metric, bound: Bound, value: float) -> str:
+    if bound is Bound.MIN_GAIN and value == 0:
+        text = "must not be worse than the champion's"
+    else:
+        relative = metric.relative and bound.needs_champion
+        text = _BOUNDS[bound].format(f"{100 * value:g} %" if relative else f"{value:g}")
+    return f"`{metric.name}` ({metric.direction} is better) {text}"
