@@ -33,14 +33,16 @@ class Tag(StrEnum):
     MODEL = "understudy.model"
     AS_OF = "understudy.as_of"
     FINGERPRINT = "understudy.fingerprint"
+    SKIPPED_BECAUSE = "understudy.skipped_because"
     VERDICT = "understudy.verdict"
+    VERDICT_REASON = "understudy.verdict.reason"
+    HELD_BECAUSE = "understudy.held_because"
+    APPROVAL = "understudy.approval"
     OUTCOME = "understudy.outcome"
     REASON = "understudy.reason"
-    APPROVAL = "understudy.approval"
     CHAMPION_BEFORE = "understudy.champion.before"
     CHAMPION_AFTER = "understudy.champion.after"
     CHAMPION_SINCE = "understudy.champion.since"
-    NIGHT = "understudy.night"
     ENTRY_POINT = "understudy.entry_point"
     REPOSITORY = "understudy.repository"
     SUBDIRECTORY = "understudy.subdirectory"
@@ -59,14 +61,10 @@ class Tag(StrEnum):
 
 
 class DataTag(StrEnum):
-    """Tags that a project's steps write on their own runs."""
+    """Tags that a project's steps write on their own runs, and that we read."""
 
     SHA256 = "data.sha256"
     ROWS = "data.rows"
-    NEWEST = "data.newest"
-    SOURCE = "data.source"
-    TRAIN_ROWS = "data.train.rows"
-    HOLDOUT_ROWS = "data.holdout.rows"
     HOLDOUT_SHA256 = "data.holdout.sha256"
 
 

@@ -91,7 +91,7 @@ class Court:
             self._client.log_text(night.run_id, record.to_json(), RECORD)
             for check in record.decision.checks:
                 self._log_numbers(night.run_id, check.metric, (check.challenger, check.champion))
-        tags = {Tag.REASON: record.decision.why[:5000], Tag.VERDICT: record.verdict.value}
+        tags = {Tag.VERDICT_REASON: record.decision.why[:5000], Tag.VERDICT: record.verdict.value}
         self._runs.tag(night.run_id, tags)
 
     def _log_numbers(

@@ -54,8 +54,12 @@ class Project:
     version: str = ""
 
     def __post_init__(self) -> None:
-        if _TEMPLATE not in self.uri:
-            giturl.parse(self.uri)
+        if _TEMPLATE not in self.uri and giturl.parse(self.uri).credentials:
+            raise DeclarationError(
+                "Project: the uri holds a user and a password, which Airflow would show",
+                allowed="a uri without credentials",
+                action="remove them; Git's credential helper on the worker knows them",
+            )
 
 
 @declared

@@ -74,7 +74,10 @@ class ProjectAddress:
             ProjectError: if the URL is not of a form that is allowed.
         """
         if not url.startswith(("./", "../")):
-            return parse(url)
+            inner = parse(url)
+            if inner.is_local and not self.is_local:
+                raise _refused(url, "is a submodule on this machine's own file system")
+            return inner
         scheme_and_host, path = _split_path(self.repository)
         joined = posixpath.normpath(posixpath.join(path, url))
         if joined.startswith(".."):

@@ -7,22 +7,23 @@ later task, retry and clear reads that instead of asking Git or the registry aga
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from understudy.contract import Kind, Outcome, Tag, key_of
-from understudy.gate import Verdict
-from understudy.tracking import RunSpec, RunStore, tracking_errors
+from understudy.tracking import RUNNING, RunSpec, RunStore, tracking_errors
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
 _PINNED: Final = "night.json"
-_SETTLED: Final = frozenset({Verdict.PROMOTE.value, Verdict.REJECT.value})
-_JUDGED: Final = frozenset({Outcome.PROMOTED.value, Outcome.HELD.value, Outcome.REJECTED.value})
+_SETTLED: Final = frozenset({Outcome.PROMOTED.value, Outcome.REJECTED.value})
+_TURNED_DOWN: Final = "Reject"
+_LONGEST_SERIES: Final = 1000  # nights; what one page of a search holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class Night:
         promote: ``auto``, ``ask`` or ``never``.
         force: Whether the night runs although nothing changed.
         rules: The gate's rules, as ``Gate.to_dict`` gives them.
+        recipe: How the steps are run: entry points in order, and the environment manager.
     """
 
     run_id: str
@@ -62,16 +64,16 @@ class Night:
     promote: str
     force: bool
     rules: Mapping[str, Any]
+    recipe: Sequence[str]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the night as JSON values."""
         return asdict(self)
 
     def fingerprint(self, raw_sha256: str) -> str:
-        """Return the identity of a night's input: code, data, parameters and rules."""
-        parameters = json.dumps(dict(self.parameters), sort_keys=True, default=str)
-        rules = json.dumps(dict(self.rules), sort_keys=True)
-        return key_of(self.tree, raw_sha256, parameters, rules)
+        """Return the identity of a night's input: code, data, parameters, rules, how it is run."""
+        chosen = [dict(self.parameters), dict(self.rules), list(self.recipe), self.model]
+        return key_of(self.tree, raw_sha256, json.dumps(chosen, sort_keys=True, default=str))
 
     def context(self) -> dict[str, str]:
         """Return who judged what, as the decision record names it."""
@@ -105,6 +107,11 @@ class NightBook:
         kind = {Tag.KIND.value: Kind.NIGHT.value}
         return self._runs.ensure(RunSpec(experiment_id, key, name, {**tags, **kind}))
 
+    def reopen(self, night: Night) -> None:
+        """Let a night that is run again say RUNNING."""
+        with tracking_errors():
+            self._client.update_run(night.run_id, status="RUNNING")
+
     def pin(self, night: Night) -> None:
         """Store what a night pinned; the commit's tag comes last and makes it valid."""
         with tracking_errors():
@@ -121,35 +128,55 @@ class NightBook:
         }
         self._runs.tag(night.run_id, tags)
 
-    def sweep(self, experiment_id: str, pipeline: str, alive: str) -> list[str]:
-        """End what earlier nights of the pipeline left RUNNING; return those run ids."""
-        return self._runs.end_abandoned(experiment_id, Tag.PIPELINE, pipeline, keep=alive)
+    def latest(self, experiment_id: str, night_of: str) -> str | None:
+        """Return the parent run that was opened last for a Dag run, or None."""
+        wanted = {Tag.ATTEMPT_OF: night_of, Tag.KIND: Kind.NIGHT.value}
+        found = self._runs.search(experiment_id, wanted, limit=1)
+        return str(found[0].info.run_id) if found else None
+
+    def sweep(self, experiment_id: str, pipeline: str, is_over: Callable[[str], bool]) -> list[str]:
+        """End what nights that are over left RUNNING; return those run ids.
+
+        Args:
+            experiment_id: Where the pipeline's runs are.
+            pipeline: Its name.
+            is_over: Whether a Dag run of that id is known and has ended.
+        """
+        alive = self._runs.search(experiment_id, {Tag.PIPELINE: pipeline}, also=RUNNING)
+        owners = {run.info.run_id: run.data.tags.get(Tag.DAG_RUN_ID.value, "") for run in alive}
+        over = {dag_run for dag_run in set(owners.values()) if dag_run and is_over(dag_run)}
+        dead = [run_id for run_id, dag_run in owners.items() if dag_run in over]
+        for run_id in dead:
+            self._runs.end(run_id, "KILLED", "abandoned: its night was over and it was not ended")
+        return dead
 
     def same_input(self, night: Night, fingerprint: str) -> Run | None:
         """Return an earlier night that settled the same input, or None.
 
-        A night that could not decide settles nothing, and without a champion there is no reason
-        to skip.
+        Settled means that it was judged, obeyed, and left the champion that is in production now:
+        a verdict that nobody let pass, a rollback or another champion makes the night worth
+        running. Without a champion there is no reason to skip.
         """
         if night.champion is None or night.force:
             return None
-        for run in self._runs.tagged(night.experiment_id, Tag.FINGERPRINT, fingerprint):
-            tags = run.data.tags
-            judged = tags.get(Tag.OUTCOME) in _JUDGED and tags.get(Tag.VERDICT) in _SETTLED
-            if judged and run.info.run_id != night.run_id:
+        wanted = {
+            Tag.FINGERPRINT: fingerprint,
+            Tag.PIPELINE: night.pipeline,
+            Tag.CHAMPION_AFTER: night.champion,
+        }
+        judged = f"tags.`{Tag.OUTCOME}` != '{Outcome.SKIPPED}'"
+        for run in self._runs.search(night.experiment_id, wanted, also=judged):
+            if run.info.run_id != night.run_id and _is_settled(run.data.tags):
                 return run
         return None
 
     def skips_in_a_row(self, night: Night) -> int:
         """Return how many nights before this one ended SKIPPED without another outcome between."""
-        count = 0
-        for run in self._runs.tagged(night.experiment_id, Tag.PIPELINE, night.pipeline):
-            if run.data.tags.get(Tag.KIND) != Kind.NIGHT or run.info.run_id == night.run_id:
-                continue
-            if run.data.tags.get(Tag.OUTCOME) != Outcome.SKIPPED:
-                break
-            count += 1
-        return count
+        wanted = {Tag.PIPELINE: night.pipeline, Tag.KIND: Kind.NIGHT.value}
+        nights = self._runs.search(night.experiment_id, wanted, limit=_LONGEST_SERIES)
+        earlier = [run for run in nights if run.info.run_id != night.run_id]
+        skipped = (run.data.tags.get(Tag.OUTCOME) == Outcome.SKIPPED for run in earlier)
+        return len(list(takewhile(bool, skipped)))
 
     def close(self, night: Night, outcome: Outcome, reason: str, champion: str | None) -> None:
         """Write how the night ended, and end its run."""
@@ -161,3 +188,9 @@ class NightBook:
         self._runs.tag(night.run_id, tags)
         failed = outcome is Outcome.FAILED
         self._runs.end(night.run_id, "FAILED" if failed else "FINISHED", reason if failed else "")
+
+
+def _is_settled(tags: Mapping[str, str]) -> bool:
+    """Return whether a night's verdict was obeyed, or turned down by a person."""
+    turned_down = tags.get(Tag.APPROVAL.value, "").startswith(_TURNED_DOWN)
+    return tags.get(Tag.OUTCOME.value) in _SETTLED or turned_down

@@ -73,6 +73,10 @@ class Registry:
         """Return the version in production, or None where the model or the alias does not exist."""
         return self._aliased(model, CHAMPION)
 
+    def challenger(self, model: str) -> ModelVersion | None:
+        """Return the version that waits for a person, or None."""
+        return self._aliased(model, CHALLENGER)
+
     def trained(self, run_id: str, name: str = MODEL_ARTIFACT) -> TrainedModel:
         """Return the model that a training run logged under ``name``.
 
@@ -120,7 +124,7 @@ class Registry:
     def withdraw(self, model: str, version: str) -> None:
         """Take the alias ``challenger`` from a version, if that version has it."""
         with tracking_errors():
-            waiting = self._aliased(model, CHALLENGER)
+            waiting = self.challenger(model)
             if waiting is not None and waiting.version == version:
                 self._client.delete_registered_model_alias(model, CHALLENGER)
 
@@ -140,7 +144,7 @@ class Registry:
                     self._client.set_registered_model_alias(wanted.model, PREVIOUS, now)
                 self._client.set_registered_model_alias(wanted.model, CHAMPION, wanted.version)
                 self._confirm(wanted)
-            self._note(wanted)
+            self._note(wanted, moved=now != wanted.version)
         self.withdraw(wanted.model, wanted.version)
 
     def _refuse_change(self, wanted: Move, now: str | None) -> None:
@@ -162,7 +166,8 @@ class Registry:
                 action="look who else moves the alias; nothing was overwritten by us",
             )
 
-    def _note(self, wanted: Move) -> None:
+    def _note(self, wanted: Move, *, moved: bool) -> None:
+        """Write on the version who made it champion; a repeated move fills in what is missing."""
         tags = {
             Tag.DECISION_RUN: wanted.decision_run,
             Tag.CHAMPION_BEFORE: wanted.expected or "",
@@ -170,7 +175,7 @@ class Registry:
         }
         known = self._client.get_model_version(wanted.model, wanted.version).tags
         for name, value in tags.items():
-            if name.value not in known or name is Tag.DECISION_RUN:
+            if moved or name.value not in known:
                 self._client.set_model_version_tag(wanted.model, wanted.version, name.value, value)
 
     def _create_model(self, model: str) -> None:

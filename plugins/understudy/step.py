@@ -285,7 +285,8 @@ class StepRunner:
             last_lines.append(line)
             on_line(line)
 
-        ending = self._supervisor.run(self._command(attempt), note)
+        masked = _masked(note, attempt.request.environment.values())
+        ending = self._supervisor.run(self._command(attempt), masked)
         for warning in _leftovers(ending):
             on_line(warning)
         self._judge(attempt, ending, last_lines)
@@ -347,7 +348,8 @@ class StepRunner:
             raise _timed_out(attempt)
         if ending.stopped:
             self._supervisor.check()
-        said = run.data.tags.get(Tag.ERROR.value) or " | ".join(last_lines)
+        secrets = _secrets(attempt.request.environment.values())
+        said = _hidden(run.data.tags.get(Tag.ERROR.value) or " | ".join(last_lines), secrets)
         if not ending.ok:
             raise _failed(attempt, ending, str(ending), said)
         if run.info.status in {"FAILED", "KILLED"}:
@@ -422,16 +424,19 @@ def absolute_store(uri: str) -> str:
 
 
 def _masked(on_line: OnLine, values: Iterable[str]) -> OnLine:
-    secrets = sorted((v for v in values if len(v) >= _SHORTEST_SECRET), key=len, reverse=True)
-    if not secrets:
-        return on_line
+    secrets = _secrets(values)
+    return (lambda line: on_line(_hidden(line, secrets))) if secrets else on_line
 
-    def mask(line: str) -> None:
-        for secret in secrets:
-            line = line.replace(secret, _MASK)
-        on_line(line)
 
-    return mask
+def _secrets(values: Iterable[str]) -> list[str]:
+    """Return what must not be shown, the longest first."""
+    return sorted((v for v in values if len(v) >= _SHORTEST_SECRET), key=len, reverse=True)
+
+
+def _hidden(text: str, secrets: Iterable[str]) -> str:
+    for secret in secrets:
+        text = text.replace(secret, _MASK)
+    return text
 
 
 def _leftovers(ending: Ending) -> Iterator[str]:

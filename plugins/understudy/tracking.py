@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
+RUNNING = "attributes.status = 'RUNNING'"
+"""Condition of a search: the run has not ended."""
 _PARENT = "mlflow.parentRunId"
 _PASSING = frozenset({"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"})
 _REASON_LIMIT = 5000  # characters; MLflow refuses tag values above its own limit
@@ -77,15 +79,30 @@ class RunStore:
                 self._client.update_run(run.info.run_id, status="RUNNING")
             return str(run.info.run_id)
 
-    def find(self, experiment_id: str, key: str) -> Run | None:
-        """Return the run with that key, or None."""
-        with tracking_errors():
-            return next(iter(self._by_tag(experiment_id, Tag.KEY, key)), None)
-
     def tagged(self, experiment_id: str, tag: Tag, value: str, limit: int = 100) -> list[Run]:
         """Return up to ``limit`` runs with that tag value, the newest first."""
+        return self.search(experiment_id, {tag: value}, limit=limit)
+
+    def search(
+        self, experiment_id: str, tags: Mapping[Tag, str], also: str = "", limit: int = 100
+    ) -> list[Run]:
+        """Return up to ``limit`` runs with all of these tag values, the newest first.
+
+        Args:
+            experiment_id: Where to look.
+            tags: Tag values that a run must have.
+            also: A further condition in MLflow's filter language.
+            limit: The most runs to return.
+        """
+        wanted = [f"tags.`{tag.value}` = '{_quoted(value)}'" for tag, value in tags.items()]
         with tracking_errors():
-            return list(reversed(self._by_tag(experiment_id, tag, value, limit)))
+            found = self._client.search_runs(
+                [experiment_id],
+                filter_string=" and ".join([*wanted, *filter(None, [also])]),
+                max_results=limit,
+                order_by=["attributes.start_time DESC"],
+            )
+        return sorted(found, key=lambda run: (run.info.start_time, run.info.run_id), reverse=True)
 
     def get(self, run_id: str) -> Run:
         """Return a run by its id."""
@@ -114,8 +131,7 @@ class RunStore:
             value: Its value.
             keep: The id of a run that is alive and stays as it is.
         """
-        with tracking_errors():
-            alive = self._by_tag(experiment_id, tag, value, also="attributes.status = 'RUNNING'")
+        alive = self.search(experiment_id, {tag: value}, also=RUNNING)
         dead = [run.info.run_id for run in alive if run.info.run_id != keep]
         for run_id in dead:
             self.end(run_id, "KILLED", "abandoned: its worker ended without a word")
@@ -124,26 +140,13 @@ class RunStore:
     def _create(self, spec: RunSpec) -> Run:
         made = self._client.create_run(spec.experiment_id, tags=spec.all_tags(), run_name=spec.name)
         eldest = self._eldest(spec) or made
-        for twin in self._by_tag(spec.experiment_id, Tag.KEY, spec.key):
+        for twin in self.tagged(spec.experiment_id, Tag.KEY, spec.key):
             if twin.info.run_id != eldest.info.run_id:
                 self._client.delete_run(twin.info.run_id)
         return eldest
 
     def _eldest(self, spec: RunSpec) -> Run | None:
-        return next(iter(self._by_tag(spec.experiment_id, Tag.KEY, spec.key)), None)
-
-    def _by_tag(
-        self, experiment_id: str, tag: Tag, value: str, limit: int = 100, also: str = ""
-    ) -> list[Run]:
-        """Return runs with a tag, the eldest first; ties are broken by run id."""
-        wanted = f"tags.`{tag.value}` = '{_quoted(value)}'"
-        found = self._client.search_runs(
-            [experiment_id],
-            filter_string=f"{wanted} and {also}" if also else wanted,
-            max_results=limit,
-            order_by=["attributes.start_time DESC"],
-        )
-        return sorted(found, key=lambda run: (run.info.start_time, run.info.run_id))
+        return next(reversed(self.tagged(spec.experiment_id, Tag.KEY, spec.key)), None)
 
 
 @contextmanager

@@ -40,3 +40,4 @@ elsewhere = number("elsewhere", project=Project("git://127.0.0.1/models-that-are
 nowhere = number("nowhere", project=Project("git://127.0.0.1/models#no/such/folder"))
 typo = number("typo", parameters={"facter": 1.0})
 raced = number("raced")
+shown = number("shown")

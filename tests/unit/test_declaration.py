@@ -87,3 +87,10 @@ def test_dangerous_project_uris_are_refused(uri: str) -> None:
 def test_the_representation_is_the_same_in_every_process() -> None:
     """Airflow stores it with a mapped task: an address would make endless Dag versions."""
     assert "0x" not in repr(declared(parameters={"a": object()}, schedule=object()))
+
+
+def test_credentials_in_a_uri_are_refused_and_not_repeated() -> None:
+    """Airflow would show them in its UI; the message does not."""
+    with pytest.raises(DeclarationError, match="a user and a password") as caught:
+        Project("https://ann:s3cret@example.com/models.git")
+    assert "s3cret" not in str(caught.value)

@@ -48,8 +48,9 @@ def judge(gate: Gate, challenger: Score, champion: Score | Unscored | None) -> D
         and one cannot be decided.
     """
     scored = champion if isinstance(champion, Score) else None
-    checks = tuple(_check(rule, challenger, champion) for rule in gate.rules)
     blockers = tuple(_comparability(challenger, champion))
+    comparable = Unscored(scored.model, blockers[0]) if blockers and scored else champion
+    checks = tuple(_check(rule, challenger, comparable) for rule in gate.rules)
     verdict = _verdict(checks, held=bool(blockers))
     return Decision(
         verdict=verdict,
@@ -142,7 +143,10 @@ def _compared(rule: Rule, value: float, champion: Score | Unscored | None) -> Ch
     if champion is None:
         reason = f"{metric.name}: no champion to compare with"
         return _made(rule, CheckResult.NOT_APPLICABLE, reason, challenger=value)
-    theirs = champion.metrics.get(metric.name) if isinstance(champion, Score) else None
+    if isinstance(champion, Unscored):
+        reason = f"{metric.name}: nothing to compare with"
+        return _made(rule, CheckResult.UNDECIDED, reason, challenger=value)
+    theirs = champion.metrics.get(metric.name)
     if theirs is None or not math.isfinite(theirs):
         state = "missing" if theirs is None else f"{theirs}"
         reason = f"{metric.name} of the champion {champion.model} is {state}"

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from airflow.sdk import BaseOperatorLink
 
+from understudy.redact import redacted
+
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
     from airflow.sdk.types import TaskInstanceKey
@@ -29,7 +31,8 @@ def run_address(experiment_id: str, run_id: str) -> str:
     ``UNDERSTUDY_MLFLOW_UI`` names the UI where browsers and workers reach it by different names;
     otherwise ``MLFLOW_TRACKING_URI`` does. Empty where neither is an HTTP address.
     """
-    base = os.environ.get("UNDERSTUDY_MLFLOW_UI") or os.environ.get("MLFLOW_TRACKING_URI", "")
+    given = os.environ.get("UNDERSTUDY_MLFLOW_UI") or os.environ.get("MLFLOW_TRACKING_URI", "")
+    base = redacted(given)
     if not base.startswith(("http://", "https://")) or not run_id:
         return ""
     return f"{base.rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}"

@@ -26,9 +26,23 @@ CHAMPION_INDEX: Final = 1
 """Map indexes of the two validations."""
 
 
-def pulled(context: Context, task_id: str, map_index: int | None = None) -> Any:  # noqa: ANN401
-    """Return what a task of this Dag run returned, or None where it returned nothing."""
+def states(context: Context) -> dict[str, str]:
+    """Return the state of each task of this Dag run; of a mapped one as ``validate_0``."""
     ti = context["ti"]
+    found = ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id]).get(ti.run_id, {})
+    return {task: str(state) for task, state in found.items()}
+
+
+def pulled(context: Context, task_id: str, map_index: int | None = None) -> Any:  # noqa: ANN401
+    """Return what a task that succeeded in this Dag run returned, else None.
+
+    What a task returned before the run was cleared stays readable in Airflow until it begins
+    again: without a look at its state, a verdict could be reached on an earlier pass.
+    """
+    ti = context["ti"]
+    name = task_id if map_index is None else f"{task_id}_{map_index}"
+    if states(context).get(name) != "success":
+        return None
     if map_index is None:
         return ti.xcom_pull(task_ids=task_id)
     return ti.xcom_pull(task_ids=task_id, map_indexes=map_index)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowSkipException
 
 from understudy import projectfile
-from understudy.contract import DATA_ARTIFACT, RAW_ARTIFACT, DataTag, Outcome, Tag
+from understudy.contract import DATA_ARTIFACT, RAW_ARTIFACT, DataTag, Tag
 from understudy.declaration import Pipeline
 from understudy.errors import DecisionError
 from understudy.night import Night
@@ -57,8 +57,7 @@ class NightStepOperator(MlflowRunOperator):
 
     def inputs(self, context: Context, night: Night) -> dict[str, str]:
         """Return the parameters that come from the night and its earlier steps."""
-        del night
-        return inputs_so_far(context)
+        return inputs_so_far(context, night)
 
     def run_entry_point(
         self, context: Context, services: Services, night: Night, inputs: Mapping[str, str]
@@ -96,11 +95,6 @@ class NightStepOperator(MlflowRunOperator):
 class DownloadOperator(NightStepOperator):
     """Gets the data as of the night; ends the night SKIPPED where nothing changed."""
 
-    def inputs(self, context: Context, night: Night) -> dict[str, str]:
-        """Return the as-of date."""
-        del context
-        return {"as_of": night.as_of}
-
     def execute(self, context: Context) -> str:
         """Download, then compare code, data, parameters and rules with earlier nights."""
         with airflow_errors():
@@ -120,9 +114,7 @@ class DownloadOperator(NightStepOperator):
         if earlier is not None:
             name = earlier.info.run_name or earlier.info.run_id
             reason = f"code, data, parameters and rules are those of {name}"
-            services.runs.tag(
-                night.run_id, {Tag.OUTCOME: Outcome.SKIPPED.value, Tag.REASON: reason}
-            )
+            services.runs.tag(night.run_id, {Tag.SKIPPED_BECAUSE: reason})
             raise AirflowSkipException(f"SKIPPED: {reason}")
 
 
@@ -139,7 +131,7 @@ class ValidateOperator(NightStepOperator):
 
     def inputs(self, context: Context, night: Night) -> dict[str, str]:
         """Return the holdout and the model; without a champion there is nothing to score."""
-        return {**inputs_so_far(context), "model_uri": self._model_uri(context, night)}
+        return {**inputs_so_far(context, night), "model_uri": self._model_uri(context, night)}
 
     def run_title(self) -> str:
         """Return the name of the MLflow run."""
@@ -153,9 +145,9 @@ class ValidateOperator(NightStepOperator):
         return Services.connect().registry.trained(step_run(context, TRAIN)).uri
 
 
-def inputs_so_far(context: Context) -> dict[str, str]:
-    """Return the artifact addresses that the night's earlier steps left."""
-    found = {}
+def inputs_so_far(context: Context, night: Night) -> dict[str, str]:
+    """Return the as-of time, and the artifact addresses that the night's earlier steps left."""
+    found = {"as_of": night.as_of}
     for task_id, name in ((DOWNLOAD, RAW_ARTIFACT), (PREPROCESS, DATA_ARTIFACT)):
         run_id = pulled(context, task_id)
         if run_id is not None:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow.sdk import BaseOperator
 
-from understudy import projectfile
-from understudy.contract import Tag, key_of
+from understudy import giturl, projectfile
+from understudy.contract import Tag
 from understudy.declaration import RESERVED_PARAMETERS, Pipeline, Promotion
-from understudy.errors import ParameterError, listed, nearest
+from understudy.errors import ParameterError, ProjectError, listed, nearest
 from understudy.night import Night
 from understudy.orchestration.edge import airflow_errors
 from understudy.orchestration.links import MlflowRunLink, run_address
 from understudy.orchestration.services import Services
-from understudy.orchestration.step_operator import airflow_tags
+from understudy.orchestration.step_operator import airflow_tags, attempt_key, task_key
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     from understudy.step import Pinned
 
 
-_FILLED_IN: Final = (*RESERVED_PARAMETERS, "as_of")
+FILLED_IN: Final = ("as_of", *RESERVED_PARAMETERS)
+"""What the night fills in: the first step gets the first of these, the second two, and so on."""
 
 
 class PinOperator(BaseOperator):
@@ -51,7 +53,8 @@ class PinOperator(BaseOperator):
         with airflow_errors():
             services = Services.connect()
             night = self._night(context, services)
-            dead = services.nights.sweep(night.experiment_id, night.pipeline, alive=night.run_id)
+            over = partial(_is_over, context)
+            dead = services.nights.sweep(night.experiment_id, night.pipeline, over)
             if dead:
                 self.log.warning("Ended MLflow runs that dead nights left RUNNING: %s", dead)
         self.log.info(
@@ -65,17 +68,19 @@ class PinOperator(BaseOperator):
         return night.to_dict()
 
     def _night(self, context: Context, services: Services) -> Night:
-        asked = self._asked(context)
-        pinned = self._pin_project(context, services)
         experiment_id = services.runs.experiment(self.pipeline.experiment)
-        run_id = services.nights.open(
-            experiment_id, self._key(context), _name(context), self._tags(context)
-        )
-        self.mlflow_address = run_address(experiment_id, run_id)
-        earlier = services.nights.opened(run_id)
+        begun = self._begun(context, services, experiment_id)
+        earlier = services.nights.opened(begun) if begun else None
         if earlier is not None:
+            services.nights.reopen(earlier)
+            self.mlflow_address = run_address(experiment_id, earlier.run_id)
             self.log.info("This night was opened before; it keeps what it pinned.")
             return earlier
+        asked, pinned = self._asked(context), self._pin_project(context, services)
+        run_id = begun or services.nights.open(
+            experiment_id, attempt_key(context), _name(context), self._tags(context)
+        )
+        self.mlflow_address = run_address(experiment_id, run_id)
         champion = services.registry.champion(self.pipeline.model)
         night = Night(
             run_id=run_id,
@@ -87,18 +92,38 @@ class PinOperator(BaseOperator):
         services.nights.pin(night)
         return night
 
+    def _begun(self, context: Context, services: Services, experiment_id: str) -> str | None:
+        """Return the parent run that an earlier try of this very task opened, or None.
+
+        A first try has none: a run found for it would belong to a Dag run of the same name that
+        was deleted.
+        """
+        if context["ti"].try_number == 1:
+            return None
+        return services.nights.latest(experiment_id, task_key(context))
+
     def _pin_project(self, context: Context, services: Services) -> Pinned:
         """Resolve and check before any run exists, so that bad input leaves none behind."""
+        self._refuse_folder()
         runner = services.step_runner()
         pinned = runner.pin(self.project, str(context["params"]["version"] or ""))
         parameters = self._parameters(context)
         self._refuse_unknown(pinned, parameters)
-        for step in self.pipeline.steps.names:
+        for number, step in enumerate(self.pipeline.steps.names):
             declared = projectfile.named(pinned.entry_points, step)
-            filled = {name: "runs:/0/x" for name in _FILLED_IN if name in declared}
+            filled = {name: "runs:/0/x" for name in FILLED_IN[: number + 1] if name in declared}
             chosen = {name: value for name, value in parameters.items() if name in declared}
             runner.check(pinned, step, {**chosen, **filled})
         return pinned
+
+    def _refuse_folder(self) -> None:
+        address = giturl.parse(self.project)
+        if address.is_folder:
+            raise ProjectError(
+                f"The project is the folder {address.repository}, which has no commit to pin",
+                allowed="a Git repository",
+                action=f"write file://{address.repository}, if the folder is one",
+            )
 
     def _refuse_unknown(self, pinned: Pinned, parameters: Mapping[str, Any]) -> None:
         steps = self.pipeline.steps.names
@@ -113,7 +138,9 @@ class PinOperator(BaseOperator):
                 )
 
     def _parameters(self, context: Context) -> dict[str, Any]:
-        return {name: context["params"][name] for name in self.pipeline.parameters}
+        """Return the project's parameters; the form sends null for a text that was emptied."""
+        given = {name: context["params"][name] for name in self.pipeline.parameters}
+        return {name: "" if value is None else value for name, value in given.items()}
 
     def _asked(self, context: Context) -> dict[str, Any]:
         return {
@@ -125,10 +152,8 @@ class PinOperator(BaseOperator):
             "promote": _promotion(context).value,
             "force": bool(context["params"]["force"]) or not self.pipeline.skip_unchanged,
             "rules": self.pipeline.gate.to_dict(),
+            "recipe": [*self.pipeline.steps.names, self.pipeline.env_manager],
         }
-
-    def _key(self, context: Context) -> str:
-        return key_of("night", context["ti"].dag_id, context["ti"].run_id)
 
     def _tags(self, context: Context) -> dict[str, str]:
         return {**airflow_tags(context), Tag.PIPELINE.value: self.pipeline.name}
@@ -141,6 +166,14 @@ def _code(pinned: Pinned) -> dict[str, Any]:
         "commit": pinned.commit,
         "tree": pinned.tree,
     }
+
+
+def _is_over(context: Context, dag_run_id: str) -> bool:
+    """Return whether this Airflow knows a run of this Dag and it has ended."""
+    ti = context["ti"]
+    known = ti.get_dr_count(dag_id=ti.dag_id, run_ids=[dag_run_id])
+    alive = ti.get_dr_count(dag_id=ti.dag_id, run_ids=[dag_run_id], states=["queued", "running"])
+    return bool(known) and not alive
 
 
 def _moment(context: Context) -> datetime:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from airflow.sdk.exceptions import AirflowSkipException
 
-from understudy.contract import Tag, key_of
+from understudy.contract import key_of
 from understudy.decision import Validation
 from understudy.errors import DecisionError, StepFailedError
 from understudy.gate import DecisionRecord, Verdict
@@ -16,7 +16,7 @@ from understudy.orchestration.night_context import night_of
 from understudy.orchestration.night_steps import NightStepOperator, inputs_so_far
 from understudy.orchestration.services import Services
 from understudy.orchestration.step_operator import attempt_key
-from understudy.orchestration.verdict_operators import challenger_version, told
+from understudy.orchestration.verdict_operators import challenger_version, held, told
 from understudy.registry import ChampionChangedError, Move
 
 if TYPE_CHECKING:
@@ -47,7 +47,6 @@ class PromoteOperator(NightStepOperator):
                     record = self._judge_again(context, services, night, record)
                 else:
                     self.log.info("%s version %s is champion", night.model, version)
-                    services.runs.tag(night.run_id, {Tag.CHAMPION_AFTER: version})
                     return version
         raise DecisionError(
             f"The champion of {night.model} changed {_JUDGEMENTS} times while it was compared with",
@@ -76,6 +75,8 @@ class PromoteOperator(NightStepOperator):
     def _judge_again(
         self, context: Context, services: Services, night: Night, record: DecisionRecord
     ) -> DecisionRecord:
+        if night.promote == "ask":
+            raise held(services, night, "the champion changed after a person had approved")
         champion = services.registry.champion(night.model)
         theirs = None
         if champion is not None:
@@ -91,10 +92,12 @@ class PromoteOperator(NightStepOperator):
     def _validated(
         self, context: Context, services: Services, night: Night, version: str
     ) -> Validation:
-        inputs = {**inputs_so_far(context), "model_uri": f"models:/{night.model}/{version}"}
+        inputs = {**inputs_so_far(context, night), "model_uri": f"models:/{night.model}/{version}"}
         try:
             run_id = self.run_entry_point(context, services, night, inputs)
         except StepFailedError as error:
+            if error.can_retry and context["ti"].try_number <= context["ti"].max_tries:
+                raise
             return Validation(version, error.run_id, str(error))
         return Validation(version, run_id)
 

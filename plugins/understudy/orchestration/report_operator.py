@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
@@ -13,14 +14,26 @@ from understudy.gate import Verdict
 from understudy.night import Night
 from understudy.orchestration.edge import airflow_errors
 from understudy.orchestration.links import MlflowRunLink, run_address
-from understudy.orchestration.night_context import APPROVE, PROMOTE, REPORT, night_of
+from understudy.orchestration.night_context import (
+    APPROVE,
+    DOWNLOAD,
+    GATE,
+    PIN,
+    PROMOTE,
+    REPORT,
+    TRAIN,
+    night_of,
+    pulled,
+    states,
+)
 from understudy.orchestration.services import Services
+from understudy.orchestration.step_operator import NOT_MAPPED, task_key
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
 _BY_VERDICT = {Verdict.REJECT.value: Outcome.REJECTED, Verdict.HOLD.value: Outcome.HELD}
-_BAD_STATES = frozenset({"failed", "upstream_failed", "removed"})
+_BAD = frozenset({"failed", "upstream_failed", "removed"})
 
 
 class ReportOperator(BaseOperator):
@@ -40,12 +53,13 @@ class ReportOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, str]:
         """Return outcome, reason and the champion afterwards."""
-        bad = _bad_tasks(context)
+        now = states(context)
         with airflow_errors():
-            night = self._night(context, bad)
             services = Services.connect()
+            night = self._night(context, services, now)
             tags = dict(services.runs.get(night.run_id).data.tags)
-            outcome, reason = _outcome(tags, bad)
+            outcome, reason = outcome_of(tags, now)
+            _withdraw(context, services, night)
             champion = services.registry.champion(night.model)
             version = None if champion is None else str(champion.version)
             services.nights.close(night, outcome, reason, version)
@@ -53,11 +67,18 @@ class ReportOperator(BaseOperator):
         self._tell(night, outcome, reason, version)
         return self._end(services, night, outcome, reason, version or "")
 
-    def _night(self, context: Context, bad: list[str]) -> Night:
+    def _night(self, context: Context, services: Services, now: Mapping[str, str]) -> Night:
+        """Return the night; where ``pin`` failed halfway, end what it opened and fail."""
         try:
             return night_of(context)
         except AirflowSkipException as skip:
-            raise AirflowFailException(f"FAILED before the night was opened: {bad}") from skip
+            reason = f"the task {PIN} is {now.get(PIN)}: the night did not begin"
+            experiment_id = services.runs.experiment(self.pipeline.experiment)
+            run_id = services.nights.latest(experiment_id, task_key(context, PIN, NOT_MAPPED))
+            if run_id is not None:
+                services.runs.tag(run_id, {Tag.OUTCOME: Outcome.FAILED.value, Tag.REASON: reason})
+                services.runs.end(run_id, "FAILED", reason)
+            raise AirflowFailException(f"FAILED: {reason}; its log says why") from skip
 
     def _tell(self, night: Night, outcome: Outcome, reason: str, version: str | None) -> None:
         self.log.info("Night of %s: %s", night.as_of, outcome)
@@ -85,26 +106,30 @@ class ReportOperator(BaseOperator):
             )
 
 
-def _bad_tasks(context: Context) -> list[str]:
-    ti = context["ti"]
-    states = ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id]).get(ti.run_id, {})
-    bad = [task for task, state in states.items() if str(state) in _BAD_STATES]
-    return sorted(task for task in bad if task != REPORT)
+def _withdraw(context: Context, services: Services, night: Night) -> None:
+    """Let this night's challenger wait no longer, however the night ends."""
+    waiting = services.registry.challenger(night.model)
+    if waiting is not None and waiting.run_id == pulled(context, TRAIN):
+        services.registry.withdraw(night.model, str(waiting.version))
 
 
-def _outcome(tags: dict[str, str], bad: list[str]) -> tuple[Outcome, str]:
-    """Return how a night ended, from its parent run's tags and the tasks that failed."""
-    reason = tags.get(Tag.REASON.value, "")
-    verdict = tags.get(Tag.VERDICT.value)
-    if verdict is None and tags.get(Tag.OUTCOME.value) == Outcome.SKIPPED:
-        return Outcome.SKIPPED, reason
-    if verdict is None:
-        return Outcome.FAILED, f"no verdict; these tasks failed: {', '.join(bad) or 'none'}"
-    if {APPROVE, PROMOTE} & set(bad):
-        return Outcome.FAILED, f"verdict {verdict} ({reason}); these tasks failed: {', '.join(bad)}"
+def outcome_of(tags: Mapping[str, str], now: Mapping[str, str]) -> tuple[Outcome, str]:
+    """Return how a night ended, and why.
+
+    Args:
+        tags: The tags of its parent run. Those of an earlier pass may be among them, so each is
+            believed only where the task that writes it has run in this one.
+        now: The state of each task of the Dag run.
+    """
+    failed = sorted(task for task, state in now.items() if state in _BAD and task != REPORT)
+    if now.get(DOWNLOAD) == "skipped":
+        return Outcome.SKIPPED, tags.get(Tag.SKIPPED_BECAUSE.value, "the download was skipped")
+    if now.get(GATE) != "success" or {APPROVE, PROMOTE} & set(failed):
+        return Outcome.FAILED, f"these tasks failed: {', '.join(failed) or 'none'}"
+    verdict, reason = tags[Tag.VERDICT.value], tags[Tag.VERDICT_REASON.value]
+    if now.get(PROMOTE) == "success":
+        return Outcome.PROMOTED, reason
     if verdict != Verdict.PROMOTE:
         return _BY_VERDICT[verdict], reason
-    if tags.get(Tag.CHAMPION_AFTER.value):
-        return Outcome.PROMOTED, reason
-    why = tags.get(Tag.APPROVAL.value) or "this run was told never to promote"
+    why = tags.get(Tag.HELD_BECAUSE.value, "the task promote did not run")
     return Outcome.HELD, f"{why}; verdict PROMOTE: {reason}"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from airflow.sdk import BaseOperator
+from airflow.sdk.configuration import conf
 
 from understudy.contract import Kind, Tag, key_of
 from understudy.errors import ParameterError
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from understudy.step import StepRequest, StepRunner
+
+
+NOT_MAPPED: Final = -1
+"""Airflow's map index of a task that is not one of several."""
 
 
 class MlflowRunOperator(BaseOperator):
@@ -144,20 +149,32 @@ class MlflowRunOperator(BaseOperator):
         return {name: os.environ[name] for name in self.environment}
 
 
-def task_key(context: Context) -> str:
-    """Return the identity of a task of a Dag run, the same for each of its tries."""
+def task_key(context: Context, task_id: str = "", map_index: int | None = None) -> str:
+    """Return the identity of a task of a Dag run, the same for each of its tries.
+
+    Args:
+        context: Airflow's context of the task that asks.
+        task_id: The task that is meant; empty for the one that asks.
+        map_index: Which of a mapped task's; None for the one that asks.
+    """
     ti = context["ti"]
-    return key_of(ti.dag_id, ti.run_id, ti.task_id, _map_index(context))
+    index = _map_index(context) if map_index is None else map_index
+    return key_of(_installation(), ti.dag_id, ti.run_id, task_id or ti.task_id, index)
+
+
+def _installation() -> str:
+    """Return what tells this Airflow from another one that shares the tracking server."""
+    return str(conf.get("api", "base_url", fallback=""))
 
 
 def _map_index(context: Context) -> int:
     index = context["ti"].map_index
-    return -1 if index is None else int(index)
+    return NOT_MAPPED if index is None else int(index)
 
 
 def attempt_key(context: Context) -> str:
-    """Return the identity of one try of a task."""
-    return key_of(task_key(context), context["ti"].try_number)
+    """Return the identity of one try of a task: Airflow gives each try an id of its own."""
+    return key_of(str(context["ti"].id))
 
 
 def airflow_tags(context: Context) -> dict[str, str]:

@@ -26,6 +26,7 @@ from understudy.orchestration.night_context import (
 )
 from understudy.orchestration.night_steps import step_run
 from understudy.orchestration.services import Services
+from understudy.orchestration.step_operator import task_key
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -79,8 +80,7 @@ def _champion_validation(context: Context, services: Services, night: Night) -> 
 
 def _last_try(context: Context, services: Services, night: Night) -> tuple[str, str]:
     """Return run id and error of the champion's last failed validation."""
-    ti = context["ti"]
-    task = key_of(ti.dag_id, ti.run_id, VALIDATE, CHAMPION_INDEX)
+    task = task_key(context, VALIDATE, CHAMPION_INDEX)
     tries = services.runs.tagged(night.experiment_id, Tag.ATTEMPT_OF, task, limit=1)
     if not tries:
         return "", "its validation did not begin; see the task's log"
@@ -114,36 +114,38 @@ class ApproveOperator(ApprovalOperator):
 
     def execute(self, context: Context) -> Any:  # noqa: ANN401 -- the base class says so
         """Pass, skip, or park the task until a person answers."""
-        night = night_of(context)
-        judged = pulled(context, GATE)
-        if judged["verdict"] != Verdict.PROMOTE.value:
-            raise AirflowSkipException(f"{judged['verdict']}: {'; '.join(judged['reasons'])}")
-        if night.promote == "never":
-            message = "The verdict is PROMOTE; this run was told never to promote."
-            raise AirflowSkipException(message)
+        night, judged = night_of(context), pulled(context, GATE)
+        if judged is None or judged["verdict"] != Verdict.PROMOTE.value:
+            raise AirflowSkipException("; ".join(judged["reasons"]) if judged else "no verdict")
         if night.promote == "auto":
             return None
         with airflow_errors():
             services = Services.connect()
+            if night.promote == "never":
+                raise held(services, night, "this run was told never to promote")
             version = challenger_version(context, services, night)
             services.registry.challenge(night.model, version)
         return super().execute(context)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:  # noqa: ANN401
-        """Take the answer; a challenger that was turned down waits no longer."""
-        answer = super().execute_complete(context, event)
-        night = night_of(context)
-        approved = self.APPROVE in answer["chosen_options"]
-        by = (answer.get("responded_by_user") or {}).get("name") or "nobody in time"
-        with airflow_errors():
-            services = Services.connect()
-            services.runs.tag(
-                night.run_id, {Tag.APPROVAL: f"{answer['chosen_options'][0]} by {by}"}
-            )
-            if not approved:
-                version = challenger_version(context, services, night)
-                services.registry.withdraw(night.model, version)
-        return answer
+        """Write down the answer and the person, then let Airflow act on it."""
+        if "error" not in event:
+            night, said = night_of(context), _answer(event)
+            with airflow_errors():
+                tags = {Tag.APPROVAL: said, Tag.HELD_BECAUSE: said}
+                Services.connect().runs.tag(night.run_id, tags)
+        return super().execute_complete(context, event)
+
+
+def _answer(event: dict[str, Any]) -> str:
+    by = (event.get("responded_by_user") or {}).get("name") or "nobody in time"
+    return f"{event['chosen_options'][0]} by {by}"
+
+
+def held(services: Services, night: Night, reason: str) -> AirflowSkipException:
+    """Note why a verdict of PROMOTE is not obeyed; return what ends the task."""
+    services.runs.tag(night.run_id, {Tag.HELD_BECAUSE: reason})
+    return AirflowSkipException(f"HELD: {reason}")
 
 
 def challenger_version(context: Context, services: Services, night: Night) -> str:

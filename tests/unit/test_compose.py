@@ -1,0 +1,181 @@
+"""docker-compose.yaml keeps its promises on paper: a fast test that reads it and starts nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+pytestmark = pytest.mark.unit
+
+CHECKOUT = Path(__file__).parents[2]
+OBSOLETE = {"version"}
+OBSOLETE_IN_SERVICES = {"container_name", "links", "external_links", "volumes_from", "log_driver"}
+SECRET = re.compile(r"(?i)passw|secret|token|fernet|api_?key")
+Service = dict[str, Any]
+
+
+def _stack() -> dict[str, Any]:
+    content = yaml.safe_load((CHECKOUT / "docker-compose.yaml").read_text("utf-8"))
+    assert isinstance(content, dict)
+    return content
+
+
+STACK = _stack()
+SERVICES: dict[str, Service] = STACK["services"]
+ONE_SHOT = {
+    name
+    for service in SERVICES.values()
+    for name, awaited in service.get("depends_on", {}).items()
+    if awaited["condition"] == "service_completed_successfully"
+}
+LASTING = sorted(SERVICES.keys() - ONE_SHOT)
+
+
+def _strings(node: object) -> Iterator[str]:
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield from (str(key), *_strings(value))
+    elif isinstance(node, list):
+        for value in node:
+            yield from _strings(value)
+    else:
+        yield str(node)
+
+
+def _default(reference: str) -> str:
+    """Return a text as it is when no variable is set."""
+    return re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", reference)
+
+
+def _variables() -> Iterator[tuple[str, str]]:
+    for service in SERVICES.values():
+        for name, value in service.get("environment", {}).items():
+            yield name, str(value)
+
+
+def test_no_key_is_obsolete() -> None:
+    """Compose warns about these, or has something better."""
+    assert not OBSOLETE & STACK.keys()
+    for service in SERVICES.values():
+        assert not OBSOLETE_IN_SERVICES & service.keys()
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_ports_are_published_on_loopback_only(name: str) -> None:
+    """An address of 0.0.0.0, the default, would be open past the host's firewall."""
+    for port in SERVICES[name].get("ports", []):
+        assert re.fullmatch(r"127\.0\.0\.1:\d+:\d+", _default(port))
+
+
+def test_only_the_pages_are_published() -> None:
+    """PostgreSQL is nobody's business outside."""
+    assert {name for name in SERVICES if SERVICES[name].get("ports")} == {"api-server", "mlflow"}
+
+
+def test_no_variable_holds_a_secret() -> None:
+    """Variables show in ``docker inspect``: what is secret is named as a file, or not at all."""
+    for name, value in _variables():
+        if SECRET.search(name):
+            assert name.endswith("_FILE"), name
+            assert value.startswith("/"), name
+
+
+def test_no_address_holds_a_password() -> None:
+    """libpq takes the passwords from a file that its owner alone can read."""
+    for text in _strings(STACK):
+        assert not re.search(r"://[^/@\s]*:[^/@\s]+@", text)
+
+
+def test_no_variable_for_a_secret_has_a_default() -> None:
+    """A default password is everybody's password."""
+    for text in _strings(STACK):
+        for name in re.findall(r"\$\{(\w+):?-", text):
+            assert not SECRET.search(name)
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_images_are_pinned(name: str) -> None:
+    """To a version, by a tag that can be replaced with a digest or a mirror's name."""
+    tag = _default(SERVICES[name]["image"]).partition(":")[2]
+    assert re.match(r"\d", tag)
+
+
+def test_the_base_image_is_pinned_alike_in_both_files() -> None:
+    """docker build without compose makes the same image."""
+    compose = _default(SERVICES["secrets"]["build"]["args"]["PYTHON_IMAGE"])
+    dockerfile = (CHECKOUT / "Dockerfile").read_text("utf-8")
+    assert f"ARG PYTHON_IMAGE={compose}\n" in dockerfile
+    assert re.fullmatch(r"python:3\.\d+-slim-\w+", compose)
+
+
+def test_the_image_has_the_version_of_the_package() -> None:
+    """So that an older image is not taken for the checkout's."""
+    version = re.search(r'^version = "(.+)"$', _text("pyproject.toml"), re.MULTILINE)
+    assert version
+    assert _default(SERVICES["mlflow"]["image"]) == f"understudy:{version[1]}"
+
+
+def _text(name: str) -> str:
+    return (CHECKOUT / name).read_text("utf-8")
+
+
+@pytest.mark.parametrize("name", LASTING)
+def test_whatever_lasts_has_a_health_check_and_is_restarted(name: str) -> None:
+    """A health check is a command, without a shell, that may fail a few times."""
+    service = SERVICES[name]
+    assert service["healthcheck"]["test"][0] == "CMD"
+    assert service["healthcheck"]["retries"] > 1
+    assert service["restart"] == "unless-stopped"
+
+
+@pytest.mark.parametrize("name", sorted(ONE_SHOT))
+def test_what_runs_once_is_not_restarted(name: str) -> None:
+    """Its failure must end the start, and be seen."""
+    assert SERVICES[name]["restart"] == "no"
+
+
+@pytest.mark.parametrize("name", LASTING)
+def test_services_wait_for_health_and_not_for_a_start(name: str) -> None:
+    """A container that was started may be far from answering."""
+    for awaited in SERVICES[name].get("depends_on", {}).values():
+        assert awaited["condition"] in {"service_healthy", "service_completed_successfully"}
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_logs_are_bounded_and_privileges_are_not_gained(name: str) -> None:
+    """Docker itself keeps a log for ever."""
+    service = SERVICES[name]
+    assert {"max-size", "max-file"} <= service["logging"]["options"].keys()
+    assert "no-new-privileges:true" in service["security_opt"]
+    assert not service.get("privileged")
+
+
+def test_the_repository_is_asked_for_by_name() -> None:
+    """Compose then ends with the sentence that says where to write it."""
+    asked = {value for name, value in _variables() if name == "AIRFLOW_VAR_UNDERSTUDY_REPOSITORY"}
+    assert len(asked) == 1
+    assert asked.pop().startswith("${UNDERSTUDY_REPOSITORY:?")
+
+
+def test_every_volume_is_declared_and_used() -> None:
+    """A name that is mistyped on one side would lose data at the next start."""
+    mounts = [mount for service in SERVICES.values() for mount in service.get("volumes", [])]
+    sources = {mount.partition(":")[0] for mount in mounts}
+    assert {source for source in sources if not source.startswith(".")} == set(STACK["volumes"])
+    for mount in mounts:
+        if mount.startswith("."):
+            assert mount.endswith(":ro")
+
+
+def test_only_the_first_start_may_write_secrets() -> None:
+    """The login alone is opened for writing by its reader, Airflow's auth manager."""
+    for name in SERVICES.keys() - {"secrets"}:
+        for mount in SERVICES[name].get("volumes", []):
+            source, _, mode = mount.split(":")[0], *mount.split(":")[1:2], mount[-3:]
+            if source.endswith("-secrets") and source != "login-secrets":
+                assert mode == ":ro", mount
