@@ -86,7 +86,7 @@ def test_no_variable_holds_a_secret() -> None:
 
 
 def test_no_address_holds_a_password() -> None:
-    """libpq takes the passwords from a file that its owner alone can read."""
+    """Libpq takes the passwords from a file that its owner alone can read."""
     for text in _strings(STACK):
         assert not re.search(r"://[^/@\s]*:[^/@\s]+@", text)
 
@@ -106,7 +106,7 @@ def test_images_are_pinned(name: str) -> None:
 
 
 def test_the_base_image_is_pinned_alike_in_both_files() -> None:
-    """docker build without compose makes the same image."""
+    """Docker build without compose makes the same image."""
     compose = _default(SERVICES["secrets"]["build"]["args"]["PYTHON_IMAGE"])
     dockerfile = (CHECKOUT / "Dockerfile").read_text("utf-8")
     assert f"ARG PYTHON_IMAGE={compose}\n" in dockerfile
