@@ -1,0 +1,35 @@
+"""The projects and the package share a contract on paper, and not one import."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PROJECTS = [path.parent for path in (ROOT / "mlproject").glob("*/MLproject")]
+
+
+def imported(folder: Path) -> set[str]:
+    """Return the top-level names that the Python files below a folder import."""
+    names: set[str] = set()
+    for path in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                names |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                names.add(node.module.partition(".")[0])
+    return names
+
+
+@pytest.mark.parametrize("project", PROJECTS, ids=lambda path: path.name)
+def test_a_project_can_be_copied_out(project: Path) -> None:
+    """A project knows neither the package nor Airflow, and no project the package's names."""
+    assert not imported(project) & {"understudy", "airflow"}
+    assert project.name not in imported(ROOT / "plugins" / "understudy")
+
+
+def test_there_is_a_project() -> None:
+    """The check above has something to check."""
+    assert PROJECTS
