@@ -26,8 +26,9 @@ def step(task_id: str, arguments: str) -> BashOperator:
         task_id=task_id,
         bash_command=RUN + arguments,
         append_env=True,
-        # Here, because MLflow never removes what it clones.
         env={
+            "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # or the last line would be another
+            # Here, because MLflow never removes what it clones.
             "MLFLOW_ENV_ROOT": "{{ params.state }}/environments",
             "TMPDIR": "{{ params.state }}/tmp",
         },
