@@ -22,6 +22,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
+
 from bench import data, report
 from bench.anatomy import dissect, import_seconds
 from bench.cpu import Meter
@@ -147,12 +149,22 @@ def running(folder: Path, content: dict[str, bytes], progress: Progress) -> Iter
         os.environ["UNDERSTUDY_DATA_MIRROR"] = mirror
         try:
             stack.up()
+            _warm(stack)
             from mlflow.tracking import MlflowClient
 
             client = MlflowClient(stack.addresses().mlflow)
             yield Setting(stack, client, folder, programs, commit, mirror)
         finally:
             stack.down()
+
+
+def _warm(stack: Stack) -> None:
+    """Ask the interface that tasks talk to once: its first answer takes seconds of CPU.
+
+    A task gives up after 5 s and a few tries, which is not enough on a machine that is busy.
+    """
+    url = f"{stack.addresses().airflow}/execution/health/ping"
+    httpx.get(url, timeout=180, trust_env=False)
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
