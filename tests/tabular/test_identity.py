@@ -136,3 +136,10 @@ def test_a_newest_window_needs_times_and_days(time: str, days: float) -> None:
     numbered, prints = with_row_ids(frame, ["time"])
     with pytest.raises(ParameterError, match="newest"):
         split(numbered, prints, time, Split("newest", holdout_days=days))
+
+
+def test_large_whole_numbers_keep_all_their_digits() -> None:
+    """Identifiers above 2**53 differ by one in the last digit: so do digests and fingerprints."""
+    one, other = (pd.DataFrame({"id": [2**60, 2**60 + step]}) for step in (1, 2))
+    assert content_sha256(one) != content_sha256(other)
+    assert fingerprints(one, ["id"])[1] != fingerprints(other, ["id"])[1]

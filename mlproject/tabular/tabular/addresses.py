@@ -7,7 +7,7 @@ the names in it.
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import parse_qsl, unquote_plus, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 from tabular.errors import ParameterError, UnavailableError
 
@@ -40,7 +40,7 @@ def check_source(address: str) -> str:
         ParameterError: for other schemes than http, https and file, and for a password in it.
     """
     if address.lower().startswith("file://"):
-        return unquote_plus(urlsplit(address).path)
+        return unquote(urlsplit(address).path)
     if not is_url(address) and "://" in address:
         raise ParameterError(
             f"source has the scheme '{address.partition('://')[0]}'",

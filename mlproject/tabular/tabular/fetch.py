@@ -79,6 +79,12 @@ def fetch(
             _attempt(transfer)
         except (_BrokenError, *_OUTSIDE) as error:
             reason = error
+        except requests.exceptions.RequestException as error:
+            raise ParameterError(
+                f"{transfer.shown} cannot be fetched: {_short(error)}",
+                allowed="an http or https address that leads to a file",
+                action="correct the address, or set UNDERSTUDY_DATA_MIRROR to a copy",
+            ) from error
         else:
             return path
     raise UnavailableError(

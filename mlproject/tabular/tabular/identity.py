@@ -16,6 +16,7 @@ import pandas as pd
 SALT = b"understudy/tabular/1\x00"
 """Changing it would move rows between training and holdout: never do."""
 
+EXACT_IN_FLOAT64 = 2**53
 _MISSING = "\x00"
 _BETWEEN = "\x1f"
 _ROW_ID = slice(0, 8)
@@ -83,7 +84,7 @@ def content_sha256(frame: pd.DataFrame) -> str:
         column = frame[name]
         label = str(name).encode()
         digest.update(struct.pack("<q", len(label)) + label + struct.pack("<q", len(column)))
-        if pd.api.types.is_numeric_dtype(column):
+        if pd.api.types.is_numeric_dtype(column) and not _is_too_large(column):
             numbers = column.to_numpy(dtype="float64", na_value=np.nan) + 0.0  # -0.0 becomes 0.0
             digest.update(b"n" + numbers.astype("<f8").tobytes())
         else:
@@ -91,6 +92,15 @@ def content_sha256(frame: pd.DataFrame) -> str:
             lengths = np.fromiter(map(len, cells), dtype="<i8", count=len(cells))
             digest.update(b"t" + lengths.tobytes() + b"".join(cells))
     return digest.hexdigest()
+
+
+def _is_too_large(column: pd.Series) -> bool:
+    """Return whether whole numbers would lose digits as float64: those are digested as text."""
+    if not pd.api.types.is_integer_dtype(column):
+        return False
+    values = column.dropna()
+    largest = max(abs(int(values.min())), abs(int(values.max()))) if len(values) else 0
+    return largest > EXACT_IN_FLOAT64
 
 
 def _unit(prints: Sequence[bytes], part: slice) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -103,7 +113,7 @@ def _unit(prints: Sequence[bytes], part: slice) -> np.ndarray[Any, np.dtype[np.f
 
 def _texts(column: pd.Series) -> list[str]:
     missing = column.isna().to_numpy()
-    if pd.api.types.is_numeric_dtype(column):
+    if pd.api.types.is_numeric_dtype(column) and not _is_too_large(column):
         texts = _numbers(column.to_numpy(dtype="float64", na_value=np.nan))
     else:
         texts = [_escaped(str(value)) for value in column.tolist()]
