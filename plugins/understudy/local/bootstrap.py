@@ -245,7 +245,7 @@ def compile_locks(layout: Layout) -> None:
     options = ["--universal", "--python-version", "3.11", "--generate-hashes", "--upgrade"]
     options += ["--no-emit-index-url", "--no-header", "--quiet"]
     compile_one = [uv, "--directory", layout.root, "pip", "compile", *options]
-    for name in ("dev", "airflow", "mlflow", "bootstrap"):
+    for name in ("dev", "airflow", "mlflow", "postgres", "bootstrap"):
         say(f"resolving requirements/{name}.in")
         bounds = [] if name == "dev" else ["--constraint", "requirements/dev.txt"]
         source, lock = f"requirements/{name}.in", f"requirements/{name}.txt"
