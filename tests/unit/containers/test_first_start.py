@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import configparser
+import hmac
 import json
 from pathlib import Path
 
@@ -95,13 +97,15 @@ def test_roles_are_made_without_their_passwords(root: Path) -> None:
         assert f"CREATE DATABASE {name} OWNER {name};" in statements
 
 
-def test_the_verifier_is_what_postgresql_computes() -> None:
-    """With the salt of RFC 7677's example, whose password is `pencil`."""
-    salt = bytes.fromhex("5b6d99689d1239408eeb5bc98c5ae30e".zfill(32))
-    verifier = scram_verifier("pencil", salt)
-    assert verifier.startswith("SCRAM-SHA-256$4096:")
-    assert verifier == scram_verifier("pencil", salt)
-    assert verifier != scram_verifier("pencil2", salt)
+def test_the_verifier_is_that_of_the_standard() -> None:
+    """The exchange of RFC 7677, section 3: the server's key signs as the server there did."""
+    salt, nonce = "W22ZaJ0SNY7soEsUEjb6gQ==", "rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0"
+    verifier = scram_verifier("pencil", base64.b64decode(salt))
+    head, _, keys = verifier.rpartition("$")
+    assert head == f"SCRAM-SHA-256$4096:{salt}"
+    exchange = f"n=user,r=rOprNGfwEbeRWgbNEkqO,r={nonce},s={salt},i=4096,c=biws,r={nonce}"
+    signature = hmac.digest(base64.b64decode(keys.split(":")[1]), exchange.encode(), "sha256")
+    assert base64.b64encode(signature).decode() == "6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="
 
 
 def test_airflow_reads_what_was_written(root: Path) -> None:

@@ -1,0 +1,1 @@
+"""What runs once, or again and again, beside the services of docker-compose.yaml."""

@@ -1,0 +1,59 @@
+"""Asks a service over HTTP whether it is well, for a health check. Reads one address.
+
+The exit status is 0 for a service that is well, else 1, with the reason on stderr, where
+`docker inspect` shows it. Standard library only: it is started every few seconds.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+
+_TIMEOUT_S = 8.0
+_USAGE = "usage: health URL [COMPONENT]"
+
+
+def ailment(url: str, component: str = "") -> str:
+    """Return what is wrong, '' if nothing is.
+
+    Args:
+        url: What must answer with success.
+        component: A component that Airflow's health report at that address must call healthy.
+    """
+    # A proxy of the user's has no business between two services.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(url, timeout=_TIMEOUT_S) as answer:
+            content = answer.read()
+    except (urllib.error.URLError, OSError) as error:
+        return f"{url} does not answer with success: {error}"
+    if not component:
+        return ""
+    status = _status(content, component)
+    return "" if status == "healthy" else f"{url} calls {component} {status}"
+
+
+def _status(report: bytes, component: str) -> str:
+    try:
+        parts = json.loads(report)
+        return str((parts.get(component) or {}).get("status") or "absent")
+    except (ValueError, AttributeError):
+        return "nothing at all: this is no health report"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the health check, and return its exit status."""
+    if len(arguments) not in (1, 2):
+        sys.stderr.write(f"{_USAGE}\n")
+        return 1
+    if reason := ailment(*arguments):
+        sys.stderr.write(f"{reason}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
