@@ -13,7 +13,7 @@ import urllib.request
 from collections.abc import Sequence
 
 _TIMEOUT_S = 8.0
-_USAGE = "usage: health URL [COMPONENT]"
+_USAGE = "usage: health URL... [COMPONENT]"
 
 
 def ailment(url: str, component: str = "") -> str:
@@ -46,10 +46,13 @@ def _status(report: bytes, component: str) -> str:
 
 def main(arguments: Sequence[str]) -> int:
     """Run the health check, and return its exit status."""
-    if len(arguments) not in (1, 2):
+    urls = [argument for argument in arguments if "://" in argument]
+    components = arguments[len(urls) :]
+    if not urls or len(components) > 1 or any("://" in name for name in components):
         sys.stderr.write(f"{_USAGE}\n")
         return 1
-    if reason := ailment(*arguments):
+    checks = [*((url, "") for url in urls[:-1]), (urls[-1], *components)]
+    if reason := next(filter(None, (ailment(*check) for check in checks)), ""):
         sys.stderr.write(f"{reason}\n")
         return 1
     return 0

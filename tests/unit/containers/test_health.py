@@ -70,7 +70,16 @@ def test_nobody_there_is_an_ailment() -> None:
     assert "does not answer" in ailment("http://127.0.0.1:9/health")
 
 
-@pytest.mark.parametrize("arguments", [[], ["a", "b", "c"]])
+def test_every_address_must_answer(server: str) -> None:
+    """The component is looked for at the last one."""
+    assert main([f"{server}/page", f"{server}/health", "metadatabase"]) == 0
+    assert main([f"{server}/forbidden", f"{server}/health", "metadatabase"]) == 1
+    assert main([f"{server}/page", f"{server}/health", "scheduler"]) == 1
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["scheduler"], ["http://a", "b", "c"], ["b", "http://a"]]
+)
 def test_a_mistyped_check_fails(arguments: list[str]) -> None:
     """Rather than being healthy for ever."""
     assert main(arguments) == 1
