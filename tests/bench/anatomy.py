@@ -71,15 +71,13 @@ def covered(spans: Iterable[Span]) -> float:
 def _by_step(
     spans: Mapping[str, Span], seen: Sequence[StepProcess]
 ) -> Iterable[tuple[str, tuple[float, float, float, float]]]:
-    for name, (start, end) in spans.items():
-        inside = [
-            one
-            for one in seen
-            if one.step == name.split("[")[0] and start <= one.start and one.end <= end
-        ]
+    left = sorted(seen, key=lambda one: one.start)
+    for name, (start, end) in sorted(spans.items(), key=lambda named: named[1]):
+        # Of two validations that overlap, the earlier process is the earlier task's.
+        inside = [one for one in left if one.step == name.split("[")[0] and start <= one.start]
         if inside:
-            # Of two validations that overlap, the earlier process is the earlier task's.
-            one = min(inside, key=lambda found: found.start - start)
+            one = inside[0]
+            left.remove(one)
             yield name, (end - start, one.start - start, one.end - one.start, end - one.end)
 
 

@@ -4,7 +4,8 @@
 set -euo pipefail
 
 step() {
-    python "$(dirname "$0")/plain_step.py" "$@" | tee /dev/stderr | tail -n 1
+    # -a, because stderr may be a file, which tee would empty.
+    python "$(dirname "$0")/plain_step.py" "$@" | tee -a /dev/stderr | tail -n 1
 }
 
 download=$(step download "--dataset=$DATASET")

@@ -47,7 +47,7 @@ class Result:
         rounds: The measured rounds; the warm-up is not among them.
         idle: CPU seconds per second of the stack at rest, by part.
         imports: Share of a step's process that imports take, as a plain script.
-        lookups: Seconds of looking up commit and environment, warm.
+        lookups: Seconds that finding commit and environment takes once, warm.
         load: The machine's load averages at the end (1, 5, 15 minutes).
     """
 
@@ -119,7 +119,8 @@ def night(result: Result) -> str:
         "Airflow between tasks": median(one.between for one in found),
     }
     rows = [[title, f"{seconds:.1f}", f"{seconds / whole:.0%}"] for title, seconds in parts.items()]
-    rows.append(["of it: commit and environment looked up, warm", f"{result.lookups:.2f}", ""])
+    title = "of all: finding commit and environment, each time"
+    rows.append([title, f"{result.lookups:.2f}", ""])
     return render(["where a night's wall seconds go", "s", "share"], rows)
 
 

@@ -22,7 +22,7 @@ from understudy.local.airflow_api import FINISHED, AirflowApi
 from understudy.local.errors import StackError
 
 LIMIT = 400.0  # seconds for one night
-_LOOK = 0.3
+_LOOK = 2.0  # seconds; each look costs the API server, and Airflow itself notes when a night ends
 
 
 @dataclass(frozen=True)
