@@ -24,7 +24,7 @@ from mlflow.projects.submitted_run import SubmittedRun  # noqa: TID253
 
 from understudy import tracking
 from understudy.errors import StepStoppedError, UnderstudyError, listed, nearest
-from understudy.step import Settings, StepRequest, StepRunner, absolute_store
+from understudy.steps.runner import Settings, StepRequest, StepRunner, absolute_store
 from understudy.tracking import RunStore
 
 _OPTIONS = frozenset({"env_manager", "timeout"})

@@ -113,8 +113,8 @@ class Bench:
 
     def _lookups(self) -> float:
         """Return the seconds that finding the commit and the environment takes, both here."""
-        from understudy.settings import Settings
-        from understudy.step import StepRunner
+        from understudy.steps.runner import StepRunner
+        from understudy.steps.settings import Settings
         from understudy.tracking import RunStore
 
         setting, client = self._setting, self._setting.client

@@ -78,10 +78,10 @@ def export(commit: str, folder: Path) -> None:
 @contextmanager
 def programs_of(project: Path) -> Iterator[Path]:
     """Yield the folder of programs of the project's environment, built if need be, and keep it."""
-    from understudy import projectfile
-    from understudy.environment import EnvironmentStore
-    from understudy.process import Supervisor
-    from understudy.settings import Settings
+    from understudy.steps import projectfile
+    from understudy.steps.environment import EnvironmentStore
+    from understudy.steps.process import Supervisor
+    from understudy.steps.settings import Settings
 
     store = EnvironmentStore(Settings.from_environment(), Supervisor())
     with store.hold(projectfile.load(project, str(project)), "uv", print) as environment:

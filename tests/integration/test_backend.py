@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from understudy.checkout import CheckoutStore
 from understudy.errors import ProjectError
 from understudy.giturl import parse
-from understudy.process import Supervisor
-from understudy.settings import Settings
+from understudy.steps.checkout import CheckoutStore
+from understudy.steps.process import Supervisor
+from understudy.steps.settings import Settings
 
 if TYPE_CHECKING:
     from conftest import Repository

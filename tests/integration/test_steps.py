@@ -26,7 +26,7 @@ from understudy.errors import (
     StepStoppedError,
     UnderstudyError,
 )
-from understudy.step import Settings, StepRequest, StepRunner
+from understudy.steps.runner import Settings, StepRequest, StepRunner
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -363,7 +363,7 @@ WORKER = """
 import os, signal, sys, time
 from pathlib import Path
 from understudy import tracking
-from understudy.step import Settings, StepRequest, StepRunner
+from understudy.steps.runner import Settings, StepRequest, StepRunner
 from understudy.tracking import RunStore
 uri, cache, scratch, url, experiment_id, *seconds = sys.argv[1:]
 client = tracking.client(uri)

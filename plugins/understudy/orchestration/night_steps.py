@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowSkipException
 
-from understudy import projectfile
 from understudy.contract import DATA_ARTIFACT, RAW_ARTIFACT, DataTag, Tag
 from understudy.declaration import Pipeline
 from understudy.errors import DecisionError
@@ -26,6 +25,7 @@ from understudy.orchestration.step_operator import (
     airflow_tags,
     attempt_key,
 )
+from understudy.steps import projectfile
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -63,7 +63,7 @@ class NightStepOperator(MlflowRunOperator):
         self, context: Context, services: Services, night: Night, inputs: Mapping[str, str]
     ) -> str:
         """Run the entry point with those of the night's parameters that it declares."""
-        from understudy.step import StepRequest
+        from understudy.steps.runner import StepRequest
 
         pinned = self.runner(services).pin(self.project, night.commit)
         declared = projectfile.named(pinned.entry_points, self.entry_point)

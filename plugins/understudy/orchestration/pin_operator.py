@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from airflow.sdk import BaseOperator
 
-from understudy import giturl, projectfile
+from understudy import giturl
 from understudy.contract import Tag
 from understudy.declaration import RESERVED_PARAMETERS, Pipeline, Promotion
 from understudy.errors import ParameterError, ProjectError, listed, nearest
@@ -18,11 +18,12 @@ from understudy.orchestration.edge import airflow_errors
 from understudy.orchestration.links import MlflowRunLink, run_address
 from understudy.orchestration.services import Services
 from understudy.orchestration.step_operator import airflow_tags, attempt_key, task_key
+from understudy.steps import projectfile
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from understudy.step import Pinned
+    from understudy.steps.runner import Pinned
 
 
 FILLED_IN: Final = ("as_of", *RESERVED_PARAMETERS)

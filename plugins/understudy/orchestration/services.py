@@ -14,7 +14,7 @@ from understudy.tracking import RunStore
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-    from understudy.step import StepRunner
+    from understudy.steps.runner import StepRunner
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,6 @@ class Services:
 
     def step_runner(self) -> StepRunner:
         """Return what runs entry points, with the machine's settings."""
-        from understudy.step import Settings, StepRunner
+        from understudy.steps.runner import Settings, StepRunner
 
         return StepRunner(self.runs, self.client, Settings.from_environment())

@@ -19,7 +19,7 @@ from understudy.redact import redacted
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from understudy.step import StepRequest, StepRunner
+    from understudy.steps.runner import StepRequest, StepRunner
 
 
 NOT_MAPPED: Final = -1
@@ -94,7 +94,7 @@ class MlflowRunOperator(BaseOperator):
 
     def request(self, context: Context, experiment_id: str) -> StepRequest:
         """Return what to run, from the operator's fields and Airflow's identity of this try."""
-        from understudy.step import StepRequest
+        from understudy.steps.runner import StepRequest
 
         return StepRequest(
             project=self.project,

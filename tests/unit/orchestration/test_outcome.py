@@ -9,7 +9,10 @@ from understudy.orchestration.report_operator import outcome_of
 
 RAN = {
     **dict.fromkeys(("pin", "download", "preprocess", "train", "validate_0", "gate"), "success"),
-    "validate_1": "success", "approve": "success", "promote": "success", "report": "running",
+    "validate_1": "success",
+    "approve": "success",
+    "promote": "success",
+    "report": "running",
 }
 STALE = {
     Tag.VERDICT: "PROMOTE",

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from understudy import dependencies
 from understudy.errors import ProjectError
+from understudy.steps import dependencies
 
 pytestmark = pytest.mark.unit
 

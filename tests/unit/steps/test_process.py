@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from understudy.errors import StepStoppedError
-from understudy.process import Command, Ending, Supervisor
+from understudy.steps.process import Command, Ending, Supervisor
 
 pytestmark = pytest.mark.unit
 
@@ -185,7 +185,7 @@ def test_a_command_that_cannot_be_executed(tmp_path: Path) -> None:
 WORKER = """
 import os, sys
 from pathlib import Path
-from understudy.process import Command, Supervisor
+from understudy.steps.process import Command, Supervisor
 folder = Path(sys.argv[1])
 (folder / "scratch").mkdir()
 line = sys.argv[2]

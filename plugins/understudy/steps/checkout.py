@@ -19,11 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from understudy.errors import ProjectError, RepositoryUnavailableError, listed, nearest
-from understudy.git import Git, GitError, remote_error
 from understudy.giturl import ProjectAddress
-from understudy.locks import FileLock
-from understudy.process import Supervisor
-from understudy.settings import Settings
+from understudy.steps.git import Git, GitError, remote_error
+from understudy.steps.locks import FileLock
+from understudy.steps.process import Supervisor
+from understudy.steps.settings import Settings
 
 _FULL = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _SHORT = re.compile(r"[0-9a-f]{4,63}")

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from understudy.environment import EnvironmentStore
 from understudy.errors import EnvironmentBuildError, ProjectError, StepStoppedError
-from understudy.interpreter import _satisfies, _search_path, find_python
-from understudy.process import Supervisor
-from understudy.projectfile import ProjectFile
-from understudy.settings import Settings
+from understudy.steps.environment import EnvironmentStore
+from understudy.steps.interpreter import _satisfies, _search_path, find_python
+from understudy.steps.process import Supervisor
+from understudy.steps.projectfile import ProjectFile
+from understudy.steps.settings import Settings
 
 pytestmark = pytest.mark.unit
 

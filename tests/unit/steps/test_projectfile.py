@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from understudy import projectfile
 from understudy.errors import ParameterError, ProjectError
-from understudy.projectfile import EntryPoint, Parameter
+from understudy.steps import projectfile
+from understudy.steps.projectfile import EntryPoint, Parameter
 
 pytestmark = pytest.mark.unit
 

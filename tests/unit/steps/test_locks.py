@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from understudy.locks import FileLock
+from understudy.steps.locks import FileLock
 
 pytestmark = pytest.mark.unit
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from understudy.locks import FileLock
+from understudy.steps.locks import FileLock
 with FileLock(Path(sys.argv[1])).exclusive():
     print("held", flush=True)
     time.sleep(60)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from understudy.errors import StepStoppedError
-from understudy.lines import LineCutter
+from understudy.steps.lines import LineCutter
 
 OnLine = Callable[[str], None]
 

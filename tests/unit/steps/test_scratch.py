@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from understudy.errors import ProjectError
-from understudy.locks import FileLock
-from understudy.scratch import scratch_folder, sweep
+from understudy.steps.locks import FileLock
+from understudy.steps.scratch import scratch_folder, sweep
 
 pytestmark = pytest.mark.unit
 

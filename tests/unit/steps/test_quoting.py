@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from understudy.quoting import unsafe_placeholders
+from understudy.steps.quoting import unsafe_placeholders
 
 pytestmark = pytest.mark.unit
 

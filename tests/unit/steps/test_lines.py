@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from understudy.lines import LINE_LIMIT, PROGRESS_EVERY, LineCutter
+from understudy.steps.lines import LINE_LIMIT, PROGRESS_EVERY, LineCutter
 
 pytestmark = pytest.mark.unit
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from understudy.childenv import build_environment, step_environment
+from understudy.steps.childenv import build_environment, step_environment
 
 pytestmark = pytest.mark.unit
 

@@ -20,16 +20,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from understudy import dependencies
-from understudy.childenv import build_environment
-from understudy.dependencies import Dependencies
 from understudy.errors import EnvironmentBuildError, ProjectError
-from understudy.interpreter import Interpreter, find_python, find_uv
-from understudy.locks import FileLock
-from understudy.process import Command, Ending, OnLine, Supervisor
-from understudy.projectfile import ProjectFile
 from understudy.redact import redacted
-from understudy.settings import Settings
+from understudy.steps import dependencies
+from understudy.steps.childenv import build_environment
+from understudy.steps.dependencies import Dependencies
+from understudy.steps.interpreter import Interpreter, find_python, find_uv
+from understudy.steps.locks import FileLock
+from understudy.steps.process import Command, Ending, OnLine, Supervisor
+from understudy.steps.projectfile import ProjectFile
+from understudy.steps.settings import Settings
 
 BUILDER = "1"
 """Part of every key: raise it when environments must be built differently."""

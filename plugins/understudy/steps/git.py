@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from understudy.errors import ProjectError, RepositoryUnavailableError
-from understudy.process import Command, Supervisor
 from understudy.redact import redacted
+from understudy.steps.process import Command, Supervisor
 
 _LOCAL_TIMEOUT_S = 120.0
 _KEPT_LINES = 50

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from understudy.checkout import CheckoutStore, _protocols, remove_tree
 from understudy.errors import ProjectError, RepositoryUnavailableError, UnderstudyError
 from understudy.giturl import parse
-from understudy.process import Supervisor
-from understudy.settings import Settings
+from understudy.steps.checkout import CheckoutStore, _protocols, remove_tree
+from understudy.steps.process import Supervisor
+from understudy.steps.settings import Settings
 
 if TYPE_CHECKING:
     from conftest import Repository

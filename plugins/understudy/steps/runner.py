@@ -16,21 +16,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from understudy import giturl, projectfile
-from understudy.checkout import CheckoutStore
-from understudy.childenv import step_environment
+from understudy import giturl
 from understudy.contract import Kind, Tag
-from understudy.environment import Environment, EnvironmentStore
 from understudy.errors import (
     ProjectError,
     StepFailedError,
     StepStoppedError,
     UnderstudyError,
 )
-from understudy.process import Command, Ending, OnLine, Supervisor
-from understudy.projectfile import EntryPoint, Parameter, ProjectFile, Value
-from understudy.scratch import Scratch, scratch_folder
-from understudy.settings import Settings
+from understudy.steps import projectfile
+from understudy.steps.checkout import CheckoutStore
+from understudy.steps.childenv import step_environment
+from understudy.steps.environment import Environment, EnvironmentStore
+from understudy.steps.process import Command, Ending, OnLine, Supervisor
+from understudy.steps.projectfile import EntryPoint, Parameter, ProjectFile, Value
+from understudy.steps.scratch import Scratch, scratch_folder
+from understudy.steps.settings import Settings
 from understudy.tracking import RunSpec, RunStore, tracking_errors
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from understudy.errors import ParameterError, ProjectError, listed, nearest
-from understudy.quoting import placeholders, unsafe_placeholders
+from understudy.steps.quoting import placeholders, unsafe_placeholders
 
 if TYPE_CHECKING:
     from mlflow.projects import _project_spec

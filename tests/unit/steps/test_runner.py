@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from understudy.step import _masked, absolute_store
+from understudy.steps.runner import _masked, absolute_store
 
 pytestmark = pytest.mark.unit
 
@@ -16,10 +16,10 @@ pytestmark = pytest.mark.unit
 def test_importing_it_brings_nothing_heavy() -> None:
     """Airflow's workers import it for every task."""
     heavy = ["mlflow", "pandas", "numpy", "yaml", "git", "airflow", "requests"]
-    script = f"import sys, understudy.step; print([m for m in {heavy} if m in sys.modules])"
+    script = f"import sys, understudy.steps.runner; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run(
         [sys.executable, "-S", "-c", script],
-        env={"PYTHONPATH": str(Path(__file__).parents[2] / "plugins")},
+        env={"PYTHONPATH": str(Path(__file__).parents[3] / "plugins")},
         capture_output=True,
         text=True,
         check=True,

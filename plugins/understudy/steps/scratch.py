@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from understudy.checkout import remove_tree
 from understudy.errors import ProjectError
-from understudy.locks import FileLock
+from understudy.steps.checkout import remove_tree
+from understudy.steps.locks import FileLock
 
 _LOCK = ".lock"
 _PRIVATE = 0o700
