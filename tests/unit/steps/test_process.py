@@ -109,7 +109,7 @@ def test_much_output_and_a_slow_reader_do_not_block(tmp_path: Path) -> None:
 
 def test_daemons_are_ended_with_the_command(tmp_path: Path) -> None:
     """Sessions of their own, double forks and ignored signals do not help them."""
-    line = f"(setsid setsid {NAP} &) ; (trap '' TERM; setsid {NAP} & ) ; echo started"
+    line = f"(setsid setsid {NAP} &) ; (trap '' TERM; setsid {NAP} & ) ; sleep 0.5"
     ending = Supervisor().run(command(line, tmp_path), lambda _: None)
     assert ending.ok
     assert ending.leftovers >= 2
