@@ -146,13 +146,13 @@ def test_a_cleared_night_keeps_what_it_pinned(installation: Installation) -> Non
 
 
 @pytest.mark.parametrize(
-    ("answer", "outcome"), [("Approve", "PROMOTED"), ("Reject", "HELD")], ids=str.lower
+    ("answer", "factor", "outcome"), [("Approve", 0.5, "PROMOTED"), ("Reject", 0.2, "HELD")]
 )
 def test_a_person_decides_where_the_night_asks(
-    installation: Installation, answer: str, outcome: str
+    installation: Installation, answer: str, factor: float, outcome: str
 ) -> None:
     """The task waits without a worker, the answer and the person are on record."""
-    run_id = installation.trigger("asking", answer, promote="ask", factor=0.5)
+    run_id = installation.trigger("asking", answer, promote="ask", factor=factor)
     installation.wait_for_task("asking", run_id, "approve", {"awaiting_input"})
     waiting = installation.client.get_registered_model("asking").aliases
     assert "challenger" in waiting
