@@ -21,6 +21,7 @@ dag = pipeline(
         "dataset": "bike_sharing",
         "model": Param(
             "hist_gradient_boosting",
+            type="string",
             enum=["hist_gradient_boosting", "random_forest", "elastic_net"],
             description="Kind of model to train.",
         ),

@@ -21,6 +21,7 @@ dag = pipeline(
         "dataset": "diabetes",
         "model": Param(
             "decision_tree",
+            type="string",
             enum=["decision_tree", "random_forest"],
             description="Kind of model to train.",
         ),

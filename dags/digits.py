@@ -21,6 +21,7 @@ dag = pipeline(
         "dataset": "digits",
         "model": Param(
             "logistic_regression",
+            type="string",
             enum=["logistic_regression", "random_forest", "hist_gradient_boosting"],
             description="Kind of model to train.",
         ),

@@ -19,6 +19,7 @@ dag = pipeline(
         "dataset": "wine_quality",
         "model": Param(
             "random_forest",
+            type="string",
             enum=["random_forest", "elastic_net", "decision_tree", "hist_gradient_boosting"],
             description="Kind of model to train.",
         ),

@@ -58,6 +58,8 @@ class Tag(StrEnum):
     ATTEMPT_OF = "understudy.attempt_of"
     DECISION_RUN = "understudy.decision_run"
     ERROR = "error"
+    DESCRIPTION = "mlflow.note.content"
+    """MLflow's UI shows it as the run's description."""
 
 
 class DataTag(StrEnum):

@@ -184,6 +184,7 @@ class NightBook:
             Tag.OUTCOME: outcome.value,
             Tag.REASON: reason[:5000],
             Tag.CHAMPION_AFTER: champion or "",
+            Tag.DESCRIPTION: f"**{outcome}**: {reason[:5000]}",
         }
         self._runs.tag(night.run_id, tags)
         failed = outcome is Outcome.FAILED

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowSkipException
@@ -38,6 +38,9 @@ class NightStepOperator(MlflowRunOperator):
         pipeline: What the pipeline file declares.
         step: Entry point to run.
     """
+
+    # What a night pinned is read when the task runs: only the project may hold a template.
+    template_fields: Sequence[str] = ("project",)
 
     def __init__(self, *, pipeline: Pipeline, step: str, **kwargs: Any) -> None:
         super().__init__(

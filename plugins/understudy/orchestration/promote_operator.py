@@ -12,6 +12,7 @@ from understudy.errors import DecisionError, StepFailedError
 from understudy.gate import DecisionRecord, Verdict
 from understudy.night import Night
 from understudy.orchestration.edge import airflow_errors
+from understudy.orchestration.links import run_address
 from understudy.orchestration.night_context import night_of
 from understudy.orchestration.night_steps import NightStepOperator, inputs_so_far
 from understudy.orchestration.services import Services
@@ -37,6 +38,7 @@ class PromoteOperator(NightStepOperator):
         """Move while the champion is the one compared with; else validate it and judge again."""
         with airflow_errors():
             services, night = Services.connect(), night_of(context)
+            self.mlflow_address = run_address(night.experiment_id, night.run_id)
             record = self._record(services, night)
             version = challenger_version(context, services, night)
             for self._judgement in range(1, _JUDGEMENTS + 1):

@@ -82,7 +82,8 @@ class ReportOperator(BaseOperator):
 
     def _tell(self, night: Night, outcome: Outcome, reason: str, version: str | None) -> None:
         self.log.info("Night of %s: %s", night.as_of, outcome)
-        self.log.info("Why: %s", reason)
+        for line in reason.split("; "):
+            self.log.info("Why: %s", line)
         self.log.info("Champion of %s: %s -> %s", night.model, night.champion or "none", version)
         self.log.info("MLflow: %s", self.mlflow_address or night.run_id)
 

@@ -92,7 +92,8 @@ def told(record: DecisionRecord) -> list[str]:
     """Return a record as lines for a log: verdict, reasons, every check, notes."""
     decision = record.decision
     checks = [f"{check.result.value}: {check.reason}" for check in decision.checks]
-    return [f"{decision.verdict}: {decision.why}", *checks, *decision.notes]
+    blockers = [reason for reason in decision.reasons if not any(reason in c for c in checks)]
+    return [f"Verdict: {decision.verdict}", *blockers, *checks, *decision.notes]
 
 
 class ApproveOperator(ApprovalOperator):

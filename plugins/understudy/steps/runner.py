@@ -333,6 +333,7 @@ class StepRunner:
         temporary = str(attempt.scratch.temporary)
         return {
             "MLFLOW_DISABLE_TELEMETRY": "true",
+            "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
             **ours,
             **request.environment,
             "PATH": path,
