@@ -37,7 +37,7 @@ from understudy.local.place import CHECKOUT, Place
 from understudy.local.progress import Progress
 from understudy.local.stack import Stack
 
-IDLE = 15.0
+IDLE = 25.0
 """Seconds for which the stack is watched at rest."""
 VALIDATIONS = 2
 
