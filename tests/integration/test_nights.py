@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -158,6 +159,8 @@ def test_a_person_decides_where_the_night_asks(
     assert "challenger" in waiting
     path = f"dags/asking/dagRuns/{run_id}/taskInstances/approve/-1/hitlDetails"
     assert "rmse" in installation.call("GET", path)["body"]
+    # Answered before the scheduler has seen the first process end, Airflow takes the task for lost.
+    time.sleep(5)
     installation.call("PATCH", path, chosen_options=[answer], params_input={})
     assert installation.wait("asking", run_id) == "success"
     night = installation.nights("asking")[-1]

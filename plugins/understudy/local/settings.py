@@ -76,7 +76,12 @@ def sections(place: Place, ports: Mapping[str, int]) -> Sections:
         # The default of 1 s passes between any two tasks; 0.2 s costs 5 % of one core.
         "scheduler": {"scheduler_idle_sleep_time": 0.2, "task_instance_heartbeat_timeout": 60},
         # A finished task holds its slot for up to one heartbeat interval.
-        "workers": {"min_heartbeat_interval": 1, "max_failed_heartbeats": 20},
+        # The first call to Airflow's interface for tasks builds it, which takes seconds.
+        "workers": {
+            "min_heartbeat_interval": 1,
+            "max_failed_heartbeats": 20,
+            "execution_api_timeout": 30,
+        },
         # How soon a new Dag file is seen; the default is 300 s.
         "dag_processor": {"refresh_interval": 10},
         # A cleared task runs again, although it had succeeded.
