@@ -49,8 +49,10 @@ def command(repository: Repository, tmp_path: Path) -> Any:  # noqa: ANN401 - a 
     mark.mkdir(parents=True)
     (mark / "METADATA").write_text("Metadata-Version: 2.1\nName: understudy\nVersion: 0\n")
     (mark / "entry_points.txt").write_text(MARK)
+    # What tests before this one told MLflow in this process is not for the command.
+    outside = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
     environment = {
-        **os.environ,
+        **outside,
         "PYTHONPATH": os.pathsep.join([str(mark.parent), *sys.path]),
         "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db",
         "UNDERSTUDY_CACHE": str(tmp_path / "cache"),
