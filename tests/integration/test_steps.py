@@ -165,7 +165,7 @@ class Bench:
 
     def by_key(self, key: str) -> list[Run]:
         """Return the runs of an attempt."""
-        found = self.runs.find(self.experiment_id, key)
+        found = self.next(iter(runs.tagged(self.experiment_id, Tag.KEY, key)), None)
         return [] if found is None else [found]
 
     def nothing_left(self) -> bool:
@@ -368,7 +368,7 @@ from understudy.tracking import RunStore
 uri, cache, scratch, url, experiment_id, *seconds = sys.argv[1:]
 client = tracking.client(uri)
 runs = RunStore(client)
-runs.find(experiment_id, "warm")
+next(iter(runs.tagged(experiment_id, Tag.KEY, "warm")), None)
 for i, delay in enumerate(seconds):
     pid = os.fork()
     if pid == 0:
