@@ -362,6 +362,7 @@ WORKER = """
 import os, signal, sys, time
 from pathlib import Path
 from understudy import tracking
+from understudy.contract import Tag
 from understudy.steps.runner import Settings, StepRequest, StepRunner
 from understudy.tracking import RunStore
 uri, cache, scratch, url, experiment_id, *seconds = sys.argv[1:]
