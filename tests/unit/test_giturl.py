@@ -29,7 +29,7 @@ PASSWORD = "s3cr3t-T0ken"  # noqa: S105 - the point of these tests
         ("git@host:team/r.git#a.b", "git@host:team/r.git", "a.b"),
         ("file:///srv//r.git/", "file:///srv/r.git", ""),
         ("file://localhost/srv/r.git", "file:///srv/r.git", ""),
-        ("/srv/work/", "/srv/work", ""),
+        ("/srv/models/", "/srv/models", ""),
         ("https://host/r.git#", "https://host/r.git", ""),
         ("https://host/r.git#sub/", "https://host/r.git", "sub"),
     ],
