@@ -23,6 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+from tests.loopback import serving
 
 from bench import data, report
 from bench.anatomy import dissect, import_seconds
@@ -145,7 +146,7 @@ def running(folder: Path, content: dict[str, bytes], progress: Progress) -> Iter
     export(commit, folder / "project")
     dags = shutil.copytree(Path(__file__).with_name("dags"), folder / "dags")
     stack = Stack(Place(folder / "stack", CHECKOUT, dags), progress)
-    with data.serving(content) as mirror, programs_of(folder / "project" / PROJECT) as programs:
+    with serving(content) as mirror, programs_of(folder / "project" / PROJECT) as programs:
         os.environ["UNDERSTUDY_DATA_MIRROR"] = mirror
         try:
             stack.up()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.server
 import io
 import os
 import shutil
@@ -10,11 +9,9 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +19,7 @@ from typing import Any
 import httpx
 import pytest
 from mlflow.tracking import MlflowClient
+from tests.loopback import serving
 
 from understudy.local.place import Place
 from understudy.local.stack import Stack
@@ -94,32 +92,8 @@ def data_server() -> Iterator[str]:
     with zipfile.ZipFile(archive, "w") as opened:
         opened.write(REAL_DATA / "bike-sharing" / "hour.csv", "hour.csv")
     content[BIKE] = archive.getvalue()
-    with _serving(content) as address:
+    with serving(content) as address:
         yield address
-
-
-@contextmanager
-def _serving(content: dict[str, bytes]) -> Iterator[str]:
-    class Files(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            body = content.get(self.path)
-            self.send_response(404 if body is None else 200)
-            self.send_header("content-length", str(len(body or b"")))
-            self.end_headers()
-            self.wfile.write(body or b"")
-
-        def log_message(self, *_: Any) -> None:
-            """Stay quiet."""
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Files)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 @dataclass(frozen=True)

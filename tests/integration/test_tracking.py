@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import http.client
-import http.server
-import threading
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from mlflow.tracking import MlflowClient
+from tests.loopback import QuietHandler, answering
 
 from understudy.contract import CHALLENGER, CHAMPION, PREVIOUS, Tag
 from understudy.errors import RegistryError, TrackingUnavailableError
@@ -46,7 +44,7 @@ def lossy(target: str, loses: Callable[[str], bool]) -> Iterator[str]:
     """Forward to ``target``, but drop the answers of paths that ``loses`` picks."""
     where = urlsplit(target)
 
-    class Forward(http.server.BaseHTTPRequestHandler):
+    class Forward(QuietHandler):
         def _forward(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length", 0)))
             onward = http.client.HTTPConnection(where.hostname or "", where.port)
@@ -65,18 +63,8 @@ def lossy(target: str, loses: Callable[[str], bool]) -> Iterator[str]:
 
         do_GET = do_POST = do_PATCH = do_PUT = do_DELETE = _forward  # noqa: N815
 
-        def log_message(self, *_: Any) -> None:
-            """Stay quiet."""
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Forward)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with answering(Forward) as address:
+        yield address
 
 
 def first_time(part: str) -> Callable[[str], bool]:

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 from collections.abc import Callable, Iterator
-from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from tests.loopback import answering
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = ROOT / "mlproject" / "tabular"
 # The package lives beside its MLproject, which MLflow makes the working folder of a step.
 sys.path[:0] = [str(PROJECT), str(Path(__file__).parent)]
 
-from loopback import Answer, DataServer, Handler  # noqa: E402 - found on the path just set
+from data_server import Answer, DataServer, Handler  # noqa: E402 - found on the path just set
 
 
 @pytest.fixture
@@ -25,13 +24,8 @@ def data_server() -> Iterator[DataServer]:
     """Return a running server; it ends with the test."""
     answers: dict[str, Answer] = {}
     handler = type("Handler", (Handler,), {"answers": answers})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield DataServer(f"http://127.0.0.1:{server.server_port}", answers)
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with answering(handler) as address:
+        yield DataServer(address, answers)
 
 
 @pytest.fixture(autouse=True)

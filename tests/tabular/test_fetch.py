@@ -13,7 +13,7 @@ from tabular.errors import DataError, ParameterError, StorageError, UnavailableE
 from tabular.fetch import check_sha256, fetch
 
 if TYPE_CHECKING:
-    from loopback import DataServer
+    from data_server import DataServer
 
 pytestmark = pytest.mark.unit
 

@@ -26,7 +26,7 @@ from tabular import main as main_step
 from tabular.tracking import Step, main
 
 if TYPE_CHECKING:
-    from loopback import DataServer
+    from data_server import DataServer
 
 pytestmark = [
     pytest.mark.integration,

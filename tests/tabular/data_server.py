@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from tests.loopback import QuietHandler
 
 
 @dataclass
@@ -41,12 +42,12 @@ class DataServer:
         return self.url + path
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(QuietHandler):
     """Answers GET from a table; a server makes a subclass with its own."""
 
     answers: dict[str, Answer]
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802 -- the name http.server calls
         """Answer as the table says."""
         answer = self.answers.get(self.path.partition("?")[0], Answer(status=404))
         asked = self.headers.get("Range", "")
@@ -62,6 +63,3 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         end = answer.cuts.pop(0) if answer.cuts else len(answer.body)
         self.wfile.write(answer.body[start:end])
-
-    def log_message(self, *_arguments: object) -> None:
-        """Say nothing."""
