@@ -17,6 +17,7 @@ from understudy import giturl
 from understudy.declared import declared
 from understudy.errors import DeclarationError, listed, nearest
 from understudy.gate.rules import Gate
+from understudy.redact import secret_in
 
 FORM_FIELDS: Final = ("version", "as_of", "force", "promote")
 """Fields of the trigger form that are ours; a project's parameter must not have their names."""
@@ -192,6 +193,13 @@ class Pipeline:
                 f"names other than {listed((*FORM_FIELDS, *RESERVED_PARAMETERS))}",
                 "set the version on Project(...), promote on pipeline(...); leave out the rest",
             )
+        for name, value in self.parameters.items():
+            if secret := secret_in(getattr(value, "value", value)):
+                raise _wrong(
+                    f"parameters[{name!r}] is a URL with {secret}",
+                    "URLs without secrets: parameters are stored and shown",
+                    "give it by an environment variable that environment= names, or in ~/.netrc",
+                )
 
 
 def _wrong(found: str, allowed: str, action: str) -> DeclarationError:

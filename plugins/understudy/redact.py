@@ -1,13 +1,36 @@
-"""Takes credentials out of text before it is logged, stored or shown. Pure."""
+"""Finds credentials in text, and takes them out before it is logged, stored or shown. Pure."""
 
 from __future__ import annotations
 
 import re
+from typing import Final
+from urllib.parse import parse_qsl, urlsplit
 
 _USERINFO = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)[^/\s'\"]*@")
 _HEADER = re.compile(r"(?i)(authorization:\s*(?:basic|bearer)\s+)\S+")
+_SECRET_NAMES: Final = frozenset({
+    "sig", "signature", "token", "access_token", "auth", "api_key", "apikey", "password", "passwd",
+    "secret", "client_secret", "x-amz-signature", "x-amz-security-token", "x-goog-signature",
+})  # fmt: skip
+"""Names in a URL's query under which the clouds and many services put what signs or opens it."""
 
 
 def redacted(text: str) -> str:
     """Return the text with the user-info of every URL and every authorisation header removed."""
     return _HEADER.sub(r"\1***", _USERINFO.sub(r"\g<scheme>", text))
+
+
+def secret_in(value: object) -> str:
+    """Return what a URL holds that must not be stored or shown, or '' where there is nothing."""
+    text = value if isinstance(value, str) else ""
+    if "://" not in text:
+        return ""
+    try:
+        parts = urlsplit(text)
+        password = parts.password
+    except ValueError:
+        return ""
+    if password:
+        return "a password"
+    names = [name for name, given in parse_qsl(parts.query) if given]
+    return next((f"{name}=..." for name in names if name.lower() in _SECRET_NAMES), "")

@@ -21,6 +21,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 from tests.loopback import serving
 
+from understudy.local import record
 from understudy.local.place import Place
 from understudy.local.stack import Stack
 
@@ -156,6 +157,17 @@ class Installation:
 
     stack: Stack
     client: MlflowClient
+    data: str
+
+    def up(self) -> None:
+        """Start what is missing of the stack."""
+        _local("up", self.stack.place, UNDERSTUDY_DATA_MIRROR=self.data)
+
+    def kill(self, component: str) -> None:
+        """End a component of the stack without a word."""
+        known = record.read(self.stack.place.record)
+        assert known is not None
+        os.killpg(known.processes[component].pid, signal.SIGKILL)
 
     def call(self, method: str, path: str, **body: Any) -> Any:  # noqa: ANN401 -- JSON
         """Call Airflow's REST interface; return what it answers."""
@@ -263,7 +275,7 @@ def installation(
     stack = Stack(Place(tmp_path_factory.mktemp("stack"), ROOT, dags_folder))
     try:
         _local("up", stack.place, UNDERSTUDY_DATA_MIRROR=data_server)
-        yield Installation(stack, MlflowClient(stack.addresses().mlflow))
+        yield Installation(stack, MlflowClient(stack.addresses().mlflow), data_server)
     finally:
         _local("down", stack.place)
 

@@ -273,3 +273,27 @@ def test_the_two_real_pipelines_ran_at_once(installation: Installation) -> None:
         spans[dag_id] = [datetime.fromisoformat(run[key]) for key in ("start_date", "end_date")]
     assert spans["wine"][0] < spans["bike_sharing"][1]
     assert spans["bike_sharing"][0] < spans["wine"][1]
+
+
+def test_a_tracking_server_that_goes_away_fails_the_night_and_the_next_one_cleans_up(
+    installation: Installation,
+) -> None:
+    """Killed in mid-night: the task says what to check; afterwards nothing stays RUNNING."""
+    installation.trigger("raced", "cut", force=True)
+    installation.wait_for_task("raced", "cut", "pin", {"success"})
+    installation.kill("mlflow")
+    assert installation.wait("raced", "cut") == "failed"
+    failed = [
+        task for task, state in installation.tasks("raced", "cut").items() if state == "failed"
+    ]
+    log = installation.log("raced", "cut", failed[0])
+    assert "The MLflow tracking server did not answer as it should" in log
+    assert "Next: check the server" in log
+    installation.trigger("raced", "without")
+    assert installation.wait("raced", "without") == "failed"
+    assert "did not answer" in installation.log("raced", "without", "pin")
+    installation.up()
+    installation.trigger("raced", "after", force=True)
+    assert installation.wait("raced", "after") == "success"
+    ended(installation, "raced")
+    assert installation.nights("raced")[-1]["understudy.outcome"] == "PROMOTED"

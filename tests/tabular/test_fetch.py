@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tabular.addresses import check_source, mirrored, without_secrets
+from tabular.datasets import find
 from tabular.errors import DataError, ParameterError, StorageError, UnavailableError
 from tabular.fetch import check_sha256, fetch
+from tabular.sources import bring
 
 if TYPE_CHECKING:
     from data_server import DataServer
@@ -112,12 +114,32 @@ def test_no_secret_is_shown(address: str, shown: str) -> None:
     assert without_secrets(address) == shown
 
 
-@pytest.mark.parametrize("address", ["https://ada:s3cret@host/x.csv", "s3://bucket/x", "ftp://h/x"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://ada:s3cret@host/x.csv",
+        "https://host/x.csv?sig=s3cret",
+        "s3://bucket/x",
+        "ftp://h/x",
+        "env:NO_SUCH_VARIABLE",
+    ],
+)
 def test_other_sources_are_refused(address: str) -> None:
     """And the refusal does not repeat the password."""
     with pytest.raises(ParameterError) as raised:
         check_source(address)
     assert "s3cret" not in str(raised.value)
+
+
+def test_a_signed_address_comes_from_the_environment(
+    data_server: DataServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is fetched as it is, and what is stored of it does not show the signature."""
+    url = data_server.serve("/x.csv", b"a,target\n1,2\n3,4\n")
+    monkeypatch.setenv("DATA_URL", f"{url}?sig=s3cret")
+    delivery = bring(find("csv"), "env:DATA_URL", ",", tmp_path)
+    assert len(delivery.table.frame) == 2
+    assert delivery.source == f"{url}?sig=***"
 
 
 def test_the_mirror(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

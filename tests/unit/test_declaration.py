@@ -42,6 +42,10 @@ def test_defaults_follow_the_name() -> None:
             "end is before start",
         ),
         ({"parameters": {"version": "x"}}, "parameters has 'version'"),
+        (
+            {"parameters": {"source": "https://host/x?token=abc"}},
+            r"parameters\['source'\] is a URL with token=\.\.\.",
+        ),
         ({"parameters": {"model_uri": "x"}}, "parameters has 'model_uri'"),
         ({"retries": -1}, "'retries' is -1"),
         ({"retries": "2"}, "'retries' is '2'"),

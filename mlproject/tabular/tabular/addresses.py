@@ -1,7 +1,7 @@
 """Addresses of data: which are allowed, how they look without secrets, where a mirror has them.
 
-Touches only the environment variable UNDERSTUDY_DATA_MIRROR and, for a mirror that is a folder,
-the names in it.
+Touches only the environment variable UNDERSTUDY_DATA_MIRROR, the one that `env:NAME` names, and,
+for a mirror that is a folder, the names in it.
 """
 
 import os
@@ -12,6 +12,11 @@ from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 from tabular.errors import ParameterError, UnavailableError
 
 MIRROR = "UNDERSTUDY_DATA_MIRROR"
+FROM_ENVIRONMENT = "env:"
+_SIGNS = frozenset({
+    "sig", "signature", "token", "access_token", "auth", "api_key", "apikey", "password", "passwd",
+    "secret", "client_secret", "x-amz-signature", "x-amz-security-token", "x-goog-signature",
+})  # fmt: skip
 _SECRET_WORDS = ("key", "token", "secret", "signature", "sig", "password", "credential", "auth")
 
 
@@ -33,12 +38,48 @@ def without_secrets(address: str) -> str:
     return urlunsplit((parts.scheme, host, parts.path, urlencode(query, safe="*"), ""))
 
 
-def check_source(address: str) -> str:
-    """Return the user's address if it may be used.
+def check_source(source: str) -> str:
+    """Return the address that the user means, if it may be used.
+
+    Args:
+        source: a path or URL, or `env:NAME` for the one in an environment variable, which may hold
+            a signature or a token.
 
     Raises:
-        ParameterError: for other schemes than http, https and file, and for a password in it.
+        ParameterError: for other schemes than http, https and file, and for a secret in `source`.
     """
+    if source.startswith(FROM_ENVIRONMENT):
+        return _checked_scheme(_from_environment(source.removeprefix(FROM_ENVIRONMENT)))
+    address = _checked_scheme(source)
+    if is_url(address) and _opens(address):
+        raise ParameterError(
+            f"source holds a user name, a password or a signature: {without_secrets(address)}",
+            allowed="an address without them (parameters are stored and shown)",
+            action="put a password into ~/.netrc on the machine that runs the step; put a signed "
+            "address into an environment variable there and pass source=env:NAME",
+        )
+    return address
+
+
+def _opens(address: str) -> bool:
+    """Whether an address holds what nobody else may see."""
+    parts = urlsplit(address)
+    names = {name.lower() for name, value in parse_qsl(parts.query) if value}
+    return "@" in parts.netloc or not names.isdisjoint(_SIGNS)
+
+
+def _from_environment(name: str) -> str:
+    address = os.environ.get(name, "")
+    if not address:
+        raise ParameterError(
+            f"source is '{FROM_ENVIRONMENT}{name}' and the step has no variable {name}",
+            allowed="the name of an environment variable that the step is given",
+            action=f"set {name} where the step runs; in a pipeline file, environment=['{name}']",
+        )
+    return address
+
+
+def _checked_scheme(address: str) -> str:
     if address.lower().startswith("file://"):
         return unquote(urlsplit(address).path)
     if not is_url(address) and "://" in address:
@@ -46,12 +87,6 @@ def check_source(address: str) -> str:
             f"source has the scheme '{address.partition('://')[0]}'",
             allowed="a path, file://, http:// or https://",
             action="bring the file to such an address",
-        )
-    if is_url(address) and "@" in urlsplit(address).netloc:
-        raise ParameterError(
-            f"source holds a user name or password: {without_secrets(address)}",
-            allowed="an address without them (parameters are stored and shown)",
-            action="put them into ~/.netrc on the machine that runs the step",
         )
     return address
 

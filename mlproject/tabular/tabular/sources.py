@@ -77,7 +77,8 @@ def _user_file(
             allowed="the path or URL of a file",
             action="pass -P source=...",
         )
-    path = _local(check_source(address), folder)
+    address = check_source(address)
+    path = _local(address, folder)
     if source.format == "parquet":
         return Delivery(read_parquet(path), without_secrets(address))
     return Delivery(read_csv(path, separator, data_set.identity), without_secrets(address))

@@ -83,7 +83,6 @@ def _tasks(spec: Pipeline) -> None:
             **_named(task.APPROVE),
             response_timeout=spec.approval_timeout,
             execution_timeout=None,
-            retries=0,  # a second try would ask again after an answer was given
         ),
         PromoteOperator(
             **_named(task.PROMOTE),

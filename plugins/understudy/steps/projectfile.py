@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from understudy.errors import ParameterError, ProjectError, listed, nearest
+from understudy.redact import secret_in
 from understudy.steps.quoting import placeholders, unsafe_placeholders
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ _TEXT, _NUMBER, _WHOLE, _TRUTH = (
 TYPES = frozenset({*_TEXT, *_NUMBER, *_WHOLE, *_TRUTH, "path", "uri"})
 """Parameter types that are checked; MLflow itself documents string, float, path and uri."""
 _SHOWN = 60  # characters of a value in a message
+_NO_SECRETS = "give it by an environment variable that environment= names, or in ~/.netrc"
 _TRUTH_VALUES = frozenset({"true", "false"})
 
 
@@ -275,7 +277,7 @@ def _problems(known: Mapping[str, Parameter], given: Mapping[str, Value]) -> Ite
 
 def _value_problem(parameter: Parameter, value: Value) -> str:
     shown = text(value)
-    if problem := _transport_problem(shown):
+    if problem := _secret_problem(shown) or _transport_problem(shown):
         return problem
     if shown == parameter.default:  # the author's own word, such as '' for "not given"
         return ""
@@ -287,6 +289,11 @@ def _value_problem(parameter: Parameter, value: Value) -> str:
     if parameter.type in _TRUTH:
         return "" if shown.lower() in _TRUTH_VALUES else f"is {_short(shown)}, not true or false"
     return _address_problem(parameter, shown)
+
+
+def _secret_problem(value: str) -> str:
+    secret = secret_in(value)
+    return f"is a URL with {secret}, and parameters are shown: {_NO_SECRETS}" if secret else ""
 
 
 def _transport_problem(value: str) -> str:

@@ -114,6 +114,8 @@ def test_the_nearest_entry_point_is_suggested() -> None:
         ({"name": "x", "site": "nowhere"}, "not a URI"),
         ({"name": "x", "data": "/no/such/file"}, "does not exist here"),
         ({"name": "x", "data": "file:///no/such/file"}, "does not exist here"),
+        ({"name": "https://ada:s3cret@host/x"}, "a URL with a password"),
+        ({"name": "https://host/x?sv=1&sig=s3cret"}, "a URL with sig=..."),
         ({"name": "a\0b"}, "zero byte"),
         ({"name": "\ud800"}, "surrogate"),
         ({"name": "x" * 200_000}, "200000 bytes"),
@@ -124,6 +126,7 @@ def test_parameters_that_do_not_fit(parameters: dict[str, Any], message: str) ->
     with pytest.raises(ParameterError, match="Allowed: name: string, rate: float") as caught:
         projectfile.check("main", DECLARED, parameters)
     assert message in str(caught.value)
+    assert "s3cret" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
