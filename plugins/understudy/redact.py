@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Final
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 _USERINFO = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)[^/\s'\"]*@")
 _HEADER = re.compile(r"(?i)(authorization:\s*(?:basic|bearer)\s+)\S+")
@@ -34,3 +34,16 @@ def secret_in(value: object) -> str:
         return "a password"
     names = [name for name, given in parse_qsl(parts.query) if given]
     return next((f"{name}=..." for name in names if name.lower() in _SECRET_NAMES), "")
+
+
+def passwords_in(url: str) -> tuple[str, ...]:
+    """Return the password in a URL's user-info as it is written and as it is meant; () for none.
+
+    Of user-info without a colon all counts: Git hosts take a token in the place of a name.
+    """
+    found = re.match(r"[a-zA-Z][a-zA-Z0-9+.-]*://([^/]*)@", url)
+    if not found or url.startswith("ssh:"):
+        return ()
+    user, colon, password = found[1].partition(":")
+    secret = password if colon else user
+    return tuple(dict.fromkeys((secret, unquote(secret)))) if secret else ()

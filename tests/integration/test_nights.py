@@ -210,6 +210,22 @@ def test_bad_input_fails_early_and_says_why(
     assert not installation.client.search_registered_models(f"name = '{dag_id}'")
 
 
+def test_a_password_in_the_repository_s_address_is_shown_nowhere(
+    installation: Installation,
+) -> None:
+    """An Airflow variable holds it; Airflow shows the rendered address, and our error names it."""
+    address = "http://ada:s3cret-w0rd@127.0.0.1:9/models"
+    installation.call("POST", "variables", key="private_repository", value=address)
+    installation.trigger("private", "hidden")
+    assert installation.wait("private", "hidden") == "failed"
+    path = "dags/private/dagRuns/hidden/taskInstances/pin"
+    rendered = installation.call("GET", path)["rendered_fields"]["project"]
+    assert rendered.startswith("http://ada:")
+    log = installation.log("private", "hidden", "pin")
+    assert "http://127.0.0.1:9/models" in log
+    assert "s3cret-w0rd" not in log + rendered
+
+
 def test_a_champion_that_cannot_be_scored_holds(installation: Installation) -> None:
     """The champion's validation fails, the gate still judges, nothing moves."""
     installation.trigger("asking", "unscored", promote="auto", broken="champion", force=True)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
-
-from airflow.sdk import BaseOperator
 
 from understudy import giturl
 from understudy.contract import Tag
@@ -17,7 +15,12 @@ from understudy.night import Night
 from understudy.orchestration.edge import airflow_errors
 from understudy.orchestration.links import MlflowRunLink, run_address
 from understudy.orchestration.services import Services
-from understudy.orchestration.step_operator import airflow_tags, attempt_key, task_key
+from understudy.orchestration.step_operator import (
+    ProjectOperator,
+    airflow_tags,
+    attempt_key,
+    task_key,
+)
 from understudy.steps import projectfile
 
 if TYPE_CHECKING:
@@ -30,7 +33,7 @@ FILLED_IN: Final = ("as_of", *RESERVED_PARAMETERS)
 """What the night fills in: the first step gets the first of these, the second two, and so on."""
 
 
-class PinOperator(BaseOperator):
+class PinOperator(ProjectOperator):
     """Opens the night: resolves the version, reads the champion, checks every parameter.
 
     Run again (retry, clear), it returns what it pinned the first time.
@@ -39,7 +42,6 @@ class PinOperator(BaseOperator):
         pipeline: What the pipeline file declares.
     """
 
-    template_fields: Sequence[str] = ("project",)
     operator_extra_links = (MlflowRunLink(),)
     ui_color = "#ede7f6"
 

@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 from airflow.sdk import BaseOperator
 from airflow.sdk.configuration import conf
+from airflow.sdk.log import mask_secret
 
 from understudy.contract import Kind, Tag, key_of
 from understudy.errors import ParameterError
 from understudy.orchestration.edge import airflow_errors
 from understudy.orchestration.links import MlflowRunLink, run_address
 from understudy.orchestration.services import Services
-from understudy.redact import redacted
+from understudy.redact import passwords_in, redacted
 
 if TYPE_CHECKING:
+    import jinja2
     from airflow.sdk import Context
 
     from understudy.steps.runner import StepRequest, StepRunner
@@ -26,7 +28,25 @@ NOT_MAPPED: Final = -1
 """Airflow's map index of a task that is not one of several."""
 
 
-class MlflowRunOperator(BaseOperator):
+class ProjectOperator(BaseOperator):
+    """An operator with a project whose address may come from a template, credentials included.
+
+    Git is given them by environment; Airflow would show them among the rendered fields.
+    """
+
+    project: str
+    template_fields: Sequence[str] = ("project",)
+
+    def render_template_fields(
+        self, context: Context, jinja_env: jinja2.Environment | None = None
+    ) -> None:
+        """Render, then have Airflow mask the password in every log and page."""
+        super().render_template_fields(context, jinja_env)
+        for secret in passwords_in(self.project):
+            mask_secret(secret)
+
+
+class MlflowRunOperator(ProjectOperator):
     """Runs one entry point through MLflow Projects and returns the id of its MLflow run.
 
     Args:
