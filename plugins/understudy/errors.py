@@ -97,11 +97,6 @@ class StepFailedError(UnderstudyError):
         """False where the entry point itself said that its input is bad."""
         return self.exit_code not in _FINAL_EXIT_CODES
 
-    @property
-    def signal(self) -> int | None:
-        """The number of the signal that ended the process, or None."""
-        return -self.exit_code if self.exit_code is not None and self.exit_code < 0 else None
-
 
 class StepStoppedError(UnderstudyError):
     """An entry point was stopped from outside: time-out, clear, mark-failed or shutdown."""

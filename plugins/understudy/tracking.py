@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 RUNNING = "attributes.status = 'RUNNING'"
 """Condition of a search: the run has not ended."""
 _PARENT = "mlflow.parentRunId"
+_OPENS_AS_TRAINING = {"mlflow.experimentKind": "custom_model_development"}
+"""Without it MLflow's UI opens an experiment in its layout for language models."""
 _PASSING = frozenset({"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"})
 _REASON_LIMIT = 5000  # characters; MLflow refuses tag values above its own limit
 
@@ -65,7 +67,7 @@ class RunStore:
         from mlflow.exceptions import MlflowException
 
         try:
-            return str(self._client.create_experiment(name))
+            return str(self._client.create_experiment(name, tags=_OPENS_AS_TRAINING))
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise

@@ -12,6 +12,7 @@ from understudy.errors import DeclarationError
 
 _TYPES: Final = {bool: "boolean", int: "integer", float: "number", str: "string"}
 _PROJECT: Final = "Parameters of the project"
+_PLAIN_HELP: Final = "Handed to every step that declares it in the MLproject."
 _PROMOTE: Final = {
     Promotion.AUTO: "if the gate says so",
     Promotion.ASK: "if the gate says so and a person approves",
@@ -73,7 +74,7 @@ def _parameter(name: str, value: object) -> Param:
         return Param(value.value, _help(value.description, schema), **schema)
     for kind, word in _TYPES.items():
         if type(value) is kind:
-            return Param(value, **_schema(name, value, {"type": word}))
+            return Param(value, _PLAIN_HELP, **_schema(name, value, {"type": word}))
     raise DeclarationError(
         f"Pipeline: the parameter {name!r} is {value!r}, a {type(value).__name__}",
         allowed="text, a number, True or False, or an airflow.sdk.Param of one of these",
