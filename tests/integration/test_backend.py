@@ -98,6 +98,15 @@ def test_output_and_exit_codes(command: Any, tmp_path: Path) -> None:  # noqa: A
     assert sorted(statuses(tmp_path)) == ["FAILED", "FINISHED"]
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Let Ctrl-C reach what a test starts, also where a shell started the tests with ``&``."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_control_c_and_terminate(command: Any, tmp_path: Path, number: int) -> None:  # noqa: ANN401
     """The run says KILLED, and the exit code is not 0."""
