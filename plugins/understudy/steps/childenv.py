@@ -11,7 +11,7 @@ _EXACT = frozenset({
     "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY",
     "http_proxy", "https_proxy", "all_proxy", "no_proxy",
     "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NETRC",
-    "CUDA_VISIBLE_DEVICES", "UNDERSTUDY_DATA_MIRROR",
+    "CUDA_VISIBLE_DEVICES", "UNDERSTUDY_DATA_MIRROR", "UNDERSTUDY_STACK",
 })  # fmt: skip
 _PREFIXES = (
     "LC_", "MLFLOW_", "OMP_", "MKL_", "OPENBLAS_", "NUMEXPR_", "LOKY_", "NVIDIA_",

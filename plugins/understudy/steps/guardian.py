@@ -1,11 +1,11 @@
 """Stands between a worker and one command, and outlives the worker. Standard library only.
 
-Started as ``python -I -S guardian.py CONTROL REPORT PARENT GRACE SCRATCH COMMAND...`` in a session
-of its own. It becomes the reaper of everything that the command starts, daemons included (Linux;
-elsewhere the process group is all it can reach), waits, and reports the command's end. When the
-other end of the CONTROL pipe is closed, because the worker asks for a stop or is dead, it sends
-TERM to all descendants, waits GRACE seconds and kills what is left. It touches only its own
-descendants and, if the worker died, the worker's SCRATCH folder.
+Started as ``python -I -S guardian.py CONTROL REPORT WORKER GRACE SCRATCH COMMAND...`` in a session
+of its own, or forked by ``forkserver.py``. It becomes the reaper of everything that the command
+starts, daemons included (Linux; elsewhere the process group is all it can reach), waits, and
+reports the command's end. When the other end of the CONTROL pipe is closed, because the worker asks
+for a stop or is dead, it sends TERM to all descendants, waits GRACE seconds and kills what is left.
+It touches only its own descendants and, if the worker died, the worker's SCRATCH folder.
 
 It is a script and not a thread of the worker, because kill -9 of the worker must not reach it; it
 imports as little as it can, because every step pays for its start.
@@ -20,6 +20,10 @@ import sys
 import time
 from types import FrameType
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -31,23 +35,48 @@ _GIVE_UP_S = 10.0  # a process in uninterruptible sleep cannot be killed: say so
 class Guardian:
     """One command, its descendants, and the two pipes to the worker."""
 
-    def __init__(self, control: int, report: int, parent: int) -> None:
-        self._control, self._report, self._parent = control, report, parent
+    def __init__(self, control: int, report: int, worker: int) -> None:
+        self._control, self._report, self._worker = control, report, worker
+        self._is_child = os.getppid() == worker
         self._child = 0
         self._status: int | None = None
-        self._wake = -1
+        self._wake = self._waker = -1
         self._childless = False
 
-    def start(self, argv: list[str]) -> None:
-        """Start the command in a process group of its own and report its process id."""
+    def fork(self) -> bool:
+        """Fork the command's process, in a process group of its own; True in the new process."""
         for descriptor in (self._control, self._report):
             os.set_inheritable(descriptor, False)  # noqa: FBT003 - it takes no keyword
         _prctl(_PR_SET_CHILD_SUBREAPER, 1)
-        self._wake = _watch_signals()
+        self._wake, self._waker = _watch_signals()
         self._child = os.fork()
         if self._child == 0:
-            self._become(argv)
+            _detach()
+            return True
         self._say(f"started {self._child}")
+        return False
+
+    def become(self, argv: list[str]) -> NoReturn:
+        """Be the command, in its process."""
+        try:
+            os.execvp(argv[0], argv)  # noqa: S606 - an argv list, which is the point
+        except OSError as error:
+            self._say(f"failed {error.errno}")
+        finally:
+            os._exit(127)
+
+    def forget(self) -> None:
+        """Close, in the command's process, what is between guardian and worker."""
+        for descriptor in (self._control, self._report, self._wake, self._waker):
+            os.close(descriptor)
+
+    def guard(self, grace: float, scratch: str) -> None:
+        """Watch over the command to its end, end what it left behind, and report."""
+        stopped = self.watch()
+        leftovers = self.clear(grace)
+        if scratch and self.orphaned:
+            _remove(scratch)
+        self.report_end(stopped=stopped, leftovers=leftovers)
 
     def watch(self) -> bool:
         """Wait for the command's end; True if a stop was asked for before it."""
@@ -64,7 +93,10 @@ class Guardian:
     @property
     def orphaned(self) -> bool:
         """Whether the worker is dead."""
-        return os.getppid() != self._parent
+        if self._is_child:
+            return os.getppid() != self._worker
+        worker = _stat(str(self._worker))
+        return worker is None or worker[0] in b"ZX"
 
     def clear(self, grace: float) -> int:
         """End every descendant: TERM, ``grace`` seconds, KILL. Return how many there were."""
@@ -78,19 +110,6 @@ class Guardian:
         """Tell the worker how it ended: raw wait status, whether stopped, leftovers, survivors."""
         status = -1 if self._status is None else self._status
         self._say(f"ended {status} {int(stopped)} {leftovers} {len(self._alive())}")
-
-    def _become(self, argv: list[str]) -> None:
-        try:
-            signal.set_wakeup_fd(-1)
-            for number in (*_STOP_SIGNALS, signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ):
-                signal.signal(number, signal.SIG_DFL)
-            os.setpgid(0, 0)
-            _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-            os.execvp(argv[0], argv)  # noqa: S606 - an argv list, which is the point
-        except OSError as error:
-            self._say(f"failed {error.errno}")
-        finally:
-            os._exit(127)
 
     def _reap(self) -> bool:
         """Collect what has ended; True once the command itself is among it."""
@@ -152,6 +171,15 @@ class Guardian:
             return
 
 
+def _detach() -> None:
+    """Have the signals of a new program and a process group, and die with the guardian."""
+    signal.set_wakeup_fd(-1)
+    for number in (*_STOP_SIGNALS, signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)
+    os.setpgid(0, 0)
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def _prctl(option: int, value: int) -> None:
     if not sys.platform.startswith("linux"):
         return
@@ -160,15 +188,15 @@ def _prctl(option: int, value: int) -> None:
     ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
 
 
-def _watch_signals() -> int:
-    """Return a descriptor from which the numbers of arriving signals can be read."""
+def _watch_signals() -> tuple[int, int]:
+    """Return a pipe from which the numbers of arriving signals can be read."""
     reading, writing = os.pipe()
     for descriptor in (reading, writing):
         os.set_blocking(descriptor, False)
     signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     for number in (signal.SIGCHLD, *_STOP_SIGNALS):
         signal.signal(number, _noted)
-    return reading
+    return reading, writing
 
 
 def _noted(_number: int, _frame: FrameType | None) -> None:
@@ -211,14 +239,11 @@ def _remove(folder: str) -> None:
 
 def main(argv: list[str]) -> int:
     """Guard one command; see the module's docstring for the arguments."""
-    control, report, parent, grace, scratch, *command = argv
-    guardian = Guardian(int(control), int(report), int(parent))
-    guardian.start(command)
-    stopped = guardian.watch()
-    leftovers = guardian.clear(float(grace))
-    if scratch and guardian.orphaned:
-        _remove(scratch)
-    guardian.report_end(stopped=stopped, leftovers=leftovers)
+    control, report, worker, grace, scratch, *command = argv
+    guardian = Guardian(int(control), int(report), int(worker))
+    if guardian.fork():
+        guardian.become(command)
+    guardian.guard(float(grace), scratch)
     return 0
 
 

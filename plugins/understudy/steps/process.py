@@ -13,10 +13,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, cast
 
 from understudy.errors import StepStoppedError
 from understudy.steps.lines import LineCutter
+from understudy.steps.warm import Channel, Forkservers, Surroundings, WarmStart
 
 OnLine = Callable[[str], None]
 
@@ -33,7 +33,8 @@ class Command:
 
     ``timeout`` and ``grace`` are seconds. ``held_descriptors`` are kept open in the guardian and
     the command, so that locks on them last until both are gone. ``scratch`` is a folder that the
-    guardian removes if we die.
+    guardian removes if we die. ``warm`` says how a forkserver may run the same; ``argv`` is what is
+    run where it cannot.
     """
 
     argv: tuple[str, ...]
@@ -43,6 +44,7 @@ class Command:
     grace: float = 3.0
     held_descriptors: tuple[int, ...] = ()
     scratch: Path | None = None
+    warm: WarmStart | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,8 @@ def _signal_name(number: int) -> str:
 class Supervisor:
     """Runs commands one after the other; ``stop`` ends the present one and forbids the next."""
 
-    def __init__(self) -> None:
+    def __init__(self, forkservers: Forkservers | None = None) -> None:
+        self._forkservers = forkservers
         # Re-entrant: stop() may run in a signal handler, on top of the very code that holds it.
         self._lock = threading.RLock()
         self._control: int | None = None
@@ -126,26 +129,29 @@ class Supervisor:
         self._idle.clear()
         try:
             self.check()
-            with self._started(command) as guarded:
+            with self._started(command, on_line) as guarded:
                 return guarded.follow(on_line, command.timeout)
         finally:
             self._runner = None
             self._idle.set()
 
     @contextlib.contextmanager
-    def _started(self, command: Command) -> Iterator[_Guarded]:
+    def _started(self, command: Command, on_line: OnLine) -> Iterator[_Guarded]:
         control_end, self._control = os.pipe()
         report, report_end = os.pipe()
+        output, output_end = os.pipe()
+        channel = Channel(output_end, control_end, report_end, command.held_descriptors)
         try:
-            guardian = _start_guardian(command, control_end, report_end)
+            guardian = self._start(command, channel, on_line)
         except BaseException:
             self._close_control()
             os.close(report)
+            os.close(output)
             raise
         finally:
-            os.close(control_end)
-            os.close(report_end)
-        guarded = _Guarded(guardian, report, self._close_control)
+            for end in (control_end, report_end, output_end):
+                os.close(end)
+        guarded = _Guarded(guardian, output, report, self._close_control)
         try:
             if self._stopped:
                 self._close_control()
@@ -153,6 +159,19 @@ class Supervisor:
         finally:
             self._close_control()
             guarded.close(command.grace)
+
+    def _start(
+        self, command: Command, channel: Channel, on_line: OnLine
+    ) -> subprocess.Popen[bytes] | None:
+        """Start a guardian with the command; None where a forkserver has done it."""
+        if command.warm is None or self._forkservers is None:
+            return _start_guardian(command, channel)
+        around = Surroundings(command.folder, command.environment, command.grace, command.scratch)
+        reason = self._forkservers.launch(command.warm, around, channel)
+        if not reason:
+            return None
+        on_line(f"Not started from a forkserver: {reason}")
+        return _start_guardian(command, channel)
 
     def _ask_to_stop(self) -> None:
         if self._control is not None:
@@ -166,30 +185,35 @@ class Supervisor:
             os.close(control)
 
 
-def _start_guardian(command: Command, control: int, report: int) -> subprocess.Popen[bytes]:
-    scratch = str(command.scratch or "")
-    channel = (str(control), str(report), str(os.getpid()), str(command.grace), scratch)
+def _start_guardian(command: Command, channel: Channel) -> subprocess.Popen[bytes]:
+    known = (channel.control, channel.report, os.getpid(), command.grace, command.scratch or "")
     return subprocess.Popen(
-        [sys.executable, "-I", "-S", str(_GUARDIAN), *channel, *command.argv],
+        [sys.executable, "-I", "-S", str(_GUARDIAN), *map(str, known), *command.argv],
         cwd=command.folder,
         env=dict(command.environment),
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
+        stdout=channel.output,
         stderr=subprocess.STDOUT,
-        pass_fds=(control, report, *command.held_descriptors),
+        pass_fds=(channel.control, channel.report, *channel.held),
         start_new_session=True,
     )
 
 
 class _Guarded:
-    """A running guardian: its output, its report, its end."""
+    """A running guardian: its output, its report, its end.
+
+    One that a forkserver forked is no child of ours: it has ended when its report is closed.
+    """
 
     def __init__(
-        self, guardian: subprocess.Popen[bytes], report: int, ask_to_stop: Callable[[], None]
+        self,
+        guardian: subprocess.Popen[bytes] | None,
+        output: int,
+        report: int,
+        ask_to_stop: Callable[[], None],
     ) -> None:
-        self._guardian, self._report, self._ask_to_stop = guardian, report, ask_to_stop
-        self._stream = cast("BinaryIO", guardian.stdout)
-        self._output = self._stream.fileno()
+        self._guardian, self._ask_to_stop = guardian, ask_to_stop
+        self._output, self._report = output, report
         self._told = b""
         self._timed_out = self._reported = False
 
@@ -206,15 +230,32 @@ class _Guarded:
     def close(self, grace: float) -> None:
         """Wait until the guardian has ended everything, whatever else happens."""
         try:
-            if self._guardian.poll() is None:
+            if not self._gone(0):
                 self._discard(time.monotonic() + grace + _LAST_OUTPUT_S)
-            self._guardian.wait(timeout=_LAST_OUTPUT_S)
-        except subprocess.TimeoutExpired:
-            # It goes on without us: our end of the control pipe is closed.
-            return
+            self._gone(_LAST_OUTPUT_S)  # else it goes on without us: control is closed
         finally:
             os.close(self._report)
-            self._stream.close()
+            os.close(self._output)
+
+    def _gone(self, seconds: float) -> bool:
+        """Whether the guardian ends within some time; what it still reports is kept."""
+        deadline = time.monotonic() + seconds
+        poller = select.poll()
+        poller.register(self._report, select.POLLIN)
+        while poller.poll(_milliseconds(deadline)):
+            if not (told := os.read(self._report, _CHUNK)):
+                return self._waited_for(deadline)
+            self._told += told
+        return False
+
+    def _waited_for(self, deadline: float) -> bool:
+        if self._guardian is None:
+            return True
+        try:
+            self._guardian.wait(max(deadline - time.monotonic(), _LAST_OUTPUT_S))
+        except subprocess.TimeoutExpired:
+            return False
+        return True
 
     def _chunks(self, timeout: float | None) -> Iterator[bytes]:
         """Yield output until it is closed, or until it dries up after the guardian's report."""
@@ -250,10 +291,8 @@ class _Guarded:
                 return
 
     def _ending(self) -> Ending:
-        self._guardian.wait(timeout=_GUARDIAN_EXIT_S)
         # Output may have ended in the very moment of the report, and been read before it.
-        while chunk := os.read(self._report, _CHUNK):
-            self._told += chunk
+        self._gone(_GUARDIAN_EXIT_S)
         reports = dict(line.split(" ", 1) for line in self._told.decode().splitlines())
         if "failed" in reports:
             number = int(reports["failed"])
@@ -274,7 +313,7 @@ class _Guarded:
         if child:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(child, signal.SIGKILL)
-        return Ending(exit_code=self._guardian.returncode or -signal.SIGKILL)
+        return Ending(exit_code=(self._guardian and self._guardian.returncode) or -signal.SIGKILL)
 
 
 def _milliseconds(deadline: float | None) -> int | None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from understudy import giturl
-from understudy.contract import Kind, Tag
+from understudy.contract import Kind, Tag, key_of
 from understudy.errors import (
     ProjectError,
     StepFailedError,
@@ -29,9 +29,11 @@ from understudy.steps.checkout import CheckoutStore
 from understudy.steps.childenv import step_environment
 from understudy.steps.environment import Environment, EnvironmentStore
 from understudy.steps.process import Command, Ending, OnLine, Supervisor
+from understudy.steps.program import program_of
 from understudy.steps.projectfile import EntryPoint, Parameter, ProjectFile, Value
 from understudy.steps.scratch import Scratch, scratch_folder
 from understudy.steps.settings import Settings
+from understudy.steps.warm import Forkservers, WarmStart
 from understudy.tracking import RunSpec, RunStore, tracking_errors
 
 if TYPE_CHECKING:
@@ -143,7 +145,8 @@ class StepRunner:
 
     def __init__(self, runs: RunStore, client: MlflowClient, settings: Settings) -> None:
         self._runs, self._client, self._settings = runs, client, settings
-        self._supervisor = Supervisor()
+        servers = settings.forkservers
+        self._supervisor = Supervisor(Forkservers(servers) if servers else None)
         self._checkouts = CheckoutStore(settings, self._supervisor)
         self._environments = EnvironmentStore(settings, self._supervisor)
 
@@ -315,7 +318,19 @@ class StepRunner:
             grace=self._settings.grace,
             held_descriptors=(scratch.lock, *attempt.source.locks, *attempt.environment.locks),
             scratch=scratch.folder,
+            warm=self._warm(attempt, line),
         )
+
+    def _warm(self, attempt: _Attempt, line: str) -> WarmStart | None:
+        """Return how a forkserver can run the step; None where only a shell can."""
+        environment, pinned = attempt.environment, attempt.source.pinned
+        program = program_of(attempt.entry_point.command, line)
+        if environment.bin is None or program is None:
+            return None
+        project = key_of(environment.digest, pinned.repository, pinned.subdirectory)[:32]
+        learned = self._settings.cache / "imports" / f"{project}.json"
+        learned.parent.mkdir(parents=True, exist_ok=True)
+        return WarmStart(environment.bin / "python", program, learned, environment.locks)
 
     def _variables(self, attempt: _Attempt) -> dict[str, str]:
         info, request = attempt.run.info, attempt.request

@@ -7,20 +7,17 @@ from those of the living, and remove them.
 from __future__ import annotations
 
 import contextlib
-import os
-import stat
 import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from understudy.errors import ProjectError
 from understudy.steps.checkout import remove_tree
+from understudy.steps.folders import private_folder
 from understudy.steps.locks import FileLock
 
 _LOCK = ".lock"
-_PRIVATE = 0o700
 _YOUNG_S = 3600.0  # a folder without a lock may just be in the making
 
 
@@ -55,7 +52,7 @@ def scratch_folder(root: Path) -> Iterator[Scratch]:
     Raises:
         ProjectError: if ``root`` belongs to somebody else.
     """
-    _prepare(root)
+    private_folder(root)
     sweep(root)
     while True:
         folder = Path(tempfile.mkdtemp(dir=root, prefix=""))
@@ -91,14 +88,3 @@ def _removed_if_dead(folder: Path) -> bool:
         if lock is not None:
             remove_tree(folder)
         return lock is not None
-
-
-def _prepare(root: Path) -> None:
-    root.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
-    state = root.lstat()
-    if not stat.S_ISDIR(state.st_mode) or state.st_uid != os.getuid():
-        raise ProjectError(
-            f"The scratch folder {root} belongs to another user",
-            allowed="a folder of this process's user",
-            action="remove it, or set TMPDIR to a folder of your own",
-        )

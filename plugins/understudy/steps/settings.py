@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+FORKSERVER_VARIABLE = "UNDERSTUDY_FORKSERVER"
+"""Environment variable that, set to "off", has every step start its own interpreter."""
 CACHE_VARIABLE = "UNDERSTUDY_CACHE"
 """Environment variable that names the cache folder."""
 
@@ -20,6 +22,7 @@ class Settings:
         cache: Folder of mirrors, checkouts and environments; shared by all tasks of a machine.
         scratch: Folder of the temporary folders of attempts. Kept short: sockets below it have
             paths of at most 107 bytes.
+        forkservers: Folder of the forkservers' sockets and logs; None for no forkservers.
         grace: Between the request to end and the kill. on_kill has 5 s in Airflow.
         git_timeout: For one fetch.
         build_timeout: For one environment.
@@ -28,6 +31,7 @@ class Settings:
 
     cache: Path
     scratch: Path
+    forkservers: Path | None = None
     grace: float = 3.0
     git_timeout: float = 900.0
     build_timeout: float = 3600.0
@@ -39,4 +43,10 @@ class Settings:
         env = os.environ if environment is None else environment
         base = Path(env.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         cache = Path(env.get(CACHE_VARIABLE) or base / "understudy").expanduser().absolute()
-        return cls(cache=cache, scratch=Path(tempfile.gettempdir()) / f"understudy-{os.getuid()}")
+        temporary = Path(tempfile.gettempdir())
+        servers = temporary / f"understudy-forkservers-{os.getuid()}"
+        return cls(
+            cache=cache,
+            scratch=temporary / f"understudy-{os.getuid()}",
+            forkservers=None if env.get(FORKSERVER_VARIABLE) == "off" else servers,
+        )
