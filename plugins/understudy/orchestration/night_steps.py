@@ -24,6 +24,7 @@ from understudy.orchestration.step_operator import (
     MlflowRunOperator,
     airflow_tags,
     attempt_key,
+    visible_environment,
 )
 from understudy.steps import projectfile
 
@@ -82,7 +83,7 @@ class NightStepOperator(MlflowRunOperator):
             tags={**airflow_tags(context), Tag.PIPELINE.value: night.pipeline},
             parent_run_id=night.run_id,
             env_manager=self.env_manager,
-            environment=self._visible_environment(),
+            environment=visible_environment(self.environment),
         )
         return self.run_step(context, services, request)
 

@@ -20,6 +20,7 @@ from understudy.orchestration.step_operator import (
     airflow_tags,
     attempt_key,
     task_key,
+    visible_environment,
 )
 from understudy.steps import projectfile
 
@@ -60,6 +61,7 @@ class PinOperator(ProjectOperator):
             dead = services.nights.sweep(night.experiment_id, night.pipeline, over)
             if dead:
                 self.log.warning("Ended MLflow runs that dead nights left RUNNING: %s", dead)
+            self._warm_up(services, night)
         self.log.info(
             "Commit %s of %s; champion: %s; data as of %s; parent run %s",
             night.commit,
@@ -69,6 +71,24 @@ class PinOperator(ProjectOperator):
             night.run_id,
         )
         return night.to_dict()
+
+    def _warm_up(self, services: Services, night: Night) -> None:
+        """Let the imports of the night's steps begin while Airflow gets the first one going."""
+        from understudy.steps.runner import StepRequest
+
+        request = StepRequest(
+            project=self.project,
+            version=night.commit,
+            entry_point=self.pipeline.steps.download,
+            parameters=night.parameters,
+            experiment_id=night.experiment_id,
+            key="",
+            name="",
+            env_manager=self.pipeline.env_manager,
+            environment=visible_environment(tuple(self.pipeline.environment)),
+        )
+        artifacts = services.runs.get(night.run_id).info.artifact_uri
+        services.step_runner().warm_up(request, (artifacts, *map(str, night.parameters.values())))
 
     def _night(self, context: Context, services: Services) -> Night:
         experiment_id = services.runs.experiment(self.pipeline.experiment)

@@ -127,7 +127,7 @@ class MlflowRunOperator(ProjectOperator):
             tags=airflow_tags(context),
             parent_run_id=self.parent_run_id or None,
             env_manager=self.env_manager,
-            environment=self._visible_environment(),
+            environment=visible_environment(self.environment),
         )
 
     def runner(self, services: Services) -> StepRunner:
@@ -158,15 +158,21 @@ class MlflowRunOperator(ProjectOperator):
 
         return note
 
-    def _visible_environment(self) -> dict[str, str]:
-        missing = [name for name in self.environment if name not in os.environ]
-        if missing:
-            raise ParameterError(
-                f"The worker has no environment variables {missing}",
-                allowed="names of variables that are set where the worker runs",
-                action="set them on the worker or remove them from environment=",
-            )
-        return {name: os.environ[name] for name in self.environment}
+
+def visible_environment(names: Sequence[str]) -> dict[str, str]:
+    """Return those of the worker's environment variables that a step may see.
+
+    Raises:
+        ParameterError: naming those that are not set.
+    """
+    missing = [name for name in names if name not in os.environ]
+    if missing:
+        raise ParameterError(
+            f"The worker has no environment variables {missing}",
+            allowed="names of variables that are set where the worker runs",
+            action="set them on the worker or remove them from environment=",
+        )
+    return {name: os.environ[name] for name in names}
 
 
 def task_key(context: Context, task_id: str = "", map_index: int | None = None) -> str:

@@ -90,6 +90,20 @@ class EnvironmentStore:
                 if not _mark(folder):
                     self._build(folder, wanted, python, _Build((descriptor,), on_line))
 
+    @contextlib.contextmanager
+    def hold_built(self, project: ProjectFile, manager: str) -> Iterator[Environment | None]:
+        """Yield a project's environment where it is complete already, else None."""
+        if manager == "local":
+            yield None
+            return
+        wanted = wanted_by(project)
+        digest = _digest(wanted, find_python(wanted.python, build_environment(os.environ)))
+        folder = self._root / digest
+        with FileLock(self._root / f"{digest}.lock").shared_if_free() as descriptor:
+            mark = "" if descriptor is None else _mark(folder)
+            locks = () if descriptor is None else (descriptor,)
+            yield Environment(digest, folder / "bin", mark, locks) if mark else None
+
     def _build(
         self, folder: Path, wanted: Dependencies, python: Interpreter, build: _Build
     ) -> None:

@@ -30,6 +30,7 @@ import sysconfig
 import tempfile
 import threading
 import time
+from collections import deque
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
@@ -43,8 +44,11 @@ READY, GO = b"r", b"g"
 UNFIT = ".unfit"
 """What the name of the file of learned modules gets, where a project cannot be served."""
 MOST_DESCRIPTORS = 32
+IMPORTING = Path("importing")
+"""File in the server's folder: what it imports at this moment, or imported when it died."""
 _HEADER = struct.Struct("!Q")
 _IMPORT_LIMIT_S = 120
+_PAUSE_S = 1.0
 _FORK_SAFE_THREADS = frozenset({"jemalloc_bg_thd"})
 """Native threads whose library prepares for forks itself (pthread_atfork)."""
 _OWN_VARIABLES = ("MLFLOW_",)
@@ -104,42 +108,54 @@ class Forkserver:
         self._idle, self._memory = idle, memory
         self._running: set[int] = set()
         self._files = _open_files()
+        self._wanted: deque[str] = deque()
+        self._checked = False
 
     def serve(self) -> Program | None:
         """Serve until idle; returns a program only in the process that is to run it.
 
+        Who asks before all is imported gets what is there, and imports the rest by itself.
+
         Raises:
             UnfitError: where nothing may be forked from this process.
         """
-        self._import_ahead()
         last = time.monotonic()
         while True:
-            if select.select([self._listener], [], [], 1.0)[0]:
+            imported = self._import_one()
+            if self._wanted and self._learned.variables:
+                continue  # only when all is imported can be told who sets them
+            if select.select([self._listener], [], [], 0 if imported else _PAUSE_S)[0]:
+                self._check()
                 program = self._answer()
                 if program is not None:
                     return program
-                last = time.monotonic()
             self._reap()
-            if self._running:
+            if imported or self._running:
                 last = time.monotonic()
             elif time.monotonic() - last > self._idle:
                 return None
-            self._import_ahead()
 
-    def _import_ahead(self) -> None:
-        """Import what was learned since the last look, then look whether all is still well."""
-        if not self._learned.changed():
-            return
-        signal.alarm(_IMPORT_LIMIT_S)  # an import that hangs ends this process
-        for name in self._learned.modules:
+    def _import_one(self) -> bool:
+        """Import the next of the modules that were learned; False if there is none."""
+        if not self._wanted and self._learned.changed():
+            self._wanted.extend(self._learned.modules)
+            self._checked = False
+        while self._wanted:
+            name = self._wanted.popleft()
             if name not in sys.modules:
+                IMPORTING.write_text(name, encoding="utf-8")
+                signal.alarm(_IMPORT_LIMIT_S)  # an import that hangs ends this process
                 _import(name)
-        signal.alarm(0)
-        gc.collect()
-        gc.freeze()
-        self._check()
+                signal.alarm(0)
+                self._checked = False
+                return True
+        IMPORTING.unlink(missing_ok=True)
+        return False
 
     def _check(self) -> None:
+        """Refuse to fork where the program would not be as in a new process."""
+        if self._checked:
+            return
         if threading.active_count() > 1:
             raise UnfitError(f"an import starts the threads {threading.enumerate()[1:]}")
         if opened := _open_files() - self._files:
@@ -151,6 +167,9 @@ class Forkserver:
         for name, value in self._learned.variables.items():
             if os.environ.get(name) != value:
                 raise UnfitError(f"a program sets {name}, maybe before it imports")
+        gc.collect()
+        gc.freeze()
+        self._checked = True
 
     def _answer(self) -> Program | None:
         connection, _ = self._listener.accept()

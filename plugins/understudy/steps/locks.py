@@ -46,9 +46,20 @@ class FileLock:
     @contextlib.contextmanager
     def exclusive_if_free(self) -> Iterator[int | None]:
         """Hold the lock alone if nobody has it; yields None if somebody does."""
+        with self._if_free(fcntl.LOCK_EX) as descriptor:
+            yield descriptor
+
+    @contextlib.contextmanager
+    def shared_if_free(self) -> Iterator[int | None]:
+        """Hold the lock beside other readers; yields None if somebody has it alone."""
+        with self._if_free(fcntl.LOCK_SH) as descriptor:
+            yield descriptor
+
+    @contextlib.contextmanager
+    def _if_free(self, kind: int) -> Iterator[int | None]:
         descriptor = self._open()
         try:
-            yield descriptor if _try(descriptor, fcntl.LOCK_EX) else None
+            yield descriptor if _try(descriptor, kind) else None
         finally:
             os.close(descriptor)
 

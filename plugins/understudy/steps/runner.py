@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import getpass
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from understudy import giturl
-from understudy.contract import Kind, Tag, key_of
+from understudy.contract import Kind, Tag
 from understudy.errors import (
     ProjectError,
     StepFailedError,
@@ -26,14 +24,13 @@ from understudy.errors import (
 )
 from understudy.steps import projectfile
 from understudy.steps.checkout import CheckoutStore
-from understudy.steps.childenv import step_environment
+from understudy.steps.child import Children, absolute_store
 from understudy.steps.environment import Environment, EnvironmentStore
-from understudy.steps.process import Command, Ending, OnLine, Supervisor
-from understudy.steps.program import program_of
+from understudy.steps.process import Ending, OnLine, Supervisor
 from understudy.steps.projectfile import EntryPoint, Parameter, ProjectFile, Value
 from understudy.steps.scratch import Scratch, scratch_folder
 from understudy.steps.settings import Settings
-from understudy.steps.warm import Forkservers, WarmStart
+from understudy.steps.warm import Forkservers
 from understudy.tracking import RunSpec, RunStore, tracking_errors
 
 if TYPE_CHECKING:
@@ -116,7 +113,7 @@ class Pinned:
 
 
 @dataclass(frozen=True, slots=True)
-class _Source:
+class Source:
     """A project that is on this machine and stays while it is held."""
 
     pinned: Pinned
@@ -125,11 +122,11 @@ class _Source:
 
 
 @dataclass(frozen=True, slots=True)
-class _Attempt:
+class Attempt:
     """All that a child process is made of."""
 
     request: StepRequest
-    source: _Source
+    source: Source
     entry_point: EntryPoint
     environment: Environment
     scratch: Scratch
@@ -145,10 +142,11 @@ class StepRunner:
 
     def __init__(self, runs: RunStore, client: MlflowClient, settings: Settings) -> None:
         self._runs, self._client, self._settings = runs, client, settings
-        servers = settings.forkservers
-        self._supervisor = Supervisor(Forkservers(servers) if servers else None)
+        self._forkservers = Forkservers(settings.forkservers) if settings.forkservers else None
+        self._supervisor = Supervisor(self._forkservers)
         self._checkouts = CheckoutStore(settings, self._supervisor)
         self._environments = EnvironmentStore(settings, self._supervisor)
+        self._children = Children(client.tracking_uri, settings)
 
     def pin(self, project: str, version: str) -> Pinned:
         """Resolve a version to one commit, fetch it, and read its MLproject.
@@ -195,12 +193,34 @@ class StepRunner:
                 scratch_folder(self._settings.scratch) as scratch,
             ):
                 run = self._open(request, source.pinned, environment)
-                attempt = _Attempt(request, source, entry_point, environment, scratch, run)
+                attempt = Attempt(request, source, entry_point, environment, scratch, run)
                 run_id = str(run.info.run_id)
                 with self._ending(run_id):
                     on_run(run_id)
                     self._follow(attempt, line)
         return StepResult(run_id, source.pinned.commit, source.pinned.tree)
+
+    def warm_up(self, request: StepRequest, uris: Iterable[str]) -> None:
+        """Have imported in the background what steps like this one will soon need.
+
+        Does nothing where commit or environment are not here yet, or where nothing is known.
+
+        Args:
+            request: Which project and environment; the rest does not count.
+            uris: Addresses that the steps read and write.
+        """
+        if self._forkservers is None:
+            return
+        with (
+            self._source(request.project, request.version) as source,
+            self._environments.hold_built(source.project, request.env_manager) as environment,
+        ):
+            pinned, given = source.pinned, request.environment
+            if environment is None:
+                return
+            server = self._children.server(pinned, environment, given, uris)
+            if server is not None:
+                self._forkservers.prepare(server)
 
     def stop(self) -> None:
         """End the running step with all its processes; safe in a signal handler."""
@@ -209,7 +229,7 @@ class StepRunner:
     # Where the code comes from
 
     @contextlib.contextmanager
-    def _source(self, project: str, version: str) -> Iterator[_Source]:
+    def _source(self, project: str, version: str) -> Iterator[Source]:
         address = giturl.parse(project)
         if address.is_folder:
             yield self._folder(address, version)
@@ -219,11 +239,11 @@ class StepRunner:
         with self._checkouts.hold(address, commit) as checkout:
             where = f"{address} at {commit[:12]}"
             loaded = projectfile.load(checkout.folder / address.subdirectory, where)
-            yield _Source(
+            yield Source(
                 _pinned(address, loaded, (commit, tree, version)), loaded, (checkout.lock,)
             )
 
-    def _folder(self, address: giturl.ProjectAddress, version: str) -> _Source:
+    def _folder(self, address: giturl.ProjectAddress, version: str) -> Source:
         folder = Path(address.repository, address.subdirectory)
         if version:
             raise ProjectError(
@@ -240,7 +260,7 @@ class StepRunner:
         state = self._checkouts.state(folder)
         kind = f"{LOCAL_VERSION} (dirty)" if state.dirty else LOCAL_VERSION
         loaded = projectfile.load(folder, str(folder))
-        return _Source(_pinned(address, loaded, (state.commit, "", kind)), loaded)
+        return Source(_pinned(address, loaded, (state.commit, "", kind)), loaded)
 
     # The MLflow run
 
@@ -278,7 +298,7 @@ class StepRunner:
 
     # The child process
 
-    def _follow(self, attempt: _Attempt, on_line: OnLine) -> None:
+    def _follow(self, attempt: Attempt, on_line: OnLine) -> None:
         """Run the child to its end and raise what became of it."""
         run_id = str(attempt.run.info.run_id)
         with tracking_errors():
@@ -290,76 +310,12 @@ class StepRunner:
             on_line(line)
 
         masked = _masked(note, attempt.request.environment.values())
-        ending = self._supervisor.run(self._command(attempt), masked)
+        ending = self._supervisor.run(self._children.command(attempt), masked)
         for warning in _leftovers(ending):
             on_line(warning)
         self._judge(attempt, ending, last_lines)
 
-    def _command(self, attempt: _Attempt) -> Command:
-        scratch, project = attempt.scratch, attempt.source.project
-        try:
-            with tracking_errors(), _tracked_at(self._client.tracking_uri):
-                values = projectfile.values(
-                    attempt.entry_point,
-                    attempt.request.parameters,
-                    defaults_at=project.folder,
-                    given_at=attempt.request.paths_start_at or project.folder,
-                )
-                line = projectfile.command(attempt.entry_point, values, scratch.inputs)
-        except UnderstudyError:
-            raise
-        except Exception as error:
-            raise _input_missing(attempt, error) from error
-        return Command(
-            argv=("bash", str(scratch.script(line))),
-            folder=project.folder,
-            environment=self._variables(attempt),
-            timeout=attempt.request.timeout,
-            grace=self._settings.grace,
-            held_descriptors=(scratch.lock, *attempt.source.locks, *attempt.environment.locks),
-            scratch=scratch.folder,
-            warm=self._warm(attempt, line),
-        )
-
-    def _warm(self, attempt: _Attempt, line: str) -> WarmStart | None:
-        """Return how a forkserver can run the step; None where only a shell can."""
-        environment, pinned = attempt.environment, attempt.source.pinned
-        program = program_of(attempt.entry_point.command, line)
-        if environment.bin is None or program is None:
-            return None
-        project = key_of(environment.digest, pinned.repository, pinned.subdirectory)[:32]
-        learned = self._settings.cache / "imports" / f"{project}.json"
-        learned.parent.mkdir(parents=True, exist_ok=True)
-        return WarmStart(environment.bin / "python", program, learned, environment.locks)
-
-    def _variables(self, attempt: _Attempt) -> dict[str, str]:
-        info, request = attempt.run.info, attempt.request
-        tracking = absolute_store(self._client.tracking_uri)
-        uris = (
-            info.artifact_uri,
-            tracking,
-            *map(str, request.parameters.values()),
-        )
-        ours = step_environment(os.environ, uris, local=attempt.environment.bin is None)
-        path = request.environment.get("PATH", ours.get("PATH", os.defpath))
-        if attempt.environment.bin is not None:
-            path = f"{attempt.environment.bin}{os.pathsep}{path}"
-            ours["VIRTUAL_ENV"] = str(attempt.environment.bin.parent)
-        temporary = str(attempt.scratch.temporary)
-        return {
-            "MLFLOW_DISABLE_TELEMETRY": "true",
-            "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-            **ours,
-            **request.environment,
-            "PATH": path,
-            "TMPDIR": temporary,
-            "PYTHONUNBUFFERED": "1",
-            "MLFLOW_TRACKING_URI": tracking,
-            "MLFLOW_RUN_ID": info.run_id,
-            "MLFLOW_EXPERIMENT_ID": info.experiment_id,
-        }
-
-    def _judge(self, attempt: _Attempt, ending: Ending, last_lines: deque[str]) -> None:
+    def _judge(self, attempt: Attempt, ending: Ending, last_lines: deque[str]) -> None:
         run = self._runs.get(attempt.run.info.run_id)
         if ending.timed_out:
             raise _timed_out(attempt)
@@ -411,35 +367,6 @@ def _tags(request: StepRequest, pinned: Pinned, environment: Environment) -> dic
     }
 
 
-@contextlib.contextmanager
-def _tracked_at(uri: str) -> Iterator[None]:
-    """Let MLflow's ``runs:/`` addresses mean the runs of our tracking server."""
-    import mlflow
-
-    before = mlflow.get_tracking_uri()
-    if before == uri:
-        yield
-        return
-    mlflow.set_tracking_uri(uri)
-    try:
-        yield
-    finally:
-        mlflow.set_tracking_uri(before)
-
-
-def absolute_store(uri: str) -> str:
-    """Return a tracking address that means the same in another folder.
-
-    ``sqlite:///mlflow.db`` and ``mlruns`` start at the folder that a process runs in.
-    """
-    scheme = urlsplit(uri).scheme
-    if scheme == "sqlite" and not uri.startswith("sqlite:////"):
-        return f"sqlite:///{Path(uri.removeprefix('sqlite:///')).absolute()}"
-    if not scheme and uri not in {"databricks", "uc"}:
-        return str(Path(uri).absolute())
-    return uri
-
-
 def _masked(on_line: OnLine, values: Iterable[str]) -> OnLine:
     secrets = _secrets(values)
     return (lambda line: on_line(_hidden(line, secrets))) if secrets else on_line
@@ -463,7 +390,7 @@ def _leftovers(ending: Ending) -> Iterator[str]:
         yield f"{ending.survivors} process(es) of the command could not be ended"
 
 
-def _failed(attempt: _Attempt, ending: Ending, how: str, said: str) -> StepFailedError:
+def _failed(attempt: Attempt, ending: Ending, how: str, said: str) -> StepFailedError:
     return StepFailedError(
         f"The step {attempt.request.entry_point!r} ended with {how}: {said or 'it said nothing'}",
         allowed="exit code 0",
@@ -473,20 +400,11 @@ def _failed(attempt: _Attempt, ending: Ending, how: str, said: str) -> StepFaile
     )
 
 
-def _timed_out(attempt: _Attempt) -> StepStoppedError:
+def _timed_out(attempt: Attempt) -> StepStoppedError:
     return StepStoppedError(
         f"The step {attempt.request.entry_point!r} took longer than its time-out and was ended",
         allowed=f"at most {attempt.request.timeout:g} s",
         action="give it more time, or less to do",
-        run_id=attempt.run.info.run_id,
-    )
-
-
-def _input_missing(attempt: _Attempt, error: Exception) -> StepFailedError:
-    return StepFailedError(
-        f"An input of the step {attempt.request.entry_point!r} could not be read: {error}",
-        allowed="for path parameters, a folder or file here, or an artifact as runs:/<id>/<path>",
-        action="check that the run and its artifact exist",
         run_id=attempt.run.info.run_id,
     )
 

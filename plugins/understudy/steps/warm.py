@@ -25,8 +25,6 @@ from understudy.steps.folders import private_folder
 from understudy.steps.locks import FileLock
 from understudy.steps.program import Program
 
-PER_RUN = frozenset({"MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "TMPDIR"})
-"""Variables that differ from step to step, and that no import reads."""
 IDLE_S = 60.0
 MEMORY = 2 << 30
 """Bytes that the imports of one server may take."""
@@ -49,20 +47,35 @@ _SOURCES = tuple(str(Path(__file__).with_name(f"{name}.py")) for name in ("guard
 
 
 @dataclass(frozen=True, slots=True)
-class WarmStart:
-    """What a forkserver needs to know about a program.
+class Server:
+    """Which forkserver.
 
     Attributes:
         python: The environment's interpreter.
-        program: What to run.
         learned: File of the modules that the project's programs import; it is made and kept here.
+        variables: What all its programs have in common.
         held_descriptors: Locks that keep the environment as long as the server lives.
     """
 
     python: Path
-    program: Program
     learned: Path
+    variables: Mapping[str, str] = field(repr=False)
     held_descriptors: tuple[int, ...] = ()
+
+    @property
+    def identity(self) -> str:
+        """16 hex digits; another version of our own code is another server."""
+        sources = [Path(source).read_text(encoding="utf-8") for source in _SOURCES]
+        parts = [str(self.python), str(self.learned), sorted(self.variables.items()), sources]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class WarmStart:
+    """A program, and the server that can run it."""
+
+    server: Server
+    program: Program
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,29 +110,31 @@ class Forkservers:
 
     def launch(self, start: WarmStart, around: Surroundings, channel: Channel) -> str:
         """Have a program run; returns '' if it runs now, else why it has to be started cold."""
-        if reason := _refusal(start.learned):
+        server = start.server
+        if reason := _refusal(server.learned):
             return reason
         for _ in range(_TRIES):
             try:
-                with self._connected(start, around.environment) as connection:
+                with self._connected(server) as connection:
                     if _asked(connection, _request(start.program, around), channel):
                         return ""
             except OSError as error:
                 return f"no forkserver can be reached: {error}"
-            if reason := _refusal(start.learned):
+            if reason := _refusal(server.learned):
                 return reason
-        return _unfit(start.learned, "the forkserver ended while it imported; its log says more")
+        return "a forkserver was started and has ended"
 
-    def prepare(self, start: WarmStart, environment: Mapping[str, str]) -> None:
+    def prepare(self, server: Server) -> None:
         """Have a server import in the background what a program will need soon."""
-        if not _refusal(start.learned):
+        if not _refusal(server.learned):
             with contextlib.suppress(OSError):  # a launch will say it
-                self._connected(start, environment).close()
+                self._connected(server).close()
 
-    def _connected(self, start: WarmStart, environment: Mapping[str, str]) -> socket.socket:
-        """Return a connection to the one server for such programs, which is started if need be."""
-        shared = {name: value for name, value in environment.items() if name not in PER_RUN}
-        folder = self._folder(start, shared)
+    def _connected(self, server: Server) -> socket.socket:
+        """Return a connection to a server, which is started if need be."""
+        private_folder(self._root)
+        folder = self._root / server.identity
+        folder.mkdir(mode=0o700, exist_ok=True)
         address = str(folder / "socket")
         connection = socket.socket(socket.AF_UNIX)
         try:
@@ -127,25 +142,20 @@ class Forkservers:
                 try:
                     connection.connect(address)
                 except (FileNotFoundError, ConnectionRefusedError):
-                    self._start(start, shared, folder)
+                    self._start(server, folder)
                     connection.connect(address)
         except BaseException:
             connection.close()
             raise
         return connection
 
-    def _folder(self, start: WarmStart, shared: Mapping[str, str]) -> Path:
-        """Return the folder of the server for such programs; it exists and is ours alone."""
-        sources = [Path(source).read_text(encoding="utf-8") for source in _SOURCES]
-        identity = [str(start.python), str(start.learned), sorted(shared.items()), sources]
-        private_folder(self._root)
-        folder = self._root / hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
-        folder.mkdir(mode=0o700, exist_ok=True)
-        return folder
-
-    def _start(self, start: WarmStart, shared: Mapping[str, str], folder: Path) -> None:
+    def _start(self, server: Server, folder: Path) -> None:
         """Start a server that listens already. Needs the folder's lock."""
         self._make_room(folder)
+        if (note := folder / forkserver.IMPORTING).exists():
+            name = note.read_text(encoding="utf-8")
+            note.unlink()
+            raise OSError(_unfit(server.learned, f"a forkserver ended while it imported {name}"))
         (folder / "socket").unlink(missing_ok=True)
         with (
             FileLock(folder / "alive").exclusive() as alive,
@@ -154,15 +164,15 @@ class Forkservers:
         ):
             listener.bind(str(folder / "socket"))
             listener.listen(_BACKLOG)
-            options = (listener.fileno(), alive, start.learned, self._idle, MEMORY)
+            options = (listener.fileno(), alive, server.learned, self._idle, MEMORY)
             started = subprocess.run(
-                [str(start.python), "-c", _BOOTSTRAP, *_SOURCES, *map(str, options)],
+                [str(server.python), "-c", _BOOTSTRAP, *_SOURCES, *map(str, options)],
                 cwd=folder,
-                env=dict(shared),
+                env=dict(server.variables),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                pass_fds=(listener.fileno(), alive, *start.held_descriptors),
+                pass_fds=(listener.fileno(), alive, *server.held_descriptors),
                 check=False,
             )
         if started.returncode:

@@ -1,0 +1,168 @@
+"""Makes the command of a step's child process: its line, its variables, its warm start."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from understudy.contract import key_of
+from understudy.errors import StepFailedError, UnderstudyError
+from understudy.steps import projectfile
+from understudy.steps.childenv import step_environment
+from understudy.steps.process import Command
+from understudy.steps.program import program_of
+from understudy.steps.warm import Server, WarmStart
+from understudy.tracking import tracking_errors
+
+if TYPE_CHECKING:
+    from understudy.steps.environment import Environment
+    from understudy.steps.runner import Attempt, Pinned
+    from understudy.steps.settings import Settings
+
+
+class Children:
+    """Knows what child processes are made of, on this machine and for one tracking server."""
+
+    def __init__(self, tracking_uri: str, settings: Settings) -> None:
+        self._tracking_uri, self._settings = tracking_uri, settings
+
+    def command(self, attempt: Attempt) -> Command:
+        """Return the command of an attempt; its remote inputs are downloaded for it.
+
+        Raises:
+            StepFailedError: if an input cannot be read.
+            TrackingUnavailableError: if the tracking server does not answer.
+        """
+        scratch, environment = attempt.scratch, attempt.environment
+        line = self._line(attempt)
+        return Command(
+            argv=("bash", str(scratch.script(line))),
+            folder=attempt.source.project.folder,
+            environment=self._variables(attempt),
+            timeout=attempt.request.timeout,
+            grace=self._settings.grace,
+            held_descriptors=(scratch.lock, *attempt.source.locks, *environment.locks),
+            scratch=scratch.folder,
+            warm=self._warm(attempt, line),
+        )
+
+    def server(
+        self,
+        pinned: Pinned,
+        environment: Environment,
+        given: Mapping[str, str],
+        uris: Iterable[str],
+    ) -> Server | None:
+        """Return the forkserver for the steps of a project; None where there can be none.
+
+        Args:
+            pinned: The project.
+            environment: Its environment.
+            given: Variables that the steps are given.
+            uris: Addresses that they read and write.
+        """
+        if environment.bin is None:
+            return None
+        project = key_of(environment.digest, pinned.repository, pinned.subdirectory)[:32]
+        learned = self._settings.cache / "imports" / f"{project}.json"
+        learned.parent.mkdir(parents=True, exist_ok=True)
+        variables = self._shared_variables(environment, given, uris)
+        return Server(environment.bin / "python", learned, variables, environment.locks)
+
+    def _warm(self, attempt: Attempt, line: str) -> WarmStart | None:
+        """Return how a forkserver can run the step; None where only a shell can."""
+        program = program_of(attempt.entry_point.command, line)
+        given, pinned = attempt.request.environment, attempt.source.pinned
+        server = self.server(pinned, attempt.environment, given, _uris(attempt))
+        return WarmStart(server, program) if server and program else None
+
+    def _line(self, attempt: Attempt) -> str:
+        request, folder = attempt.request, attempt.source.project.folder
+        try:
+            with tracking_errors(), _tracked_at(self._tracking_uri):
+                values = projectfile.values(
+                    attempt.entry_point,
+                    request.parameters,
+                    defaults_at=folder,
+                    given_at=request.paths_start_at or folder,
+                )
+                return projectfile.command(attempt.entry_point, values, attempt.scratch.inputs)
+        except UnderstudyError:
+            raise
+        except Exception as error:
+            raise _input_missing(attempt, error) from error
+
+    def _variables(self, attempt: Attempt) -> dict[str, str]:
+        info, given = attempt.run.info, attempt.request.environment
+        return {
+            **self._shared_variables(attempt.environment, given, _uris(attempt)),
+            "TMPDIR": str(attempt.scratch.temporary),
+            "MLFLOW_RUN_ID": info.run_id,
+            "MLFLOW_EXPERIMENT_ID": info.experiment_id,
+        }
+
+    def _shared_variables(
+        self, environment: Environment, given: Mapping[str, str], uris: Iterable[str]
+    ) -> dict[str, str]:
+        """Return the variables that all steps of a project have in common."""
+        tracking = absolute_store(self._tracking_uri)
+        ours = step_environment(os.environ, (tracking, *uris), local=environment.bin is None)
+        path = given.get("PATH", ours.get("PATH", os.defpath))
+        if environment.bin is not None:
+            path = f"{environment.bin}{os.pathsep}{path}"
+            ours["VIRTUAL_ENV"] = str(environment.bin.parent)
+        return {
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+            **ours,
+            **given,
+            "PATH": path,
+            "PYTHONUNBUFFERED": "1",
+            "MLFLOW_TRACKING_URI": tracking,
+        }
+
+
+def _uris(attempt: Attempt) -> list[str]:
+    return [attempt.run.info.artifact_uri, *map(str, attempt.request.parameters.values())]
+
+
+@contextlib.contextmanager
+def _tracked_at(uri: str) -> Iterator[None]:
+    """Let MLflow's ``runs:/`` addresses mean the runs of our tracking server."""
+    import mlflow
+
+    before = mlflow.get_tracking_uri()
+    if before == uri:
+        yield
+        return
+    mlflow.set_tracking_uri(uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(before)
+
+
+def absolute_store(uri: str) -> str:
+    """Return a tracking address that means the same in another folder.
+
+    ``sqlite:///mlflow.db`` and ``mlruns`` start at the folder that a process runs in.
+    """
+    scheme = urlsplit(uri).scheme
+    if scheme == "sqlite" and not uri.startswith("sqlite:////"):
+        return f"sqlite:///{Path(uri.removeprefix('sqlite:///')).absolute()}"
+    if not scheme and uri not in {"databricks", "uc"}:
+        return str(Path(uri).absolute())
+    return uri
+
+
+def _input_missing(attempt: Attempt, error: Exception) -> StepFailedError:
+    return StepFailedError(
+        f"An input of the step {attempt.request.entry_point!r} could not be read: {error}",
+        allowed="for path parameters, a folder or file here, or an artifact as runs:/<id>/<path>",
+        action="check that the run and its artifact exist",
+        run_id=attempt.run.info.run_id,
+    )
