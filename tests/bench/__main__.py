@@ -1,4 +1,4 @@
-"""`make bench`: one night of wine quality three ways on the same servers, and what each costs.
+"""`make bench`: one night of wine quality in several ways on the same servers, and what each costs.
 
     python -m bench [--rounds 3] [--data FOLDER] [--json FILE]
 
@@ -26,11 +26,10 @@ import httpx
 from tests.loopback import serving
 
 from bench import data, report
-from bench.anatomy import dissect, import_seconds
-from bench.cpu import Meter
+from bench.anatomy import dissect
+from bench.cpu import Meter, end_forkservers
 from bench.setting import PROJECT, Setting, export, head, programs_of
-from bench.steps_seen import StepProcess, steps_of
-from bench.ways import AirflowDag, Night, Ours, PlainScripts, Way, ways
+from bench.ways import Night, Ours, Way, ways
 from understudy.errors import UnderstudyError
 from understudy.local import record
 from understudy.local.errors import StackError
@@ -58,21 +57,18 @@ class Bench:
         """Run the rounds and return what they cost."""
         contestants = ways(self._setting)
         measured = [self._round(contestants, number) for number in range(rounds)]
-        imports = self._imports(contestants[1])
         return report.Result(
             commit=self._setting.commit,
             rounds=measured[1:],
             idle=self._meter.idle,
-            imports=imports,
             lookups=self._lookups(),
             load=os.getloadavg(),
         )
 
-    def _round(
-        self, contestants: tuple[Ours, PlainScripts, AirflowDag], number: int
-    ) -> list[report.Reading]:
+    def _round(self, contestants: Sequence[Way], number: int) -> list[report.Reading]:
         if number == 1:  # the servers have done everything once
             with self._progress.phase("the stack at rest"):
+                end_forkservers()
                 time.sleep(2)
                 self._meter.measure_idle(IDLE)
         readings = [self._measure(way, first=number == 0) for way in contestants]
@@ -80,11 +76,13 @@ class Bench:
         return readings
 
     def _measure(self, way: Way, *, first: bool) -> report.Reading:
-        with self._meter.window() as window, self._watching(way) as seen:
+        end_forkservers()  # a night begins without what an earlier one left
+        with self._meter.window() as window:
             night = way.run()
         _check_scores(way, night, at_least=1 if first else VALIDATIONS)
         net = self._meter.net(window)
         self._progress.say(f"  {way.title}: {night.wall:.1f} s, {sum(net.values()):.1f} CPU s")
+        processes = self._setting.processes("bench_ours", int(night.began * 1000))
         return report.Reading(
             way=way.name,
             title=way.title,
@@ -93,24 +91,8 @@ class Bench:
             parts=net,
             gross=sum(window.parts.values()),
             others=window.others,
-            anatomy=dissect(night, seen) if isinstance(way, Ours) else None,
+            anatomy=dissect(night, processes) if isinstance(way, Ours) else None,
         )
-
-    @contextmanager
-    def _watching(self, way: Way) -> Iterator[list[StepProcess]]:
-        if not isinstance(way, Ours):
-            yield []
-            return
-        with steps_of(self._pids["scheduler"]) as seen:
-            yield seen
-
-    def _imports(self, scripts: PlainScripts) -> float:
-        """Return the share of imports in the step processes of a night of plain scripts."""
-        log = self._setting.folder / "scripts.log"
-        log.unlink()
-        with self._progress.phase("one more night of plain scripts, its imports profiled"):
-            night = scripts.run(PYTHONPROFILEIMPORTTIME="1")
-        return sum(import_seconds(log)) / night.wall
 
     def _lookups(self) -> float:
         """Return the seconds that finding the commit and the environment takes, both here."""
@@ -170,7 +152,9 @@ def _warm(stack: Stack) -> None:
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     default = CHECKOUT.parent / "shared" / "data"
-    parser = argparse.ArgumentParser(prog="bench", description="One night of wine, three ways.")
+    parser = argparse.ArgumentParser(
+        prog="bench", description="One night of wine, in several ways."
+    )
     parser.add_argument("--rounds", type=int, default=3, help="the first is a warm-up (default 3)")
     parser.add_argument("--data", type=Path, default=default, help="the real data's folder")
     parser.add_argument("--json", type=Path, help="also write everything to this file")
@@ -181,7 +165,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _show(result: report.Result, target: Path | None) -> None:
-    tables = (report.comparison, report.night, report.steps, report.cpu)
+    tables = (report.comparison, report.night, report.tasks, report.cpu)
     sys.stdout.write("\n" + "\n\n".join(table(result) for table in tables) + "\n")
     busy = [one.others for measured in result.rounds for one in measured]
     sys.stdout.write(

@@ -17,8 +17,12 @@ from dataclasses import dataclass, field
 
 import psutil
 
+from understudy.steps.settings import CACHE_VARIABLE
+
 SETTLE = 2.0
 """Seconds after a night in which Airflow ends its task processes, which belong to the night."""
+FORKSERVERS = "forkservers"
+"""The part that steps are counted under which forkservers run: no component started these."""
 HERE = "shell"
 """The part that the bench's own children are counted under."""
 
@@ -93,6 +97,7 @@ class Meter:
         while True:
             try:
                 parts = {name: _tree(pid) for name, pid in self._components.items()}
+                parts[FORKSERVERS] = sum(_tree(pid) for pid in _forkservers())
                 break
             except psutil.NoSuchProcess:  # one ended while it was read: its parent has its time
                 continue
@@ -102,6 +107,26 @@ class Meter:
         # Guests are in user's time already.
         busy -= getattr(machine, "guest", 0.0) + getattr(machine, "guest_nice", 0.0)
         return Reading(time.monotonic(), parts, busy, times.user + times.system)
+
+
+def end_forkservers() -> None:
+    """End every forkserver that learns below our cache, and wait until they are gone."""
+    servers = [psutil.Process(pid) for pid in _forkservers()]
+    for server in servers:
+        server.terminate()
+    psutil.wait_procs(servers, timeout=10)
+
+
+def _forkservers() -> list[int]:
+    """Return those forkservers that no other one has forked."""
+    ours = f"{os.environ[CACHE_VARIABLE]}/"
+    found = {
+        process.pid: process.info["ppid"]
+        for process in psutil.process_iter(["cmdline", "ppid"])
+        if any(word.startswith(ours) for word in process.info["cmdline"] or [])
+        and any(word.endswith("/forkserver.py") for word in process.info["cmdline"])
+    }
+    return [pid for pid, parent in found.items() if parent not in found]
 
 
 def _tree(pid: int) -> float:

@@ -22,8 +22,8 @@ def fetched(argument: str, folder: str) -> str:
     return f"--{name}={download_artifacts(artifact_uri=value, dst_path=folder)}"
 
 
-def main(step: str, *arguments: str) -> int:
-    """Run a step on local copies of its inputs; return its exit status."""
+def main(step: str, *arguments: str) -> tuple[int, str]:
+    """Run a step on local copies of its inputs; return its exit status and its run's id."""
     sys.path.insert(0, "")
     module, tracking = (importlib.import_module(f"tabular.{name}") for name in (step, "tracking"))
     with tempfile.TemporaryDirectory() as folder:
@@ -31,9 +31,10 @@ def main(step: str, *arguments: str) -> int:
     import mlflow
 
     run = mlflow.last_active_run()
-    sys.stdout.write(f"{run.info.run_id if run else ''}\n")
-    return status
+    return status, run.info.run_id if run else ""
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    exit_status, made = main(*sys.argv[1:])
+    sys.stdout.write(f"{made}\n")
+    sys.exit(exit_status)

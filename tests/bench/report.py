@@ -46,7 +46,6 @@ class Result:
         commit: Of the project that all ways ran.
         rounds: The measured rounds; the warm-up is not among them.
         idle: CPU seconds per second of the stack at rest, by part.
-        imports: Share of a step's process that imports take, as a plain script.
         lookups: Seconds that finding commit and environment takes once, warm.
         load: The machine's load averages at the end (1, 5, 15 minutes).
     """
@@ -54,7 +53,6 @@ class Result:
     commit: str
     rounds: Sequence[Sequence[Reading]]
     idle: Mapping[str, float]
-    imports: float
     lookups: float
     load: Sequence[float]
 
@@ -107,11 +105,8 @@ def night(result: Result) -> str:
     """Return where the wall seconds of one night of ours go."""
     found = [one.anatomy for one in result.of("ours") if one.anatomy]
     whole = median(one.wall for one in result.of("ours"))
-    processes = median(one.processes for one in found)
-    imports = processes * result.imports
     parts = {
-        "steps: imports": imports,
-        "steps: their own work, MLflow's answers included": processes - imports,
+        "steps: their own work, MLflow's answers included": median(one.processes for one in found),
         "around the steps: task, Git, environment, MLflow run, input files": median(
             one.around for one in found
         ),
@@ -136,19 +131,14 @@ def cpu(result: Result) -> str:
         ]
         for name in names
     ]
-    steps = median(one.anatomy.steps_cpu for one in result.of("ours") if one.anatomy)
-    blanks = ["" for _ in ways]
-    rows.append(["scheduler: of it step processes", f"{steps:.1f}", *blanks])
     return render(["CPU s by process tree", *ways, "at rest, per s"], rows)
 
 
-def steps(result: Result) -> str:
-    """Return each step's task of the last night of ours."""
+def tasks(result: Result) -> str:
+    """Return each task of the last night of ours."""
     last = [one.anatomy for one in result.of("ours") if one.anatomy][-1]
-    rows = [
-        [name, *(f"{part:.2f}" for part in parts)] for name, parts in sorted(last.by_step.items())
-    ]
-    return render(["last night, wall s", "task", "before", "process", "after"], rows)
+    rows = [[name, f"{seconds:.2f}"] for name, seconds in last.by_task.items()]
+    return render(["last night, task", "wall s"], rows)
 
 
 def _spread(values: Sequence[float]) -> str:

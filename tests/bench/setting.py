@@ -57,6 +57,15 @@ class Setting:
         runs = self.client.search_runs([found.experiment_id], query)
         return [float(run.data.metrics["rmse"]) for run in runs]
 
+    def processes(self, experiment: str, since_ms: int) -> list[tuple[float, float]]:
+        """Return when each step's process ran since a time, in seconds since 1970."""
+        found = self.client.get_experiment_by_name(experiment)
+        if found is None:
+            return []
+        query = f"attributes.start_time >= {since_ms} and tags.`understudy.kind` = 'step'"
+        runs = self.client.search_runs([found.experiment_id], query)
+        return [(run.info.start_time / 1000, run.info.end_time / 1000) for run in runs]
+
 
 def head() -> str:
     """Return the checkout's commit."""

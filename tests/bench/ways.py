@@ -1,4 +1,4 @@
-"""One night of wine quality, three ways, all against the servers of one stack.
+"""One night of wine quality, in several ways, all against the servers of one stack.
 
 Each night downloads, preprocesses, trains, validates the challenger and validates the champion, and
 every step is one MLflow run in a process of its own. Only our way also judges and promotes.
@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 import httpx
 
-from bench.setting import CHAMPION, PARAMETERS, Setting, clean_environment
+from bench.setting import CHAMPION, PARAMETERS, PROJECT, Setting, clean_environment
 from understudy.local.airflow_api import FINISHED, AirflowApi
 from understudy.local.errors import StackError
 
@@ -56,24 +56,21 @@ class Way(Protocol):
         """
 
 
-class PlainScripts:
-    """The steps as plain scripts, one after another in one shell, in the project's environment."""
+class Shell:
+    """The steps one after another in one shell, without Airflow."""
 
-    name = "scripts"
-    title = "plain scripts in one shell"
+    def __init__(self, setting: Setting, name: str, title: str, *command: str) -> None:
+        self._setting, self.name, self.title, self._command = setting, name, title, command
 
-    def __init__(self, setting: Setting) -> None:
-        self._setting = setting
-
-    def run(self, **more: str) -> Night:
-        """Run one night; `more` are further environment variables of the shell."""
+    def run(self) -> Night:
+        """Run one night."""
         setting, began = self._setting, time.time()
-        log, start = setting.folder / "scripts.log", time.perf_counter()
+        log, start = setting.folder / f"{self.name}.log", time.perf_counter()
         with log.open("ab") as output:
             done = subprocess.run(
-                ["bash", str(Path(__file__).with_name("plain_scripts.sh"))],
+                self._command,
                 cwd=setting.project,
-                env={**self._environment(), **more},
+                env=self._environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -83,7 +80,7 @@ class PlainScripts:
         wall = time.perf_counter() - start
         if done.returncode:
             raise _failed(self.title, "\n".join(log.read_text("utf-8").splitlines()[-20:]))
-        return Night(wall, setting.scores("bench_scripts", int(began * 1000)), began)
+        return Night(wall, setting.scores(f"bench_{self.name}", int(began * 1000)), began)
 
     def _environment(self) -> dict[str, str]:
         setting, inherited = self._setting, clean_environment()
@@ -92,9 +89,13 @@ class PlainScripts:
             "PATH": f"{setting.programs}:{inherited['PATH']}",
             "TMPDIR": str(setting.folder / "tmp"),
             "MLFLOW_TRACKING_URI": setting.stack.addresses().mlflow,
-            "MLFLOW_EXPERIMENT_NAME": "bench_scripts",
+            "MLFLOW_EXPERIMENT_NAME": f"bench_{self.name}",
             "MLFLOW_DISABLE_TELEMETRY": "true",
+            "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+            "MLFLOW_ENV_ROOT": str(setting.folder / "environments"),
             "UNDERSTUDY_DATA_MIRROR": setting.mirror,
+            "PROJECT": f"{setting.stack.addresses().repository}#{PROJECT}",
+            "COMMIT": setting.commit,
             "CHAMPION": CHAMPION,
             **{name.upper(): str(value) for name, value in PARAMETERS.items()},
         }
@@ -145,7 +146,7 @@ class Ours(AirflowDag):
     """The pipeline, with promotion."""
 
     def run(self) -> Night:
-        """Run one night and check that it moved the champion."""
+        """Run one night, with no forkserver left of the last, and check that it promoted."""
         before = self._champion()
         night = super().run()
         if self._champion() == before:
@@ -164,14 +165,17 @@ class Ours(AirflowDag):
         return str(found.version)
 
 
-def ways(setting: Setting) -> tuple[Ours, PlainScripts, AirflowDag]:
-    """Return the three ways; ours is first because the others validate the champion it makes."""
-    plain = "Airflow, BashOperators with mlflow run"
-    return (
+def ways(setting: Setting) -> list[Way]:
+    """Return the ways; ours is first because the others validate the champion that it makes."""
+    here = Path(__file__).parent
+    state = {"state": str(setting.folder)}
+    return [
         Ours(setting, "ours", "Understudy, with gate and promotion"),
-        PlainScripts(setting),
-        AirflowDag(setting, "plain", plain, state=str(setting.folder)),
-    )
+        Shell(setting, "one", "all steps in one process", "python", str(here / "one_process.py")),
+        Shell(setting, "scripts", "plain scripts in one shell", str(here / "plain_scripts.sh")),
+        Shell(setting, "mlflow", "mlflow run, step by step", str(here / "mlflow_runs.sh")),
+        AirflowDag(setting, "plain", "Airflow, BashOperators with mlflow run", **state),
+    ]
 
 
 def seconds(text: str) -> float:
