@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from understudy.errors import ProjectError
-from understudy.steps.checkout import remove_tree
+from understudy.steps.filesystem import remove_tree
 from understudy.steps.locks import FileLock
 
 _LOCK = ".lock"
