@@ -17,6 +17,7 @@ from pathlib import Path
 
 from understudy.errors import ProjectError
 from understudy.giturl import ProjectAddress
+from understudy.steps.conversation import Conversation
 from understudy.steps.filesystem import make_read_only, remove_tree
 from understudy.steps.git import Git, GitError
 from understudy.steps.locks import FileLock
@@ -62,9 +63,9 @@ class CheckoutStore:
     """The mirrors and checkouts of one machine."""
 
     def __init__(self, settings: Settings, supervisor: Supervisor) -> None:
-        self._root = settings.cache / "git"
+        self._root, self._scratch = settings.cache / "git", settings.scratch
         self._supervisor = supervisor
-        self._git = Git(supervisor, settings.git_timeout, settings.git_environment)
+        self._git = Git(supervisor, settings.git_timeout)
 
     def resolve(self, address: ProjectAddress, version: str) -> str:
         """Return the full commit id that a version stands for, see ``Mirror.resolve``."""
@@ -99,7 +100,7 @@ class CheckoutStore:
         return FolderState(commit, dirty=dirty)
 
     def _mirror(self, address: ProjectAddress) -> Mirror:
-        return Mirror(self._git, self._root / address.digest / "mirror.git", address)
+        return Mirror(self._git, self._root / address.digest / "mirror.git", address, self._scratch)
 
     def _build(self, address: ProjectAddress, commit: str, folder: Path, lock: int) -> None:
         """Build a checkout beside its place and move it there. Needs the commit's lock."""
@@ -134,9 +135,9 @@ class CheckoutStore:
 
     def _write_files(self, mirror: Mirror, commit: str, folder: Path, site: _Site) -> None:
         places = {"GIT_DIR": mirror.folder, "GIT_WORK_TREE": folder, "GIT_INDEX_FILE": site.index}
-        extra = {name: str(path) for name, path in places.items()}
-        self._git.run(folder, "read-tree", commit, lock=site.lock, extra=extra)
-        self._git.run(folder, "checkout-index", "--all", "--force", lock=site.lock, extra=extra)
+        talk = Conversation({name: str(path) for name, path in places.items()})
+        self._git.run(folder, "read-tree", commit, lock=site.lock, talk=talk)
+        self._git.run(folder, "checkout-index", "--all", "--force", lock=site.lock, talk=talk)
 
 
 def _unusable(address: ProjectAddress, commit: str, why: str) -> ProjectError:

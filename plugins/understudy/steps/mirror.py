@@ -5,15 +5,22 @@ Full and unique short commit ids that are here already need no network.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from understudy.errors import ProjectError, nearest
 from understudy.giturl import ProjectAddress
+from understudy.steps.conversation import conversation
 from understudy.steps.git import Git, GitError, remote_error
 from understudy.steps.locks import FileLock
-from understudy.steps.versions import BRANCHES, HEAD, TAGS, Versions, is_full_id
+from understudy.steps.versions import ASKED, BRANCHES, HEAD, TAGS, Versions, is_full_id
 
 _EVERYTHING = (f"+refs/heads/*:{BRANCHES}*", f"+refs/tags/*:{TAGS}*")
+_OTHER_REF = re.compile(r"refs/(?!heads/|tags/).+")
+_ABSENT = re.compile(
+    r"not our ref|couldn't find remote ref|unadvertised object|want \S+ not valid", re.IGNORECASE
+)
+"""What hosts say of a commit or a ref that they do not have."""
 
 
 class Mirror:
@@ -23,10 +30,11 @@ class Mirror:
         git: Git with the machine's settings.
         folder: Where the mirror is, or will be.
         address: The repository that it mirrors.
+        scratch: Where keys lie while a host is talked to.
     """
 
-    def __init__(self, git: Git, folder: Path, address: ProjectAddress) -> None:
-        self.folder, self.address = folder, address
+    def __init__(self, git: Git, folder: Path, address: ProjectAddress, scratch: Path) -> None:
+        self.folder, self.address, self._scratch = folder, address, scratch
         self._git, self._versions = git, Versions(git, folder, address)
         self._lock = FileLock(folder.with_suffix(".lock"))
 
@@ -44,10 +52,12 @@ class Mirror:
         if commit := self._versions.known(version):
             return commit
         self._fetch(*_EVERYTHING)
+        if _OTHER_REF.fullmatch(version):
+            self._fetch_hidden(version, ASKED + version)
+        elif is_full_id(version) and not self._versions.known(version):
+            self._fetch_hidden(version, _kept(version))
         if commit := self._versions.fetched(version):
             return commit
-        if is_full_id(version) and self._fetch_hidden(version):
-            return version
         raise self._versions.missing(version)
 
     def tree(self, commit: str) -> str:
@@ -67,7 +77,7 @@ class Mirror:
 
     def keep(self, commit: str) -> None:
         """Keep a commit that a checkout was made of, even if its branch is rewritten."""
-        self._git.read(self.folder, "update-ref", f"refs/understudy/commits/{commit}", commit)
+        self._git.read(self.folder, "update-ref", _kept(commit), commit)
 
     def _fetch(self, *refspecs: str) -> None:
         with self._lock.exclusive(self._git.supervisor.check) as lock:
@@ -87,27 +97,27 @@ class Mirror:
             self._fetch_refs(refspecs, lock)
 
     def _fetch_refs(self, refspecs: tuple[str, ...], lock: int) -> None:
-        self._git.run(
-            self.folder,
-            *("fetch", "--quiet", "--force", "--prune", "--no-tags", "--no-write-fetch-head"),
-            "--end-of-options",
-            self.address.repository,
-            *refspecs,
-            lock=lock,
-            extra={**self.address.git_environment(), **protocols(self.address)},
-        )
+        with conversation(self.address, self._scratch) as talk:
+            self._git.run(
+                self.folder,
+                *("fetch", "--quiet", "--force", "--prune", "--no-tags", "--no-write-fetch-head"),
+                "--update-shallow",  # a host may itself hold a shallow clone
+                "--end-of-options",
+                self.address.repository,
+                *refspecs,
+                lock=lock,
+                talk=talk,
+            )
 
-    def _fetch_hidden(self, commit: str) -> bool:
-        """Fetch a commit that no branch or tag holds, as a pull request's; True if it is here."""
+    def _fetch_hidden(self, wanted: str, into: str) -> None:
+        """Fetch what no branch or tag holds, as a pull request's commit, if the host has it."""
         with self._lock.exclusive(self._git.supervisor.check) as lock:
             try:
-                self._fetch_refs((f"+{commit}:refs/understudy/commits/{commit}",), lock)
+                self._fetch_refs((f"+{wanted}:{into}",), lock)
             except GitError as error:
-                wrapped = remote_error(error, self.address.repository)
-                if isinstance(wrapped, ProjectError):
-                    raise wrapped from error
-                return False  # the host answered a moment ago: it does not have it
-        return self._versions.commit(commit) == commit
+                if not _ABSENT.search(str(error)):
+                    raise remote_error(error, self.address.repository) from error
+                self._git.read(self.folder, "update-ref", "-d", into)
 
     def _prepare(self) -> None:
         """Have a mirror that can be fetched into, whatever a killed fetch left. Needs its lock."""
@@ -131,6 +141,6 @@ class Mirror:
         )
 
 
-def protocols(address: ProjectAddress) -> dict[str, str]:
-    """Return the protocols that Git may use: a remote repository must not lead to local files."""
-    return {"GIT_ALLOW_PROTOCOL": "file" if address.is_local else "https:http:ssh:git"}
+def _kept(commit: str) -> str:
+    """Return the ref that keeps a commit whatever becomes of its branch."""
+    return f"refs/understudy/commits/{commit}"

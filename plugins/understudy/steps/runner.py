@@ -211,6 +211,8 @@ class StepRunner:
         if address.is_folder:
             yield self._folder(address, version)
             return
+        if self._settings.git_access is not None:
+            address = address.opened_by(self._settings.git_access)
         commit = self._checkouts.resolve(address, version)
         tree = self._checkouts.tree(address, commit)
         with self._checkouts.hold(address, commit) as checkout:

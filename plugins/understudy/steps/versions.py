@@ -12,6 +12,8 @@ from understudy.steps.git import Git, GitError
 
 HEAD = "refs/understudy/HEAD"
 BRANCHES, TAGS = "refs/remotes/origin/", "refs/tags/"
+ASKED = "refs/understudy/asked/"
+"""Before the names of refs that are neither branches nor tags, such as refs/pull/1/head."""
 
 _FULL = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _SHORT = re.compile(r"[0-9a-f]{4,63}")
@@ -50,12 +52,14 @@ class Versions:
         Raises:
             ProjectError: if it is ambiguous, or there is no default branch.
         """
-        if not version:
+        if version in {"", "HEAD"}:
             return self._default()
         if version.startswith("refs/heads/"):
             return self.commit(BRANCHES + version.removeprefix("refs/heads/"))
         if version.startswith("refs/tags/") or is_full_id(version):
             return self.commit(version)
+        if version.startswith("refs/"):
+            return self.commit(ASKED + version)
         branch, tag = self.commit(BRANCHES + version), self.commit(TAGS + version)
         if branch and tag and branch != tag:
             raise self._ambiguous(version)
@@ -99,7 +103,7 @@ class Versions:
         shown = f"; {repository} has {listed(known[:_SHOWN])}" if known else ""
         return ProjectError(
             f"The version {version!r} does not exist in {repository}{nearest(version, known)}",
-            allowed=f"a branch, a tag, or a full or unambiguous short commit id{shown}",
+            allowed="a branch, a tag, refs/..., or a full or unambiguous short commit id" + shown,
             action="correct the version, or push it",
         )
 

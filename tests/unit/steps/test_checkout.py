@@ -13,7 +13,7 @@ import pytest
 from understudy.errors import ProjectError, RepositoryUnavailableError, UnderstudyError
 from understudy.giturl import parse
 from understudy.steps.checkout import CheckoutStore
-from understudy.steps.mirror import protocols
+from understudy.steps.conversation import protocols
 from understudy.steps.process import Supervisor
 from understudy.steps.settings import Settings
 
