@@ -20,6 +20,7 @@ from understudy.giturl import ProjectAddress
 from understudy.steps.conversation import Conversation
 from understudy.steps.filesystem import make_read_only, remove_tree
 from understudy.steps.git import Git, GitError
+from understudy.steps.lfs import Pointers, pointers_in
 from understudy.steps.locks import FileLock
 from understudy.steps.mirror import Mirror
 from understudy.steps.process import Supervisor
@@ -32,10 +33,17 @@ _READ_ONLY_FOLDER = 0o555
 
 @dataclass(frozen=True, slots=True)
 class Checkout:
-    """A folder with the files of one commit, and the descriptor of the lock that keeps it."""
+    """A folder with the files of one commit.
+
+    Attributes:
+        folder: It is read-only.
+        lock: Descriptor of the lock that keeps it.
+        pointers: Its files that Git LFS keeps elsewhere.
+    """
 
     folder: Path
     lock: int
+    pointers: Pointers
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +92,7 @@ class CheckoutStore:
             with lock.shared(self._supervisor.check) as descriptor:
                 if folder.is_dir():
                     os.utime(folder.with_name(f"{commit}.lock"))  # when it was last used
-                    yield Checkout(folder, descriptor)
+                    yield Checkout(folder, descriptor, Pointers.read(_note(folder)))
                     return
             with lock.exclusive(self._supervisor.check) as descriptor:
                 if not folder.is_dir():
@@ -109,18 +117,20 @@ class CheckoutStore:
         site = Path(tempfile.mkdtemp(prefix=f".{commit}-", dir=folder.parent))
         tree = site / "tree"
         try:
-            self._fill(address, commit, tree, _Site(site / "index", lock))
+            pointers = self._fill(address, commit, tree, _Site(site / "index", lock))
+            Pointers.of(pointers).write(_note(folder))
             make_read_only(tree)
             tree.rename(folder)
             folder.chmod(_READ_ONLY_FOLDER)  # not before: what is moved must be writable
         finally:
             remove_tree(site)
 
-    def _fill(self, address: ProjectAddress, commit: str, folder: Path, site: _Site) -> None:
+    def _fill(self, address: ProjectAddress, commit: str, folder: Path, site: _Site) -> list[str]:
+        """Write the files of a commit and its submodules; return the paths of LFS pointers."""
         mirror = self._mirror(address)
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            self._write_files(mirror, commit, folder, site)
+            pointers = self._write_files(mirror, commit, folder, site)
             mirror.keep(commit)
         except GitError as error:
             raise _unusable(address, commit, str(error)) from error
@@ -131,13 +141,22 @@ class CheckoutStore:
                 raise _unusable(address, commit, f"more than {_SUBMODULE_DEPTH} nested submodules")
             inner = address.submodule(submodule.url)
             resolved = self.resolve(inner, submodule.commit)
-            self._fill(inner, resolved, inside(folder, submodule.path), site.deeper())
+            below = self._fill(inner, resolved, inside(folder, submodule.path), site.deeper())
+            pointers += [f"{submodule.path}/{path}" for path in below]
+        return pointers
 
-    def _write_files(self, mirror: Mirror, commit: str, folder: Path, site: _Site) -> None:
+    def _write_files(self, mirror: Mirror, commit: str, folder: Path, site: _Site) -> list[str]:
         places = {"GIT_DIR": mirror.folder, "GIT_WORK_TREE": folder, "GIT_INDEX_FILE": site.index}
-        talk = Conversation({name: str(path) for name, path in places.items()})
+        variables = {name: str(path) for name, path in places.items()}
+        talk = Conversation(variables)
         self._git.run(folder, "read-tree", commit, lock=site.lock, talk=talk)
         self._git.run(folder, "checkout-index", "--all", "--force", lock=site.lock, talk=talk)
+        return pointers_in(self._git, folder, variables)
+
+
+def _note(folder: Path) -> Path:
+    """Return the file beside a checkout that names its LFS pointers."""
+    return folder.with_name(f"{folder.name}.lfs")
 
 
 def _unusable(address: ProjectAddress, commit: str, why: str) -> ProjectError:

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from understudy.errors import ProjectError, RepositoryUnavailableError
 from understudy.redact import hidden, redacted
@@ -17,7 +18,8 @@ from understudy.steps.process import Command, Supervisor
 
 _LOCAL_TIMEOUT_S = 120.0
 _KEPT_LINES = 50
-_IN_SILENCE = Conversation({})
+_NONE: Mapping[str, str] = MappingProxyType({})
+_IN_SILENCE = Conversation(_NONE)
 # Nothing of a repository's or a user's configuration may run code in, or rewrite, a checkout.
 _CONFIGURATION = (
     "core.hooksPath=/dev/null",
@@ -65,7 +67,7 @@ class Git:
     supervisor: Supervisor
     timeout: float
 
-    def read(self, folder: Path, *arguments: str) -> str:
+    def read(self, folder: Path, *arguments: str, variables: Mapping[str, str] = _NONE) -> str:
         """Return what a quick, local git command prints, stripped.
 
         Raises:
@@ -74,7 +76,7 @@ class Git:
         done = subprocess.run(
             ("git", *_options(), *arguments),
             cwd=folder,
-            env=self._variables({}),
+            env=self._variables(variables),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             check=False,

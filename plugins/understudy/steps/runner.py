@@ -115,11 +115,12 @@ class Pinned:
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """A project that is on this machine and stays while it is held."""
+    """A project that is on this machine and stays while it is held; what each step tells of it."""
 
     pinned: Pinned
     project: ProjectFile
     locks: tuple[int, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +185,8 @@ class StepRunner:
         """
         line = _masked(on_line, request.environment.values())
         with self._source(request.project, request.version) as source:
-            for warning in self.check(source.pinned, request.entry_point, request.parameters):
+            warnings = self.check(source.pinned, request.entry_point, request.parameters)
+            for warning in (*source.warnings, *warnings):
                 line(warning)
             entry_point = source.project.entry_points[request.entry_point]
             with (
@@ -219,7 +221,10 @@ class StepRunner:
             where = f"{address} at {commit[:12]}"
             loaded = projectfile.load(checkout.folder / address.subdirectory, where)
             yield _Source(
-                _pinned(address, loaded, (commit, tree, version)), loaded, (checkout.lock,)
+                _pinned(address, loaded, (commit, tree, version)),
+                loaded,
+                locks=(checkout.lock,),
+                warnings=(str(checkout.pointers),) if checkout.pointers.count else (),
             )
 
     def _folder(self, address: giturl.ProjectAddress, version: str) -> _Source:
