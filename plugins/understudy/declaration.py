@@ -46,20 +46,34 @@ class Project:
             Airflow's templates work, so that one file serves several installations:
             ``{{ var.value.models_repository }}#mlproject/tabular``.
         version: Branch, tag or commit; empty for the repository's default branch.
+        connection: Id of the Airflow connection (type ``git``) that opens a private repository;
+            empty for what the worker's user can read.
 
     Raises:
-        DeclarationError: for a URI that is no project URI.
+        DeclarationError: for a URI that is no project URI, or that no connection can open.
     """
 
     uri: Annotated[str, Field(min_length=1)]
     version: str = ""
+    connection: str = ""
 
     def __post_init__(self) -> None:
-        if _TEMPLATE not in self.uri and giturl.parse(self.uri).credentials:
+        if _TEMPLATE not in self.uri:
+            self._check(giturl.parse(self.uri))
+
+    def _check(self, address: giturl.ProjectAddress) -> None:
+        if address.credentials:
             raise DeclarationError(
                 "Project: the uri holds a user and a password, which Airflow would show",
                 allowed="a uri without credentials",
-                action="remove them; Git's credential helper on the worker knows them",
+                action="put them into an Airflow connection, and name it with connection=",
+            )
+        if self.connection and not address.takes_credentials:
+            raise DeclarationError(
+                f"Project: connection is {self.connection!r}, but {address.repository} is of a "
+                "form that takes no credentials",
+                allowed="a connection with an https or ssh uri",
+                action="remove the connection, or correct the uri",
             )
 
 

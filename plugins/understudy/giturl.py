@@ -10,10 +10,11 @@ import base64
 import hashlib
 import posixpath
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from understudy.errors import ProjectError
+from understudy.gitaccess import GitAccess, SshAccess
 
 _SCHEMES = ("https", "http", "ssh", "git", "file")
 _SCP_LIKE = re.compile(
@@ -35,12 +36,14 @@ class ProjectAddress:
         subdirectory: Folder below the top of the repository, '' for the top; no leading '/'.
         is_folder: True for a plain folder, which is run as it is, without Git.
         credentials: ``user:password`` or ''; never shown.
+        ssh: How ssh opens it; None for as this machine's user is set up.
     """
 
     repository: str
     subdirectory: str
     is_folder: bool = False
     credentials: str = field(default="", repr=False)
+    ssh: SshAccess | None = field(default=None, repr=False)
 
     def __str__(self) -> str:
         return f"{self.repository}#{self.subdirectory}" if self.subdirectory else self.repository
@@ -55,17 +58,56 @@ class ProjectAddress:
         """Whether the repository is on this machine's file system."""
         return self.is_folder or self.repository.startswith("file:")
 
+    @property
+    def host(self) -> str:
+        """The host's name, '' for one that is on this machine's file system."""
+        if self.is_local:
+            return ""
+        matched = _SCP_LIKE.fullmatch(self.repository)
+        return matched["host"].lower() if matched else urlsplit(self.repository).hostname or ""
+
+    @property
+    def takes_credentials(self) -> bool:
+        """Whether the repository is reached by a protocol that can show who asks."""
+        return not self.is_local and not self.repository.startswith("git:")
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What Git might repeat and nobody must see."""
+        _, _, password = self.credentials.partition(":")
+        ssh = self.ssh.secrets if self.ssh else ()
+        return tuple(secret for secret in (password, *ssh) if secret)
+
     def git_environment(self) -> dict[str, str]:
         """Return the variables by which Git sends the credentials to this host, and no other."""
         if not self.credentials:
             return {}
         parts = urlsplit(self.repository)
+        origin = f"{parts.scheme}://{parts.netloc}"
         token = base64.b64encode(self.credentials.encode()).decode()
         return {
-            "GIT_CONFIG_COUNT": "1",
-            "GIT_CONFIG_KEY_0": f"http.{parts.scheme}://{parts.netloc}/.extraHeader",
+            "GIT_CONFIG_COUNT": "2",
+            "GIT_CONFIG_KEY_0": f"http.{origin}/.extraHeader",
             "GIT_CONFIG_VALUE_0": f"Authorization: Basic {token}",
+            # Where they are refused, no helper of this machine shall answer in their place.
+            "GIT_CONFIG_KEY_1": f"credential.{origin}.helper",
+            "GIT_CONFIG_VALUE_1": "",
         }
+
+    def opened_by(self, access: GitAccess) -> ProjectAddress:
+        """Return the address with the credentials of a connection.
+
+        Raises:
+            ProjectError: if the connection cannot open an address of this form or on this host.
+        """
+        access.check_host(self.host)
+        if self.credentials:
+            raise _refused(self.repository, "has credentials beside those of its connection")
+        if not self.takes_credentials:
+            raise _refused(self.repository, "is of a form that takes no credentials")
+        if self.repository.startswith(("https://", "http://")):
+            return replace(self, credentials=access.user_and_password())
+        return replace(self, ssh=access.ssh)
 
     def submodule(self, url: str) -> ProjectAddress:
         """Return the address of a submodule; './' and '../' start at this repository.
@@ -77,12 +119,18 @@ class ProjectAddress:
             inner = parse(url)
             if inner.is_local and not self.is_local:
                 raise _refused(url, "is a submodule on this machine's own file system")
-            return inner
+            return self._sharing(inner)
         scheme_and_host, path = _split_path(self.repository)
         joined = posixpath.normpath(posixpath.join(path, url))
         if joined.startswith(".."):
             raise _refused(url, "is a submodule above its host's root")
-        return ProjectAddress(scheme_and_host + joined, "", credentials=self.credentials)
+        return self._sharing(ProjectAddress(scheme_and_host + joined, ""))
+
+    def _sharing(self, inner: ProjectAddress) -> ProjectAddress:
+        """Return a submodule's address with our credentials if its server is ours."""
+        if inner.credentials or _server(inner.repository) != _server(self.repository):
+            return inner
+        return replace(inner, credentials=self.credentials, ssh=self.ssh)
 
 
 def parse(project: str) -> ProjectAddress:
@@ -174,6 +222,11 @@ def _split_path(repository: str) -> tuple[str, str]:
     matched = re.match(r"[a-z]+://[^/]*", repository)
     end = matched.end() if matched else repository.index(":") + 1
     return repository[:end], repository[end:]
+
+
+def _server(repository: str) -> str:
+    """Return what a repository's URL holds before the path: scheme, user, host and port."""
+    return _split_path(repository)[0]
 
 
 def _without_user(repository: str) -> str:

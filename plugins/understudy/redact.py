@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -18,6 +19,13 @@ _SECRET_NAMES: Final = frozenset({
 def redacted(text: str) -> str:
     """Return the text with the user-info of every URL and every authorisation header removed."""
     return _HEADER.sub(r"\1***", _USERINFO.sub(r"\g<scheme>", text))
+
+
+def hidden(text: str, secrets: Iterable[str]) -> str:
+    """Return the text with ``***`` in the place of each secret."""
+    for secret in sorted(secrets, key=len, reverse=True):
+        text = text.replace(secret, "***")
+    return text
 
 
 def secret_in(value: object) -> str:

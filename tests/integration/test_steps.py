@@ -481,3 +481,13 @@ def test_a_plain_folder_runs_as_it_is(bench: Bench, project: Repository) -> None
     assert run.data.tags[Tag.VERSION.value] == "local (dirty)"
     assert run.data.tags[Tag.TREE.value] == ""
     bench.fails(ProjectError, "show", project=folder, version="main")
+
+
+def test_every_step_says_what_git_lfs_keeps_elsewhere(bench: Bench, project: Repository) -> None:
+    """The first, which makes the checkout, and the second, which finds it."""
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
+    project.commit(_DOT_gitattributes="*.csv filter=lfs\n", sub__rows_DOT_csv=pointer)
+    for _ in range(2):
+        bench.lines.clear()
+        bench.run("show", env_manager="local")
+        assert [line for line in bench.lines if "1 file(s)" in line and "sub/rows.csv" in line]

@@ -98,3 +98,12 @@ def test_credentials_in_a_uri_are_refused_and_not_repeated() -> None:
     with pytest.raises(DeclarationError, match="a user and a password") as caught:
         Project("https://ann:s3cret@example.com/models.git")
     assert "s3cret" not in str(caught.value)
+
+
+def test_a_connection_needs_an_address_that_it_can_open() -> None:
+    """Found while the file is parsed, where the address is no template."""
+    assert Project("git@example.com:m.git", connection="git_models").connection == "git_models"
+    assert Project("{{ var.value.models }}", connection="git_models").version == ""
+    for uri in ("git://example.com/models.git", "file:///srv/models"):
+        with pytest.raises(DeclarationError, match="takes no credentials"):
+            Project(uri, connection="git_models")

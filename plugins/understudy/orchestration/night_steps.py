@@ -46,6 +46,7 @@ class NightStepOperator(MlflowRunOperator):
     def __init__(self, *, pipeline: Pipeline, step: str, **kwargs: Any) -> None:
         super().__init__(
             project=pipeline.project.uri,
+            git_conn_id=pipeline.project.connection,
             entry_point=step,
             env_manager=pipeline.env_manager,
             environment=tuple(pipeline.environment),

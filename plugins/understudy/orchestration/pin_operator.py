@@ -49,7 +49,7 @@ class PinOperator(ProjectOperator):
     def __init__(self, *, pipeline: Pipeline, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.pipeline = pipeline
-        self.project = pipeline.project.uri
+        self.project, self.git_conn_id = pipeline.project.uri, pipeline.project.connection
         self.mlflow_address = ""
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -128,7 +128,7 @@ class PinOperator(ProjectOperator):
     def _pin_project(self, context: Context, services: Services) -> Pinned:
         """Resolve and check before any run exists, so that bad input leaves none behind."""
         self._refuse_folder()
-        runner = services.step_runner()
+        runner = services.step_runner(self.git_access())
         pinned = runner.pin(self.project, str(context["params"]["version"] or ""))
         parameters = self._parameters(context)
         self._refuse_unknown(pinned, parameters)

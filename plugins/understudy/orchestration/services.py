@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from understudy import tracking
 from understudy.decision import Court
+from understudy.gitaccess import GitAccess
 from understudy.night import NightBook
 from understudy.registry import Registry
 from understudy.tracking import RunStore
@@ -38,8 +39,9 @@ class Services:
         runs = RunStore(client)
         return cls(client, runs, Registry(client), NightBook(client, runs), Court(client, runs))
 
-    def step_runner(self) -> StepRunner:
-        """Return what runs entry points, with the machine's settings."""
+    def step_runner(self, git_access: GitAccess | None = None) -> StepRunner:
+        """Return what runs entry points, with the machine's settings and a project's access."""
         from understudy.steps.runner import Settings, StepRunner
 
-        return StepRunner(self.runs, self.client, Settings.from_environment())
+        settings = replace(Settings.from_environment(), git_access=git_access)
+        return StepRunner(self.runs, self.client, settings)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import jinja2
     from airflow.sdk import Context
 
+    from understudy.gitaccess import GitAccess
     from understudy.steps.runner import StepRequest, StepRunner
 
 
@@ -31,10 +32,12 @@ NOT_MAPPED: Final = -1
 class ProjectOperator(BaseOperator):
     """An operator with a project whose address may come from a template, credentials included.
 
-    Git is given them by environment; Airflow would show them among the rendered fields.
+    Git is given them by environment; Airflow would show them among the rendered fields. Those of
+    an Airflow connection are read when the task runs, and are no field at all.
     """
 
     project: str
+    git_conn_id: str
     template_fields: Sequence[str] = ("project",)
 
     def render_template_fields(
@@ -45,6 +48,12 @@ class ProjectOperator(BaseOperator):
         for secret in passwords_in(self.project):
             mask_secret(secret)
 
+    def git_access(self) -> GitAccess | None:
+        """Return what the project's connection says; None where it has none."""
+        from understudy.orchestration.git_connection import git_access
+
+        return git_access(self.git_conn_id)
+
 
 class MlflowRunOperator(ProjectOperator):
     """Runs one entry point through MLflow Projects and returns the id of its MLflow run.
@@ -53,6 +62,8 @@ class MlflowRunOperator(ProjectOperator):
         project: ``https://host/repo.git#sub/directory``, or any form that ``mlflow run`` knows.
         entry_point: The MLproject's entry point.
         version: Branch, tag or commit; empty for the default branch.
+        git_conn_id: Airflow connection (type ``git``) that opens a private repository; empty for
+            what the worker's user can read.
         parameters: The entry point's parameters.
         experiment: Name of the MLflow experiment; empty for the Dag's id.
         parent_run_id: MLflow run that the new one is a child of.
@@ -69,6 +80,7 @@ class MlflowRunOperator(ProjectOperator):
         "project",
         "entry_point",
         "version",
+        "git_conn_id",
         "parameters",
         "experiment",
         "parent_run_id",
@@ -83,6 +95,7 @@ class MlflowRunOperator(ProjectOperator):
         project: str,
         entry_point: str = "main",
         version: str = "",
+        git_conn_id: str = "",
         parameters: Mapping[str, Any] | None = None,
         experiment: str = "",
         parent_run_id: str = "",
@@ -93,6 +106,7 @@ class MlflowRunOperator(ProjectOperator):
     ) -> None:
         super().__init__(**kwargs)
         self.project, self.entry_point, self.version = project, entry_point, version
+        self.git_conn_id = git_conn_id
         self.parameters = dict(parameters or {})
         self.experiment, self.parent_run_id, self.run_name = experiment, parent_run_id, run_name
         self.env_manager, self.environment = env_manager, tuple(environment)
@@ -133,7 +147,7 @@ class MlflowRunOperator(ProjectOperator):
     def runner(self, services: Services) -> StepRunner:
         """Return what runs this task's step, which ``on_kill`` stops."""
         if self._runner is None:
-            self._runner = services.step_runner()
+            self._runner = services.step_runner(self.git_access())
         return self._runner
 
     def run_step(self, context: Context, services: Services, request: StepRequest) -> str:

@@ -7,15 +7,19 @@ import re
 import subprocess
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from understudy.errors import ProjectError, RepositoryUnavailableError
-from understudy.redact import redacted
+from understudy.redact import hidden, redacted
+from understudy.steps.conversation import Conversation
 from understudy.steps.process import Command, Supervisor
 
 _LOCAL_TIMEOUT_S = 120.0
 _KEPT_LINES = 50
+_NONE: Mapping[str, str] = MappingProxyType({})
+_IN_SILENCE = Conversation(_NONE)
 # Nothing of a repository's or a user's configuration may run code in, or rewrite, a checkout.
 _CONFIGURATION = (
     "core.hooksPath=/dev/null",
@@ -31,17 +35,25 @@ _CONFIGURATION = (
     "filter.lfs.process=",
     "filter.lfs.required=false",
 )
+_HOST_KEY = re.compile(
+    r"host key verification failed|host key is known for|host identification has changed"
+    r"|no matching host key",
+    re.IGNORECASE,
+)
+_NO_SSH = re.compile(r"cannot run ssh\b|ssh: (command )?not found", re.IGNORECASE)
+_REFUSED = re.compile(
+    r"authentication failed|could not read (username|password)|permission denied"
+    r"|returned error: 40[13]|terminal prompts disabled|too many authentication failures"
+    r"|load key .*|incorrect passphrase",
+    re.IGNORECASE,
+)
 _MISSING = re.compile(
     r"repository .* not found|does not appear to be a git repository|not found: did you run"
     r"|No such file or directory|does not exist|not exported|access denied or repository"
     r"|unsafe repository|dubious ownership",
     re.IGNORECASE,
 )
-_REFUSED = re.compile(
-    r"authentication failed|could not read (username|password)|permission denied"
-    r"|returned error: 40[13]|terminal prompts disabled|host key verification failed",
-    re.IGNORECASE,
-)
+_SAYING = re.compile(r"(fatal|error|remote|ssh):")
 
 
 class GitError(Exception):
@@ -50,13 +62,12 @@ class GitError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Git:
-    """Git, with a supervisor for what may take long and extra variables for credentials."""
+    """Git, with a supervisor for what may take long, which is ``timeout`` seconds at most."""
 
     supervisor: Supervisor
     timeout: float
-    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
 
-    def read(self, folder: Path, *arguments: str) -> str:
+    def read(self, folder: Path, *arguments: str, variables: Mapping[str, str] = _NONE) -> str:
         """Return what a quick, local git command prints, stripped.
 
         Raises:
@@ -65,7 +76,7 @@ class Git:
         done = subprocess.run(
             ("git", *_options(), *arguments),
             cwd=folder,
-            env=self._variables({}),
+            env=self._variables(variables),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             check=False,
@@ -75,34 +86,38 @@ class Git:
             raise GitError(redacted(done.stderr.decode(errors="replace")).strip())
         return done.stdout.decode(errors="surrogateescape").strip()
 
-    def run(self, folder: Path, *arguments: str, lock: int, extra: Mapping[str, str]) -> None:
+    def run(
+        self, folder: Path, *arguments: str, lock: int, talk: Conversation = _IN_SILENCE
+    ) -> None:
         """Run a git command that may take long; it can be stopped.
 
         Args:
             folder: Where it runs.
             arguments: What follows ``git``.
             lock: Descriptor of the lock under which it writes; kept until it is gone.
-            extra: Further variables.
+            talk: What it needs to talk to a host, or other variables that it needs.
 
         Raises:
             GitError: if it fails.
             StepStoppedError: if it was stopped.
         """
         said: deque[str] = deque(maxlen=_KEPT_LINES)
+        scratch = talk.scratch
         command = Command(
             argv=("git", *_options(), *arguments),
             folder=folder,
-            environment=self._variables(extra),
+            environment=self._variables(talk.environment),
             timeout=self.timeout,
             grace=1.0,
-            held_descriptors=(lock,),
+            held_descriptors=(lock,) if scratch is None else (lock, scratch.lock),
+            scratch=None if scratch is None else scratch.folder,
         )
         ending = self.supervisor.run(command, said.append)
         if ending.timed_out:
             raise GitError(f"timed out after {self.timeout:g} s")
         if not ending.ok:
             self.supervisor.check()
-            raise GitError(redacted("\n".join(said)) or str(ending))
+            raise GitError(hidden(redacted("\n".join(said)), talk.secrets) or str(ending))
 
     def _variables(self, extra: Mapping[str, str]) -> dict[str, str]:
         # GIT_DIR and its like would point every command at another repository.
@@ -111,7 +126,7 @@ class Git:
         fixed = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", "GIT_ASKPASS": "true"}
         fixed["GIT_OPTIONAL_LOCKS"] = "0"  # status must not rewrite a user's index
         ssh = {"GIT_SSH_COMMAND": "ssh -oBatchMode=yes -oConnectTimeout=20"}
-        return {**ours, **ssh, **kept, **fixed, **self.environment, **extra}
+        return {**ours, **ssh, **kept, **fixed, **extra}
 
 
 _KEPT_VARIABLES = ("GIT_SSH", "GIT_SSH_COMMAND", "GIT_SSL_CAINFO", "GIT_SSL_CAPATH")
@@ -124,17 +139,26 @@ def _options() -> tuple[str, ...]:
 def remote_error(error: GitError, repository: str) -> ProjectError | RepositoryUnavailableError:
     """Return what a failed conversation with a Git host means for the user."""
     said = _meaning(str(error))
+    if _NO_SSH.search(said):
+        return ProjectError(
+            f"There is no ssh here, which {repository} is reached by: {said}",
+            allowed="the program ssh on PATH",
+            action="install OpenSSH's client on this worker, or use an https address",
+        )
+    if _HOST_KEY.search(said):
+        return _unknown_host_key(repository, said)
     if _REFUSED.search(said):
         return ProjectError(
             f"The Git host refuses access to {repository}: {said}",
-            allowed="a public repository, or one that this machine's credentials may read",
-            action="set up a credential helper, an SSH key or a token for this host",
+            allowed="a public repository, one that the project's connection may read, or one that "
+            "this machine's own credentials may read",
+            action="check the connection's token or key, or name a connection for the project",
         )
     if _MISSING.search(said):
         return ProjectError(
             f"There is no readable Git repository at {repository}: {said}",
             allowed="the URL of a repository that `git ls-remote` can read",
-            action="correct the project's address",
+            action="correct the project's address; hosts also say this of a private repository",
         )
     return RepositoryUnavailableError(
         f"The Git host of {repository} did not answer as it should: {said}",
@@ -143,8 +167,21 @@ def remote_error(error: GitError, repository: str) -> ProjectError | RepositoryU
     )
 
 
+def _unknown_host_key(repository: str, said: str) -> ProjectError:
+    return ProjectError(
+        f"The SSH host of {repository} does not show a key that is known here: {said}",
+        allowed="a host whose key is in a known_hosts file, or in the connection's known_hosts",
+        action="get the key from the host's administrator and put it there; if it has changed, "
+        "find out why first",
+    )
+
+
 def _meaning(said: str) -> str:
     """Return the lines of git's output that matter, in one."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
-    marked = [line for line in lines if re.match(r"(fatal|error|remote|ssh):", line)]
-    return "; ".join(dict.fromkeys(marked or lines))[:600]
+    telling = [line for line in lines if _is_telling(line)]
+    return "; ".join(dict.fromkeys(telling or lines))[:600]
+
+
+def _is_telling(line: str) -> bool:
+    return any(known.search(line) for known in (_HOST_KEY, _REFUSED)) or bool(_SAYING.match(line))

@@ -114,11 +114,12 @@ class Pinned:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A project that is on this machine and stays while it is held."""
+    """A project that is on this machine and stays while it is held; what each step tells of it."""
 
     pinned: Pinned
     project: ProjectFile
     locks: tuple[int, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +186,8 @@ class StepRunner:
         """
         line = _masked(on_line, request.environment.values())
         with self._source(request.project, request.version) as source:
-            for warning in self.check(source.pinned, request.entry_point, request.parameters):
+            warnings = self.check(source.pinned, request.entry_point, request.parameters)
+            for warning in (*source.warnings, *warnings):
                 line(warning)
             entry_point = source.project.entry_points[request.entry_point]
             with (
@@ -234,13 +236,18 @@ class StepRunner:
         if address.is_folder:
             yield self._folder(address, version)
             return
+        if self._settings.git_access is not None:
+            address = address.opened_by(self._settings.git_access)
         commit = self._checkouts.resolve(address, version)
         tree = self._checkouts.tree(address, commit)
         with self._checkouts.hold(address, commit) as checkout:
             where = f"{address} at {commit[:12]}"
             loaded = projectfile.load(checkout.folder / address.subdirectory, where)
             yield Source(
-                _pinned(address, loaded, (commit, tree, version)), loaded, (checkout.lock,)
+                _pinned(address, loaded, (commit, tree, version)),
+                loaded,
+                locks=(checkout.lock,),
+                warnings=(str(checkout.pointers),) if checkout.pointers.count else (),
             )
 
     def _folder(self, address: giturl.ProjectAddress, version: str) -> Source:

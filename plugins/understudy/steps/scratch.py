@@ -13,8 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from understudy.steps.checkout import remove_tree
-from understudy.steps.folders import private_folder
+from understudy.steps.filesystem import private_folder, remove_tree
 from understudy.steps.locks import FileLock
 
 _LOCK = ".lock"

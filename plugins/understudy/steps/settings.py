@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+
+from understudy.gitaccess import GitAccess
 
 FORKSERVER_VARIABLE = "UNDERSTUDY_FORKSERVER"
 """Environment variable that, set to "off", has every step start its own interpreter."""
@@ -26,7 +28,8 @@ class Settings:
         grace: Between the request to end and the kill. on_kill has 5 s in Airflow.
         git_timeout: For one fetch.
         build_timeout: For one environment.
-        git_environment: Extra variables for Git, such as credentials; never logged.
+        git_access: What opens the project's repository; None for what the URL and this machine's
+            user bring along.
     """
 
     cache: Path
@@ -35,7 +38,7 @@ class Settings:
     grace: float = 3.0
     git_timeout: float = 900.0
     build_timeout: float = 3600.0
-    git_environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    git_access: GitAccess | None = None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from understudy.steps import forkserver
-from understudy.steps.folders import private_folder
+from understudy.steps.filesystem import private_folder
 from understudy.steps.locks import FileLock
 from understudy.steps.program import Program
 

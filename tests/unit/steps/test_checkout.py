@@ -12,7 +12,8 @@ import pytest
 
 from understudy.errors import ProjectError, RepositoryUnavailableError, UnderstudyError
 from understudy.giturl import parse
-from understudy.steps.checkout import CheckoutStore, _protocols, remove_tree
+from understudy.steps.checkout import CheckoutStore
+from understudy.steps.conversation import protocols
 from understudy.steps.process import Supervisor
 from understudy.steps.settings import Settings
 
@@ -205,7 +206,7 @@ def test_submodules(
 
 def test_a_submodule_cannot_read_local_files_for_a_remote_repository() -> None:
     """Only a file:// repository may have file:// submodules."""
-    assert "file" not in _protocols(parse("https://host/r.git"))["GIT_ALLOW_PROTOCOL"].split(":")
+    assert "file" not in protocols(parse("https://host/r.git"))["GIT_ALLOW_PROTOCOL"].split(":")
 
 
 def test_trees(store: CheckoutStore, repository: Repository) -> None:
@@ -253,16 +254,6 @@ def test_the_state_of_a_plain_folder(
     assert (repository.folder / ".git/index").read_bytes() == index
     (tmp_path / "plain").mkdir()
     assert store.state(tmp_path / "plain").commit == ""
-
-
-def test_remove_tree_removes_what_is_read_only(tmp_path: Path) -> None:
-    """As a user without root's powers."""
-    (tmp_path / "x/y").mkdir(parents=True)
-    (tmp_path / "x/y/z").write_text("")
-    for path in (tmp_path / "x/y", tmp_path / "x"):
-        path.chmod(0o555)
-    remove_tree(tmp_path / "x")
-    assert not (tmp_path / "x").exists()
 
 
 def test_the_mirror_holds_no_password(store: CheckoutStore, repository: Repository) -> None:

@@ -1,0 +1,146 @@
+"""One bare mirror per repository: fetches into it, under a lock, and resolves versions with it.
+
+Full and unique short commit ids that are here already need no network.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from understudy.errors import ProjectError, nearest
+from understudy.giturl import ProjectAddress
+from understudy.steps.conversation import conversation
+from understudy.steps.git import Git, GitError, remote_error
+from understudy.steps.locks import FileLock
+from understudy.steps.versions import ASKED, BRANCHES, HEAD, TAGS, Versions, is_full_id
+
+_EVERYTHING = (f"+refs/heads/*:{BRANCHES}*", f"+refs/tags/*:{TAGS}*")
+_OTHER_REF = re.compile(r"refs/(?!heads/|tags/).+")
+_ABSENT = re.compile(
+    r"not our ref|couldn't find remote ref|unadvertised object|want \S+ not valid", re.IGNORECASE
+)
+"""What hosts say of a commit or a ref that they do not have."""
+
+
+class Mirror:
+    """The mirror of one repository, whether it is here yet or not.
+
+    Args:
+        git: Git with the machine's settings.
+        folder: Where the mirror is, or will be.
+        address: The repository that it mirrors.
+        scratch: Where keys lie while a host is talked to.
+    """
+
+    def __init__(self, git: Git, folder: Path, address: ProjectAddress, scratch: Path) -> None:
+        self.folder, self.address, self._scratch = folder, address, scratch
+        self._git, self._versions = git, Versions(git, folder, address)
+        self._lock = FileLock(folder.with_suffix(".lock"))
+
+    def resolve(self, version: str) -> str:
+        """Return the full commit id that a version stands for, fetching what is needed.
+
+        Args:
+            version: Branch, tag, ``refs/...``, full or short commit id; '' for the default branch.
+
+        Raises:
+            ProjectError: if the repository or the version does not exist, or is ambiguous.
+            RepositoryUnavailableError: if the host had to be asked and did not answer.
+        """
+        self._versions.check(version)
+        if commit := self._versions.known(version):
+            return commit
+        self._fetch(*_EVERYTHING)
+        if _OTHER_REF.fullmatch(version):
+            self._fetch_hidden(version, ASKED + version)
+        elif is_full_id(version) and not self._versions.known(version):
+            self._fetch_hidden(version, _kept(version))
+        if commit := self._versions.fetched(version):
+            return commit
+        raise self._versions.missing(version)
+
+    def tree(self, commit: str) -> str:
+        """Return the id of the tree at the address's subdirectory.
+
+        Raises:
+            ProjectError: if the commit has no such folder.
+        """
+        place = f"{commit}:{self.address.subdirectory}"
+        try:
+            found = self._git.read(self.folder, "rev-parse", "--verify", "--quiet", place)
+            return self._git.read(
+                self.folder, "rev-parse", "--verify", "--quiet", f"{found}^{{tree}}"
+            )
+        except GitError as error:
+            raise self._no_such_folder(commit) from error
+
+    def keep(self, commit: str) -> None:
+        """Keep a commit that a checkout was made of, even if its branch is rewritten."""
+        self._git.read(self.folder, "update-ref", _kept(commit), commit)
+
+    def _fetch(self, *refspecs: str) -> None:
+        with self._lock.exclusive(self._git.supervisor.check) as lock:
+            self._prepare()
+            try:
+                self._fetch_head_and(refspecs, lock)
+            except GitError as error:
+                raise remote_error(error, self.address.repository) from error
+
+    def _fetch_head_and(self, refspecs: tuple[str, ...], lock: int) -> None:
+        try:
+            self._fetch_refs((f"+HEAD:{HEAD}", *refspecs), lock)
+        except GitError as error:
+            # An empty repository, or one whose HEAD names a branch that does not exist.
+            if "couldn't find remote ref HEAD" not in str(error):
+                raise
+            self._fetch_refs(refspecs, lock)
+
+    def _fetch_refs(self, refspecs: tuple[str, ...], lock: int) -> None:
+        with conversation(self.address, self._scratch) as talk:
+            self._git.run(
+                self.folder,
+                *("fetch", "--quiet", "--force", "--prune", "--no-tags", "--no-write-fetch-head"),
+                "--update-shallow",  # a host may itself hold a shallow clone
+                "--end-of-options",
+                self.address.repository,
+                *refspecs,
+                lock=lock,
+                talk=talk,
+            )
+
+    def _fetch_hidden(self, wanted: str, into: str) -> None:
+        """Fetch what no branch or tag holds, as a pull request's commit, if the host has it."""
+        with self._lock.exclusive(self._git.supervisor.check) as lock:
+            try:
+                self._fetch_refs((f"+{wanted}:{into}",), lock)
+            except GitError as error:
+                if not _ABSENT.search(str(error)):
+                    raise remote_error(error, self.address.repository) from error
+                self._git.read(self.folder, "update-ref", "-d", into)
+
+    def _prepare(self) -> None:
+        """Have a mirror that can be fetched into, whatever a killed fetch left. Needs its lock."""
+        mirror = self.folder
+        mirror.mkdir(parents=True, exist_ok=True)
+        for leftover in (*mirror.glob("*.lock"), *mirror.glob("refs/**/*.lock")):
+            leftover.unlink()
+        for leftover in mirror.glob("objects/pack/tmp_*"):
+            leftover.unlink()
+        if not (mirror / "HEAD").is_file() or not (mirror / "config").is_file():
+            self._git.read(mirror, "init", "--quiet", "--bare", "--template=", ".")
+
+    def _no_such_folder(self, commit: str) -> ProjectError:
+        listing = self._git.read(self.folder, "ls-tree", "-d", "-r", "--name-only", commit)
+        hint = nearest(self.address.subdirectory, listing.splitlines())
+        return ProjectError(
+            f"The subdirectory {self.address.subdirectory!r} does not exist in "
+            f"{self.address.repository} at {commit[:12]}{hint}",
+            allowed="a folder of that commit with an MLproject in it",
+            action="correct what follows '#', or the version",
+        )
+
+
+def _kept(commit: str) -> str:
+    """Return the ref that keeps a commit whatever becomes of its branch."""
+    return f"refs/understudy/commits/{commit}"
