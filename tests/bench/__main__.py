@@ -29,7 +29,7 @@ from bench import data, report
 from bench.anatomy import dissect
 from bench.cpu import Meter, end_forkservers
 from bench.setting import PROJECT, Setting, export, head, programs_of
-from bench.ways import Night, Ours, Way, ways
+from bench.ways import OTHERS, Night, Ours, Way, ways
 from understudy.errors import UnderstudyError
 from understudy.local import record
 from understudy.local.errors import StackError
@@ -53,9 +53,9 @@ class Bench:
         self._pids = {one: known.processes[one].pid for one in names if one != "migration"}
         self._setting, self._progress, self._meter = setting, progress, Meter(self._pids)
 
-    def run(self, rounds: int) -> report.Result:
+    def run(self, rounds: int, beside: Sequence[str]) -> report.Result:
         """Run the rounds and return what they cost."""
-        contestants = ways(self._setting)
+        contestants = ways(self._setting, beside)
         measured = [self._round(contestants, number) for number in range(rounds)]
         return report.Result(
             commit=self._setting.commit,
@@ -157,6 +157,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--rounds", type=int, default=3, help="the first is a warm-up (default 3)")
     parser.add_argument("--data", type=Path, default=default, help="the real data's folder")
+    parser.add_argument(
+        "--beside", nargs="*", default=OTHERS, choices=OTHERS, help="ways to run beside ours (all)"
+    )
     parser.add_argument("--json", type=Path, help="also write everything to this file")
     options = parser.parse_args(arguments)
     if options.rounds < 2:
@@ -182,7 +185,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folder = Path(tempfile.mkdtemp(prefix="understudy-bench-"))
     try:
         with running(folder, data.read(options.data.resolve()), progress) as setting:
-            result = Bench(setting, progress).run(options.rounds)
+            result = Bench(setting, progress).run(options.rounds, options.beside)
     except UnderstudyError as error:
         sys.stderr.write(f"bench: {error}\nbench: the logs are in {folder}\n")
         return 1

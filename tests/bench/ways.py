@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -21,6 +21,8 @@ from bench.setting import CHAMPION, PARAMETERS, PROJECT, Setting, clean_environm
 from understudy.local.airflow_api import FINISHED, AirflowApi
 from understudy.local.errors import StackError
 
+OTHERS = ("one", "scripts", "mlflow", "plain")
+"""Names of the ways that are not ours."""
 LIMIT = 400.0  # seconds for one night
 _LOOK = 2.0  # seconds; each look costs the API server, and Airflow itself notes when a night ends
 
@@ -165,17 +167,25 @@ class Ours(AirflowDag):
         return str(found.version)
 
 
-def ways(setting: Setting) -> list[Way]:
+def ways(setting: Setting, beside: Sequence[str]) -> list[Way]:
     """Return the ways; ours is first because the others validate the champion that it makes."""
     here = Path(__file__).parent
-    state = {"state": str(setting.folder)}
-    return [
-        Ours(setting, "ours", "Understudy, with gate and promotion"),
-        Shell(setting, "one", "all steps in one process", "python", str(here / "one_process.py")),
-        Shell(setting, "scripts", "plain scripts in one shell", str(here / "plain_scripts.sh")),
-        Shell(setting, "mlflow", "mlflow run, step by step", str(here / "mlflow_runs.sh")),
-        AirflowDag(setting, "plain", "Airflow, BashOperators with mlflow run", **state),
-    ]
+    ours = Ours(setting, "ours", "Understudy, with gate and promotion")
+    others: dict[str, Callable[[str], Way]] = {
+        "one": lambda name: Shell(
+            setting, name, "all steps in one process", "python", str(here / "one_process.py")
+        ),
+        "scripts": lambda name: Shell(
+            setting, name, "plain scripts in one shell", str(here / "plain_scripts.sh")
+        ),
+        "mlflow": lambda name: Shell(
+            setting, name, "mlflow run, step by step", str(here / "mlflow_runs.sh")
+        ),
+        "plain": lambda name: AirflowDag(
+            setting, name, "Airflow, BashOperators with mlflow run", state=str(setting.folder)
+        ),
+    }
+    return [ours, *(others[name](name) for name in beside)]
 
 
 def seconds(text: str) -> float:

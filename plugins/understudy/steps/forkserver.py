@@ -49,6 +49,7 @@ IMPORTING = Path("importing")
 _HEADER = struct.Struct("!Q")
 _IMPORT_LIMIT_S = 120
 _PAUSE_S = 1.0
+_REQUEST_LIMIT_S = 5.0
 _FORK_SAFE_THREADS = frozenset({"jemalloc_bg_thd"})
 """Native threads whose library prepares for forks itself (pthread_atfork)."""
 _OWN_VARIABLES = ("MLFLOW_",)
@@ -174,9 +175,10 @@ class Forkserver:
     def _answer(self) -> Program | None:
         connection, _ = self._listener.accept()
         with connection:
-            if not _is_ours(connection):
+            try:
+                request, descriptors = _receive(connection)
+            except (EOFError, OSError):  # nobody asks: it only wanted us to import, or went away
                 return None
-            request, descriptors = _receive(connection)
             child = os.fork()
             if child:
                 for descriptor in descriptors:
@@ -279,15 +281,25 @@ def _guarded(
 
 
 def _receive(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
-    """Return a request and the descriptors that came with it."""
+    """Return a request and the descriptors that came with it.
+
+    Raises:
+        EOFError: if there is none, or not one of ours.
+        OSError: if it does not come in time.
+    """
+    connection.settimeout(_REQUEST_LIMIT_S)
+    if not _is_ours(connection):
+        raise EOFError
     descriptors = array.array("i")
     size = MOST_DESCRIPTORS * descriptors.itemsize
     header, extra, _, _ = connection.recvmsg(_HEADER.size, socket.CMSG_SPACE(size))
     for level, kind, data in extra:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
             descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
-    (length,) = _HEADER.unpack(header)
-    content = b"".join(_pieces(connection, length))
+    if len(header) < _HEADER.size or not descriptors:
+        raise EOFError
+    content = b"".join(_pieces(connection, *_HEADER.unpack(header)))
+    connection.settimeout(None)
     request: dict[str, Any] = json.loads(content)
     return request, list(descriptors)
 

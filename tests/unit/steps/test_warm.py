@@ -335,13 +335,28 @@ def test_a_foreign_request_is_harmless(bench: Bench) -> None:
 
     bench.write("print('x')")
     bench.run()
+    before = servers(bench.folder)
     (address,) = (bench.folder / "servers").glob("*/socket")
     for content in (b"", b"\0" * 8, b"\0" * 7 + b"\x02{}"):
         with socket.socket(socket.AF_UNIX) as connection:
             connection.connect(str(address))
             connection.sendall(content)
     assert bench.run()[1] == ["x"]
-    assert len(servers(bench.folder)) == 1
+    assert servers(bench.folder) == before
+
+
+def test_a_prepared_server_is_the_one_that_programs_find(bench: Bench) -> None:
+    """It has imported by then what was learned."""
+    (bench.folder / "learned").write_text(json.dumps({"modules": ["wave"], "variables": {}}))
+    bench.write("import sys; print('wave' in sys.modules)")
+    start = bench.command().warm
+    assert start is not None
+    bench.forkservers.prepare(start.server)
+    before = servers(bench.folder)
+    assert len(before) == 1
+    time.sleep(0.5)
+    assert bench.run()[1] == ["True"]
+    assert servers(bench.folder) == before
 
 
 @pytest.mark.parametrize(
