@@ -62,13 +62,18 @@ class UnfitError(Exception):
 
 
 class Learned:
-    """What earlier programs had imported, in that order, and which variables they had set."""
+    """What earlier programs had imported, in that order, and which variables they had set.
+
+    ``programs`` has, for each that added modules, how many there were afterwards: with so many
+    imported ahead it finds all that it needs.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._seen = (0, 0)
         self.modules: list[str] = []
         self.variables: dict[str, str] = {}
+        self.programs: dict[str, int] = {}
 
     def changed(self) -> bool:
         """Read the file anew where it has changed; True if it had."""
@@ -79,6 +84,7 @@ class Learned:
                 return False
             content = json.loads(self._path.read_text(encoding="utf-8"))
             self.modules, self.variables = content["modules"], content["variables"]
+            self.programs = content["programs"]
         except FileNotFoundError:
             return False
         except (ValueError, KeyError, TypeError) as error:
@@ -86,14 +92,19 @@ class Learned:
         self._seen = now
         return True
 
-    def add(self, modules: list[str], variables: dict[str, str]) -> None:
+    def add(self, program: str, modules: list[str], variables: dict[str, str]) -> None:
         """Add what one program imported and set; whole or not at all."""
         self.changed()
         known = set(self.modules)
         more = [name for name in modules if name not in known]
         if not more and variables.items() <= self.variables.items():
             return
-        content = {"modules": self.modules + more, "variables": {**self.variables, **variables}}
+        together = self.modules + more
+        content = {
+            "modules": together,
+            "variables": {**self.variables, **variables},
+            "programs": {**self.programs, program: len(together)},
+        }
         draft = Path(f"{self._path}.{os.getpid()}")
         draft.write_text(json.dumps(content), encoding="utf-8")
         draft.replace(self._path)
@@ -115,7 +126,7 @@ class Forkserver:
     def serve(self) -> Program | None:
         """Serve until idle; returns a program only in the process that is to run it.
 
-        Who asks before all is imported gets what is there, and imports the rest by itself.
+        Who asks before all is imported waits only for what it will need itself.
 
         Raises:
             UnfitError: where nothing may be forked from this process.
@@ -126,7 +137,6 @@ class Forkserver:
             if self._wanted and self._learned.variables:
                 continue  # only when all is imported can be told who sets them
             if select.select([self._listener], [], [], 0 if imported else _PAUSE_S)[0]:
-                self._check()
                 program = self._answer()
                 if program is not None:
                     return program
@@ -153,13 +163,24 @@ class Forkserver:
         IMPORTING.unlink(missing_ok=True)
         return False
 
-    def _check(self) -> None:
-        """Refuse to fork where the program would not be as in a new process."""
+    def _import_for(self, program: str) -> None:
+        """Import as much as a program needed when it was last learned from."""
+        enough = self._learned.programs.get(program, 0)
+        while len(self._learned.modules) - len(self._wanted) < enough and self._import_one():
+            continue
+
+    def _check(self, *ours: int) -> None:
+        """Refuse to fork where the program would not be as in a new process.
+
+        Args:
+            ours: Descriptors that are open because of the request.
+        """
         if self._checked:
             return
         if threading.active_count() > 1:
             raise UnfitError(f"an import starts the threads {threading.enumerate()[1:]}")
-        if opened := _open_files() - self._files:
+        known = self._files | {str(Path(f"/proc/self/fd/{number}").readlink()) for number in ours}
+        if opened := _open_files() - known:
             raise UnfitError(f"an import keeps files open: {sorted(opened)}")
         if (size := _resident()) > self._memory:
             raise UnfitError(f"the imports take {size >> 20} MiB, more than {self._memory >> 20}")
@@ -179,6 +200,8 @@ class Forkserver:
                 request, descriptors = _receive(connection)
             except (EOFError, OSError):  # nobody asks: it only wanted us to import, or went away
                 return None
+            self._import_for(request["program"][1])
+            self._check(connection.fileno(), *descriptors)
             child = os.fork()
             if child:
                 for descriptor in descriptors:
@@ -246,7 +269,8 @@ class Program:
             if self._environment.get(name) != value and not name.startswith(_OWN_VARIABLES)
         }
         try:
-            self._learned.add([name for name in names if _is_library(name)], changed)
+            libraries = [name for name in names if _is_library(name)]
+            self._learned.add(self._request["program"][1], libraries, changed)
         except (OSError, UnfitError):  # no room, or no longer ours: another program will learn
             return
 

@@ -39,6 +39,11 @@ def short() -> Iterator[Path]:
                 os.kill(server, signal.SIGKILL)
 
 
+def learned(*modules: str) -> str:
+    """Return what a forkserver is to import ahead, as it is kept."""
+    return json.dumps({"modules": modules, "variables": {}, "programs": {}})
+
+
 def servers(folder: Path) -> list[int]:
     """Return the forkservers that learn into a folder."""
     found = []
@@ -174,8 +179,9 @@ def test_what_it_imports_is_there_the_next_time(bench: Bench) -> None:
     assert bench.run()[1] == ["False False False old"]
     bench.write("WORD = 'newer'", "own.py")
     assert eventually(lambda: bench.run()[1] == ["True True False newer"])
-    learned = json.loads((bench.folder / "learned").read_text())
-    assert "own" not in learned["modules"]
+    kept = json.loads((bench.folder / "learned").read_text())
+    assert "own" not in kept["modules"]
+    assert kept["programs"] == {"program.py": len(kept["modules"])}
 
 
 def test_programs_share_no_random_state(bench: Bench) -> None:
@@ -307,7 +313,7 @@ def test_imports_that_would_not_stand_a_fork_are_not_done_ahead(
     library = bench.folder / "library"
     library.mkdir()
     (library / "odd.py").write_text(UNFIT[how])
-    (bench.folder / "learned").write_text(json.dumps({"modules": ["odd"], "variables": {}}))
+    (bench.folder / "learned").write_text(learned("odd"))
     environment = {"PYTHONPATH": str(library)}
     said = []
 
@@ -347,7 +353,7 @@ def test_a_foreign_request_is_harmless(bench: Bench) -> None:
 
 def test_a_prepared_server_is_the_one_that_programs_find(bench: Bench) -> None:
     """It has imported by then what was learned."""
-    (bench.folder / "learned").write_text(json.dumps({"modules": ["wave"], "variables": {}}))
+    (bench.folder / "learned").write_text(learned("wave"))
     bench.write("import sys; print('wave' in sys.modules)")
     start = bench.command().warm
     assert start is not None
