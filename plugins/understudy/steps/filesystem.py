@@ -1,10 +1,12 @@
-"""What is done to whole folders: their rights and their removal."""
+"""What is done to whole folders: their rights, their size, their removal."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 _WRITE_BITS = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
@@ -24,3 +26,24 @@ def make_read_only(folder: Path) -> None:
             path = Path(base, name)
             if not path.is_symlink():
                 path.chmod(path.stat().st_mode & ~_WRITE_BITS)
+
+
+def disk_usage(*paths: Path) -> int:
+    """Return the bytes that files and folders take on the disk; a file with two names counts once.
+
+    Files that are shared with others, as uv links those of an environment, count in full.
+    """
+    seen: dict[tuple[int, int], int] = {}
+    for path in paths:
+        for entry in _entries(path):
+            with contextlib.suppress(FileNotFoundError):  # it went while we looked
+                state = entry.lstat()
+                seen[state.st_dev, state.st_ino] = state.st_blocks * 512
+    return sum(seen.values())
+
+
+def _entries(path: Path) -> Iterator[Path]:
+    yield path
+    for base, folders, files in os.walk(path):
+        for name in (*folders, *files):
+            yield Path(base, name)

@@ -129,6 +129,8 @@ class Mirror:
             leftover.unlink()
         if not (mirror / "HEAD").is_file() or not (mirror / "config").is_file():
             self._git.read(mirror, "init", "--quiet", "--bare", "--template=", ".")
+        # Git's own place for a repository's name; who looks at the cache reads it.
+        (mirror / "description").write_text(f"{self.address.repository}\n", encoding="utf-8")
 
     def _no_such_folder(self, commit: str) -> ProjectError:
         listing = self._git.read(self.folder, "ls-tree", "-d", "-r", "--name-only", commit)
