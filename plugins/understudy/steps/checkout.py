@@ -19,7 +19,7 @@ from understudy.errors import ProjectError
 from understudy.giturl import ProjectAddress
 from understudy.steps.conversation import Conversation
 from understudy.steps.filesystem import make_read_only, remove_tree
-from understudy.steps.git import Git, GitError
+from understudy.steps.git import CEILING, Git, GitError
 from understudy.steps.lfs import Pointers, pointers_in
 from understudy.steps.locks import FileLock
 from understudy.steps.mirror import Mirror
@@ -116,12 +116,15 @@ class CheckoutStore:
 
     def state(self, folder: Path) -> FolderState:
         """Return what Git knows of a plain folder, which is not touched."""
+        upwards = {CEILING: ""}
         try:
-            commit = self._git.read(folder, "rev-parse", "--verify", "--quiet", "HEAD^{commit}")
-            dirty = self._git.read(folder, "status", "--porcelain", "--", ".") != ""
+            commit = self._git.read(
+                folder, "rev-parse", "--verify", "--quiet", "HEAD^{commit}", variables=upwards
+            )
+            status = self._git.read(folder, "status", "--porcelain", "--", ".", variables=upwards)
         except GitError:
             return FolderState("", dirty=True)
-        return FolderState(commit, dirty=dirty)
+        return FolderState(commit, dirty=status != "")
 
     def _mirror(self, address: ProjectAddress) -> Mirror:
         return Mirror(self._git, self._root / address.digest / "mirror.git", address, self._scratch)
@@ -150,6 +153,7 @@ class CheckoutStore:
             pointers = self._write_files(mirror, commit, folder, site)
             mirror.keep(commit)
         except GitError as error:
+            mirror.discard_if_damaged(error)
             raise _unusable(address, commit, str(error)) from error
         for submodule in submodules(self._git, mirror.folder, commit):
             if not submodule.url:
