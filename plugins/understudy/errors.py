@@ -4,6 +4,7 @@
 
     UnderstudyError
     |-- DeclarationError            a pipeline file is wrong (found while Airflow parses it)
+    |-- SettingsError               a setting of this machine, an environment variable, is wrong
     |-- ProjectError                repository, version, subdirectory or MLproject is wrong
     |   `-- ParameterError          a parameter does not fit the MLproject
     |-- RepositoryUnavailableError  the Git host does not answer                (a retry can help)
@@ -55,6 +56,10 @@ class UnderstudyError(Exception):
 
 class DeclarationError(UnderstudyError):
     """A pipeline file does not declare a pipeline that can run."""
+
+
+class SettingsError(UnderstudyError):
+    """An environment variable that sets something holds what cannot be."""
 
 
 class ProjectError(UnderstudyError):

@@ -26,7 +26,10 @@ from understudy.errors import (
     StepStoppedError,
     UnderstudyError,
 )
+from understudy.steps.inventory import Kind, inventory
+from understudy.steps.pruning import Terms, prune
 from understudy.steps.runner import Settings, StepRequest, StepRunner
+from understudy.steps.settings import CacheLimits
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -491,3 +494,34 @@ def test_every_step_says_what_git_lfs_keeps_elsewhere(bench: Bench, project: Rep
         bench.lines.clear()
         bench.run("show", env_manager="local")
         assert [line for line in bench.lines if "1 file(s)" in line and "sub/rows.csv" in line]
+
+
+def test_a_step_in_a_cache_that_is_pruned_between_and_after(
+    bench: Bench, client: MlflowClient, tmp_path: Path
+) -> None:
+    """Everything can go once nobody uses it, and comes back; the first step of a day prunes."""
+    limits = CacheLimits(age=3600.0)
+    settings = Settings(tmp_path / "c", bench.settings.scratch, grace=0.5, cache_limits=limits)
+    mine = Bench(bench.runs, client, settings, bench.url)
+    for _ in range(2):
+        assert mine.run("show").info.status == "FINISHED"
+        gone = {item.kind for item in prune(settings.cache, Terms(CacheLimits(age=0.0))).removed}
+        assert gone == {Kind.CHECKOUT, Kind.ENVIRONMENT, Kind.MIRROR}
+    mine.run("show", env_manager="local")
+    for item in inventory(settings.cache):
+        os.utime(item.lock, (1, 1))
+    for stamp, pruned in ((time.time(), False), (1, True)):
+        os.utime(settings.cache / "last-prune", (stamp, stamp))
+        mine.lines.clear()
+        mine.run(
+            "tell_nothing", env_manager="local", project=str(plain_folder(tmp_path)), version=""
+        )
+        assert any(line.startswith("Pruned the cache: 2 item(s)") for line in mine.lines) is pruned
+
+
+def plain_folder(where: Path) -> Path:
+    """Make a project that is no repository, whose steps use nothing of the cache."""
+    folder = where / "plain"
+    folder.mkdir(exist_ok=True)
+    (folder / "MLproject").write_text("entry_points:\n  tell_nothing:\n    command: 'true'\n")
+    return folder

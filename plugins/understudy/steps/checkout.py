@@ -2,8 +2,8 @@
 
 ``<cache>/git/<digest of the URL>/`` holds ``mirror.git`` and ``commits/<commit>/``. Fetching is
 done under an exclusive lock per mirror, a checkout is built under an exclusive and used under a
-shared lock per commit, so that nothing is removed while a step runs in it. A user's own working
-copy is only ever read.
+shared lock per commit, and whoever reads a mirror holds a shared lock beside its folder: so nothing
+is removed while it is used (see ``pruning``). A user's own working copy is only ever read.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from understudy.errors import ProjectError
 from understudy.giturl import ProjectAddress
 from understudy.steps.conversation import Conversation
 from understudy.steps.filesystem import make_read_only, remove_tree
-from understudy.steps.git import Git, GitError
+from understudy.steps.git import CEILING, Git, GitError
 from understudy.steps.lfs import Pointers, pointers_in
 from understudy.steps.locks import FileLock
 from understudy.steps.mirror import Mirror
@@ -77,35 +77,54 @@ class CheckoutStore:
 
     def resolve(self, address: ProjectAddress, version: str) -> str:
         """Return the full commit id that a version stands for, see ``Mirror.resolve``."""
-        return self._mirror(address).resolve(version)
+        with self.using(address):
+            return self._mirror(address).resolve(version)
 
     def tree(self, address: ProjectAddress, commit: str) -> str:
         """Return the id of the tree at the address's subdirectory, see ``Mirror.tree``."""
-        return self._mirror(address).tree(commit)
+        with self.using(address):
+            return self._mirror(address).tree(commit)
+
+    @contextlib.contextmanager
+    def using(self, address: ProjectAddress) -> Iterator[None]:
+        """Keep the mirror of a repository as long as this lasts."""
+        path = self._root / f"{address.digest}.lock"
+        with FileLock(path).shared(self._supervisor.check):
+            os.utime(path)  # when it was last used
+            yield
 
     @contextlib.contextmanager
     def hold(self, address: ProjectAddress, commit: str) -> Iterator[Checkout]:
-        """Yield a checkout of the commit that stays as long as it is held."""
+        """Yield a checkout of the commit that stays as long as it is held.
+
+        Raises:
+            ProjectError: if the commit, or one of its submodules, cannot be checked out.
+            RepositoryUnavailableError: if the host had to be asked and did not answer.
+        """
         folder = self._mirror(address).folder.parent / "commits" / commit
-        lock = FileLock(folder.with_name(f"{commit}.lock"))
+        path = folder.with_name(f"{commit}.lock")
+        lock = FileLock(path)
         while True:
-            with lock.shared(self._supervisor.check) as descriptor:
+            with self.using(address), lock.shared(self._supervisor.check) as descriptor:
                 if folder.is_dir():
-                    os.utime(folder.with_name(f"{commit}.lock"))  # when it was last used
+                    os.utime(path)  # when it was last used
                     yield Checkout(folder, descriptor, Pointers.read(_note(folder)))
                     return
-            with lock.exclusive(self._supervisor.check) as descriptor:
+            with self.using(address), lock.exclusive(self._supervisor.check) as descriptor:
                 if not folder.is_dir():
                     self._build(address, commit, folder, descriptor)
 
     def state(self, folder: Path) -> FolderState:
         """Return what Git knows of a plain folder, which is not touched."""
+        upwards = {CEILING: ""}
         try:
-            commit = self._git.read(folder, "rev-parse", "--verify", "--quiet", "HEAD^{commit}")
-            dirty = self._git.read(folder, "status", "--porcelain", "--", ".") != ""
+            commit = self._git.read(
+                folder, "rev-parse", "--verify", "--quiet", "HEAD^{commit}", variables=upwards
+            )
+            status = self._git.read(folder, "status", "--porcelain", "--", ".", variables=upwards)
         except GitError:
             return FolderState("", dirty=True)
-        return FolderState(commit, dirty=dirty)
+        return FolderState(commit, dirty=status != "")
 
     def _mirror(self, address: ProjectAddress) -> Mirror:
         return Mirror(self._git, self._root / address.digest / "mirror.git", address, self._scratch)
@@ -117,6 +136,7 @@ class CheckoutStore:
         site = Path(tempfile.mkdtemp(prefix=f".{commit}-", dir=folder.parent))
         tree = site / "tree"
         try:
+            self.resolve(address, commit)  # the mirror may have been pruned since
             pointers = self._fill(address, commit, tree, _Site(site / "index", lock))
             Pointers.of(pointers).write(_note(folder))
             make_read_only(tree)
@@ -133,6 +153,7 @@ class CheckoutStore:
             pointers = self._write_files(mirror, commit, folder, site)
             mirror.keep(commit)
         except GitError as error:
+            mirror.discard_if_damaged(error)
             raise _unusable(address, commit, str(error)) from error
         for submodule in submodules(self._git, mirror.folder, commit):
             if not submodule.url:
@@ -140,8 +161,10 @@ class CheckoutStore:
             if site.depth >= _SUBMODULE_DEPTH:
                 raise _unusable(address, commit, f"more than {_SUBMODULE_DEPTH} nested submodules")
             inner = address.submodule(submodule.url)
-            resolved = self.resolve(inner, submodule.commit)
-            below = self._fill(inner, resolved, inside(folder, submodule.path), site.deeper())
+            place = inside(folder, submodule.path)
+            with self.using(inner):
+                resolved = self.resolve(inner, submodule.commit)
+                below = self._fill(inner, resolved, place, site.deeper())
             pointers += [f"{submodule.path}/{path}" for path in below]
         return pointers
 

@@ -1,10 +1,12 @@
-"""What is done to whole folders: their making, their rights and their removal."""
+"""What is done to whole folders: their making, their rights, their size, their removal."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 from understudy.errors import ProjectError
@@ -43,3 +45,24 @@ def private_folder(root: Path) -> None:
             allowed="a folder of this process's user",
             action="remove it, or set TMPDIR to a folder of your own",
         )
+
+
+def disk_usage(*paths: Path) -> int:
+    """Return the bytes that files and folders take on the disk; a file with two names counts once.
+
+    Files that are shared with others, as uv links those of an environment, count in full.
+    """
+    seen: dict[tuple[int, int], int] = {}
+    for path in paths:
+        for entry in _entries(path):
+            with contextlib.suppress(FileNotFoundError):  # it went while we looked
+                state = entry.lstat()
+                seen[state.st_dev, state.st_ino] = state.st_blocks * 512
+    return sum(seen.values())
+
+
+def _entries(path: Path) -> Iterator[Path]:
+    yield path
+    for base, folders, files in os.walk(path):
+        for name in (*folders, *files):
+            yield Path(base, name)

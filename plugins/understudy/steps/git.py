@@ -16,6 +16,9 @@ from understudy.redact import hidden, redacted
 from understudy.steps.conversation import Conversation
 from understudy.steps.process import Command, Supervisor
 
+CEILING = "GIT_CEILING_DIRECTORIES"
+"""Variable with the folder that Git does not climb into to find a repository."""
+
 _LOCAL_TIMEOUT_S = 120.0
 _KEPT_LINES = 50
 _NONE: Mapping[str, str] = MappingProxyType({})
@@ -76,7 +79,7 @@ class Git:
         done = subprocess.run(
             ("git", *_options(), *arguments),
             cwd=folder,
-            env=self._variables(variables),
+            env=self._variables(folder, variables),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             check=False,
@@ -106,7 +109,7 @@ class Git:
         command = Command(
             argv=("git", *_options(), *arguments),
             folder=folder,
-            environment=self._variables(talk.environment),
+            environment=self._variables(folder, talk.environment),
             timeout=self.timeout,
             grace=1.0,
             held_descriptors=(lock,) if scratch is None else (lock, scratch.lock),
@@ -119,12 +122,14 @@ class Git:
             self.supervisor.check()
             raise GitError(hidden(redacted("\n".join(said)), talk.secrets) or str(ending))
 
-    def _variables(self, extra: Mapping[str, str]) -> dict[str, str]:
+    def _variables(self, folder: Path, extra: Mapping[str, str]) -> dict[str, str]:
         # GIT_DIR and its like would point every command at another repository.
         ours = {k: v for k, v in os.environ.items() if not k.startswith(("GIT_", "AIRFLOW_"))}
         kept = {k: os.environ[k] for k in _KEPT_VARIABLES if k in os.environ}
         fixed = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", "GIT_ASKPASS": "true"}
         fixed["GIT_OPTIONAL_LOCKS"] = "0"  # status must not rewrite a user's index
+        # A damaged mirror is no repository, and the one around the cache is not meant.
+        fixed[CEILING] = str(folder.parent)
         ssh = {"GIT_SSH_COMMAND": "ssh -oBatchMode=yes -oConnectTimeout=20"}
         return {**ours, **ssh, **kept, **fixed, **extra}
 

@@ -1,8 +1,9 @@
-"""File locks that die with their holder. Creates and locks files; never removes them.
+"""File locks that die with their holder. Creates and locks files; removes none.
 
 ``flock(2)`` belongs to the open file, so the kernel releases it when the last process that has the
 descriptor is gone, kill -9 included; and a child that inherits the descriptor keeps the lock. The
 library ``filelock`` has the first property, but neither shared locks nor a descriptor to pass on.
+Who holds a lock exclusively may remove its file: who waited for that file then takes the next one.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class FileLock:
 
     @contextlib.contextmanager
     def exclusive_if_free(self) -> Iterator[int | None]:
-        """Hold the lock alone if nobody has it; yields None if somebody does."""
+        """Hold the lock alone if nobody has it; yields None if somebody does, or just had it."""
         with self._if_free(fcntl.LOCK_EX) as descriptor:
             yield descriptor
 
@@ -59,21 +60,40 @@ class FileLock:
     def _if_free(self, kind: int) -> Iterator[int | None]:
         descriptor = self._open()
         try:
-            yield descriptor if _try(descriptor, kind) else None
+            free = _try(descriptor, kind) and self._is_current(descriptor)
+            yield descriptor if free else None
         finally:
             os.close(descriptor)
 
     @contextlib.contextmanager
     def _held(self, kind: int, proceed: Callable[[], None]) -> Iterator[int]:
-        descriptor = self._open()
+        descriptor = self._locked(kind, proceed)
         try:
-            while not _try(descriptor, kind):
-                proceed()
-                time.sleep(_PAUSE_S)
             yield descriptor
         finally:
             # Closing, not unlocking: a child that inherited the descriptor keeps the lock.
             os.close(descriptor)
+
+    def _locked(self, kind: int, proceed: Callable[[], None]) -> int:
+        while True:
+            descriptor = self._open()
+            try:
+                while not _try(descriptor, kind):
+                    proceed()
+                    time.sleep(_PAUSE_S)
+                if self._is_current(descriptor):
+                    return descriptor
+            except BaseException:
+                os.close(descriptor)
+                raise
+            os.close(descriptor)
+
+    def _is_current(self, descriptor: int) -> bool:
+        """Whether the file that was locked is still the one at the lock's path."""
+        try:
+            return os.path.samestat(os.fstat(descriptor), self._path.stat())
+        except FileNotFoundError:
+            return False
 
     def _open(self) -> int:
         self._path.parent.mkdir(parents=True, exist_ok=True)

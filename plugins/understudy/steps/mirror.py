@@ -8,9 +8,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from understudy.errors import ProjectError, nearest
+from understudy.errors import ProjectError, RepositoryUnavailableError, nearest
 from understudy.giturl import ProjectAddress
 from understudy.steps.conversation import conversation
+from understudy.steps.filesystem import remove_tree
 from understudy.steps.git import Git, GitError, remote_error
 from understudy.steps.locks import FileLock
 from understudy.steps.versions import ASKED, BRANCHES, HEAD, TAGS, Versions, is_full_id
@@ -21,6 +22,13 @@ _ABSENT = re.compile(
     r"not our ref|couldn't find remote ref|unadvertised object|want \S+ not valid", re.IGNORECASE
 )
 """What hosts say of a commit or a ref that they do not have."""
+_SUSPICIOUS = re.compile(
+    r"is empty|corrupt|bad object|did not send all necessary|not a git packfile|broken ref"
+    r"|missing (blob|tree|commit)|unable to read|not a git repository|does not contain a section",
+    re.IGNORECASE,
+)
+"""What git says where its own files are damaged, though a host's may be meant."""
+_LOOSE_IN_ONE, _PACKS = 10, 50  # files in one of 256 folders, and packs: Git's own measure
 
 
 class Mirror:
@@ -79,13 +87,40 @@ class Mirror:
         """Keep a commit that a checkout was made of, even if its branch is rewritten."""
         self._git.read(self.folder, "update-ref", _kept(commit), commit)
 
+    def discard_if_damaged(self, error: GitError) -> None:
+        """Remove a mirror that a power cut or a full disk left damaged, if that is what failed.
+
+        Raises:
+            RepositoryUnavailableError: if it was; a retry fetches everything anew.
+        """
+        with self._lock.exclusive(self._git.supervisor.check) as lock:
+            if not self._is_damaged(error, lock):
+                return
+            remove_tree(self.folder)
+        raise RepositoryUnavailableError(
+            f"The mirror of {self.address.repository} on this machine was damaged: {error}",
+            allowed="a mirror that `git fsck` accepts",
+            action="run it again: the mirror was removed, and will be fetched anew",
+        ) from error
+
     def _fetch(self, *refspecs: str) -> None:
         with self._lock.exclusive(self._git.supervisor.check) as lock:
             self._prepare()
             try:
                 self._fetch_head_and(refspecs, lock)
             except GitError as error:
-                raise remote_error(error, self.address.repository) from error
+                if not self._is_damaged(error, lock):
+                    raise remote_error(error, self.address.repository) from error
+                remove_tree(self.folder)
+                self._fetch_into_new(refspecs, lock)
+            self._pack(lock)
+
+    def _fetch_into_new(self, refspecs: tuple[str, ...], lock: int) -> None:
+        self._prepare()
+        try:
+            self._fetch_head_and(refspecs, lock)
+        except GitError as error:
+            raise remote_error(error, self.address.repository) from error
 
     def _fetch_head_and(self, refspecs: tuple[str, ...], lock: int) -> None:
         try:
@@ -125,10 +160,38 @@ class Mirror:
         mirror.mkdir(parents=True, exist_ok=True)
         for leftover in (*mirror.glob("*.lock"), *mirror.glob("refs/**/*.lock")):
             leftover.unlink()
-        for leftover in mirror.glob("objects/pack/tmp_*"):
-            leftover.unlink()
+        for pattern in ("tmp_*", ".tmp-*"):
+            for leftover in mirror.glob(f"objects/pack/{pattern}"):
+                leftover.unlink()
         if not (mirror / "HEAD").is_file() or not (mirror / "config").is_file():
             self._git.read(mirror, "init", "--quiet", "--bare", "--template=", ".")
+        # Git's own place for a repository's name; who looks at the cache reads it.
+        (mirror / "description").write_text(f"{self.address.repository}\n", encoding="utf-8")
+
+    def _is_damaged(self, error: GitError, lock: int) -> bool:
+        """Whether the mirror itself, not the host, is what failed."""
+        if not _SUSPICIOUS.search(str(error)):
+            return False
+        try:
+            self._git.run(self.folder, "fsck", "--no-dangling", "--no-progress", lock=lock)
+        except GitError:
+            return True
+        return False
+
+    def _pack(self, lock: int) -> None:
+        """Pack what hundreds of small fetches left: Git's own way is to do it in our back."""
+        objects = self.folder / "objects"
+        loose, packs = len(list(objects.glob("17/*"))), len(list(objects.glob("pack/*.pack")))
+        if loose <= _LOOSE_IN_ONE and packs <= _PACKS:
+            return
+        try:
+            self._git.run(self.folder, "gc", "--quiet", lock=lock)
+        except GitError as error:
+            raise RepositoryUnavailableError(
+                f"The mirror {self.folder} could not be packed: {error}",
+                allowed="a cache on a disk with room for it",
+                action="make room, for instance with `understudy cache prune`, and run it again",
+            ) from error
 
     def _no_such_folder(self, commit: str) -> ProjectError:
         listing = self._git.read(self.folder, "ls-tree", "-d", "-r", "--name-only", commit)

@@ -26,6 +26,7 @@ from understudy.steps import projectfile
 from understudy.steps.checkout import CheckoutStore
 from understudy.steps.child import Children, absolute_store
 from understudy.steps.environment import Environment, EnvironmentStore
+from understudy.steps.housekeeping import prune_daily
 from understudy.steps.process import Ending, OnLine, Supervisor
 from understudy.steps.projectfile import EntryPoint, Parameter, ProjectFile, Value
 from understudy.steps.scratch import Scratch, scratch_folder
@@ -200,6 +201,7 @@ class StepRunner:
                 with self._ending(run_id):
                     on_run(run_id)
                     self._follow(attempt, line)
+        prune_daily(self._settings, line)
         return StepResult(run_id, source.pinned.commit, source.pinned.tree)
 
     def warm_up(self, request: StepRequest, uris: Iterable[str]) -> None:
@@ -238,6 +240,10 @@ class StepRunner:
             return
         if self._settings.git_access is not None:
             address = address.opened_by(self._settings.git_access)
+        with self._checkouts.using(address):
+            yield from self._at_commit(address, version)
+
+    def _at_commit(self, address: giturl.ProjectAddress, version: str) -> Iterator[_Source]:
         commit = self._checkouts.resolve(address, version)
         tree = self._checkouts.tree(address, commit)
         with self._checkouts.hold(address, commit) as checkout:

@@ -4,16 +4,36 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
+from understudy import quantities
+from understudy.errors import SettingsError
 from understudy.gitaccess import GitAccess
 
 FORKSERVER_VARIABLE = "UNDERSTUDY_FORKSERVER"
 """Environment variable that, set to "off", has every step start its own interpreter."""
 CACHE_VARIABLE = "UNDERSTUDY_CACHE"
 """Environment variable that names the cache folder."""
+CACHE_AGE_VARIABLE, CACHE_SIZE_VARIABLE = "UNDERSTUDY_CACHE_MAX_AGE", "UNDERSTUDY_CACHE_MAX_SIZE"
+_T = TypeVar("_T")
+_NO_LIMIT = "never"
+_AGE, _SIZE = "30d", "50GB"
+
+
+@dataclass(frozen=True, slots=True)
+class CacheLimits:
+    """What may stay in the cache.
+
+    Attributes:
+        age: Seconds since an item was last used; None for any.
+        size: Bytes of all items together; the longest unused go first. None for any.
+    """
+
+    age: float | None = None
+    size: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +50,7 @@ class Settings:
         build_timeout: For one environment.
         git_access: What opens the project's repository; None for what the URL and this machine's
             user bring along.
+        cache_limits: What a day's first step prunes the cache to.
     """
 
     cache: Path
@@ -39,17 +60,41 @@ class Settings:
     git_timeout: float = 900.0
     build_timeout: float = 3600.0
     git_access: GitAccess | None = None
+    cache_limits: CacheLimits = CacheLimits()
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
-        """Return the settings that the environment asks for: UNDERSTUDY_CACHE, XDG_CACHE_HOME."""
+        """Return the settings that the environment asks for.
+
+        Raises:
+            SettingsError: naming the variable that cannot be understood.
+        """
         env = os.environ if environment is None else environment
         base = Path(env.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        cache = Path(env.get(CACHE_VARIABLE) or base / "understudy").expanduser().absolute()
         temporary = Path(tempfile.gettempdir())
         servers = temporary / f"understudy-forkservers-{os.getuid()}"
         return cls(
-            cache=cache,
+            cache=Path(env.get(CACHE_VARIABLE) or base / "understudy").expanduser().absolute(),
             scratch=temporary / f"understudy-{os.getuid()}",
             forkservers=None if env.get(FORKSERVER_VARIABLE) == "off" else servers,
+            cache_limits=CacheLimits(
+                age=_limit(env, CACHE_AGE_VARIABLE, _AGE, quantities.duration),
+                size=_limit(env, CACHE_SIZE_VARIABLE, _SIZE, quantities.size),
+            ),
         )
+
+
+def _limit(
+    env: Mapping[str, str], variable: str, default: str, parse: Callable[[str], _T]
+) -> _T | None:
+    text = env.get(variable) or default
+    if text == _NO_LIMIT:
+        return None
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise SettingsError(
+            f"The environment variable {variable}: {error}",
+            allowed=f"such a quantity (by default {default}), or {_NO_LIMIT!r} for no limit",
+            action="correct it where the worker is started",
+        ) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ import pytest
 
 from understudy.errors import ProjectError, RepositoryUnavailableError, UnderstudyError
 from understudy.giturl import parse
+from understudy.steps import mirror
 from understudy.steps.checkout import CheckoutStore
 from understudy.steps.conversation import protocols
 from understudy.steps.process import Supervisor
@@ -152,20 +154,93 @@ def test_what_a_killed_fetch_and_checkout_left_is_no_obstacle(
     commit = repository.commit(a="1")
     address = parse(repository.url)
     store.resolve(address, "")
-    mirror = next(store._root.glob("*/mirror.git"))
+    folder = next(store._root.glob("*/mirror.git"))
     for leftover in (
         "packed-refs.lock",
         "refs/remotes/origin/main.lock",
         "objects/pack/tmp_pack_x",
     ):
-        (mirror / leftover).parent.mkdir(parents=True, exist_ok=True)
-        (mirror / leftover).write_text("")
-    half = mirror.parent / "commits" / f".{commit}-half"
+        (folder / leftover).parent.mkdir(parents=True, exist_ok=True)
+        (folder / leftover).write_text("")
+    half = folder.parent / "commits" / f".{commit}-half"
     half.mkdir(parents=True)
     later = repository.commit(a="2")
     assert store.resolve(address, "main") == later
     with store.hold(address, commit):
         assert not half.exists()
+
+
+def empty_objects(folder: Path) -> None:
+    """Leave what a power cut leaves: files with names and no content."""
+    for path in folder.glob("objects/??/*"):
+        path.chmod(0o600)
+        path.write_bytes(b"")
+
+
+def lose_head(folder: Path) -> None:
+    """Leave a folder that is no repository any more."""
+    (folder / "HEAD").write_bytes(b"")
+
+
+def break_refs(folder: Path) -> None:
+    """Leave refs that name nothing."""
+    for path in folder.glob("refs/**/*"):
+        if path.is_file():
+            path.write_bytes(b"")
+
+
+@pytest.mark.parametrize("damage", [empty_objects, lose_head, break_refs])
+def test_a_damaged_mirror_is_fetched_anew(
+    repository: Repository, damage: Callable[[Path], None]
+) -> None:
+    """Also where the cache lies in a repository of the user's, which is not touched."""
+    store = CheckoutStore(
+        Settings(repository.folder / ".state/cache", repository.folder / ".state/s"), Supervisor()
+    )
+    (repository.folder / ".gitignore").write_text(".state\n")
+    commit = repository.commit(a="1")
+    address = parse(repository.url)
+    store.resolve(address, "main")
+    damage(next(store._root.glob("*/mirror.git")))
+    repository.git("branch", "other")
+    before = repository.git("for-each-ref")
+    assert store.resolve(address, "main") == store.resolve(address, "other") == commit
+    with store.hold(address, commit) as checkout:
+        assert (checkout.folder / "a").read_text() == "1"
+    assert repository.git("for-each-ref") == before
+
+
+def test_a_mirror_whose_damage_a_checkout_finds(
+    store: CheckoutStore, repository: Repository
+) -> None:
+    """The commit is here, a file's content is not: a retry helps."""
+    commit = repository.commit(a="1")
+    address = parse(repository.url)
+    store.resolve(address, "main")
+    blob = repository.git("rev-parse", "HEAD:a")
+    damaged = next(store._root.glob(f"*/mirror.git/objects/{blob[:2]}/{blob[2:]}"))
+    damaged.chmod(0o600)
+    damaged.write_bytes(b"")
+    with pytest.raises(RepositoryUnavailableError, match="damaged"), store.hold(address, commit):
+        pass
+    with store.hold(address, commit) as checkout:
+        assert (checkout.folder / "a").read_text() == "1"
+
+
+def test_a_mirror_is_packed_now_and_then(
+    store: CheckoutStore, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many nights leave no thousands of files, and packing loses nothing."""
+    monkeypatch.setattr(mirror, "_PACKS", 2)
+    address = parse(repository.url)
+    commits = []
+    for night in range(4):
+        # From a hundred objects on, Git keeps a fetch as a pack.
+        commits.append(repository.commit(**{f"{night}__{i}": f"{night} {i}" for i in range(110)}))
+        store.resolve(address, "main")
+        packs = list(store._root.glob("*/mirror.git/objects/pack/*.pack"))
+        assert len(packs) == (1, 2, 1, 2)[night]
+    assert [store.resolve(address, commit) for commit in commits] == commits
 
 
 def test_many_at_once(store: CheckoutStore, repository: Repository) -> None:

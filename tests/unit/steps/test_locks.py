@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -79,3 +81,24 @@ def test_a_child_with_the_descriptor_keeps_it(tmp_path: Path) -> None:
     child.kill()
     child.wait()
     assert is_free(path)
+
+
+def test_a_lock_whose_file_was_removed_is_taken_anew(tmp_path: Path) -> None:
+    """Who waited for it does not hold what nobody else would meet."""
+    path = tmp_path / "lock"
+    order: list[str] = []
+
+    def wait() -> None:
+        with FileLock(path).shared():
+            order.append("waiter")
+            with FileLock(path).exclusive_if_free() as lock:
+                assert lock is None
+
+    with FileLock(path).exclusive():
+        waiter = threading.Thread(target=wait)
+        waiter.start()
+        time.sleep(0.2)
+        path.unlink()
+        order.append("remover")
+    waiter.join(5)
+    assert order == ["remover", "waiter"]

@@ -1,0 +1,100 @@
+"""``understudy cache``: shows what steps keep on this machine, and removes what is not needed."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import TypeVar
+
+from understudy import quantities
+from understudy.errors import SettingsError
+from understudy.quantities import size_text
+from understudy.steps.inventory import Item, inventory
+from understudy.steps.pruning import Pruned, Terms, prune, pruner
+from understudy.steps.settings import CACHE_VARIABLE, CacheLimits, Settings
+
+_T = TypeVar("_T")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``cache list`` and ``cache prune``."""
+    actions = parser.add_subparsers(title="actions", metavar="action", required=True)
+    listing = actions.add_parser("list", help="show each item with its size and last use")
+    listing.set_defaults(run=_list)
+    pruning = actions.add_parser(
+        "prune",
+        help="remove what is not in use, by age and by size",
+        description="Removes mirrors, checkouts and environments that are not in use. Without "
+        "limits, those of UNDERSTUDY_CACHE_MAX_AGE and UNDERSTUDY_CACHE_MAX_SIZE apply.",
+    )
+    pruning.add_argument(
+        "--older-than", type=_typed(quantities.duration), metavar="30d",
+        help="remove what was not used for so long",
+    )  # fmt: skip
+    pruning.add_argument(
+        "--larger-than", type=_typed(quantities.size), metavar="20GB",
+        help="remove the longest unused until the cache is no larger than this",
+    )  # fmt: skip
+    pruning.add_argument("--dry-run", action="store_true", help="only say what would be removed")
+    pruning.set_defaults(run=_prune)
+
+
+def _list(_options: argparse.Namespace) -> int:
+    settings = Settings.from_environment()
+    items = [item for item in inventory(settings.cache) if item.folder.is_dir()]
+    sizes = [item.size() for item in items]
+    for item, size in zip(items, sizes, strict=True):
+        print(_line(item, size_text(size), "in use" if item.in_use() else _moment(item)))
+    print(f"{size_text(sum(sizes))} in {settings.cache}")
+    return 0
+
+
+def _prune(options: argparse.Namespace) -> int:
+    settings = Settings.from_environment()
+    limits = CacheLimits(options.older_than, options.larger_than)
+    if limits == CacheLimits():
+        limits = settings.cache_limits
+    with pruner(settings.cache) as alone:
+        if not alone:
+            raise _somebody_else(settings)
+        done = prune(settings.cache, Terms(limits, dry=options.dry_run))
+    for line in _told(done, dry=options.dry_run):
+        print(line)
+    return 0
+
+
+def _told(done: Pruned, *, dry: bool) -> Iterable[str]:
+    for item in done.removed:
+        yield _line(item, "would go" if dry else "removed", _moment(item))
+    for item in done.kept:
+        yield _line(item, "kept", "in use")
+    yield f"{size_text(done.freed)} {'would be' if dry else 'were'} freed"
+
+
+def _line(item: Item, state: str, used: str) -> str:
+    return f"{item.kind.name.lower():11}  {state:>9}  {used:16}  {item.title}"
+
+
+def _moment(item: Item) -> str:
+    return f"{datetime.fromtimestamp(item.used).astimezone():%Y-%m-%d %H:%M}"
+
+
+def _typed(parse: Callable[[str], _T]) -> Callable[[str], _T]:
+    """Return a parser whose complaint argparse shows as it is."""
+
+    def typed(text: str) -> _T:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    return typed
+
+
+def _somebody_else(settings: Settings) -> SettingsError:
+    return SettingsError(
+        f"Another process prunes the cache {settings.cache}",
+        allowed=f"one prune of a cache ({CACHE_VARIABLE}) at a time",
+        action="wait for its end; it takes seconds",
+    )

@@ -1,0 +1,49 @@
+"""Finds the command's module and runs it; errors become one message and an exit code.
+
+A command is a module of this package with ``configure(parser)``, which adds its arguments and sets
+``run``, a function of the parsed arguments that returns the exit code. It is imported only when it
+is asked for, and imports Airflow or MLflow, where it needs them, in the functions that do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Final
+
+from understudy.errors import UnderstudyError
+
+COMMANDS: Final = {
+    "cache": "show and prune the mirrors, checkouts and environments of this machine",
+}
+"""Each command's module in this package, and what it is for."""
+
+_FAILED, _INTERRUPTED = 1, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return the process's exit code."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    options = _parser(given).parse_args(given)
+    try:
+        return int(options.run(options))
+    except UnderstudyError as error:
+        sys.stderr.write(f"understudy: {error}\n")
+        return _FAILED
+    except KeyboardInterrupt:
+        sys.stderr.write("understudy: interrupted\n")
+        return _INTERRUPTED
+
+
+def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="understudy", description="Recurring retraining with Airflow and MLflow."
+    )
+    commands = parser.add_subparsers(title="commands", metavar="command", required=True)
+    for name, purpose in COMMANDS.items():
+        command = commands.add_parser(name, help=purpose, description=purpose.capitalize() + ".")
+        if name in given:
+            import_module(f"understudy.cli.{name}").configure(command)
+    return parser

@@ -1,0 +1,50 @@
+"""Durations and sizes as people write them: ``30d``, ``20GB``. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_BYTES: Final = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12} | {
+    "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40,
+}  # fmt: skip
+_QUANTITY: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([a-zA-Z]*)")
+
+
+def duration(text: str) -> float:
+    """Return the seconds of ``90s``, ``15m``, ``12h``, ``30d`` or ``2w``.
+
+    Raises:
+        ValueError: with a sentence about it, for anything else.
+    """
+    number, unit = _parts(text)
+    if unit.lower() in _SECONDS:
+        return number * _SECONDS[unit.lower()]
+    raise ValueError(f"{text!r} is no duration; write a number and s, m, h, d or w, such as 30d")
+
+
+def size(text: str) -> int:
+    """Return the bytes of ``500MB``, ``20GB`` or ``20GiB``.
+
+    Raises:
+        ValueError: with a sentence about it, for anything else.
+    """
+    number, unit = _parts(text)
+    if unit.upper() in _BYTES:
+        return int(number * _BYTES[unit.upper()])
+    raise ValueError(f"{text!r} is no size; write a number and B, KB, MB, GB or TB, such as 20GB")
+
+
+def size_text(number: float) -> str:
+    """Return a number of bytes as people read it: ``1.2 GB``."""
+    for unit in ("B", "KB", "MB", "GB"):
+        if number < 1000:  # noqa: PLR2004 - the next unit begins there
+            return f"{number:.0f} {unit}" if unit in {"B", "KB"} else f"{number:.1f} {unit}"
+        number /= 1000
+    return f"{number:.1f} TB"
+
+
+def _parts(text: str) -> tuple[float, str]:
+    matched = _QUANTITY.fullmatch(text.strip())
+    return (float(matched[1]), matched[2]) if matched else (0.0, "?")
