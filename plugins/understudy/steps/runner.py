@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from understudy import giturl
-from understudy.contract import Kind, Tag
+from understudy.contract import ENVIRONMENT_ARTIFACT, Kind, Tag
 from understudy.errors import (
     ProjectError,
     StepFailedError,
@@ -27,6 +27,7 @@ from understudy.errors import (
 from understudy.steps import projectfile
 from understudy.steps.checkout import CheckoutStore
 from understudy.steps.childenv import step_environment
+from understudy.steps.container import Surroundings
 from understudy.steps.environment import Environment, EnvironmentStore
 from understudy.steps.process import Command, Ending, OnLine, Supervisor
 from understudy.steps.projectfile import EntryPoint, Parameter, ProjectFile, Value
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
 LOCAL_VERSION = "local"
 """The version of a plain folder; 'local (dirty)' where it differs from its commit."""
-REQUIREMENTS_ARTIFACT = "environment/requirements.txt"
+_REQUIREMENTS = "requirements.txt"
 _LAST_LINES = 5
 _SHORTEST_SECRET = 6  # characters; shorter values would blot out half the log
 _MASK = "***"
@@ -61,11 +62,13 @@ class StepRequest:
         name: Of the MLflow run.
         tags: Further tags of the MLflow run.
         parent_run_id: Of the MLflow run that this one is shown under.
-        env_manager: "uv" (an environment per content) or "local" (the Python that is on PATH).
+        env_manager: One of ``understudy.contract.ENV_MANAGERS``; a project with a ``docker_env``
+            runs in its image in any case.
         environment: Further variables for the child; values may be secrets and are never shown.
         timeout: Seconds that the child may take; None for any.
         paths_start_at: Folder at which relative values of ``path`` parameters start; None for the
             project's own, as for its defaults.
+        docker_options: Further options of ``docker run``, for a project with a ``docker_env``.
     """
 
     project: str
@@ -81,6 +84,7 @@ class StepRequest:
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     timeout: float | None = None
     paths_start_at: Path | None = None
+    docker_options: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +200,7 @@ class StepRunner:
                 run_id = str(run.info.run_id)
                 with self._ending(run_id):
                     on_run(run_id)
+                    self._record(run_id, environment)
                     self._follow(attempt, line)
         return StepResult(run_id, source.pinned.commit, source.pinned.tree)
 
@@ -273,13 +278,17 @@ class StepRunner:
         if reason or run.info.status != status:
             self._runs.end(run_id, status, reason)
 
+    def _record(self, run_id: str, environment: Environment) -> None:
+        """Keep with the run what its environment holds and was made of."""
+        record = {_REQUIREMENTS: environment.installed, **environment.record}
+        with tracking_errors():
+            for name, content in record.items():
+                self._client.log_text(run_id, content, f"{ENVIRONMENT_ARTIFACT}/{name}")
+
     # The child process
 
     def _follow(self, attempt: _Attempt, on_line: OnLine) -> None:
         """Run the child to its end and raise what became of it."""
-        run_id = str(attempt.run.info.run_id)
-        with tracking_errors():
-            self._client.log_text(run_id, attempt.environment.installed, REQUIREMENTS_ARTIFACT)
         last_lines: deque[str] = deque(maxlen=_LAST_LINES)
 
         def note(line: str) -> None:
@@ -287,7 +296,9 @@ class StepRunner:
             on_line(line)
 
         masked = _masked(note, attempt.request.environment.values())
-        ending = self._supervisor.run(self._command(attempt), masked)
+        command, around = self._command(attempt), self._surroundings(attempt)
+        with attempt.environment.enter(command, around) as inside:
+            ending = self._supervisor.run(inside, masked)
         for warning in _leftovers(ending):
             on_line(warning)
         self._judge(attempt, ending, last_lines)
@@ -344,6 +355,21 @@ class StepRunner:
             "MLFLOW_EXPERIMENT_ID": info.experiment_id,
         }
 
+    def _surroundings(self, attempt: _Attempt) -> Surroundings:
+        """Return what of this machine a step needs that runs in a container."""
+        code = attempt.source.project.folder
+        for _ in Path(attempt.source.pinned.subdirectory).parts:
+            code = code.parent
+        tracking = absolute_store(self._client.tracking_uri)
+        return Surroundings(
+            code=code,
+            scratch=attempt.scratch.folder,
+            readable=tuple(_local_inputs(attempt)),
+            writable=tuple(_local_stores(tracking, attempt.run.info.artifact_uri)),
+            tracking=tracking,
+            options=(*self._settings.docker_options, *attempt.request.docker_options),
+        )
+
     def _judge(self, attempt: _Attempt, ending: Ending, last_lines: deque[str]) -> None:
         run = self._runs.get(attempt.run.info.run_id)
         if ending.timed_out:
@@ -384,16 +410,41 @@ def _tags(request: StepRequest, pinned: Pinned, environment: Environment) -> dic
         Tag.COMMIT.value: pinned.commit,
         Tag.TREE.value: pinned.tree,
         Tag.ENTRY_POINT.value: request.entry_point,
-        Tag.ENVIRONMENT.value: environment.digest or request.env_manager,
+        Tag.ENVIRONMENT.value: environment.digest or environment.manager,
         "mlflow.source.name": where,
         "mlflow.source.type": "PROJECT",
         "mlflow.source.git.commit": pinned.commit,
         "mlflow.source.git.repoURL": pinned.repository,
         "mlflow.project.entryPoint": request.entry_point,
         "mlflow.project.backend": "understudy",
-        "mlflow.project.env": request.env_manager,
+        "mlflow.project.env": environment.manager,
         "mlflow.user": getpass.getuser(),
     }
+
+
+def _local_inputs(attempt: _Attempt) -> Iterator[Path]:
+    """Yield the values of ``path`` parameters that lie on this machine."""
+    start = attempt.request.paths_start_at or attempt.source.project.folder
+    for name, value in attempt.request.parameters.items():
+        address = urlsplit(str(value))
+        is_path = attempt.entry_point.parameters[name].type == "path"
+        if is_path and value and address.scheme in {"", "file"}:
+            yield (start / address.path).resolve()
+
+
+def _local_stores(tracking: str, artifacts: str) -> Iterator[Path]:
+    """Yield the folders of a tracking store that is on this machine.
+
+    Of artifacts it is the experiment's: logged models lie beside the run's own folder.
+    """
+    if urlsplit(tracking).scheme == "sqlite":
+        yield Path(tracking.removeprefix("sqlite:///")).parent
+    elif not urlsplit(tracking).scheme and tracking.startswith(os.sep):
+        yield Path(tracking)
+    if urlsplit(artifacts).scheme in {"", "file"}:
+        folder = Path(urlsplit(artifacts).path).parents[1]
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder
 
 
 @contextlib.contextmanager
