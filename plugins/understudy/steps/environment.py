@@ -31,8 +31,8 @@ from understudy.steps.projectfile import DockerImage, ProjectFile
 from understudy.steps.recipes import Recipe, check_manager, recipe_of, wanted_by
 from understudy.steps.settings import Settings
 
-_FOLDER = "environments"
-_LOCK_SUFFIX = ".lock"
+FOLDER = "environments"
+LOCK_SUFFIX = ".lock"
 _INPUTS = "inputs"
 
 Entry = Callable[[Command, Surroundings], AbstractContextManager[Command]]
@@ -71,7 +71,7 @@ class EnvironmentStore:
     """The environments of one machine."""
 
     def __init__(self, settings: Settings, supervisor: Supervisor) -> None:
-        self._root = settings.cache / _FOLDER
+        self._root = settings.cache / FOLDER
         self._settings, self._supervisor = settings, supervisor
 
     @contextlib.contextmanager
@@ -98,7 +98,7 @@ class EnvironmentStore:
     @contextlib.contextmanager
     def _built(self, recipe: Recipe, on_line: OnLine) -> Iterator[Environment]:
         digest = recipe.digest()
-        folder, lock_file = self._root / digest, self._root / f"{digest}{_LOCK_SUFFIX}"
+        folder, lock_file = self._root / digest, self._root / f"{digest}{LOCK_SUFFIX}"
         lock = FileLock(lock_file)
         while True:
             with lock.shared(self._supervisor.check) as descriptor:

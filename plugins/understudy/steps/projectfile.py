@@ -204,7 +204,8 @@ def text(value: Value) -> str:
 
 
 def _find(folder: Path, where: str) -> Path:
-    found = [path for path in folder.iterdir() if path.name.lower() == "mlproject"]
+    there = list(folder.iterdir()) if folder.is_dir() else []
+    found = [path for path in there if path.name.lower() == "mlproject"]
     if found and found[0].is_file():
         return found[0]
     inside = " (it has a folder of that name: is it the subdirectory?)" if found else ""

@@ -1,0 +1,1 @@
+"""The commands of the console script ``understudy``: one module each, thin faces of the package."""
