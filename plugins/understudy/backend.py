@@ -7,6 +7,7 @@ shows the output on the terminal.
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import sys
 import threading
@@ -27,11 +28,13 @@ from understudy.errors import StepStoppedError, UnderstudyError, listed, nearest
 from understudy.steps.runner import Settings, StepRequest, StepRunner, absolute_store
 from understudy.tracking import RunStore
 
-_OPTIONS = frozenset({"env_manager", "timeout"})
+_OPTIONS = frozenset({"env_manager", "environment", "timeout"})
 # What MLflow itself puts among the options of a backend.
 _MLFLOW_ENV_MANAGER = "ENV_MANAGER"
+_MLFLOW_DOCKER_ARGS = "DOCKER_ARGS"
 _MLFLOW_OPTIONS = frozenset({
-    _MLFLOW_ENV_MANAGER, "SYNCHRONOUS", "DOCKER_ARGS", "STORAGE_DIR", "build_image", "docker_auth",
+    _MLFLOW_ENV_MANAGER, _MLFLOW_DOCKER_ARGS, "SYNCHRONOUS", "STORAGE_DIR", "build_image",
+    "docker_auth",
 })  # fmt: skip
 
 
@@ -130,8 +133,8 @@ class UnderstudyBackend(AbstractBackend):
     ) -> UnderstudySubmittedRun:
         """Start an entry point; on the command line, also wait for its end.
 
-        ``backend_config`` may hold ``env_manager`` ("uv", the default, or "local") and ``timeout``
-        (seconds).
+        ``backend_config`` may hold ``env_manager`` ("uv" unless given), ``environment`` (names of
+        variables that the step may see) and ``timeout`` (seconds).
 
         Raises:
             ExecutionException: if it cannot be run; on the command line also if it failed.
@@ -203,7 +206,30 @@ def _options(backend_config: Mapping[str, Any]) -> dict[str, Any]:
                 f"Allowed: {listed(_OPTIONS)}. Next: correct --backend-config."
             )
     chosen = backend_config.get(_MLFLOW_ENV_MANAGER)
-    return {**given, "env_manager": chosen} if chosen else given
+    return {
+        **given,
+        **({"env_manager": chosen} if chosen else {}),
+        "environment": _visible(given.get("environment", ())),
+        "docker_options": _docker_options(backend_config.get(_MLFLOW_DOCKER_ARGS) or {}),
+    }
+
+
+def _visible(names: object) -> dict[str, str]:
+    """Return the variables of this process that the step may see."""
+    if not isinstance(names, list | tuple) or any(name not in os.environ for name in names):
+        raise ExecutionException(
+            f"The backend option 'environment' is {names!r}. Allowed: a list of names of variables "
+            "that are set here. Next: correct --backend-config, or set them."
+        )
+    return {name: os.environ[name] for name in names}
+
+
+def _docker_options(given: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return ``mlflow run -A network=host -A t`` as ``docker run`` takes it."""
+    return tuple(
+        f"{'-' if len(name) == 1 else '--'}{name}" + ("" if value is True else f"={value}")
+        for name, value in given.items()
+    )
 
 
 def _absolute(project_uri: str) -> str:

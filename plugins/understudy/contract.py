@@ -22,6 +22,11 @@ MODEL_ARTIFACT: Final = "model"
 RAW_ARTIFACT: Final = "raw"
 DATA_ARTIFACT: Final = "data"
 DECISION_ARTIFACT: Final = "decision"
+ENVIRONMENT_ARTIFACT: Final = "environment"
+"""What a step's environment held and was built from: folder of the step's own run."""
+
+ENV_MANAGERS: Final = ("uv", "virtualenv", "conda", "docker", "local")
+"""What can make the environment that a step runs in; ``local`` makes none."""
 
 
 class Tag(StrEnum):

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final
 from pydantic import Field
 
 from understudy import giturl
+from understudy.contract import ENV_MANAGERS
 from understudy.declared import declared
 from understudy.errors import DeclarationError, listed, nearest
 from understudy.gate.rules import Gate
@@ -121,7 +122,8 @@ class Pipeline:
         skip_unchanged: A night with the same code, data, parameters and rules as one that was
             judged before ends SKIPPED.
         alert_after_skips: So many skipped nights in a row are logged as an error.
-        env_manager: ``uv`` builds the project's own environment; ``local`` runs in Airflow's.
+        env_manager: ``uv``, ``virtualenv`` and ``conda`` build the project's own environment;
+            ``docker`` runs in the project's image; ``local`` in the Python on the worker's PATH.
         environment: Names of the worker's environment variables that the steps may see.
         step_timeout: How long one step may take.
         retries: How often a failed step is tried again.
@@ -178,7 +180,7 @@ class Pipeline:
             )
 
     def _check_choices(self) -> None:
-        choices = {"promote": [str(choice) for choice in Promotion], "env_manager": ["uv", "local"]}
+        choices = {"promote": [str(choice) for choice in Promotion], "env_manager": ENV_MANAGERS}
         for field, allowed in choices.items():
             given = str(getattr(self, field))
             if given not in allowed:

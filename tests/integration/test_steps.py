@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -26,6 +27,7 @@ from understudy.errors import (
     StepStoppedError,
     UnderstudyError,
 )
+from understudy.steps.interpreter import find_uv
 from understudy.steps.inventory import Kind, inventory
 from understudy.steps.pruning import Terms, prune
 from understudy.steps.runner import Settings, StepRequest, StepRunner
@@ -232,6 +234,32 @@ def test_a_step_from_a_git_url_in_an_environment_of_its_own(
     assert run.data.tags[Tag.ENVIRONMENT.value] in bench.said("prefix")
     assert bench.client.list_artifacts(run.info.run_id, "environment")
     assert run.data.params == {}
+
+
+def test_an_environment_is_made_again_from_its_record(
+    bench: Bench, project: Repository, other_repository: Repository, tmp_path: Path
+) -> None:
+    """Versions, a commit and the Python: the record, and uv, and nothing else."""
+    setup = '[project]\nname = "mine"\nversion = "0.1"\n[build-system]\nrequires = ["setuptools"]\n'
+    commit = other_repository.commit(pyproject_DOT_toml=setup, mine_DOT_py="X = 1\n")
+    wanted = f"[idna>=3, 'mine @ git+{other_repository.url}@main']"
+    project.commit(sub__python_env_DOT_yaml=f"dependencies: {wanted}")
+    run = bench.run("show")
+    folder = Path(bench.client.download_artifacts(run.info.run_id, "environment"))
+    record = (folder / "requirements.txt").read_text()
+    assert f"git+{other_repository.url}@{commit}" in record
+    assert wanted in (folder / "inputs" / "python_env.yaml").read_text()
+    python, platform = re.findall(r"^# (?:Python|Platform) (.*)$", record, re.MULTILINE)
+    assert platform
+    uv, again = find_uv(), tmp_path / "again"
+    into = ("--python", str(again / "bin" / "python"))
+    for words in (
+        ("venv", "--no-project", "--python", python, str(again)),
+        ("pip", "install", "--no-deps", *into, "-r", str(folder / "requirements.txt")),
+    ):
+        subprocess.run([uv, *words], check=True, capture_output=True)
+    done = subprocess.run([uv, "pip", "freeze", *into], check=True, capture_output=True, text=True)
+    assert done.stdout.splitlines() == [line for line in record.splitlines() if line[0] != "#"]
 
 
 def test_the_child_sees_little_and_secrets_are_masked(

@@ -68,7 +68,7 @@ class MlflowRunOperator(ProjectOperator):
         experiment: Name of the MLflow experiment; empty for the Dag's id.
         parent_run_id: MLflow run that the new one is a child of.
         run_name: Name of the MLflow run; empty for the task's id.
-        env_manager: ``uv`` builds the project's own environment once, ``local`` uses Airflow's.
+        env_manager: ``uv``, ``virtualenv``, ``conda``, ``docker``, or ``local`` for Airflow's own.
         environment: Names of the worker's environment variables that the process may see.
 
     Raises:

@@ -13,6 +13,7 @@ from understudy.contract import key_of
 from understudy.errors import StepFailedError, UnderstudyError
 from understudy.steps import projectfile
 from understudy.steps.childenv import step_environment
+from understudy.steps.container import Surroundings
 from understudy.steps.process import Command
 from understudy.steps.program import program_of
 from understudy.steps.warm import Server, WarmStart
@@ -50,6 +51,21 @@ class Children:
             warm=self._warm(attempt, line),
         )
 
+    def surroundings(self, attempt: Attempt) -> Surroundings:
+        """Return what of this machine a step needs that runs in a container."""
+        code = attempt.source.project.folder
+        for _ in Path(attempt.source.pinned.subdirectory).parts:
+            code = code.parent
+        tracking = absolute_store(self._tracking_uri)
+        return Surroundings(
+            code=code,
+            scratch=attempt.scratch.folder,
+            readable=tuple(_local_inputs(attempt)),
+            writable=tuple(_local_stores(tracking, attempt.run.info.artifact_uri)),
+            tracking=tracking,
+            options=(*self._settings.docker_options, *attempt.request.docker_options),
+        )
+
     def server(
         self,
         pinned: Pinned,
@@ -65,8 +81,8 @@ class Children:
             given: Variables that the steps are given.
             uris: Addresses that they read and write.
         """
-        if environment.bin is None:
-            return None
+        if environment.bin is None or environment.manager == "conda":
+            return None  # a container is another machine; conda's programs need its activation
         project = key_of(environment.digest, pinned.repository, pinned.subdirectory)[:32]
         learned = self._settings.cache / "imports" / f"{project}.json"
         learned.parent.mkdir(parents=True, exist_ok=True)
@@ -128,6 +144,31 @@ class Children:
 
 def _uris(attempt: Attempt) -> list[str]:
     return [attempt.run.info.artifact_uri, *map(str, attempt.request.parameters.values())]
+
+
+def _local_inputs(attempt: Attempt) -> Iterator[Path]:
+    """Yield the values of ``path`` parameters that lie on this machine."""
+    start = attempt.request.paths_start_at or attempt.source.project.folder
+    for name, value in attempt.request.parameters.items():
+        address = urlsplit(str(value))
+        is_path = attempt.entry_point.parameters[name].type == "path"
+        if is_path and value and address.scheme in {"", "file"}:
+            yield (start / address.path).resolve()
+
+
+def _local_stores(tracking: str, artifacts: str) -> Iterator[Path]:
+    """Yield the folders of a tracking store that is on this machine.
+
+    Of artifacts it is the experiment's: logged models lie beside the run's own folder.
+    """
+    if urlsplit(tracking).scheme == "sqlite":
+        yield Path(tracking.removeprefix("sqlite:///")).parent
+    elif not urlsplit(tracking).scheme and tracking.startswith(os.sep):
+        yield Path(tracking)
+    if urlsplit(artifacts).scheme in {"", "file"}:
+        folder = Path(urlsplit(artifacts).path).parents[1]
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder
 
 
 @contextlib.contextmanager

@@ -34,12 +34,17 @@ _CLOUDS = {
     "databricks": ("DATABRICKS_",),
 }
 _LOCAL_PYTHON = frozenset({"PYTHONPATH", "VIRTUAL_ENV", "CONDA_PREFIX"})
+_INSTALLERS = ("UV_", "PIP_", "CONDA_", "MAMBA_")
 # Would install something else than the project's files say, or somewhere else.
-_NOT_FOR_UV = (
+_NOT_FOR_BUILDS = (
     "UV_CONSTRAINT", "UV_OVERRIDE", "UV_EXCLUDE", "UV_BUILD_CONSTRAINT", "UV_PRERELEASE",
     "UV_RESOLUTION", "UV_SYSTEM_PYTHON", "UV_PYTHON", "UV_PROJECT", "UV_TARGET", "UV_PREFIX",
     "UV_BREAK_SYSTEM_PACKAGES", "UV_NO_VERIFY_HASHES", "UV_CONFIG_FILE", "UV_WORKING",
     "UV_TORCH_BACKEND", "UV_COMPILE_BYTECODE",
+    "PIP_CONSTRAINT", "PIP_BUILD_CONSTRAINT", "PIP_REQUIREMENT", "PIP_TARGET", "PIP_PREFIX",
+    "PIP_ROOT", "PIP_USER", "PIP_EDITABLE", "PIP_PRE", "PIP_NO_DEPS", "PIP_DRY_RUN", "PIP_PYTHON",
+    "PIP_REQUIRE_VIRTUALENV", "PIP_REQUIRE_HASHES", "PIP_CONFIG_FILE", "PIP_LOG",
+    "CONDA_PREFIX", "CONDA_DEFAULT_ENV", "CONDA_SHLVL", "CONDA_PROMPT", "CONDA_PYTHON",
 )  # fmt: skip
 _FOR_BUILDS = frozenset({"CC", "CXX", "CFLAGS", "CXXFLAGS", "LDFLAGS", "CARGO_HOME", "RUSTUP_HOME"})
 
@@ -65,12 +70,12 @@ def step_environment(
 
 
 def build_environment(ours: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables for uv: those of any child, and uv's own but for what to install."""
+    """Return the variables for uv, pip and conda: any child's, and theirs but for what to build."""
     return {
         name: value
         for name, value in ours.items()
         if name in _EXACT
         or name in _FOR_BUILDS
         or name.startswith("LC_")
-        or (name.startswith("UV_") and not name.startswith(_NOT_FOR_UV))
+        or (name.startswith(_INSTALLERS) and not name.startswith(_NOT_FOR_BUILDS))
     }

@@ -27,11 +27,25 @@ class Dependencies:
         python: Requested Python, such as "3.11" or "3.11.7"; '' for any.
         lines: Lines of a requirements file; the files that they name are absolute.
         files: Those files, and those that they name in turn.
+        source: The file that says all this; None where the project has none.
+        build_lines: How many of the first lines are tools to build the others with.
     """
 
     python: str
     lines: tuple[str, ...]
     files: tuple[Path, ...]
+    source: Path | None = None
+    build_lines: int = 0
+
+    @property
+    def stages(self) -> tuple[tuple[str, ...], ...]:
+        """The lines as pip must be given them, one call after the other.
+
+        pip wants a hash for every line of a call once one line has some, and locks seldom hold
+        the tools to build with.
+        """
+        cut = self.build_lines
+        return tuple(lines for lines in (self.lines[:cut], self.lines[cut:]) if lines)
 
     def digest(self) -> str:
         """Return 64 hex digits over the lines and the content of all files, not their places."""
@@ -47,8 +61,13 @@ class Dependencies:
 NOTHING = Dependencies("", (), ())
 
 
-def read(path: Path, *, conda: bool) -> Dependencies:
-    """Read python_env.yaml, or a conda.yaml of which the pip part is enough.
+def read(path: Path, *, conda: bool, with_conda: bool = False) -> Dependencies:
+    """Read python_env.yaml or conda.yaml.
+
+    Args:
+        path: The file.
+        conda: Whether it is of conda's form; of its packages only the pip part becomes lines.
+        with_conda: Whether conda itself will install it, so that it may name any package.
 
     Raises:
         ProjectError: if it asks for what cannot be had this way, or is not of its form.
@@ -61,38 +80,68 @@ def read(path: Path, *, conda: bool) -> Dependencies:
         raise _unusable(path, f"cannot be read: {error}") from error
     if not isinstance(content, dict):
         raise _unusable(path, "is not a mapping")
-    python, lines = (_conda if conda else _python_env)(path, content)
-    lines = [line for line in map(str.strip, lines) if line and not line.startswith("#")]
+    python, *stages = (_conda if conda else _python_env)(path, content)
+    if conda and not with_conda:
+        _refuse_foreign(path, content)
     files: list[Path] = []
-    absolute = tuple(_absolute(line, path, files) for line in lines)
-    return Dependencies(python, absolute, tuple(files))
+    tools, wanted = (
+        tuple(_absolute(line, path, files) for line in map(str.strip, lines) if _counts(line))
+        for lines in stages
+    )
+    return Dependencies(python, tools + wanted, tuple(files), path, len(tools))
 
 
-def _python_env(path: Path, content: dict[str, object]) -> tuple[str, list[str]]:
+def _counts(line: str) -> bool:
+    return bool(line) and not line.startswith("#")
+
+
+def _python_env(path: Path, content: dict[str, object]) -> tuple[str, list[str], list[str]]:
     if unknown := set(content) - {"python", "build_dependencies", "dependencies"}:
         raise _unusable(path, f"has unknown fields: {', '.join(sorted(map(str, unknown)))}")
     python = content.get("python") or ""
     if not isinstance(python, str):
         raise _unusable(path, f"has python: {python} as a number (3.10 would be 3.1)", quote=True)
-    lists = [content.get(name) or [] for name in ("build_dependencies", "dependencies")]
-    return python.strip(), [line for items in lists for line in _strings(path, items)]
+    tools, wanted = (
+        _strings(path, content.get(name) or []) for name in ("build_dependencies", "dependencies")
+    )
+    return python.strip(), tools, wanted
 
 
-def _conda(path: Path, content: dict[str, object]) -> tuple[str, list[str]]:
-    python, lines, foreign = "", [], []
+def _conda(path: Path, content: dict[str, object]) -> tuple[str, list[str], list[str]]:
+    python, lines = "", []
     items = content.get("dependencies") or []
     if not isinstance(items, list):
         raise _unusable(path, "has dependencies that are not a list")
     for item in items:
         if isinstance(item, dict) and set(item) == {"pip"}:
             lines += _strings(path, item["pip"])
-        elif (matched := _CONDA_PACKAGE.fullmatch(str(item))) and matched["name"] == "python":
-            python = _conda_version(matched["operator"] or "")
-        elif not matched or matched["name"] not in _CONDA_BUILD:
-            foreign.append(str(item))
+        elif _conda_name(item) == "python":
+            python = _conda_version(str(item).partition("python")[2].strip())
+    return python, [], lines
+
+
+def _refuse_foreign(path: Path, content: dict[str, object]) -> None:
+    """Refuse what only conda can install; MLflow itself drops it without a word."""
+    items = content.get("dependencies")
+    own = _CONDA_BUILD | {"python"}
+    foreign = [
+        str(item)
+        for item in (items if isinstance(items, list) else [])
+        if not isinstance(item, dict) and _conda_name(item) not in own
+    ]
     if foreign:
-        raise _unusable(path, f"has packages that only conda can install: {', '.join(foreign)}")
-    return python, lines
+        raise ProjectError(
+            f"{path.name} has packages that only conda can install: {', '.join(foreign)}",
+            allowed="python, pip, setuptools, wheel and a pip: part, for every manager but 'conda'",
+            action="choose the environment manager 'conda' on a worker that has conda, or list "
+            "the packages' names on PyPI under pip:",
+        )
+
+
+def _conda_name(item: object) -> str:
+    """Return the package of ``python=3.11`` or ``conda-forge::numpy >=1``; '' for other forms."""
+    matched = _CONDA_PACKAGE.fullmatch(str(item))
+    return matched["name"] if matched else ""
 
 
 def _conda_version(operator: str) -> str:

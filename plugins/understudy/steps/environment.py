@@ -1,42 +1,47 @@
-"""One Python environment per content, built once by uv. Writes below ``<cache>/environments``.
+"""One Python environment per content, built once. Writes below ``<cache>/environments``.
 
 An environment is built where it stays, because a virtual environment holds its own place in its
 scripts, and counts only once its completion mark is there: the mark is written last, in one
-rename. Builders hold a lock whose descriptor uv inherits, so a killed builder's uv cannot meet the
-next one; whoever then has the lock and finds no mark removes what is there and builds anew. Users
-hold the lock shared, so that nothing is removed under a running step.
+rename. Builders hold a lock whose descriptor their tools inherit, so a killed builder's uv cannot
+meet the next one; whoever then has the lock and finds no mark removes what is there and builds
+anew. Users hold the lock shared, so that nothing is removed under a running step.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import os
 import shutil
-import tempfile
-from collections import deque
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from understudy.errors import EnvironmentBuildError, ProjectError
-from understudy.redact import redacted
-from understudy.steps import dependencies
-from understudy.steps.childenv import build_environment
-from understudy.steps.dependencies import Dependencies
-from understudy.steps.interpreter import Interpreter, find_python, find_uv
+from understudy.steps import completion, conda, container, requirements
+from understudy.steps.buildtools import BuildTools
+from understudy.steps.completion import Contents
+from understudy.steps.container import Surroundings
+from understudy.steps.dependencies import NOTHING, Dependencies
+from understudy.steps.interpreter import find_uv, inspect, satisfies
 from understudy.steps.locks import FileLock
-from understudy.steps.process import Command, Ending, OnLine, Supervisor
-from understudy.steps.projectfile import ProjectFile
+from understudy.steps.process import Command, OnLine, Supervisor
+from understudy.steps.projectfile import DockerImage, ProjectFile
+from understudy.steps.recipes import Recipe, check_manager, recipe_of, wanted_by
 from understudy.steps.settings import Settings
 
-BUILDER = "1"
-"""Part of every key: raise it when environments must be built differently."""
-ENV_MANAGERS = ("uv", "local")
-_MARK = ".complete"
-_KEPT_LINES = 30
-_SHOWN_LINES = 8
+FOLDER = "environments"
+LOCK_SUFFIX = ".lock"
+_INPUTS = "inputs"
+
+Entry = Callable[[Command, Surroundings], AbstractContextManager[Command]]
+
+
+@contextlib.contextmanager
+def _as_it_is(command: Command, _around: Surroundings) -> Iterator[Command]:
+    """Enter an environment that PATH is enough for."""
+    yield command
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,180 +51,197 @@ class Environment:
     Attributes:
         digest: Identity of its content, 32 hex digits; '' for the local one.
         bin: Folder to put first on PATH, None for PATH as it is.
-        installed: What it holds, as requirement lines.
+        installed: What it holds, as the text of a requirements file.
         locks: Descriptors of the locks that keep it.
+        manager: What made it.
+        record: Further files that tell what it was made of, text by name.
+        enter: Makes of a command one that runs inside, for as long as that is held.
     """
 
     digest: str
     bin: Path | None
     installed: str
     locks: tuple[int, ...] = ()
+    manager: str = "local"
+    record: Mapping[str, str] = field(default_factory=dict)
+    enter: Entry = _as_it_is
 
 
 class EnvironmentStore:
     """The environments of one machine."""
 
     def __init__(self, settings: Settings, supervisor: Supervisor) -> None:
-        self._root = settings.cache / "environments"
+        self._root = settings.cache / FOLDER
         self._settings, self._supervisor = settings, supervisor
 
     @contextlib.contextmanager
     def hold(self, project: ProjectFile, manager: str, on_line: OnLine) -> Iterator[Environment]:
         """Yield the environment of a project, built if need be, that stays as long as it is held.
 
+        A project with a ``docker_env`` runs in its image whatever the manager, as with MLflow.
+
         Raises:
             ProjectError: if the manager is unknown or the project's files cannot be used.
             EnvironmentBuildError: if it could not be built.
         """
-        _check_manager(manager)
-        if manager == "local":
-            yield Environment("", None, self._installed_locally())
-            return
-        wanted = wanted_by(project)
-        python = find_python(wanted.python, build_environment(os.environ))
-        digest = _digest(wanted, python)
-        folder = self._root / digest
-        lock = FileLock(self._root / f"{digest}.lock")
+        check_manager(manager)
+        if project.docker is not None:
+            yield self._docker(project.docker, on_line)
+        elif manager == "docker":
+            raise _no_image(project)
+        elif manager == "local":
+            yield self._local(project, on_line)
+        else:
+            with self._built(recipe_of(project, manager), on_line) as environment:
+                yield environment
+
+    @contextlib.contextmanager
+    def _built(self, recipe: Recipe, on_line: OnLine) -> Iterator[Environment]:
+        digest = recipe.digest()
+        folder, lock_file = self._root / digest, self._root / f"{digest}{LOCK_SUFFIX}"
+        lock = FileLock(lock_file)
         while True:
             with lock.shared(self._supervisor.check) as descriptor:
-                if mark := _mark(folder):
-                    os.utime(self._root / f"{digest}.lock")  # when it was last used
-                    yield Environment(digest, folder / "bin", mark, (descriptor,))
+                contents = completion.read(folder)
+                if contents and not completion.missing(folder, contents):
+                    os.utime(lock_file)  # when it was last used
+                    yield _environment(folder, contents, recipe.wanted, descriptor)
                     return
             with lock.exclusive(self._supervisor.check) as descriptor:
-                if not _mark(folder):
-                    self._build(folder, wanted, python, _Build((descriptor,), on_line))
+                self._build(folder, recipe, self._tools(on_line, descriptor))
 
     @contextlib.contextmanager
     def hold_built(self, project: ProjectFile, manager: str) -> Iterator[Environment | None]:
         """Yield a project's environment where it is complete already, else None."""
-        if manager == "local":
+        if project.docker is not None or manager in {"local", "docker"}:
             yield None
             return
-        wanted = wanted_by(project)
-        digest = _digest(wanted, find_python(wanted.python, build_environment(os.environ)))
+        recipe = recipe_of(project, manager)
+        digest = recipe.digest()
         folder = self._root / digest
-        with FileLock(self._root / f"{digest}.lock").shared_if_free() as descriptor:
-            mark = "" if descriptor is None else _mark(folder)
-            locks = () if descriptor is None else (descriptor,)
-            yield Environment(digest, folder / "bin", mark, locks) if mark else None
+        with FileLock(self._root / f"{digest}{LOCK_SUFFIX}").shared_if_free() as descriptor:
+            contents = completion.read(folder)
+            if descriptor is None or not contents or completion.missing(folder, contents):
+                yield None
+            else:
+                yield _environment(folder, contents, recipe.wanted, descriptor)
 
-    def _build(
-        self, folder: Path, wanted: Dependencies, python: Interpreter, build: _Build
-    ) -> None:
-        """Build an environment in its place. Needs its lock."""
+    def _build(self, folder: Path, recipe: Recipe, tools: BuildTools) -> None:
+        """Build an environment in its place, unless somebody just has. Needs its lock."""
+        contents = completion.read(folder)
+        missing = completion.missing(folder, contents) if contents else ""
+        if contents and not missing:
+            return
         if folder.exists():
-            build.on_line(f"Removing an environment that was not completed: {folder.name}")
+            why = f"that lacks {missing}" if missing else "that was not completed"
+            tools.on_line(f"Removing an environment {why}: {folder.name}")
             shutil.rmtree(folder)
-        build.on_line(f"Building the environment {folder.name} on Python {python.version}")
-        base = str(python.executable)
-        self._uv(build, "venv", "--quiet", "--no-project", "--python", base, str(folder))
-        if wanted.lines:
-            self._install(folder, wanted, build)
-        freeze = self._freeze(build, str(folder / "bin" / "python"))
-        _write_mark(folder, {"python": python.version, "installed": freeze})
-        build.on_line(f"Built the environment {folder.name}")
-
-    def _install(self, folder: Path, wanted: Dependencies, build: _Build) -> None:
-        with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8") as requirements:
-            requirements.write("\n".join(wanted.lines) + "\n")
-            requirements.flush()
-            python = str(folder / "bin" / "python")
-            self._uv(build, "pip", "install", "--python", python, "-r", requirements.name)
-
-    def _freeze(self, build: _Build, python: str) -> str:
-        return self._uv(build, "pip", "freeze", "--quiet", "--python", python)
-
-    def _uv(self, build: _Build, *arguments: str) -> str:
-        """Run uv, stoppable, and return what it printed."""
-        said: deque[str] = deque(maxlen=None if arguments[1] == "freeze" else _KEPT_LINES)
-        command = Command(
-            argv=(str(find_uv()), *arguments),
-            folder=Path(os.sep),  # requirements are absolute; no other project's settings apply
-            environment={
-                **build_environment(os.environ),
-                "UV_PYTHON_DOWNLOADS": "never",
-                "UV_NO_PROGRESS": "1",
-                "NO_COLOR": "1",
-            },
-            timeout=self._settings.build_timeout,
-            grace=1.0,
-            held_descriptors=build.locks,
+        tools.on_line(f"Building the environment {folder.name} on {recipe.title}")
+        further = recipe.build(folder, tools)
+        executable = folder / "bin" / "python"
+        python = inspect(executable)
+        frozen = _frozen(executable, tools)
+        completion.write(
+            folder, Contents(recipe.manager, python.version, python.platform, frozen, further)
         )
-        ending = self._supervisor.run(command, said.append)
-        self._supervisor.check()
-        if not ending.ok:
-            raise _build_failed(ending, list(said))
-        return "\n".join(said)
+        tools.on_line(f"Built the environment {folder.name}")
 
-    def _installed_locally(self) -> str:
-        python = shutil.which("python")
-        if not python:
-            return ""
-        with contextlib.suppress(EnvironmentBuildError):
-            return self._freeze(_Build(), python)
-        return ""
+    def _docker(self, image: DockerImage, on_line: OnLine) -> Environment:
+        tools = self._tools(on_line)
+        ready = container.prepare(image, tools, others=managers_here())
+        if dead := container.sweep(ready, tools):
+            on_line(f"Removed {dead} container(s) of steps that died")
+        return Environment(
+            digest=ready.image_id.rpartition(":")[2][:32],
+            bin=None,
+            installed=requirements.record(ready.about(), ""),
+            manager="docker",
+            enter=ready.entered,
+        )
+
+    def _local(self, project: ProjectFile, on_line: OnLine) -> Environment:
+        """Return the Python that is on PATH; say so where it is not the one asked for."""
+        wanted, found = _wanted_if_readable(project), shutil.which("python")
+        if not found:
+            return Environment("", None, "", record=_inputs(wanted))
+        python = inspect(Path(found))
+        if not satisfies(python.version, wanted.python):
+            on_line(
+                f"The project asks for Python {wanted.python}; the local one is {python.version}"
+            )
+        frozen = ""
+        with contextlib.suppress(EnvironmentBuildError):  # a step may run where uv is not
+            frozen = _frozen(Path(found), self._tools(on_line))
+        about = {"Python": python.version, "Platform": python.platform, "Made by": "local"}
+        text = requirements.record(about, frozen)
+        return Environment("", None, text, record=_inputs(wanted))
+
+    def _tools(self, on_line: OnLine, *locks: int) -> BuildTools:
+        return BuildTools(self._supervisor, self._settings.build_timeout, on_line, locks)
 
 
-@dataclass(frozen=True, slots=True)
-class _Build:
-    """What a build needs beside its content: the descriptors of locks, and where to tell of it."""
-
-    locks: tuple[int, ...] = ()
-    on_line: OnLine = print
+def managers_here() -> list[str]:
+    """Return the environment managers that work on this machine."""
+    found = {"conda": conda.here(), "docker": container.find_engine()}
+    return ["uv", "virtualenv", *(name for name, path in found.items() if path), "local"]
 
 
-def wanted_by(project: ProjectFile) -> Dependencies:
-    """Return what a project's environment must hold.
-
-    Raises:
-        ProjectError: if its files cannot be used.
-    """
-    if project.environment_file is None:
-        return dependencies.NOTHING
-    return dependencies.read(
-        project.environment_file, conda=project.environment_type == "conda_env"
+def _environment(folder: Path, contents: Contents, wanted: Dependencies, lock: int) -> Environment:
+    about = {
+        "Python": contents.python,
+        "Platform": contents.platform,
+        "Made by": contents.manager,
+    }
+    locks = [file.read_text(encoding="utf-8") for file in wanted.files]
+    return Environment(
+        digest=folder.name,
+        bin=folder / "bin",
+        installed=requirements.record(about, contents.installed, locks),
+        locks=(lock,),
+        manager=contents.manager,
+        record={**_inputs(wanted), **contents.further},
+        enter=partial(_in_conda, folder) if contents.manager == "conda" else _as_it_is,
     )
 
 
-def _digest(wanted: Dependencies, python: Interpreter) -> str:
-    parts = (BUILDER, python.identity, wanted.digest())
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+@contextlib.contextmanager
+def _in_conda(folder: Path, command: Command, _around: Surroundings) -> Iterator[Command]:
+    yield conda.entered(command, folder)
 
 
-def _mark(folder: Path) -> str:
-    """Return what a complete environment holds, '' for one that is not complete or is broken."""
-    try:
-        content = json.loads((folder / _MARK).read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        return ""
-    if not os.access(folder / "bin" / "python", os.X_OK):
-        return ""  # the Python that it was built on is gone
-    return f"# Python {content['python']}\n{content['installed']}\n"
+def _frozen(python: Path, tools: BuildTools) -> str:
+    return tools.ask(find_uv(), "pip", "freeze", "--quiet", "--python", python)
 
 
-def _write_mark(folder: Path, content: dict[str, str]) -> None:
-    building = folder / f"{_MARK}.new"
-    with building.open("w", encoding="utf-8") as file:
-        json.dump(content, file)
-        file.flush()
-        os.fsync(file.fileno())
-    building.replace(folder / _MARK)
-
-
-def _check_manager(manager: str) -> None:
-    if manager not in ENV_MANAGERS:
-        raise ProjectError(
-            f"The environment manager {manager!r} is not supported",
-            allowed="'uv' (an environment per content) or 'local' (the Python that is on PATH)",
-            action="choose 'uv': it reads python_env.yaml, and conda.yaml's pip part",
+def _inputs(wanted: Dependencies) -> dict[str, str]:
+    """Return the files that said what to install, below ``inputs/``, without passwords."""
+    if wanted.source is None:
+        return {}
+    files = dict.fromkeys((wanted.source, *wanted.files))
+    return {
+        f"{_INPUTS}/{_place(file, wanted.source.parent)}": requirements.without_secrets(
+            file.read_text(encoding="utf-8")
         )
+        for file in files
+    }
 
 
-def _build_failed(ending: Ending, said: list[str]) -> EnvironmentBuildError:
-    why = "it took too long" if ending.timed_out else redacted("\n".join(said[-_SHOWN_LINES:]))
-    return EnvironmentBuildError(
-        f"The project's environment could not be built ({ending}): {why}",
-        allowed="dependencies that `uv pip install` can resolve on this Python",
-        action="correct the project's dependencies, or try again if an index did not answer",
+def _place(file: Path, root: Path) -> str:
+    place = os.path.relpath(file, root)
+    return place.replace(f"..{os.sep}", "")
+
+
+def _wanted_if_readable(project: ProjectFile) -> Dependencies:
+    """Return what a project asks for; the local Python is used whatever that is."""
+    with contextlib.suppress(ProjectError):
+        return wanted_by(project)
+    return NOTHING
+
+
+def _no_image(project: ProjectFile) -> ProjectError:
+    has = project.environment_file.name if project.environment_file else "no environment file"
+    return ProjectError(
+        f"The environment manager 'docker' was asked for, and the project has {has}",
+        allowed="an MLproject with docker_env: {image: ...}",
+        action="choose the environment manager 'uv', or name an image in the MLproject",
     )

@@ -17,6 +17,7 @@ from pathlib import Path
 from understudy.errors import EnvironmentBuildError
 
 _TIMEOUT_S = 60.0
+_SHOWN = 300  # characters of what a broken Python says
 _DOWNLOADS_OFF = {"UV_PYTHON_DOWNLOADS": "never"}
 _ABI = sysconfig.get_config_var("SOABI") or ""
 
@@ -29,10 +30,18 @@ class MissingPythonError(EnvironmentBuildError):
 
 @dataclass(frozen=True, slots=True)
 class Interpreter:
-    """A Python to build on. ``identity`` changes when an environment must be built anew."""
+    """A Python to build on.
+
+    Attributes:
+        executable: Where it is.
+        version: Such as "3.11.7".
+        platform: What its packages are for, such as "linux-x86_64, glibc 2.36".
+        identity: Changes when an environment must be built anew.
+    """
 
     executable: Path
     version: str
+    platform: str
     identity: str
 
 
@@ -63,37 +72,58 @@ def find_python(request: str, environment: Mapping[str, str]) -> Interpreter:
     Raises:
         MissingPythonError: naming those that are here.
     """
-    ours = platform.python_version()
-    if _satisfies(ours, request):
+    if satisfies(platform.python_version(), request):
         # The base of a virtual environment: it outlives ours.
-        return _interpreter(Path(getattr(sys, "_base_executable", sys.executable)), ours, _ABI)
+        return _interpreter(Path(getattr(sys, "_base_executable", sys.executable)), _facts())
     done = _uv(("python", "find", "--no-project", "--system", request), environment)
     if done.returncode:
         raise _missing(request, environment)
-    executable = Path(done.stdout.strip())
-    facts = subprocess.run(
+    return inspect(Path(done.stdout.strip()))
+
+
+def inspect(executable: Path) -> Interpreter:
+    """Return what a Python says of itself.
+
+    Raises:
+        EnvironmentBuildError: if it does not run.
+    """
+    done = subprocess.run(
         (executable, "-I", "-S", "-c", _FACTS),
         capture_output=True,
         text=True,
-        check=True,
+        check=False,
         timeout=_TIMEOUT_S,
     )
-    version, abi = json.loads(facts.stdout)
-    return _interpreter(executable, version, abi)
+    if done.returncode:
+        raise EnvironmentBuildError(
+            f"The Python {executable} does not run: {done.stderr.strip()[-_SHOWN:]}",
+            allowed="a Python that starts",
+            action="repair or remove it",
+        )
+    return _interpreter(executable, json.loads(done.stdout))
 
 
 _FACTS = (
     "import json, platform, sysconfig;"
-    "print(json.dumps([platform.python_version(), sysconfig.get_config_var('SOABI') or '']))"
+    "print(json.dumps([platform.python_version(), sysconfig.get_config_var('SOABI') or '',"
+    "sysconfig.get_platform(), ' '.join(platform.libc_ver())]))"
 )
 
 
-def _interpreter(executable: Path, version: str, abi: str) -> Interpreter:
-    place = executable.resolve()
-    return Interpreter(executable, version, f"{version} {abi} {sysconfig.get_platform()} {place}")
+def _facts() -> list[str]:
+    """Return of our own Python what ``_FACTS`` prints of another."""
+    libc = " ".join(platform.libc_ver())
+    return [platform.python_version(), _ABI, sysconfig.get_platform(), libc]
 
 
-def _satisfies(version: str, request: str) -> bool:
+def _interpreter(executable: Path, facts: list[str]) -> Interpreter:
+    version, abi, system, libc = facts
+    identity = f"{version} {abi} {system} {executable.resolve()}"
+    return Interpreter(executable, version, ", ".join(filter(None, (system, libc))), identity)
+
+
+def satisfies(version: str, request: str) -> bool:
+    """Return whether a version is what was asked for: a prefix by parts, or a specifier."""
     if not request:
         return True
     if re.fullmatch(r"\d+(\.\d+){0,2}", request):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
@@ -57,11 +57,29 @@ class EntryPoint:
 
 
 @dataclass(frozen=True, slots=True)
+class DockerImage:
+    """A project's ``docker_env``.
+
+    Attributes:
+        image: Name of the image, as ``docker run`` takes it.
+        volumes: Mounts, as ``docker run --volume`` takes them.
+        variables: Variables with the value that the project gives them.
+        copied: Names of variables whose value comes from outside.
+    """
+
+    image: str
+    volumes: tuple[str, ...] = ()
+    variables: Mapping[str, str] = field(default_factory=dict)
+    copied: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ProjectFile:
     """An MLproject that was read and found usable.
 
     ``environment_file`` is its python_env.yaml or conda.yaml, None without one;
-    ``environment_type`` is MLflow's name of its kind ("python_env", "conda_env", "docker_env").
+    ``environment_type`` is MLflow's name of its kind ("python_env", "conda_env", "docker_env");
+    ``docker`` is there for the last of these only.
     """
 
     folder: Path
@@ -69,6 +87,7 @@ class ProjectFile:
     entry_points: Mapping[str, EntryPoint]
     environment_type: str
     environment_file: Path | None
+    docker: DockerImage | None = None
 
 
 def named(entry_points: Mapping[str, Declared], name: str) -> Declared:
@@ -109,7 +128,12 @@ def load(folder: Path, where: str) -> ProjectFile:
         _check_command(entry_point, where)
     path = project.env_config_path
     return ProjectFile(
-        folder, project.name or "", entry_points, project.env_type, Path(path) if path else None
+        folder=folder,
+        name=project.name or "",
+        entry_points=entry_points,
+        environment_type=project.env_type,
+        environment_file=Path(path) if path else None,
+        docker=_docker(project.docker_env, where) if project.docker_env else None,
     )
 
 
@@ -180,7 +204,8 @@ def text(value: Value) -> str:
 
 
 def _find(folder: Path, where: str) -> Path:
-    found = [path for path in folder.iterdir() if path.name.lower() == "mlproject"]
+    there = list(folder.iterdir()) if folder.is_dir() else []
+    found = [path for path in there if path.name.lower() == "mlproject"]
     if found and found[0].is_file():
         return found[0]
     inside = " (it has a folder of that name: is it the subdirectory?)" if found else ""
@@ -215,8 +240,25 @@ def _check_structure(content: object, where: str) -> None:
             isinstance(p, str | dict) and isinstance(key, str) for key, p in parameters.items()
         ):
             raise _unusable(where, f"the parameters of {name!r} are not a mapping of name to type")
-    if "docker_env" in content:
-        raise _unusable(where, "it asks for a Docker environment, which is not supported")
+    if "docker_env" in content and not isinstance(content["docker_env"], dict):
+        raise _unusable(where, "docker_env is not a mapping")
+
+
+def _docker(content: Mapping[str, Any], where: str) -> DockerImage:
+    """Read a docker_env whose lists MLflow's loader has checked."""
+    if unknown := set(content) - {"image", "volumes", "environment"}:
+        names = ", ".join(sorted(map(str, unknown)))
+        raise _unusable(where, f"docker_env has unknown fields: {names}")
+    entries = content.get("environment") or []
+    pairs = [entry for entry in entries if not isinstance(entry, str)]
+    if any(len(pair) != len(("name", "value")) for pair in pairs):
+        raise _unusable(where, "docker_env has an environment entry that is no [name, value]")
+    return DockerImage(
+        image=str(content["image"]),
+        volumes=tuple(content.get("volumes") or ()),
+        variables={str(name): text(value) for name, value in pairs},
+        copied=tuple(entry for entry in entries if isinstance(entry, str)),
+    )
 
 
 def _entries(project: Any) -> Iterator[tuple[str, _project_spec.EntryPoint]]:  # noqa: ANN401

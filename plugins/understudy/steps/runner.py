@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from understudy import giturl
-from understudy.contract import Kind, Tag
+from understudy.contract import ENVIRONMENT_ARTIFACT, Kind, Tag
 from understudy.errors import (
     ProjectError,
     StepFailedError,
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 LOCAL_VERSION = "local"
 """The version of a plain folder; 'local (dirty)' where it differs from its commit."""
-REQUIREMENTS_ARTIFACT = "environment/requirements.txt"
+_REQUIREMENTS = "requirements.txt"
 _LAST_LINES = 5
 _SHORTEST_SECRET = 6  # characters; shorter values would blot out half the log
 _MASK = "***"
@@ -61,11 +61,13 @@ class StepRequest:
         name: Of the MLflow run.
         tags: Further tags of the MLflow run.
         parent_run_id: Of the MLflow run that this one is shown under.
-        env_manager: "uv" (an environment per content) or "local" (the Python that is on PATH).
+        env_manager: One of ``understudy.contract.ENV_MANAGERS``; a project with a ``docker_env``
+            runs in its image in any case.
         environment: Further variables for the child; values may be secrets and are never shown.
         timeout: Seconds that the child may take; None for any.
         paths_start_at: Folder at which relative values of ``path`` parameters start; None for the
             project's own, as for its defaults.
+        docker_options: Further options of ``docker run``, for a project with a ``docker_env``.
     """
 
     project: str
@@ -81,6 +83,7 @@ class StepRequest:
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     timeout: float | None = None
     paths_start_at: Path | None = None
+    docker_options: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +203,7 @@ class StepRunner:
                 run_id = str(run.info.run_id)
                 with self._ending(run_id):
                     on_run(run_id)
+                    self._record(run_id, environment)
                     self._follow(attempt, line)
         prune_daily(self._settings, line)
         return StepResult(run_id, source.pinned.commit, source.pinned.tree)
@@ -243,7 +247,7 @@ class StepRunner:
         with self._checkouts.using(address):
             yield from self._at_commit(address, version)
 
-    def _at_commit(self, address: giturl.ProjectAddress, version: str) -> Iterator[_Source]:
+    def _at_commit(self, address: giturl.ProjectAddress, version: str) -> Iterator[Source]:
         commit = self._checkouts.resolve(address, version)
         tree = self._checkouts.tree(address, commit)
         with self._checkouts.hold(address, commit) as checkout:
@@ -309,13 +313,17 @@ class StepRunner:
         if reason or run.info.status != status:
             self._runs.end(run_id, status, reason)
 
+    def _record(self, run_id: str, environment: Environment) -> None:
+        """Keep with the run what its environment holds and was made of."""
+        record = {_REQUIREMENTS: environment.installed, **environment.record}
+        with tracking_errors():
+            for name, content in record.items():
+                self._client.log_text(run_id, content, f"{ENVIRONMENT_ARTIFACT}/{name}")
+
     # The child process
 
     def _follow(self, attempt: Attempt, on_line: OnLine) -> None:
         """Run the child to its end and raise what became of it."""
-        run_id = str(attempt.run.info.run_id)
-        with tracking_errors():
-            self._client.log_text(run_id, attempt.environment.installed, REQUIREMENTS_ARTIFACT)
         last_lines: deque[str] = deque(maxlen=_LAST_LINES)
 
         def note(line: str) -> None:
@@ -323,7 +331,9 @@ class StepRunner:
             on_line(line)
 
         masked = _masked(note, attempt.request.environment.values())
-        ending = self._supervisor.run(self._children.command(attempt), masked)
+        command, around = self._children.command(attempt), self._children.surroundings(attempt)
+        with attempt.environment.enter(command, around) as inside:
+            ending = self._supervisor.run(inside, masked)
         for warning in _leftovers(ending):
             on_line(warning)
         self._judge(attempt, ending, last_lines)
@@ -368,14 +378,14 @@ def _tags(request: StepRequest, pinned: Pinned, environment: Environment) -> dic
         Tag.COMMIT.value: pinned.commit,
         Tag.TREE.value: pinned.tree,
         Tag.ENTRY_POINT.value: request.entry_point,
-        Tag.ENVIRONMENT.value: environment.digest or request.env_manager,
+        Tag.ENVIRONMENT.value: environment.digest or environment.manager,
         "mlflow.source.name": where,
         "mlflow.source.type": "PROJECT",
         "mlflow.source.git.commit": pinned.commit,
         "mlflow.source.git.repoURL": pinned.repository,
         "mlflow.project.entryPoint": request.entry_point,
         "mlflow.project.backend": "understudy",
-        "mlflow.project.env": request.env_manager,
+        "mlflow.project.env": environment.manager,
         "mlflow.user": getpass.getuser(),
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ FORKSERVER_VARIABLE = "UNDERSTUDY_FORKSERVER"
 """Environment variable that, set to "off", has every step start its own interpreter."""
 CACHE_VARIABLE = "UNDERSTUDY_CACHE"
 """Environment variable that names the cache folder."""
+DOCKER_VARIABLE = "UNDERSTUDY_DOCKER_OPTIONS"
+"""Environment variable with further options of every ``docker run``, as a shell would take them."""
 CACHE_AGE_VARIABLE, CACHE_SIZE_VARIABLE = "UNDERSTUDY_CACHE_MAX_AGE", "UNDERSTUDY_CACHE_MAX_SIZE"
 _T = TypeVar("_T")
 _NO_LIMIT = "never"
@@ -51,6 +54,7 @@ class Settings:
         git_access: What opens the project's repository; None for what the URL and this machine's
             user bring along.
         cache_limits: What a day's first step prunes the cache to.
+        docker_options: Further options of every ``docker run``, such as ``--gpus=all``.
     """
 
     cache: Path
@@ -61,6 +65,7 @@ class Settings:
     build_timeout: float = 3600.0
     git_access: GitAccess | None = None
     cache_limits: CacheLimits = CacheLimits()
+    docker_options: tuple[str, ...] = ()
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
@@ -77,6 +82,7 @@ class Settings:
             cache=Path(env.get(CACHE_VARIABLE) or base / "understudy").expanduser().absolute(),
             scratch=temporary / f"understudy-{os.getuid()}",
             forkservers=None if env.get(FORKSERVER_VARIABLE) == "off" else servers,
+            docker_options=tuple(shlex.split(env.get(DOCKER_VARIABLE, ""))),
             cache_limits=CacheLimits(
                 age=_limit(env, CACHE_AGE_VARIABLE, _AGE, quantities.duration),
                 size=_limit(env, CACHE_SIZE_VARIABLE, _SIZE, quantities.size),

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import shutil
+import subprocess
+import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
+from tests.wheels import sha256, wheel
 
 from understudy.errors import EnvironmentBuildError, ProjectError, StepStoppedError
 from understudy.steps.environment import EnvironmentStore
-from understudy.steps.interpreter import _satisfies, _search_path, find_python
+from understudy.steps.interpreter import _search_path, find_python, satisfies
 from understudy.steps.process import Supervisor
 from understudy.steps.projectfile import ProjectFile
 from understudy.steps.settings import Settings
@@ -32,6 +39,15 @@ def store(tmp_path: Path) -> EnvironmentStore:
     return EnvironmentStore(Settings(tmp_path / "cache", tmp_path / "scratch"), Supervisor())
 
 
+@pytest.fixture
+def with_a_wheel(tmp_path: Path) -> ProjectFile:
+    """Return a project that wants a package, which lies in a folder with its hash."""
+    one = wheel(tmp_path / "wheels", "one", "1.0")
+    (tmp_path / "lock.txt").write_text(f"one==1.0 --hash={sha256(one)}\n")
+    lines = f"dependencies: ['--no-index', '--find-links {one.parent}', '-r lock.txt']"
+    return project(tmp_path, lines)
+
+
 def build(
     store: EnvironmentStore, wanted: ProjectFile, manager: str = "uv"
 ) -> tuple[Path, list[str]]:
@@ -50,26 +66,110 @@ def test_built_once_then_reused(store: EnvironmentStore, tmp_path: Path) -> None
     assert build(store, project(tmp_path, None)) == (folder, [])
 
 
-@pytest.mark.parametrize("harm", ["no mark", "half a mark", "no python"])
+HARMS = {
+    "no mark": lambda env: (env / ".complete").unlink(),
+    "half a mark": lambda env: (env / ".complete").write_text('{"python": '),
+    "a mark of another form": lambda env: (env / ".complete").write_text('{"python": "3"}'),
+    "a removed Python": lambda env: relinked(env / "bin/python", "/gone/python"),
+    "no package": lambda env: shutil.rmtree(next(env.glob("lib/*/site-packages/one"))),
+    "no registration": lambda env: shutil.rmtree(next(env.glob("lib/*/site-packages/one-*"))),
+    "no activation": lambda env: (env / "bin/activate").unlink(),
+}
+
+
+def relinked(link: Path, target: str) -> None:
+    """Point a link elsewhere."""
+    link.unlink()
+    link.symlink_to(target)
+
+
+@pytest.mark.parametrize("harm", HARMS)
 def test_a_half_built_or_broken_one_is_rebuilt(
-    store: EnvironmentStore, tmp_path: Path, harm: str
+    store: EnvironmentStore, with_a_wheel: ProjectFile, harm: str
 ) -> None:
-    """Whatever a killed builder or a removed Python left."""
-    wanted = project(tmp_path, None)
-    folder, _ = build(store, wanted)
+    """Whatever a killed builder, a removed Python or a cleaner of old files left."""
+    folder, _ = build(store, with_a_wheel)
     (folder / "stray").write_text("")
-    if harm == "half a mark":
-        (folder / ".complete").write_text('{"python": ')
-    elif harm == "no python":
-        (folder / "bin/python").unlink()
-        (folder / "bin/python").symlink_to("/gone/python")
-    else:
-        (folder / ".complete").unlink()
-    again, said = build(store, wanted)
+    HARMS[harm](folder)
+    again, said = build(store, with_a_wheel)
     assert again == folder
-    assert "not completed" in said[0]
+    assert re.search(r"that (was not completed|lacks (its Python|one|activate))", said[0])
     assert not (folder / "stray").exists()
-    assert json.loads((folder / ".complete").read_text())["installed"] == ""
+    assert json.loads((folder / ".complete").read_text())["installed"] == "one==1.0"
+
+
+def test_byte_code_that_comes_and_goes_is_no_harm(
+    store: EnvironmentStore, with_a_wheel: ProjectFile
+) -> None:
+    """What a step adds beside what was installed is nobody's business."""
+    folder, _ = build(store, with_a_wheel)
+    (next(folder.glob("lib/*/site-packages")) / "added_later.py").write_text("")
+    assert build(store, with_a_wheel) == (folder, [])
+
+
+BUILDER = """
+import sys
+from pathlib import Path
+from understudy.steps import projectfile
+from understudy.steps.environment import EnvironmentStore
+from understudy.steps.process import Supervisor
+from understudy.steps.settings import Settings
+
+cache, project, manager = sys.argv[1:]
+store = EnvironmentStore(Settings(Path(cache), Path(cache, "s")), Supervisor())
+source = projectfile.ProjectFile(
+    Path(project), "x", {}, "python_env", Path(project, "python_env.yaml")
+)
+with store.hold(source, manager, print) as environment:
+    print("has", environment.digest, flush=True)
+"""
+
+
+def builder(store: EnvironmentStore, wanted: ProjectFile, manager: str) -> subprocess.Popen[str]:
+    """Start a process of its own that has an environment."""
+    return subprocess.Popen(
+        [sys.executable, "-c", BUILDER, str(store._root.parent), str(wanted.folder), manager],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("manager", ["uv", "virtualenv"])
+def test_kill_9_at_many_moments_of_a_build(
+    store: EnvironmentStore, with_a_wheel: ProjectFile, manager: str
+) -> None:
+    """The next builder starts at once, and what it makes is whole."""
+    kills = 0
+    for delay in (0.0, 0.02, 0.06, 0.15, 0.4, 1.0):
+        process = builder(store, with_a_wheel, manager)
+        assert process.stdout
+        process.stdout.readline()  # "Building", or "has" once a build went through
+        time.sleep(delay)
+        kills += process.poll() is None
+        process.kill()
+        process.communicate()
+    assert kills
+    folder, _ = build(store, with_a_wheel, manager)
+    done = subprocess.run(
+        [folder / "bin/python", "-c", "import one; print(one.__version__)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "1.0\n"
+
+
+@pytest.mark.parametrize("manager", ["uv", "virtualenv"])
+def test_two_processes_at_once_build_one(
+    store: EnvironmentStore, with_a_wheel: ProjectFile, manager: str
+) -> None:
+    """The second waits for the first."""
+    processes = [builder(store, with_a_wheel, manager) for _ in range(2)]
+    outputs = [process.communicate(timeout=120)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    assert sum("Built" in output for output in outputs) == 1
+    assert all("has " in output for output in outputs)
 
 
 def test_many_at_once_build_one(tmp_path: Path) -> None:
@@ -89,13 +189,54 @@ def test_many_at_once_build_one(tmp_path: Path) -> None:
     assert sum(line.startswith("Built") for line in built) == 1
 
 
+@pytest.mark.parametrize("manager", ["uv", "virtualenv"])
 def test_a_python_that_is_not_here_is_named_with_those_that_are(
-    store: EnvironmentStore, tmp_path: Path
+    store: EnvironmentStore, tmp_path: Path, manager: str
 ) -> None:
     """At once, without a download."""
     with pytest.raises(EnvironmentBuildError, match=r"Python 3\.4,.*Allowed: .*3\.\d+") as caught:
-        build(store, project(tmp_path, 'python: "3.4"'))
+        build(store, project(tmp_path, 'python: "3.4"'), manager)
     assert not caught.value.can_retry
+
+
+def test_another_python_than_asked_for_is_told_of_where_it_is_the_local_one(
+    store: EnvironmentStore, tmp_path: Path
+) -> None:
+    """The local one is used all the same: that is what was asked for."""
+    said: list[str] = []
+    with store.hold(project(tmp_path, 'python: "3.4"'), "local", said.append) as environment:
+        assert environment.bin is None
+        assert re.match(r"# Python 3\.\d+\.\d+\n# Platform \w+", environment.installed)
+    assert re.match(r"The project asks for Python 3\.4; the local one is 3\.\d+", said[0])
+
+
+def test_the_record_names_versions_hashes_python_and_platform(
+    store: EnvironmentStore, with_a_wheel: ProjectFile
+) -> None:
+    """And the files that asked for them, without passwords, are beside it."""
+    file = with_a_wheel.folder / "python_env.yaml"
+    file.write_text(f"{file.read_text()}\n# https://me:s3cret@host/simple\n")
+    with store.hold(with_a_wheel, "uv", print) as environment:
+        digest = sha256(with_a_wheel.folder / "wheels/one-1.0-py3-none-any.whl")
+        python, platform, maker, line = environment.installed.splitlines()
+    assert re.fullmatch(r"# Python 3\.\d+\.\d+", python)
+    assert platform.startswith("# Platform ")
+    assert (maker, line) == ("# Made by uv", f"one==1.0 --hash={digest}")
+    assert set(environment.record) == {"inputs/python_env.yaml", "inputs/lock.txt"}
+    assert "https://host/simple" in environment.record["inputs/python_env.yaml"]
+
+
+def test_the_tools_that_build_come_first_and_need_no_hash(
+    store: EnvironmentStore, with_a_wheel: ProjectFile
+) -> None:
+    """As with MLflow's manager; in one call pip would refuse the line without a hash."""
+    wheel(with_a_wheel.folder / "wheels", "tool", "2.0")
+    file = with_a_wheel.folder / "python_env.yaml"
+    index = f"['--no-index', '--find-links {with_a_wheel.folder}/wheels', tool]"
+    file.write_text(f"build_dependencies: {index}\n{file.read_text()}")
+    with store.hold(with_a_wheel, "virtualenv", print) as environment:
+        names = re.findall(r"^[\w-]+(?===)", environment.installed, re.MULTILINE)
+    assert {"one", "tool", "pip"} <= set(names)
 
 
 def test_a_failed_build_says_why_and_leaves_no_mark(
@@ -107,10 +248,23 @@ def test_a_failed_build_says_why_and_leaves_no_mark(
     assert not list(store._root.glob("*/.complete"))
 
 
-def test_an_unknown_manager_is_refused(store: EnvironmentStore, tmp_path: Path) -> None:
-    """With those that there are."""
-    with pytest.raises(ProjectError, match=r"'virtualenv' is not supported\. Allowed: 'uv'"):
-        build(store, project(tmp_path, None), "virtualenv")
+@pytest.mark.parametrize(
+    ("manager", "message"),
+    [
+        ("pipenv", r"no environment manager 'pipenv'.*Allowed: 'conda', 'docker', 'local', 'uv'"),
+        (
+            "conda",
+            r"'conda' was asked for, and the project has python_env\.yaml\. Allowed: .*conda",
+        ),
+        ("docker", r"'docker' was asked for, and the project has python_env\.yaml.*docker_env"),
+    ],
+)
+def test_managers_that_cannot_build_a_project_are_refused(
+    store: EnvironmentStore, tmp_path: Path, manager: str, message: str
+) -> None:
+    """With those that can."""
+    with pytest.raises(ProjectError, match=message):
+        build(store, project(tmp_path, "dependencies: []"), manager)
 
 
 def test_a_stopped_build_is_not_an_error_of_the_project(tmp_path: Path) -> None:
@@ -137,7 +291,7 @@ def test_a_stopped_build_is_not_an_error_of_the_project(tmp_path: Path) -> None:
 )
 def test_requests(version: str, request_: str, satisfied: bool) -> None:  # noqa: FBT001
     """A prefix by parts, or a specifier."""
-    assert _satisfies(version, request_) == satisfied
+    assert satisfies(version, request_) == satisfied
 
 
 def test_our_own_python_is_preferred() -> None:
