@@ -309,3 +309,18 @@ def test_an_ssh_host_that_is_stopped(store: CheckoutStore, sshd: SshHost) -> Non
     url = f"{sshd.url.removesuffix(port)}9/repository"
     with pytest.raises(RepositoryUnavailableError, match="refused"):
         store.resolve(opened(url, key_file=str(sshd.key)), "main")
+
+
+def test_a_machine_without_ssh(
+    store: CheckoutStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Said so, with and without a connection; git alone would call it a missing file."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in ("git", "sh"):
+        (programs / name).symlink_to(str(shutil.which(name)))
+    monkeypatch.setenv("PATH", str(programs))
+    url = "ssh://git@127.0.0.1:9/r.git"
+    for address in (parse(url), opened(url, private_key="x", private_key_passphrase=WRONG)):
+        with pytest.raises(ProjectError, match="There is no ssh here"):
+            store.resolve(address, "main")

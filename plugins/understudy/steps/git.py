@@ -56,7 +56,7 @@ _MISSING = re.compile(
     r"|unsafe repository|dubious ownership",
     re.IGNORECASE,
 )
-_SAYING = re.compile(r"(fatal|error|remote|ssh):")
+_SAYING = re.compile(r"^(fatal|error|remote|ssh):")
 
 
 class GitError(Exception):
@@ -189,4 +189,4 @@ def _meaning(said: str) -> str:
 
 
 def _is_telling(line: str) -> bool:
-    return any(known.search(line) for known in (_HOST_KEY, _REFUSED)) or bool(_SAYING.match(line))
+    return any(known.search(line) for known in (_SAYING, _NO_SSH, _HOST_KEY, _REFUSED))
