@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from understudy.contract import ENV_MANAGERS
-from understudy.errors import UnderstudyError
 
 if TYPE_CHECKING:
     from understudy.steps.prebuild import Listed
@@ -18,25 +17,16 @@ _SHOWN = 12  # hex digits of a digest
 _HEAD = ("ENVIRONMENT", "MANAGER", "PYTHON", "PACKAGES", "LAST USED", "STATE")
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command to those of the console script; ``arguments.run`` carries it out."""
-    parser = subparsers.add_parser("environments", help="build or list environments of projects")
-    commands = parser.add_subparsers(dest="environments_command", required=True, metavar="COMMAND")
-    build = commands.add_parser("build", help="build the environment of a project, unless it is")
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``environments build`` and ``environments list``."""
+    actions = parser.add_subparsers(title="actions", metavar="action", required=True)
+    build = actions.add_parser("build", help="build the environment of a project, unless it is")
     build.add_argument("project_uri", help="https://host/repo.git#sub/dir, or a folder")
     build.add_argument("--version", default="", help="branch, tag or commit")
     build.add_argument("--env-manager", default="uv", choices=ENV_MANAGERS)
-    commands.add_parser("list", help="list the environments in this machine's cache")
-    parser.set_defaults(run=run)
-
-
-def run(arguments: argparse.Namespace) -> int:
-    """Carry out the command; return the exit code: 1 where an environment could not be had."""
-    try:
-        return _build(arguments) if arguments.environments_command == "build" else _list()
-    except UnderstudyError as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
+    build.set_defaults(run=_build)
+    listing = actions.add_parser("list", help="list the environments in this machine's cache")
+    listing.set_defaults(run=lambda _: _list())
 
 
 def _build(arguments: argparse.Namespace) -> int:

@@ -16,6 +16,7 @@ from typing import Final
 from understudy.errors import UnderstudyError
 
 COMMANDS: Final = {
+    "environments": "build the environments of projects ahead of the night, and list them",
     "cache": "show and prune the mirrors, checkouts and environments of this machine",
 }
 """Each command's module in this package, and what it is for."""

@@ -83,9 +83,9 @@ class Children:
         """
         if environment.bin is None or environment.manager == "conda":
             return None  # a container is another machine; conda's programs need its activation
-        project = key_of(environment.digest, pinned.repository, pinned.subdirectory)[:32]
-        learned = self._settings.cache / "imports" / f"{project}.json"
-        learned.parent.mkdir(parents=True, exist_ok=True)
+        project = key_of(pinned.repository, pinned.subdirectory)[:16]
+        # Beside the environment, and by its name: what removes it removes this too.
+        learned = environment.bin.parent.with_name(f"{environment.digest}.{project}.json")
         variables = self._shared_variables(environment, given, uris)
         return Server(environment.bin / "python", learned, variables, environment.locks)
 
