@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import re
 import subprocess
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.wheels import wheel
 
-from understudy.cli import environments
+from understudy.cli.main import main
 
 pytestmark = pytest.mark.unit
 
@@ -37,11 +36,8 @@ def project(tmp_path: Path) -> Path:
 
 
 def understudy(*words: str) -> int:
-    """Run the console script as far as this command is it."""
-    parser = argparse.ArgumentParser()
-    environments.add_parser(parser.add_subparsers())
-    arguments = parser.parse_args(["environments", *words])
-    return int(arguments.run(arguments))
+    """Run the console script."""
+    return main(["environments", *words])
 
 
 def test_build_then_list(
