@@ -189,7 +189,7 @@ def test_several_steps_under_names_of_their_own(shop: Shop) -> None:
     given = steps.renamed({"raw": f"runs:/{loaded}/{steps.raw}"})
     trained = shop.train(steps.train, als_alpha=0.3, **given)
     assert shop.client.get_run(trained).data.metrics["rows"] == 3
-    assert shop.registry.trained(trained, steps.model).model_id
+    assert shop.registry.trained(trained, steps.model).uri == f"runs:/{trained}/als-model"
 
 
 def test_a_champion_without_its_training_run(shop: Shop) -> None:
