@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from understudy.contract import DECISION_ARTIFACT, DataTag, Tag
+from understudy.contract import DECISION_ARTIFACT, DataTag, Kind, Tag
 from understudy.errors import DecisionError
-from understudy.gate import DecisionRecord, Gate, Score, Unscored, replay
+from understudy.gate import Basis, DecisionRecord, Gate, Score, Unscored, replay
 from understudy.tracking import RunStore, tracking_errors
 
 if TYPE_CHECKING:
+    from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
     from understudy.night import Night
@@ -47,23 +48,23 @@ class Court:
 
         Args:
             night: What was pinned.
-            challenger: The challenger's validation, which has numbers.
+            challenger: The challenger's validation, or its training where a night has none.
             champion: The champion's validation, or None where no champion exists.
 
         Raises:
             DecisionError: when the challenger has no numbers.
         """
-        score = self._score(challenger)
+        basis = Basis.VALIDATIONS if night.validated else Basis.TRAININGS
+        score = self._score(challenger, basis)
         if isinstance(score, Unscored):
             raise DecisionError(
                 f"The challenger {challenger.model} has no numbers: {score.reason}",
                 allowed="a validation that finished",
                 action="read the log of the task validate of this night",
             )
-        theirs = None if champion is None else self._score(champion)
-        record = DecisionRecord.of(
-            night.context(), Gate.from_dict(dict(night.rules)), score, theirs
-        )
+        theirs = None if champion is None else self._score(champion, basis)
+        gate = Gate.from_dict(dict(night.rules))
+        record = DecisionRecord.of(night.context(), gate, score, theirs, basis)
         self._store(night, record)
         return record
 
@@ -75,16 +76,30 @@ class Court:
             path = self._client.download_artifacts(night.run_id, RECORD)
         return replay(Path(path).read_text(encoding="utf-8"))
 
-    def _score(self, validation: Validation) -> Score | Unscored:
+    def _score(self, validation: Validation, basis: Basis) -> Score | Unscored:
         if validation.error:
             return Unscored(validation.model, validation.error, validation.run_id)
         run = self._runs.get(validation.run_id)
         return Score(
             validation.model,
-            dict(run.data.metrics),
+            self._metrics(run) if basis is Basis.TRAININGS else dict(run.data.metrics),
             validation.run_id,
             run.data.tags.get(DataTag.HOLDOUT_SHA256.value, ""),
         )
+
+    def _metrics(self, run: Run) -> dict[str, float]:
+        """Return a training's numbers: those of the run with the model, then of the runs around it.
+
+        The outermost that counts is the step's own; where none is, the model's run stands alone.
+        """
+        around, metrics = run, dict(run.data.metrics)
+        while around.data.tags.get(Tag.KIND.value) != Kind.STEP:
+            outer = around.data.tags.get("mlflow.parentRunId")
+            if outer is None:
+                return dict(run.data.metrics)
+            around = self._runs.get(outer)
+            metrics = {**around.data.metrics, **metrics}
+        return metrics
 
     def _store(self, night: Night, record: DecisionRecord) -> None:
         with tracking_errors():

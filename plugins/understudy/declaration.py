@@ -16,14 +16,13 @@ from pydantic import Field
 from understudy import giturl
 from understudy.contract import ENV_MANAGERS
 from understudy.declared import declared
+from understudy.entry_points import Steps
 from understudy.errors import DeclarationError, listed, nearest
 from understudy.gate.rules import Gate
 from understudy.redact import secret_in
 
 FORM_FIELDS: Final = ("version", "as_of", "force", "promote")
 """Fields of the trigger form that are ours; a project's parameter must not have their names."""
-RESERVED_PARAMETERS: Final = ("raw", "data", "model_uri")
-"""Parameters of the steps that the pipeline fills in from night to night."""
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,200}")
 _MODEL_FORBIDDEN: Final = re.compile(r"[/:\"'%]")
@@ -76,28 +75,6 @@ class Project:
                 allowed="a connection with an https or ssh uri",
                 action="remove the connection, or correct the uri",
             )
-
-
-@declared
-class Steps:
-    """Which entry point of the project is which step.
-
-    Attributes:
-        download: Entry point that gets the data; it must take what the step contract says.
-        preprocess: Entry point that splits and prepares the data.
-        train: Entry point that logs the model.
-        validate: Entry point that scores a model on the holdout.
-    """
-
-    download: str = "download"
-    preprocess: str = "preprocess"
-    train: str = "train"
-    validate: str = "validate"
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The entry points in the order in which they run."""
-        return (self.download, self.preprocess, self.train, self.validate)
 
 
 @declared
@@ -202,11 +179,11 @@ class Pipeline:
             raise _wrong("end is before start", "an end at or after start", "correct one of them")
 
     def _check_parameters(self) -> None:
-        taken = sorted({*self.parameters} & {*FORM_FIELDS, *RESERVED_PARAMETERS})
-        if taken:
+        reserved = {*FORM_FIELDS, *self.steps.reserved}
+        if taken := {*self.parameters} & reserved:
             raise _wrong(
                 f"parameters has {listed(taken)}",
-                f"names other than {listed((*FORM_FIELDS, *RESERVED_PARAMETERS))}",
+                f"names other than {listed(reserved)}",
                 "set the version on Project(...), promote on pipeline(...); leave out the rest",
             )
         for name, value in self.parameters.items():
@@ -220,3 +197,6 @@ class Pipeline:
 
 def _wrong(found: str, allowed: str, action: str) -> DeclarationError:
     return DeclarationError(f"Pipeline: {found}", allowed=allowed, action=action)
+
+
+__all__ = ["FORM_FIELDS", "Pipeline", "Project", "Promotion", "Steps"]

@@ -13,7 +13,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from understudy.contract import Kind, Outcome, Tag, key_of
+from understudy.contract import MODEL_ARTIFACT, Kind, Outcome, Tag, key_of
 from understudy.tracking import RUNNING, RunSpec, RunStore, tracking_errors
 
 if TYPE_CHECKING:
@@ -47,6 +47,8 @@ class Night:
         force: Whether the night runs although nothing changed.
         rules: The gate's rules, as ``Gate.to_dict`` gives them.
         recipe: How the steps are run: entry points in order, and the environment manager.
+        model_artifact: Name under which the training logs the model.
+        validated: Whether a step of their own scores the models; otherwise their trainings do.
     """
 
     run_id: str
@@ -65,6 +67,8 @@ class Night:
     force: bool
     rules: Mapping[str, Any]
     recipe: Sequence[str]
+    model_artifact: str = MODEL_ARTIFACT
+    validated: bool = True
 
     def to_dict(self) -> dict[str, Any]:
         """Return the night as JSON values."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from understudy.contract import CHALLENGER, CHAMPION, MODEL_ARTIFACT, PREVIOUS, Tag
 from understudy.errors import RegistryError
 from understudy.tracking import tracking_errors
+from understudy.trained_models import TrainedModel, trained_model
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -20,22 +21,6 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 _ALIAS_MISSING = "not found"
-
-
-@dataclass(frozen=True, slots=True)
-class TrainedModel:
-    """A model that a training run logged.
-
-    Attributes:
-        uri: Its immutable address: ``models:/m-...``, or ``runs:/<run id>/model`` where the
-            project logs models as plain artifacts.
-        run_id: The training run.
-        model_id: MLflow's id of the logged model, or None.
-    """
-
-    uri: str
-    run_id: str
-    model_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,28 +62,19 @@ class Registry:
         """Return the version that waits for a person, or None."""
         return self._aliased(model, CHALLENGER)
 
+    def version(self, model: str, version: str) -> ModelVersion:
+        """Return a version of a registered model."""
+        with tracking_errors():
+            return self._client.get_model_version(model, version)
+
     def trained(self, run_id: str, name: str = MODEL_ARTIFACT) -> TrainedModel:
-        """Return the model that a training run logged under ``name``.
+        """Return the model that a training step logged under ``name``.
 
         Raises:
-            RegistryError: when the run logged no such model.
+            RegistryError: when it is not certain which model that is.
         """
         with tracking_errors():
-            run = self._client.get_run(run_id)
-            outputs = run.outputs.model_outputs if run.outputs else []
-            models = [self._client.get_logged_model(o.model_id) for o in outputs]
-            named = [m for m in models if m.name == name]
-            if named:
-                newest = max(named, key=lambda m: m.creation_timestamp)
-                return TrainedModel(newest.model_uri, run_id, newest.model_id)
-            artifacts = {item.path for item in self._client.list_artifacts(run_id, name)}
-        if f"{name}/MLmodel" in artifacts:
-            return TrainedModel(f"runs:/{run_id}/{name}", run_id)
-        raise RegistryError(
-            f"The training run {run_id} logged {[m.name for m in models] or 'no model'}",
-            allowed=f"a model logged with name={name!r}",
-            action="log the model under that name in the project's train entry point",
-        )
+            return trained_model(self._client, run_id, name)
 
     def register(self, model: str, trained: TrainedModel, key: str) -> str:
         """Return the version for a trained model; the same key never makes a second one."""
@@ -226,3 +202,6 @@ def _says_missing(error: MlflowException) -> bool:
 
 def _named(version: str | None) -> str:
     return "no version" if version is None else f"version {version}"
+
+
+__all__ = ["ChampionChangedError", "Move", "Registry", "TrainedModel"]

@@ -111,6 +111,23 @@ class RunStore:
         with tracking_errors():
             return self._client.get_run(run_id)
 
+    def exists(self, run_id: str) -> bool:
+        """Return whether there is a run of that id that was not deleted."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return bool(self.get(run_id).info.lifecycle_stage == "active")
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return False
+
+    def is_within(self, run_id: str, outer: str) -> bool:
+        """Return whether a run is another one, or nested in it."""
+        while run_id and run_id != outer:
+            run_id = self.get(run_id).data.tags.get(_PARENT, "")
+        return run_id == outer
+
     def tag(self, run_id: str, tags: Mapping[Tag, str]) -> None:
         """Set tags on a run."""
         with tracking_errors():

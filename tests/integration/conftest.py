@@ -125,10 +125,11 @@ class Repository:
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repository]:
-    """Serve a repository with the project ``number`` in its folder ``project``."""
+    """Serve a repository with the project ``number`` in ``project``, and ``habits`` in its own."""
     base, port = tmp_path_factory.mktemp("git"), free_port()
     served = Repository(base / "models", f"git://127.0.0.1:{port}/models")
     shutil.copytree(ROOT / "tests" / "projects" / "number", served.folder / "project")
+    shutil.copytree(ROOT / "tests" / "projects" / "habits", served.folder / "habits")
     served.git("init", "--quiet", "--initial-branch=main")
     served.commit("first")
     command = ["git", "daemon", f"--base-path={base}", "--export-all", "--reuseaddr"]

@@ -86,6 +86,35 @@ def test_five_nights_end_as_their_numbers_say(installation: Installation, tmp_pa
         assert "rmse 4.5 does not beat the champion's 4 by at least 0.1" in stored
 
 
+def test_a_project_of_one_entry_point(installation: Installation, tmp_path: Path) -> None:
+    """Nothing of it was written for us: the numbers of its trainings decide; the record says so."""
+    for run_id, alpha in (("a", "0.4"), ("b", "0.45"), ("c", "0.8")):
+        installation.trigger("single", run_id, alpha=alpha)
+        assert installation.wait("single", run_id) == "success"
+    nights = installation.nights("single")
+    assert outcomes(nights) == ["PROMOTED", "REJECTED", "PROMOTED"]
+    assert [tags["understudy.champion.after"] for tags in nights] == ["1", "1", "2"]
+    assert set(installation.tasks("single", "a")) == {
+        *("pin", "train", "gate", "approve", "promote", "report"),
+    }
+    for run in installation.runs("single", "tags.`understudy.verdict` = 'REJECT'"):
+        path = installation.client.download_artifacts(
+            run.info.run_id, "decision/decision.json", str(tmp_path)
+        )
+        stored = Path(path).read_text()
+        assert replay(stored).to_json() == stored
+        assert "metrics that the training runs logged" in stored
+    ended(installation, "single")
+
+
+def test_a_project_with_names_of_its_own(installation: Installation) -> None:
+    """Its steps get what they need under their names, down to the registered model."""
+    installation.trigger("renamed", "a")
+    assert installation.wait("renamed", "a") == "success"
+    assert outcomes(installation.nights("renamed")) == ["PROMOTED"]
+    assert champion(installation, "renamed") == "1"
+
+
 def test_every_step_is_a_child_of_its_night_on_one_commit(installation: Installation) -> None:
     """MLflow's UI shows the steps below their night; each names Dag, task and try."""
     parents = {

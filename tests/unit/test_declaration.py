@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from understudy.declaration import Pipeline, Project
+from understudy.declaration import Pipeline, Project, Steps
 from understudy.errors import DeclarationError, UnderstudyError
 from understudy.gate import Gate, Metric
 
@@ -34,7 +34,10 @@ def test_defaults_follow_the_name() -> None:
         ({"gate": None}, "'gate' is None"),
         ({"project": "https://example.com/x.git"}, "'project' is 'https"),
         ({"promote": "auot"}, r"promote is 'auot' \(did you mean 'auto'\?\)"),
-        ({"env_manager": "poetry"}, "env_manager is 'poetry'.*'local', 'uv'"),
+        (
+            {"env_manager": "poetry"},
+            "env_manager is 'poetry'.*'conda', 'docker', 'local', 'uv', 'virtualenv'",
+        ),
         ({"start": datetime(2026, 1, 1)}, "start is .* without a time zone"),  # noqa: DTZ001
         ({"catchup": True}, "catchup without start"),
         (
@@ -47,6 +50,10 @@ def test_defaults_follow_the_name() -> None:
             r"parameters\['source'\] is a URL with token=\.\.\.",
         ),
         ({"parameters": {"model_uri": "x"}}, "parameters has 'model_uri'"),
+        (
+            {"parameters": {"csv": "x"}, "steps": Steps(inputs={"raw": "csv"})},
+            "parameters has 'csv'",
+        ),
         ({"retries": -1}, "'retries' is -1"),
         ({"retries": "2"}, "'retries' is '2'"),
         ({"model": "a/b"}, "model is 'a/b'"),
@@ -58,6 +65,17 @@ def test_wrong_fields_are_refused(fields: dict[str, Any], message: str) -> None:
         declared(**fields)
     assert "Allowed: " in str(caught.value)
     assert "Next: " in str(caught.value)
+
+
+@pytest.mark.parametrize("manager", ["uv", "virtualenv", "conda", "docker", "local"])
+def test_every_environment_manager_is_accepted(manager: str) -> None:
+    """Whether it is on the worker is seen there."""
+    assert declared(env_manager=manager).env_manager == manager
+
+
+def test_parameters_that_no_night_fills_in_are_free() -> None:
+    """A project of one entry point may have a parameter ``data``."""
+    assert declared(steps=Steps.single(), parameters={"data": "x"}).parameters == {"data": "x"}
 
 
 def test_a_pipeline_without_rules_is_refused() -> None:

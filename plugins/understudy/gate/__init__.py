@@ -3,9 +3,10 @@
 from understudy.gate.judge import judge
 from understudy.gate.record import DecisionRecord, replay
 from understudy.gate.rules import Direction, Gate, Metric
-from understudy.gate.verdict import Check, Decision, Score, Unscored, Verdict
+from understudy.gate.verdict import Basis, Check, Decision, Score, Unscored, Verdict
 
 __all__ = [
+    "Basis",
     "Check",
     "Decision",
     "DecisionRecord",

@@ -11,6 +11,7 @@ from typing import Final
 from understudy.errors import nearest
 from understudy.gate.rules import Bound, Direction, Gate, Metric
 from understudy.gate.verdict import (
+    Basis,
     Case,
     Check,
     CheckResult,
@@ -23,6 +24,10 @@ from understudy.gate.verdict import (
 _RELATIVE_TOLERANCE: Final = 1e-9
 _ABSOLUTE_TOLERANCE: Final = 1e-12
 """Bounds are inclusive on decimal numbers: 0.80 + 0.05 reaches 0.85, which binary floats deny."""
+_OWN_ROWS: Final = (
+    "each model's numbers are those that its own training logged, not on the same rows: "
+    "a difference may be that of the rows"
+)
 
 Rule = tuple[Metric, Bound, float]
 
@@ -34,7 +39,12 @@ def reaches(value: float, bound: float) -> bool:
     )
 
 
-def judge(gate: Gate, challenger: Score, champion: Score | Unscored | None) -> Decision:
+def judge(
+    gate: Gate,
+    challenger: Score,
+    champion: Score | Unscored | None,
+    basis: Basis = Basis.VALIDATIONS,
+) -> Decision:
     """Judge a challenger.
 
     Args:
@@ -42,13 +52,14 @@ def judge(gate: Gate, challenger: Score, champion: Score | Unscored | None) -> D
         challenger: The numbers of the model that this night trained.
         champion: The champion's numbers on the same rows; why it has none; or None where no
             champion exists yet, so that only absolute rules apply.
+        basis: Where the numbers are from.
 
     Returns:
         PROMOTE when every applicable rule passes, REJECT when one fails, HOLD when none fails
         and one cannot be decided.
     """
     scored = champion if isinstance(champion, Score) else None
-    blockers = tuple(_comparability(challenger, champion))
+    blockers = tuple(_comparability(challenger, champion, basis))
     comparable = Unscored(scored.model, blockers[0]) if blockers and scored else champion
     checks = tuple(_check(rule, challenger, comparable) for rule in gate.rules)
     verdict = _verdict(checks, held=bool(blockers))
@@ -57,7 +68,7 @@ def judge(gate: Gate, challenger: Score, champion: Score | Unscored | None) -> D
         case=_case(champion),
         reasons=_reasons(verdict, checks, blockers, champion),
         checks=checks,
-        notes=tuple(_notes(gate, challenger, scored)),
+        notes=tuple(_notes(gate, challenger, scored, basis)),
     )
 
 
@@ -67,11 +78,13 @@ def _case(champion: Score | Unscored | None) -> Case:
     return Case.COMPARED if isinstance(champion, Score) else Case.CHAMPION_UNSCORED
 
 
-def _comparability(challenger: Score, champion: Score | Unscored | None) -> list[str]:
+def _comparability(challenger: Score, champion: Score | Unscored | None, basis: Basis) -> list[str]:
     """Return why the two sets of numbers must not be compared."""
     if isinstance(champion, Unscored):
         return [f"the champion {champion.model} could not be scored: {champion.reason}"]
-    if champion is not None and challenger.holdout_sha256 != champion.holdout_sha256:
+    if champion is None or basis is Basis.TRAININGS:
+        return []
+    if challenger.holdout_sha256 != champion.holdout_sha256:
         return [f"challenger and champion {champion.model} were scored on different rows"]
     return []
 
@@ -103,14 +116,16 @@ def _reasons(
     return (blockers if verdict is Verdict.HOLD else ()) + found
 
 
-def _notes(gate: Gate, challenger: Score, champion: Score | None) -> list[str]:
+def _notes(gate: Gate, challenger: Score, champion: Score | None, basis: Basis) -> list[str]:
     notes = []
     asked = [rule[0].confidence for rule in gate.rules if rule[0].confidence is not None]
     if champion is not None and asked:
         notes.append(
             f"confidence {max(asked)} was asked; logged metrics have no interval, none is claimed"
         )
-    if champion is not None and not challenger.holdout_sha256:
+    if champion is not None and basis is Basis.TRAININGS:
+        notes.append(_OWN_ROWS)
+    elif champion is not None and not challenger.holdout_sha256:
         notes.append("the validations do not name their rows; that they are the same is not proven")
     return notes
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from understudy.errors import DecisionError
 from understudy.gate.judge import judge
 from understudy.gate.rules import Gate
-from understudy.gate.verdict import Decision, Score, Unscored, Verdict
+from understudy.gate.verdict import Basis, Decision, Score, Unscored, Verdict
 
 SCHEMA: Final = "understudy/decision/1"
 
@@ -26,7 +26,7 @@ class DecisionRecord:
         challenger: The challenger's numbers.
         champion: The champion's numbers, why it has none, or None where no champion exists.
         decision: The verdict and its checks.
-        basis: What the comparison rests on.
+        basis: Where the numbers that are compared are from.
     """
 
     context: Mapping[str, str]
@@ -34,7 +34,7 @@ class DecisionRecord:
     challenger: Score
     champion: Score | Unscored | None
     decision: Decision
-    basis: str = field(default="logged metrics")
+    basis: Basis = Basis.VALIDATIONS
 
     @classmethod
     def of(
@@ -43,9 +43,11 @@ class DecisionRecord:
         gate: Gate,
         challenger: Score,
         champion: Score | Unscored | None,
+        basis: Basis = Basis.VALIDATIONS,
     ) -> DecisionRecord:
         """Judge, and return the record of it."""
-        return cls(context, gate, challenger, champion, judge(gate, challenger, champion))
+        decision = judge(gate, challenger, champion, basis)
+        return cls(context, gate, challenger, champion, decision, basis)
 
     @property
     def verdict(self) -> Verdict:
@@ -57,7 +59,7 @@ class DecisionRecord:
         document = {
             "schema": SCHEMA,
             "context": dict(self.context),
-            "basis": self.basis,
+            "basis": self.basis.value,
             "rules": self.gate.to_dict(),
             "challenger": _score_to_dict(self.challenger),
             "champion": _score_to_dict(self.champion),
@@ -88,6 +90,7 @@ def replay(document: str) -> DecisionRecord:
             Gate.from_dict(stored["rules"]),
             _scored(_score_from_dict(stored["challenger"])),
             _score_from_dict(stored["champion"]),
+            Basis(stored["basis"]),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise _unreadable(f"no decision record ({type(error).__name__}: {error})") from error

@@ -32,6 +32,15 @@ class Case(StrEnum):
     CHAMPION_UNSCORED = "champion could not be scored"
 
 
+class Basis(StrEnum):
+    """What the numbers are that a comparison rests on."""
+
+    VALIDATIONS = "logged metrics"
+    """Both models were scored by the project's validation, on the night's holdout."""
+    TRAININGS = "metrics that the training runs logged"
+    """Each model was scored by its own training, on rows of that training's choice."""
+
+
 @dataclass(frozen=True, slots=True)
 class Score:
     """The numbers of one model on one holdout.

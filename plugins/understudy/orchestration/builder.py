@@ -7,6 +7,7 @@ from typing import Any, Final
 from airflow.sdk import DAG, Asset, TriggerRule, chain
 
 from understudy.declaration import Pipeline
+from understudy.entry_points import Role
 from understudy.orchestration import explanation
 from understudy.orchestration import night_context as task
 from understudy.orchestration.form import form
@@ -66,18 +67,9 @@ def _defaults(spec: Pipeline) -> dict[str, Any]:
 
 
 def _tasks(spec: Pipeline) -> None:
-    steps = spec.steps
     chain(
         PinOperator(**_named(task.PIN), pipeline=spec),
-        DownloadOperator(**_named(task.DOWNLOAD), pipeline=spec, step=steps.download),
-        NightStepOperator(**_named(task.PREPROCESS), pipeline=spec, step=steps.preprocess),
-        NightStepOperator(**_named(task.TRAIN), pipeline=spec, step=steps.train),
-        ValidateOperator.partial(
-            **_named(task.VALIDATE),
-            pipeline=spec,
-            step=steps.validate,
-            map_index_template="{{ task.role }}",
-        ).expand(role=_ROLES),
+        *(_step(spec, role, entry_point) for role, entry_point in spec.steps.by_role.items()),
         GateOperator(**_named(task.GATE), trigger_rule=TriggerRule.ALL_DONE),
         ApproveOperator(
             **_named(task.APPROVE),
@@ -87,12 +79,23 @@ def _tasks(spec: Pipeline) -> None:
         PromoteOperator(
             **_named(task.PROMOTE),
             pipeline=spec,
-            step=steps.validate,
+            step=spec.steps.validate or spec.steps.train,
             max_active_tis_per_dag=1,
             outlets=[champion_asset(spec.model)],
         ),
         _report(spec),
     )
+
+
+def _step(spec: Pipeline, role: Role, entry_point: str) -> Any:  # noqa: ANN401 -- or a mapped one
+    """Return the task of one entry point of the project."""
+    fields = {**_named(role.value), "pipeline": spec, "step": entry_point}
+    if role is Role.DOWNLOAD:
+        return DownloadOperator(**fields)
+    if role is Role.VALIDATE:
+        mapped = ValidateOperator.partial(**fields, map_index_template="{{ task.role }}")
+        return mapped.expand(role=_ROLES)
+    return NightStepOperator(**fields)
 
 
 def _report(spec: Pipeline) -> ReportOperator:

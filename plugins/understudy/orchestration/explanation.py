@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 from understudy.declaration import Pipeline
+from understudy.entry_points import Role
 from understudy.gate.rules import Bound, Metric
 from understudy.orchestration import night_context as task
 from understudy.redact import redacted
@@ -26,6 +28,10 @@ TASKS: Final = {
 }
 """One paragraph of Markdown for each task."""
 
+_TRAINED: Final = (
+    "Compares by the rules what the training runs of challenger and champion logged, each on rows "
+    "of its own, and stores the verdict. It moves nothing."
+)
 _TEMPLATE: Final = "{{"
 _OUTCOMES: Final = """\
 | Outcome | What happened | What the grid shows |
@@ -53,7 +59,7 @@ def of_pipeline(pipeline: Pipeline) -> str:
             "### Rules of the gate",
             "\n".join(f"* {_rule(*rule)}" for rule in pipeline.gate.rules),
             "### Tasks",
-            "\n".join(f"* `{name}`: {text}" for name, text in TASKS.items()),
+            "\n".join(f"* `{name}`: {text}" for name, text in _tasks(pipeline)),
             "The tab *Details* of a task has a button *MLflow run*, which opens what it logged.",
         )
     )
@@ -63,6 +69,14 @@ def project(pipeline: Pipeline) -> str:
     """Return where the code is, without credentials; of a template only the folder."""
     uri = pipeline.project.uri
     return uri.rpartition("#")[2] if _TEMPLATE in uri else redacted(uri)
+
+
+def _tasks(pipeline: Pipeline) -> Iterator[tuple[str, str]]:
+    """Yield the tasks that the pipeline has, with what each does."""
+    for name, text in TASKS.items():
+        if name not in set(Role) - set(pipeline.steps.by_role):
+            trained = name == task.GATE and pipeline.steps.validate is None
+            yield name, _TRAINED if trained else text
 
 
 def _what(pipeline: Pipeline) -> str:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowSkipException
 
-from understudy.contract import DATA_ARTIFACT, RAW_ARTIFACT, DataTag, Tag
-from understudy.declaration import Pipeline
+from understudy.contract import DataTag, Tag
+from understudy.declaration import Pipeline, Steps
+from understudy.entry_points import AS_OF, DATA, MODEL_URI, RAW
 from understudy.errors import DecisionError
 from understudy.night import Night
 from understudy.orchestration.edge import airflow_errors
@@ -30,6 +31,8 @@ from understudy.steps import projectfile
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from understudy.registry import TrainedModel
 
 
 class NightStepOperator(MlflowRunOperator):
@@ -62,7 +65,7 @@ class NightStepOperator(MlflowRunOperator):
 
     def inputs(self, context: Context, night: Night) -> dict[str, str]:
         """Return the parameters that come from the night and its earlier steps."""
-        return inputs_so_far(context, night)
+        return inputs_so_far(context, night, self.pipeline.steps)
 
     def run_entry_point(
         self, context: Context, services: Services, night: Night, inputs: Mapping[str, str]
@@ -72,7 +75,7 @@ class NightStepOperator(MlflowRunOperator):
 
         pinned = self.runner(services).pin(self.project, night.commit)
         declared = projectfile.named(pinned.entry_points, self.entry_point)
-        offered = {**night.parameters, **inputs}
+        offered = {**night.parameters, **self.pipeline.steps.renamed(inputs)}
         request = StepRequest(
             project=self.project,
             version=night.commit,
@@ -136,7 +139,7 @@ class ValidateOperator(NightStepOperator):
 
     def inputs(self, context: Context, night: Night) -> dict[str, str]:
         """Return the holdout and the model; without a champion there is nothing to score."""
-        return {**inputs_so_far(context, night), "model_uri": self._model_uri(context, night)}
+        return {**super().inputs(context, night), MODEL_URI: self._model_uri(context, night)}
 
     def run_title(self) -> str:
         """Return the name of the MLflow run."""
@@ -147,17 +150,27 @@ class ValidateOperator(NightStepOperator):
             if night.champion is None:
                 raise AirflowSkipException("There is no champion yet.")
             return f"models:/{night.model}/{night.champion}"
-        return Services.connect().registry.trained(step_run(context, TRAIN)).uri
+        return trained_model(context, Services.connect(), night).uri
 
 
-def inputs_so_far(context: Context, night: Night) -> dict[str, str]:
+def inputs_so_far(context: Context, night: Night, steps: Steps) -> dict[str, str]:
     """Return the as-of time, and the artifact addresses that the night's earlier steps left."""
-    found = {"as_of": night.as_of}
-    for task_id, name in ((DOWNLOAD, RAW_ARTIFACT), (PREPROCESS, DATA_ARTIFACT)):
+    found = {AS_OF: night.as_of}
+    for task_id, name, artifact in ((DOWNLOAD, RAW, steps.raw), (PREPROCESS, DATA, steps.data)):
         run_id = pulled(context, task_id)
         if run_id is not None:
-            found[name] = f"runs:/{run_id}/{name}"
+            found[name] = f"runs:/{run_id}/{artifact}"
     return found
+
+
+def trained_model(context: Context, services: Services, night: Night) -> TrainedModel:
+    """Return the model that the night trained.
+
+    Raises:
+        DecisionError: when no training succeeded.
+        RegistryError: when it is not certain which model that is.
+    """
+    return services.registry.trained(step_run(context, TRAIN), night.model_artifact)
 
 
 def step_run(context: Context, task_id: str) -> str:

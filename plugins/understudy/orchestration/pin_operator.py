@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from understudy import giturl
 from understudy.contract import Tag
-from understudy.declaration import RESERVED_PARAMETERS, Pipeline, Promotion
+from understudy.declaration import Pipeline, Promotion
 from understudy.errors import ParameterError, ProjectError, listed, nearest
 from understudy.night import Night
 from understudy.orchestration.edge import airflow_errors
@@ -28,10 +28,6 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from understudy.steps.runner import Pinned
-
-
-FILLED_IN: Final = ("as_of", *RESERVED_PARAMETERS)
-"""What the night fills in: the first step gets the first of these, the second two, and so on."""
 
 
 class PinOperator(ProjectOperator):
@@ -132,9 +128,10 @@ class PinOperator(ProjectOperator):
         pinned = runner.pin(self.project, str(context["params"]["version"] or ""))
         parameters = self._parameters(context)
         self._refuse_unknown(pinned, parameters)
-        for number, step in enumerate(self.pipeline.steps.names):
+        steps = self.pipeline.steps
+        for role, step in steps.by_role.items():
             declared = projectfile.named(pinned.entry_points, step)
-            filled = {name: "runs:/0/x" for name in FILLED_IN[: number + 1] if name in declared}
+            filled = {name: "runs:/0/x" for name in steps.filled_in(role) if name in declared}
             chosen = {name: value for name, value in parameters.items() if name in declared}
             runner.check(pinned, step, {**chosen, **filled})
         return pinned
@@ -152,12 +149,12 @@ class PinOperator(ProjectOperator):
         steps = self.pipeline.steps.names
         entry_points = [projectfile.named(pinned.entry_points, step) for step in steps]
         known = {name for entry_point in entry_points for name in entry_point}
-        for name in parameters:
+        for name in (*parameters, *self.pipeline.steps.inputs.values()):
             if name not in known:
                 raise ParameterError(
                     f"No step of the project has a parameter {name!r}{nearest(name, known)}",
                     allowed=f"parameters that the MLproject declares: {listed(known)}",
-                    action="correct parameters= in the pipeline file, or the MLproject",
+                    action="correct parameters= or inputs= in the pipeline file, or the MLproject",
                 )
 
     def _parameters(self, context: Context) -> dict[str, Any]:
@@ -175,7 +172,9 @@ class PinOperator(ProjectOperator):
             "promote": _promotion(context).value,
             "force": bool(context["params"]["force"]) or not self.pipeline.skip_unchanged,
             "rules": self.pipeline.gate.to_dict(),
-            "recipe": [*self.pipeline.steps.names, self.pipeline.env_manager],
+            "recipe": [*self.pipeline.steps.recipe, self.pipeline.env_manager],
+            "model_artifact": self.pipeline.steps.model,
+            "validated": self.pipeline.steps.validate is not None,
         }
 
     def _tags(self, context: Context) -> dict[str, str]:

@@ -8,13 +8,15 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from understudy.contract import key_of
 from understudy.decision import Validation
+from understudy.entry_points import MODEL_URI
 from understudy.errors import DecisionError, StepFailedError
 from understudy.gate import DecisionRecord, Verdict
 from understudy.night import Night
 from understudy.orchestration.edge import airflow_errors
 from understudy.orchestration.links import run_address
 from understudy.orchestration.night_context import night_of
-from understudy.orchestration.night_steps import NightStepOperator, inputs_so_far
+from understudy.orchestration.night_steps import NightStepOperator
+from understudy.orchestration.scoring import trained_score
 from understudy.orchestration.services import Services
 from understudy.orchestration.step_operator import attempt_key
 from understudy.orchestration.verdict_operators import challenger_version, held, told
@@ -94,7 +96,9 @@ class PromoteOperator(NightStepOperator):
     def _validated(
         self, context: Context, services: Services, night: Night, version: str
     ) -> Validation:
-        inputs = {**inputs_so_far(context, night), "model_uri": f"models:/{night.model}/{version}"}
+        if not night.validated:
+            return trained_score(services, night, version)
+        inputs = {**self.inputs(context, night), MODEL_URI: f"models:/{night.model}/{version}"}
         try:
             run_id = self.run_entry_point(context, services, night, inputs)
         except StepFailedError as error:

@@ -109,8 +109,8 @@ class ReportOperator(BaseOperator):
 
 def _withdraw(context: Context, services: Services, night: Night) -> None:
     """Let this night's challenger wait no longer, however the night ends."""
-    waiting = services.registry.challenger(night.model)
-    if waiting is not None and waiting.run_id == pulled(context, TRAIN):
+    waiting, trained = services.registry.challenger(night.model), pulled(context, TRAIN)
+    if waiting and trained and services.runs.is_within(str(waiting.run_id), str(trained)):
         services.registry.withdraw(night.model, str(waiting.version))
 
 

@@ -10,30 +10,21 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
 from understudy.contract import Tag, key_of
-from understudy.decision import Validation
 from understudy.gate import DecisionRecord, Verdict
 from understudy.night import Night
 from understudy.orchestration.edge import airflow_errors
 from understudy.orchestration.links import MlflowRunLink, run_address
-from understudy.orchestration.night_context import (
-    CHALLENGER_INDEX,
-    CHAMPION_INDEX,
-    GATE,
-    TRAIN,
-    VALIDATE,
-    night_of,
-    pulled,
-)
-from understudy.orchestration.night_steps import step_run
+from understudy.orchestration.night_context import GATE, night_of, pulled
+from understudy.orchestration.night_steps import trained_model
+from understudy.orchestration.scoring import challenger_score, champion_score, has_numbers
 from understudy.orchestration.services import Services
-from understudy.orchestration.step_operator import task_key
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
 class GateOperator(BaseOperator):
-    """Compares the two validations and stores the decision record; it never moves anything.
+    """Compares two models' numbers and stores the decision record; it never moves anything.
 
     It runs also when the champion's validation failed, because that is a verdict of its own.
     """
@@ -48,15 +39,13 @@ class GateOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Return the verdict and its reasons."""
         night = night_of(context)
-        challenger_run = pulled(context, VALIDATE, CHALLENGER_INDEX)
-        if challenger_run is None:
+        if not has_numbers(context, night):
             message = "No challenger was validated: there is nothing to judge."
             raise AirflowSkipException(message)
         with airflow_errors():
             services = Services.connect()
-            trained = services.registry.trained(step_run(context, TRAIN))
-            challenger = Validation(trained.uri, challenger_run)
-            champion = _champion_validation(context, services, night)
+            challenger = challenger_score(context, services, night)
+            champion = champion_score(context, services, night)
             record = services.court.judge(night, challenger, champion)
         self.mlflow_address = run_address(night.experiment_id, night.run_id)
         for line in told(record):
@@ -66,26 +55,6 @@ class GateOperator(BaseOperator):
             "reasons": list(record.decision.reasons),
             "summary": "\n".join(f"* {line}" for line in told(record)),
         }
-
-
-def _champion_validation(context: Context, services: Services, night: Night) -> Validation | None:
-    if night.champion is None:
-        return None
-    run_id = pulled(context, VALIDATE, CHAMPION_INDEX)
-    if run_id is not None:
-        return Validation(night.champion, run_id)
-    failed = _last_try(context, services, night)
-    return Validation(night.champion, *failed)
-
-
-def _last_try(context: Context, services: Services, night: Night) -> tuple[str, str]:
-    """Return run id and error of the champion's last failed validation."""
-    task = task_key(context, VALIDATE, CHAMPION_INDEX)
-    tries = services.runs.tagged(night.experiment_id, Tag.ATTEMPT_OF, task, limit=1)
-    if not tries:
-        return "", "its validation did not begin; see the task's log"
-    error = tries[0].data.tags.get(Tag.ERROR.value, "its validation ended without a reason")
-    return str(tries[0].info.run_id), error
 
 
 def told(record: DecisionRecord) -> list[str]:
@@ -151,5 +120,5 @@ def held(services: Services, night: Night, reason: str) -> AirflowSkipException:
 
 def challenger_version(context: Context, services: Services, night: Night) -> str:
     """Return the registry's version for the model that the night trained; registered once."""
-    trained = services.registry.trained(step_run(context, TRAIN))
+    trained = trained_model(context, services, night)
     return services.registry.register(night.model, trained, key_of("version", trained.uri))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from understudy.gate import Gate, Metric, Score, Unscored, Verdict, judge
+from understudy.gate import Basis, Gate, Metric, Score, Unscored, Verdict, judge
 from understudy.gate.judge import reaches
 from understudy.gate.verdict import Case, CheckResult
 
@@ -188,6 +188,16 @@ def test_promotion_needs_finite_numbers_on_both_sides(ours: float, theirs: float
         assert math.isfinite(ours)
         assert theirs is not None
         assert math.isfinite(theirs)
+
+
+@pytest.mark.parametrize("theirs", ["", "other rows"])
+def test_numbers_of_trainings_are_compared_and_the_record_says_so(theirs: str) -> None:
+    """Rows differ by nature there; where both were validated they must not."""
+    champion = score("3", theirs, rmse=2.0)
+    decision = judge(Gate(Metric("rmse")), score(rmse=1.0), champion, Basis.TRAININGS)
+    assert decision.verdict is Verdict.PROMOTE
+    assert any("not on the same rows" in note for note in decision.notes)
+    assert judge(Gate(Metric("rmse")), score(rmse=1.0), champion).verdict is Verdict.HOLD
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from understudy.errors import DecisionError
-from understudy.gate import DecisionRecord, Gate, Metric, Score, Unscored, replay
+from understudy.gate import Basis, DecisionRecord, Gate, Metric, Score, Unscored, replay
 
 GATE = Gate(Metric("rmse", min_gain=0.5), [Metric("r2", at_least=0.2)])
 numbers = st.floats(allow_nan=True, allow_infinity=True)
@@ -21,13 +21,13 @@ champions = st.one_of(
 )
 
 
-@given(rmse=numbers, r2=numbers, champion=champions)
+@given(rmse=numbers, r2=numbers, champion=champions, basis=st.sampled_from(Basis))
 def test_replay_gives_the_same_record(
-    rmse: float, r2: float, champion: Score | Unscored | None
+    rmse: float, r2: float, champion: Score | Unscored | None, basis: Basis
 ) -> None:
     """Every stored verdict is recomputed from its own inputs, NaN and infinity included."""
     challenger = Score("models:/m-1", {"rmse": rmse, "r2": r2}, "run", "rows")
-    stored = DecisionRecord.of({"pipeline": "p"}, GATE, challenger, champion).to_json()
+    stored = DecisionRecord.of({"pipeline": "p"}, GATE, challenger, champion, basis).to_json()
     assert replay(stored).to_json() == stored
 
 

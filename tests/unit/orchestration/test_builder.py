@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 from airflow.sdk import DAG, Param
 
-from understudy import Gate, Metric, Project, pipeline
+from understudy import Gate, Metric, Project, Steps, pipeline
 from understudy.errors import DeclarationError, ParameterError
 from understudy.orchestration.pin_operator import as_of_time
 
@@ -37,6 +38,35 @@ def test_the_tasks_follow_each_other() -> None:
     assert [task.task_id for task in dag.topological_sort()] == FLOW
     for before, after in pairwise(FLOW):
         assert dag.get_task(before).downstream_task_ids == {after}
+
+
+@pytest.mark.parametrize(
+    ("steps", "missing"),
+    [
+        (Steps.single("main"), {"download", "preprocess", "validate"}),
+        (Steps(preprocess=None), {"preprocess"}),
+        (Steps(download=None, validate=None), {"download", "validate"}),
+    ],
+)
+def test_steps_that_a_project_does_not_have(steps: Steps, missing: set[str]) -> None:
+    """The line closes over them, and the documentation does not speak of them."""
+    dag = built(steps=steps)
+    flow = [name for name in FLOW if name not in missing]
+    assert [task.task_id for task in dag.topological_sort()] == flow
+    for before, after in pairwise(flow):
+        assert dag.get_task(before).downstream_task_ids == {after}
+    told = re.findall(r"^\* `(\w+)`: ", dag.doc_md, re.MULTILINE)
+    assert told == flow
+    assert ("each on rows of its own" in dag.doc_md) == ("validate" in missing)
+
+
+def test_each_task_runs_the_entry_point_that_the_pipeline_names() -> None:
+    """The task keeps its own name, by which the others know it."""
+    dag = built(steps=Steps("fetch", "etl", "fit", "score"))
+    found = {name: dag.get_task(name).partial_kwargs for name in ("validate",)}
+    assert found["validate"]["step"] == "score"
+    for name, entry_point in (("download", "fetch"), ("preprocess", "etl"), ("train", "fit")):
+        assert dag.get_task(name).entry_point == entry_point
 
 
 def test_one_night_at_a_time() -> None:

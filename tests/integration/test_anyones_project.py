@@ -1,0 +1,201 @@
+"""A repository that was not written for us, on a real MLflow server, without Airflow.
+
+From a training to a gate on the numbers that it logged, and to the alias; each way in which people
+log models is found, or refused with a sentence that helps.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from understudy import tracking
+from understudy.contract import key_of
+from understudy.decision import Court, Validation
+from understudy.entry_points import Steps
+from understudy.errors import RegistryError
+from understudy.gate import Basis, DecisionRecord, Gate, Metric, Score, Verdict, replay
+from understudy.night import Night
+from understudy.registry import Move, Registry
+from understudy.steps.runner import Settings, StepRequest, StepRunner
+from understudy.tracking import RunStore
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mlflow.tracking import MlflowClient
+
+    from conftest import Repository
+
+pytestmark = pytest.mark.integration
+
+HABITS = Path(__file__).parents[1] / "projects" / "habits"
+
+
+class Shop:
+    """Trains, judges and promotes as a pipeline without a validation does."""
+
+    def __init__(self, client: MlflowClient, settings: Settings, url: str) -> None:
+        self.client, self.settings, self.url = client, settings, url
+        self.runs, self.registry = RunStore(client), Registry(client)
+        self.court = Court(client, self.runs)
+        self.model = f"habits {uuid.uuid4().hex[:8]}"
+        self.experiment_id = self.runs.experiment(self.model)
+        self.lines: list[str] = []
+
+    def train(self, entry_point: str, **parameters: Any) -> str:
+        """Run an entry point with this test's Python; return its MLflow run."""
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        request = StepRequest(
+            project=self.url,
+            version="",
+            entry_point=entry_point,
+            parameters=parameters,
+            experiment_id=self.experiment_id,
+            key=uuid.uuid4().hex,
+            name=entry_point,
+            env_manager="local",
+            environment={"PATH": path},
+        )
+        runner = StepRunner(self.runs, self.client, self.settings)
+        return runner.run(request, self.lines.append).run_id
+
+    def judge(self, trained_in: str, gate: Gate, champion: str | None) -> DecisionRecord:
+        """Judge what a run trained against a version of the model."""
+        trained = self.registry.trained(trained_in)
+        theirs = None
+        if champion is not None:
+            run_id = self.registry.version(self.model, champion).run_id
+            theirs = Validation(champion, str(run_id))
+        return self.court.judge(
+            self.night(gate, champion), Validation(trained.uri, trained.run_id), theirs
+        )
+
+    def promote(self, trained_in: str, record: DecisionRecord) -> str:
+        """Obey a verdict; return the champion's version."""
+        assert record.verdict is Verdict.PROMOTE
+        trained = self.registry.trained(trained_in)
+        version = self.registry.register(self.model, trained, key_of("version", trained.uri))
+        expected = None if record.champion is None else record.champion.model
+        self.registry.move(Move(self.model, version, expected, record.context["night"]))
+        champion = self.registry.champion(self.model)
+        assert champion is not None
+        return str(champion.version)
+
+    def night(self, gate: Gate, champion: str | None) -> Night:
+        """Return a night without a validation."""
+        run_id = self.client.create_run(self.experiment_id).info.run_id
+        empty = dict.fromkeys(("repository", "subdirectory", "version", "commit", "tree"), "")
+        rest: Mapping[str, Any] = {"parameters": {}, "rules": gate.to_dict(), "recipe": []}
+        return Night(
+            run_id=run_id,
+            experiment_id=self.experiment_id,
+            pipeline="habits",
+            model=self.model,
+            champion=champion,
+            as_of="2026-01-01T00:00:00+00:00",
+            promote="auto",
+            force=False,
+            validated=False,
+            **empty,
+            **rest,
+        )
+
+
+@pytest.fixture
+def shop(mlflow_uri: str, tmp_path: Path, repository: Repository) -> Shop:
+    """Return a shop for a repository with its MLproject at the top."""
+    shutil.copytree(HABITS, repository.folder, dirs_exist_ok=True)
+    repository.commit()
+    settings = Settings(tmp_path / "cache", tmp_path / "s")
+    return Shop(tracking.client(mlflow_uri), settings, repository.url)
+
+
+def test_from_a_training_to_the_alias(shop: Shop) -> None:
+    """A first champion, a worse challenger, a better one; the record says what it rests on."""
+    gate = Gate(Metric("rmse", min_gain=0.1), [Metric("rmse", at_most=0.9)])
+    first = shop.train("main", alpha="0.4", day="2026-01-01")
+    assert any("unknown type 'datetime'" in line for line in shop.lines)
+    assert shop.promote(first, shop.judge(first, gate, None)) == "1"
+    worse = shop.judge(shop.train("main", alpha="0.45"), gate, "1")
+    assert worse.verdict is Verdict.REJECT
+    better = shop.train("main", alpha="0.8")
+    record = shop.judge(better, gate, "1")
+    assert shop.promote(better, record) == "2"
+    assert record.basis is Basis.TRAININGS
+    assert "not on the same rows" in record.decision.notes[0]
+    assert replay(record.to_json()).to_json() == record.to_json()
+    assert (record.challenger.run_id, record.challenger.metrics["rmse"]) == (
+        better,
+        pytest.approx(0.2),
+    )
+
+
+@pytest.mark.parametrize("entry_point", ["nested", "project_in_project"])
+def test_a_model_that_a_nested_run_logged(shop: Shop, entry_point: str) -> None:
+    """It is found, with its numbers, and those of the run around it where it has none."""
+    outer = shop.train(entry_point, alpha="0.4")
+    trained = shop.registry.trained(outer)
+    assert trained.run_id != outer
+    assert shop.runs.is_within(trained.run_id, outer)
+    assert not shop.runs.is_within(outer, trained.run_id)
+    record = shop.judge(outer, Gate(Metric("rmse", at_most=0.7)), None)
+    assert shop.promote(outer, record) == "1"
+    assert shop.registry.version(shop.model, "1").run_id == trained.run_id
+    again = shop.judge(outer, Gate(Metric("rmse")), "1")
+    assert isinstance(again.champion, Score)
+    assert again.champion.metrics == again.challenger.metrics
+    assert again.challenger.metrics["rmse"] == pytest.approx(0.6)
+    assert again.challenger.metrics.get("seconds") == (2 if entry_point == "nested" else None)
+
+
+@pytest.mark.parametrize(
+    ("entry_point", "message"),
+    [
+        ("search", r"'model' in 2 nested runs: trial 0\.[19] \(\w+\), trial.*in the outer run"),
+        ("two", r"the models 'large', 'small', none named 'model'.*Steps\(model='large'\)"),
+        ("none", r"logged no model, nor did a run nested in it.*mlflow\.start_run"),
+    ],
+)
+def test_where_it_is_not_certain_which_model_is_meant(
+    shop: Shop, entry_point: str, message: str
+) -> None:
+    """None is taken; the message has the names and says what to write."""
+    with pytest.raises(RegistryError, match=message) as caught:
+        shop.registry.trained(shop.train(entry_point))
+    assert "Allowed: " in str(caught.value)
+
+
+def test_a_name_that_the_declaration_gives(shop: Shop) -> None:
+    """One of several, and one that is a plain artifact."""
+    assert shop.registry.trained(shop.train("two"), "small").model_id
+    plain = shop.registry.trained(shop.train("plain"))
+    assert (plain.model_id, plain.uri) == (None, f"runs:/{plain.run_id}/model")
+
+
+def test_several_steps_under_names_of_their_own(shop: Shop) -> None:
+    """What Steps(raw=..., model=..., inputs=...) says goes from run to run."""
+    inputs = {"raw": "ratings_csv", "as_of": "day"}
+    steps = Steps(
+        "load_raw_data", None, "fit", None, "ratings-csv-dir", "data", "als-model", inputs
+    )
+    loaded = shop.train(str(steps.download), **steps.renamed({"as_of": "2026-01-01"}))
+    given = steps.renamed({"raw": f"runs:/{loaded}/{steps.raw}"})
+    trained = shop.train(steps.train, als_alpha=0.3, **given)
+    assert shop.client.get_run(trained).data.metrics["rows"] == 3
+    assert shop.registry.trained(trained, steps.model).uri == f"runs:/{trained}/als-model"
+
+
+def test_a_champion_without_its_training_run(shop: Shop) -> None:
+    """A run that was deleted is told from one that is there."""
+    run_id = shop.train("plain")
+    assert shop.runs.exists(run_id)
+    shop.client.delete_run(run_id)
+    assert not shop.runs.exists(run_id)
+    assert not shop.runs.exists("0" * 32)
