@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from understudy.declaration import Pipeline, Project, Steps
     from understudy.gate import Gate, Metric
-    from understudy.orchestration.builder import champion_asset, pipeline
+    from understudy.orchestration.assets import champion_asset, raw_data_asset
+    from understudy.orchestration.builder import pipeline
     from understudy.orchestration.step_operator import MlflowRunOperator
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Steps",
     "champion_asset",
     "pipeline",
+    "raw_data_asset",
 ]
 
 _HOMES = {
@@ -33,8 +35,9 @@ _HOMES = {
     "Pipeline": "understudy.declaration",
     "Project": "understudy.declaration",
     "Steps": "understudy.declaration",
-    "champion_asset": "understudy.orchestration.builder",
+    "champion_asset": "understudy.orchestration.assets",
     "pipeline": "understudy.orchestration.builder",
+    "raw_data_asset": "understudy.orchestration.assets",
 }
 
 

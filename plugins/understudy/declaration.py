@@ -5,6 +5,7 @@ The records here are plain facts; ``understudy.orchestration`` makes a Dag of th
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -99,6 +100,10 @@ class Pipeline:
         skip_unchanged: A night with the same code, data, parameters and rules as one that was
             judged before ends SKIPPED.
         alert_after_skips: So many skipped nights in a row are logged as an error.
+        reuse: Whether a finished step may stand for one with the same code, environment, parameters
+            and inputs, by step: ``{"download": True, "train": False}``. A step that is not named
+            may where it takes an artifact or model of the night: nothing tells whether one that
+            takes none, such as a download, reads what has changed meanwhile.
         env_manager: ``uv``, ``virtualenv`` and ``conda`` build the project's own environment;
             ``docker`` runs in the project's image; ``local`` in the Python on the worker's PATH.
         environment: Names of the worker's environment variables that the steps may see.
@@ -126,6 +131,7 @@ class Pipeline:
     promote: str = Promotion.AUTO.value
     skip_unchanged: bool = True
     alert_after_skips: Annotated[int, Field(ge=1)] = 7
+    reuse: Mapping[str, bool] = Field(default_factory=dict, repr=False)
     env_manager: str = "uv"
     environment: Sequence[str] = ()
     step_timeout: timedelta = timedelta(hours=6)
@@ -163,6 +169,13 @@ class Pipeline:
             if given not in allowed:
                 hint = nearest(given, allowed)
                 raise _wrong(f"{field} is {given!r}{hint}", listed(allowed), f"correct {field}")
+
+        steps = [field.name for field in dataclasses.fields(Steps)]
+        for name in self.reuse:
+            if name not in steps:
+                raise _wrong(
+                    f"reuse has {name!r}{nearest(name, steps)}", listed(steps), "correct reuse"
+                )
 
     def _check_times(self) -> None:
         for field in ("start", "end"):

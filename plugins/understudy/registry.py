@@ -104,8 +104,8 @@ class Registry:
             if waiting is not None and waiting.version == version:
                 self._client.delete_registered_model_alias(model, CHALLENGER)
 
-    def move(self, wanted: Move) -> None:
-        """Move the alias ``champion``; moving it to where it already is does no harm.
+    def move(self, wanted: Move) -> bool:
+        """Move the alias ``champion``; return False where it was there already.
 
         Killed between any two calls, the old champion or the new one is champion, complete.
 
@@ -122,6 +122,7 @@ class Registry:
                 self._confirm(wanted)
             self._note(wanted, moved=now != wanted.version)
         self.withdraw(wanted.model, wanted.version)
+        return now != wanted.version
 
     def _refuse_change(self, wanted: Move, now: str | None) -> None:
         if now != wanted.expected:

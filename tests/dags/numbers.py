@@ -3,9 +3,9 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow.sdk import DAG, Param
+from airflow.sdk import DAG, Param, task
 
-from understudy import Gate, Metric, Project, pipeline
+from understudy import Gate, Metric, Project, champion_asset, pipeline, raw_data_asset
 
 
 def number(name: str, **fields: Any) -> DAG:
@@ -42,3 +42,15 @@ typo = number("typo", parameters={"facter": 1.0})
 private = number("private", project=Project("{{ var.value.private_repository }}#project"))
 raced = number("raced")
 shown = number("shown")
+reusing = number("reusing")
+
+
+def waiting(name: str, schedule: Any) -> DAG:  # noqa: ANN401 -- what Airflow takes
+    """Return a Dag that starts when something of the pipeline ``reusing`` changes."""
+    with DAG(name, schedule=schedule) as dag:
+        task(lambda: None, task_id="act")()
+    return dag
+
+
+after_champion = waiting("after_champion", champion_asset("reusing"))
+after_data = waiting("after_data", raw_data_asset("reusing"))

@@ -255,6 +255,57 @@ def test_a_password_in_the_repository_s_address_is_shown_nowhere(
     assert "s3cret-w0rd" not in log + rendered
 
 
+def test_a_night_reuses_what_an_earlier_one_finished(installation: Installation) -> None:
+    """The night shows its steps below it; the forced one runs each of them."""
+    installation.unpause("after_champion")
+    installation.unpause("after_data")
+    nights = [
+        ("first", {}, "PROMOTED", []),
+        ("better", {"factor": 0.5}, "PROMOTED", ["preprocess"]),
+        ("forced", {"factor": 0.5, "force": True}, "REJECTED", []),
+        ("worse", {}, "REJECTED", ["preprocess", "train", "validate", "validate"]),
+        ("new data", {"as_of": "2026-01-05"}, "REJECTED", []),
+    ]
+    for name, conf, outcome, reused in nights:
+        run_id = name.replace(" ", "-")
+        installation.trigger("reusing", run_id, **{"as_of": "2026-01-02", **conf})
+        assert installation.wait("reusing", run_id) == "success", name
+        assert installation.nights("reusing")[-1]["understudy.outcome"] == outcome, name
+        steps = f"tags.`understudy.dag_run_id` = '{run_id}' and tags.`understudy.kind` = 'step'"
+        tags = [run.data.tags for run in installation.runs("reusing", steps)]
+        found = [one["understudy.task_id"] for one in tags if "understudy.reused_from" in one]
+        assert sorted(found) == reused, name
+    log = installation.log("reusing", "worse", "train")
+    assert "Reused: nothing runs. The MLflow run " in log
+
+
+def test_a_cleared_step_is_reused(installation: Installation) -> None:
+    """Once more, the step that finished stands for itself."""
+    body = {"dry_run": False, "only_failed": False, "task_ids": ["train"], "dag_run_id": "better"}
+    trained = "dags/reusing/dagRuns/better/taskInstances/train/xcomEntries/return_value"
+    before = installation.call("GET", trained)["value"]
+    installation.call("POST", "dags/reusing/clearTaskInstances", **body)
+    installation.wait_for_task("reusing", "better", "train", {"success"})
+    assert installation.wait("reusing", "better") == "success"
+    assert installation.call("GET", trained)["value"] == before
+
+
+def test_other_dags_start_when_something_changes_and_only_then(installation: Installation) -> None:
+    """Two champions, two sets of data in five nights; what a rejected night trained starts none."""
+    for dag_id, model_or_data, changes in (
+        ("after_champion", "version", ["1", "2"]),
+        ("after_data", "as_of", ["2026-01-02T00:00:00+00:00", "2026-01-05T00:00:00+00:00"]),
+    ):
+        runs = installation.dag_runs(dag_id)
+        assert len(runs) == 2, dag_id
+        seen = []
+        for run in sorted(runs, key=lambda run: run["run_after"]):
+            path = f"dags/{dag_id}/dagRuns/{run['dag_run_id']}/upstreamAssetEvents"
+            (event,) = installation.call("GET", path)["asset_events"]
+            seen.append(event["extra"][model_or_data])
+        assert seen == changes
+
+
 def test_a_champion_that_cannot_be_scored_holds(installation: Installation) -> None:
     """The champion's validation fails, the gate still judges, nothing moves."""
     installation.trigger("asking", "unscored", promote="auto", broken="champion", force=True)

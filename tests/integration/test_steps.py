@@ -233,7 +233,7 @@ def test_a_step_from_a_git_url_in_an_environment_of_its_own(
     assert {name: run.data.tags.get(name) for name in expected} == expected
     assert run.data.tags[Tag.ENVIRONMENT.value] in bench.said("prefix")
     assert bench.client.list_artifacts(run.info.run_id, "environment")
-    assert run.data.params == {}
+    assert run.data.params == {"word": "hello", "data": ""}
 
 
 def test_an_environment_is_made_again_from_its_record(

@@ -57,6 +57,8 @@ def test_defaults_follow_the_name() -> None:
         ({"retries": -1}, "'retries' is -1"),
         ({"retries": "2"}, "'retries' is '2'"),
         ({"model": "a/b"}, "model is 'a/b'"),
+        ({"reuse": {"trian": True}}, r"reuse has 'trian' \(did you mean 'train'\?\)"),
+        ({"reuse": {"train": "no"}}, r"reuse\['train'\]\" is 'no'"),
     ],
 )
 def test_wrong_fields_are_refused(fields: dict[str, Any], message: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from airflow.sdk import DAG, Asset, TriggerRule, chain
+from airflow.sdk import DAG, TriggerRule, chain
 
 from understudy.declaration import Pipeline
 from understudy.entry_points import Role
@@ -81,7 +81,6 @@ def _tasks(spec: Pipeline) -> None:
             pipeline=spec,
             step=spec.steps.validate or spec.steps.train,
             max_active_tis_per_dag=1,
-            outlets=[champion_asset(spec.model)],
         ),
         _report(spec),
     )
@@ -107,8 +106,3 @@ def _report(spec: Pipeline) -> ReportOperator:
 
 def _named(task_id: str) -> dict[str, Any]:
     return {"task_id": task_id, "doc_md": explanation.TASKS[task_id]}
-
-
-def champion_asset(model: str) -> Asset:
-    """Return the asset that changes whenever a pipeline promotes a new champion of ``model``."""
-    return Asset(name=f"champion of {model}", uri=f"mlflow://models/{model}")

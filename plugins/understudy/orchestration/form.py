@@ -54,8 +54,8 @@ def _own_fields(pipeline: Pipeline) -> dict[str, Param]:
             default=False,
             type="boolean",
             title="Run although nothing changed",
-            description="Train and judge even where code, data, parameters and rules are those "
-            "of an earlier night, which otherwise ends the night SKIPPED.",
+            description="Run every step anew, and judge, even where code, data, parameters and "
+            "rules are those of an earlier night, which otherwise ends the night SKIPPED.",
         ),
         "promote": Param(
             Promotion(pipeline.promote).value,

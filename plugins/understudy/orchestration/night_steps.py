@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowSkipException
@@ -12,6 +12,7 @@ from understudy.declaration import Pipeline, Steps
 from understudy.entry_points import AS_OF, DATA, MODEL_URI, RAW
 from understudy.errors import DecisionError
 from understudy.night import Night
+from understudy.orchestration.assets import announce, announced, keep_quiet, raw_data_asset
 from understudy.orchestration.edge import airflow_errors
 from understudy.orchestration.night_context import (
     DOWNLOAD,
@@ -76,11 +77,12 @@ class NightStepOperator(MlflowRunOperator):
         pinned = self.runner(services).pin(self.project, night.commit)
         declared = projectfile.named(pinned.entry_points, self.entry_point)
         offered = {**night.parameters, **self.pipeline.steps.renamed(inputs)}
+        parameters = {name: value for name, value in offered.items() if name in declared}
         request = StepRequest(
             project=self.project,
             version=night.commit,
             entry_point=self.entry_point,
-            parameters={name: value for name, value in offered.items() if name in declared},
+            parameters=parameters,
             experiment_id=night.experiment_id,
             key=self.attempt(context),
             name=self.run_title(),
@@ -88,8 +90,19 @@ class NightStepOperator(MlflowRunOperator):
             parent_run_id=night.run_id,
             env_manager=self.env_manager,
             environment=visible_environment(self.environment),
+            reuse=self.may_reuse(parameters) and not night.force,
         )
         return self.run_step(context, services, request)
+
+    def may_reuse(self, parameters: Collection[str]) -> bool:
+        """Return whether an earlier result may stand for this step's.
+
+        Args:
+            parameters: Names of those that the step takes.
+        """
+        artifacts = map(self.pipeline.steps.called, (RAW, DATA, MODEL_URI))
+        takes_artifact = any(name in parameters for name in artifacts)
+        return self.pipeline.reuse.get(self.task_id, takes_artifact)
 
     def attempt(self, context: Context) -> str:
         """Return the identity of this try."""
@@ -103,12 +116,18 @@ class NightStepOperator(MlflowRunOperator):
 class DownloadOperator(NightStepOperator):
     """Gets the data as of the night; ends the night SKIPPED where nothing changed."""
 
+    def __init__(self, *, pipeline: Pipeline, **kwargs: Any) -> None:
+        raw = raw_data_asset(pipeline.name)
+        super().__init__(pipeline=pipeline, inlets=[raw], outlets=[raw], **kwargs)
+        self._raw = raw
+
     def execute(self, context: Context) -> str:
         """Download, then compare code, data, parameters and rules with earlier nights."""
         with airflow_errors():
             services, night = Services.connect(), night_of(context)
             run_id = self.run_entry_point(context, services, night, self.inputs(context, night))
             self._skip_if_unchanged(services, night, run_id)
+            self._announce(context, services, night, run_id)
             return run_id
 
     def _skip_if_unchanged(self, services: Services, night: Night, run_id: str) -> None:
@@ -124,6 +143,18 @@ class DownloadOperator(NightStepOperator):
             reason = f"code, data, parameters and rules are those of {name}"
             services.runs.tag(night.run_id, {Tag.SKIPPED_BECAUSE: reason})
             raise AirflowSkipException(f"SKIPPED: {reason}")
+
+    def _announce(self, context: Context, services: Services, night: Night, run_id: str) -> None:
+        """Let Airflow's asset change where the content is not that of its last change."""
+        tags = services.runs.get(run_id).data.tags
+        digest = tags.get(DataTag.SHA256.value)
+        if digest is not None and announced(context, self._raw).get("sha256") == digest:
+            self.log.info("The data are those of the last event of %r: no new one.", self._raw.name)
+            keep_quiet(self)
+            return
+        rows = tags.get(DataTag.ROWS.value)
+        extra = {"sha256": digest, "rows": rows, "as_of": night.as_of, "run_id": run_id}
+        announce(context, self._raw, extra)
 
 
 class ValidateOperator(NightStepOperator):

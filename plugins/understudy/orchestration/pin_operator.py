@@ -75,7 +75,7 @@ class PinOperator(ProjectOperator):
         request = StepRequest(
             project=self.project,
             version=night.commit,
-            entry_point=self.pipeline.steps.download,
+            entry_point=self.pipeline.steps.names[0],
             parameters=night.parameters,
             experiment_id=night.experiment_id,
             key="",

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow.sdk.exceptions import AirflowSkipException
 
 from understudy.contract import key_of
 from understudy.decision import Validation
+from understudy.declaration import Pipeline
 from understudy.entry_points import MODEL_URI
 from understudy.errors import DecisionError, StepFailedError
 from understudy.gate import DecisionRecord, Verdict
 from understudy.night import Night
+from understudy.orchestration.assets import announce, announced, champion_asset, keep_quiet
 from understudy.orchestration.edge import airflow_errors
 from understudy.orchestration.links import run_address
-from understudy.orchestration.night_context import night_of
-from understudy.orchestration.night_steps import NightStepOperator
+from understudy.orchestration.night_context import TRAIN, night_of
+from understudy.orchestration.night_steps import NightStepOperator, step_run
 from understudy.orchestration.scoring import trained_score
 from understudy.orchestration.services import Services
 from understudy.orchestration.step_operator import attempt_key
@@ -32,9 +35,10 @@ _JUDGEMENTS: Final = 3
 class PromoteOperator(NightStepOperator):
     """Moves the alias ``champion`` to the challenger's version and returns that version."""
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self._judgement = 0
+    def __init__(self, *, pipeline: Pipeline, **kwargs: Any) -> None:
+        champion = champion_asset(pipeline.model)
+        super().__init__(pipeline=pipeline, inlets=[champion], outlets=[champion], **kwargs)
+        self._champion, self._judgement = champion, 0
 
     def execute(self, context: Context) -> str:
         """Move while the champion is the one compared with; else validate it and judge again."""
@@ -43,20 +47,43 @@ class PromoteOperator(NightStepOperator):
             self.mlflow_address = run_address(night.experiment_id, night.run_id)
             record = self._record(services, night)
             version = challenger_version(context, services, night)
+            if version == night.champion:
+                raise held(services, night, f"the challenger is the champion, version {version}")
             for self._judgement in range(1, _JUDGEMENTS + 1):
                 try:
-                    services.registry.move(_move(night, record, version))
+                    wanted = _move(night, record, version)
+                    moved = services.registry.move(wanted)
                 except ChampionChangedError as changed:
                     self.log.warning(str(changed))
                     record = self._judge_again(context, services, night, record)
                 else:
                     self.log.info("%s version %s is champion", night.model, version)
+                    self._announce(context, wanted, moved=moved)
                     return version
         raise DecisionError(
             f"The champion of {night.model} changed {_JUDGEMENTS} times while it was compared with",
             allowed="a champion that stays for the length of one validation",
             action="look who else moves the alias; this task may be run again",
         )
+
+    def may_reuse(self, parameters: Collection[str]) -> bool:
+        """Return False: what moves the alias is compared anew."""
+        del parameters
+        return False
+
+    def _announce(self, context: Context, wanted: Move, *, moved: bool) -> None:
+        """Let Airflow's asset change, once: a try that died after the move made no event."""
+        extra = {
+            "model": wanted.model,
+            "version": wanted.version,
+            "previous": wanted.expected,
+            "run_id": step_run(context, TRAIN),
+            "decision_run_id": wanted.decision_run,
+        }
+        if moved or announced(context, self._champion) != extra:
+            announce(context, self._champion, extra)
+        else:
+            keep_quiet(self)
 
     def attempt(self, context: Context) -> str:
         """Return the identity of this validation: one task may make several."""

@@ -70,6 +70,9 @@ class MlflowRunOperator(ProjectOperator):
         run_name: Name of the MLflow run; empty for the task's id.
         env_manager: ``uv``, ``virtualenv``, ``conda``, ``docker``, or ``local`` for Airflow's own.
         environment: Names of the worker's environment variables that the process may see.
+        reuse: Whether a finished run of the same code, environment, parameters and inputs may
+            stand for a new one; the task then returns that run's id. Right for an entry point that
+            reads nothing else and changes nothing outside its run.
 
     Raises:
         AirflowFailException: where a retry cannot help (bad parameters, bad data, no such commit).
@@ -102,6 +105,7 @@ class MlflowRunOperator(ProjectOperator):
         run_name: str = "",
         env_manager: str = "uv",
         environment: Sequence[str] = (),
+        reuse: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -110,6 +114,7 @@ class MlflowRunOperator(ProjectOperator):
         self.parameters = dict(parameters or {})
         self.experiment, self.parent_run_id, self.run_name = experiment, parent_run_id, run_name
         self.env_manager, self.environment = env_manager, tuple(environment)
+        self.reuse = reuse
         self.mlflow_address = ""
         self._runner: StepRunner | None = None
 
@@ -142,6 +147,7 @@ class MlflowRunOperator(ProjectOperator):
             parent_run_id=self.parent_run_id or None,
             env_manager=self.env_manager,
             environment=visible_environment(self.environment),
+            reuse=self.reuse,
         )
 
     def runner(self, services: Services) -> StepRunner:

@@ -22,11 +22,14 @@ from understudy.errors import (
     StepStoppedError,
     UnderstudyError,
 )
-from understudy.steps import projectfile
+from understudy.steps import projectfile, reuse
 from understudy.steps.checkout import CheckoutStore
 from understudy.steps.child import Children, absolute_store
 from understudy.steps.environment import Environment, EnvironmentStore
 from understudy.steps.housekeeping import prune_daily
+from understudy.steps.inputs import InputReader
+from understudy.steps.lineage import Lineage, key_and_doubt
+from understudy.steps.outputs import OutputStore
 from understudy.steps.process import Ending, OnLine, Supervisor
 from understudy.steps.projectfile import EntryPoint, Parameter, ProjectFile, Value
 from understudy.steps.scratch import Scratch, scratch_folder
@@ -68,6 +71,8 @@ class StepRequest:
         paths_start_at: Folder at which relative values of ``path`` parameters start; None for the
             project's own, as for its defaults.
         docker_options: Further options of ``docker run``, for a project with a ``docker_env``.
+        reuse: Whether a finished step of the same identity may stand for this one. Right for entry
+            points whose result depends on nothing but code, environment, parameters and inputs.
     """
 
     project: str
@@ -84,15 +89,24 @@ class StepRequest:
     timeout: float | None = None
     paths_start_at: Path | None = None
     docker_options: tuple[str, ...] = ()
+    reuse: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """What ran: the MLflow run, the full commit id, and the id of the project's tree."""
+    """What ran, or what stands for it.
+
+    Attributes:
+        run_id: The MLflow run that has the result; an earlier one where that is reused.
+        commit: Full commit id that was asked for.
+        tree: Id of the project's tree.
+        reused: Whether nothing ran.
+    """
 
     run_id: str
     commit: str
     tree: str
+    reused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +166,8 @@ class StepRunner:
         self._checkouts = CheckoutStore(settings, self._supervisor)
         self._environments = EnvironmentStore(settings, self._supervisor)
         self._children = Children(client.tracking_uri, settings)
+        self._outputs = OutputStore(client)
+        self._inputs = InputReader(client, self._outputs)
 
     def pin(self, project: str, version: str) -> Pinned:
         """Resolve a version to one commit, fetch it, and read its MLproject.
@@ -183,7 +199,7 @@ class StepRunner:
         Args:
             request: What to run.
             on_line: Takes each line of the child's output as it comes, and lines of our own.
-            on_run: Takes the id of the MLflow run as soon as there is one.
+            on_run: Takes the id of this attempt's MLflow run as soon as there is one.
 
         Raises:
             UnderstudyError: any of the tree in understudy.errors, after the run was ended.
@@ -198,15 +214,22 @@ class StepRunner:
                 self._environments.hold(source.project, request.env_manager, line) as environment,
                 scratch_folder(self._settings.scratch) as scratch,
             ):
-                run = self._open(request, source.pinned, environment)
+                lineage = self._lineage(request, source, entry_point, environment)
+                spec = _spec(request, source.pinned, environment, lineage)
+                found = self._earlier(request, lineage, line)
+                if found is not None:
+                    on_run(reuse.stand_in(self._runs, spec, found))
+                    return _result(found, source.pinned, reused=True)
+                run = self._open(spec)
                 attempt = Attempt(request, source, entry_point, environment, scratch, run)
-                run_id = str(run.info.run_id)
-                with self._ending(run_id):
-                    on_run(run_id)
-                    self._record(run_id, environment)
+                with self._ending(run.info.run_id):
+                    on_run(run.info.run_id)
+                    lineage.log(self._client, run.info.run_id)
+                    self._record(run.info.run_id, environment)
                     self._follow(attempt, line)
+                    self._keep(attempt, lineage)
         prune_daily(self._settings, line)
-        return StepResult(run_id, source.pinned.commit, source.pinned.tree)
+        return _result(run, source.pinned)
 
     def warm_up(self, request: StepRequest, uris: Iterable[str]) -> None:
         """Have imported in the background what steps like this one will soon need.
@@ -279,17 +302,50 @@ class StepRunner:
         loaded = projectfile.load(folder, str(folder))
         return Source(_pinned(address, loaded, (state.commit, "", kind)), loaded)
 
+    # What the step is made of, and whether that was done before
+
+    def _lineage(
+        self,
+        request: StepRequest,
+        source: Source,
+        entry_point: EntryPoint,
+        environment: Environment,
+    ) -> Lineage:
+        folder = source.project.folder
+        values = projectfile.values(
+            entry_point,
+            request.parameters,
+            defaults_at=folder,
+            given_at=request.paths_start_at or folder,
+        )
+        inputs = self._inputs.read(entry_point, values, folder)
+        tree, name = source.pinned.tree, entry_point.name
+        key, doubt = key_and_doubt(tree, name, environment, inputs, request.environment)
+        return Lineage(name, values, inputs, key, doubt)
+
+    def _earlier(self, request: StepRequest, lineage: Lineage, line: OnLine) -> Run | None:
+        """Return the finished run that may stand for this step, None where it has to run."""
+        if not request.reuse:
+            return None
+        if not lineage.key:
+            line(f"Not reused: {lineage.unknown}")
+            return None
+        wanted = request.experiment_id, lineage.key
+        found = reuse.earlier(self._runs, self._outputs, wanted, line)
+        if found is not None:
+            line(reuse.told(self._runs, found))
+        return found
+
+    def _keep(self, attempt: Attempt, lineage: Lineage) -> None:
+        """Write what the finished step took and left, so that others can rely on it."""
+        run = self._runs.get(attempt.run.info.run_id)
+        lineage.log_parameters(self._client, run)
+        self._outputs.record(run, attempt.scratch.folder)
+
     # The MLflow run
 
-    def _open(self, request: StepRequest, pinned: Pinned, environment: Environment) -> Run:
+    def _open(self, spec: RunSpec) -> Run:
         self._supervisor.check()
-        spec = RunSpec(
-            experiment_id=request.experiment_id,
-            key=request.key,
-            name=request.name,
-            tags={**_tags(request, pinned, environment), **request.tags},
-            parent_run_id=request.parent_run_id,
-        )
         return self._runs.get(self._runs.ensure(spec))
 
     @contextlib.contextmanager
@@ -363,6 +419,23 @@ def _pinned(
         repository=address.repository,
         subdirectory=address.subdirectory,
         entry_points={name: e.parameters for name, e in project.entry_points.items()},
+    )
+
+
+def _result(run: Run, pinned: Pinned, *, reused: bool = False) -> StepResult:
+    return StepResult(str(run.info.run_id), pinned.commit, pinned.tree, reused)
+
+
+def _spec(
+    request: StepRequest, pinned: Pinned, environment: Environment, lineage: Lineage
+) -> RunSpec:
+    ours = {**_tags(request, pinned, environment), **lineage.tags()}
+    return RunSpec(
+        experiment_id=request.experiment_id,
+        key=request.key,
+        name=request.name,
+        tags={**ours, **request.tags},
+        parent_run_id=request.parent_run_id,
     )
 
 

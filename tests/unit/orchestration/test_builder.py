@@ -8,9 +8,17 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from airflow.sdk import DAG, Param
+from airflow.sdk import DAG, AssetAll, Param, task
 
-from understudy import Gate, Metric, Project, Steps, pipeline
+from understudy import (
+    Gate,
+    Metric,
+    Project,
+    Steps,
+    champion_asset,
+    pipeline,
+    raw_data_asset,
+)
 from understudy.errors import DeclarationError, ParameterError
 from understudy.orchestration.pin_operator import as_of_time
 
@@ -212,3 +220,45 @@ def test_as_of_refuses_other_text() -> None:
     """Airflow's own check of the format needs a package that it does not install."""
     with pytest.raises(ParameterError, match=r"as_of is 'yesterday'\. Allowed: .* Next: "):
         as_of_time("yesterday")
+
+
+def test_download_and_promote_change_assets() -> None:
+    """Each reads its own last event, to tell whether there is anything to announce."""
+    dag = built(model="wine model")
+    raw, champion = raw_data_asset("wine"), champion_asset("wine model")
+    for task_id, asset in (("download", raw), ("promote", champion)):
+        assert dag.get_task(task_id).outlets == dag.get_task(task_id).inlets == [asset]
+    others = [one for one in dag.tasks if one.task_id not in {"download", "promote"}]
+    assert not any(one.outlets for one in others)
+
+
+def test_another_dag_may_start_when_a_champion_changes() -> None:
+    """Its schedule is the very asset that the pipeline's task has as outlet."""
+    condition = champion_asset("wine") & raw_data_asset("wine")
+    with DAG("deploy", schedule=condition) as dag:
+        task(lambda: None, task_id="deploy")()
+    assert isinstance(dag.timetable.asset_condition, AssetAll)
+    (outlet,) = built().get_task("promote").outlets
+    assert list(dag.timetable.asset_condition.objects) == [outlet, raw_data_asset("wine")]
+
+
+@pytest.mark.parametrize(
+    ("task_id", "parameters", "reuse", "expected"),
+    [
+        ("download", ["as_of"], {}, False),
+        ("download", ["as_of"], {"download": True}, True),
+        ("preprocess", ["raw"], {}, True),
+        ("train", ["data", "rate"], {}, True),
+        ("train", ["data", "rate"], {"train": False}, False),
+        ("train", ["rate"], {}, False),
+        ("promote", ["data", "model_uri"], {}, False),
+    ],
+)
+def test_steps_that_take_an_artifact_are_reused_unless_declared(
+    task_id: str,
+    parameters: list[str],
+    reuse: dict[str, bool],
+    expected: bool,  # noqa: FBT001
+) -> None:
+    """A step without one may read what has changed meanwhile; a promotion is never reused."""
+    assert built(reuse=reuse).get_task(task_id).may_reuse(parameters) is expected
