@@ -110,12 +110,12 @@ def _none(run_id: str, name: str, others: set[str]) -> RegistryError:
     if others:
         return RegistryError(
             f"The training run {run_id} logged the models {listed(others)}, none named {name!r}",
-            allowed=f"a model logged under the name {name!r}",
+            allowed=f"a model logged with name={name!r}",
             action=f"say which one counts: Steps(model={min(others)!r})",
         )
     return RegistryError(
         f"The training run {run_id} logged no model, nor did a run nested in it",
-        allowed=f"a model logged under the name {name!r}",
+        allowed=f"a model logged with name={name!r}",
         action="log it inside `with mlflow.start_run():`; what the project starts by mlflow.run() "
         "is found only if it is started inside it too",
     )

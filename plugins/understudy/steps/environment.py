@@ -160,21 +160,19 @@ class EnvironmentStore:
         )
 
     def _local(self, project: ProjectFile, on_line: OnLine) -> Environment:
-        """Return the Python that is on PATH; say so where it is not the one asked for."""
-        wanted, found = _wanted_if_readable(project), shutil.which("python")
-        if not found:
-            return Environment("", None, "", record=_inputs(wanted))
-        python = inspect(Path(found))
-        if not satisfies(python.version, wanted.python):
-            on_line(
-                f"The project asks for Python {wanted.python}; the local one is {python.version}"
-            )
-        frozen = ""
-        with contextlib.suppress(EnvironmentBuildError):  # a step may run where uv is not
-            frozen = _frozen(Path(found), self._tools(on_line))
-        about = {"Python": python.version, "Platform": python.platform, "Made by": "local"}
-        text = requirements.record(about, frozen)
+        """Return the Python that is on PATH; a step may do without one, or with one of its own."""
+        wanted, found, text = _wanted_if_readable(project), shutil.which("python"), ""
+        with contextlib.suppress(EnvironmentBuildError):
+            text = self._local_record(Path(found), wanted, on_line) if found else ""
         return Environment("", None, text, record=_inputs(wanted))
+
+    def _local_record(self, executable: Path, wanted: Dependencies, on_line: OnLine) -> str:
+        """Return what a Python holds; say so where it is not the one asked for."""
+        python, asked = inspect(executable), wanted.python
+        if not satisfies(python.version, asked):
+            on_line(f"The project asks for Python {asked}; the local one is {python.version}")
+        about = {"Python": python.version, "Platform": python.platform, "Made by": "local"}
+        return requirements.record(about, _frozen(executable, self._tools(on_line)))
 
     def _tools(self, on_line: OnLine, *locks: int) -> BuildTools:
         return BuildTools(self._supervisor, self._settings.build_timeout, on_line, locks)
