@@ -6,6 +6,7 @@ ours carries a key as a tag: look it up before creating, look again afterwards, 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,6 +25,9 @@ _PARENT = "mlflow.parentRunId"
 _OPENS_AS_TRAINING = {"mlflow.experimentKind": "custom_model_development"}
 """Without it MLflow's UI opens an experiment in its layout for language models."""
 _PASSING = frozenset({"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"})
+_PARAM_NAME = re.compile(r"[/\w.\- :]{1,250}")
+_LONGEST_PARAM = 500  # characters
+_PARAMS_PER_CALL = 100
 _REASON_LIMIT = 5000  # characters; MLflow refuses tag values above its own limit
 
 
@@ -133,6 +137,24 @@ class RunStore:
         with tracking_errors():
             for name, value in tags.items():
                 self._client.set_tag(run_id, name.value, value)
+
+    def log_parameters(self, run_id: str, values: Mapping[str, str]) -> None:
+        """Log as MLflow's parameters those that a run does not have yet.
+
+        MLflow refuses a second spelling of a parameter, so what is there stays. Left out are names
+        and values that not every MLflow store takes whole.
+        """
+        from mlflow.entities import Param
+
+        known = self.get(run_id).data.params
+        missing = [
+            Param(name, value)
+            for name, value in values.items()
+            if name not in known and len(value) <= _LONGEST_PARAM and _PARAM_NAME.fullmatch(name)
+        ]
+        with tracking_errors():
+            for start in range(0, len(missing), _PARAMS_PER_CALL):
+                self._client.log_batch(run_id, params=missing[start : start + _PARAMS_PER_CALL])
 
     def end(self, run_id: str, status: str, reason: str = "") -> None:
         """End a run as FINISHED, FAILED or KILLED; ``reason`` becomes the tag ``error``."""

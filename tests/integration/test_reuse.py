@@ -50,7 +50,7 @@ entry_points:
   score:
     parameters:
       model_uri: string
-    command: "python step.py data/score.txt {model_uri}"
+    command: "python step.py score.txt {model_uri}"
   spell:
     parameters:
       rate: {type: float, default: 0.010}

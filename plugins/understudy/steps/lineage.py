@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,15 +17,12 @@ from understudy.steps.inputs import Input, Inputs
 from understudy.tracking import tracking_errors
 
 if TYPE_CHECKING:
-    from mlflow.entities import DatasetInput, Run
+    from mlflow.entities import DatasetInput
     from mlflow.tracking import MlflowClient
 
     from understudy.steps.environment import Environment
 
-_PARAMS_PER_CALL: Final = 100
-_LONGEST_PARAM: Final = 500  # characters; what every MLflow store keeps whole
 _DIGEST: Final = 32  # hex digits; MLflow takes 36 characters
-_PARAM_NAME: Final = re.compile(r"[/\w.\- :]{1,250}")
 _OURS_EDITABLE: Final = f"-e {Path(__file__).parents[3].as_uri()}"
 
 
@@ -64,25 +60,6 @@ class Lineage:
             notes.write_long(client, run_id, self._texts())
             if data or models:
                 client.log_inputs(run_id, data, models)
-
-    def log_parameters(self, client: MlflowClient, run: Run) -> None:
-        """Log as MLflow's parameters those that the step did not log itself.
-
-        Called when the step is over: MLflow refuses a second spelling of a parameter, and would
-        refuse it to the step. What is too long for a parameter is in the tag only.
-        """
-        from mlflow.entities import Param
-
-        missing = [
-            Param(name, value)
-            for name, value in self.values.items()
-            if name not in run.data.params
-            and len(value) <= _LONGEST_PARAM
-            and _PARAM_NAME.fullmatch(name)
-        ]
-        with tracking_errors():
-            for start in range(0, len(missing), _PARAMS_PER_CALL):
-                client.log_batch(run.info.run_id, params=missing[start : start + _PARAMS_PER_CALL])
 
     def _texts(self) -> dict[Tag, str]:
         inputs = {

@@ -337,10 +337,13 @@ class StepRunner:
         return found
 
     def _keep(self, attempt: Attempt, lineage: Lineage) -> None:
-        """Write what the finished step took and left, so that others can rely on it."""
-        run = self._runs.get(attempt.run.info.run_id)
-        lineage.log_parameters(self._client, run)
-        self._outputs.record(run, attempt.scratch.folder)
+        """Write what the finished step took and left, so that others can rely on it.
+
+        The parameters only now: MLflow would refuse the step another spelling of one.
+        """
+        run_id = attempt.run.info.run_id
+        self._runs.log_parameters(run_id, lineage.values)
+        self._outputs.record(self._runs.get(run_id), attempt.scratch.folder)
 
     # The MLflow run
 
