@@ -129,7 +129,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repository]:
     base, port = tmp_path_factory.mktemp("git"), free_port()
     served = Repository(base / "models", f"git://127.0.0.1:{port}/models")
     shutil.copytree(ROOT / "tests" / "projects" / "number", served.folder / "project")
-    shutil.copytree(ROOT / "tests" / "projects" / "habits", served.folder / "habits")
+    for project in ("habits", "linger"):
+        shutil.copytree(ROOT / "tests" / "projects" / project, served.folder / project)
     served.git("init", "--quiet", "--initial-branch=main")
     served.commit("first")
     command = ["git", "daemon", f"--base-path={base}", "--export-all", "--reuseaddr"]

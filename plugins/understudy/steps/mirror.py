@@ -85,7 +85,9 @@ class Mirror:
 
     def keep(self, commit: str) -> None:
         """Keep a commit that a checkout was made of, even if its branch is rewritten."""
-        self._git.read(self.folder, "update-ref", _kept(commit), commit)
+        # Not beside a fetch, whose first act is to remove the lock files of one that was killed.
+        with self._lock.exclusive(self._git.supervisor.check):
+            self._git.read(self.folder, "update-ref", _kept(commit), commit)
 
     def discard_if_damaged(self, error: GitError) -> None:
         """Remove a mirror that a power cut or a full disk left damaged, if that is what failed.
