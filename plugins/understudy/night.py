@@ -131,7 +131,7 @@ class NightBook:
             Tag.COMMIT: night.commit,
         }
         chosen = {name: str(value) for name, value in night.parameters.items()}
-        self._runs.log_parameters(night.run_id, chosen)
+        self._runs.log_parameters(self._runs.get(night.run_id), chosen)
         self._runs.tag(night.run_id, tags)
 
     def latest(self, experiment_id: str, night_of: str) -> str | None:

@@ -79,11 +79,15 @@ class RunStore:
 
     def ensure(self, spec: RunSpec) -> str:
         """Return the id of the one run with ``spec.key``; afterwards it exists and is RUNNING."""
+        return str(self.ensured(spec).info.run_id)
+
+    def ensured(self, spec: RunSpec) -> Run:
+        """Return the one run with ``spec.key``, as it was found or made; it is RUNNING now."""
         with tracking_errors():
             run = self._eldest(spec) or self._create(spec)
             if run.info.status != "RUNNING":
                 self._client.update_run(run.info.run_id, status="RUNNING")
-            return str(run.info.run_id)
+            return run
 
     def tagged(self, experiment_id: str, tag: Tag, value: str, limit: int = 100) -> list[Run]:
         """Return up to ``limit`` runs with that tag value, the newest first."""
@@ -138,15 +142,15 @@ class RunStore:
             for name, value in tags.items():
                 self._client.set_tag(run_id, name.value, value)
 
-    def log_parameters(self, run_id: str, values: Mapping[str, str]) -> None:
-        """Log as MLflow's parameters those that a run does not have yet.
+    def log_parameters(self, run: Run, values: Mapping[str, str]) -> None:
+        """Log as MLflow's parameters those that a run does not have.
 
         MLflow refuses a second spelling of a parameter, so what is there stays. Left out are names
         and values that not every MLflow store takes whole.
         """
         from mlflow.entities import Param
 
-        known = self.get(run_id).data.params
+        run_id, known = run.info.run_id, run.data.params
         missing = [
             Param(name, value)
             for name, value in values.items()
@@ -180,10 +184,9 @@ class RunStore:
 
     def _create(self, spec: RunSpec) -> Run:
         made = self._client.create_run(spec.experiment_id, tags=spec.all_tags(), run_name=spec.name)
-        eldest = self._eldest(spec) or made
-        for twin in self.tagged(spec.experiment_id, Tag.KEY, spec.key):
-            if twin.info.run_id != eldest.info.run_id:
-                self._client.delete_run(twin.info.run_id)
+        *twins, eldest = self.tagged(spec.experiment_id, Tag.KEY, spec.key) or [made]
+        for twin in twins:
+            self._client.delete_run(twin.info.run_id)
         return eldest
 
     def _eldest(self, spec: RunSpec) -> Run | None:

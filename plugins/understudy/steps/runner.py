@@ -226,8 +226,10 @@ class StepRunner:
                     on_run(run.info.run_id)
                     lineage.log(self._client, run.info.run_id)
                     self._record(run.info.run_id, environment)
-                    self._follow(attempt, line)
-                    self._keep(attempt, lineage)
+                    ended = self._follow(attempt, line)
+                    # Only now: MLflow would refuse the step another spelling of a parameter.
+                    self._runs.log_parameters(ended, lineage.values)
+                    self._outputs.record(ended, scratch.folder)
         prune_daily(self._settings, line)
         return _result(run, source.pinned)
 
@@ -336,20 +338,11 @@ class StepRunner:
             line(reuse.told(self._runs, found))
         return found
 
-    def _keep(self, attempt: Attempt, lineage: Lineage) -> None:
-        """Write what the finished step took and left, so that others can rely on it.
-
-        The parameters only now: MLflow would refuse the step another spelling of one.
-        """
-        run_id = attempt.run.info.run_id
-        self._runs.log_parameters(run_id, lineage.values)
-        self._outputs.record(self._runs.get(run_id), attempt.scratch.folder)
-
     # The MLflow run
 
     def _open(self, spec: RunSpec) -> Run:
         self._supervisor.check()
-        return self._runs.get(self._runs.ensure(spec))
+        return self._runs.ensured(spec)
 
     @contextlib.contextmanager
     def _ending(self, run_id: str) -> Iterator[None]:
@@ -381,8 +374,8 @@ class StepRunner:
 
     # The child process
 
-    def _follow(self, attempt: Attempt, on_line: OnLine) -> None:
-        """Run the child to its end and raise what became of it."""
+    def _follow(self, attempt: Attempt, on_line: OnLine) -> Run:
+        """Run the child to its end; return its MLflow run, or raise what became of it."""
         last_lines: deque[str] = deque(maxlen=_LAST_LINES)
 
         def note(line: str) -> None:
@@ -395,9 +388,9 @@ class StepRunner:
             ending = self._supervisor.run(inside, masked)
         for warning in _leftovers(ending):
             on_line(warning)
-        self._judge(attempt, ending, last_lines)
+        return self._judge(attempt, ending, last_lines)
 
-    def _judge(self, attempt: Attempt, ending: Ending, last_lines: deque[str]) -> None:
+    def _judge(self, attempt: Attempt, ending: Ending, last_lines: deque[str]) -> Run:
         run = self._runs.get(attempt.run.info.run_id)
         if ending.timed_out:
             raise _timed_out(attempt)
@@ -409,6 +402,7 @@ class StepRunner:
             raise _failed(attempt, ending, str(ending), said)
         if run.info.status in {"FAILED", "KILLED"}:
             raise _failed(attempt, ending, f"exit code 0, but with its run {run.info.status}", said)
+        return run
 
 
 def _pinned(
