@@ -28,7 +28,7 @@ from understudy.steps.program import Program
 IDLE_S = 60.0
 MEMORY = 2 << 30
 """Bytes that the imports of one server may take."""
-MOST_SERVERS = 4
+MOST_SERVERS = 8
 _ANSWER_S = 60.0  # a server imports before it answers, TensorFlow for 20 s
 _UNFIT_S = 86_400.0  # after a day an unfit project may have changed: look again
 _TRIES = 2  # a server may end, being idle, in the moment of the request
