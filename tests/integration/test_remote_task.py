@@ -41,7 +41,7 @@ CONFIG = {
     "tracking-uri": os.environ["MLFLOW_TRACKING_URI"],
     "poll-seconds": 0.2,
 }
-with DAG("elsewhere") as dag:
+with DAG("deferred") as dag:
     for name, parameters in (("show", {"word": "it's"}), ("fail", {}), ("typo", {})):
         MlflowRunOperator(
             task_id=name,
@@ -69,11 +69,11 @@ def test_a_task_defers_and_ends_as_its_job_did(
     repository.commit(MLproject=MLPROJECT)
     home = tmp_path / "airflow"
     (home / "dags").mkdir(parents=True)
-    (home / "dags" / "elsewhere.py").write_text(DAG_FILE)
+    (home / "dags" / "deferred.py").write_text(DAG_FILE)
     with cluster(tmp_path) as server:
         extra = {"kube_config": json.dumps(server.kubeconfig())}
         done = subprocess.run(
-            (sys.executable, home / "dags" / "elsewhere.py"),
+            (sys.executable, home / "dags" / "deferred.py"),
             env={
                 **os.environ,
                 "AIRFLOW_HOME": str(home),
@@ -105,7 +105,7 @@ def test_a_task_defers_and_ends_as_its_job_did(
 
 def _check_runs(client: MlflowClient) -> None:
     """Each job has one run, which ended as it did and says where it was."""
-    experiment = client.get_experiment_by_name("elsewhere")
+    experiment = client.get_experiment_by_name("deferred")
     assert experiment is not None
     runs = {
         r.data.tags[Tag.TASK_ID.value]: r for r in client.search_runs([experiment.experiment_id])
