@@ -156,6 +156,7 @@ def test_a_step_runs_as_a_job_and_its_values_arrive_unharmed(site: Site) -> None
     assert {*said} >= {*wanted, "greeting good $(MORNING) False"}, said
     run = site.runs.get(started.run_id)
     assert (run.info.status, run.data.metrics["rmse"]) == ("FINISHED", 1.5)
+    assert run.data.params == {**parameters, "own": "here"}
     tags = run.data.tags
     assert tags[Tag.JOB.value] == started.job
     assert tags[Tag.JOB_PLACE.value].startswith("training@")

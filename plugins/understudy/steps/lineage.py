@@ -66,23 +66,8 @@ class Lineage:
                 client.log_inputs(run_id, data, models)
 
     def log_parameters(self, client: MlflowClient, run: Run) -> None:
-        """Log as MLflow's parameters those that the step did not log itself.
-
-        Called when the step is over: MLflow refuses a second spelling of a parameter, and would
-        refuse it to the step. What is too long for a parameter is in the tag only.
-        """
-        from mlflow.entities import Param
-
-        missing = [
-            Param(name, value)
-            for name, value in self.values.items()
-            if name not in run.data.params
-            and len(value) <= _LONGEST_PARAM
-            and _PARAM_NAME.fullmatch(name)
-        ]
-        with tracking_errors():
-            for start in range(0, len(missing), _PARAMS_PER_CALL):
-                client.log_batch(run.info.run_id, params=missing[start : start + _PARAMS_PER_CALL])
+        """Log the parameters of a step that is over; see ``log_missing``."""
+        log_missing(client, run, self.values)
 
     def _texts(self) -> dict[Tag, str]:
         inputs = {
@@ -99,6 +84,26 @@ class Lineage:
             Dataset(name, found.digest[:_DIGEST], source_type="mlflow-run", source=source),
             [InputTag("mlflow.data.context", self.entry_point)],
         )
+
+
+def log_missing(client: MlflowClient, run: Run, values: Mapping[str, str]) -> None:
+    """Log as MLflow's parameters those that the step did not log itself.
+
+    Called when the step is over: MLflow refuses a second spelling of a parameter, and would
+    refuse it to the step. What is too long for a parameter is in the tag only.
+    """
+    from mlflow.entities import Param
+
+    missing = [
+        Param(name, value)
+        for name, value in values.items()
+        if name not in run.data.params
+        and len(value) <= _LONGEST_PARAM
+        and _PARAM_NAME.fullmatch(name)
+    ]
+    with tracking_errors():
+        for start in range(0, len(missing), _PARAMS_PER_CALL):
+            client.log_batch(run.info.run_id, params=missing[start : start + _PARAMS_PER_CALL])
 
 
 def key_and_doubt(

@@ -24,7 +24,8 @@ from understudy.errors import (
     StepStoppedError,
     UnderstudyError,
 )
-from understudy.steps import projectfile
+from understudy.steps import notes, projectfile
+from understudy.steps.lineage import log_missing
 from understudy.steps.parcel import ARCHIVE, pack
 from understudy.steps.projectfile import LONGEST_VALUE, ProjectFile
 from understudy.tracking import RUNNING, RunSpec, RunStore, tracking_errors
@@ -229,6 +230,8 @@ class RemoteSteps:
         ):
             if status in {"FAILED", "KILLED"}:
                 raise _failed(run_id, replace(seen, detail=f"its run {status}. {own}"), 0)
+            given = notes.read_note(self.client, run, Tag.PARAMETERS)
+            log_missing(self.client, run, json.loads(given or "{}"))
             self._end(run, "FINISHED")
             return
         if seen.state is JobState.FAILED:
@@ -312,6 +315,8 @@ class RemoteSteps:
             with tempfile.TemporaryDirectory() as folder, tracking_errors():
                 archive = pack(order.project.folder, Path(folder))
                 self.client.log_artifact(order.run_id, str(archive), ARTIFACT_FOLDER)
+        with tracking_errors():
+            notes.write_note(self.client, order.run_id, {Tag.PARAMETERS: _values(order)})
         self.cluster.submit(order)
         self.mark(order.run_id, Watched.SUBMITTED)
 
@@ -370,6 +375,10 @@ def _job_name(request: StepRequest) -> str:
     letters = (c if c.isascii() and c.isalnum() else "-" for c in request.entry_point.lower())
     title = "".join(letters)[:24].strip("-") or "step"
     return f"understudy-{title}-{key_of(request.key)[:20]}"
+
+
+def _values(order: Order) -> str:
+    return json.dumps({name: one["value"] for name, one in order.step["parameters"].items()})
 
 
 def _tags(request: StepRequest, pinned: Pinned) -> dict[str, str]:
