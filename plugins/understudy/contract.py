@@ -29,6 +29,12 @@ ENV_MANAGERS: Final = ("uv", "virtualenv", "conda", "docker", "local")
 """What can make the environment that a step runs in; ``local`` makes none."""
 
 
+LOCAL: Final = "local"
+KUBERNETES: Final = "kubernetes"
+BACKENDS: Final = (LOCAL, KUBERNETES)
+"""Where a step runs: ``local`` is a process of the worker, ``kubernetes`` a Job of a cluster."""
+
+
 class Tag(StrEnum):
     """Tags that Understudy writes on MLflow runs and model versions."""
 
@@ -67,6 +73,10 @@ class Tag(StrEnum):
     MAP_INDEX = "understudy.map_index"
     TRY_NUMBER = "understudy.try_number"
     ATTEMPT_OF = "understudy.attempt_of"
+    JOB = "understudy.job"
+    JOB_PLACE = "understudy.job.place"
+    JOB_STATE = "understudy.job.state"
+    JOB_DIGEST = "understudy.job.digest"
     DECISION_RUN = "understudy.decision_run"
     ERROR = "error"
     DESCRIPTION = "mlflow.note.content"

@@ -15,11 +15,12 @@ from typing import Annotated, Any, Final
 from pydantic import Field
 
 from understudy import giturl
-from understudy.contract import ENV_MANAGERS
+from understudy.contract import ENV_MANAGERS, LOCAL
 from understudy.declared import declared
 from understudy.entry_points import Steps
 from understudy.errors import DeclarationError, listed, nearest
 from understudy.gate.rules import Gate
+from understudy.placement import placement
 from understudy.redact import secret_in
 
 FORM_FIELDS: Final = ("version", "as_of", "force", "promote")
@@ -107,6 +108,9 @@ class Pipeline:
         env_manager: ``uv``, ``virtualenv`` and ``conda`` build the project's own environment;
             ``docker`` runs in the project's image; ``local`` in the Python on the worker's PATH.
         environment: Names of the worker's environment variables that the steps may see.
+        backend: ``local`` runs the steps as processes of Airflow's workers; ``kubernetes`` as Jobs
+            of a cluster, for which no worker's slot waits.
+        backend_config: How, as :class:`understudy.placement.ClusterPlacement` says.
         step_timeout: How long one step may take.
         retries: How often a failed step is tried again.
         retry_delay: How long to wait before that.
@@ -134,6 +138,8 @@ class Pipeline:
     reuse: Mapping[str, bool] = Field(default_factory=dict, repr=False)
     env_manager: str = "uv"
     environment: Sequence[str] = ()
+    backend: str = LOCAL
+    backend_config: Mapping[str, Any] = Field(default_factory=dict, repr=False)
     step_timeout: timedelta = timedelta(hours=6)
     retries: Annotated[int, Field(ge=0)] = 1
     retry_delay: timedelta = timedelta(seconds=30)
@@ -145,6 +151,7 @@ class Pipeline:
         self._default("experiment", self.name)
         self._check_names()
         self._check_choices()
+        placement(self.backend, self.backend_config, self.environment)
         self._check_times()
         self._check_parameters()
 

@@ -11,6 +11,8 @@
     |-- EnvironmentBuildError       an environment could not be built           (a retry can help)
     |-- StepFailedError             the entry point ended with an exit code or a signal
     |-- StepStoppedError            the entry point was stopped: time-out, clear, mark, shutdown
+    |-- ClusterError                a cluster refuses a job, or cannot be used as it is set up
+    |   `-- ClusterUnavailableError it does not answer                        (a retry can help)
     |-- TrackingUnavailableError    the tracking server does not answer         (a retry can help)
     |-- RegistryError               the registry holds something that cannot be right
     `-- DecisionError               a decision record cannot be made, read or obeyed
@@ -109,6 +111,16 @@ class StepStoppedError(UnderstudyError):
     def __init__(self, found: str, *, allowed: str, action: str, run_id: str = "") -> None:
         super().__init__(found, allowed=allowed, action=action)
         self.run_id = run_id
+
+
+class ClusterError(UnderstudyError):
+    """A cluster refuses a job, or cannot be used as it is set up."""
+
+
+class ClusterUnavailableError(ClusterError):
+    """A cluster does not answer."""
+
+    retryable = True
 
 
 class TrackingUnavailableError(UnderstudyError):

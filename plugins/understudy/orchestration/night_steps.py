@@ -54,6 +54,8 @@ class NightStepOperator(MlflowRunOperator):
             entry_point=step,
             env_manager=pipeline.env_manager,
             environment=tuple(pipeline.environment),
+            backend=pipeline.backend,
+            backend_config=pipeline.backend_config,
             **kwargs,
         )
         self.pipeline = pipeline
@@ -62,7 +64,8 @@ class NightStepOperator(MlflowRunOperator):
         """Run the step and return the id of its MLflow run."""
         with airflow_errors():
             services, night = Services.connect(), night_of(context)
-            return self.run_entry_point(context, services, night, self.inputs(context, night))
+            run_id = self.run_entry_point(context, services, night, self.inputs(context, night))
+            return self.finished(context, services, run_id)
 
     def inputs(self, context: Context, night: Night) -> dict[str, str]:
         """Return the parameters that come from the night and its earlier steps."""
@@ -121,14 +124,12 @@ class DownloadOperator(NightStepOperator):
         super().__init__(pipeline=pipeline, inlets=[raw], outlets=[raw], **kwargs)
         self._raw = raw
 
-    def execute(self, context: Context) -> str:
-        """Download, then compare code, data, parameters and rules with earlier nights."""
-        with airflow_errors():
-            services, night = Services.connect(), night_of(context)
-            run_id = self.run_entry_point(context, services, night, self.inputs(context, night))
-            self._skip_if_unchanged(services, night, run_id)
-            self._announce(context, services, night, run_id)
-            return run_id
+    def finished(self, context: Context, services: Services, run_id: str) -> str:
+        """Compare code, data, parameters and rules with earlier nights."""
+        night = night_of(context)
+        self._skip_if_unchanged(services, night, run_id)
+        self._announce(context, services, night, run_id)
+        return run_id
 
     def _skip_if_unchanged(self, services: Services, night: Night, run_id: str) -> None:
         digest = services.runs.get(run_id).data.tags.get(DataTag.SHA256.value)

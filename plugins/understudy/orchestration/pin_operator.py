@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from understudy import giturl
-from understudy.contract import Tag
+from understudy.contract import LOCAL, Tag
 from understudy.declaration import Pipeline, Promotion
 from understudy.errors import ParameterError, ProjectError, listed, nearest
 from understudy.night import Night
@@ -72,6 +72,8 @@ class PinOperator(ProjectOperator):
         """Let the imports of the night's steps begin while Airflow gets the first one going."""
         from understudy.steps.runner import StepRequest
 
+        if self.pipeline.backend != LOCAL:
+            return
         request = StepRequest(
             project=self.project,
             version=night.commit,

@@ -28,6 +28,8 @@ from understudy.registry import ChampionChangedError, Move
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from understudy.steps.runner import StepRequest
+
 _JUDGEMENTS: Final = 3
 """How often a verdict is reached anew within one task before the task gives up and is retried."""
 
@@ -70,6 +72,12 @@ class PromoteOperator(NightStepOperator):
         """Return False: what moves the alias is compared anew."""
         del parameters
         return False
+
+    def run_step(self, context: Context, services: Services, request: StepRequest) -> str:
+        """Run a validation within this task, which holds the alias's one place meanwhile."""
+        if self.placement is None:
+            return super().run_step(context, services, request)
+        return self.run_job_here(services, request)
 
     def _announce(self, context: Context, wanted: Move, *, moved: bool) -> None:
         """Let Airflow's asset change, once: a try that died after the move made no event."""

@@ -10,11 +10,12 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.configuration import conf
 from airflow.sdk.log import mask_secret
 
-from understudy.contract import Kind, Tag, key_of
+from understudy.contract import LOCAL, Kind, Tag, key_of
 from understudy.errors import ParameterError
 from understudy.orchestration.edge import airflow_errors
 from understudy.orchestration.links import MlflowRunLink, run_address
 from understudy.orchestration.services import Services
+from understudy.placement import placement
 from understudy.redact import passwords_in, redacted
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from understudy.gitaccess import GitAccess
+    from understudy.orchestration.remote_task import RemoteTask
     from understudy.steps.runner import StepRequest, StepRunner
 
 
@@ -70,9 +72,12 @@ class MlflowRunOperator(ProjectOperator):
         run_name: Name of the MLflow run; empty for the task's id.
         env_manager: ``uv``, ``virtualenv``, ``conda``, ``docker``, or ``local`` for Airflow's own.
         environment: Names of the worker's environment variables that the process may see.
+        backend: ``local`` for a process of the worker; ``kubernetes`` for a Job of a cluster, for
+            which the task waits in the triggerer and not in a worker's slot.
+        backend_config: How, as :class:`understudy.placement.ClusterPlacement` says.
         reuse: Whether a finished run of the same code, environment, parameters and inputs may
             stand for a new one; the task then returns that run's id. Right for an entry point that
-            reads nothing else and changes nothing outside its run.
+            reads nothing else and changes nothing outside its run. Steps on a cluster always run.
 
     Raises:
         AirflowFailException: where a retry cannot help (bad parameters, bad data, no such commit).
@@ -105,6 +110,8 @@ class MlflowRunOperator(ProjectOperator):
         run_name: str = "",
         env_manager: str = "uv",
         environment: Sequence[str] = (),
+        backend: str = LOCAL,
+        backend_config: Mapping[str, Any] | None = None,
         reuse: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -115,10 +122,13 @@ class MlflowRunOperator(ProjectOperator):
         self.experiment, self.parent_run_id, self.run_name = experiment, parent_run_id, run_name
         self.env_manager, self.environment = env_manager, tuple(environment)
         self.reuse = reuse
+        self.backend, self.backend_config = backend, dict(backend_config or {})
+        self.placement = placement(backend, self.backend_config, self.environment)
         self.mlflow_address = ""
         self._runner: StepRunner | None = None
+        self._remote: RemoteTask | None = None
 
-    def execute(self, context: Context) -> str:
+    def execute(self, context: Context) -> Any:  # noqa: ANN401 -- subclasses return more
         """Run the entry point and return the id of its MLflow run."""
         with airflow_errors():
             services = Services.connect()
@@ -126,10 +136,23 @@ class MlflowRunOperator(ProjectOperator):
             request = self.request(context, services.runs.experiment(name))
             return self.run_step(context, services, request)
 
+    def resume(self, context: Context, event: Mapping[str, Any]) -> Any:  # noqa: ANN401 -- ditto
+        """Go on when the trigger has seen the end of the job."""
+        with airflow_errors():
+            services = Services.connect()
+            return self.finished(context, services, self._conclude(services, event))
+
+    def finished(self, context: Context, services: Services, run_id: str) -> Any:  # noqa: ANN401
+        """Do what follows the entry point, here or after a job; return the task's result."""
+        del context, services
+        return run_id
+
     def on_kill(self) -> None:
-        """End the whole process group; Airflow gives this five seconds."""
+        """End the whole process group, or the job; Airflow gives this five seconds."""
         if self._runner is not None:
             self._runner.stop()
+        if self._remote is not None:
+            self._remote.stop()
 
     def request(self, context: Context, experiment_id: str) -> StepRequest:
         """Return what to run, from the operator's fields and Airflow's identity of this try."""
@@ -157,7 +180,14 @@ class MlflowRunOperator(ProjectOperator):
         return self._runner
 
     def run_step(self, context: Context, services: Services, request: StepRequest) -> str:
-        """Run a request after ending what an earlier, dead try of this task left RUNNING."""
+        """Run a request after ending what an earlier, dead try of this task left RUNNING.
+
+        Raises:
+            TaskDeferred: when the step runs on a cluster; ``resume`` goes on.
+        """
+        if self.placement is not None:
+            task = self._begin(services, request)
+            self.defer(trigger=task.trigger(), method_name="resume")
         dead = services.runs.end_abandoned(request.experiment_id, Tag.ATTEMPT_OF, task_key(context))
         if dead:
             self.log.warning("Ended MLflow runs that a dead try left RUNNING: %s", ", ".join(dead))
@@ -168,6 +198,36 @@ class MlflowRunOperator(ProjectOperator):
             self._runner = None
         self.log.info("MLflow run %s of commit %s", result.run_id, result.commit)
         return result.run_id
+
+    def run_job_here(self, services: Services, request: StepRequest) -> str:
+        """Run a request on the cluster and wait for its job in this very process."""
+        task = self._begin(services, request)
+        return self._conclude(services, task.wait(self._say))
+
+    def _begin(self, services: Services, request: StepRequest) -> RemoteTask:
+        """Have the job of a request; ``on_kill`` ends it until a trigger watches it."""
+        from understudy.orchestration.remote_task import RemoteTask
+
+        runner = self.runner(services)
+        task = RemoteTask.of(services, self.placement, self.execution_timeout)
+        with runner.source(request.project, request.version) as source:
+            for warning in runner.check(source.pinned, request.entry_point, request.parameters):
+                self._say(warning)
+            self._remote = task
+            started = task.start(request, source)
+        self._note_run(request.experiment_id)(started.run_id)
+        self.log.info("MLflow run %s of commit %s", started.run_id, started.commit)
+        self.log.info("%s the job %s in %s", *task.told(started))
+        return task
+
+    def _conclude(self, services: Services, event: Mapping[str, Any]) -> str:
+        from understudy.orchestration.remote_task import RemoteTask
+
+        task = RemoteTask.of(services, self.placement, self.execution_timeout)
+        run_id = task.conclude(event, self._say)
+        run = services.runs.get(run_id)
+        self._note_run(run.info.experiment_id)(run_id)
+        return run_id
 
     def _say(self, line: str) -> None:
         self.log.info("%s", line)

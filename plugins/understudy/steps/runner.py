@@ -179,6 +179,10 @@ class StepRunner:
         with self._source(project, version) as source:
             return source.pinned
 
+    def source(self, project: str, version: str) -> contextlib.AbstractContextManager[Source]:
+        """Return a project that stays on this machine while it is held; raises what pin does."""
+        return self._source(project, version)
+
     def check(
         self, pinned: Pinned, entry_point: str, parameters: Mapping[str, Value]
     ) -> tuple[str, ...]:
@@ -437,6 +441,16 @@ def _spec(
 
 
 def _tags(request: StepRequest, pinned: Pinned, environment: Environment) -> dict[str, str]:
+    return {
+        **source_tags(request, pinned),
+        Tag.ENVIRONMENT.value: environment.digest or environment.manager,
+        "mlflow.project.backend": "understudy",
+        "mlflow.project.env": environment.manager,
+    }
+
+
+def source_tags(request: StepRequest, pinned: Pinned) -> dict[str, str]:
+    """Return the tags that say what a step's run is made from, wherever it runs."""
     where = pinned.repository
     if pinned.subdirectory:
         where += f"#{pinned.subdirectory}"
@@ -448,14 +462,11 @@ def _tags(request: StepRequest, pinned: Pinned, environment: Environment) -> dic
         Tag.COMMIT.value: pinned.commit,
         Tag.TREE.value: pinned.tree,
         Tag.ENTRY_POINT.value: request.entry_point,
-        Tag.ENVIRONMENT.value: environment.digest or environment.manager,
         "mlflow.source.name": where,
         "mlflow.source.type": "PROJECT",
         "mlflow.source.git.commit": pinned.commit,
         "mlflow.source.git.repoURL": pinned.repository,
         "mlflow.project.entryPoint": request.entry_point,
-        "mlflow.project.backend": "understudy",
-        "mlflow.project.env": environment.manager,
         "mlflow.user": getpass.getuser(),
     }
 

@@ -1,0 +1,170 @@
+"""Steps as Jobs in a whole stack: Airflow's own triggerer waits, is killed, and cancels."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.standins.kubernetes_api import TOKEN, Server, cluster
+
+from understudy.contract import Tag
+
+if TYPE_CHECKING:
+    from conftest import Installation, Repository
+
+pytestmark = pytest.mark.integration
+
+CLIENT = ("kubernetes", "oauthlib", "requests_oauthlib", "websocket", "durationpy")
+"""What the extra ``kubernetes`` adds to the environment of a stack, which has it not."""
+MLPROJECT = """
+entry_points:
+  wait:
+    parameters: {gate: string}
+    command: "echo started; until [ -e {gate} ]; do sleep 0.2; done"
+"""
+DAG_FILE = """
+from airflow.sdk import DAG
+from understudy import Gate, Metric, MlflowRunOperator, Project, pipeline
+
+ELSEWHERE = {
+    "backend": "kubernetes",
+    "backend_config": {
+        "connection": "k8s",
+        "namespace": "training",
+        "image": "acme/training",
+        "tracking-uri": "TRACKING",
+        "poll-seconds": 0.5,
+    },
+}
+with DAG("remote_wait", schedule=None) as waits:
+    MlflowRunOperator(
+        task_id="wait",
+        project="PROJECT#waits",
+        entry_point="wait",
+        parameters={"gate": "{{ dag_run.conf['gate'] }}"},
+        **ELSEWHERE,
+    )
+night = pipeline(
+    "remote_night",
+    project=Project("PROJECT#project", version="main"),
+    parameters={"factor": 1.0, "broken": "no"},
+    gate=Gate(Metric("rmse", min_gain=0.1)),
+    retries=0,
+    **ELSEWHERE,
+)
+"""
+
+
+@dataclass
+class Elsewhere:
+    """A stack whose steps run on a cluster."""
+
+    stack: Installation
+    server: Server
+
+    def run(self, run_id: str) -> Any:  # noqa: ANN401 -- MLflow's
+        """Return the MLflow run of the waiting task of a Dag run."""
+        condition = f"tags.`{Tag.DAG_RUN_ID.value}` = '{run_id}'"
+        (found,) = self.stack.runs("remote_wait", condition)
+        return found
+
+
+def eventually(condition: Callable[[], object], limit: float = 60) -> None:
+    """Wait until something holds."""
+    end = time.monotonic() + limit
+    while not condition():
+        assert time.monotonic() < end, "it did not come true"
+        time.sleep(0.2)
+
+
+@pytest.fixture(scope="module")
+def elsewhere(
+    installation: Installation, models: Repository, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Elsewhere]:
+    """Add a cluster, its connection and two Dags to the stack."""
+    place, node = installation.stack.place, tmp_path_factory.mktemp("node")
+    _lend_client(place.airflow / "config")
+    (models.folder / "waits").mkdir(exist_ok=True)
+    (models.folder / "waits" / "MLproject").write_text(MLPROJECT)
+    models.commit("a project that waits")
+    dag_file = DAG_FILE.replace("PROJECT", models.url)
+    dag_file = dag_file.replace("TRACKING", installation.stack.addresses().mlflow)
+    (place.dags / "remote.py").write_text(dag_file)
+    with cluster(node) as server:
+        extra = json.dumps({"kube_config": json.dumps(server.kubeconfig())})
+        named = {"connection_id": "k8s", "conn_type": "kubernetes"}
+        installation.call("POST", "connections", **named, extra=extra)
+        installation.kill("triggerer")  # it looks for modules when it starts
+        installation.up()
+        wanted = {"remote_wait", "remote_night"}
+        eventually(lambda: wanted <= _dags(installation), limit=120)
+        yield Elsewhere(installation, server)
+
+
+def _dags(installation: Installation) -> set[str]:
+    return {dag["dag_id"] for dag in installation.call("GET", "dags?limit=100")["dags"]}
+
+
+def _lend_client(folder: Path) -> None:
+    """Let the stack import the client from a folder that Airflow adds to the path."""
+    folder.mkdir(exist_ok=True)
+    for name in CLIENT:
+        spec = importlib.util.find_spec(name)
+        assert spec is not None
+        assert spec.origin is not None
+        here = Path(spec.origin)
+        source = here.parent if here.name == "__init__.py" else here
+        (folder / source.name).symlink_to(source)
+
+
+@pytest.mark.timeout(600)
+def test_a_night_whose_steps_are_jobs_ends_with_a_champion(elsewhere: Elsewhere) -> None:
+    """Every step had one Job, and each task waited in the triggerer."""
+    stack = elsewhere.stack
+    run_id = stack.trigger("remote_night", "one")
+    assert stack.wait("remote_night", run_id) == "success"
+    (night,) = stack.nights("remote_night")
+    assert night[Tag.OUTCOME.value] == "PROMOTED"
+    steps = stack.runs("remote_night", "tags.`understudy.kind` = 'step'")
+    assert len({run.data.tags[Tag.JOB.value] for run in steps}) == len(steps) == 4
+    assert {run.data.tags[Tag.JOB_STATE.value] for run in steps} == {"watched"}
+    assert {run.info.status for run in steps} == {"FINISHED"}
+
+
+@pytest.mark.timeout(600)
+def test_a_triggerer_that_dies_loses_nothing(elsewhere: Elsewhere, tmp_path: Path) -> None:
+    """Nor does it cancel anything: the same Job goes on to its end."""
+    stack, gate = elsewhere.stack, tmp_path / "gate"
+    run_id = stack.trigger("remote_wait", "restart", gate=str(gate))
+    stack.wait_for_task("remote_wait", run_id, "wait", {"deferred"})
+    eventually(lambda: elsewhere.run(run_id).data.tags[Tag.JOB_STATE.value] == "watched")
+    job = elsewhere.run(run_id).data.tags[Tag.JOB.value]
+    stack.kill("triggerer")
+    assert job in {pod.job for pod in elsewhere.server.running()}
+    stack.up()
+    gate.touch()
+    assert stack.wait("remote_wait", run_id) == "success"
+    assert elsewhere.run(run_id).info.status == "FINISHED"
+    log = stack.log("remote_wait", run_id, "wait")
+    assert "started" in log
+    assert TOKEN not in log
+
+
+@pytest.mark.timeout(600)
+def test_a_task_that_is_marked_failed_cancels_its_job(elsewhere: Elsewhere, tmp_path: Path) -> None:
+    """The pod ends, and its run says KILLED."""
+    stack = elsewhere.stack
+    run_id = stack.trigger("remote_wait", "marked", gate=str(tmp_path / "never"))
+    stack.wait_for_task("remote_wait", run_id, "wait", {"deferred"})
+    eventually(lambda: elsewhere.run(run_id).data.tags[Tag.JOB_STATE.value] == "watched")
+    job = elsewhere.run(run_id).data.tags[Tag.JOB.value]
+    path = f"dags/remote_wait/dagRuns/{run_id}/taskInstances/wait"
+    stack.call("PATCH", path, new_state="failed")
+    eventually(lambda: job not in {pod.job for pod in elsewhere.server.running()})
+    eventually(lambda: elsewhere.run(run_id).info.status == "KILLED")

@@ -1,0 +1,51 @@
+"""What backend= and backend_config= may say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from understudy.errors import DeclarationError
+from understudy.placement import ClusterPlacement, placement
+
+pytestmark = pytest.mark.unit
+
+
+def test_the_worker_is_the_default_and_takes_no_configuration() -> None:
+    """None stands for it."""
+    assert placement("local", {}) is None
+
+
+def test_mlflows_own_file_is_understood() -> None:
+    """Its keys have hyphens."""
+    given = {"kube-context": "prod", "kube-job-template-path": "/etc/job.yaml"}
+    wanted = ClusterPlacement(context="prod", template_path="/etc/job.yaml")
+    assert placement("kubernetes", given) == wanted
+
+
+@pytest.mark.parametrize(
+    ("backend", "config", "environment", "message"),
+    [
+        ("kubernets", {}, (), "did you mean 'kubernetes'"),
+        ("databricks", {}, (), "Allowed: 'kubernetes', 'local'"),
+        ("local", {"image": "x"}, (), "backend is 'local'"),
+        ("kubernetes", {"kube-contxt": "x"}, (), "did you mean 'kube-context'"),
+        ("kubernetes", {"repository-uri": "x"}, (), "builds an image on the worker"),
+        ("kubernetes", {"tracking-uri": "https://a:b@host"}, (), "a password"),
+        ("kubernetes", {}, ("AWS_SECRET",), "secretKeyRef"),
+        ("kubernetes", {"poll-seconds": 0.0}, (), "poll_seconds"),
+        (
+            "kubernetes",
+            {"kube-job-template": {}, "kube-job-template-path": "x"},
+            (),
+            "two templates",
+        ),
+    ],
+)
+def test_what_cannot_be_is_refused(
+    backend: str, config: dict[str, Any], environment: tuple[str, ...], message: str
+) -> None:
+    """Each with the way that there is instead."""
+    with pytest.raises(DeclarationError, match=message):
+        placement(backend, config, environment)
