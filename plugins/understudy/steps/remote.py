@@ -299,7 +299,7 @@ class RemoteSteps:
             tags={**_tags(request, pinned), **self._job_tags(request, digest), **request.tags},
             parent_run_id=request.parent_run_id,
         )
-        return self.runs.get(self.runs.ensure(spec))
+        return self.runs.ensured(spec)
 
     def _job_tags(self, request: StepRequest, digest: str) -> dict[str, str]:
         return {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
@@ -262,3 +263,13 @@ def test_steps_that_take_an_artifact_are_reused_unless_declared(
 ) -> None:
     """A step without one may read what has changed meanwhile; a promotion is never reused."""
     assert built(reuse=reuse).get_task(task_id).may_reuse(parameters) is expected
+
+
+def test_steps_on_a_cluster_cost_a_dag_file_no_client() -> None:
+    """Every step knows where it runs; a wrong place is found while the file is parsed."""
+    dag = built(backend="kubernetes", backend_config={"namespace": "training"})
+    assert dag.get_task("train").placement.namespace == "training"
+    assert built().get_task("train").placement is None
+    assert "kubernetes" not in sys.modules
+    with pytest.raises(DeclarationError, match="did you mean 'namespace'"):
+        built(backend="kubernetes", backend_config={"namespce": "training"})
