@@ -161,7 +161,7 @@ def test_the_form_explains_its_fields_and_triggers_what_was_chosen(
     for title, help_text in {
         "Version": "Branch, tag or commit of the project; empty for its default branch.",
         "Data as of": "Use what had arrived by then",
-        "Run although nothing changed": "Train and judge even where code, data",
+        "Run although nothing changed": "Run every step anew, and judge, even where",
         "Promote": "Whether a challenger that passes the gate becomes the champion.",
     }.items():
         field = form.get_by_role("group").filter(has_text=title).filter(has_text=help_text)
