@@ -244,6 +244,17 @@ class Installation:
             time.sleep(0.2)
         pytest.fail(f"{task_id} is not {states}: {self.tasks(dag_id, run_id)}")
 
+    def wait_for_try(self, dag_id: str, run_id: str, task_id: str, number: int) -> None:
+        """Wait until a task's try of that number has succeeded."""
+        path = f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}"
+        end = time.monotonic() + 180
+        while time.monotonic() < end:
+            task = self.call("GET", path)
+            if (task["try_number"], task["state"]) == (number, "success"):
+                return
+            time.sleep(0.5)
+        pytest.fail(f"{task_id}: {task}")
+
     def runs(self, experiment: str, filter_string: str = "") -> list[Any]:
         """Return MLflow runs of an experiment, the earliest first."""
         found = self.client.get_experiment_by_name(experiment)

@@ -285,7 +285,7 @@ def test_a_cleared_step_is_reused(installation: Installation) -> None:
     trained = "dags/reusing/dagRuns/better/taskInstances/train/xcomEntries/return_value"
     before = installation.call("GET", trained)["value"]
     installation.call("POST", "dags/reusing/clearTaskInstances", **body)
-    installation.wait_for_task("reusing", "better", "train", {"success"})
+    installation.wait_for_try("reusing", "better", "train", 2)
     assert installation.wait("reusing", "better") == "success"
     assert installation.call("GET", trained)["value"] == before
 
