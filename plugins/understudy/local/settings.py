@@ -64,7 +64,8 @@ def sections(place: Place, ports: Mapping[str, int]) -> Sections:
             "simple_auth_manager_users": f"{USER}:admin",
             "simple_auth_manager_passwords_file": place.passwords,
         },
-        "database": {"sql_alchemy_conn": f"sqlite:///{place.airflow / 'airflow.db'}"},
+        # One writer at a time: on a busy machine the others wait for longer than SQLite's 5 s.
+        "database": {"sql_alchemy_conn": f"sqlite:///{place.airflow / 'airflow.db'}?timeout=60"},
         "api": {
             "host": LOOPBACK,
             "port": ports["api-server"],
