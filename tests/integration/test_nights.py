@@ -280,14 +280,17 @@ def test_a_night_reuses_what_an_earlier_one_finished(installation: Installation)
 
 
 def test_a_cleared_step_is_reused(installation: Installation) -> None:
-    """Once more, the step that finished stands for itself."""
+    """Nothing runs again: the newest run of the same identity stands for it, the forced night's."""
     body = {"dry_run": False, "only_failed": False, "task_ids": ["train"], "dag_run_id": "better"}
-    trained = "dags/reusing/dagRuns/better/taskInstances/train/xcomEntries/return_value"
-    before = installation.call("GET", trained)["value"]
+    trained = "dags/reusing/dagRuns/{}/taskInstances/train/xcomEntries/return_value"
     installation.call("POST", "dags/reusing/clearTaskInstances", **body)
     installation.wait_for_try("reusing", "better", "train", 2)
     assert installation.wait("reusing", "better") == "success"
-    assert installation.call("GET", trained)["value"] == before
+    assert "Reused: nothing runs." in installation.log("reusing", "better", "train")
+    now, forced = (
+        installation.call("GET", trained.format(run_id))["value"] for run_id in ("better", "forced")
+    )
+    assert now == forced
 
 
 def test_other_dags_start_when_something_changes_and_only_then(installation: Installation) -> None:
