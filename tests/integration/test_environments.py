@@ -22,7 +22,7 @@ from understudy.steps.process import Supervisor
 from understudy.steps.projectfile import ProjectFile
 from understudy.steps.settings import Settings
 
-pytestmark = pytest.mark.unit
+pytestmark = pytest.mark.integration
 
 
 def project(folder: Path, content: str | None) -> ProjectFile:
