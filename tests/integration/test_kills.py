@@ -120,8 +120,8 @@ def test_a_cleared_task_begins_anew(installation: Installation) -> None:
     step.wait_until_up()
     assert step.statuses() == ["KILLED", "RUNNING"]
     step.patch_task("failed")
-    assert eventually(lambda: not step.alive(), 20)
-    assert eventually(lambda: step.statuses() == ["KILLED", "KILLED"], 20)
+    assert eventually(lambda: not step.alive(), 20), step.alive()
+    assert eventually(lambda: step.statuses() == ["KILLED", "KILLED"], 20), step.statuses()
 
 
 def test_a_step_that_takes_too_long_is_ended(installation: Installation) -> None:
@@ -143,8 +143,8 @@ def test_a_killed_task_process_takes_its_step_with_it(installation: Installation
     step.wait_until_up()
     assert step.statuses() == ["KILLED", "RUNNING"]
     step.patch_task("failed")
-    assert eventually(lambda: step.statuses() == ["KILLED", "KILLED"], 20)
-    assert eventually(lambda: not step.alive(), 20)
+    assert eventually(lambda: step.statuses() == ["KILLED", "KILLED"], 20), step.statuses()
+    assert eventually(lambda: not step.alive(), 20), step.alive()
 
 
 def test_a_killed_scheduler_leaves_no_step_behind(installation: Installation) -> None:

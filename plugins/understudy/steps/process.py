@@ -27,6 +27,10 @@ _GUARDIAN_EXIT_S = 10.0  # it has nothing left to do, but the machine may be bus
 _SHELL_SIGNAL_BASE = 128
 
 
+def _nothing() -> None:
+    """Do nothing when a command is asked to stop."""
+
+
 @dataclass(frozen=True, slots=True)
 class Command:
     """A command to run.
@@ -92,6 +96,7 @@ class Supervisor:
         # Re-entrant: stop() may run in a signal handler, on top of the very code that holds it.
         self._lock = threading.RLock()
         self._control: int | None = None
+        self._wake: int | None = None
         self._stopped = False
         self._idle = threading.Event()
         self._idle.set()
@@ -118,8 +123,13 @@ class Supervisor:
                 action="run it again if that was not meant",
             )
 
-    def run(self, command: Command, on_line: OnLine) -> Ending:
+    def run(
+        self, command: Command, on_line: OnLine, on_stop: Callable[[], None] = _nothing
+    ) -> Ending:
         """Run a command to its end, passing each line of its output to ``on_line``.
+
+        ``on_stop`` is called, in the thread that called ``run``, as soon as ``stop`` was: while the
+        command is still being ended.
 
         Raises:
             StepStoppedError: if ``stop`` was called before it could start.
@@ -130,7 +140,7 @@ class Supervisor:
         try:
             self.check()
             with self._started(command, on_line) as guarded:
-                return guarded.follow(on_line, command.timeout)
+                return guarded.follow(on_line, on_stop, command.timeout)
         finally:
             self._runner = None
             self._idle.set()
@@ -138,26 +148,28 @@ class Supervisor:
     @contextlib.contextmanager
     def _started(self, command: Command, on_line: OnLine) -> Iterator[_Guarded]:
         control_end, self._control = os.pipe()
+        wake, self._wake = os.pipe()
         report, report_end = os.pipe()
         output, output_end = os.pipe()
         channel = Channel(output_end, control_end, report_end, command.held_descriptors)
         try:
             guardian = self._start(command, channel, on_line)
         except BaseException:
-            self._close_control()
-            os.close(report)
-            os.close(output)
+            self._close_ours()
+            for end in (wake, report, output):
+                os.close(end)
             raise
         finally:
             for end in (control_end, report_end, output_end):
                 os.close(end)
-        guarded = _Guarded(guardian, output, report, self._close_control)
+        guarded = _Guarded(guardian, _Ends(output, report, wake), self._close_control)
         try:
-            if self._stopped:
-                self._close_control()
+            with self._lock:
+                if self._stopped:
+                    self._ask_to_stop()
             yield guarded
         finally:
-            self._close_control()
+            self._close_ours()
             guarded.close(command.grace)
 
     def _start(
@@ -174,15 +186,23 @@ class Supervisor:
         return _start_guardian(command, channel)
 
     def _ask_to_stop(self) -> None:
-        if self._control is not None:
-            with contextlib.suppress(BrokenPipeError):  # it has just ended by itself
-                os.write(self._control, b"s")
+        for end in (self._control, self._wake):
+            if end is not None:
+                with contextlib.suppress(BrokenPipeError):  # it has just ended by itself
+                    os.write(end, b"s")
 
     def _close_control(self) -> None:
         with self._lock:
             control, self._control = self._control, None
         if control is not None:
             os.close(control)
+
+    def _close_ours(self) -> None:
+        self._close_control()
+        with self._lock:
+            wake, self._wake = self._wake, None
+        if wake is not None:
+            os.close(wake)
 
 
 def _start_guardian(command: Command, channel: Channel) -> subprocess.Popen[bytes]:
@@ -199,6 +219,19 @@ def _start_guardian(command: Command, channel: Channel) -> subprocess.Popen[byte
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Ends:
+    """Our ends of the pipes: what the command says, what the guardian reports, a stop from here."""
+
+    output: int
+    report: int
+    wake: int
+
+    def close(self) -> None:
+        for end in (self.output, self.report, self.wake):
+            os.close(end)
+
+
 class _Guarded:
     """A running guardian: its output, its report, its end.
 
@@ -208,19 +241,17 @@ class _Guarded:
     def __init__(
         self,
         guardian: subprocess.Popen[bytes] | None,
-        output: int,
-        report: int,
+        ends: _Ends,
         ask_to_stop: Callable[[], None],
     ) -> None:
-        self._guardian, self._ask_to_stop = guardian, ask_to_stop
-        self._output, self._report = output, report
+        self._guardian, self._ends, self._ask_to_stop = guardian, ends, ask_to_stop
         self._told = b""
         self._timed_out = self._reported = False
 
-    def follow(self, on_line: OnLine, timeout: float | None) -> Ending:
+    def follow(self, on_line: OnLine, on_stop: Callable[[], None], timeout: float | None) -> Ending:
         """Pass lines on until the command and all it started are gone."""
         cutter = LineCutter()
-        for chunk in self._chunks(timeout):
+        for chunk in self._chunks(on_stop, timeout):
             for line in cutter.feed(chunk):
                 on_line(line)
         for line in cutter.feed(b"", final=True):
@@ -234,16 +265,15 @@ class _Guarded:
                 self._discard(time.monotonic() + grace + _LAST_OUTPUT_S)
             self._gone(_LAST_OUTPUT_S)  # else it goes on without us: control is closed
         finally:
-            os.close(self._report)
-            os.close(self._output)
+            self._ends.close()
 
     def _gone(self, seconds: float) -> bool:
         """Whether the guardian ends within some time; what it still reports is kept."""
         deadline = time.monotonic() + seconds
         poller = select.poll()
-        poller.register(self._report, select.POLLIN)
+        poller.register(self._ends.report, select.POLLIN)
         while poller.poll(_milliseconds(deadline)):
-            if not (told := os.read(self._report, _CHUNK)):
+            if not (told := os.read(self._ends.report, _CHUNK)):
                 return self._waited_for(deadline)
             self._told += told
         return False
@@ -257,16 +287,19 @@ class _Guarded:
             return False
         return True
 
-    def _chunks(self, timeout: float | None) -> Iterator[bytes]:
+    def _chunks(self, on_stop: Callable[[], None], timeout: float | None) -> Iterator[bytes]:
         """Yield output until it is closed, or until it dries up after the guardian's report."""
         deadline = None if timeout is None else time.monotonic() + timeout
         poller = select.poll()
-        for descriptor in (self._output, self._report):
+        for descriptor in (self._ends.output, self._ends.report, self._ends.wake):
             poller.register(descriptor, select.POLLIN)
         while True:
             for descriptor, _ in poller.poll(_milliseconds(deadline)):
                 chunk = os.read(descriptor, _CHUNK)
-                if descriptor == self._output:
+                if descriptor == self._ends.wake:
+                    poller.unregister(descriptor)
+                    on_stop()
+                elif descriptor == self._ends.output:
                     if not chunk:
                         return
                     yield chunk
@@ -285,9 +318,9 @@ class _Guarded:
     def _discard(self, deadline: float) -> None:
         """Read and drop output, so that nothing blocks on a full pipe while it is being ended."""
         poller = select.poll()
-        poller.register(self._output, select.POLLIN)
+        poller.register(self._ends.output, select.POLLIN)
         while time.monotonic() < deadline:
-            if poller.poll(_milliseconds(deadline)) and not os.read(self._output, _CHUNK):
+            if poller.poll(_milliseconds(deadline)) and not os.read(self._ends.output, _CHUNK):
                 return
 
     def _ending(self) -> Ending:

@@ -389,16 +389,23 @@ class StepRunner:
         masked = _masked(note, attempt.request.environment.values())
         command, around = self._children.command(attempt), self._children.surroundings(attempt)
         with attempt.environment.enter(command, around) as inside:
-            ending = self._supervisor.run(inside, masked)
+            ending = self._supervisor.run(inside, masked, lambda: self._stopping(attempt, on_line))
         for warning in _leftovers(ending):
             on_line(warning)
         return self._judge(attempt, ending, last_lines)
+
+    def _stopping(self, attempt: Attempt, on_line: OnLine) -> None:
+        """Say KILLED at once: Airflow may end this very process before the step's has ended."""
+        try:
+            self._runs.end(attempt.run.info.run_id, "KILLED", "stopped from outside")
+        except UnderstudyError as error:
+            on_line(f"The run cannot say yet that it was stopped: {error}")
 
     def _judge(self, attempt: Attempt, ending: Ending, last_lines: deque[str]) -> Run:
         run = self._runs.get(attempt.run.info.run_id)
         if ending.timed_out:
             raise _timed_out(attempt)
-        if ending.stopped:
+        if ending.stopped or run.info.status == "KILLED":
             self._supervisor.check()
         secrets = _secrets(attempt.request.environment.values())
         said = _hidden(run.data.tags.get(Tag.ERROR.value) or " | ".join(last_lines), secrets)

@@ -265,8 +265,9 @@ def test_steps_that_take_an_artifact_are_reused_unless_declared(
     assert built(reuse=reuse).get_task(task_id).may_reuse(parameters) is expected
 
 
-def test_steps_on_a_cluster_cost_a_dag_file_no_client() -> None:
+def test_steps_on_a_cluster_cost_a_dag_file_no_client(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every step knows where it runs; a wrong place is found while the file is parsed."""
+    monkeypatch.delitem(sys.modules, "kubernetes", raising=False)  # another test's
     dag = built(backend="kubernetes", backend_config={"namespace": "training"})
     assert dag.get_task("train").placement.namespace == "training"
     assert built().get_task("train").placement is None

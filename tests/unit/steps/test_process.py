@@ -143,6 +143,23 @@ def test_stop_from_another_thread_waits_until_all_is_gone(tmp_path: Path) -> Non
         supervisor.run(command("true", tmp_path), lambda _: None)
 
 
+def test_a_stop_is_told_while_the_command_is_still_being_ended(tmp_path: Path) -> None:
+    """Once, in the thread that runs it, before one that ignores TERM is killed."""
+    supervisor = Supervisor()
+    told: list[tuple[int, bool]] = []
+
+    def on_line(_: str) -> None:
+        threading.Thread(target=supervisor.stop).start()
+
+    ending = supervisor.run(
+        command(f"trap '' TERM; {NAP} & echo up; wait", tmp_path),
+        on_line,
+        lambda: told.append((threading.get_ident(), eventually(lambda: len(sleepers()) == 1))),
+    )
+    assert told == [(threading.get_ident(), True)]
+    assert ending.stopped
+
+
 def test_stop_in_a_signal_handler_on_top_of_run(tmp_path: Path) -> None:
     """As Airflow's on_kill is called: in the thread that is in run()."""
     supervisor = Supervisor()
