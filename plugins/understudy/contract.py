@@ -31,8 +31,9 @@ ENV_MANAGERS: Final = ("uv", "virtualenv", "conda", "docker", "local")
 
 LOCAL: Final = "local"
 KUBERNETES: Final = "kubernetes"
-BACKENDS: Final = (LOCAL, KUBERNETES)
-"""Where a step runs: ``local`` is a process of the worker, ``kubernetes`` a Job of a cluster."""
+DATABRICKS: Final = "databricks"
+BACKENDS: Final = (LOCAL, KUBERNETES, DATABRICKS)
+"""Where a step runs: a process of the worker, a Job of a cluster, a job run of a workspace."""
 
 
 class Tag(StrEnum):

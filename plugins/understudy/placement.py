@@ -1,18 +1,18 @@
 """Where steps run: what ``backend=`` and ``backend_config=`` of a pipeline or operator say. Pure.
 
-The names of a Kubernetes configuration are those of MLflow's own backend of that name, so that the
-file of ``mlflow run --backend kubernetes --backend-config`` can be taken over; what that backend
-does and ours does not is refused with the way that ours has.
+The names of a configuration are those of MLflow's own backend of that name, so that the file of
+``mlflow run --backend kubernetes --backend-config`` can be taken over; what that backend does and
+ours does not is refused with the way that ours has.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Any, Final
 
 from pydantic import Field
 
-from understudy.contract import BACKENDS, KUBERNETES, LOCAL
+from understudy.contract import BACKENDS, DATABRICKS, KUBERNETES, LOCAL
 from understudy.declared import declared
 from understudy.errors import DeclarationError, listed, nearest
 from understudy.redact import secret_in
@@ -20,6 +20,7 @@ from understudy.redact import secret_in
 COMMIT: Final = "{commit}"
 """Stands for the full commit id in the name of an image that was built from the commit."""
 _BUILT_BY_MLFLOW: Final = "repository-uri"
+_Seconds = Annotated[float, Field(gt=0, le=3600)]
 
 
 @declared
@@ -46,10 +47,33 @@ class ClusterPlacement:
     template: Mapping[str, Any] | None = None
     template_path: str = ""
     tracking_uri: str = ""
-    poll_seconds: Annotated[float, Field(gt=0, le=3600)] = 10.0
+    poll_seconds: _Seconds = 10.0
 
 
-_FIELDS: Final = {
+@declared
+class DatabricksPlacement:
+    """How steps run as one-time job runs of a Databricks workspace.
+
+    Attributes:
+        new_cluster: The cluster that is made for each step, as Databricks' Jobs API takes it; {} is
+            enough to look at runs that are there already.
+        libraries: What is installed on it beside the project's own environment.
+        connection: Airflow connection (type ``databricks``) that opens the workspace; '' for what
+            the Databricks SDK finds on the worker.
+        tracking_uri: The tracking server as the cluster reaches it; '' for the worker's own.
+        poll_seconds: How long the trigger waits between two looks at the run.
+    """
+
+    new_cluster: Mapping[str, Any] = Field(default_factory=dict, repr=False)
+    libraries: Sequence[Mapping[str, Any]] = ()
+    connection: str = ""
+    tracking_uri: str = ""
+    poll_seconds: _Seconds = 10.0
+
+
+Placement = ClusterPlacement | DatabricksPlacement
+
+_KUBERNETES_FIELDS: Final = {
     "connection": "connection",
     "kube-context": "context",
     "namespace": "namespace",
@@ -60,11 +84,23 @@ _FIELDS: Final = {
     "poll-seconds": "poll_seconds",
 }
 """Keys of ``backend_config``, and the fields that they are."""
+_DATABRICKS_FIELDS: Final = {
+    "new_cluster": "new_cluster",
+    "libraries": "libraries",
+    "connection": "connection",
+    "tracking-uri": "tracking_uri",
+    "poll-seconds": "poll_seconds",
+}
+_VARIABLES: Final = {
+    KUBERNETES: "give the container its variables in kube-job-template, with secretKeyRef",
+    DATABRICKS: "write spark_env_vars in new_cluster, secrets as {{secrets/scope/key}}",
+}
+"""What to do instead of naming variables of the worker."""
 
 
 def placement(
     backend: str, config: Mapping[str, Any], environment: Collection[str] = ()
-) -> ClusterPlacement | None:
+) -> Placement | None:
     """Return how steps run on a cluster; None where they run on the worker.
 
     Args:
@@ -82,15 +118,25 @@ def placement(
         if config:
             raise _wrong(
                 f"backend_config has {listed(config)} and backend is {LOCAL!r}",
-                f"a backend_config with backend={KUBERNETES!r}",
+                f"a backend_config with backend={KUBERNETES!r} or {DATABRICKS!r}",
                 "name the backend, or remove backend_config",
             )
         return None
-    _refuse(config, environment)
-    return ClusterPlacement(**{_FIELDS[key]: value for key, value in config.items()})
+    if backend == KUBERNETES:
+        _refuse_kubernetes(config)
+    else:
+        _refuse_databricks(config)
+    fields = _KUBERNETES_FIELDS if backend == KUBERNETES else _DATABRICKS_FIELDS
+    _refuse(backend, config, fields, environment)
+    return placed(backend, {fields[key]: value for key, value in config.items()})
 
 
-def _refuse(config: Mapping[str, Any], environment: Collection[str]) -> None:
+def placed(backend: str, fields: Mapping[str, Any]) -> Placement:
+    """Return the placement that has these fields."""
+    return ClusterPlacement(**fields) if backend == KUBERNETES else DatabricksPlacement(**fields)
+
+
+def _refuse_kubernetes(config: Mapping[str, Any]) -> None:
     if _BUILT_BY_MLFLOW in config:
         raise _wrong(
             f"backend_config has {_BUILT_BY_MLFLOW!r}, for which MLflow builds an image on the "
@@ -98,23 +144,46 @@ def _refuse(config: Mapping[str, Any], environment: Collection[str]) -> None:
             "the project's own docker_env image, into which the commit's files are brought",
             f"remove it; or have images built elsewhere and name them: image='.../x:{COMMIT}'",
         )
-    for key in config:
-        if key not in _FIELDS:
-            wrong = f"backend_config has {key!r}{nearest(key, _FIELDS)}"
-            raise _wrong(wrong, listed(_FIELDS), "correct backend_config")
     if "kube-job-template" in config and "kube-job-template-path" in config:
         raise _wrong("backend_config has two templates", "one of them", "remove the other")
+
+
+def _refuse_databricks(config: Mapping[str, Any]) -> None:
+    if "spark_version" in config:
+        raise _wrong(
+            "backend_config is the specification of a cluster itself",
+            'that specification under "new_cluster"',
+            'write {"new_cluster": {...}}, which MLflow takes, too',
+        )
+    if not config.get("new_cluster"):
+        raise _wrong(
+            f"backend_config has {listed(config) if config else 'nothing'}, and no new_cluster",
+            "a cluster of each step's own, so that nothing of another step is on it",
+            'write {"new_cluster": {"spark_version": ..., "node_type_id": ..., "num_workers": 0}}',
+        )
+
+
+def _refuse(
+    backend: str,
+    config: Mapping[str, Any],
+    fields: Collection[str],
+    environment: Collection[str],
+) -> None:
+    for key in config:
+        if key not in fields:
+            wrong = f"backend_config has {key!r}{nearest(key, fields)}"
+            raise _wrong(wrong, listed(fields), "correct backend_config")
     if secret := secret_in(config.get("tracking-uri", "")):
         raise _wrong(
             f"tracking-uri is a URL with {secret}, which the Job would show",
             "an address without credentials",
-            "give the container MLFLOW_TRACKING_TOKEN from a Secret, in kube-job-template",
+            f"give the Job MLFLOW_TRACKING_TOKEN: {_VARIABLES[backend]}",
         )
     if environment:
         raise _wrong(
             f"environment has {listed(environment)}, whose values the Job would show",
-            f"no environment with backend={KUBERNETES!r}",
-            "give the container its variables in kube-job-template, secrets with secretKeyRef",
+            f"no environment with backend={backend!r}",
+            _VARIABLES[backend],
         )
 
 

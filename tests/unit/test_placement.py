@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from understudy.errors import DeclarationError
-from understudy.placement import ClusterPlacement, placement
+from understudy.placement import ClusterPlacement, DatabricksPlacement, placement
 
 pytestmark = pytest.mark.unit
 
@@ -24,11 +24,21 @@ def test_mlflows_own_file_is_understood() -> None:
     assert placement("kubernetes", given) == wanted
 
 
+def test_mlflows_file_for_databricks_is_understood() -> None:
+    """The one with new_cluster and libraries."""
+    given = {"new_cluster": {"num_workers": 1}, "libraries": [{"pypi": {"package": "six"}}]}
+    assert placement("databricks", given) == DatabricksPlacement(**given)
+
+
 @pytest.mark.parametrize(
     ("backend", "config", "environment", "message"),
     [
         ("kubernets", {}, (), "did you mean 'kubernetes'"),
-        ("databricks", {}, (), "Allowed: 'kubernetes', 'local'"),
+        ("spark", {}, (), "Allowed: 'databricks', 'kubernetes', 'local'"),
+        ("databricks", {}, (), "no new_cluster"),
+        ("databricks", {"spark_version": "x"}, (), 'under "new_cluster"'),
+        ("databricks", {"new_cluster": {"a": 1}, "existing": 1}, (), "Allowed: 'connection'"),
+        ("databricks", {"new_cluster": {"a": 1}}, ("SECRET",), "secrets/scope/key"),
         ("local", {"image": "x"}, (), "backend is 'local'"),
         ("kubernetes", {"kube-contxt": "x"}, (), "did you mean 'kube-context'"),
         ("kubernetes", {"repository-uri": "x"}, (), "builds an image on the worker"),

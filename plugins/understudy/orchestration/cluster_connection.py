@@ -1,4 +1,4 @@
-"""Reads what opens a cluster from an Airflow connection, on a worker and in the triggerer."""
+"""Opens a cluster by an Airflow connection, on a worker and in the triggerer."""
 
 from __future__ import annotations
 
@@ -9,46 +9,73 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 from airflow.sdk.log import mask_secret
 
 from understudy.errors import ClusterError
-from understudy.steps.kubernetes_cluster import ClusterAccess
+from understudy.placement import ClusterPlacement, Placement
+from understudy.steps.databricks_workspace import DatabricksWorkspace, WorkspaceAccess
+from understudy.steps.kubernetes_cluster import ClusterAccess, KubernetesCluster
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
 
+    from understudy.steps.remote import Cluster
 
-def cluster_access(conn_id: str) -> ClusterAccess:
-    """Return what a connection says, its secrets masked; without one, what the machine has.
+
+def cluster_of(where: Placement) -> Cluster:
+    """Return the cluster of a placement, the secrets that open it masked.
 
     Raises:
         ClusterError: if there is no such connection, or it cannot be used.
     """
-    if not conn_id:
-        return ClusterAccess()
+    if not where.connection:
+        return _opened(where, None)
     try:
-        return _masked(conn_id, BaseHook.get_connection(conn_id))
+        return _opened(where, BaseHook.get_connection(where.connection))
     except AirflowNotFoundException as error:
-        raise _missing(conn_id) from error
+        raise _missing(where) from error
 
 
-async def cluster_access_async(conn_id: str) -> ClusterAccess:
-    """Return what cluster_access does, without blocking the triggerer."""
-    if not conn_id:
-        return ClusterAccess()
+async def cluster_of_async(where: Placement) -> Cluster:
+    """Return what cluster_of does, without blocking the triggerer."""
+    if not where.connection:
+        return _opened(where, None)
     try:
-        return _masked(conn_id, await BaseHook.aget_connection(conn_id))
+        return _opened(where, await BaseHook.aget_connection(where.connection))
     except AirflowNotFoundException as error:
-        raise _missing(conn_id) from error
+        raise _missing(where) from error
 
 
-def _masked(conn_id: str, connection: Connection) -> ClusterAccess:
-    access = ClusterAccess.of_connection(conn_id, connection.extra_dejson)
-    for secret in access.secrets:
+def _opened(where: Placement, connection: Connection | None) -> Cluster:
+    if isinstance(where, ClusterPlacement):
+        access = _kubernetes(connection)
+        _mask(access.secrets)
+        return KubernetesCluster(where, access)
+    workspace = _databricks(connection)
+    _mask(workspace.secrets)
+    return DatabricksWorkspace(where, workspace)
+
+
+def _kubernetes(connection: Connection | None) -> ClusterAccess:
+    if connection is None:
+        return ClusterAccess()
+    return ClusterAccess.of_connection(connection.conn_id, connection.extra_dejson)
+
+
+def _databricks(connection: Connection | None) -> WorkspaceAccess:
+    if connection is None:
+        return WorkspaceAccess()
+    user = (connection.login or "", connection.password or "")
+    host, extra = connection.host or "", connection.extra_dejson
+    return WorkspaceAccess.of_connection(connection.conn_id, host, user, extra)
+
+
+def _mask(secrets: tuple[str, ...]) -> None:
+    for secret in secrets:
         mask_secret(secret)
-    return access
 
 
-def _missing(conn_id: str) -> ClusterError:
+def _missing(where: Placement) -> ClusterError:
+    kind = "kubernetes" if isinstance(where, ClusterPlacement) else "databricks"
     return ClusterError(
-        f"There is no Airflow connection {conn_id!r}, which the cluster is opened by",
-        allowed="the id of a connection of type kubernetes",
+        f"There is no Airflow connection {where.connection!r}, which the cluster is opened by",
+        allowed=f"the id of a connection of type {kind}",
         action="create it in Airflow (Admin, Connections), or correct backend_config",
     )

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from understudy.errors import ClusterUnavailableError, UnderstudyError
-from understudy.orchestration.cluster_connection import cluster_access
+from understudy.orchestration.cluster_connection import cluster_of
 from understudy.orchestration.remote_trigger import LOST, RemoteStepTrigger
-from understudy.placement import ClusterPlacement
-from understudy.steps.kubernetes_cluster import KubernetesCluster
-from understudy.steps.remote import JobState, RemoteSteps, Sighting, Started, Watched
+from understudy.placement import Placement
+from understudy.steps.remote import Cluster, JobState, RemoteSteps, Sighting, Started, Watched
 
 if TYPE_CHECKING:
     from understudy.orchestration.services import Services
@@ -34,19 +33,17 @@ class RemoteTask:
         started: The job, as soon as there is one.
     """
 
-    where: ClusterPlacement
-    cluster: KubernetesCluster
+    where: Placement
+    cluster: Cluster
     steps: RemoteSteps
     started: Started | None = None
 
     @classmethod
-    def of(
-        cls, services: Services, where: ClusterPlacement | None, limit: timedelta | None
-    ) -> RemoteTask:
+    def of(cls, services: Services, where: Placement | None, limit: timedelta | None) -> RemoteTask:
         """Return a task's job that may take so long."""
         if where is None:
             raise TypeError("where is None: the step runs on the worker")
-        cluster = KubernetesCluster(where, cluster_access(where.connection))
+        cluster = cluster_of(where)
         seconds = None if limit is None else limit.total_seconds()
         return cls(where, cluster, RemoteSteps(services.runs, services.client, cluster, seconds))
 
@@ -64,11 +61,8 @@ class RemoteTask:
         """Return what waits for the job; nothing in it is secret."""
         started, limit = self._job(), self.steps.limit
         return RemoteStepTrigger(
-            placement=asdict(
-                replace(
-                    self.where, namespace=self.cluster.namespace, template=None, template_path=""
-                )
-            ),
+            backend=self.cluster.kind,
+            placement=asdict(self.cluster.watched),
             run_id=started.run_id,
             job=started.job,
             deadline=None if limit is None else time.time() + limit,

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from understudy.contract import KUBERNETES
 from understudy.errors import UnderstudyError
-from understudy.placement import ClusterPlacement
+from understudy.placement import placed
 
 if TYPE_CHECKING:
-    from understudy.steps.remote import RemoteSteps, Sighting
+    from understudy.steps.remote import Cluster, RemoteSteps, Sighting
 
 LOST: Final = "LOST"
 """State of the event that says: nothing was seen of the job for ``PATIENCE_S``."""
@@ -29,23 +30,31 @@ class RemoteStepTrigger(BaseTrigger):
     """Waits for the end of a job, cancels it when its time is over or a person stops the task.
 
     Args:
-        placement: Fields of :class:`understudy.placement.ClusterPlacement`.
+        backend: Which kind of cluster.
+        placement: Fields of that backend's placement, as :mod:`understudy.placement` has them.
         run_id: The MLflow run.
         job: The job's name.
         deadline: When the job is cancelled, in seconds since the epoch; None for never.
     """
 
     def __init__(
-        self, *, placement: Mapping[str, Any], run_id: str, job: str, deadline: float | None
+        self,
+        *,
+        placement: Mapping[str, Any],
+        run_id: str,
+        job: str,
+        deadline: float | None,
+        backend: str = KUBERNETES,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.placement, self.run_id, self.job = dict(placement), run_id, job
+        self.backend, self.placement = backend, dict(placement)
+        self.run_id, self.job = run_id, job
         self.deadline = deadline
         self._said = ""
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return what makes this trigger again."""
-        fields = ("placement", "run_id", "job", "deadline")
+        fields = ("backend", "placement", "run_id", "job", "deadline")
         path = f"{type(self).__module__}.{type(self).__qualname__}"
         return path, {name: getattr(self, name) for name in fields}
 
@@ -108,21 +117,19 @@ class RemoteStepTrigger(BaseTrigger):
         return steps
 
     async def _steps(self) -> RemoteSteps:
-        from understudy.orchestration.cluster_connection import cluster_access_async
+        from understudy.orchestration.cluster_connection import cluster_of_async
 
-        where = ClusterPlacement(**self.placement)
-        access = await cluster_access_async(where.connection)
-        return await asyncio.to_thread(_connected, where, access)
+        cluster = await cluster_of_async(placed(self.backend, self.placement))
+        return await asyncio.to_thread(_connected, cluster)
 
 
-def _connected(where: ClusterPlacement, access: Any) -> RemoteSteps:  # noqa: ANN401 -- imported late
+def _connected(cluster: Cluster) -> RemoteSteps:
     from understudy import tracking
-    from understudy.steps.kubernetes_cluster import KubernetesCluster
     from understudy.steps.remote import RemoteSteps
     from understudy.tracking import RunStore
 
     client = tracking.client()
-    return RemoteSteps(RunStore(client), client, KubernetesCluster(where, access))
+    return RemoteSteps(RunStore(client), client, cluster)
 
 
 def _told(error: Exception) -> str:

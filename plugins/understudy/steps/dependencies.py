@@ -6,6 +6,7 @@ Reads files of the project only.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -46,6 +47,10 @@ class Dependencies:
         """
         cut = self.build_lines
         return tuple(lines for lines in (self.lines[:cut], self.lines[cut:]) if lines)
+
+    def stages_from(self, folder: Path) -> tuple[tuple[str, ...], ...]:
+        """Return the stages for pip that runs in a copy of ``folder``: files relative to it."""
+        return tuple(tuple(_relative(line, folder) for line in lines) for lines in self.stages)
 
     def digest(self) -> str:
         """Return 64 hex digits over the lines and the content of all files, not their places."""
@@ -165,6 +170,13 @@ def _absolute(line: str, path: Path, files: list[Path]) -> str:
         return f"{matched['option']} {file}"
     _refuse_local(line, path)
     return line
+
+
+def _relative(line: str, folder: Path) -> str:
+    matched = _FILE_OPTION.fullmatch(line)
+    if matched is None:
+        return line
+    return f"{matched['option']} {os.path.relpath(matched['file'], folder)}"
 
 
 def _with_nested(file: Path, named_in: Path, above: tuple[Path, ...]) -> Iterator[Path]:

@@ -12,22 +12,24 @@ import functools
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
-from urllib.parse import urlsplit
+from typing import Any, ClassVar, Final
 
 import yaml
 
-from understudy.errors import ClusterError, ClusterUnavailableError
+from understudy.contract import KUBERNETES
+from understudy.errors import ClusterError
 from understudy.placement import ClusterPlacement
-from understudy.redact import hidden, redacted, secret_in
+from understudy.redact import hidden, redacted
+from understudy.steps.clusters import reachable, unavailable
 from understudy.steps.job_manifest import RUN_ANNOTATION, has_code, manifest
 from understudy.steps.remote import JobState, Order, Sighting
 
 _TIMEOUT_S: Final = (5, 30)  # to connect, to answer
 _TRIES: Final = 3
 _PAUSE_S: Final = 1.0
+_HINT: Final = "give the container MLFLOW_TRACKING_TOKEN from a Secret, in kube-job-template"
 _SHOWN: Final = 1000  # characters of what a cluster answers
 _NOT_FOUND, _CONFLICT, _TOO_MANY, _SERVER_ERROR = 404, 409, 429, 500
 _STUCK: Final = frozenset({
@@ -90,12 +92,19 @@ class KubernetesCluster:
 
     where: ClusterPlacement
     access: ClusterAccess
+    kind: ClassVar[str] = KUBERNETES
+    env_manager: ClassVar[str] = "docker"
 
     @property
     def place(self) -> str:
         """Return namespace and cluster, without anything secret."""
         context = self.where.context or self.access.context
         return f"{self.namespace}@{context or self.access.connection or 'kubernetes'}"
+
+    @property
+    def watched(self) -> ClusterPlacement:
+        """Return the placement without its template, and with the namespace that this named."""
+        return replace(self.where, namespace=self.namespace, template=None, template_path="")
 
     @property
     def has_code(self) -> bool:
@@ -113,7 +122,7 @@ class KubernetesCluster:
         manifest(order, self.where, self._template, self._tracking_uri)
         self._module()
 
-    def submit(self, order: Order) -> None:
+    def submit(self, order: Order) -> str:
         """Create the Job; after a lost answer it is there already, and is not made again."""
         body = manifest(order, self.where, self._template, self._tracking_uri)
         with self._errors():
@@ -129,8 +138,13 @@ class KubernetesCluster:
                         raise
                     time.sleep(_PAUSE_S)
                 else:
-                    return
+                    return order.name
         self._refuse_stranger(order)
+        return order.name
+
+    def instructions(self, order: Order) -> None:
+        """Return None: the Job's own variable says it all."""
+        del order
 
     def look(self, name: str) -> Sighting:
         """Return where the Job is."""
@@ -267,7 +281,7 @@ class KubernetesCluster:
     def _refused(self, error: Any) -> ClusterError:  # noqa: ANN401 -- ditto
         said = self._clean(f"{error.status} {error.reason}: {error.body}")
         if _passing(error):
-            return _unavailable(self.place, said)
+            return unavailable(self.place, said)
         return ClusterError(
             f"The cluster of {self.place} refuses: {said}",
             allowed="a Job that its rules admit, by an account that may create, get and delete "
@@ -276,7 +290,7 @@ class KubernetesCluster:
         )
 
     def _silent(self, error: Exception) -> ClusterError:
-        return _unavailable(self.place, self._clean(str(error)))
+        return unavailable(self.place, self._clean(str(error)))
 
     def _closed(self, error: Exception) -> ClusterError:
         return ClusterError(
@@ -307,7 +321,7 @@ class KubernetesCluster:
     @property
     def _tracking_uri(self) -> str:
         given = self.where.tracking_uri or os.environ.get("KUBE_MLFLOW_TRACKING_URI", "")
-        return given or _reachable(os.environ.get("MLFLOW_TRACKING_URI", ""))
+        return given or reachable(os.environ.get("MLFLOW_TRACKING_URI", ""), _HINT)
 
 
 def _sighting(job: Any, pods: list[Any]) -> Sighting:  # noqa: ANN401 -- the client's models
@@ -361,29 +375,6 @@ def _passing(error: Exception) -> bool:
     """Return whether the same call may succeed later: no answer, too many, a server's error."""
     status = getattr(error, "status", None)
     return status is None or not status or status == _TOO_MANY or status >= _SERVER_ERROR
-
-
-def _reachable(tracking_uri: str) -> str:
-    host = urlsplit(tracking_uri).hostname or ""
-    local = not host or host == "localhost" or host.startswith("127.") or host == "::1"
-    secret = secret_in(tracking_uri)
-    if not local and not secret:
-        return tracking_uri
-    why = f"holds {secret}" if secret else "is of this machine only"
-    raise ClusterError(
-        f"MLFLOW_TRACKING_URI, {redacted(tracking_uri) or 'which is empty,'} {why}",
-        allowed="an address of the tracking server that the cluster reaches, without credentials",
-        action="write it as tracking-uri in backend_config; give the container "
-        "MLFLOW_TRACKING_TOKEN from a Secret, in kube-job-template",
-    )
-
-
-def _unavailable(place: str, said: str) -> ClusterUnavailableError:
-    return ClusterUnavailableError(
-        f"The cluster of {place} does not answer as it should: {said}",
-        allowed="a cluster that answers",
-        action="check the cluster; the task may simply be run again",
-    )
 
 
 def _no_template(path: str, why: str) -> ClusterError:

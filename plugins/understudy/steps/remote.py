@@ -14,9 +14,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
-from understudy.contract import KUBERNETES, Tag, key_of
+from understudy.contract import Tag, key_of
 from understudy.errors import (
     ParameterError,
     ProjectError,
@@ -33,11 +33,13 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
+    from understudy.placement import Placement
     from understudy.steps.runner import Pinned, Source, StepRequest
 
 ARTIFACT_FOLDER: Final = "code"
 """Artifact folder of the step's run with the packed project."""
-_MANAGER: Final = "docker"
+INSTRUCTIONS: Final = "step.json"
+"""File beside it with what a job does, where the job is not told itself."""
 
 
 class JobState(StrEnum):
@@ -118,11 +120,23 @@ class Order:
 
 
 class Cluster(Protocol):
-    """What can run jobs. Each call is one short exchange, and raises ClusterError."""
+    """What can run jobs. Each call is one short exchange, and raises ClusterError.
+
+    Attributes:
+        kind: The backend's name.
+        env_manager: What makes the environment there, in MLflow's words.
+    """
+
+    kind: ClassVar[str]
+    env_manager: ClassVar[str]
 
     @property
     def place(self) -> str:
         """Where its jobs are, for people."""
+
+    @property
+    def watched(self) -> Placement:
+        """What is enough of its placement to look at jobs that are there already."""
 
     @property
     def has_code(self) -> bool:
@@ -131,8 +145,15 @@ class Cluster(Protocol):
     def check(self, order: Order) -> None:
         """Raise what would keep the order from being placed, without asking the cluster."""
 
-    def submit(self, order: Order) -> None:
-        """Have the job of an order; one of that name that is there already is it."""
+    def submit(self, order: Order) -> str:
+        """Have the job of an order; one of that name that is there already is it.
+
+        Returns the name by which the job is found from then on; asked for under that one, too, it
+        is the same job.
+        """
+
+    def instructions(self, order: Order) -> Mapping[str, Any] | None:
+        """Return what a job reads from its MLflow run; None where it is told itself."""
 
     def look(self, name: str) -> Sighting:
         """Return where a job is; GONE for one that is not there."""
@@ -186,11 +207,11 @@ class RemoteSteps:
         run_id = str(run.info.run_id)
         order = replace(order, run_id=run_id, name=run.data.tags[Tag.JOB.value])
         try:
-            self._place(order)
+            job = self._place(order)
         except BaseException as error:
             self._undo(order, error)
             raise
-        return Started(run_id, order.name, pinned.commit, found=earlier is not None)
+        return Started(run_id, job, pinned.commit, found=earlier is not None)
 
     def mark(self, run_id: str, watched: Watched) -> None:
         """Say on the run who cares for its job."""
@@ -296,10 +317,19 @@ class RemoteSteps:
             experiment_id=request.experiment_id,
             key=request.key,
             name=request.name,
-            tags={**_tags(request, pinned), **self._job_tags(request, digest), **request.tags},
+            tags={**self._tags(request, pinned), **self._job_tags(request, digest), **request.tags},
             parent_run_id=request.parent_run_id,
         )
         return self.runs.ensured(spec)
+
+    def _tags(self, request: StepRequest, pinned: Pinned) -> dict[str, str]:
+        from understudy.steps.runner import source_tags
+
+        ours = {
+            "mlflow.project.backend": self.cluster.kind,
+            "mlflow.project.env": self.cluster.env_manager,
+        }
+        return source_tags(request, pinned) | ours
 
     def _job_tags(self, request: StepRequest, digest: str) -> dict[str, str]:
         return {
@@ -309,15 +339,19 @@ class RemoteSteps:
             Tag.JOB_DIGEST.value: digest,
         }
 
-    def _place(self, order: Order) -> None:
+    def _place(self, order: Order) -> str:
         if not self.cluster.has_code:
             with tempfile.TemporaryDirectory() as folder, tracking_errors():
                 archive = pack(order.project.folder, Path(folder))
                 self.client.log_artifact(order.run_id, str(archive), ARTIFACT_FOLDER)
         with tracking_errors():
             notes.write_note(self.client, order.run_id, {Tag.PARAMETERS: _values(order)})
-        self.cluster.submit(order)
-        self.mark(order.run_id, Watched.SUBMITTED)
+            if (told := self.cluster.instructions(order)) is not None:
+                place = f"{ARTIFACT_FOLDER}/{INSTRUCTIONS}"
+                self.client.log_text(order.run_id, json.dumps(told), place)
+        job = self.cluster.submit(order)
+        self.runs.tag(order.run_id, {Tag.JOB: job, Tag.JOB_STATE: Watched.SUBMITTED.value})
+        return job
 
     def _undo(self, order: Order, error: BaseException) -> None:
         """Leave neither job nor RUNNING run behind."""
@@ -355,7 +389,7 @@ def _refuse(request: StepRequest, source: Source) -> None:
         raise ParameterError(
             f"The step wants the worker's variables {', '.join(sorted(request.environment))}",
             allowed="no environment=, when the step runs on a cluster",
-            action="give the container its variables in kube-job-template",
+            action="give the job its variables in kube-job-template, or in new_cluster",
         )
 
 
@@ -378,13 +412,6 @@ def _job_name(request: StepRequest) -> str:
 
 def _values(order: Order) -> str:
     return json.dumps({name: one["value"] for name, one in order.step["parameters"].items()})
-
-
-def _tags(request: StepRequest, pinned: Pinned) -> dict[str, str]:
-    from understudy.steps.runner import source_tags
-
-    ours = {"mlflow.project.backend": KUBERNETES, "mlflow.project.env": _MANAGER}
-    return source_tags(request, pinned) | ours
 
 
 def _failed(run_id: str, seen: Sighting, exit_code: int | None) -> StepFailedError:

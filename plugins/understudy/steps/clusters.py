@@ -1,0 +1,45 @@
+"""What clusters have in common: how their jobs reach MLflow, and their errors."""
+
+from __future__ import annotations
+
+from typing import Final
+from urllib.parse import urlsplit
+
+from understudy.errors import ClusterError, ClusterUnavailableError
+from understudy.redact import redacted, secret_in
+
+_MANAGED: Final = "databricks"
+
+
+def reachable(tracking_uri: str, token: str) -> str:
+    """Return the worker's tracking address if a job elsewhere can use it, too.
+
+    Args:
+        tracking_uri: What the worker uses.
+        token: How the job is given MLFLOW_TRACKING_TOKEN, for the message.
+
+    Raises:
+        ClusterError: if it is of this machine only, or holds a secret.
+    """
+    if urlsplit(tracking_uri).scheme == _MANAGED or tracking_uri == _MANAGED:
+        return _MANAGED  # the profile in it is a file of this machine
+    host = urlsplit(tracking_uri).hostname or ""
+    local = not host or host == "localhost" or host.startswith("127.") or host == "::1"
+    secret = secret_in(tracking_uri)
+    if not local and not secret:
+        return tracking_uri
+    why = f"holds {secret}" if secret else "is of this machine only"
+    raise ClusterError(
+        f"MLFLOW_TRACKING_URI, {redacted(tracking_uri) or 'which is empty,'} {why}",
+        allowed="an address of the tracking server that the cluster reaches, without credentials",
+        action=f"write it as tracking-uri in backend_config; {token}",
+    )
+
+
+def unavailable(place: str, said: str) -> ClusterUnavailableError:
+    """Return the error of a cluster that gives no answer, or none that counts."""
+    return ClusterUnavailableError(
+        f"The cluster of {place} does not answer as it should: {said}",
+        allowed="a cluster that answers",
+        action="check the cluster; the task may simply be run again",
+    )
