@@ -16,6 +16,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from understudy.artifacts import artifacts_of
 from understudy.contract import KUBERNETES, Tag, key_of
 from understudy.errors import (
     ParameterError,
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
-    from understudy.steps.runner import Pinned, Source, StepRequest
+    from understudy.steps.step import Pinned, Source, StepRequest
 
 ARTIFACT_FOLDER: Final = "code"
 """Artifact folder of the step's run with the packed project."""
@@ -186,7 +187,7 @@ class RemoteSteps:
         run_id = str(run.info.run_id)
         order = replace(order, run_id=run_id, name=run.data.tags[Tag.JOB.value])
         try:
-            self._place(order)
+            self._place(order, run)
         except BaseException as error:
             self._undo(order, error)
             raise
@@ -309,13 +310,15 @@ class RemoteSteps:
             Tag.JOB_DIGEST.value: digest,
         }
 
-    def _place(self, order: Order) -> None:
+    def _place(self, order: Order, run: Run) -> None:
         if not self.cluster.has_code:
             with tempfile.TemporaryDirectory() as folder, tracking_errors():
                 archive = pack(order.project.folder, Path(folder))
-                self.client.log_artifact(order.run_id, str(archive), ARTIFACT_FOLDER)
-        with tracking_errors():
-            notes.write_note(self.client, order.run_id, {Tag.PARAMETERS: _values(order)})
+                store = artifacts_of(self.client, run)
+                store.log_artifact(str(archive), ARTIFACT_FOLDER)  # type: ignore[no-untyped-call]
+        note = {Tag.PARAMETERS: _values(order)}
+        notes.write_long(self.client, run, note)
+        self.runs.log_parameters(run, {}, notes.as_tags(note))
         self.cluster.submit(order)
         self.mark(order.run_id, Watched.SUBMITTED)
 
@@ -381,7 +384,7 @@ def _values(order: Order) -> str:
 
 
 def _tags(request: StepRequest, pinned: Pinned) -> dict[str, str]:
-    from understudy.steps.runner import source_tags
+    from understudy.steps.run_spec import source_tags
 
     ours = {"mlflow.project.backend": KUBERNETES, "mlflow.project.env": _MANAGER}
     return source_tags(request, pinned) | ours
