@@ -5,7 +5,8 @@ official client's own models; names, labels and restart policies are validated a
 a name is given once; deletion without a propagation policy leaves the pods running, as it does for
 batch/v1; a Job past its deadline is Failed with DeadlineExceeded, and its pod with its log is gone.
 Containers are processes of this machine in a session of their own, with the variables of the
-manifest, PATH and HOME only; their image is Airflow's environment, with the lean MLflow. Not there: images, scheduling, quotas, admission, watches.
+manifest, PATH and HOME only; their image is the environment of Airflow, with the lean MLflow.
+Not there: images, scheduling, quotas, admission, watches.
 """
 
 from __future__ import annotations
