@@ -1,13 +1,31 @@
-"""Fixtures that many tests share: real Git repositories below tmp_path."""
+"""What all tests share: how they are spread over processes, and real Git repositories."""
 
 from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A deadline per example would measure how busy the machine is.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep a file's tests in one process, and all tests of the one stack in one, too.
+
+    What a file or a session sets up is then set up once, however many processes there are.
+    """
+    for item in items:
+        on_the_stack = "installation" in getattr(item, "fixturenames", ())
+        group = "the stack" if on_the_stack else item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @dataclass(frozen=True)
@@ -52,6 +70,12 @@ def _repository(folder: Path) -> Repository:
     made = Repository(folder)
     made.git("init", "--quiet", "--initial-branch", "main")
     return made
+
+
+@pytest.fixture(scope="session")
+def new_repository() -> Callable[[Path], Repository]:
+    """Return what makes an empty repository of a folder that is not there yet."""
+    return _repository
 
 
 @pytest.fixture

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from understudy.artifacts import log_texts, read_text
 from understudy.contract import DECISION_ARTIFACT, DataTag, Kind, Tag
 from understudy.errors import DecisionError
 from understudy.gate import Basis, DecisionRecord, Gate, Score, Unscored, replay
-from understudy.tracking import RunStore, tracking_errors
+from understudy.tracking import RunStore
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -70,11 +70,10 @@ class Court:
 
     def record(self, night: Night) -> DecisionRecord | None:
         """Return the night's stored record, recomputed from its own inputs, or None."""
-        if Tag.VERDICT.value not in self._runs.get(night.run_id).data.tags:
+        run = self._runs.get(night.run_id)
+        if Tag.VERDICT.value not in run.data.tags:
             return None
-        with tracking_errors():
-            path = self._client.download_artifacts(night.run_id, RECORD)
-        return replay(Path(path).read_text(encoding="utf-8"))
+        return replay(read_text(self._client, run, RECORD))
 
     def _score(self, validation: Validation, basis: Basis) -> Score | Unscored:
         if validation.error:
@@ -102,17 +101,17 @@ class Court:
         return metrics
 
     def _store(self, night: Night, record: DecisionRecord) -> None:
-        with tracking_errors():
-            self._client.log_text(night.run_id, record.to_json(), RECORD)
-            for check in record.decision.checks:
-                self._log_numbers(night.run_id, check.metric, (check.challenger, check.champion))
-        tags = {Tag.VERDICT_REASON: record.decision.why[:5000], Tag.VERDICT: record.verdict.value}
-        self._runs.tag(night.run_id, tags)
+        """Keep the record; the verdict's tag makes it valid.
 
-    def _log_numbers(
-        self, run_id: str, metric: str, values: tuple[float | None, float | None]
-    ) -> None:
-        """Repeat the compared numbers on the parent run, where MLflow's table shows them."""
-        for who, value in zip(("challenger", "champion"), values, strict=True):
-            if value is not None:
-                self._client.log_metric(run_id, f"{who}_{metric}", value)
+        The compared numbers are repeated on the parent run, where MLflow's table shows them.
+        """
+        run = self._runs.get(night.run_id)
+        log_texts(self._client, run, {RECORD: record.to_json()})
+        numbers = {
+            f"{who}_{check.metric}": value
+            for check in record.decision.checks
+            for who, value in (("challenger", check.challenger), ("champion", check.champion))
+            if value is not None
+        }
+        tags = {Tag.VERDICT_REASON: record.decision.why[:5000], Tag.VERDICT: record.verdict.value}
+        self._runs.tag(night.run_id, tags, numbers)

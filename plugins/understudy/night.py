@@ -10,9 +10,9 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import takewhile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from understudy.artifacts import log_texts, read_text
 from understudy.contract import MODEL_ARTIFACT, Kind, Outcome, Tag, key_of
 from understudy.tracking import RUNNING, RunSpec, RunStore, tracking_errors
 
@@ -100,11 +100,10 @@ class NightBook:
 
     def opened(self, run_id: str) -> Night | None:
         """Return what the parent run pinned earlier, or None where it did not come that far."""
-        if Tag.COMMIT.value not in self._runs.get(run_id).data.tags:
+        run = self._runs.get(run_id)
+        if Tag.COMMIT.value not in run.data.tags:
             return None
-        with tracking_errors():
-            path = self._client.download_artifacts(run_id, _PINNED)
-        return Night(**json.loads(Path(path).read_text(encoding="utf-8")))
+        return Night(**json.loads(read_text(self._client, run, _PINNED)))
 
     def open(self, experiment_id: str, key: str, name: str, tags: Mapping[str, str]) -> str:
         """Return the id of the night's parent run; the same key gives the same run."""
@@ -117,9 +116,9 @@ class NightBook:
             self._client.update_run(night.run_id, status="RUNNING")
 
     def pin(self, night: Night) -> None:
-        """Store what a night pinned; the commit's tag comes last and makes it valid."""
-        with tracking_errors():
-            self._client.log_dict(night.run_id, night.to_dict(), _PINNED)
+        """Store what a night pinned; the commit's tag makes it valid, and comes last."""
+        run = self._runs.get(night.run_id)
+        log_texts(self._client, run, {_PINNED: json.dumps(night.to_dict(), indent=2)})
         tags = {
             Tag.REPOSITORY: night.repository,
             Tag.SUBDIRECTORY: night.subdirectory,
@@ -131,8 +130,7 @@ class NightBook:
             Tag.COMMIT: night.commit,
         }
         chosen = {name: str(value) for name, value in night.parameters.items()}
-        self._runs.log_parameters(self._runs.get(night.run_id), chosen)
-        self._runs.tag(night.run_id, tags)
+        self._runs.log_parameters(run, chosen, {tag.value: text for tag, text in tags.items()})
 
     def latest(self, experiment_id: str, night_of: str) -> str | None:
         """Return the parent run that was opened last for a Dag run, or None."""

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from typing import Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-_USERINFO = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)[^/\s'\"]*@")
+_USERINFO = re.compile(r"(?<=[a-zA-Z0-9+.-])://[^/\s'\"]*@")
 _HEADER = re.compile(r"(?i)(authorization:\s*(?:basic|bearer)\s+)\S+")
+_SHORTEST_SECRET: Final = 6  # characters
 _SECRET_NAMES: Final = frozenset({
     "sig", "signature", "token", "access_token", "auth", "api_key", "apikey", "password", "passwd",
     "secret", "client_secret", "x-amz-signature", "x-amz-security-token", "x-goog-signature",
@@ -18,7 +19,12 @@ _SECRET_NAMES: Final = frozenset({
 
 def redacted(text: str) -> str:
     """Return the text with the user-info of every URL and every authorisation header removed."""
-    return _HEADER.sub(r"\1***", _USERINFO.sub(r"\g<scheme>", text))
+    return _HEADER.sub(r"\1***", _USERINFO.sub("://", text))
+
+
+def secrets_among(values: Iterable[str]) -> tuple[str, ...]:
+    """Return those values that are long enough to be hidden: others would blot out half a log."""
+    return tuple(value for value in values if len(value) >= _SHORTEST_SECRET)
 
 
 def hidden(text: str, secrets: Iterable[str]) -> str:

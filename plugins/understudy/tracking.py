@@ -1,7 +1,7 @@
 """MLflow runs that can be made again without harm. Touches the tracking server only.
 
 MLflow repeats a POST whose answer was lost, so one ``create_run`` can make two runs. Each run of
-ours carries a key as a tag: look it up before creating, look again afterwards, keep the eldest.
+ours carries a key as a tag: after creating, look it up, keep the eldest.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ _OPENS_AS_TRAINING = {"mlflow.experimentKind": "custom_model_development"}
 _PASSING = frozenset({"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"})
 _PARAM_NAME = re.compile(r"[/\w.\- :]{1,250}")
 _LONGEST_PARAM = 500  # characters
-_PARAMS_PER_CALL = 100
 _REASON_LIMIT = 5000  # characters; MLflow refuses tag values above its own limit
 
 
@@ -82,9 +81,12 @@ class RunStore:
         return str(self.ensured(spec).info.run_id)
 
     def ensured(self, spec: RunSpec) -> Run:
-        """Return the one run with ``spec.key``, as it was found or made; it is RUNNING now."""
+        """Return the one run with ``spec.key``, as it was found or made; it is RUNNING now.
+
+        Made first and looked for afterwards: keys repeat only when something went wrong.
+        """
         with tracking_errors():
-            run = self._eldest(spec) or self._create(spec)
+            run = self._eldest(spec)
             if run.info.status != "RUNNING":
                 self._client.update_run(run.info.run_id, status="RUNNING")
             return run
@@ -136,19 +138,28 @@ class RunStore:
             run_id = self.get(run_id).data.tags.get(_PARENT, "")
         return run_id == outer
 
-    def tag(self, run_id: str, tags: Mapping[Tag, str]) -> None:
-        """Set tags on a run."""
-        with tracking_errors():
-            for name, value in tags.items():
-                self._client.set_tag(run_id, name.value, value)
+    def tag(
+        self, run_id: str, tags: Mapping[Tag, str], metrics: Mapping[str, float] | None = None
+    ) -> None:
+        """Set tags on a run, after metrics, in one call."""
+        from mlflow.entities import Metric, RunTag
+        from mlflow.utils.time import get_current_time_millis
 
-    def log_parameters(self, run: Run, values: Mapping[str, str]) -> None:
-        """Log as MLflow's parameters those that a run does not have.
+        now = get_current_time_millis()  # type: ignore[no-untyped-call]
+        numbers = [Metric(name, value, now, 0) for name, value in (metrics or {}).items()]
+        words = [RunTag(name.value, value) for name, value in tags.items()]
+        with tracking_errors():
+            self._client.log_batch(run_id, metrics=numbers, tags=words)
+
+    def log_parameters(
+        self, run: Run, values: Mapping[str, str], tags: Mapping[str, str] | None = None
+    ) -> None:
+        """Log as MLflow's parameters those that a run does not have, then tags, in one call.
 
         MLflow refuses a second spelling of a parameter, so what is there stays. Left out are names
         and values that not every MLflow store takes whole.
         """
-        from mlflow.entities import Param
+        from mlflow.entities import Param, RunTag
 
         run_id, known = run.info.run_id, run.data.params
         missing = [
@@ -156,9 +167,9 @@ class RunStore:
             for name, value in values.items()
             if name not in known and len(value) <= _LONGEST_PARAM and _PARAM_NAME.fullmatch(name)
         ]
+        words = [RunTag(name, value) for name, value in (tags or {}).items()]
         with tracking_errors():
-            for start in range(0, len(missing), _PARAMS_PER_CALL):
-                self._client.log_batch(run_id, params=missing[start : start + _PARAMS_PER_CALL])
+            self._client.log_batch(run_id, params=missing, tags=words)
 
     def end(self, run_id: str, status: str, reason: str = "") -> None:
         """End a run as FINISHED, FAILED or KILLED; ``reason`` becomes the tag ``error``."""
@@ -182,15 +193,13 @@ class RunStore:
             self.end(run_id, "KILLED", "abandoned: its worker ended without a word")
         return dead
 
-    def _create(self, spec: RunSpec) -> Run:
+    def _eldest(self, spec: RunSpec) -> Run:
+        """Make a run, and keep of all with its key the first."""
         made = self._client.create_run(spec.experiment_id, tags=spec.all_tags(), run_name=spec.name)
         *twins, eldest = self.tagged(spec.experiment_id, Tag.KEY, spec.key) or [made]
         for twin in twins:
             self._client.delete_run(twin.info.run_id)
         return eldest
-
-    def _eldest(self, spec: RunSpec) -> Run | None:
-        return next(reversed(self.tagged(spec.experiment_id, Tag.KEY, spec.key)), None)
 
 
 @contextmanager
@@ -231,6 +240,8 @@ def client(tracking_uri: str | None = None) -> MlflowClient:
         )
     # MLflow's default keeps one call waiting for four minutes; the task's own retry does better.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "4")
+    # To print a run's address when it ends, MLflow asks for the run; Airflow shows a link.
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     return MlflowClient(tracking_uri=uri)
 
 

@@ -14,7 +14,6 @@ def number(name: str, **fields: Any) -> DAG:
         name,
         **{
             "project": Project("git://127.0.0.1/models#project", version="main"),
-            "env_manager": "local",
             "retries": 0,
             "parameters": {
                 "factor": Param(1.0, type="number", minimum=0),

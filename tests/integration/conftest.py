@@ -163,7 +163,7 @@ class Installation:
 
     def up(self) -> None:
         """Start what is missing of the stack."""
-        _local("up", self.stack.place, UNDERSTUDY_DATA_MIRROR=self.data)
+        _up(self.stack, self.data)
 
     def kill(self, component: str) -> None:
         """End a component of the stack without a word."""
@@ -287,10 +287,16 @@ def installation(
     """Start the whole local stack with the tests' Dags; end it afterwards."""
     stack = Stack(Place(tmp_path_factory.mktemp("stack"), ROOT, dags_folder))
     try:
-        _local("up", stack.place, UNDERSTUDY_DATA_MIRROR=data_server)
+        _up(stack, data_server)
         yield Installation(stack, MlflowClient(stack.addresses().mlflow), data_server)
     finally:
         _local("down", stack.place)
+
+
+def _up(stack: Stack, data: str) -> None:
+    """Start what is missing; its tasks give up on a server that is away after a few seconds."""
+    patience = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}
+    _local("up", stack.place, UNDERSTUDY_DATA_MIRROR=data, **patience)
 
 
 def _local(command: str, place: Place, **variables: str) -> None:

@@ -6,14 +6,16 @@ import base64
 import os
 import signal
 import subprocess
-import sys
 import threading
+import uuid
 from collections.abc import Iterator
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
+from mlflow.tracking import MlflowClient
 
 from understudy.errors import ProjectError
 from understudy.giturl import parse
@@ -37,65 +39,66 @@ entry_points:
   sleep:
     command: "echo started; sleep 60"
 """
-MARK = "[mlflow.project_backend]\nunderstudy = understudy.backend:UnderstudyBackend\n"
+PYTHON = Path(__file__).parents[2] / ".state" / "venvs" / "airflow" / "bin" / "python"
+"""That of the environment in which the package is installed, beside the lean command line."""
 LOCAL = ("--backend-config", '{"env_manager": "local"}')
 
 
-@pytest.fixture
-def command(repository: Repository, tmp_path: Path) -> Any:  # noqa: ANN401 - a function
-    """Return a function that starts ``mlflow run`` on a repository with a project."""
-    repository.commit(MLproject=MLPROJECT)
-    mark = tmp_path / "site" / "understudy-0.dist-info"
-    mark.mkdir(parents=True)
-    (mark / "METADATA").write_text("Metadata-Version: 2.1\nName: understudy\nVersion: 0\n")
-    (mark / "entry_points.txt").write_text(MARK)
-    # What tests before this one told MLflow in this process is not for the command.
-    outside = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
-    environment = {
-        **outside,
-        "PYTHONPATH": os.pathsep.join([str(mark.parent), *sys.path]),
-        "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db",
-        "UNDERSTUDY_CACHE": str(tmp_path / "cache"),
-        "TMPDIR": str(tmp_path),
-    }
+@dataclass(frozen=True)
+class Terminal:
+    """Where a person types ``mlflow run``, and the server that it speaks to."""
 
-    def start(*arguments: str) -> subprocess.Popen[str]:
-        argv = (sys.executable, "-m", "mlflow", "run", repository.url, "-b", "understudy")
+    folder: Path
+    url: str
+    client: MlflowClient
+    experiment: str
+
+    def run(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start ``mlflow run`` on a repository with a project."""
+        # What tests before this one told MLflow in this process is not for the command.
+        outside = {name: v for name, v in os.environ.items() if not name.startswith("MLFLOW_")}
+        environment = {
+            **outside,
+            "MLFLOW_TRACKING_URI": self.client.tracking_uri,
+            "MLFLOW_EXPERIMENT_NAME": self.experiment,
+            "UNDERSTUDY_CACHE": str(self.folder / "cache"),
+            "TMPDIR": str(self.folder),
+        }
         return subprocess.Popen(
-            (*argv, *LOCAL, *arguments),
-            cwd=tmp_path,
+            (PYTHON, "-m", "mlflow", "run", self.url, "-b", "understudy", *LOCAL, *arguments),
+            cwd=self.folder,
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
 
-    return start
+    def statuses(self) -> list[str]:
+        """Return the statuses of the runs that were made."""
+        found = self.client.get_experiment_by_name(self.experiment)
+        assert found is not None
+        return sorted(run.info.status for run in self.client.search_runs([found.experiment_id]))
 
 
-def statuses(folder: Path) -> list[str]:
-    """Return the status of every run in the store."""
-    import sqlite3
-
-    connection = sqlite3.connect(folder / "mlflow.db")
-    try:
-        return [row[0] for row in connection.execute("select status from runs")]
-    finally:
-        connection.close()
+@pytest.fixture
+def terminal(repository: Repository, tmp_path: Path, mlflow_uri: str) -> Terminal:
+    """Return a terminal in a folder of its own."""
+    repository.commit(MLproject=MLPROJECT)
+    return Terminal(tmp_path, repository.url, MlflowClient(mlflow_uri), f"b {uuid.uuid4().hex}")
 
 
-def test_output_and_exit_codes(command: Any, tmp_path: Path) -> None:  # noqa: ANN401
+def test_output_and_exit_codes(terminal: Terminal) -> None:
     """Streamed to the terminal; nonzero on failure and on bad input, which leaves no run."""
     outputs, codes = [], []
     for arguments in (("-P", "word=a b"), ("-e", "fail"), ("-P", "wrod=x")):
-        process = command(*arguments)
+        process = terminal.run(*arguments)
         outputs.append(process.communicate(timeout=120)[0])
         codes.append(process.returncode)
     assert codes == [0, 1, 1]
     assert "said a b" in outputs[0]
     assert "ended with exit code 3: broken" in outputs[1]
     assert "did you mean 'word'?" in outputs[2]
-    assert sorted(statuses(tmp_path)) == ["FAILED", "FINISHED"]
+    assert terminal.statuses() == ["FAILED", "FINISHED"]
 
 
 @pytest.fixture
@@ -108,14 +111,15 @@ def interruptible() -> Iterator[None]:
 
 @pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_control_c_and_terminate(command: Any, tmp_path: Path, number: int) -> None:  # noqa: ANN401
+def test_control_c_and_terminate(terminal: Terminal, number: int) -> None:
     """The run says KILLED, and the exit code is not 0."""
-    with command("-e", "sleep") as process:
+    with terminal.run("-e", "sleep") as process:
+        assert process.stdout is not None
         assert any("started" in line for line in process.stdout)
         process.send_signal(number)
         process.communicate(timeout=60)
     assert process.returncode != 0
-    assert statuses(tmp_path) == ["KILLED"]
+    assert terminal.statuses() == ["KILLED"]
 
 
 class GitOverHttp(BaseHTTPRequestHandler):

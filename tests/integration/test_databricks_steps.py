@@ -32,7 +32,9 @@ from understudy.orchestration.remote_trigger import RemoteStepTrigger
 from understudy.placement import DatabricksPlacement
 from understudy.steps.databricks_workspace import DatabricksWorkspace, WorkspaceAccess
 from understudy.steps.remote import JobState, RemoteSteps, Sighting, Started
-from understudy.steps.runner import Settings, StepRequest, StepRunner
+from understudy.steps.runner import StepRunner
+from understudy.steps.settings import Settings
+from understudy.steps.step import StepRequest
 from understudy.tracking import RunStore
 
 if TYPE_CHECKING:

@@ -5,7 +5,8 @@ official client's own models; names, labels and restart policies are validated a
 a name is given once; deletion without a propagation policy leaves the pods running, as it does for
 batch/v1; a Job past its deadline is Failed with DeadlineExceeded, and its pod with its log is gone.
 Containers are processes of this machine in a session of their own, with the variables of the
-manifest, PATH and HOME only. Not there: images, scheduling, quotas, admission, watches.
+manifest, PATH and HOME only; their image is the environment of Airflow, with the lean MLflow.
+Not there: images, scheduling, quotas, admission, watches.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from kubernetes import client as models
 TOKEN = "k8s-t0k3n-of-the-cluster"  # noqa: S105 - of a server on loopback
 LABEL = re.compile(r"([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?")
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+IMAGE = Path(sys.executable).parents[2] / "airflow" / "bin"
 JOBS = re.compile(r"/apis/batch/v1/namespaces/([^/]+)/jobs(?:/([^/]+))?")
 PODS = re.compile(r"/api/v1/namespaces/([^/]+)/pods(?:/([^/]+)/log)?")
 
@@ -175,7 +177,7 @@ class Server:
         if not first["image"].startswith("absent"):
             variables = {one["name"]: one.get("value", "") for one in first.get("env") or []}
             inside = {
-                "PATH": f"{Path(sys.executable).parent}:{os.defpath}",
+                "PATH": f"{IMAGE}:{os.defpath}",
                 "HOME": str(self.folder),
             }
             with log.open("wb") as output:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from understudy.redact import passwords_in, redacted, secret_in
+from understudy.redact import hidden, passwords_in, redacted, secret_in, secrets_among
 
 pytestmark = pytest.mark.unit
 
@@ -54,3 +54,15 @@ def test_what_a_parameter_must_not_hold(value: object, secret: str) -> None:
 def test_what_airflow_is_told_to_mask(url: str, secrets: tuple[str, ...]) -> None:
     """The password as it is written and as it is sent."""
     assert passwords_in(url) == secrets
+
+
+def test_secret_values_are_hidden() -> None:
+    """Longer ones first; values too short to be secrets stay readable."""
+    secrets = secrets_among(["token123", "token123456", "1"])
+    assert hidden("a token123456 b token123 c 1", secrets) == "a *** b *** c 1"
+
+
+def test_long_text_takes_no_longer_than_its_length() -> None:
+    """A regular expression that tries every letter as a scheme's first would take hours."""
+    text = "x" * 1_000_000
+    assert redacted(text) == text

@@ -25,7 +25,10 @@ MARK = "UNDERSTUDY_STACK"
 REPOSITORY = "understudy.git"
 """The name under which the git server serves the checkout."""
 
-WELCOME = frozenset({"UNDERSTUDY_DATA_MIRROR", "UNDERSTUDY_MLFLOW_UI"})
+WELCOME = frozenset({
+    "UNDERSTUDY_DATA_MIRROR", "UNDERSTUDY_MLFLOW_UI",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES", "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR",
+})  # fmt: skip
 """Variables of the caller's that configure a stack."""
 
 Sections = Mapping[str, Mapping[str, object]]

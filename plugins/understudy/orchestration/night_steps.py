@@ -75,7 +75,7 @@ class NightStepOperator(MlflowRunOperator):
         self, context: Context, services: Services, night: Night, inputs: Mapping[str, str]
     ) -> str:
         """Run the entry point with those of the night's parameters that it declares."""
-        from understudy.steps.runner import StepRequest
+        from understudy.steps.step import StepRequest
 
         pinned = self.runner(services).pin(self.project, night.commit)
         declared = projectfile.named(pinned.entry_points, self.entry_point)

@@ -27,7 +27,7 @@ from understudy.steps import projectfile
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from understudy.steps.runner import Pinned
+    from understudy.steps.step import Pinned
 
 
 class PinOperator(ProjectOperator):
@@ -70,7 +70,7 @@ class PinOperator(ProjectOperator):
 
     def _warm_up(self, services: Services, night: Night) -> None:
         """Let the imports of the night's steps begin while Airflow gets the first one going."""
-        from understudy.steps.runner import StepRequest
+        from understudy.steps.step import StepRequest
 
         if self.pipeline.backend != LOCAL:
             return

@@ -28,7 +28,7 @@ from understudy.registry import ChampionChangedError, Move
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from understudy.steps.runner import StepRequest
+    from understudy.steps.step import StepRequest
 
 _JUDGEMENTS: Final = 3
 """How often a verdict is reached anew within one task before the task gives up and is retried."""

@@ -16,7 +16,7 @@ from understudy.steps.remote import Cluster, JobState, RemoteSteps, Sighting, St
 
 if TYPE_CHECKING:
     from understudy.orchestration.services import Services
-    from understudy.steps.runner import Source, StepRequest
+    from understudy.steps.step import Source, StepRequest
 
 TAIL: Final = 200
 """Lines of a job's log that the task's log shows."""

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
     from understudy.gitaccess import GitAccess
     from understudy.orchestration.remote_task import RemoteTask
-    from understudy.steps.runner import StepRequest, StepRunner
+    from understudy.steps.runner import StepRunner
+    from understudy.steps.step import StepRequest
 
 
 NOT_MAPPED: Final = -1
@@ -156,7 +157,7 @@ class MlflowRunOperator(ProjectOperator):
 
     def request(self, context: Context, experiment_id: str) -> StepRequest:
         """Return what to run, from the operator's fields and Airflow's identity of this try."""
-        from understudy.steps.runner import StepRequest
+        from understudy.steps.step import StepRequest
 
         return StepRequest(
             project=self.project,

@@ -21,8 +21,8 @@ from understudy.tracking import tracking_errors
 
 if TYPE_CHECKING:
     from understudy.steps.environment import Environment
-    from understudy.steps.runner import Attempt, Pinned
     from understudy.steps.settings import Settings
+    from understudy.steps.step import Attempt, Pinned
 
 
 class Children:
@@ -97,15 +97,9 @@ class Children:
         return WarmStart(server, program) if server and program else None
 
     def _line(self, attempt: Attempt) -> str:
-        request, folder = attempt.request, attempt.source.project.folder
         try:
             with tracking_errors(), _tracked_at(self._tracking_uri):
-                values = projectfile.values(
-                    attempt.entry_point,
-                    request.parameters,
-                    defaults_at=folder,
-                    given_at=request.paths_start_at or folder,
-                )
+                values = {**attempt.lineage.values, **dict(_stored_inputs(attempt))}
                 return projectfile.command(attempt.entry_point, values, attempt.scratch.inputs)
         except UnderstudyError:
             raise
@@ -144,6 +138,17 @@ class Children:
 
 def _uris(attempt: Attempt) -> list[str]:
     return [attempt.run.info.artifact_uri, *map(str, attempt.request.parameters.values())]
+
+
+def _stored_inputs(attempt: Attempt) -> Iterator[tuple[str, str]]:
+    """Yield parameters of type ``path`` with the place in the artifact store that they mean.
+
+    Those in a folder of this machine are left out: MLflow would hand out the store's own files.
+    """
+    for name, found in attempt.lineage.inputs.known.items():
+        is_path = attempt.entry_point.parameters[name].type == "path"
+        if is_path and found.stored and urlsplit(found.stored).scheme not in {"", "file"}:
+            yield name, found.stored
 
 
 def _local_inputs(attempt: Attempt) -> Iterator[Path]:

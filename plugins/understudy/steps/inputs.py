@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _RUN: Final = re.compile(r"runs:/(?P<run>[^/]+)/?(?P<path>.*)")
 _MODEL: Final = re.compile(r"models:/(?P<id>m-[0-9a-zA-Z]+)")
 _VERSION: Final = re.compile(r"models:/(?P<name>[^/@]+)/(?P<version>[0-9]+)")
-_ADDRESS: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/")
+_ADDRESS: Final = re.compile(r"[A-Za-z0-9+.-]:/")  # a whole scheme would take the square of time
 _HERE: Final = re.compile(r"[/~]")
 _READY: Final = "READY"
 
@@ -35,12 +35,14 @@ class Input:
     """An input whose content is known.
 
     Attributes:
-        address: As the step gets it.
+        address: As the step is asked for it.
         identity: ("artifact", path, SHA-256), or ("model", immutable id).
+        stored: Where the artifact store has it, which saves asking MLflow again; '' for a model.
     """
 
     address: str
     identity: tuple[str, ...]
+    stored: str = ""
 
     @property
     def digest(self) -> str:
@@ -105,7 +107,8 @@ class InputReader:
     def _input(self, value: str) -> Input | None:
         """Return the input that a value addresses, None where it addresses nothing."""
         if found := _RUN.fullmatch(value):
-            return Input(value, ("artifact", *self._artifact(found["run"], found["path"])))
+            path, digest, stored = self._artifact(found["run"], found["path"])
+            return Input(value, ("artifact", path, digest), stored)
         if found := _MODEL.fullmatch(value):
             return Input(value, ("model", self._model(found["id"])))
         if found := _VERSION.fullmatch(value):
@@ -118,8 +121,8 @@ class InputReader:
             raise UnknownContentError("it is a path outside the project, whose content may change")
         return None
 
-    def _artifact(self, run_id: str, path: str) -> tuple[str, str]:
-        """Return path and digest of an artifact."""
+    def _artifact(self, run_id: str, path: str) -> tuple[str, str, str]:
+        """Return path, digest and place of an artifact."""
         path = path.strip("/")
         with _refusals(f"the run {run_id}"):
             run = self._runs.get(run_id)
@@ -128,7 +131,7 @@ class InputReader:
         digest = outputs.digest(path)
         if not digest or path.partition("/")[0] in {"", *names}:
             raise UnknownContentError(f"the run {run_id} has no artifact of its own at {path!r}")
-        return path, digest
+        return path, digest, f"{run.info.artifact_uri}/{path}"
 
     def _model(self, model_id: str) -> str:
         """Return the id of a logged model that is complete."""
@@ -144,7 +147,8 @@ class InputReader:
         if found := _MODEL.fullmatch(source):
             return "model", self._model(found["id"])
         if found := _RUN.fullmatch(source):
-            return "registered artifact", *self._artifact(found["run"], found["path"])
+            path, digest, _ = self._artifact(found["run"], found["path"])
+            return "registered artifact", path, digest
         raise UnknownContentError(f"version {version} of {name} does not say which model it is")
 
 

@@ -17,7 +17,7 @@ from understudy.steps.inputs import Input, Inputs
 from understudy.tracking import tracking_errors
 
 if TYPE_CHECKING:
-    from mlflow.entities import DatasetInput
+    from mlflow.entities import DatasetInput, Run
     from mlflow.tracking import MlflowClient
 
     from understudy.steps.environment import Environment
@@ -49,7 +49,7 @@ class Lineage:
         reuse = {Tag.REUSE_KEY: self.key} if self.key else {Tag.NOT_REUSABLE: self.unknown}
         return notes.as_tags({**self._texts(), **reuse})
 
-    def log(self, client: MlflowClient, run_id: str) -> None:
+    def log(self, client: MlflowClient, run: Run) -> None:
         """Log what tags cannot hold: long texts, and the inputs as MLflow's UI shows them."""
         from mlflow.entities import LoggedModelInput
 
@@ -57,9 +57,9 @@ class Lineage:
         models = [LoggedModelInput(i.digest) for i in known.values() if i.is_model]
         data = [self._dataset(name, known[name]) for name in known if not known[name].is_model]
         with tracking_errors():
-            notes.write_long(client, run_id, self._texts())
+            notes.write_long(client, run, self._texts())
             if data or models:
-                client.log_inputs(run_id, data, models)
+                client.log_inputs(run.info.run_id, data, models)
 
     def _texts(self) -> dict[Tag, str]:
         inputs = {

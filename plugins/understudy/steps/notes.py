@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from understudy.artifacts import log_texts, read_text
 from understudy.contract import Tag
-from understudy.tracking import tracking_errors
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -26,18 +25,11 @@ def as_tags(notes: Mapping[Tag, str]) -> dict[str, str]:
     return {tag.value: text if _fits(text) else _reference(text) for tag, text in notes.items()}
 
 
-def write_note(client: MlflowClient, run_id: str, notes: Mapping[Tag, str]) -> None:
-    """Write texts on a run; the tag comes last and makes a long one valid."""
-    write_long(client, run_id, notes)
-    for name, value in as_tags(notes).items():
-        client.set_tag(run_id, name, value)
-
-
-def write_long(client: MlflowClient, run_id: str, notes: Mapping[Tag, str]) -> None:
-    """Write those texts on a run that are too long for a tag."""
-    for tag, text in notes.items():
-        if not _fits(text):
-            client.log_text(run_id, text, _artifact(tag))
+def write_long(client: MlflowClient, run: Run, notes: Mapping[Tag, str]) -> None:
+    """Write those texts on a run that are too long for a tag; the tag then makes them valid."""
+    long = {_artifact(tag): text for tag, text in notes.items() if not _fits(text)}
+    if long:
+        log_texts(client, run, long)
 
 
 def read_note(client: MlflowClient, run: Run, tag: Tag) -> str:
@@ -48,11 +40,9 @@ def read_note(client: MlflowClient, run: Run, tag: Tag) -> str:
     if not text.startswith(_ELSEWHERE):
         return text
     try:
-        with tracking_errors():
-            path = client.download_artifacts(run.info.run_id, _artifact(tag))
+        found = read_text(client, run, _artifact(tag))
     except (MlflowException, OSError):
         return ""  # it was deleted
-    found = Path(path).read_text(encoding="utf-8")
     return found if _reference(found) == text else ""
 
 

@@ -1,4 +1,4 @@
-"""What a finished step left in MLflow, by content. Reads artifacts; writes one tag.
+"""What a finished step left in MLflow, by content. Reads artifacts; writes long records.
 
 The record is made when the step ends, from the bytes that the server gives back. Whoever relies on
 it later compares it with what is listed then: a run that was deleted, or lost files, is unknown.
@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from understudy.artifacts import artifacts_of
 from understudy.contract import Tag
 from understudy.steps.identity import UnknownContentError
-from understudy.steps.notes import read_note, write_note
+from understudy.steps.notes import as_tags, read_note, write_long
 from understudy.tracking import tracking_errors
 
 if TYPE_CHECKING:
@@ -75,6 +76,10 @@ class Outputs:
         content = {"files": files, "models": {key: dict(m) for key, m in self.models.items()}}
         return json.dumps(content, sort_keys=True)
 
+    def tags(self) -> dict[str, str]:
+        """Return the tags of a run that logged this; a long record is an artifact besides."""
+        return as_tags({Tag.OUTPUTS: self.to_json()})
+
     @classmethod
     def from_json(cls, text: str) -> Outputs:
         """Return the record that :meth:`to_json` wrote."""
@@ -94,16 +99,16 @@ class OutputStore:
         self._client = client
 
     def record(self, run: Run, scratch: Path) -> Outputs:
-        """Digest what a run has logged, and write it on the run.
+        """Digest what a run has logged; its tags make that known, once they are set on the run.
 
         Args:
             run: As it is now, its process gone.
             scratch: An empty folder that may be filled; it holds one artifact folder at a time.
         """
         with tracking_errors():
-            files = dict(self._digested(_repository(self._client, run), scratch))
+            files = dict(self._digested(artifacts_of(self._client, run), scratch))
             outputs = Outputs(files, {m: self._model(m) for m in _model_ids(run)})
-            write_note(self._client, run.info.run_id, {Tag.OUTPUTS: outputs.to_json()})
+            write_long(self._client, run, {Tag.OUTPUTS: outputs.to_json()})
         return outputs
 
     def known(self, run: Run) -> Outputs:
@@ -127,7 +132,7 @@ class OutputStore:
 
     def _check_complete(self, run: Run, outputs: Outputs) -> None:
         with tracking_errors():
-            listed = dict(_listed(_repository(self._client, run)))
+            listed = dict(_listed(artifacts_of(self._client, run)))
         if listed != outputs.sizes():
             differing = sorted(path for path, _ in listed.items() ^ outputs.sizes().items())
             raise UnknownContentError(
@@ -168,13 +173,6 @@ class OutputStore:
 
 def _model_ids(run: Run) -> list[str]:
     return sorted({o.model_id for o in run.outputs.model_outputs}) if run.outputs else []
-
-
-def _repository(client: MlflowClient, run: Run) -> ArtifactRepository:
-    """Return the run's own artifacts; MLflow's client would list those of its models among them."""
-    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-
-    return get_artifact_repository(run.info.artifact_uri, tracking_uri=client.tracking_uri)
 
 
 def _of_the_step(repository: ArtifactRepository) -> list[FileInfo]:

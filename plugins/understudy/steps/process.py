@@ -16,7 +16,7 @@ from pathlib import Path
 
 from understudy.errors import StepStoppedError
 from understudy.steps.lines import LineCutter
-from understudy.steps.warm import Channel, Forkservers, Surroundings, WarmStart
+from understudy.steps.warm import Channel, Conditions, Forkservers, WarmStart
 
 OnLine = Callable[[str], None]
 
@@ -178,7 +178,7 @@ class Supervisor:
         """Start a guardian with the command; None where a forkserver has done it."""
         if command.warm is None or self._forkservers is None:
             return _start_guardian(command, channel)
-        around = Surroundings(command.folder, command.environment, command.grace, command.scratch)
+        around = Conditions(command.folder, command.environment, command.grace, command.scratch)
         reason = self._forkservers.launch(command.warm, around, channel)
         if not reason:
             return None

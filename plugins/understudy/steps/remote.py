@@ -16,6 +16,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
+from understudy.artifacts import artifacts_of
 from understudy.contract import Tag, key_of
 from understudy.errors import (
     ParameterError,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
     from understudy.placement import Placement
-    from understudy.steps.runner import Pinned, Source, StepRequest
+    from understudy.steps.step import Pinned, Source, StepRequest
 
 ARTIFACT_FOLDER: Final = "code"
 """Artifact folder of the step's run with the packed project."""
@@ -207,7 +208,7 @@ class RemoteSteps:
         run_id = str(run.info.run_id)
         order = replace(order, run_id=run_id, name=run.data.tags[Tag.JOB.value])
         try:
-            job = self._place(order)
+            job = self._place(order, run)
         except BaseException as error:
             self._undo(order, error)
             raise
@@ -323,7 +324,7 @@ class RemoteSteps:
         return self.runs.ensured(spec)
 
     def _tags(self, request: StepRequest, pinned: Pinned) -> dict[str, str]:
-        from understudy.steps.runner import source_tags
+        from understudy.steps.run_spec import source_tags
 
         ours = {
             "mlflow.project.backend": self.cluster.kind,
@@ -339,14 +340,17 @@ class RemoteSteps:
             Tag.JOB_DIGEST.value: digest,
         }
 
-    def _place(self, order: Order) -> str:
+    def _place(self, order: Order, run: Run) -> str:
         if not self.cluster.has_code:
             with tempfile.TemporaryDirectory() as folder, tracking_errors():
                 archive = pack(order.project.folder, Path(folder))
-                self.client.log_artifact(order.run_id, str(archive), ARTIFACT_FOLDER)
-        with tracking_errors():
-            notes.write_note(self.client, order.run_id, {Tag.PARAMETERS: _values(order)})
-            if (told := self.cluster.instructions(order)) is not None:
+                store = artifacts_of(self.client, run)
+                store.log_artifact(str(archive), ARTIFACT_FOLDER)  # type: ignore[no-untyped-call]
+        note = {Tag.PARAMETERS: _values(order)}
+        notes.write_long(self.client, run, note)
+        self.runs.log_parameters(run, {}, notes.as_tags(note))
+        if (told := self.cluster.instructions(order)) is not None:
+            with tracking_errors():
                 place = f"{ARTIFACT_FOLDER}/{INSTRUCTIONS}"
                 self.client.log_text(order.run_id, json.dumps(told), place)
         job = self.cluster.submit(order)

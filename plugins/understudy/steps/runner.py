@@ -7,149 +7,39 @@ folder, the tracking server, and the processes that it starts.
 from __future__ import annotations
 
 import contextlib
-import getpass
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from understudy import giturl
-from understudy.contract import ENVIRONMENT_ARTIFACT, Kind, Tag
-from understudy.errors import (
-    ProjectError,
-    StepFailedError,
-    StepStoppedError,
-    UnderstudyError,
-)
+from understudy.artifacts import log_texts
+from understudy.contract import ENVIRONMENT_ARTIFACT, Tag
+from understudy.errors import StepStoppedError, UnderstudyError
+from understudy.redact import hidden, secrets_among
 from understudy.steps import projectfile, reuse
 from understudy.steps.checkout import CheckoutStore
 from understudy.steps.child import Children, absolute_store
 from understudy.steps.environment import Environment, EnvironmentStore
 from understudy.steps.housekeeping import prune_daily
 from understudy.steps.inputs import InputReader
+from understudy.steps.judgement import leftovers, refuse_failure
 from understudy.steps.lineage import Lineage, key_and_doubt
 from understudy.steps.outputs import OutputStore
-from understudy.steps.process import Ending, OnLine, Supervisor
-from understudy.steps.projectfile import EntryPoint, Parameter, ProjectFile, Value
-from understudy.steps.scratch import Scratch, scratch_folder
+from understudy.steps.process import OnLine, Supervisor
+from understudy.steps.projectfile import Value
+from understudy.steps.run_spec import run_spec
+from understudy.steps.scratch import scratch_folder
 from understudy.steps.settings import Settings
+from understudy.steps.sources import Sources
+from understudy.steps.step import Attempt, Pinned, Source, StepRequest, StepResult
 from understudy.steps.warm import Forkservers
-from understudy.tracking import RunSpec, RunStore, tracking_errors
+from understudy.tracking import RunSpec, RunStore
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
-LOCAL_VERSION = "local"
-"""The version of a plain folder; 'local (dirty)' where it differs from its commit."""
 _REQUIREMENTS = "requirements.txt"
 _LAST_LINES = 5
-_SHORTEST_SECRET = 6  # characters; shorter values would blot out half the log
-_MASK = "***"
-
-
-@dataclass(frozen=True, slots=True)
-class StepRequest:
-    """What to run.
-
-    Attributes:
-        project: ``https://host/repo.git#sub/dir``; also http, git, ssh, file:///folder, or an
-            absolute folder, which is run as it is.
-        version: Branch, tag, full or short commit id; '' for the default branch.
-        entry_point: Name of an entry point of the MLproject.
-        parameters: For the entry point. ``path`` parameters may be ``runs:/<id>/<artifact>``.
-        experiment_id: Of the MLflow run.
-        key: Identity of this attempt: the same key never makes a second MLflow run.
-        name: Of the MLflow run.
-        tags: Further tags of the MLflow run.
-        parent_run_id: Of the MLflow run that this one is shown under.
-        env_manager: One of ``understudy.contract.ENV_MANAGERS``; a project with a ``docker_env``
-            runs in its image in any case.
-        environment: Further variables for the child; values may be secrets and are never shown.
-        timeout: Seconds that the child may take; None for any.
-        paths_start_at: Folder at which relative values of ``path`` parameters start; None for the
-            project's own, as for its defaults.
-        docker_options: Further options of ``docker run``, for a project with a ``docker_env``.
-        reuse: Whether a finished step of the same identity may stand for this one. Right for entry
-            points whose result depends on nothing but code, environment, parameters and inputs.
-    """
-
-    project: str
-    version: str
-    entry_point: str
-    parameters: Mapping[str, Value]
-    experiment_id: str
-    key: str
-    name: str
-    tags: Mapping[str, str] = field(default_factory=dict)
-    parent_run_id: str | None = None
-    env_manager: str = "uv"
-    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
-    timeout: float | None = None
-    paths_start_at: Path | None = None
-    docker_options: tuple[str, ...] = ()
-    reuse: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class StepResult:
-    """What ran, or what stands for it.
-
-    Attributes:
-        run_id: The MLflow run that has the result; an earlier one where that is reused.
-        commit: Full commit id that was asked for.
-        tree: Id of the project's tree.
-        reused: Whether nothing ran.
-    """
-
-    run_id: str
-    commit: str
-    tree: str
-    reused: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Pinned:
-    """A project at one commit.
-
-    Attributes:
-        commit: Full commit id; '' for a plain folder outside Git.
-        tree: Id of the tree at the subdirectory: the same tree is the same code. '' for a folder.
-        version: What was asked for, or "local".
-        repository: URL without credentials, or a folder.
-        subdirectory: Folder of the MLproject in it.
-        entry_points: Of the MLproject: their parameters by name, by their own name.
-    """
-
-    commit: str
-    tree: str
-    version: str
-    repository: str
-    subdirectory: str
-    entry_points: Mapping[str, Mapping[str, Parameter]]
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A project that is on this machine and stays while it is held; what each step tells of it."""
-
-    pinned: Pinned
-    project: ProjectFile
-    locks: tuple[int, ...] = ()
-    warnings: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """All that a child process is made of."""
-
-    request: StepRequest
-    source: Source
-    entry_point: EntryPoint
-    environment: Environment
-    scratch: Scratch
-    run: Run
 
 
 def _ignore(_run_id: str) -> None:
@@ -163,7 +53,8 @@ class StepRunner:
         self._runs, self._client, self._settings = runs, client, settings
         self._forkservers = Forkservers(settings.forkservers) if settings.forkservers else None
         self._supervisor = Supervisor(self._forkservers)
-        self._checkouts = CheckoutStore(settings, self._supervisor)
+        checkouts = CheckoutStore(settings, self._supervisor)
+        self._sources = Sources(checkouts, settings.git_access)
         self._environments = EnvironmentStore(settings, self._supervisor)
         self._children = Children(client.tracking_uri, settings)
         self._outputs = OutputStore(client)
@@ -176,12 +67,12 @@ class StepRunner:
             ProjectError: if repository, version, subdirectory or MLproject is wrong.
             RepositoryUnavailableError: if the host had to be asked and did not answer.
         """
-        with self._source(project, version) as source:
+        with self._sources.hold(project, version) as source:
             return source.pinned
 
     def source(self, project: str, version: str) -> contextlib.AbstractContextManager[Source]:
         """Return a project that stays on this machine while it is held; raises what pin does."""
-        return self._source(project, version)
+        return self._sources.hold(project, version)
 
     def check(
         self, pinned: Pinned, entry_point: str, parameters: Mapping[str, Value]
@@ -208,32 +99,32 @@ class StepRunner:
         Raises:
             UnderstudyError: any of the tree in understudy.errors, after the run was ended.
         """
-        line = _masked(on_line, request.environment.values())
-        with self._source(request.project, request.version) as source:
+        secrets = secrets_among(request.environment.values())
+
+        def line(text: str) -> None:
+            on_line(hidden(text, secrets))
+
+        with self._sources.hold(request.project, request.version) as source:
             warnings = self.check(source.pinned, request.entry_point, request.parameters)
             for warning in (*source.warnings, *warnings):
                 line(warning)
-            entry_point = source.project.entry_points[request.entry_point]
             with (
                 self._environments.hold(source.project, request.env_manager, line) as environment,
                 scratch_folder(self._settings.scratch) as scratch,
             ):
-                lineage = self._lineage(request, source, entry_point, environment)
-                spec = _spec(request, source.pinned, environment, lineage)
-                found = self._earlier(request, lineage, line)
+                made_of = self._lineage(request, source, environment)
+                spec = run_spec(request, source.pinned, environment, made_of)
+                found = self._earlier(request, made_of, line)
                 if found is not None:
                     on_run(reuse.stand_in(self._runs, spec, found))
                     return _result(found, source.pinned, reused=True)
                 run = self._open(spec)
-                attempt = Attempt(request, source, entry_point, environment, scratch, run)
-                with self._ending(run.info.run_id):
-                    on_run(run.info.run_id)
-                    lineage.log(self._client, run.info.run_id)
-                    self._record(run.info.run_id, environment)
-                    ended = self._follow(attempt, line)
-                    # Only now: MLflow would refuse the step another spelling of a parameter.
-                    self._runs.log_parameters(ended, lineage.values)
-                    self._outputs.record(ended, scratch.folder)
+                entry_point = source.project.entry_points[request.entry_point]
+                self._finish(
+                    Attempt(request, source, entry_point, environment, scratch, made_of, run),
+                    line,
+                    on_run,
+                )
         prune_daily(self._settings, line)
         return _result(run, source.pinned)
 
@@ -249,7 +140,7 @@ class StepRunner:
         if self._forkservers is None:
             return
         with (
-            self._source(request.project, request.version) as source,
+            self._sources.hold(request.project, request.version) as source,
             self._environments.hold_built(source.project, request.env_manager) as environment,
         ):
             pinned, given = source.pinned, request.environment
@@ -263,61 +154,11 @@ class StepRunner:
         """End the running step with all its processes; safe in a signal handler."""
         self._supervisor.stop()
 
-    # Where the code comes from
-
-    @contextlib.contextmanager
-    def _source(self, project: str, version: str) -> Iterator[Source]:
-        address = giturl.parse(project)
-        if address.is_folder:
-            yield self._folder(address, version)
-            return
-        if self._settings.git_access is not None:
-            address = address.opened_by(self._settings.git_access)
-        with self._checkouts.using(address):
-            yield from self._at_commit(address, version)
-
-    def _at_commit(self, address: giturl.ProjectAddress, version: str) -> Iterator[Source]:
-        commit = self._checkouts.resolve(address, version)
-        tree = self._checkouts.tree(address, commit)
-        with self._checkouts.hold(address, commit) as checkout:
-            where = f"{address} at {commit[:12]}"
-            loaded = projectfile.load(checkout.folder / address.subdirectory, where)
-            yield Source(
-                _pinned(address, loaded, (commit, tree, version)),
-                loaded,
-                locks=(checkout.lock,),
-                warnings=(str(checkout.pointers),) if checkout.pointers.count else (),
-            )
-
-    def _folder(self, address: giturl.ProjectAddress, version: str) -> Source:
-        folder = Path(address.repository, address.subdirectory)
-        if version:
-            raise ProjectError(
-                f"The version {version!r} is asked of the folder {folder}, which is run as it is",
-                allowed="no version for a folder",
-                action=f"write file://{address.repository} to run a commit of a repository",
-            )
-        if not folder.is_dir():
-            raise ProjectError(
-                f"There is no folder {folder}",
-                allowed="a folder with an MLproject in it",
-                action="correct the project's address",
-            )
-        state = self._checkouts.state(folder)
-        kind = f"{LOCAL_VERSION} (dirty)" if state.dirty else LOCAL_VERSION
-        loaded = projectfile.load(folder, str(folder))
-        return Source(_pinned(address, loaded, (state.commit, "", kind)), loaded)
-
     # What the step is made of, and whether that was done before
 
-    def _lineage(
-        self,
-        request: StepRequest,
-        source: Source,
-        entry_point: EntryPoint,
-        environment: Environment,
-    ) -> Lineage:
-        folder = source.project.folder
+    def _lineage(self, request: StepRequest, source: Source, environment: Environment) -> Lineage:
+        folder, name = source.project.folder, request.entry_point
+        entry_point = source.project.entry_points[name]
         values = projectfile.values(
             entry_point,
             request.parameters,
@@ -325,8 +166,8 @@ class StepRunner:
             given_at=request.paths_start_at or folder,
         )
         inputs = self._inputs.read(entry_point, values, folder)
-        tree, name = source.pinned.tree, entry_point.name
-        key, doubt = key_and_doubt(tree, name, environment, inputs, request.environment)
+        tree, given = source.pinned.tree, request.environment
+        key, doubt = key_and_doubt(tree, name, environment, inputs, given)
         return Lineage(name, values, inputs, key, doubt)
 
     def _earlier(self, request: StepRequest, lineage: Lineage, line: OnLine) -> Run | None:
@@ -348,9 +189,23 @@ class StepRunner:
         self._supervisor.check()
         return self._runs.ensured(spec)
 
+    def _finish(self, attempt: Attempt, line: OnLine, on_run: Callable[[str], None]) -> None:
+        """Do all that happens between the run's begin and its end."""
+        run, lineage = attempt.run, attempt.lineage
+        with self._ended_if_it_fails(run.info.run_id):
+            on_run(run.info.run_id)
+            lineage.log(self._client, run)
+            self._record(run, attempt.environment)
+            ended = self._follow(attempt, line)
+            outputs = self._outputs.record(ended, attempt.scratch.folder)
+            # Only now: MLflow would refuse the step another spelling of a parameter.
+            self._runs.log_parameters(ended, lineage.values, outputs.tags())
+            if ended.info.status != "FINISHED":
+                self._runs.end(run.info.run_id, "FINISHED")
+
     @contextlib.contextmanager
-    def _ending(self, run_id: str) -> Iterator[None]:
-        """End the run whatever happens inside; an error while doing so does not hide the first."""
+    def _ended_if_it_fails(self, run_id: str) -> Iterator[None]:
+        """End the run whatever is raised; an error while doing so does not hide the first."""
         try:
             yield
         except BaseException as error:
@@ -360,21 +215,19 @@ class StepRunner:
             except UnderstudyError as second:
                 error.add_note(f"The run {run_id} could not be ended: {second}")
             raise
-        self._end(run_id, "FINISHED")
 
-    def _end(self, run_id: str, status: str, error: BaseException | None = None) -> None:
+    def _end(self, run_id: str, status: str, error: BaseException) -> None:
         run = self._runs.get(run_id)
         said = run.data.tags.get(Tag.ERROR.value, "")
-        reason = "" if said or error is None else str(error) or type(error).__name__
+        reason = "" if said else str(error) or type(error).__name__
         if reason or run.info.status != status:
             self._runs.end(run_id, status, reason)
 
-    def _record(self, run_id: str, environment: Environment) -> None:
+    def _record(self, run: Run, environment: Environment) -> None:
         """Keep with the run what its environment holds and was made of."""
         record = {_REQUIREMENTS: environment.installed, **environment.record}
-        with tracking_errors():
-            for name, content in record.items():
-                self._client.log_text(run_id, content, f"{ENVIRONMENT_ARTIFACT}/{name}")
+        texts = {f"{ENVIRONMENT_ARTIFACT}/{name}": content for name, content in record.items()}
+        log_texts(self._client, run, texts)
 
     # The child process
 
@@ -386,13 +239,16 @@ class StepRunner:
             last_lines.append(line)
             on_line(line)
 
-        masked = _masked(note, attempt.request.environment.values())
         command, around = self._children.command(attempt), self._children.surroundings(attempt)
         with attempt.environment.enter(command, around) as inside:
-            ending = self._supervisor.run(inside, masked, lambda: self._stopping(attempt, on_line))
-        for warning in _leftovers(ending):
+            ending = self._supervisor.run(inside, note, lambda: self._stopping(attempt, on_line))
+        for warning in leftovers(ending):
             on_line(warning)
-        return self._judge(attempt, ending, last_lines)
+        run = self._runs.get(attempt.run.info.run_id)
+        if not ending.timed_out and (ending.stopped or run.info.status == "KILLED"):
+            self._supervisor.check()
+        refuse_failure(attempt, ending, run, " | ".join(last_lines))
+        return run
 
     def _stopping(self, attempt: Attempt, on_line: OnLine) -> None:
         """Say KILLED at once: Airflow may end this very process before the step's has ended."""
@@ -401,123 +257,9 @@ class StepRunner:
         except UnderstudyError as error:
             on_line(f"The run cannot say yet that it was stopped: {error}")
 
-    def _judge(self, attempt: Attempt, ending: Ending, last_lines: deque[str]) -> Run:
-        run = self._runs.get(attempt.run.info.run_id)
-        if ending.timed_out:
-            raise _timed_out(attempt)
-        if ending.stopped or run.info.status == "KILLED":
-            self._supervisor.check()
-        secrets = _secrets(attempt.request.environment.values())
-        said = _hidden(run.data.tags.get(Tag.ERROR.value) or " | ".join(last_lines), secrets)
-        if not ending.ok:
-            raise _failed(attempt, ending, str(ending), said)
-        if run.info.status in {"FAILED", "KILLED"}:
-            raise _failed(attempt, ending, f"exit code 0, but with its run {run.info.status}", said)
-        return run
-
-
-def _pinned(
-    address: giturl.ProjectAddress, project: ProjectFile, identity: tuple[str, str, str]
-) -> Pinned:
-    commit, tree, version = identity
-    return Pinned(
-        commit=commit,
-        tree=tree,
-        version=version,
-        repository=address.repository,
-        subdirectory=address.subdirectory,
-        entry_points={name: e.parameters for name, e in project.entry_points.items()},
-    )
-
 
 def _result(run: Run, pinned: Pinned, *, reused: bool = False) -> StepResult:
     return StepResult(str(run.info.run_id), pinned.commit, pinned.tree, reused)
-
-
-def _spec(
-    request: StepRequest, pinned: Pinned, environment: Environment, lineage: Lineage
-) -> RunSpec:
-    ours = {**_tags(request, pinned, environment), **lineage.tags()}
-    return RunSpec(
-        experiment_id=request.experiment_id,
-        key=request.key,
-        name=request.name,
-        tags={**ours, **request.tags},
-        parent_run_id=request.parent_run_id,
-    )
-
-
-def _tags(request: StepRequest, pinned: Pinned, environment: Environment) -> dict[str, str]:
-    return {
-        **source_tags(request, pinned),
-        Tag.ENVIRONMENT.value: environment.digest or environment.manager,
-        "mlflow.project.backend": "understudy",
-        "mlflow.project.env": environment.manager,
-    }
-
-
-def source_tags(request: StepRequest, pinned: Pinned) -> dict[str, str]:
-    """Return the tags that say what a step's run is made from, wherever it runs."""
-    where = pinned.repository
-    if pinned.subdirectory:
-        where += f"#{pinned.subdirectory}"
-    return {
-        Tag.KIND.value: Kind.STEP.value,
-        Tag.REPOSITORY.value: pinned.repository,
-        Tag.SUBDIRECTORY.value: pinned.subdirectory,
-        Tag.VERSION.value: pinned.version,
-        Tag.COMMIT.value: pinned.commit,
-        Tag.TREE.value: pinned.tree,
-        Tag.ENTRY_POINT.value: request.entry_point,
-        "mlflow.source.name": where,
-        "mlflow.source.type": "PROJECT",
-        "mlflow.source.git.commit": pinned.commit,
-        "mlflow.source.git.repoURL": pinned.repository,
-        "mlflow.project.entryPoint": request.entry_point,
-        "mlflow.user": getpass.getuser(),
-    }
-
-
-def _masked(on_line: OnLine, values: Iterable[str]) -> OnLine:
-    secrets = _secrets(values)
-    return (lambda line: on_line(_hidden(line, secrets))) if secrets else on_line
-
-
-def _secrets(values: Iterable[str]) -> list[str]:
-    """Return what must not be shown, the longest first."""
-    return sorted((v for v in values if len(v) >= _SHORTEST_SECRET), key=len, reverse=True)
-
-
-def _hidden(text: str, secrets: Iterable[str]) -> str:
-    for secret in secrets:
-        text = text.replace(secret, _MASK)
-    return text
-
-
-def _leftovers(ending: Ending) -> Iterator[str]:
-    if ending.leftovers and not (ending.stopped or ending.timed_out):
-        yield f"The command left {ending.leftovers} process(es) behind, which were ended"
-    if ending.survivors:
-        yield f"{ending.survivors} process(es) of the command could not be ended"
-
-
-def _failed(attempt: Attempt, ending: Ending, how: str, said: str) -> StepFailedError:
-    return StepFailedError(
-        f"The step {attempt.request.entry_point!r} ended with {how}: {said or 'it said nothing'}",
-        allowed="exit code 0",
-        action="read the lines above; exit codes 64 and 65 mean that a retry cannot help",
-        run_id=attempt.run.info.run_id,
-        exit_code=-ending.signal if ending.signal else ending.exit_code,
-    )
-
-
-def _timed_out(attempt: Attempt) -> StepStoppedError:
-    return StepStoppedError(
-        f"The step {attempt.request.entry_point!r} took longer than its time-out and was ended",
-        allowed=f"at most {attempt.request.timeout:g} s",
-        action="give it more time, or less to do",
-        run_id=attempt.run.info.run_id,
-    )
 
 
 __all__ = ["Pinned", "Settings", "StepRequest", "StepResult", "StepRunner", "absolute_store"]

@@ -93,7 +93,7 @@ class Channel:
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class Conditions:
     """What the program finds: its folder, its variables, and what its guardian must know."""
 
     folder: Path
@@ -108,7 +108,7 @@ class Forkservers:
     def __init__(self, root: Path, idle: float = IDLE_S) -> None:
         self._root, self._idle = root, idle
 
-    def launch(self, start: WarmStart, around: Surroundings, channel: Channel) -> str:
+    def launch(self, start: WarmStart, around: Conditions, channel: Channel) -> str:
         """Have a program run; returns '' if it runs now, else why it has to be started cold."""
         server = start.server
         if reason := _refusal(server.learned):
@@ -213,7 +213,7 @@ def _asked(connection: socket.socket, request: dict[str, Any], channel: Channel)
     return True
 
 
-def _request(program: Program, around: Surroundings) -> dict[str, Any]:
+def _request(program: Program, around: Conditions) -> dict[str, Any]:
     return {
         "program": [program.kind, program.name],
         "arguments": list(program.arguments),

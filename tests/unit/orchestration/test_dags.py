@@ -12,6 +12,12 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[3]
+WRONG = {
+    "mistyped": ("gate=Gate(Metric('rmse')), retires=3", "no field (did you mean 'retries'?)"),
+    "no_gate": ("gate=None", "'gate' is None"),
+    "missing": ("schedule='@daily'", "'gate' is missing"),
+    "metric": ("gate=Gate(Metric('rmse', at_last=1))", "(did you mean 'at_least'?)"),
+}
 PROBE = """
 import json, socket, sys
 sys.dont_write_bytecode = True
@@ -21,44 +27,62 @@ from airflow.serialization.serialized_objects import DagSerialization
 def refuse(*args, **kwargs):
     raise AssertionError(f"a Dag file opened a connection: {args}")
 
+def loaded(folder):
+    bag = DagBag(folder)
+    dags = {name: DagSerialization.to_dict(dag)["dag"] for name, dag in bag.dags.items()}
+    return {
+        "errors": bag.import_errors,
+        "heavy": sorted(heavy & {name.partition(".")[0] for name in sys.modules}),
+        "dags": json.dumps(dags, sort_keys=True, default=str),
+        "ids": sorted(bag.dags),
+    }
+
 socket.socket.connect = refuse
-bag = DagBag(sys.argv[1])
 heavy = {"mlflow", "pandas", "numpy", "sklearn", "matplotlib", "tensorflow", "git"}
-dags = {name: DagSerialization.to_dict(dag)["dag"] for name, dag in bag.dags.items()}
-print("\\n" + json.dumps({
-    "errors": bag.import_errors,
-    "heavy": sorted(heavy & {name.partition(".")[0] for name in sys.modules}),
-    "dags": json.dumps(dags, sort_keys=True, default=str),
-    "ids": sorted(bag.dags),
-}))
+print("\\n" + json.dumps([loaded(folder) for folder in sys.argv[1:]]))
 """
 
 
-def loaded(home: Path, dags: Path = ROOT / "dags") -> dict[str, Any]:
-    """Return what a fresh process sees when it loads a folder of Dag files as Airflow does."""
+def loaded(home: Path, *folders: Path) -> list[dict[str, Any]]:
+    """Return what one fresh process sees when it loads folders of Dag files as Airflow does."""
     settings = {
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(home / "plugins"),
-        "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(folders[0]),
         "PYTHONPATH": str(ROOT / "plugins"),
     }
     probe = subprocess.run(
-        [sys.executable, "-c", PROBE, str(dags)],
+        [sys.executable, "-c", PROBE, *map(str, folders)],
         env={**os.environ, **settings},
         cwd=home,
         capture_output=True,
         text=True,
         check=True,
     )
-    result: dict[str, Any] = json.loads(probe.stdout.splitlines()[-1])
+    result: list[dict[str, Any]] = json.loads(probe.stdout.splitlines()[-1])
     return result
 
 
 @pytest.fixture(scope="module")
 def once(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """Return what the first process saw."""
-    return loaded(tmp_path_factory.mktemp("home"))
+    """Return what the first process saw in dags/."""
+    return loaded(tmp_path_factory.mktemp("home"), ROOT / "dags")[0]
+
+
+@pytest.fixture(scope="module")
+def again(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """Return what another process saw: in dags/, then in a folder of wrong files."""
+    home = tmp_path_factory.mktemp("home")
+    wrong = home / "wrong"
+    wrong.mkdir()
+    for name, (line, _) in WRONG.items():
+        (wrong / f"{name}.py").write_text(
+            '"""A Dag for Airflow."""\n'
+            "from understudy import Gate, Metric, Project, pipeline\n"
+            f"dag = pipeline('p', project=Project('https://example.com/x.git'), {line})\n"
+        )
+    return loaded(home, ROOT / "dags", wrong)
 
 
 def test_they_load_without_errors(once: dict[str, Any]) -> None:
@@ -72,9 +96,11 @@ def test_they_import_nothing_heavy(once: dict[str, Any]) -> None:
     assert once["heavy"] == []
 
 
-def test_they_are_the_same_in_every_process(once: dict[str, Any], tmp_path: Path) -> None:
+def test_they_are_the_same_in_every_process(
+    once: dict[str, Any], again: list[dict[str, Any]]
+) -> None:
     """Anything that differs from parse to parse would make endless Dag versions."""
-    assert loaded(tmp_path)["dags"] == once["dags"]
+    assert again[0]["dags"] == once["dags"]
 
 
 def test_they_write_nothing() -> None:
@@ -90,25 +116,11 @@ def test_they_write_nothing() -> None:
     assert [line for line in strangers if "__pycache__" not in line and ".py" not in line] == []
 
 
-WRONG = {
-    "mistyped": ("gate=Gate(Metric('rmse')), retires=3", "no field (did you mean 'retries'?)"),
-    "no_gate": ("gate=None", "'gate' is None"),
-    "missing": ("schedule='@daily'", "'gate' is missing"),
-    "metric": ("gate=Gate(Metric('rmse', at_last=1))", "(did you mean 'at_least'?)"),
-}
-
-
-def test_a_wrong_file_is_an_import_error_that_names_the_field(tmp_path: Path) -> None:
+def test_a_wrong_file_is_an_import_error_that_names_the_field(
+    again: list[dict[str, Any]],
+) -> None:
     """Airflow shows it in its UI as soon as the file is parsed."""
-    dags = tmp_path / "dags"
-    dags.mkdir()
-    for name, (line, _) in WRONG.items():
-        (dags / f"{name}.py").write_text(
-            '"""A Dag for Airflow."""\n'
-            "from understudy import Gate, Metric, Project, pipeline\n"
-            f"dag = pipeline('p', project=Project('https://example.com/x.git'), {line})\n"
-        )
-    errors = {Path(path).stem: text for path, text in loaded(tmp_path, dags)["errors"].items()}
+    errors = {Path(path).stem: text for path, text in again[1]["errors"].items()}
     assert errors.keys() == WRONG.keys()
     for name, (_, message) in WRONG.items():
         assert message in errors[name]

@@ -82,6 +82,8 @@ def test_files_and_folders_of_a_run(client: MlflowClient, tmp_path: Path) -> Non
     assert recorded == outputs(
         **{"raw/a.txt": "raw/a.txt", "raw/b/c.txt": "raw/b/c.txt", "top.txt": "top.txt"}
     )
+    for name, value in recorded.tags().items():
+        client.set_tag(run_id, name, value)
     with pytest.raises(UnknownContentError, match="is RUNNING"):
         store.known(client.get_run(run_id))
     client.set_terminated(run_id)
