@@ -64,7 +64,7 @@ class Court:
             )
         theirs = None if champion is None else self._score(champion, basis)
         gate = Gate.from_dict(dict(night.rules))
-        record = DecisionRecord.of(night.context(), gate, score, theirs, basis)
+        record = DecisionRecord.of(night.context(), gate, score, theirs, basis=basis)
         self._store(night, record)
         return record
 

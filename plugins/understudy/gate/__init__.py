@@ -1,19 +1,44 @@
 """The gate: rules, the challenger's numbers and the champion's numbers become a verdict. Pure."""
 
+from understudy.gate.evidence import Comparison, Evidence, Finding
 from understudy.gate.judge import judge
-from understudy.gate.record import DecisionRecord, replay
-from understudy.gate.rules import Direction, Gate, Metric
-from understudy.gate.verdict import Basis, Check, Decision, Score, Unscored, Verdict
+from understudy.gate.record import DecisionRecord, Shadow, replay
+from understudy.gate.rules import Bound, Direction, Gate, Metric, Slice, Unscorable
+from understudy.gate.verdict import (
+    Basis,
+    Case,
+    Cause,
+    Check,
+    CheckResult,
+    Decision,
+    Interval,
+    Predictions,
+    Score,
+    Unscored,
+    Verdict,
+)
 
 __all__ = [
     "Basis",
+    "Bound",
+    "Case",
+    "Cause",
     "Check",
+    "CheckResult",
+    "Comparison",
     "Decision",
     "DecisionRecord",
     "Direction",
+    "Evidence",
+    "Finding",
     "Gate",
+    "Interval",
     "Metric",
+    "Predictions",
     "Score",
+    "Shadow",
+    "Slice",
+    "Unscorable",
     "Unscored",
     "Verdict",
     "judge",

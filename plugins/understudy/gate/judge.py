@@ -1,15 +1,15 @@
-"""The pure function from rules and numbers to a verdict.
-
-NaN, infinity and missing numbers are decided first, and never towards promotion.
-"""
+"""The pure function from rules and numbers to a verdict."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterator
 from typing import Final
 
-from understudy.errors import nearest
-from understudy.gate.rules import Bound, Direction, Gate, Metric
+from understudy.gate import compared, logged
+from understudy.gate.evidence import Evidence, Finding
+from understudy.gate.levels import alpha_of
+from understudy.gate.logged import reaches
+from understudy.gate.rules import Gate, Unscorable
 from understudy.gate.verdict import (
     Basis,
     Case,
@@ -21,29 +21,21 @@ from understudy.gate.verdict import (
     Verdict,
 )
 
-_RELATIVE_TOLERANCE: Final = 1e-9
-_ABSOLUTE_TOLERANCE: Final = 1e-12
-"""Bounds are inclusive on decimal numbers: 0.80 + 0.05 reaches 0.85, which binary floats deny."""
 _OWN_ROWS: Final = (
     "each model's numbers are those that its own training logged, not on the same rows: "
     "a difference may be that of the rows"
 )
+_WARN, _REJECT = "warn", "reject"
 
-Rule = tuple[Metric, Bound, float]
-
-
-def reaches(value: float, bound: float) -> bool:
-    """Return whether ``value`` is at or above ``bound``, forgiving binary rounding."""
-    return value >= bound or math.isclose(
-        value, bound, rel_tol=_RELATIVE_TOLERANCE, abs_tol=_ABSOLUTE_TOLERANCE
-    )
+Champion = Score | Unscored | None
 
 
 def judge(
     gate: Gate,
     challenger: Score,
-    champion: Score | Unscored | None,
+    champion: Champion,
     basis: Basis = Basis.VALIDATIONS,
+    evidence: Evidence | None = None,
 ) -> Decision:
     """Judge a challenger.
 
@@ -53,177 +45,170 @@ def judge(
         champion: The champion's numbers on the same rows; why it has none; or None where no
             champion exists yet, so that only absolute rules apply.
         basis: Where the numbers are from.
+        evidence: What the predictions of both say; None where there are none, so that the
+            numbers that were logged are compared as they are.
 
     Returns:
         PROMOTE when every applicable rule passes, REJECT when one fails, HOLD when none fails
-        and one cannot be decided.
+        and one cannot be decided. Guards and budgets hold or reject as they are declared to.
     """
-    scored = champion if isinstance(champion, Score) else None
-    blockers = tuple(_comparability(challenger, champion, basis))
-    comparable = Unscored(scored.model, blockers[0]) if blockers and scored else champion
-    checks = tuple(_check(rule, challenger, comparable) for rule in gate.rules)
-    verdict = _verdict(checks, held=bool(blockers))
+    blockers = tuple(_comparability(challenger, champion, basis, evidence))
+    checks = tuple(_checks(gate, challenger, _opponent(gate, champion, blockers), evidence))
+    findings = () if evidence is None else evidence.findings
+    results = {check.result for check in checks} | set(map(_weight, findings))
+    if isinstance(champion, Unscored):
+        results.add(_UNSCORED[Unscorable(gate.unscored_champion)])
+    verdict = _verdict(results | ({CheckResult.UNDECIDED} if blockers else set()))
     return Decision(
         verdict=verdict,
         case=_case(champion),
-        reasons=_reasons(verdict, checks, blockers, champion),
+        reasons=tuple(_reasons(gate, verdict, checks, (blockers, findings, champion))),
         checks=checks,
-        notes=tuple(_notes(gate, challenger, scored, basis)),
+        notes=tuple(_notes(gate, challenger, champion, basis, evidence)),
     )
 
 
-def _case(champion: Score | Unscored | None) -> Case:
+_UNSCORED: Final = {
+    Unscorable.HOLD: CheckResult.UNDECIDED,
+    Unscorable.PROMOTE: CheckResult.NOT_APPLICABLE,
+    Unscorable.REJECT: CheckResult.FAILED,
+}
+"""What a champion that could not be scored counts as."""
+
+
+def _case(champion: Champion) -> Case:
     if champion is None:
         return Case.FIRST
     return Case.COMPARED if isinstance(champion, Score) else Case.CHAMPION_UNSCORED
 
 
-def _comparability(challenger: Score, champion: Score | Unscored | None, basis: Basis) -> list[str]:
-    """Return why the two sets of numbers must not be compared."""
-    if isinstance(champion, Unscored):
-        return [f"the champion {champion.model} could not be scored: {champion.reason}"]
-    if champion is None or basis is Basis.TRAININGS:
-        return []
-    if challenger.holdout_sha256 != champion.holdout_sha256:
-        return [f"challenger and champion {champion.model} were scored on different rows"]
-    return []
+def _opponent(gate: Gate, champion: Champion, blockers: tuple[str, ...]) -> Champion:
+    """Return what the challenger is compared with."""
+    if blockers and isinstance(champion, Score):
+        return Unscored(champion.model, blockers[0])
+    waived = isinstance(champion, Unscored) and gate.unscored_champion == Unscorable.PROMOTE
+    return None if waived else champion
 
 
-def _verdict(checks: tuple[Check, ...], *, held: bool) -> Verdict:
-    results = {check.result for check in checks}
+def _comparability(
+    challenger: Score, champion: Champion, basis: Basis, evidence: Evidence | None
+) -> Iterator[str]:
+    """Yield why the two sets of numbers must not be compared."""
+    if evidence is not None:
+        yield from evidence.blockers
+    elif (
+        isinstance(champion, Score)
+        and basis is not Basis.TRAININGS
+        and challenger.holdout_sha256 != champion.holdout_sha256
+    ):
+        yield f"challenger and champion {champion.model} were scored on different rows"
+
+
+def _checks(
+    gate: Gate, challenger: Score, champion: Champion, evidence: Evidence | None
+) -> Iterator[Check]:
+    """Yield one check for each rule, on all rows and on each slice."""
+    comparisons = () if evidence is None else evidence.comparisons
+    judged_before = 0 if evidence is None else evidence.judged_before
+    known = compared.compared(gate.rules, comparisons, judged_before)
+    for rule in gate.rules:
+        found = known[rule[0].name, rule[1]]
+        if not any(not one.found.slice for one in found):
+            yield logged.check(rule, challenger, champion)
+        for one in found:
+            yield compared.check(one, champion)
+
+
+def _weight(finding: Finding) -> CheckResult:
+    """Return what a finding counts as: a warning never decides."""
+    result = CheckResult(finding.result)
+    if finding.level == _WARN or result is CheckResult.PASSED:
+        return CheckResult.NOT_APPLICABLE
+    return result if finding.level == _REJECT else CheckResult.UNDECIDED
+
+
+def _verdict(results: set[CheckResult]) -> Verdict:
     if CheckResult.FAILED in results:
         return Verdict.REJECT
-    if held or CheckResult.UNDECIDED in results:
-        return Verdict.HOLD
-    return Verdict.PROMOTE
+    return Verdict.HOLD if CheckResult.UNDECIDED in results else Verdict.PROMOTE
+
+
+_DECIDES: Final = {
+    Verdict.REJECT: CheckResult.FAILED,
+    Verdict.HOLD: CheckResult.UNDECIDED,
+    Verdict.PROMOTE: CheckResult.PASSED,
+}
 
 
 def _reasons(
+    gate: Gate,
     verdict: Verdict,
     checks: tuple[Check, ...],
-    blockers: tuple[str, ...],
-    champion: Score | Unscored | None,
-) -> tuple[str, ...]:
-    wanted = {
-        Verdict.REJECT: CheckResult.FAILED,
-        Verdict.HOLD: CheckResult.UNDECIDED,
-        Verdict.PROMOTE: CheckResult.PASSED,
-    }[verdict]
-    found = tuple(check.reason for check in checks if check.result is wanted)
-    if verdict is Verdict.PROMOTE:
-        first = ("no champion yet: only absolute rules apply",) if champion is None else ()
-        return first + found
-    return (blockers if verdict is Verdict.HOLD else ()) + found
+    others: tuple[tuple[str, ...], tuple[Finding, ...], Champion],
+) -> Iterator[str]:
+    blockers, findings, champion = others
+    wanted = _DECIDES[verdict]
+    if champion is None and verdict is Verdict.PROMOTE:
+        yield "no champion yet: only absolute rules apply"
+    if isinstance(champion, Unscored) and (
+        verdict is Verdict.PROMOTE or _UNSCORED[Unscorable(gate.unscored_champion)] is wanted
+    ):
+        yield f"the champion {champion.model} could not be scored: {champion.reason}"
+    if verdict is Verdict.HOLD:
+        yield from blockers
+    yield from (check.reason for check in checks if check.result is wanted)
+    if verdict is not Verdict.PROMOTE:
+        yield from (f"{one.guard}: {one.reason}" for one in findings if _weight(one) is wanted)
 
 
-def _notes(gate: Gate, challenger: Score, champion: Score | None, basis: Basis) -> list[str]:
-    notes = []
+def _notes(
+    gate: Gate, challenger: Score, champion: Champion, basis: Basis, evidence: Evidence | None
+) -> Iterator[str]:
+    if isinstance(champion, Score) and evidence is None:
+        yield from _notes_on_logged(gate, challenger, basis)
+    if evidence is None:
+        return
+    if isinstance(champion, Score) and evidence.comparisons:
+        yield from _notes_on_errors(gate, evidence)
+    yield from evidence.notes
+    known = {(one.metric, one.rule) for one in evidence.comparisons}
+    for metric, bound, _ in gate.rules:
+        if evidence.comparisons and (metric.name, bound.value) not in known:
+            yield f"{metric.name} {bound}: judged by the logged number, without an interval"
+    for finding in evidence.findings:
+        if finding.level == _WARN and finding.result != CheckResult.PASSED:
+            yield f"{finding.guard}: {finding.reason}"
+
+
+def _notes_on_logged(gate: Gate, challenger: Score, basis: Basis) -> Iterator[str]:
     asked = [rule[0].confidence for rule in gate.rules if rule[0].confidence is not None]
-    if champion is not None and asked:
-        notes.append(
-            f"confidence {max(asked)} was asked; logged metrics have no interval, none is claimed"
-        )
-    if champion is not None and basis is Basis.TRAININGS:
-        notes.append(_OWN_ROWS)
-    elif champion is not None and not challenger.holdout_sha256:
-        notes.append("the validations do not name their rows; that they are the same is not proven")
-    return notes
+    if asked:
+        yield f"confidence {max(asked)} was asked; logged metrics have no interval, none is claimed"
+    if basis is Basis.TRAININGS:
+        yield _OWN_ROWS
+    elif not challenger.holdout_sha256:
+        yield "the validations do not name their rows; that they are the same is not proven"
 
 
-def _check(rule: Rule, challenger: Score, champion: Score | Unscored | None) -> Check:
-    metric, bound, _ = rule
-    value = challenger.metrics.get(metric.name)
-    if value is None:
-        known = nearest(metric.name, challenger.metrics)
-        return _made(rule, CheckResult.UNDECIDED, f"{metric.name} was not logged{known}")
-    if not math.isfinite(value):
-        return _made(rule, CheckResult.FAILED, f"{metric.name} is {value}, not a finite number")
-    if not bound.needs_champion:
-        return _absolute(rule, value)
-    return _compared(rule, value, champion)
+def _notes_on_errors(gate: Gate, evidence: Evidence) -> Iterator[str]:
+    """Say what chance may do: to a promotion, to a rejection, and over the nights of a holdout.
 
-
-def _absolute(rule: Rule, value: float) -> Check:
-    metric, bound, limit = rule
-    lower_limit = bound is Bound.AT_LEAST
-    passed = reaches(value, limit) if lower_limit else reaches(limit, value)
-    word = "at least" if lower_limit else "at most"
-    verb = "is" if passed else "is not"
-    reason = f"{metric.name} {value:.6g} {verb} {word} {limit:g}"
-    return _made(rule, _result(passed=passed), reason, challenger=value, needed=limit)
-
-
-def _compared(rule: Rule, value: float, champion: Score | Unscored | None) -> Check:
-    metric, _, _ = rule
-    if champion is None:
-        reason = f"{metric.name}: no champion to compare with"
-        return _made(rule, CheckResult.NOT_APPLICABLE, reason, challenger=value)
-    if isinstance(champion, Unscored):
-        reason = f"{metric.name}: nothing to compare with"
-        return _made(rule, CheckResult.UNDECIDED, reason, challenger=value)
-    theirs = champion.metrics.get(metric.name)
-    if theirs is None or not math.isfinite(theirs):
-        state = "missing" if theirs is None else f"{theirs}"
-        reason = f"{metric.name} of the champion {champion.model} is {state}"
-        return _made(rule, CheckResult.UNDECIDED, reason, challenger=value)
-    return _difference(rule, value, theirs)
-
-
-def _difference(rule: Rule, value: float, theirs: float) -> Check:
-    metric, bound, limit = rule
-    gain = theirs - value if metric.direction is Direction.LOWER else value - theirs
-    needed = (limit if bound is Bound.MIN_GAIN else -limit) * (
-        abs(theirs) if metric.relative else 1.0
+    That PROMOTE needs every rule makes it an intersection-union test (Berger, "Multiparameter
+    hypothesis testing and acceptance sampling", Technometrics 24, 1982): each rule may use the
+    whole error rate, and a false promotion is no likelier than that.
+    """
+    asked = max(metric.alpha for metric, bound, _ in gate.rules if bound.needs_champion)
+    spent = alpha_of(asked, evidence.judged_before)
+    tested = sum(one.p_value is not None for one in evidence.comparisons)
+    yield (
+        f"chance of promoting a model that breaks a rule: at most {asked:.2g} over all challengers "
+        f"on these rows, of which {spent:.2g} is spent on this one "
+        f"({evidence.judged_before} were compared on them before)"
     )
-    passed = _gains(metric.direction, (value, theirs), needed)
-    reason = _difference_reason(rule, value, theirs, passed=passed)
-    return _made(
-        rule,
-        _result(passed=passed),
-        reason,
-        challenger=value,
-        champion=theirs,
-        gain=gain,
-        needed=needed,
+    yield (
+        f"chance of rejecting one that keeps all rules: at most {spent:.2g} over the "
+        f"{tested} comparisons together (Holm)"
     )
 
 
-def _gains(direction: Direction, values: tuple[float, float], needed: float) -> bool:
-    """Compare value with champion + needed: adding keeps more digits than subtracting."""
-    value, theirs = values
-    if direction is Direction.LOWER:
-        return reaches(theirs - needed, value)
-    return reaches(value, theirs + needed)
-
-
-def _difference_reason(rule: Rule, value: float, theirs: float, *, passed: bool) -> str:
-    metric, bound, limit = rule
-    ours, size = f"{metric.name} {value:.6g}", f"{limit:.2%}" if metric.relative else f"{limit:.4g}"
-    other = f"the champion's {theirs:.6g}"
-    if bound is Bound.MAX_LOSS and passed:
-        return f"{ours} is within {size} of {other}, or better"
-    if bound is Bound.MAX_LOSS:
-        return f"{ours} is worse than {other} by more than {size}"
-    if limit:
-        return f"{ours} {'beats' if passed else 'does not beat'} {other} by at least {size}"
-    return f"{ours} is {'no worse' if passed else 'worse'} than {other}"
-
-
-def _result(*, passed: bool) -> CheckResult:
-    return CheckResult.PASSED if passed else CheckResult.FAILED
-
-
-def _made(rule: Rule, result: CheckResult, reason: str, **numbers: float) -> Check:
-    metric, bound, limit = rule
-    return Check(
-        metric=metric.name,
-        rule=bound.value,
-        bound=limit,
-        needed=numbers.get("needed"),
-        challenger=numbers.get("challenger"),
-        champion=numbers.get("champion"),
-        gain=numbers.get("gain"),
-        interval=None,
-        result=result,
-        reason=reason,
-    )
+__all__ = ["Champion", "judge", "reaches"]

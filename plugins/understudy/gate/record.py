@@ -3,17 +3,38 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from understudy.errors import DecisionError
+from understudy.errors import DecisionError, DeclarationError, listed
+from understudy.gate.evidence import Evidence
 from understudy.gate.judge import judge
 from understudy.gate.rules import Gate
+from understudy.gate.stored import as_json, evidence_of, score_of
 from understudy.gate.verdict import Basis, Decision, Score, Unscored, Verdict
 
-SCHEMA: Final = "understudy/decision/1"
+SCHEMA: Final = "understudy/decision/2"
+"""The form that is written."""
+KNOWN_SCHEMAS: Final = ("understudy/decision/1", SCHEMA)
+"""The forms that are read. The first had no evidence: it compared logged metrics only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shadow:
+    """A night that only says what it would have done.
+
+    Attributes:
+        night: The how manieth judged night of the pipeline it is, from 1.
+        nights: How many of them are asked for.
+    """
+
+    night: int
+    nights: int
+
+    def told(self, verdict: Verdict) -> str:
+        """Return what the night would have done, as a sentence."""
+        return f"shadow night {self.night} of {self.nights}: the verdict would have been {verdict}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +48,9 @@ class DecisionRecord:
         champion: The champion's numbers, why it has none, or None where no champion exists.
         decision: The verdict and its checks.
         basis: Where the numbers that are compared are from.
+        evidence: What the predictions of both say; None where logged metrics were compared.
+        shadow: Set on a night that moves nothing whatever its verdict; None on any other.
+        software: Versions of what computed the evidence, by package.
     """
 
     context: Mapping[str, str]
@@ -35,41 +59,63 @@ class DecisionRecord:
     champion: Score | Unscored | None
     decision: Decision
     basis: Basis = Basis.VALIDATIONS
+    evidence: Evidence | None = None
+    shadow: Shadow | None = None
+    software: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(
+    def of(  # noqa: PLR0913 -- everything that a verdict rests on
         cls,
         context: Mapping[str, str],
         gate: Gate,
         challenger: Score,
         champion: Score | Unscored | None,
+        *,
         basis: Basis = Basis.VALIDATIONS,
+        evidence: Evidence | None = None,
     ) -> DecisionRecord:
         """Judge, and return the record of it."""
-        decision = judge(gate, challenger, champion, basis)
-        return cls(context, gate, challenger, champion, decision, basis)
+        decision = judge(gate, challenger, champion, basis, evidence)
+        return cls(context, gate, challenger, champion, decision, basis, evidence)
 
     @property
     def verdict(self) -> Verdict:
         """The verdict."""
         return self.decision.verdict
 
-    def to_json(self) -> str:
-        """Return the record as strict JSON; numbers that are not finite are written as strings."""
-        document = {
+    def judged_again(self, gate: Gate | None = None) -> DecisionRecord:
+        """Return the record of the same numbers, judged anew; under other rules if given.
+
+        The stored evidence answers the rules that it was gathered for. Where other rules ask for
+        more, it has to be gathered anew from the predictions.
+        """
+        rules = self.gate if gate is None else gate
+        decision = judge(rules, self.challenger, self.champion, self.basis, self.evidence)
+        return replace(self, gate=rules, decision=decision)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the record as strict JSON values."""
+        parts = {
             "schema": SCHEMA,
             "context": dict(self.context),
             "basis": self.basis.value,
             "rules": self.gate.to_dict(),
-            "challenger": _score_to_dict(self.challenger),
-            "champion": _score_to_dict(self.champion),
+            "challenger": self.challenger,
+            "champion": self.champion,
+            "evidence": self.evidence,
+            "software": dict(self.software),
+            "shadow": self.shadow,
             "verdict": self.decision.verdict.value,
             "case": self.decision.case.value,
-            "reasons": list(self.decision.reasons),
-            "checks": [_finite(asdict(check)) for check in self.decision.checks],
-            "notes": list(self.decision.notes),
+            "reasons": self.decision.reasons,
+            "checks": self.decision.checks,
+            "notes": self.decision.notes,
         }
-        return json.dumps(document, indent=2, sort_keys=True, allow_nan=False)
+        return {name: as_json(part) for name, part in parts.items()}
+
+    def to_json(self) -> str:
+        """Return the record as strict JSON; numbers that are not finite are written as strings."""
+        return json.dumps(self.to_dict(), indent=2, sort_keys=True, allow_nan=False)
 
 
 def replay(document: str) -> DecisionRecord:
@@ -83,17 +129,28 @@ def replay(document: str) -> DecisionRecord:
     """
     try:
         stored = json.loads(document)
-        if stored["schema"] != SCHEMA:
+        if stored["schema"] not in KNOWN_SCHEMAS:
             raise _unreadable(f"a document of schema {stored['schema']!r}")
-        return DecisionRecord.of(
-            stored["context"],
-            Gate.from_dict(stored["rules"]),
-            _scored(_score_from_dict(stored["challenger"])),
-            _score_from_dict(stored["champion"]),
-            Basis(stored["basis"]),
-        )
-    except (ValueError, KeyError, TypeError) as error:
+        return _judged(stored)
+    except (ValueError, KeyError, TypeError, DeclarationError) as error:
         raise _unreadable(f"no decision record ({type(error).__name__}: {error})") from error
+
+
+def _judged(stored: Mapping[str, Any]) -> DecisionRecord:
+    shadow = stored.get("shadow")
+    record = DecisionRecord.of(
+        stored["context"],
+        Gate.from_dict(stored["rules"]),
+        _scored(score_of(stored["challenger"])),
+        score_of(stored["champion"]),
+        basis=Basis(stored["basis"]),
+        evidence=evidence_of(stored.get("evidence")),
+    )
+    return replace(
+        record,
+        shadow=None if shadow is None else Shadow(**shadow),
+        software=stored.get("software", {}),
+    )
 
 
 def _scored(score: Score | Unscored | None) -> Score:
@@ -105,29 +162,6 @@ def _scored(score: Score | Unscored | None) -> Score:
 def _unreadable(found: str) -> DecisionError:
     return DecisionError(
         f"Found {found}",
-        allowed=f"a JSON document of schema {SCHEMA!r}",
+        allowed=f"a JSON document of one of the schemas {listed(KNOWN_SCHEMAS)}",
         action="name the decision/decision.json of a night's parent run",
     )
-
-
-def _score_to_dict(score: Score | Unscored | None) -> dict[str, Any] | None:
-    return None if score is None else _finite(asdict(score))
-
-
-def _score_from_dict(stored: dict[str, Any] | None) -> Score | Unscored | None:
-    if stored is None:
-        return None
-    if "reason" in stored:
-        return Unscored(**stored)
-    numbers = {name: float(value) for name, value in stored["metrics"].items()}
-    return Score(**{**stored, "metrics": numbers})
-
-
-def _finite(value: Any) -> Any:  # noqa: ANN401 -- any JSON value, by nature
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    if isinstance(value, Mapping):
-        return {key: _finite(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(inner) for inner in value]
-    return value

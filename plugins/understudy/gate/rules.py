@@ -1,148 +1,54 @@
-"""What a pipeline asks of a challenger: metrics, directions and bounds. Pure."""
+"""What a pipeline asks of a challenger: metrics with bounds, slices, and how to compare. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
 from enum import StrEnum
 from typing import Annotated, Any, Final
 
 from pydantic import Field
 
 from understudy.declared import declared
-from understudy.errors import DeclarationError, listed
+from understudy.errors import DeclarationError, listed, nearest
+from understudy.gate.metrics import Bound, Direction, Metric
+
+Rule = tuple[Metric, Bound, float]
+
+_TIME_BLOCK: Final = re.compile(r"([1-9]\d*)([smhDW])")
+_IMPLIED: Final = (Bound.MIN_GAIN, 0.0)
+"""What a primary metric without a comparison asks for."""
 
 
-class Direction(StrEnum):
-    """Which way a metric gets better."""
+class Unscorable(StrEnum):
+    """What becomes of a challenger whose champion could not be scored."""
 
-    LOWER = "lower"
-    HIGHER = "higher"
-
-
-class Bound(StrEnum):
-    """The kinds of bound that a rule may state."""
-
-    AT_LEAST = "at_least"
-    AT_MOST = "at_most"
-    MIN_GAIN = "min_gain"
-    MAX_LOSS = "max_loss"
-
-    @property
-    def needs_champion(self) -> bool:
-        """Whether the bound compares with the champion."""
-        return self in {Bound.MIN_GAIN, Bound.MAX_LOSS}
-
-
-_LOWER: Final = frozenset(
-    {
-        "brier_score_loss",
-        "log_loss",
-        "loss",
-        "mae",
-        "mape",
-        "max_error",
-        "mean_absolute_error",
-        "mean_squared_error",
-        "median_absolute_error",
-        "mse",
-        "rmse",
-        "root_mean_squared_error",
-    }
-)
-_HIGHER: Final = frozenset(
-    {
-        "accuracy",
-        "average_precision",
-        "balanced_accuracy",
-        "explained_variance",
-        "f1",
-        "f1_macro",
-        "f1_micro",
-        "f1_weighted",
-        "matthews_corrcoef",
-        "mcc",
-        "precision",
-        "precision_macro",
-        "r2",
-        "r2_score",
-        "recall",
-        "recall_macro",
-        "roc_auc",
-    }
-)
-
-NotNegative = Annotated[float, Field(ge=0)]
-Confidence = Annotated[float, Field(gt=0.5, lt=1)]
+    HOLD = "hold"
+    """It waits: nobody knows whether it is better."""
+    PROMOTE = "promote"
+    """It is judged by the absolute rules alone, as the first model is."""
+    REJECT = "reject"
+    """It is rejected, so that the same input is not judged again."""
 
 
 @declared
-class Metric:
-    """One metric with the bounds that a challenger must keep; bounds are inclusive.
+class Slice:
+    """A group of rows, or several, in which every comparison must hold as well.
 
     Attributes:
-        name: The name under which ``validate`` logs the metric.
-        lower_is_better: Its direction; may be left out for the usual metrics of scikit-learn.
-        at_least: The challenger's value must not be below this, champion or not.
-        at_most: The challenger's value must not be above this, champion or not.
-        min_gain: The challenger must be better than the champion by at least this much.
-        max_loss: The challenger may be worse than the champion by at most this much.
-        relative: ``min_gain`` and ``max_loss`` are fractions of the champion's absolute value.
-        confidence: The confidence asked of an interval for the difference. A comparison of
-            logged metrics has no interval; the record then says so.
+        column: A column of ``predictions.parquet``. Each of its values is a slice.
+        quantiles: Cut a column of numbers into so many parts of equal size instead.
+        min_rows: A slice with fewer rows is not judged, and the record says so.
 
     Raises:
-        DeclarationError: for unknown fields, a direction that is not known, bounds below zero.
+        DeclarationError: for fewer than two quantiles or rows.
     """
 
-    name: Annotated[str, Field(min_length=1)]
-    lower_is_better: bool | None = None
-    at_least: float | None = None
-    at_most: float | None = None
-    min_gain: NotNegative | None = None
-    max_loss: NotNegative | None = None
-    relative: bool = False
-    confidence: Confidence | None = None
-
-    def __post_init__(self) -> None:
-        known = _LOWER | _HIGHER
-        if self.lower_is_better is None and self.name not in known:
-            raise DeclarationError(
-                f"Metric({self.name!r}) does not say which way is better",
-                allowed=f"lower_is_better=True or False; it is known for {listed(known)}",
-                action="add lower_is_better to the metric",
-            )
-        if self.at_least is not None and self.at_most is not None and self.at_least > self.at_most:
-            raise DeclarationError(
-                f"Metric({self.name!r}): at_least={self.at_least}, at_most={self.at_most}",
-                allowed="at_least not above at_most",
-                action="correct one of the two",
-            )
-
-    @property
-    def direction(self) -> Direction:
-        """Which way the metric gets better."""
-        lower = self.name in _LOWER if self.lower_is_better is None else self.lower_is_better
-        return Direction.LOWER if lower else Direction.HIGHER
-
-    def bounds(self) -> Iterator[tuple[Bound, float]]:
-        """Yield each bound that is stated, absolute ones first."""
-        for bound in Bound:
-            value = getattr(self, bound.value)
-            if value is not None:
-                yield bound, float(value)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the stated fields as JSON values, the direction always among them."""
-        stated = {bound.value: value for bound, value in self.bounds()}
-        lower = self.direction is Direction.LOWER
-        more = {"confidence": self.confidence} if self.confidence is not None else {}
-        return {
-            "name": self.name,
-            "lower_is_better": lower,
-            **stated,
-            "relative": self.relative,
-            **more,
-        }
+    column: Annotated[str, Field(min_length=1)]
+    quantiles: Annotated[int, Field(ge=2, le=100)] | None = None
+    min_rows: Annotated[int, Field(ge=2)] = 50
 
 
 @declared
@@ -153,40 +59,138 @@ class Gate:
         primary: The metric that decides. Without a ``min_gain`` or ``max_loss`` it must not be
             worse than the champion's (``min_gain=0.0``).
         guardrails: Metrics that must keep their bounds whatever the primary one says.
+        slices: Groups of rows in which every rule must hold as well: columns, or ``Slice``.
+        cluster: Column that says which rows belong together (a customer, a device): such rows are
+            no independent evidence.
+        time_block: Length of the blocks of time whose rows belong together, such as ``"1D"``; the
+            column ``time`` of ``predictions.parquet`` says when a row was.
+        shadow_nights: For so many judged nights a new pipeline only says what it would have done.
+        unscored_champion: ``hold``, ``promote`` (by absolute rules alone) or ``reject``.
+        seed: What random numbers of the comparison are drawn from.
 
     Raises:
-        DeclarationError: for a guardrail without a bound.
+        DeclarationError: naming what is wrong.
     """
 
     primary: Metric
     guardrails: Sequence[Metric] = ()
+    slices: Sequence[Slice | str] = ()
+    cluster: str = ""
+    time_block: str = ""
+    shadow_nights: Annotated[int, Field(ge=0)] = 0
+    unscored_champion: str = Unscorable.HOLD.value
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
 
     def __post_init__(self) -> None:
+        named = (Slice(one) if isinstance(one, str) else one for one in self.slices)
         object.__setattr__(self, "guardrails", tuple(self.guardrails))
+        object.__setattr__(self, "slices", tuple(named))
+        self._check_guardrails()
+        self._check_slices()
+        self._check_clusters()
+        self._check_unscored()
+
+    def _check_guardrails(self) -> None:
         idle = [metric.name for metric in self.guardrails if not list(metric.bounds())]
         if idle:
-            raise DeclarationError(
-                f"Gate: the guardrails {listed(idle)} have no bound and check nothing",
-                allowed=f"one or more of {listed(Bound)}",
-                action="give each guardrail a bound or remove it",
+            raise _wrong(
+                f"the guardrails {listed(idle)} have no bound and check nothing",
+                f"one or more of {listed(Bound)}",
+                "give each guardrail a bound or remove it",
+            )
+        stated = Counter((metric.name, bound.value) for metric, bound, _ in self.rules)
+        if twice := [f"{name} {bound}" for (name, bound), count in stated.items() if count > 1]:
+            raise _wrong(
+                f"{listed(twice)} stated more than once",
+                "each bound of a metric once, in the primary metric or in a guardrail",
+                "keep the one that you mean",
+            )
+
+    def _check_slices(self) -> None:
+        counts = Counter(one.column for one in self.slices if isinstance(one, Slice))
+        if twice := [column for column, count in counts.items() if count > 1]:
+            raise _wrong(
+                f"slices names {listed(twice)} more than once", "each column once", "keep one"
+            )
+
+    def _check_clusters(self) -> None:
+        if self.cluster and self.time_block:
+            raise _wrong(
+                f"cluster={self.cluster!r} and time_block={self.time_block!r}",
+                "one of the two",
+                "keep the one that joins more rows",
+            )
+        if self.time_block and not _TIME_BLOCK.fullmatch(self.time_block):
+            raise _wrong(
+                f"time_block is {self.time_block!r}",
+                "a whole number and s, m, h, D or W, such as '1D'",
+                "correct time_block",
+            )
+
+    def _check_unscored(self) -> None:
+        choices = [choice.value for choice in Unscorable]
+        given = self.unscored_champion
+        if given not in choices:
+            raise _wrong(
+                f"unscored_champion is {given!r}{nearest(given, choices)}",
+                listed(choices),
+                "correct unscored_champion",
+            )
+        if given == Unscorable.PROMOTE and all(bound.needs_champion for _, bound, _ in self.rules):
+            raise _wrong(
+                "unscored_champion='promote' without an absolute rule would let anything pass",
+                "it with one or more of 'at_least', 'at_most'",
+                "say what a model must reach at least",
             )
 
     @property
-    def rules(self) -> tuple[tuple[Metric, Bound, float], ...]:
+    def rules(self) -> tuple[Rule, ...]:
         """Every bound of every metric, the primary metric's first."""
         stated = [(self.primary, *bound) for bound in self.primary.bounds()]
         if not any(bound.needs_champion for _, bound, _ in stated):
-            stated.append((self.primary, Bound.MIN_GAIN, 0.0))
+            stated.append((self.primary, *_IMPLIED))
         return (*stated, *((m, *bound) for m in self.guardrails for bound in m.bounds()))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the rules as JSON values."""
+        """Return the rules as JSON values; beside the metrics, what is not as by default."""
+        optional = {
+            name: getattr(self, name)
+            for name in ("cluster", "time_block", "shadow_nights", "unscored_champion", "seed")
+            if getattr(self, name) != _DEFAULTS[name]
+        }
+        slices = [asdict(one) for one in self.slices if isinstance(one, Slice)]
         return {
             "primary": self.primary.to_dict(),
             "guardrails": [m.to_dict() for m in self.guardrails],
+            **({"slices": slices} if slices else {}),
+            **optional,
         }
 
     @classmethod
-    def from_dict(cls, rules: dict[str, Any]) -> Gate:
-        """Return the gate whose ``to_dict`` gave ``rules``."""
-        return cls(Metric(**rules["primary"]), tuple(Metric(**m) for m in rules["guardrails"]))
+    def from_dict(cls, rules: Mapping[str, Any]) -> Gate:
+        """Return the gate whose ``to_dict`` gave ``rules``; also of rules written by hand.
+
+        Raises:
+            DeclarationError: naming what is wrong.
+        """
+        return cls(**{name: _made(name, value) for name, value in rules.items()})
+
+
+_DEFAULTS: Final = {field.name: field.default for field in fields(Gate)}
+
+
+def _made(name: str, value: Any) -> Any:  # noqa: ANN401 -- any JSON value; Gate checks it
+    if name == "primary" and isinstance(value, Mapping):
+        return Metric(**value)
+    if name == "guardrails" and isinstance(value, Sequence):
+        return tuple(Metric(**one) if isinstance(one, Mapping) else one for one in value)
+    if name == "slices" and isinstance(value, Sequence):
+        return tuple(Slice(**one) if isinstance(one, Mapping) else one for one in value)
+    return value
+
+
+def _wrong(found: str, allowed: str, action: str) -> DeclarationError:
+    return DeclarationError(f"Gate: {found}", allowed=allowed, action=action)
+
+
+__all__ = ["Bound", "Direction", "Gate", "Metric", "Rule", "Slice", "Unscorable"]

@@ -35,10 +35,44 @@ class Case(StrEnum):
 class Basis(StrEnum):
     """What the numbers are that a comparison rests on."""
 
+    PREDICTIONS = "predictions on the same rows"
+    """Both models' predictions, row by row, on the night's holdout."""
     VALIDATIONS = "logged metrics"
     """Both models were scored by the project's validation, on the night's holdout."""
     TRAININGS = "metrics that the training runs logged"
     """Each model was scored by its own training, on rows of that training's choice."""
+
+
+class Cause(StrEnum):
+    """Why a champion has no numbers; the reason beside it says more."""
+
+    UNKNOWN = "not known"
+    """The record is of a time that did not tell causes apart."""
+    NOT_BEGUN = "its validation did not begin"
+    DELETED = "its training run, version or model was deleted"
+    ENVIRONMENT = "the environment of its validation could not be built"
+    DATA = "it does not take tonight's rows"
+    """A column is missing or has another type, or the target is another: exit code 65."""
+    CRASHED = "its validation failed"
+    STOPPED = "its validation was stopped, or took too long"
+    PREDICTIONS = "its predictions are missing or cannot be used"
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """A stored ``predictions.parquet``, from which the evidence can be computed again.
+
+    Attributes:
+        run_id: The MLflow run that has it; empty for a file that is in none.
+        path: Its place in that run, or of the file.
+        sha256: Digest of its content.
+        size: Its length in bytes.
+    """
+
+    run_id: str
+    path: str
+    sha256: str = ""
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +84,14 @@ class Score:
         metrics: Metric name to value, as logged.
         run_id: The MLflow run of its validation.
         holdout_sha256: Digest of the rows that it was scored on; empty where unknown.
+        predictions: Its predictions row by row; None where there are none.
     """
 
     model: str
     metrics: Mapping[str, float]
     run_id: str = ""
     holdout_sha256: str = ""
+    predictions: Predictions | None = None
 
     def __post_init__(self) -> None:
         numbers = {name: float(value) for name, value in self.metrics.items()}
@@ -69,6 +105,7 @@ class Unscored:
     model: str
     reason: str
     run_id: str = ""
+    cause: Cause = Cause.UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,19 +119,22 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One rule with the numbers it saw.
+    """One rule, on all rows or on one slice, with the numbers it saw.
 
     Attributes:
         metric: The metric's name.
         rule: ``at_least``, ``at_most``, ``min_gain`` or ``max_loss``.
         bound: The bound as stated.
-        needed: The bound in the metric's unit: for a relative bound, times |champion|.
+        needed: The bound in the metric's unit: for a relative bound, times |champion|; that of
+            ``max_loss`` is negative.
         challenger: The challenger's value; None where it is missing or not finite.
         champion: The champion's value; None where there is none.
         gain: How much better the challenger is, in the metric's unit; None without a champion.
         interval: The confidence interval of the gain; None where none can be claimed.
         result: How the rule came out.
         reason: One sentence for a person.
+        slice: The slice that it looked at; empty for all rows.
+        excess: The interval of ``gain - needed``, which decided; None where there is none.
     """
 
     metric: str
@@ -107,6 +147,8 @@ class Check:
     interval: Interval | None
     result: CheckResult
     reason: str
+    slice: str = ""
+    excess: Interval | None = None
 
 
 @dataclass(frozen=True, slots=True)

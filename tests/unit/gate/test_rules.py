@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from understudy.errors import DeclarationError
-from understudy.gate import Direction, Gate, Metric
+from understudy.gate import Direction, Gate, Metric, Slice
 
 
 @pytest.mark.parametrize(
@@ -28,6 +28,34 @@ from understudy.gate import Direction, Gate, Metric
         (lambda: Gate("rmse"), "'primary' is 'rmse'"),
         (lambda: Gate(Metric("rmse"), ["r2"]), r"'guardrails\[0\]' is 'r2'"),
         (lambda: Gate(Metric("rmse"), [Metric("r2")]), "guardrails 'r2' have no bound"),
+        (lambda: Metric("rmse", relative=True), "relative=True without min_gain or max_loss"),
+        (lambda: Metric("rmse", function="x:y"), "does not say which way is better"),
+        (
+            lambda: Metric("profit", function="profit", lower_is_better=False),
+            "function is 'profit'.*'module:function'",
+        ),
+        (
+            lambda: Gate(Metric("rmse", max_loss=1), [Metric("rmse", max_loss=2)]),
+            "'rmse max_loss' stated more than once",
+        ),
+        (lambda: Gate(Metric("rmse"), slices=["a", Slice("a")]), "'a' more than once"),
+        (
+            lambda: Gate(Metric("rmse"), slices=[3]),
+            r"slices\[0\].* is 3: input should be",
+        ),
+        (lambda: Slice("age", quantiles=1), "'quantiles' is 1: .*greater than or equal to 2"),
+        (lambda: Slice("age", min_row=9), r"'min_row' is no field \(did you mean 'min_rows'\?\)"),
+        (lambda: Gate(Metric("rmse"), cluster="a", time_block="1D"), "one of the two"),
+        (lambda: Gate(Metric("rmse"), time_block="day"), "time_block is 'day'.*'1D'"),
+        (lambda: Gate(Metric("rmse"), shadow_nights=-1), "'shadow_nights' is -1"),
+        (
+            lambda: Gate(Metric("rmse"), unscored_champion="holt"),
+            r"'holt' \(did you mean 'hold'\?\)",
+        ),
+        (
+            lambda: Gate(Metric("rmse"), unscored_champion="promote"),
+            "without an absolute rule would let anything pass",
+        ),
     ],
 )
 def test_wrong_rules_are_refused(make: Callable[[], object], message: str) -> None:
@@ -55,11 +83,34 @@ def test_rules_survive_a_round_trip() -> None:
     """What the record stores gives the same gate again."""
     gate = Gate(
         Metric("rmse", min_gain=0.1, relative=True, confidence=0.9),
-        [Metric("profit", lower_is_better=False, at_least=1, at_most=9), Metric("r2", max_loss=0)],
+        [
+            Metric("profit", lower_is_better=False, at_least=1, at_most=9, function="shop:profit"),
+            Metric("r2", max_loss=0),
+        ],
+        slices=["region", Slice("age", quantiles=4, min_rows=20)],
+        time_block="1D",
+        shadow_nights=5,
+        unscored_champion="reject",
+        seed=7,
     )
     again = Gate.from_dict(gate.to_dict())
     assert again.to_dict() == gate.to_dict()
     assert [(m.name, b, v) for m, b, v in again.rules] == [(m.name, b, v) for m, b, v in gate.rules]
+
+
+def test_what_is_by_default_is_not_written_down() -> None:
+    """The rules of a simple gate stay those that older nights have in their fingerprints."""
+    assert set(Gate(Metric("rmse")).to_dict()) == {"primary", "guardrails"}
+
+
+def test_a_usual_gate_takes_four_lines() -> None:
+    """One primary metric and two guardrails; every bound becomes a rule, the primary's first."""
+    gate = Gate(
+        Metric("rmse", min_gain=0.01, relative=True),
+        [Metric("r2", at_least=0.25), Metric("mae", max_loss=0.02, relative=True)],
+    )
+    named = [(metric.name, bound.value) for metric, bound, _ in gate.rules]
+    assert named == [("rmse", "min_gain"), ("r2", "at_least"), ("mae", "max_loss")]
 
 
 def test_records_are_frozen() -> None:
