@@ -1,0 +1,85 @@
+"""Gains of any metric, by computing it anew on resampled rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+
+from understudy.evidence.catalogue import Definition, measured
+from understudy.evidence.columns import Floats, Index
+from understudy.evidence.inference import Draw, Inferred, Margin
+from understudy.evidence.intervals import Versions, inferred
+from understudy.evidence.pairing import Rows
+from understudy.evidence.units import Units
+
+RESAMPLES: Final = 1000
+MOST_ROWS: Final = 20_000
+"""Rows beyond which groups of them are left out instead: 30 evaluations, not a thousand.
+
+The delete-a-group jackknife is right for quantiles too, since its groups are large (Shao and Wu,
+"A general theory for jackknife variance estimation", Annals of Statistics 17, 1989).
+"""
+GROUPS: Final = 30
+FEWEST_UNITS: Final = 20
+"""Units below which the resamples of a metric of which nothing is known say nothing."""
+
+
+def infer(
+    challenger: Rows, champion: Rows, definition: Definition, margin: Margin, draw: Draw
+) -> Inferred:
+    """Return what the rows say about the gain of a metric.
+
+    Args:
+        challenger: Its predictions.
+        champion: Its predictions on the same rows.
+        definition: The metric.
+        margin: What the rule wants.
+        draw: How to resample.
+    """
+    if not definition.regular:
+        return Inferred("none", note="no resampling says how an extreme value varies")
+    both = challenger, champion
+    units, full = draw.units, _scores(definition, both, None)
+    if len(challenger) > MOST_ROWS:
+        units = units.merged(GROUPS)
+        left_out = _columns([_scores(definition, both, rows) for rows in _without_each(units)])
+        versions = Versions(full, units.count, left_out=left_out)
+        return inferred(versions, margin, draw, f"jackknife, groups={units.count}")
+    if units.count < FEWEST_UNITS:
+        few = f"{units.count} {units.name or 'row'}s are fewer than {FEWEST_UNITS}"
+        return Inferred("none", note=few)
+    drawn = _columns([_scores(definition, both, rows) for rows in _resamples(units, draw.seed)])
+    name = f"paired bootstrap of rows, B={RESAMPLES}, units={units.count}"
+    return inferred(Versions(full, units.count, drawn=drawn), margin, draw, name)
+
+
+def _scores(
+    definition: Definition, both: tuple[Rows, Rows], rows: Index | None
+) -> tuple[float, float]:
+    """Return both models' values on some rows; NaN where these do not define the metric."""
+    ours, theirs = both if rows is None else (both[0].take(rows), both[1].take(rows))
+    values = measured(definition, ours)[0], measured(definition, theirs)[0]
+    if values[0] is None or values[1] is None:
+        return np.nan, np.nan
+    return values[0], values[1]
+
+
+def _columns(scores: list[tuple[float, float]]) -> tuple[Floats, Floats]:
+    values = np.array(scores, dtype=np.float64)
+    return values[:, 0], values[:, 1]
+
+
+def _without_each(units: Units) -> Iterator[Index]:
+    for unit in range(units.count):
+        times = np.ones(units.count, dtype=np.int64)
+        times[unit] = 0
+        yield units.expanded(times)
+
+
+def _resamples(units: Units, seed: int) -> Iterator[Index]:
+    generator = np.random.default_rng(seed)
+    for _ in range(RESAMPLES):
+        drawn = generator.integers(units.count, size=units.count)
+        yield units.expanded(np.bincount(drawn, minlength=units.count))
