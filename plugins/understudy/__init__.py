@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from understudy.declaration import Pipeline, Project, Steps
-    from understudy.gate import Gate, Metric
+    from understudy.gate import Gate, Metric, Slice
     from understudy.orchestration.assets import champion_asset, raw_data_asset
     from understudy.orchestration.builder import pipeline
     from understudy.orchestration.step_operator import MlflowRunOperator
@@ -22,6 +22,7 @@ __all__ = [
     "MlflowRunOperator",
     "Pipeline",
     "Project",
+    "Slice",
     "Steps",
     "champion_asset",
     "pipeline",
@@ -34,6 +35,7 @@ _HOMES = {
     "MlflowRunOperator": "understudy.orchestration.step_operator",
     "Pipeline": "understudy.declaration",
     "Project": "understudy.declaration",
+    "Slice": "understudy.gate",
     "Steps": "understudy.declaration",
     "champion_asset": "understudy.orchestration.assets",
     "pipeline": "understudy.orchestration.builder",

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from understudy.artifacts import log_texts, read_text
-from understudy.contract import DECISION_ARTIFACT, DataTag, Kind, Tag
+from understudy.contract import DECISION_RECORD, DataTag, Kind, Tag
 from understudy.errors import DecisionError
-from understudy.gate import Basis, DecisionRecord, Gate, Score, Unscored, replay
+from understudy.gate import (
+    Basis,
+    Case,
+    Cause,
+    Check,
+    DecisionRecord,
+    Gate,
+    Score,
+    Unscored,
+    replay,
+)
 from understudy.tracking import RunStore
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
+    from understudy.judging.hearing import Heard, Hearing
     from understudy.night import Night
 
-RECORD: Final = f"{DECISION_ARTIFACT}/decision.json"
+_REASON_LIMIT: Final = 5000  # characters; MLflow refuses tag values above its own limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +40,17 @@ class Validation:
         model: The model's version in the registry, or its URI.
         run_id: The MLflow run; empty where it never began.
         error: Why there are no numbers; empty where there are.
+        cause: The same as one of a few causes.
     """
 
     model: str
     run_id: str = ""
     error: str = ""
+    cause: Cause = Cause.UNKNOWN
+
+
+def _quiet(_line: str) -> None:
+    """Tell nobody."""
 
 
 class Court:
@@ -40,9 +58,14 @@ class Court:
 
     def __init__(self, client: MlflowClient, runs: RunStore) -> None:
         self._client, self._runs = client, runs
+        self._hearing: Hearing | None = None
 
     def judge(
-        self, night: Night, challenger: Validation, champion: Validation | None
+        self,
+        night: Night,
+        challenger: Validation,
+        champion: Validation | None,
+        on_line: Callable[[str], None] = _quiet,
     ) -> DecisionRecord:
         """Judge a night and store the record.
 
@@ -50,34 +73,67 @@ class Court:
             night: What was pinned.
             challenger: The challenger's validation, or its training where a night has none.
             champion: The champion's validation, or None where no champion exists.
+            on_line: Takes what the gathering of evidence tells.
 
         Raises:
-            DecisionError: when the challenger has no numbers.
+            DecisionError: when the challenger has no numbers, or no evidence could be gathered.
+            UnderstudyError: others of the tree, from environments and the tracking server.
         """
+        from understudy.judging import repetition
+
         basis = Basis.VALIDATIONS if night.validated else Basis.TRAININGS
         score = self._score(challenger, basis)
         if isinstance(score, Unscored):
-            raise DecisionError(
-                f"The challenger {challenger.model} has no numbers: {score.reason}",
-                allowed="a validation that finished",
-                action="read the log of the task validate of this night",
-            )
+            raise _no_numbers(score)
         theirs = None if champion is None else self._score(champion, basis)
-        gate = Gate.from_dict(dict(night.rules))
-        record = DecisionRecord.of(night.context(), gate, score, theirs, basis=basis)
+        gate = Gate.from_dict(night.rules)
+        heard = self._heard(night, gate, (score, theirs), on_line)
+        record = DecisionRecord.of(
+            night.context(),
+            gate,
+            heard.challenger,
+            heard.champion,
+            basis=basis if heard.evidence is None else Basis.PREDICTIONS,
+            evidence=heard.evidence,
+            shadow=repetition.shadow(self._runs, night, gate),
+            software=heard.software,
+        )
         self._store(night, record)
         return record
+
+    def stop(self) -> None:
+        """End the gathering of evidence; safe in a signal handler."""
+        if self._hearing is not None:
+            self._hearing.stop()
 
     def record(self, night: Night) -> DecisionRecord | None:
         """Return the night's stored record, recomputed from its own inputs, or None."""
         run = self._runs.get(night.run_id)
         if Tag.VERDICT.value not in run.data.tags:
             return None
-        return replay(read_text(self._client, run, RECORD))
+        return replay(read_text(self._client, run, DECISION_RECORD))
+
+    def _heard(
+        self,
+        night: Night,
+        gate: Gate,
+        models: tuple[Score, Score | Unscored | None],
+        on_line: Callable[[str], None],
+    ) -> Heard:
+        """Gather evidence; a night without validations has none, each model has rows of its own."""
+        from understudy.judging import repetition
+        from understudy.judging.hearing import Heard, Hearing, Matter
+
+        challenger, champion = models
+        if not night.validated:
+            return Heard(challenger, champion)
+        self._hearing = Hearing(self._client)
+        earlier = repetition.earlier_challengers(self._runs, night, challenger.model)
+        return self._hearing.hear(Matter(gate, challenger, champion, earlier), on_line)
 
     def _score(self, validation: Validation, basis: Basis) -> Score | Unscored:
         if validation.error:
-            return Unscored(validation.model, validation.error, validation.run_id)
+            return Unscored(validation.model, validation.error, validation.run_id, validation.cause)
         run = self._runs.get(validation.run_id)
         return Score(
             validation.model,
@@ -101,17 +157,45 @@ class Court:
         return metrics
 
     def _store(self, night: Night, record: DecisionRecord) -> None:
-        """Keep the record; the verdict's tag makes it valid.
-
-        The compared numbers are repeated on the parent run, where MLflow's table shows them.
-        """
+        """Keep the record with the night's run; the verdict's tag makes it valid."""
         run = self._runs.get(night.run_id)
-        log_texts(self._client, run, {RECORD: record.to_json()})
-        numbers = {
-            f"{who}_{check.metric}": value
-            for check in record.decision.checks
-            for who, value in (("challenger", check.challenger), ("champion", check.champion))
-            if value is not None
-        }
-        tags = {Tag.VERDICT_REASON: record.decision.why[:5000], Tag.VERDICT: record.verdict.value}
-        self._runs.tag(night.run_id, tags, numbers)
+        log_texts(self._client, run, {DECISION_RECORD: record.to_json()})
+        numbers = dict(pair for check in record.decision.checks for pair in _numbers(check))
+        self._runs.tag(night.run_id, _tags(record), numbers)
+
+
+def _numbers(check: Check) -> Iterator[tuple[str, float]]:
+    """Yield the compared numbers, which MLflow's table of nights then shows."""
+    if check.slice:
+        return
+    named = {"challenger": check.challenger, "champion": check.champion}
+    if check.interval is not None:
+        named |= {"gain": check.gain, "gain_low": check.interval.low}
+        named |= {"gain_high": check.interval.high}
+    yield from ((f"{name}_{check.metric}", v) for name, v in named.items() if v is not None)
+
+
+def _tags(record: DecisionRecord) -> dict[Tag, str]:
+    """Return what later nights and Airflow look up without reading the record.
+
+    Empty values are written too: a night that is judged again must not keep the first one's.
+    """
+    decision, evidence = record.decision, record.evidence
+    compared = decision.case is Case.COMPARED and evidence is not None
+    unscored = record.champion if isinstance(record.champion, Unscored) else None
+    return {
+        Tag.HOLDOUT: evidence.rows_sha256 if compared and evidence else "",
+        Tag.CHALLENGER: record.challenger.model,
+        Tag.SHADOW: record.shadow.told(record.verdict) if record.shadow else "",
+        Tag.CHAMPION_UNSCORED: unscored.cause.value if unscored else "",
+        Tag.VERDICT_REASON: decision.why[:_REASON_LIMIT],
+        Tag.VERDICT: record.verdict.value,
+    }
+
+
+def _no_numbers(score: Unscored) -> DecisionError:
+    return DecisionError(
+        f"The challenger {score.model} has no numbers: {score.reason}",
+        allowed="a validation that finished",
+        action="read the log of the task validate of this night",
+    )

@@ -21,7 +21,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``environments build`` and ``environments list``."""
     actions = parser.add_subparsers(title="actions", metavar="action", required=True)
     build = actions.add_parser("build", help="build the environment of a project, unless it is")
-    build.add_argument("project_uri", help="https://host/repo.git#sub/dir, or a folder")
+    which = build.add_mutually_exclusive_group(required=True)
+    which.add_argument("project_uri", nargs="?", help="https://host/repo.git#sub/dir, or a folder")
+    which.add_argument("--gate", action="store_true", help="that of the gate's own statistics")
     build.add_argument("--version", default="", help="branch, tag or commit")
     build.add_argument("--env-manager", default="uv", choices=ENV_MANAGERS)
     build.set_defaults(run=_build)
@@ -32,9 +34,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def _build(arguments: argparse.Namespace) -> int:
     from understudy.steps.prebuild import prebuild
 
+    if arguments.gate:
+        return _build_gate()
     project = _absolute(arguments.project_uri)
     built = prebuild(project, arguments.version, arguments.env_manager, on_line=_say)
     _say(f"Ready: {built.folder or built.digest or 'the local Python'}")
+    return 0
+
+
+def _build_gate() -> int:
+    from understudy.judging.interpreter import gate_python
+    from understudy.steps.process import Supervisor
+    from understudy.steps.settings import Settings
+
+    with gate_python(Settings.from_environment(), Supervisor(), _say) as python:
+        _say(f"Ready: {python.executable}")
     return 0
 
 

@@ -18,6 +18,8 @@ from understudy.errors import UnderstudyError
 COMMANDS: Final = {
     "environments": "build the environments of projects ahead of the night, and list them",
     "cache": "show and prune the mirrors, checkouts and environments of this machine",
+    "gate": "judge two files of predictions, or two runs, by rules in a file",
+    "replay": "judge past nights again, under the same rules or under others",
 }
 """Each command's module in this package, and what it is for."""
 

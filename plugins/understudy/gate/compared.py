@@ -161,7 +161,7 @@ def _gain(found: Comparison, result: CheckResult) -> str:
     if found.interval is None:
         return "; no interval can be computed"
     ends = f"{found.interval.low:.4g} to {found.interval.high:.4g}"
-    sure = f"{100 * (1 + found.interval.confidence) / 2:.4g} %"
+    sure = f"{100 * (1 + found.interval.confidence) / 2:.3g} %"
     told = f"; gain {found.gain:.4g}, from {ends} (each end {sure} sure)"
     least = found.smallest_detectable
     if result is not CheckResult.UNDECIDED or least is None:

@@ -73,15 +73,27 @@ class DecisionRecord:
         *,
         basis: Basis = Basis.VALIDATIONS,
         evidence: Evidence | None = None,
+        shadow: Shadow | None = None,
+        software: Mapping[str, str] | None = None,
     ) -> DecisionRecord:
         """Judge, and return the record of it."""
         decision = judge(gate, challenger, champion, basis, evidence)
-        return cls(context, gate, challenger, champion, decision, basis, evidence)
+        return cls(
+            context, gate, challenger, champion, decision, basis, evidence, shadow, software or {}
+        )
 
     @property
     def verdict(self) -> Verdict:
         """The verdict."""
         return self.decision.verdict
+
+    def told(self) -> list[str]:
+        """Return the record as lines for a log: verdict, reasons, every check, notes."""
+        checks = [f"{check.result.value}: {check.reason}" for check in self.decision.checks]
+        blockers = [one for one in self.decision.reasons if not any(one in c for c in checks)]
+        moved = f"Nothing is moved, {self.shadow.told(self.verdict)}" if self.shadow else ""
+        head = [f"Verdict: {self.verdict}", *filter(None, [moved])]
+        return [*head, *blockers, *checks, *self.decision.notes]
 
     def judged_again(self, gate: Gate | None = None) -> DecisionRecord:
         """Return the record of the same numbers, judged anew; under other rules if given.
@@ -137,17 +149,14 @@ def replay(document: str) -> DecisionRecord:
 
 
 def _judged(stored: Mapping[str, Any]) -> DecisionRecord:
-    shadow = stored.get("shadow")
-    record = DecisionRecord.of(
+    shadow, evidence = stored.get("shadow"), stored.get("evidence")
+    return DecisionRecord.of(
         stored["context"],
         Gate.from_dict(stored["rules"]),
         _scored(score_of(stored["challenger"])),
         score_of(stored["champion"]),
         basis=Basis(stored["basis"]),
-        evidence=evidence_of(stored.get("evidence")),
-    )
-    return replace(
-        record,
+        evidence=None if evidence is None else evidence_of(evidence),
         shadow=None if shadow is None else Shadow(**shadow),
         software=stored.get("software", {}),
     )

@@ -39,10 +39,8 @@ def score_of(stored: Mapping[str, Any] | None) -> Score | Unscored | None:
     return Score(**{**stored, **known})
 
 
-def evidence_of(stored: Mapping[str, Any] | None) -> Evidence | None:
+def evidence_of(stored: Mapping[str, Any]) -> Evidence:
     """Return the evidence that ``as_json`` made of one."""
-    if stored is None:
-        return None
     texts = {name: tuple(stored[name]) for name in ("blockers", "notes")}
     return Evidence(
         **{

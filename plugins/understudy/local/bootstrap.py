@@ -23,6 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 STAMP = ".complete"
+GATE_LOCK = "plugins/understudy/judging/environment/requirements.txt"
+"""The lock of the gate's own environment is part of the package, which builds it where it runs."""
 OUTPUT_LINES = 20
 """How many of a failed program's last lines are shown."""
 
@@ -245,10 +247,11 @@ def compile_locks(layout: Layout) -> None:
     options = ["--universal", "--python-version", "3.11", "--generate-hashes", "--upgrade"]
     options += ["--no-emit-index-url", "--no-header", "--quiet"]
     compile_one = [uv, "--directory", layout.root, "pip", "compile", *options]
-    for name in ("dev", "airflow", "mlflow", "postgres", "bootstrap"):
+    for name in ("dev", "airflow", "mlflow", "postgres", "bootstrap", "gate"):
         say(f"resolving requirements/{name}.in")
         bounds = [] if name == "dev" else ["--constraint", "requirements/dev.txt"]
-        source, lock = f"requirements/{name}.in", f"requirements/{name}.txt"
+        source = f"requirements/{name}.in"
+        lock = GATE_LOCK if name == "gate" else f"requirements/{name}.txt"
         run([*compile_one, *bounds, source, "-o", lock], doing=f"resolving {source}")
 
 

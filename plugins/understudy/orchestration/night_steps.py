@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowException, AirflowSkipException
 
 from understudy.contract import DataTag, Tag
 from understudy.declaration import Pipeline, Steps
 from understudy.entry_points import AS_OF, DATA, MODEL_URI, RAW
 from understudy.errors import DecisionError
+from understudy.judging.unscored import as_tag, cause_of
 from understudy.night import Night
 from understudy.orchestration.assets import announce, announced, keep_quiet, raw_data_asset
 from understudy.orchestration.edge import airflow_errors
@@ -168,6 +170,40 @@ class ValidateOperator(NightStepOperator):
     def __init__(self, *, role: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.role = role
+
+    def execute(self, context: Context) -> Any:  # noqa: ANN401 -- as the base class
+        """Score the model; what keeps the champion from being scored is a verdict's business."""
+        with self._noting(context):
+            return super().execute(context)
+
+    def resume(self, context: Context, event: Mapping[str, Any]) -> Any:  # noqa: ANN401 -- ditto
+        """Go on when the trigger has seen the end of the job."""
+        with self._noting(context):
+            return super().resume(context, event)
+
+    @contextmanager
+    def _noting(self, context: Context) -> Iterator[None]:
+        """Write on the night why its champion could not be scored, for the gate to read."""
+        try:
+            if self.role == "champion":
+                self._note(context, "")
+            yield
+        except AirflowSkipException:
+            raise
+        except AirflowException as failed:
+            if self.role == "champion":
+                self._note(context, self._cause(context, failed.__cause__ or failed))
+            raise
+
+    def _note(self, context: Context, text: str) -> None:
+        with airflow_errors():
+            Services.connect().runs.tag(night_of(context).run_id, {Tag.CHAMPION_ERROR: text})
+
+    def _cause(self, context: Context, error: BaseException) -> str:
+        night, client = night_of(context), Services.connect().client
+        with airflow_errors():
+            cause = cause_of(client, error, night.model, night.champion or "")
+        return as_tag(cause, str(error))
 
     def inputs(self, context: Context, night: Night) -> dict[str, str]:
         """Return the holdout and the model; without a champion there is nothing to score."""

@@ -13,6 +13,7 @@ from understudy.declaration import Pipeline
 from understudy.entry_points import MODEL_URI
 from understudy.errors import DecisionError, StepFailedError
 from understudy.gate import DecisionRecord, Verdict
+from understudy.judging.unscored import cause_of
 from understudy.night import Night
 from understudy.orchestration.assets import announce, announced, champion_asset, keep_quiet
 from understudy.orchestration.edge import airflow_errors
@@ -22,12 +23,13 @@ from understudy.orchestration.night_steps import NightStepOperator, step_run
 from understudy.orchestration.scoring import trained_score
 from understudy.orchestration.services import Services
 from understudy.orchestration.step_operator import attempt_key
-from understudy.orchestration.verdict_operators import challenger_version, held, told
+from understudy.orchestration.verdict_operators import challenger_version, held
 from understudy.registry import ChampionChangedError, Move
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from understudy.decision import Court
     from understudy.steps.step import StepRequest
 
 _JUDGEMENTS: Final = 3
@@ -41,6 +43,7 @@ class PromoteOperator(NightStepOperator):
         champion = champion_asset(pipeline.model)
         super().__init__(pipeline=pipeline, inlets=[champion], outlets=[champion], **kwargs)
         self._champion, self._judgement = champion, 0
+        self._court: Court | None = None
 
     def execute(self, context: Context) -> str:
         """Move while the champion is the one compared with; else validate it and judge again."""
@@ -67,6 +70,12 @@ class PromoteOperator(NightStepOperator):
             allowed="a champion that stays for the length of one validation",
             action="look who else moves the alias; this task may be run again",
         )
+
+    def on_kill(self) -> None:
+        """End what runs: a validation, or the gate's process."""
+        super().on_kill()
+        if self._court is not None:
+            self._court.stop()
 
     def may_reuse(self, parameters: Collection[str]) -> bool:
         """Return False: what moves the alias is compared anew."""
@@ -121,8 +130,9 @@ class PromoteOperator(NightStepOperator):
         if champion is not None:
             theirs = self._validated(context, services, night, str(champion.version))
         ours = Validation(record.challenger.model, record.challenger.run_id)
-        again = services.court.judge(night, ours, theirs)
-        for line in told(again):
+        self._court = services.court
+        again = services.court.judge(night, ours, theirs, self._say)
+        for line in again.told():
             self.log.info(line)
         if again.verdict is not Verdict.PROMOTE:
             raise AirflowSkipException(f"{again.verdict}: {again.decision.why}")
@@ -139,7 +149,8 @@ class PromoteOperator(NightStepOperator):
         except StepFailedError as error:
             if error.can_retry and context["ti"].try_number <= context["ti"].max_tries:
                 raise
-            return Validation(version, error.run_id, str(error))
+            cause = cause_of(services.client, error, night.model, version)
+            return Validation(version, error.run_id, str(error), cause)
         return Validation(version, run_id)
 
 

@@ -128,6 +128,8 @@ def outcome_of(tags: Mapping[str, str], now: Mapping[str, str]) -> tuple[Outcome
     if now.get(GATE) != "success" or {APPROVE, PROMOTE} & set(failed):
         return Outcome.FAILED, f"these tasks failed: {', '.join(failed) or 'none'}"
     verdict, reason = tags[Tag.VERDICT.value], tags[Tag.VERDICT_REASON.value]
+    if shadow := tags.get(Tag.SHADOW.value, ""):
+        return Outcome.HELD, f"{shadow}: {reason}"
     if now.get(PROMOTE) == "success":
         return Outcome.PROMOTED, reason
     if verdict != Verdict.PROMOTE:

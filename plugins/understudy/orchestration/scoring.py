@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from understudy.contract import Tag
 from understudy.decision import Validation
+from understudy.gate import Cause
+from understudy.judging.unscored import from_tag
 from understudy.night import Night
 from understudy.orchestration.night_context import (
     CHALLENGER_INDEX,
@@ -50,24 +52,35 @@ def champion_score(context: Context, services: Services, night: Night) -> Valida
     run_id = pulled(context, VALIDATE, CHAMPION_INDEX)
     if run_id is not None:
         return Validation(night.champion, str(run_id))
-    return Validation(night.champion, *_last_try(context, services, night))
+    return _failed(context, services, night, night.champion)
 
 
 def trained_score(services: Services, night: Night, version: str) -> Validation:
     """Return the run in which a version of the model was trained, where its numbers are."""
     run_id = services.registry.version(night.model, version).run_id
     if not run_id:
-        return Validation(version, error="its version in the registry names no training run")
+        return Validation(
+            version,
+            error="its version in the registry names no training run",
+            cause=Cause.NOT_BEGUN,
+        )
     if not services.runs.exists(run_id):
-        return Validation(version, run_id, f"its training run {run_id} was deleted")
+        return Validation(version, run_id, f"its training run {run_id} was deleted", Cause.DELETED)
     return Validation(version, str(run_id))
 
 
-def _last_try(context: Context, services: Services, night: Night) -> tuple[str, str]:
-    """Return run id and error of the champion's last failed validation."""
+def _failed(context: Context, services: Services, night: Night, version: str) -> Validation:
+    """Return why the champion has no numbers: what its validation noted, else what it left."""
     task = task_key(context, VALIDATE, CHAMPION_INDEX)
     tries = services.runs.tagged(night.experiment_id, Tag.ATTEMPT_OF, task, limit=1)
+    run_id = str(tries[0].info.run_id) if tries else ""
+    tags = services.runs.get(night.run_id).data.tags
+    if noted := from_tag(tags.get(Tag.CHAMPION_ERROR.value, "")):
+        cause, reason = noted
+        return Validation(version, run_id, reason, cause)
     if not tries:
-        return "", "its validation did not begin; see the task's log"
+        reason = "its validation did not begin; see the task's log"
+        return Validation(version, "", reason, Cause.NOT_BEGUN)
     error = tries[0].data.tags.get(Tag.ERROR.value, "its validation ended without a reason")
-    return str(tries[0].info.run_id), error
+    stopped = tries[0].info.status == "KILLED"
+    return Validation(version, run_id, error, Cause.STOPPED if stopped else Cause.CRASHED)

@@ -10,7 +10,7 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
 from understudy.contract import Tag, key_of
-from understudy.gate import DecisionRecord, Verdict
+from understudy.gate import Verdict
 from understudy.night import Night
 from understudy.orchestration.edge import airflow_errors
 from understudy.orchestration.links import MlflowRunLink, run_address
@@ -21,6 +21,8 @@ from understudy.orchestration.services import Services
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from understudy.decision import Court
 
 
 class GateOperator(BaseOperator):
@@ -35,9 +37,10 @@ class GateOperator(BaseOperator):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.mlflow_address = ""
+        self._court: Court | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Return the verdict and its reasons."""
+        """Return the verdict and its reasons, and what a night in shadow only says."""
         night = night_of(context)
         if not has_numbers(context, night):
             message = "No challenger was validated: there is nothing to judge."
@@ -46,23 +49,25 @@ class GateOperator(BaseOperator):
             services = Services.connect()
             challenger = challenger_score(context, services, night)
             champion = champion_score(context, services, night)
-            record = services.court.judge(night, challenger, champion)
+            self._court = services.court
+            record = self._court.judge(night, challenger, champion, self._say)
         self.mlflow_address = run_address(night.experiment_id, night.run_id)
-        for line in told(record):
+        for line in record.told():
             self.log.info(line)
         return {
             "verdict": record.verdict.value,
             "reasons": list(record.decision.reasons),
-            "summary": "\n".join(f"* {line}" for line in told(record)),
+            "shadow": record.shadow.told(record.verdict) if record.shadow else "",
+            "summary": "\n".join(f"* {line}" for line in record.told()),
         }
 
+    def on_kill(self) -> None:
+        """End the gate's process; Airflow gives this five seconds."""
+        if self._court is not None:
+            self._court.stop()
 
-def told(record: DecisionRecord) -> list[str]:
-    """Return a record as lines for a log: verdict, reasons, every check, notes."""
-    decision = record.decision
-    checks = [f"{check.result.value}: {check.reason}" for check in decision.checks]
-    blockers = [reason for reason in decision.reasons if not any(reason in c for c in checks)]
-    return [f"Verdict: {decision.verdict}", *blockers, *checks, *decision.notes]
+    def _say(self, line: str) -> None:
+        self.log.info("%s", line)
 
 
 class ApproveOperator(ApprovalOperator):
@@ -87,10 +92,12 @@ class ApproveOperator(ApprovalOperator):
         night, judged = night_of(context), pulled(context, GATE)
         if judged is None or judged["verdict"] != Verdict.PROMOTE.value:
             raise AirflowSkipException("; ".join(judged["reasons"]) if judged else "no verdict")
-        if night.promote == "auto":
+        if night.promote == "auto" and not judged["shadow"]:
             return None
         with airflow_errors():
             services = Services.connect()
+            if judged["shadow"]:
+                raise held(services, night, judged["shadow"])
             if night.promote == "never":
                 raise held(services, night, "this run was told never to promote")
             version = challenger_version(context, services, night)

@@ -1,0 +1,97 @@
+"""``understudy gate``: judges two files of predictions, or two runs, without Airflow."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from understudy.cli.rules_file import rules
+from understudy.errors import DecisionError
+from understudy.gate import Basis, DecisionRecord, Predictions, Score, Verdict
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+EXIT_CODES: Final = {Verdict.PROMOTE: 0, Verdict.HOLD: 3, Verdict.REJECT: 4}
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``gate``."""
+    parser.description = (
+        "Judges a challenger by the rules in a file. Exit code: 0 PROMOTE, 3 HOLD, 4 REJECT."
+    )
+    what = "a file of predictions (Parquet), or the MLflow run of a validation"
+    parser.add_argument("--rules", type=Path, required=True, help="the rules: a .json or .py file")
+    parser.add_argument("--challenger", required=True, metavar="FILE|RUN", help=what)
+    parser.add_argument("--champion", metavar="FILE|RUN", help="the same; none for a first model")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the decision record there")
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from understudy.judging.hearing import Hearing, Matter
+
+    gate, client = rules(options.rules), _client(options)
+    challenger = _score(client, options.challenger)
+    champion = _score(client, options.champion) if options.champion else None
+    heard = Hearing(client).hear(Matter(gate, challenger, champion), _tell)
+    record = DecisionRecord.of(
+        {"judged_by": "understudy gate"},
+        gate,
+        heard.challenger,
+        heard.champion,
+        basis=Basis.VALIDATIONS if heard.evidence is None else Basis.PREDICTIONS,
+        evidence=heard.evidence,
+        software=heard.software,
+    )
+    for line in record.told():
+        print(line)
+    if options.out:
+        options.out.write_text(record.to_json(), encoding="utf-8")
+    return EXIT_CODES[record.verdict]
+
+
+def _tell(line: str) -> None:
+    """Keep what is told apart from the answer."""
+    sys.stderr.write(f"{line}\n")
+
+
+def _client(options: argparse.Namespace) -> MlflowClient | None:
+    """Return a client only where a run is named: files need no server."""
+    named = (options.challenger, options.champion)
+    if all(_is_file(name) for name in named if name):
+        return None
+    from understudy import tracking
+
+    return tracking.client()
+
+
+def _is_file(name: str) -> bool:
+    return name.endswith(".parquet") or Path(name).is_file()
+
+
+def _score(client: MlflowClient | None, name: str) -> Score:
+    if client is None or _is_file(name):
+        return Score(name, {}, predictions=Predictions("", str(Path(name).resolve())))
+    return _score_of_run(client, name)
+
+
+def _score_of_run(client: MlflowClient, run_id: str) -> Score:
+    from mlflow.exceptions import MlflowException
+
+    from understudy.contract import DataTag
+    from understudy.tracking import tracking_errors
+
+    try:
+        with tracking_errors():
+            run = client.get_run(run_id)
+    except MlflowException as error:
+        raise DecisionError(
+            f"Found neither a file nor a run {run_id!r}: {error.message[:200]}",
+            allowed="a Parquet file, or the id of a run at MLFLOW_TRACKING_URI",
+            action="correct the name",
+        ) from error
+    digest = run.data.tags.get(DataTag.HOLDOUT_SHA256.value, "")
+    return Score(run_id, dict(run.data.metrics), run_id, digest)

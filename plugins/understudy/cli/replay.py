@@ -1,0 +1,140 @@
+"""``understudy replay``: judges past nights again, under the same rules or under others."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from understudy.cli.rules_file import rules
+from understudy.errors import DecisionError
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+    from understudy.judging.replaying import Replayed
+
+_DIFFERS = 3
+_FIRST, _LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+_TITLES = ("night", "outcome", "verdict then", "verdict now", "why now")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``replay``."""
+    parser.description = (
+        "Recomputes a verdict from its stored inputs and says what differs (exit code 3). With "
+        "other rules: what they would have said. Each night is compared with the champion that it "
+        "had then, also where other rules would have had another one by that night."
+    )
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("night", nargs="?", metavar="RUN|FILE", help="a night's run, or its record")
+    which.add_argument("--pipeline", metavar="NAME", help="all nights of a pipeline")
+    for name, default in (("since", _FIRST), ("until", _LAST)):
+        parser.add_argument(
+            f"--{name}", type=_moment, default=default, metavar="DATE", help="as-of date, UTC"
+        )
+    parser.add_argument("--rules", type=Path, help="judge under these: a .json or .py file")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the new record there")
+    parser.set_defaults(run=_run)
+
+
+def _moment(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no date such as 2026-01-31") from error
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _run(options: argparse.Namespace) -> int:
+    return _nights(options) if options.pipeline else _night(options)
+
+
+def _night(options: argparse.Namespace) -> int:
+    document, client = _document(options.night)
+    (one,) = _replayed([document], client, options)
+    if options.out:
+        options.out.write_text(one.now.to_json(), encoding="utf-8")
+    if options.rules:
+        print(f"Verdict then: {one.stored['verdict']}")
+        print("\n".join(one.now.told()))
+        return 0
+    print("\n".join(one.now.told()))
+    for line in _told(one):
+        print(line)
+    return _DIFFERS if one.differences else 0
+
+
+def _told(one: Replayed) -> Iterator[str]:
+    if not one.differences:
+        yield "Nothing differs from the stored record."
+        return
+    yield f"{len(one.differences)} differences from the stored record:"
+    yield from (f"  {difference}" for difference in one.differences)
+    then = one.stored.get("software", {})
+    if then != one.now.software:
+        yield f"  computed with {_versions(then)} then, with {_versions(one.now.software)} now"
+
+
+def _versions(software: object) -> str:
+    named = software.items() if isinstance(software, dict) else ()
+    return ", ".join(f"{name} {version}" for name, version in named) or "versions that are unknown"
+
+
+def _nights(options: argparse.Namespace) -> int:
+    import shutil
+
+    from understudy import tracking
+    from understudy.judging import archive
+    from understudy.local.table import render
+
+    client = tracking.client()
+    found = list(archive.nights(client, options.pipeline, options.since, options.until))
+    if not found:
+        raise DecisionError(
+            f"Found no judged night of {options.pipeline!r} in that time",
+            allowed="a pipeline with judged nights at MLFLOW_TRACKING_URI",
+            action="correct --pipeline, --since or --until",
+        )
+    again = _replayed((one.document for one in found), client, options)
+    rows = [
+        (old.as_of[:10], old.outcome, one.stored["verdict"], one.now.verdict, one.now.decision.why)
+        for old, one in zip(found, again, strict=True)
+    ]
+    print(render(_TITLES, rows, shutil.get_terminal_size((120, 24)).columns))
+    other = sum(then != now for _, _, then, now, _ in rows)
+    print(f"{len(rows)} nights, {other} with another verdict")
+    return _DIFFERS if other and not options.rules else 0
+
+
+def _replayed(
+    documents: Iterable[str], client: MlflowClient | None, options: argparse.Namespace
+) -> Iterator[Replayed]:
+    from understudy.judging.hearing import Hearing
+    from understudy.judging.replaying import replayed
+
+    gate = rules(options.rules) if options.rules else None
+    return replayed(documents, Hearing(client), _tell, gate)
+
+
+def _document(name: str) -> tuple[str, MlflowClient | None]:
+    """Return a record and the client that reaches its predictions, if one is needed."""
+    import os
+
+    from understudy import tracking
+    from understudy.judging import archive
+
+    if Path(name).is_file():
+        known = bool(os.environ.get("MLFLOW_TRACKING_URI"))
+        document = Path(name).read_text(encoding="utf-8")
+        return document, tracking.client() if known else None
+    client = tracking.client()
+    return archive.document(client, name), client
+
+
+def _tell(line: str) -> None:
+    """Keep what is told apart from the answer."""
+    sys.stderr.write(f"{line}\n")

@@ -1,0 +1,103 @@
+"""Finds the stored decision records of nights. Reads MLflow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Final
+
+from understudy.contract import DECISION_RECORD, Kind, Tag
+from understudy.errors import DecisionError
+from understudy.tracking import tracking_errors
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+    from mlflow.tracking import MlflowClient
+
+_PAGE: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Archived:
+    """A night's stored record.
+
+    Attributes:
+        as_of: ISO time of the data that the night saw.
+        run_id: The night's parent run.
+        outcome: How the night ended; empty while it has not.
+        document: The record, as it was stored.
+    """
+
+    as_of: str
+    run_id: str
+    outcome: str
+    document: str
+
+
+def document(client: MlflowClient, run_id: str) -> str:
+    """Return the record of one night.
+
+    Raises:
+        DecisionError: when the run has none.
+        TrackingUnavailableError: when the server does not answer.
+    """
+    from mlflow.exceptions import MlflowException
+
+    with TemporaryDirectory() as folder:
+        try:
+            with tracking_errors():
+                path = client.download_artifacts(run_id, DECISION_RECORD, folder)
+        except (MlflowException, OSError) as error:
+            raise DecisionError(
+                f"The run {run_id} has no {DECISION_RECORD}: {str(error)[:300]}",
+                allowed="the parent run of a night that was judged",
+                action="look for the tag understudy.verdict in MLflow's table of nights",
+            ) from error
+        return Path(path).read_text(encoding="utf-8")
+
+
+def nights(
+    client: MlflowClient, pipeline: str, since: datetime, until: datetime
+) -> Iterator[Archived]:
+    """Yield the judged nights of a pipeline whose data are of a span of time, the earliest first.
+
+    Args:
+        client: A client of the tracking server.
+        pipeline: The pipeline's name.
+        since: The first as-of time.
+        until: The last one.
+    """
+    found = [run for run in _judged(client, pipeline) if since <= _as_of(run) <= until]
+    for run in sorted(found, key=_as_of):
+        tags, run_id = run.data.tags, str(run.info.run_id)
+        yield Archived(
+            _as_of(run).isoformat(timespec="seconds"),
+            run_id,
+            tags.get(Tag.OUTCOME, ""),
+            document(client, run_id),
+        )
+
+
+def _judged(client: MlflowClient, pipeline: str) -> Iterator[Run]:
+    """Yield the nights that have a verdict, in whichever experiments they are."""
+    quoted = pipeline.replace("\\", "\\\\").replace("'", "\\'")
+    wanted = (
+        f"tags.`{Tag.PIPELINE}` = '{quoted}' and tags.`{Tag.KIND}` = '{Kind.NIGHT}'"
+        f" and tags.`{Tag.VERDICT}` != ''"
+    )
+    with tracking_errors():
+        places = [str(one.experiment_id) for one in client.search_experiments()]
+        token = None
+        while True:
+            page = client.search_runs(places, wanted, max_results=_PAGE, page_token=token)
+            yield from page
+            if not (token := page.token):
+                return
+
+
+def _as_of(run: Run) -> datetime:
+    moment = datetime.fromisoformat(run.data.tags[Tag.AS_OF])
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

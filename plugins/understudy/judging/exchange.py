@@ -1,0 +1,73 @@
+"""What the gate's process is asked, and what it answers, as JSON files. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from understudy.gate.evidence import Evidence
+from understudy.gate.stored import as_json, evidence_of
+
+T = TypeVar("T", "Request", "Answer")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A question to the gate's process.
+
+    Attributes:
+        rules: What ``Gate.to_dict`` gives.
+        challenger: File of the challenger's predictions.
+        champion: File of the champion's; empty without a champion to compare with.
+        earlier: How many challengers were compared before, by the digest of the holdout's rows.
+        search_path: Folders in which the modules of a user's own metrics are looked for.
+    """
+
+    rules: Mapping[str, Any]
+    challenger: str
+    champion: str = ""
+    earlier: Mapping[str, int] = field(default_factory=dict)
+    search_path: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, stored: Mapping[str, Any]) -> Request:
+        """Return the request that ``as_json`` made of one."""
+        return cls(**{**stored, "search_path": tuple(stored["search_path"])})
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the gate's process found.
+
+    Attributes:
+        evidence: What the predictions say; of the challenger's alone where the champion's cannot
+            be used.
+        unusable: Why the champion's predictions cannot be used; empty where they can.
+        software: Versions of what computed it, by package.
+        summary: What the pictures of the record are drawn from; empty without a page.
+    """
+
+    evidence: Evidence
+    unusable: str = ""
+    software: Mapping[str, str] = field(default_factory=dict)
+    summary: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, stored: Mapping[str, Any]) -> Answer:
+        """Return the answer that ``as_json`` made of one."""
+        return cls(**{**stored, "evidence": evidence_of(stored["evidence"])})
+
+
+def write(path: Path, items: Sequence[Request | Answer]) -> None:
+    """Write requests or answers to a file, in one step."""
+    draft = path.with_suffix(".draft")
+    draft.write_text(json.dumps(as_json(items), allow_nan=False), encoding="utf-8")
+    draft.replace(path)
+
+
+def read(path: Path, kind: type[T]) -> list[T]:
+    """Return the requests or answers in a file."""
+    return [kind.of(stored) for stored in json.loads(path.read_text(encoding="utf-8"))]

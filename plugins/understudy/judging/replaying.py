@@ -1,0 +1,132 @@
+"""Judges past nights again: from the stored predictions, under the same rules or others."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import Any, Final
+
+from understudy.gate import Basis, DecisionRecord, Gate, replay
+from understudy.judging.hearing import Heard, Hearing, Matter
+from understudy.steps.process import OnLine
+
+_AT_ONCE: Final = 20
+"""Nights whose predictions lie on the disk together."""
+_ROUNDING: Final = 1e-9
+"""Relative difference of two numbers below which libraries, not facts, are taken to differ."""
+_COMPARED: Final = ("challenger", "champion", "evidence", "case", "verdict", "checks")
+_WORDS: Final = "reason"
+"""What is said about the numbers may be said better one day."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A place in two records, and what each has there (JSON)."""
+
+    place: str
+    then: str
+    now: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.then} then, {self.now} now"
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """A night that was judged again.
+
+    Attributes:
+        stored: The record as it was stored (JSON values).
+        now: The record of judging again.
+        differences: Where the two differ beyond rounding.
+    """
+
+    stored: Mapping[str, Any]
+    now: DecisionRecord
+    differences: tuple[Difference, ...]
+
+
+def replayed(
+    documents: Iterable[str], hearing: Hearing, on_line: OnLine, gate: Gate | None = None
+) -> Iterator[Replayed]:
+    """Yield past nights judged again, in the order of their records.
+
+    Evidence is gathered anew from the stored predictions, whose digests must be those of the
+    record, with the stored seed and the stored count of earlier challengers. What guards and
+    budgets found is taken as it was stored: the data and the machine of that night are gone.
+
+    Args:
+        documents: Decision records, as they were stored.
+        hearing: What gathers evidence.
+        on_line: Takes what there is to tell.
+        gate: Rules to judge under instead of the stored ones.
+
+    Raises:
+        DecisionError: when a document is no record, or its predictions are gone or have changed.
+    """
+    for some in _chunks(documents):
+        records = [replay(document) for document in some]
+        matters = [_matter(record, gate) for record in records]
+        heard = hearing.hear_all(matters, on_line)
+        for document, record, one in zip(some, records, heard, strict=True):
+            stored, now = json.loads(document), _judged(record, one, gate)
+            yield Replayed(stored, now, tuple(differences(stored, now.to_dict())))
+
+
+def _chunks(documents: Iterable[str]) -> Iterator[Sequence[str]]:
+    waiting: list[str] = []
+    for document in documents:
+        waiting.append(document)
+        if len(waiting) == _AT_ONCE:
+            yield waiting
+            waiting = []
+    if waiting:
+        yield waiting
+
+
+def _matter(record: DecisionRecord, gate: Gate | None) -> Matter:
+    evidence = record.evidence
+    earlier = {} if evidence is None else {evidence.rows_sha256: evidence.judged_before}
+    return Matter(gate or record.gate, record.challenger, record.champion, earlier)
+
+
+def _judged(record: DecisionRecord, heard: Heard, gate: Gate | None) -> DecisionRecord:
+    evidence = heard.evidence
+    if evidence is not None and record.evidence is not None:
+        evidence = replace(evidence, findings=record.evidence.findings)
+    gathered = replace(
+        record,
+        challenger=heard.challenger,
+        champion=heard.champion,
+        evidence=evidence,
+        software=heard.software,
+        basis=record.basis if evidence is None else Basis.PREDICTIONS,
+    )
+    return gathered.judged_again(gate)
+
+
+def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Difference]:
+    """Yield where two records differ in what was compared, found and decided."""
+    for part in _COMPARED:
+        yield from _differing(part, then.get(part), now.get(part))
+
+
+def _differing(place: str, then: Any, now: Any) -> Iterator[Difference]:  # noqa: ANN401 -- JSON
+    if isinstance(then, Mapping) and isinstance(now, Mapping):
+        for name in dict.fromkeys(chain(then, now)):
+            if name != _WORDS:
+                yield from _differing(f"{place}.{name}", then.get(name), now.get(name))
+    elif isinstance(then, list) and isinstance(now, list) and len(then) == len(now):
+        for number, (one, other) in enumerate(zip(then, now, strict=True)):
+            yield from _differing(f"{place}[{number}]", one, other)
+    elif not _same(then, now):
+        yield Difference(place, json.dumps(then), json.dumps(now))
+
+
+def _same(then: Any, now: Any) -> bool:  # noqa: ANN401 -- any JSON value
+    if isinstance(then, float) and isinstance(now, float):
+        return math.isclose(then, now, rel_tol=_ROUNDING, abs_tol=_ROUNDING)
+    return bool(then == now)

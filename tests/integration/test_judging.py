@@ -1,0 +1,478 @@
+"""Nights judged on a real MLflow server, by the gate's real process, and judged again."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow.tracking import MlflowClient
+
+from understudy.cli.main import main
+from understudy.contract import DECISION_RECORD, PREDICTIONS_ARTIFACT, Kind, Tag
+from understudy.decision import Court, Validation
+from understudy.errors import (
+    EnvironmentBuildError,
+    ProjectError,
+    StepFailedError,
+    StepStoppedError,
+    UnderstudyError,
+)
+from understudy.gate import Basis, Cause, DecisionRecord, Gate, Metric, Unscored, Verdict, replay
+from understudy.judging import child, exchange
+from understudy.judging.exchange import Answer, Request
+from understudy.judging.gathering import Gatherer
+from understudy.judging.unscored import cause_of
+from understudy.night import Night, NightBook
+from understudy.steps.scratch import Scratch
+from understudy.tracking import RunStore
+
+pytestmark = pytest.mark.integration
+
+GAINS = Gate(Metric("rmse"), [Metric("mae", max_loss=0.05, relative=True)])
+ROWS = 400
+NOISE = np.random.default_rng(5).normal(0, 1, (2, ROWS))
+TRUTH = np.random.default_rng(6).normal(0, 10, ROWS)
+
+
+def frame(error: float, model: int = 0) -> pd.DataFrame:
+    """Return predictions whose errors are normal with that standard deviation."""
+    columns = {"row_id": np.arange(ROWS), "target": TRUTH, "region": ["a", "b"] * (ROWS // 2)}
+    return pd.DataFrame({**columns, "prediction": TRUTH + error * NOISE[model]})
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """A pipeline on a real server, without an Airflow."""
+
+    client: MlflowClient
+    runs: RunStore
+    experiment: str
+
+    def court(self) -> Court:
+        """Return a court, as each task has one of its own."""
+        return Court(self.client, self.runs)
+
+    def night(self, as_of: str, gate: Gate = GAINS) -> Night:
+        """Open a night."""
+        tags = {Tag.PIPELINE.value: self.experiment, Tag.MODEL.value: self.experiment}
+        tags[Tag.AS_OF.value] = as_of
+        book = NightBook(self.client, self.runs)
+        run_id = book.open(self.experiment, uuid.uuid4().hex, as_of, tags)
+        return Night(
+            run_id, self.experiment, self.experiment, self.experiment, "repository", "", "main",
+            "c0ffee", "7ree", "3", as_of, {}, "auto", force=False, rules=gate.to_dict(), recipe=(),
+        )  # fmt: skip
+
+    def validated(
+        self, model: str, predictions: pd.DataFrame | None, **metrics: float
+    ) -> Validation:
+        """Log a validation."""
+        run = self.client.create_run(self.experiment, tags={Tag.KIND.value: Kind.STEP.value})
+        for name, value in metrics.items():
+            self.client.log_metric(run.info.run_id, name, value)
+        if predictions is not None:
+            self.log(run.info.run_id, predictions)
+        return Validation(model, run.info.run_id)
+
+    def log(self, run_id: str, predictions: pd.DataFrame) -> None:
+        """Log predictions to a run, in place of those it has."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / PREDICTIONS_ARTIFACT
+            predictions.to_parquet(path, index=False)
+            self.client.log_artifact(run_id, str(path))
+
+    def tags(self, night: Night) -> Mapping[str, str]:
+        """Return the tags of a night's run."""
+        return dict(self.client.get_run(night.run_id).data.tags)
+
+
+@pytest.fixture
+def pipeline(mlflow_uri: str, monkeypatch: pytest.MonkeyPatch) -> Pipeline:
+    """Return a pipeline of the test's own."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_uri)
+    client = MlflowClient(mlflow_uri)
+    runs = RunStore(client)
+    return Pipeline(client, runs, runs.experiment(f"judging {uuid.uuid4().hex}"))
+
+
+@pytest.fixture
+def no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fail where the gate's process is started."""
+    monkeypatch.setattr(Gatherer, "gather", lambda *_: pytest.fail("it was started"))
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the gate's process answer within this one, where its start is not what is tested."""
+
+    def gather(
+        _self: Gatherer, requests: Sequence[Request], scratch: Scratch, _on_line: object
+    ) -> list[Answer]:
+        answers = scratch.folder / "answers.json"
+        exchange.write(answers, [child.answered(request) for request in requests])
+        return exchange.read(answers, Answer)
+
+    monkeypatch.setattr(Gatherer, "gather", gather)
+
+
+def test_a_better_model_is_promoted_and_the_record_says_all(pipeline: Pipeline) -> None:
+    """Stored with the night's run, recomputed from itself, and from the predictions."""
+    night = pipeline.night("2026-01-01")
+    ours = pipeline.validated("models:/m-1", frame(2.0), rmse=2.0)
+    theirs = pipeline.validated("3", frame(3.0, 1), rmse=3.0)
+    told: list[str] = []
+    record = pipeline.court().judge(night, ours, theirs, told.append)
+    assert record.verdict is Verdict.PROMOTE, record.decision.why
+    assert record.basis is Basis.PREDICTIONS
+    assert record.evidence is not None
+    assert record.evidence.rows == ROWS
+    assert set(record.software) > {"numpy", "scipy"}
+    path = pipeline.client.download_artifacts(night.run_id, DECISION_RECORD)
+    stored = Path(path).read_text(encoding="utf-8")
+    assert replay(stored).to_json() == stored == record.to_json()
+    tags = pipeline.tags(night)
+    assert tags[Tag.VERDICT] == "PROMOTE"
+    assert tags[Tag.HOLDOUT] == record.evidence.rows_sha256
+    assert (tags[Tag.CHALLENGER], tags[Tag.SHADOW]) == ("models:/m-1", "")
+    metrics = pipeline.client.get_run(night.run_id).data.metrics
+    assert metrics["challenger_rmse"] == pytest.approx(2.0, rel=0.1)
+    assert metrics["gain_low_rmse"] > 0
+    assert main(["replay", night.run_id]) == 0
+
+
+@pytest.mark.usefixtures("quick")
+def test_noise_holds_and_less_is_asked_of_another_rule(
+    pipeline: Pipeline, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A point comparison would have promoted; what-if rules answer from the same predictions."""
+    night = pipeline.night("2026-01-01")
+    ours = pipeline.validated("models:/m-1", frame(2.95))
+    record = pipeline.court().judge(night, ours, pipeline.validated("3", frame(3.0, 1)))
+    assert record.verdict is Verdict.HOLD
+    assert record.decision.checks[0].gain is not None
+    assert record.decision.checks[0].gain > 0
+    assert "would show a gain of" in record.decision.why
+    (tmp_path / "loose.py").write_text(
+        "from understudy import Gate, Metric\ngate = Gate(Metric('rmse', max_loss=1))\n"
+    )
+    assert main(["replay", night.run_id, "--rules", str(tmp_path / "loose.py")]) == 0
+    said = capsys.readouterr().out
+    assert "Verdict then: HOLD\nVerdict: PROMOTE" in said
+
+
+@pytest.mark.usefixtures("quick")
+def test_challengers_on_one_holdout_are_counted_and_a_new_holdout_starts_anew(
+    pipeline: Pipeline,
+) -> None:
+    """Not counted: the same model again, this night's own tries, first models, other rows."""
+    theirs = pipeline.validated("3", frame(3.0, 1))
+    first = pipeline.night("2026-01-01")
+    judged = [("models:/m-1", first), ("models:/m-1", first)]
+    judged += [(f"models:/m-{n}", pipeline.night(f"2026-01-0{n}")) for n in (2, 3)]
+    judged += [("models:/m-2", pipeline.night("2026-01-04"))]
+    counts = []
+    for model, night in judged:
+        ours = pipeline.validated(model, frame(2.9))
+        evidence = pipeline.court().judge(night, ours, theirs).evidence
+        assert evidence is not None
+        counts.append(evidence.judged_before)
+    assert counts == [0, 0, 1, 2, 2]
+    fresh = frame(2.9).assign(row_id=lambda rows: rows["row_id"] + 1000)
+    moved = frame(3.0, 1).assign(row_id=lambda rows: rows["row_id"] + 1000)
+    ours, theirs = pipeline.validated("models:/m-9", fresh), pipeline.validated("3", moved)
+    evidence = pipeline.court().judge(pipeline.night("2026-01-05"), ours, theirs).evidence
+    assert evidence is not None
+    assert evidence.judged_before == 0
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_first_model_spends_nothing(pipeline: Pipeline) -> None:
+    """It was compared with nobody."""
+    night = pipeline.night("2026-01-01", Gate(Metric("rmse", at_most=5)))
+    record = pipeline.court().judge(night, pipeline.validated("models:/m-1", frame(2)), None)
+    assert record.verdict is Verdict.PROMOTE
+    assert pipeline.tags(night)[Tag.HOLDOUT] == ""
+
+
+@pytest.mark.usefixtures("no_process")
+def test_without_predictions_logged_metrics_decide_and_no_process_starts(
+    pipeline: Pipeline,
+) -> None:
+    """As it was before there were predictions; no interval is claimed."""
+    night = pipeline.night("2026-01-01", Gate(Metric("rmse", confidence=0.9)))
+    ours, theirs = pipeline.validated("m", None, rmse=2.0), pipeline.validated("3", None, rmse=3.0)
+    record = pipeline.court().judge(night, ours, theirs)
+    assert (record.verdict, record.basis) == (Verdict.PROMOTE, Basis.VALIDATIONS)
+    assert record.evidence is None
+    assert any("none is claimed" in note for note in record.decision.notes)
+    assert main(["replay", night.run_id]) == 0
+
+
+def bad_predictions() -> Mapping[str, pd.DataFrame | None]:
+    """Return predictions of a champion that cannot be used, by what is wrong with them."""
+    good = frame(3.0, 1)
+    return {
+        "left none": None,
+        "lacks 'prediction'": good.drop(columns="prediction"),
+        "row_id of": good.assign(row_id=lambda rows: rows["row_id"] / 7),
+    }
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(("words", "theirs"), bad_predictions().items())
+def test_a_champion_without_usable_predictions_holds(
+    pipeline: Pipeline, words: str, theirs: pd.DataFrame | None
+) -> None:
+    """The challenger's absolute rules are judged all the same."""
+    gate = Gate(Metric("rmse"), [Metric("rmse", at_most=1)])
+    ours, champion = pipeline.validated("m", frame(2.0)), pipeline.validated("3", theirs)
+    night = pipeline.night("2026-01-01")
+    record = pipeline.court().judge(night, ours, champion)
+    assert record.verdict is Verdict.HOLD
+    assert isinstance(record.champion, Unscored)
+    assert record.champion.cause is Cause.PREDICTIONS
+    assert words in record.decision.why
+    assert pipeline.tags(night)[Tag.CHAMPION_UNSCORED] == Cause.PREDICTIONS.value
+    assert pipeline.tags(night)[Tag.HOLDOUT] == ""
+    strict = pipeline.court().judge(pipeline.night("2026-01-02", gate), ours, champion)
+    assert strict.verdict is Verdict.REJECT
+
+
+@pytest.mark.usefixtures("quick")
+def test_other_rows_and_other_targets_hold(pipeline: Pipeline) -> None:
+    """They are no champion that cannot be scored: nobody knows what the numbers are of."""
+    ours = pipeline.validated("m", frame(2.0))
+    for others in (frame(3.0, 1).iloc[1:], frame(3.0, 1).assign(target=TRUTH * 2)):
+        theirs = pipeline.validated("3", others)
+        record = pipeline.court().judge(pipeline.night("2026-01-01"), ours, theirs)
+        assert record.verdict is Verdict.HOLD
+        assert record.evidence is not None
+        assert record.evidence.blockers
+
+
+@pytest.mark.usefixtures("quick")
+def test_predictions_that_changed_after_the_verdict_are_not_taken_for_its_inputs(
+    pipeline: Pipeline, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The stored digest says which ones were judged."""
+    night = pipeline.night("2026-01-01")
+    ours = pipeline.validated("m", frame(2.0))
+    pipeline.court().judge(night, ours, pipeline.validated("3", frame(3.0, 1)))
+    pipeline.log(ours.run_id, frame(9.0))
+    assert main(["replay", night.run_id]) == 1
+    assert "has changed since the verdict" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_record_that_was_tampered_with_differs(
+    pipeline: Pipeline, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A verdict that the numbers do not give is found, with the place and both values."""
+    night = pipeline.night("2026-01-01")
+    ours, theirs = (pipeline.validated(*one) for one in (("m", frame(4.0)), ("3", frame(3.0, 1))))
+    record = pipeline.court().judge(night, ours, theirs)
+    forged = record.to_dict() | {"verdict": "PROMOTE"}
+    pipeline.client.log_text(night.run_id, json.dumps(forged), DECISION_RECORD)
+    assert main(["replay", night.run_id]) == 3
+    assert 'verdict: "PROMOTE" then, "REJECT" now' in capsys.readouterr().out
+
+
+def test_shadow_nights_judge_and_only_say_what_they_would_do(pipeline: Pipeline) -> None:
+    """Counted by nights; the same night judged again is one of them."""
+    gate = Gate(Metric("rmse"), shadow_nights=2)
+    theirs = pipeline.validated("3", None, rmse=3.0)
+    shadows = []
+    nights = [pipeline.night(f"2026-01-0{number}", gate) for number in (1, 2, 3)]
+    for night in (nights[0], nights[1], nights[1], nights[2]):
+        record = pipeline.court().judge(night, pipeline.validated("m", None, rmse=2.0), theirs)
+        assert record.verdict is Verdict.PROMOTE
+        shadows.append(pipeline.tags(night)[Tag.SHADOW])
+    assert shadows[0].startswith("shadow night 1 of 2: the verdict would have been PROMOTE")
+    assert shadows[1] == shadows[2]
+    assert shadows[2].startswith("shadow night 2 of 2")
+    assert shadows[3] == ""
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_year_of_nights_under_other_rules(
+    pipeline: Pipeline, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One table; the digest of the holdout and the count of each night stay what they were."""
+    theirs = pipeline.validated("3", frame(3.0, 1))
+    for number, error in ((1, 2.0), (2, 2.95), (3, 4.0)):
+        ours = pipeline.validated(f"models:/m-{number}", frame(error))
+        pipeline.court().judge(pipeline.night(f"2026-01-0{number}"), ours, theirs)
+    (tmp_path / "loose.json").write_text('{"primary": {"name": "rmse", "max_loss": 0.9}}')
+    command = ["replay", "--pipeline", pipeline.experiment, "--since", "2026-01-02"]
+    assert main([*command, "--rules", str(tmp_path / "loose.json")]) == 0
+    said = capsys.readouterr().out
+    verdicts = [line.split()[1:3] for line in said.splitlines() if line.startswith("2026-")]
+    assert verdicts == [["HOLD", "PROMOTE"], ["REJECT", "HOLD"]]
+    assert "2 nights, 2 with another verdict" in said
+    assert main([*command, "--until", "2025-01-01"]) == 1
+
+
+def test_two_files_are_judged_without_a_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With a metric of one's own beside the rules; the record can be judged again."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "shop.py").write_text(
+        "def within_two(rows):\n    return ((rows.target - rows.prediction).abs() < 2).mean()\n"
+    )
+    (tmp_path / "rules.py").write_text(
+        "from understudy import Gate, Metric\n"
+        "gate = Gate(Metric('within_two', function='shop:within_two', lower_is_better=False))\n"
+    )
+    frame(1.0).to_parquet(tmp_path / "new.parquet")
+    frame(3.0, 1).to_parquet(tmp_path / "old.parquet")
+    given = ["gate", "--rules", str(tmp_path / "rules.py"), "--out", str(tmp_path / "out.json")]
+    new, old = (str(tmp_path / f"{name}.parquet") for name in ("new", "old"))
+    assert main([*given, "--challenger", old, "--champion", new]) == 4
+    assert main([*given, "--challenger", new, "--champion", old]) == 0
+    assert "within_two" in capsys.readouterr().out
+    assert main(["replay", str(tmp_path / "out.json")]) == 0
+    assert "Nothing differs" in capsys.readouterr().out
+    assert main([*given, "--challenger", str(tmp_path / "none.parquet")]) == 1
+
+
+def test_the_gate_s_process_ends_when_it_is_stopped(
+    pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Within the seconds that Airflow gives a task that is killed."""
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "endless.py").write_text(
+        "import time\n\ndef metric(rows):\n    print('it runs', flush=True)\n    time.sleep(600)\n"
+    )
+    gate = Gate(Metric("endless", function="endless:metric", lower_is_better=True))
+    night, court = pipeline.night("2026-01-01", gate), pipeline.court()
+    ours, theirs = pipeline.validated("m", frame(2)), pipeline.validated("3", frame(3, 1))
+    begun, ended = threading.Event(), 0.0
+
+    def note(line: str) -> None:
+        if "it runs" in line:
+            begun.set()
+
+    def stop() -> None:
+        nonlocal ended
+        begun.wait(120)
+        ended = time.monotonic()
+        court.stop()
+
+    stopper = threading.Thread(target=stop)
+    stopper.start()
+    with pytest.raises(StepStoppedError):
+        court.judge(night, ours, theirs, note)
+    assert time.monotonic() - ended < 5
+    stopper.join()
+    assert Tag.VERDICT not in pipeline.tags(night)
+
+
+def test_a_metric_that_fails_is_the_task_s_error(
+    pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own words stand in the message; nothing is judged."""
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "broken.py").write_text("def metric(rows):\n    return 1 / 0\n")
+    gate = Gate(Metric("broken", function="broken:metric", lower_is_better=True))
+    night = pipeline.night("2026-01-01", gate)
+    ours, theirs = pipeline.validated("m", frame(2)), pipeline.validated("3", frame(3, 1))
+    with pytest.raises(UnderstudyError, match="ZeroDivisionError: division by zero"):
+        pipeline.court().judge(night, ours, theirs)
+
+
+def test_the_gate_s_process_sees_no_server_and_no_secret(
+    pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a metric could read of the worker's variables is what any child needs."""
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "s3cret")
+    monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", "s3cret")
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "nosy.py").write_text(
+        "import os\n\ndef metric(rows):\n    print(*os.environ, flush=True)\n    return 1.0\n"
+    )
+    gate = Gate(Metric("nosy", function="nosy:metric", lower_is_better=True, at_most=2))
+    told: list[str] = []
+    ours = pipeline.validated("m", frame(2))
+    pipeline.court().judge(pipeline.night("2026-01-01", gate), ours, None, told.append)
+    seen = " ".join(told)
+    assert "PATH" in seen
+    assert "MLFLOW" not in seen
+    assert "AIRFLOW" not in seen
+
+
+def failed(exit_code: int) -> StepFailedError:
+    """Return the error of a validation that ended with a code."""
+    return StepFailedError("it failed", allowed="a", action="b", exit_code=exit_code)
+
+
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [
+        (EnvironmentBuildError("no index", allowed="a", action="b"), Cause.ENVIRONMENT),
+        (StepStoppedError("too long", allowed="a", action="b"), Cause.STOPPED),
+        (ProjectError("no such folder", allowed="a", action="b"), Cause.NOT_BEGUN),
+        (failed(65), Cause.DATA),
+        (failed(1), Cause.CRASHED),
+        (None, Cause.CRASHED),
+    ],
+)
+def test_why_a_champion_could_not_be_validated(
+    pipeline: Pipeline, error: UnderstudyError | None, cause: Cause
+) -> None:
+    """Each way has a cause of its own, as long as the version is there."""
+    model = uuid.uuid4().hex
+    run = pipeline.client.create_run(pipeline.experiment)
+    pipeline.client.log_text(run.info.run_id, "flavors: {}", "model/MLmodel")
+    pipeline.client.create_registered_model(model)
+    version = pipeline.client.create_model_version(
+        model, f"{run.info.artifact_uri}/model", run.info.run_id
+    )
+    assert cause_of(pipeline.client, error, model, version.version) is cause
+    pipeline.client.delete_model_version(model, version.version)
+    assert cause_of(pipeline.client, error, model, version.version) is Cause.DELETED
+
+
+def test_the_gate_s_own_environment_is_enough(tmp_path: Path) -> None:
+    """Its process runs on a Python that has no Understudy, and gives the same answer."""
+    from understudy.judging.interpreter import project
+    from understudy.steps.environment import EnvironmentStore
+    from understudy.steps.process import Supervisor
+    from understudy.steps.settings import Settings
+
+    root = Path(__file__).parents[2]
+    settings = Settings(cache=root / ".state" / "cache", scratch=tmp_path)
+    frame(2.0).to_parquet(tmp_path / "new.parquet")
+    frame(3.0, 1).to_parquet(tmp_path / "old.parquet")
+    (tmp_path / "rules.json").write_text(json.dumps(GAINS.to_dict()))
+    command = [sys.executable, "-m", "understudy", "gate", "--rules", "rules.json"]
+    command += ["--challenger", "new.parquet", "--champion", "old.parquet", "--out"]
+    with EnvironmentStore(settings, Supervisor()).hold(project(), "uv", print) as environment:
+        assert environment.bin is not None
+        python = environment.bin / "python"
+        for name, variables in (("here", {}), ("there", {"UNDERSTUDY_GATE_PYTHON": str(python)})):
+            done = subprocess.run(
+                [*command, name],
+                cwd=tmp_path,
+                env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), **variables},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert done.returncode == 0, done.stdout + done.stderr
+    here, there = (
+        DecisionRecord.to_dict(replay((tmp_path / name).read_text())) for name in ("here", "there")
+    )
+    assert here["checks"] == there["checks"]
