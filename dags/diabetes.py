@@ -26,7 +26,7 @@ dag = pipeline(
             description="Kind of model to train.",
         ),
         "max_depth": Param(
-            3, type="integer", minimum=0, maximum=50, description="Deepest tree; 0 for no limit."
+            2, type="integer", minimum=0, maximum=50, description="Deepest tree; 0 for no limit."
         ),
     },
     gate=Gate(

@@ -181,9 +181,8 @@ def _notes(
 
 
 def _notes_on_logged(gate: Gate, challenger: Score, basis: Basis) -> Iterator[str]:
-    asked = [rule[0].confidence for rule in gate.rules if rule[0].confidence is not None]
-    if asked:
-        yield f"confidence {max(asked)} was asked; logged metrics have no interval, none is claimed"
+    asked = max(metric.sureness for metric, bound, _ in gate.rules if bound.needs_champion)
+    yield f"confidence {asked} is asked; logged metrics have no interval, none is claimed"
     if basis is Basis.TRAININGS:
         yield _OWN_ROWS
     elif not challenger.holdout_sha256:

@@ -12,7 +12,7 @@ from pydantic import Field
 from understudy.declared import declared
 from understudy.errors import DeclarationError, listed
 
-DEFAULT_CONFIDENCE: Final = 0.95
+DEFAULT_CONFIDENCE: Final = 0.7
 """One-sided confidence of a comparison where a metric states none."""
 
 
@@ -137,9 +137,14 @@ class Metric:
         return Direction.LOWER if lower else Direction.HIGHER
 
     @property
+    def sureness(self) -> float:
+        """The confidence asked of a comparison, stated or by default."""
+        return DEFAULT_CONFIDENCE if self.confidence is None else self.confidence
+
+    @property
     def alpha(self) -> float:
         """The one-sided error rate asked of a comparison, before any is spent on repetition."""
-        return 1 - (DEFAULT_CONFIDENCE if self.confidence is None else self.confidence)
+        return 1 - self.sureness
 
     def bounds(self) -> Iterator[tuple[Bound, float]]:
         """Yield each bound that is stated, absolute ones first."""
@@ -149,14 +154,16 @@ class Metric:
                 yield bound, float(value)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the stated fields as JSON values, the direction always among them."""
+        """Return the fields as JSON values, with what is understood where nothing is stated.
+
+        A record must mean the same when defaults have changed.
+        """
         stated = {bound.value: value for bound, value in self.bounds()}
-        lower = self.direction is Direction.LOWER
-        optional = {"confidence": self.confidence, "function": self.function}
         return {
             "name": self.name,
-            "lower_is_better": lower,
+            "lower_is_better": self.direction is Direction.LOWER,
             **stated,
             "relative": self.relative,
-            **{name: value for name, value in optional.items() if value is not None},
+            "confidence": self.sureness,
+            **({"function": self.function} if self.function is not None else {}),
         }

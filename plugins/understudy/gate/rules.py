@@ -152,15 +152,16 @@ class Gate:
         return (*stated, *((m, *bound) for m in self.guardrails for bound in m.bounds()))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the rules as JSON values; beside the metrics, what is not as by default."""
+        """Return the rules as JSON values; of what is not about metrics, what is stated."""
         optional = {
             name: getattr(self, name)
             for name in ("cluster", "time_block", "shadow_nights", "unscored_champion", "seed")
             if getattr(self, name) != _DEFAULTS[name]
         }
+        implied = {b.value: value for m, b, value in self.rules if m is self.primary}
         slices = [asdict(one) for one in self.slices if isinstance(one, Slice)]
         return {
-            "primary": self.primary.to_dict(),
+            "primary": {**self.primary.to_dict(), **implied},
             "guardrails": [m.to_dict() for m in self.guardrails],
             **({"slices": slices} if slices else {}),
             **optional,

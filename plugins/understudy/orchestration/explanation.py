@@ -7,7 +7,7 @@ from typing import Final
 
 from understudy.declaration import Pipeline
 from understudy.entry_points import Role
-from understudy.gate.rules import Bound, Metric
+from understudy.gate.rules import Bound, Gate, Metric, Slice, Unscorable
 from understudy.orchestration import night_context as task
 from understudy.redact import redacted
 
@@ -19,7 +19,8 @@ TASKS: Final = {
     task.TRAIN: "Trains the challenger.",
     task.VALIDATE: "Scores challenger and champion on the same holdout, one task each. Without a "
     "champion its task is skipped.",
-    task.GATE: "Compares the two scores by the rules and stores the verdict. It moves nothing.",
+    task.GATE: "Compares the two models on the same rows by the rules, and stores the verdict with "
+    "its reasons. It moves nothing.",
     task.APPROVE: "Passes a verdict of PROMOTE on; asks a person first where the run was told so. "
     "Skipped for every other verdict.",
     task.PROMOTE: "Moves the alias `champion` to the challenger; if the champion has changed "
@@ -38,7 +39,7 @@ _OUTCOMES: Final = """\
 |---|---|---|
 | PROMOTED | The challenger passed the gate and is the champion now. | every task green |
 | REJECTED | It broke a rule; the log of `gate` says which. | `approve` and `promote` skipped |
-| HELD | It could not be compared, or nobody let it pass. | `promote` skipped |
+| HELD | It is not certain which is better, or nobody let it pass. | `promote` skipped |
 | SKIPPED | Nothing changed since an earlier night. | all after `pin` skipped |
 | FAILED | Something broke; the champion is untouched. | the run is red |"""
 _BOUNDS: Final = {
@@ -57,7 +58,7 @@ def of_pipeline(pipeline: Pipeline) -> str:
             "### How a night may end",
             _OUTCOMES,
             "### Rules of the gate",
-            "\n".join(f"* {_rule(*rule)}" for rule in pipeline.gate.rules),
+            "\n".join(f"* {line}" for line in _rules(pipeline.gate)),
             "### Tasks",
             "\n".join(f"* `{name}`: {text}" for name, text in _tasks(pipeline)),
             "The tab *Details* of a task has a button *MLflow run*, which opens what it logged.",
@@ -89,10 +90,25 @@ def _what(pipeline: Pipeline) -> str:
     )
 
 
+def _rules(gate: Gate) -> Iterator[str]:
+    """Yield each rule, and what else decides."""
+    yield from (_rule(*rule) for rule in gate.rules)
+    cuts = [one.column for one in gate.slices if isinstance(one, Slice)]
+    if cuts:
+        yield f"every rule must hold in each slice by {', '.join(f'`{name}`' for name in cuts)}"
+    if joined := gate.cluster or gate.time_block:
+        yield f"rows of one `{joined}` count as one piece of evidence"
+    if gate.unscored_champion != Unscorable.HOLD:
+        yield f"where the champion cannot be scored: {gate.unscored_champion}"
+    if gate.shadow_nights:
+        yield f"the first {gate.shadow_nights} judged nights only say what they would do"
+
+
 def _rule(metric: Metric, bound: Bound, value: float) -> str:
     if bound is Bound.MIN_GAIN and value == 0:
         text = "must not be worse than the champion's"
     else:
         relative = metric.relative and bound.needs_champion
         text = _BOUNDS[bound].format(f"{100 * value:g} %" if relative else f"{value:g}")
-    return f"`{metric.name}` ({metric.direction} is better) {text}"
+    sure = f", {100 * (1 - metric.alpha):g} % sure" if bound.needs_champion else ""
+    return f"`{metric.name}` ({metric.direction} is better) {text}{sure}"

@@ -29,8 +29,9 @@ from understudy.gate import (
 
 OURS = Score("models:/m-1", {"rmse": 9.0, "r2": 0.5, "mae": 7.0})
 THEIRS = Score("3", {"rmse": 10.0, "r2": 0.5, "mae": 7.0})
-GAINS = Gate(Metric("rmse"))
-KEEPS = Gate(Metric("rmse", max_loss=0.5))
+GAINS = Gate(Metric("rmse", confidence=0.95))
+SLICED = Gate(Metric("rmse", confidence=0.95), slices=["region"])
+KEEPS = Gate(Metric("rmse", max_loss=0.5, confidence=0.95))
 
 
 def comparison(gain: float, half_width: float, needed: float = 0.0, **others: Any) -> Comparison:
@@ -96,23 +97,21 @@ def test_a_bound_is_judged_by_the_interval_s_ends(
 
 def test_a_violation_counts_only_beyond_chance_over_all_comparisons() -> None:
     """One bad slice among forty, at a level that one in twenty reaches, rejects nothing."""
-    gate = Gate(Metric("rmse"), slices=["region"])
     unlucky = comparison(-1.1, 1, slice="region=0")
     others = [comparison(1, 0.5, slice=f"region={n}") for n in range(1, 40)]
-    assert judged(gate, comparison(1, 0.5), unlucky).verdict is Verdict.HOLD
-    alone = judged(gate, unlucky)
+    assert judged(SLICED, comparison(1, 0.5), unlucky).verdict is Verdict.HOLD
+    alone = judged(SLICED, unlucky)
     assert alone.verdict is Verdict.HOLD  # 0.035 against the 0.030 of a first challenger
     worse = comparison(-1.6, 1, slice="region=0")
-    assert judged(gate, comparison(1, 0.5), worse).verdict is Verdict.REJECT
-    assert judged(gate, comparison(1, 0.5), worse, *others).verdict is Verdict.HOLD
+    assert judged(SLICED, comparison(1, 0.5), worse).verdict is Verdict.REJECT
+    assert judged(SLICED, comparison(1, 0.5), worse, *others).verdict is Verdict.HOLD
     certain = comparison(-4, 1, slice="region=0")
-    assert judged(gate, comparison(1, 0.5), certain, *others).verdict is Verdict.REJECT
+    assert judged(SLICED, comparison(1, 0.5), certain, *others).verdict is Verdict.REJECT
 
 
 def test_every_slice_must_keep_the_rules() -> None:
     """A better model over all rows is not promoted while a slice may be worse."""
-    gate = Gate(Metric("rmse"), slices=["region"])
-    decision = judged(gate, comparison(2, 1), comparison(0.1, 1, slice="region=north", rows=30))
+    decision = judged(SLICED, comparison(2, 1), comparison(0.1, 1, slice="region=north", rows=30))
     assert decision.verdict is Verdict.HOLD
     assert "rmse 9.9 where region=north" in decision.why
     assert [check.slice for check in decision.checks] == ["", "region=north"]
@@ -121,7 +120,7 @@ def test_every_slice_must_keep_the_rules() -> None:
 def test_a_slice_that_the_rules_name_and_the_data_lack_is_a_failure() -> None:
     """A renamed column must not switch a rule off."""
     lacking = comparison(0, 0, slice="region", rows=0, challenger=None, note="no such column")
-    decision = judged(Gate(Metric("rmse"), slices=["region"]), comparison(2, 1), lacking)
+    decision = judged(SLICED, comparison(2, 1), lacking)
     assert decision.verdict is Verdict.REJECT
     assert "no such column" in decision.why
 

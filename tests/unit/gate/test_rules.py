@@ -9,6 +9,7 @@ import pytest
 
 from understudy.errors import DeclarationError
 from understudy.gate import Direction, Gate, Metric, Slice
+from understudy.gate.metrics import DEFAULT_CONFIDENCE
 
 
 @pytest.mark.parametrize(
@@ -96,6 +97,14 @@ def test_rules_survive_a_round_trip() -> None:
     again = Gate.from_dict(gate.to_dict())
     assert again.to_dict() == gate.to_dict()
     assert [(m.name, b, v) for m, b, v in again.rules] == [(m.name, b, v) for m, b, v in gate.rules]
+
+
+def test_a_record_s_rules_say_what_was_understood() -> None:
+    """When defaults change, an old record must still mean what it meant."""
+    primary = Gate(Metric("rmse", at_most=60)).to_dict()["primary"]
+    assert primary["min_gain"] == 0
+    assert primary["confidence"] == DEFAULT_CONFIDENCE
+    assert primary["lower_is_better"] is True
 
 
 def test_what_is_by_default_is_not_written_down() -> None:

@@ -168,10 +168,10 @@ def test_the_docs_are_those_of_the_declaration() -> None:
     dag = built(gate=gate, project=Project("https://example.com/m.git#tab", version="v1"))
     for text in (
         "model **wine** with the code of `https://example.com/m.git#tab` (version `v1`)",
-        "`rmse` (lower is better) must not be worse than the champion's\n",
+        "`rmse` (lower is better) must not be worse than the champion's, 70 % sure\n",
         "`r2` (higher is better) must be at least 0.1\n",
-        "`mae` (lower is better) may be worse than the champion's by at most 5 %\n",
-        "`max_error` (lower is better) must be better than the champion's by at least 0.5\n",
+        "`mae` (lower is better) may be worse than the champion's by at most 5 %, 70 % sure\n",
+        "`max_error` (lower is better) must be better than the champion's by at least 0.5,",
     ):
         assert text in dag.doc_md
     assert all(task.doc_md for task in dag.tasks)

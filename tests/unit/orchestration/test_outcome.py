@@ -71,6 +71,14 @@ STALE = {
             id="skipped",
         ),
         pytest.param(
+            {"approve": "skipped", "promote": "skipped"},
+            {Tag.VERDICT: "REJECT", Tag.VERDICT_REASON: "worse", Tag.SHADOW: "shadow night 1 of 2"},
+            Outcome.HELD,
+            "shadow night 1 of 2: worse",
+            id="in shadow whatever the verdict",
+        ),
+        pytest.param({}, {Tag.SHADOW: ""}, Outcome.PROMOTED, "better", id="out of the shadow"),
+        pytest.param(
             {"promote": "failed"}, {}, Outcome.FAILED, "these tasks failed: promote", id="no move"
         ),
     ],
