@@ -330,7 +330,9 @@ _KNOWN: Final[dict[str, Definition]] = {
     ),
     "log_loss": _with_probabilities("log_loss", means.LOG_LOSS),
     "brier_score_loss": _with_probabilities("brier_score_loss", means.BRIER),
-    "d2_log_loss_score": Definition(_log_loss_skill, Input.PROBABILITIES, undefined=_one_class),
+    "d2_log_loss_score": Definition(
+        _log_loss_skill, Input.PROBABILITIES, means.LOG_LOSS_SKILL, undefined=_one_class
+    ),
     "roc_auc": _AUC,
     "roc_auc_ovr": _AUC,
     "average_precision": Definition(

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
-from understudy.evidence.catalogue import find, unknown
-from understudy.evidence.frames import Predictions
-from understudy.evidence.pairing import blockers, paired
+from understudy.evidence import worst
+from understudy.evidence.catalogue import Input, find, unknown
+from understudy.evidence.frames import TIME, Predictions
+from understudy.evidence.pairing import Pair, blockers, paired
 from understudy.evidence.slices import cut
-from understudy.evidence.units import units_of
+from understudy.evidence.units import Units, units_of
 from understudy.evidence.views import View
-from understudy.gate.evidence import Comparison, Evidence
+from understudy.gate.evidence import Comparison, Evidence, Finding
+from understudy.gate.metrics import Direction
 from understudy.gate.rules import Gate, Slice
 
 
@@ -20,6 +23,7 @@ def compare(
     champion: Predictions | None,
     *,
     judged_before: int = 0,
+    search: bool = True,
 ) -> Evidence:
     """Return what the rows say about every rule, on all of them and on each slice.
 
@@ -30,6 +34,7 @@ def compare(
         challenger: Its predictions.
         champion: Its predictions; None where no champion exists yet.
         judged_before: How many challengers were compared on this very holdout before.
+        search: Whether to look for groups of rows that the rules do not name.
 
     Raises:
         DecisionError: when a metric's function cannot be imported.
@@ -49,18 +54,37 @@ def compare(
     units = units_of(pair, gate.cluster, gate.time_block)
     if isinstance(units, str):
         return replace(evidence, blockers=(units,))
-    comparisons, notes = _compared(gate, View(pair, units, judged_before, gate.seed))
-    return replace(evidence, comparisons=comparisons, notes=notes)
+    comparisons, notes = _compared(gate, pair, units, judged_before)
+    findings = tuple(_worst(gate, pair, units)) if search else ()
+    return replace(evidence, comparisons=comparisons, findings=findings, notes=notes)
 
 
-def _compared(gate: Gate, whole: View) -> tuple[tuple[Comparison, ...], tuple[str, ...]]:
+def _worst(gate: Gate, pair: Pair, units: Units) -> Iterator[Finding]:
+    """Yield where the challenger loses by the primary metric."""
+    definition = find(gate.primary.name, gate.primary.function)
+    if definition is None or definition.lacking(pair.challenger):
+        return
+    sign = 1.0 if gate.primary.direction is Direction.HIGHER else -1.0
+    gains = worst.gains_of(pair, units, definition, sign)
+    found = None if gains is None else worst.search(pair, gains, (gate.cluster, TIME))
+    if found is not None:
+        yield found
+
+
+def _compared(
+    gate: Gate, pair: Pair, units: Units, judged_before: int
+) -> tuple[tuple[Comparison, ...], tuple[str, ...]]:
     rules = [(rule, find(rule[0].name, rule[0].function)) for rule in gate.rules]
     known = [(rule, definition) for rule, definition in rules if definition is not None]
-    source = whole.pair.challenger.source
-    notes = [*source.notes, *sorted({unknown(r[0].name) for r, d in rules if d is None})]
+    needs_all = any(definition.reads is Input.FRAME for _, definition in known)
+    whole = View(pair if needs_all else pair.bare(), units, judged_before, gate.seed)
+    notes = [
+        *pair.challenger.source.notes,
+        *sorted({unknown(r[0].name) for r, d in rules if d is None}),
+    ]
     comparisons = [whole.comparison(rule, definition) for rule, definition in known]
     for wanted in gate.slices:
-        found = cut(whole.pair, wanted if isinstance(wanted, Slice) else Slice(wanted))
+        found = cut(pair, wanted if isinstance(wanted, Slice) else Slice(wanted))
         notes += found.notes
         for group in found.groups:
             view = whole.of(group)

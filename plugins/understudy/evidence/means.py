@@ -91,7 +91,7 @@ def _gamma(rows: Rows) -> Floats:
 
 
 def _hit(rows: Rows) -> Floats:
-    return (rows.true_class == rows.guessed_class).astype(np.float64)
+    return np.asarray(rows.true_class == rows.guessed_class, dtype=np.float64)
 
 
 def _miss(rows: Rows) -> Floats:
@@ -159,6 +159,19 @@ def _ratio(above: Floats, below: Floats, otherwise: float) -> Floats:
     """Return above / below, and ``otherwise`` where below is not greater than zero."""
     filled = np.full(np.broadcast(above, below).shape, otherwise)
     return np.asarray(np.divide(above, below, out=filled, where=below > 0))
+
+
+def _log_loss_skill_rows(rows: Rows) -> Iterator[Floats]:
+    yield _log_loss(rows)
+    for code in rows.present.tolist():
+        yield (rows.true_class == code).astype(np.float64)
+
+
+def _log_loss_skill(means: Floats) -> Floats:
+    """Return 1 minus the log loss by that of the classes' shares (their entropy)."""
+    shares = means[..., 1:]
+    logs = np.log(shares, out=np.zeros_like(shares), where=shares > 0)
+    return 1 - _ratio(means[..., 0], -(shares * logs).sum(axis=-1), np.nan)
 
 
 R2 = Means(Shape.SMOOTH, _r2_rows, _r2)
@@ -252,6 +265,7 @@ def _kappa(means: Floats) -> Floats:
     return _ratio(right.sum(axis=-1) - by_chance, 1 - by_chance, np.nan)
 
 
+LOG_LOSS_SKILL = Means(Shape.SMOOTH, _log_loss_skill_rows, _log_loss_skill)
 PER_CLASS = {"precision": _precision, "recall": _recall, "f1": _f1, "jaccard": _jaccard}
 BALANCED_ACCURACY = Means(Shape.SMOOTH, _present_classes, _balanced)
 MCC = Means(Shape.SMOOTH, _every_class, _mcc)

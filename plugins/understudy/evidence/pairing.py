@@ -42,6 +42,10 @@ class Rows:
             fallback={name: column.take(rows) for name, column in self.fallback.items()},
         )
 
+    def bare(self) -> Rows:
+        """Return the rows without the columns that only slices and a user's own metric read."""
+        return replace(self, source=replace(self.source, others={}), fallback={})
+
     @property
     def weight(self) -> Floats | None:
         """Weight of each row; None where all weigh the same."""
@@ -167,6 +171,11 @@ class Pair:
         """Return some rows of both."""
         champion = self.champion
         return Pair(self.challenger.take(rows), None if champion is None else champion.take(rows))
+
+    def bare(self) -> Pair:
+        """Return both without the columns that only slices and a user's own metric read."""
+        champion = self.champion
+        return Pair(self.challenger.bare(), None if champion is None else champion.bare())
 
     def column(self, name: str) -> Column | None:
         """Return a column that is no model's own: the challenger's, else the champion's."""

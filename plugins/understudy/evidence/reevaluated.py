@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from understudy.evidence.catalogue import Definition, measured
+from understudy.evidence.catalogue import Definition, Input
 from understudy.evidence.columns import Floats, Index
 from understudy.evidence.inference import Draw, Inferred, Margin
 from understudy.evidence.intervals import Versions, inferred
@@ -15,13 +15,13 @@ from understudy.evidence.pairing import Rows
 from understudy.evidence.units import Units
 
 RESAMPLES: Final = 1000
-MOST_ROWS: Final = 20_000
-"""Rows beyond which groups of them are left out instead: 30 evaluations, not a thousand.
+MOST_ROWS: Final = 4000
+"""Rows beyond which groups of them are left out instead: 50 evaluations, not a thousand.
 
-The delete-a-group jackknife is right for quantiles too, since its groups are large (Shao and Wu,
-"A general theory for jackknife variance estimation", Annals of Statistics 17, 1989).
+The delete-a-group jackknife is right for quantiles too where groups have more than sqrt(rows) rows
+(Shao and Wu, "A general theory for jackknife variance estimation", Annals of Statistics 17, 1989).
 """
-GROUPS: Final = 30
+GROUPS: Final = 50
 FEWEST_UNITS: Final = 20
 """Units below which the resamples of a metric of which nothing is known say nothing."""
 
@@ -40,8 +40,11 @@ def infer(
     """
     if not definition.regular:
         return Inferred("none", note="no resampling says how an extreme value varies")
+    if definition.reads is not Input.FRAME:
+        challenger, champion = challenger.bare(), champion.bare()
+    units = draw.units
+    full = definition.score(challenger), definition.score(champion)
     both = challenger, champion
-    units, full = draw.units, _scores(definition, both, None)
     if len(challenger) > MOST_ROWS:
         units = units.merged(GROUPS)
         left_out = _columns([_scores(definition, both, rows) for rows in _without_each(units)])
@@ -55,15 +58,15 @@ def infer(
     return inferred(Versions(full, units.count, drawn=drawn), margin, draw, name)
 
 
-def _scores(
-    definition: Definition, both: tuple[Rows, Rows], rows: Index | None
-) -> tuple[float, float]:
+def _scores(definition: Definition, both: tuple[Rows, Rows], rows: Index) -> tuple[float, float]:
     """Return both models' values on some rows; NaN where these do not define the metric."""
-    ours, theirs = both if rows is None else (both[0].take(rows), both[1].take(rows))
-    values = measured(definition, ours)[0], measured(definition, theirs)[0]
-    if values[0] is None or values[1] is None:
+    ours, theirs = both[0].take(rows), both[1].take(rows)
+    if definition.undefined(ours):
         return np.nan, np.nan
-    return values[0], values[1]
+    try:
+        return definition.score(ours), definition.score(theirs)
+    except ValueError:
+        return np.nan, np.nan
 
 
 def _columns(scores: list[tuple[float, float]]) -> tuple[Floats, Floats]:

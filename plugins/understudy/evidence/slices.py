@@ -43,19 +43,20 @@ class Parts:
     """A column in parts.
 
     Attributes:
-        codes: The part of each row; -1 for a missing value.
-        names: Of the parts, as a condition on the column.
+        codes: The part of each row.
+        names: Of the parts, as a condition on the column; a missing value is the last one.
     """
 
     codes: Codes
     names: tuple[str, ...]
 
     def groups(self) -> Iterator[Group]:
-        """Yield the rows of each part, those without a value last."""
+        """Yield the rows of each part that has any."""
         order = np.argsort(self.codes, kind="stable")
-        ends = np.searchsorted(self.codes[order], np.arange(MISSING, len(self.names)), "right")
-        for name, start, end in zip(self.names, ends[:-1], ends[1:], strict=True):
-            yield Group(name, order[start:end])
+        bounds = np.searchsorted(self.codes[order], np.arange(len(self.names) + 1))
+        for name, (start, end) in zip(self.names, pairwise(bounds), strict=True):
+            if end > start:
+                yield Group(name, order[start:end])
 
 
 def cut(pair: Pair, wanted: Slice) -> Cut:
@@ -71,11 +72,9 @@ def cut(pair: Pair, wanted: Slice) -> Cut:
     if wanted.quantiles is not None and not column.is_number:
         return Cut((_nobody(f"{wanted.column} (no numbers to cut into quantiles)"),))
     parts = parts_of(wanted.column, column, wanted.quantiles)
-    if len(parts.names) > MOST_GROUPS:
-        return Cut(
-            (_nobody(f"{wanted.column} ({len(parts.names)} values; cut it into quantiles)"),)
-        )
-    every = [group for group in parts.groups() if len(group.rows)]
+    every = list(parts.groups())
+    if len(every) > MOST_GROUPS:
+        return Cut((_nobody(f"{wanted.column} ({len(every)} groups, more than {MOST_GROUPS})"),))
     judged = tuple(group for group in every if len(group.rows) >= wanted.min_rows)
     if not judged:
         return Cut((_nobody(f"{wanted.column} (no group of {wanted.min_rows} rows)"),))
@@ -105,28 +104,25 @@ def parts_of(name: str, column: Column, quantiles: int | None) -> Parts:
     place[order] = np.arange(len(texts))
     place[MISSING] = len(texts)
     names = [f"{name}={_short(texts[code])}" for code in order]
-    return _with_missing(Parts(place[named.data], tuple(names)), name)
+    return Parts(place[named.data], (*names, _missing(name)))
 
 
 def _by_quantiles(name: str, values: Floats, quantiles: int) -> Parts:
     known = values[np.isfinite(values)]
     if not len(known):
-        return _with_missing(Parts(np.full(len(values), 0, dtype=np.int32), ()), name)
+        return Parts(np.zeros(len(values), dtype=np.int32), (_missing(name),))
     edges = np.unique(np.quantile(known, np.linspace(0, 1, quantiles + 1)))
     inner = edges[1:-1]
     codes = np.searchsorted(inner, values, side="right").astype(np.int32)
     codes[~np.isfinite(values)] = len(inner) + 1
-    pairs = list(pairwise(edges)) or [(edges[0], edges[0])]
-    names = [
-        f"{name} in [{low:.6g}, {high:.6g}{']' if number == len(pairs) else ')'}"
-        for number, (low, high) in enumerate(pairs, 1)
-    ]
-    return _with_missing(Parts(codes, tuple(names)), name)
+    bounds = list(pairwise(edges)) or [(edges[0], edges[0])]
+    names = [f"{name} in [{low:.6g}, {high:.6g})" for low, high in bounds]
+    names[-1] = f"{names[-1][:-1]}]"
+    return Parts(codes, (*names, _missing(name)))
 
 
-def _with_missing(parts: Parts, name: str) -> Parts:
-    """Make rows without a value a part of their own, where there are any."""
-    return Parts(parts.codes, (*parts.names, f"{name} is missing"))
+def _missing(name: str) -> str:
+    return f"{name} is missing"
 
 
 def _short(text: str) -> str:
