@@ -1,4 +1,4 @@
-"""The button on a task that opens its MLflow run. Touches nothing: it only makes an address."""
+"""The buttons on a task that open what it made in MLflow. Touches nothing: makes addresses only."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from airflow.sdk import BaseOperatorLink
 
+from understudy.contract import DECISION_PAGE
 from understudy.redact import redacted
 
 if TYPE_CHECKING:
@@ -23,6 +24,27 @@ class MlflowRunLink(BaseOperatorLink):
         """Return the address that the operator noted while it ran, or an empty string."""
         del ti_key  # the operator at hand is the one that ran
         return str(getattr(operator, "mlflow_address", ""))
+
+
+class DecisionLink(BaseOperatorLink):
+    """Links a task to the page of the decision that it reached."""
+
+    name = "Decision"
+
+    def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
+        """Return the address that the operator noted while it ran, or an empty string."""
+        del ti_key  # the operator at hand is the one that ran
+        return str(getattr(operator, "decision_address", ""))
+
+
+def decision_address(experiment_id: str, run_id: str) -> str:
+    """Return the address under which MLflow's UI shows the page of a night's decision.
+
+    The UI shows a page in a frame without scripts' rights; the artifact's own address would only
+    be downloaded. Empty where ``run_address`` is.
+    """
+    run = run_address(experiment_id, run_id)
+    return run and f"{run}/artifactPath/{DECISION_PAGE}"
 
 
 def run_address(experiment_id: str, run_id: str) -> str:

@@ -1,0 +1,185 @@
+"""What a page says, section by section, gathered from a record and a summary. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from understudy.page import pictures, words
+from understudy.page.document import Check, Finding, Model, Record, finite
+from understudy.page.drawing import Picture, Table
+from understudy.page.intervals import Panel, panels
+from understudy.page.text import count, number, shown, signed, stated
+
+_LONG_PANEL: Final = 12
+"""Checks from which a panel may be broken over two printed pages."""
+_MOST_METRICS: Final = 8
+_CONTEXT: Final = {
+    "pipeline": "pipeline",
+    "model": "registered model",
+    "night": "night",
+    "as_of": "data as of",
+    "repository": "repository",
+    "commit": "commit",
+}
+_EVIDENCE: Final = {
+    "rows": "rows compared",
+    "judged_before": "challengers judged on them before",
+}
+_IDENTITY: Final = {"rows_sha256": "digest of the rows compared", "seed": "seed"}
+_FACTS: Final = {
+    "holdout_sha256": "holdout that its validation names",
+    "predictions: run_id": "run of its predictions",
+    "predictions: path": "its predictions",
+    "predictions: sha256": "digest of its predictions",
+    "predictions: size": "size of its predictions",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """A page, before it is laid out.
+
+    Attributes:
+        record: The record.
+        verdict: The verdict's name in lower case; what the page's colour follows.
+        shadow: What a night that moves nothing would have done; empty on any other.
+        panels: The interval plot.
+        drawings: Pictures and tables of both models' predictions.
+        worst: The checks of slices, those with the least room to their bound first.
+        findings: What guards and budgets found, those that did not pass first.
+        facts: What was compared, as pairs of a label and a text.
+        models: Challenger and champion by these names.
+        known: What a reader needs to know of them: a label, and one text for each.
+        identity: What identifies models, rows and software, as pairs of a label and a text.
+        testing: What the record claims about its errors.
+    """
+
+    record: Record
+    verdict: str
+    shadow: str
+    panels: tuple[Panel, ...]
+    drawings: tuple[Picture | Table, ...]
+    worst: tuple[Check, ...]
+    findings: tuple[Finding, ...]
+    facts: tuple[tuple[str, str], ...]
+    models: tuple[tuple[str, Model], ...]
+    known: tuple[tuple[str, tuple[str, ...]], ...]
+    identity: tuple[tuple[str, str], ...]
+    testing: tuple[str, ...]
+
+
+def contents(record: Record, summary: Mapping[str, Any]) -> Contents:
+    """Return what the page of a record says."""
+    models = tuple(_models(record))
+    return Contents(
+        record=record,
+        verdict=record.verdict.lower(),
+        shadow=words.shadow(record),
+        panels=panels(record.checks, _relative(record)),
+        drawings=tuple(pictures.drawn(summary)),
+        worst=worst_slices(record.checks),
+        findings=tuple(sorted(record.findings, key=_urgency)),
+        facts=tuple(_facts(record)),
+        models=models,
+        known=tuple(_known([model for _, model in models])),
+        identity=tuple(_identity(record, models)),
+        testing=tuple(words.testing(record)),
+    )
+
+
+def worst_slices(checks: tuple[Check, ...], most: int = 10) -> tuple[Check, ...]:
+    """Return the checks of slices with the least room to their bounds.
+
+    Room is counted in widths of the interval that decides, so that metrics of different units and
+    slices of different sizes can stand in one list; where there is none, in the metric's unit.
+    """
+    return tuple(sorted((check for check in checks if check.slice), key=_room)[:most])
+
+
+def _room(check: Check) -> tuple[int, float]:
+    order = {words.FAILED: 0, words.UNDECIDED: 1, words.PASSED: 2}.get(check.result, 3)
+    value = check.gain if check.compares else check.challenger
+    known, needed = finite(value), finite(check.needed)
+    if known is None or needed is None:
+        return order, 0.0
+    room = needed - known if check.rule == "at_most" else known - needed
+    width = finite(check.excess.high - check.excess.low) if check.excess else None
+    return order, room / width if width else room
+
+
+def _urgency(finding: Finding) -> tuple[int, int]:
+    results = (words.FAILED, words.UNDECIDED, words.PASSED)
+    levels = ("reject", "hold", "warn")
+    return _place(finding.result, results), _place(finding.level, levels)
+
+
+def _place(value: str, order: tuple[str, ...]) -> int:
+    return order.index(value) if value in order else len(order)
+
+
+def _relative(record: Record) -> frozenset[str]:
+    stated = (record.rules["primary"], *record.rules.get("guardrails", ()))
+    return frozenset(str(metric["name"]) for metric in stated if metric.get("relative"))
+
+
+def _facts(record: Record) -> Iterator[tuple[str, str]]:
+    for name, label in _CONTEXT.items():
+        if record.context.get(name):
+            yield label, record.context[name]
+    yield "what is compared", record.basis
+    for name, label in _EVIDENCE.items():
+        value = finite(record.evidence.get(name))
+        if value is not None:
+            yield label, count(value)
+
+
+def _identity(record: Record, models: tuple[tuple[str, Model], ...]) -> Iterator[tuple[str, str]]:
+    yield from ((name, text) for name, text in record.context.items() if name not in _CONTEXT)
+    for name, label in _IDENTITY.items():
+        if record.evidence.get(name) not in (None, ""):
+            yield label, str(record.evidence[name])
+    for who, model in models:
+        for name, fact in model.facts.items():
+            yield f"{who}: {_FACTS.get(name, name)}", fact
+    software = record.document.get("software") or {}
+    if software:
+        yield "computed with", ", ".join(f"{name} {version}" for name, version in software.items())
+
+
+def _models(record: Record) -> Iterator[tuple[str, Model]]:
+    yield "challenger", record.challenger
+    if record.champion is not None:
+        yield "champion", record.champion
+
+
+def _known(models: Sequence[Model]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    if any(model.reason for model in models):
+        yield "not scored", tuple(model.reason for model in models)
+    names = dict.fromkeys(name for model in models for name in model.metrics)
+    for name in list(names)[:_MOST_METRICS]:
+        yield f"{name}, as logged", tuple(_metric(model, name) for model in models)
+
+
+def _metric(model: Model, name: str) -> str:
+    return number(model.metrics[name], 6) if name in model.metrics else ""
+
+
+def told_numbers(finding: Finding) -> str:
+    """Return what a guard saw, as one line."""
+    return ", ".join(f"{name} {_told(value)}" for name, value in finding.numbers.items())
+
+
+def _told(value: object) -> str:
+    known = None if isinstance(value, str | bool) else finite(value)
+    if known is None:
+        return shown(value, 120)
+    return count(known) if known.is_integer() else stated(known, 4)
+
+
+def interval_told(check: Check) -> str:
+    """Return the interval of a gain as text; '' where none is claimed."""
+    if check.interval is None:
+        return ""
+    return f"{signed(check.interval.low)} to {signed(check.interval.high)}"
