@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+
 from understudy.page.holdout import Classes, Floats, Guess
 
 if TYPE_CHECKING:

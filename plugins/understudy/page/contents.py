@@ -47,6 +47,7 @@ class Contents:
         shadow: What a night that moves nothing would have done; empty on any other.
         panels: The interval plot.
         drawings: Pictures and tables of both models' predictions.
+        left_out: How many rows the pictures do not show.
         worst: The checks of slices, those with the least room to their bound first.
         findings: What guards and budgets found, those that did not pass first.
         facts: What was compared, as pairs of a label and a text.
@@ -61,6 +62,7 @@ class Contents:
     shadow: str
     panels: tuple[Panel, ...]
     drawings: tuple[Picture | Table, ...]
+    left_out: int
     worst: tuple[Check, ...]
     findings: tuple[Finding, ...]
     facts: tuple[tuple[str, str], ...]
@@ -79,6 +81,7 @@ def contents(record: Record, summary: Mapping[str, Any]) -> Contents:
         shadow=words.shadow(record),
         panels=panels(record.checks, _relative(record)),
         drawings=tuple(pictures.drawn(summary)),
+        left_out=int(finite(summary.get("left_out")) or 0),
         worst=worst_slices(record.checks),
         findings=tuple(sorted(record.findings, key=_urgency)),
         facts=tuple(_facts(record)),

@@ -20,10 +20,12 @@ class Numbers:
     Attributes:
         target: What was true, one number a row.
         predictions: By model, ``challenger`` first: what it said of the same rows, in that order.
+        left_out: How many rows of the holdout are not among these.
     """
 
     target: Floats
     predictions: Mapping[str, Floats]
+    left_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +49,10 @@ class Classes:
         names: The classes; of two, the second is the one whose probability is looked at.
         target: Index of the true class, one a row.
         guesses: By model, ``challenger`` first.
+        left_out: How many rows of the holdout are not among these.
     """
 
     names: tuple[str, ...]
     target: Codes
     guesses: Mapping[str, Guess]
+    left_out: int = 0

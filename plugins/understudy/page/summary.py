@@ -25,13 +25,17 @@ _RESIDUAL_BINS: Final = 10
 _BOTH: Final = 2
 
 
+def empty(rows: int) -> dict[str, Any]:
+    """Return the summary of so many rows of which nothing can be shown."""
+    return {"schema": SCHEMA, "rows": rows}
+
+
 def summarise(holdout: Numbers | Classes) -> dict[str, Any]:
-    """Return the summary as JSON values, all of them finite; a holdout without rows has none."""
-    head = {"schema": SCHEMA, "rows": len(holdout.target)}
+    """Return the summary as JSON values, all of them finite; without rows it is an empty one."""
     if not len(holdout.target):
-        return head
+        return empty(holdout.left_out)
     body = _of_numbers(holdout) if isinstance(holdout, Numbers) else of_classes(holdout)
-    return {**head, **body}
+    return {**empty(len(holdout.target)), "left_out": holdout.left_out, **body}
 
 
 def _of_numbers(holdout: Numbers) -> dict[str, Any]:

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import precision_score, recall_score
-
 from tests.decisions import rows_of_classes, rows_of_numbers
+
 from understudy.page.holdout import Classes, Guess, Numbers
 from understudy.page.summary import summarise
 
@@ -63,6 +63,7 @@ def test_of_any_numbers(rows: list[tuple[float, float, float]]) -> None:
     assert sum(made["nearer"].values()) == len(rows)
 
 
+@settings(max_examples=25, deadline=None)  # scikit-learn checks its input at length
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(-1, 2)), min_size=1, max_size=40))
 def test_of_any_classes(rows: list[tuple[int, int]]) -> None:
     """Recall and precision are scikit-learn's; where they are undefined they are null."""
