@@ -1,0 +1,84 @@
+"""The published schema of decision records describes every record, and nothing else."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+from tests.decisions import Document, cases
+
+from understudy.gate import Basis, Comparison, Evidence, Finding, Verdict
+from understudy.gate.record import SCHEMA
+from understudy.gate.verdict import Case, Cause, Check, CheckResult, Score, Unscored
+
+PATH = Path(__file__).parents[3] / "docs/schema/decision-2.json"
+PUBLISHED = json.loads(PATH.read_text(encoding="utf-8"))
+VALIDATOR = Draft202012Validator(PUBLISHED)
+RECORDS = {name: record for name, (record, _) in cases().items() if record["schema"] == SCHEMA}
+
+
+def test_it_is_a_schema() -> None:
+    """Of JSON Schema 2020-12, for the version that is written today."""
+    Draft202012Validator.check_schema(PUBLISHED)
+    assert PUBLISHED["properties"]["schema"]["const"] == SCHEMA
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_it_describes_every_record(name: str) -> None:
+    """Records of every kind pass."""
+    VALIDATOR.validate(RECORDS[name])
+
+
+@pytest.mark.parametrize(
+    ("record", "definition"),
+    [
+        (Comparison, "comparison"),
+        (Evidence, "evidence"),
+        (Finding, "finding"),
+        (Check, "check"),
+        (Score, "score"),
+        (Unscored, "unscored"),
+    ],
+)
+def test_it_knows_each_field(record: Any, definition: str) -> None:  # noqa: ANN401 -- a class
+    """A field that is added to a record has to be described."""
+    described = PUBLISHED["$defs"][definition]
+    names = [field.name for field in fields(record)]
+    assert sorted(described["properties"]) == sorted(names)
+    assert sorted(described["required"]) == sorted(names)
+
+
+def test_it_knows_each_word() -> None:
+    """Of every list that a record chooses from."""
+    top, parts = PUBLISHED["properties"], PUBLISHED["$defs"]
+    assert top["verdict"]["enum"] == list(Verdict)
+    assert top["case"]["enum"] == list(Case)
+    assert top["basis"]["enum"] == list(Basis)
+    assert parts["result"]["enum"] == list(CheckResult)
+    assert parts["unscored"]["properties"]["cause"]["enum"] == list(Cause)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"verdict": "MAYBE"},
+        {"schema": "understudy/decision/1"},
+        {"surprise": 1},
+        {"checks": [{"metric": "mae"}]},
+        {"reasons": "because"},
+    ],
+)
+def test_it_refuses_what_is_no_record(change: Document) -> None:
+    """A schema that lets everything through describes nothing."""
+    assert not VALIDATOR.is_valid({**RECORDS["promote"], **change})
+
+
+def test_it_explains_itself() -> None:
+    """Whoever reads only the schema learns what the parts are."""
+    for name, part in {**PUBLISHED["properties"], **PUBLISHED["$defs"]}.items():
+        known = {"numberOrNull", "intervalOrNull"}
+        assert name in known or "description" in part or "$ref" in part, name
