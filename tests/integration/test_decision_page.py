@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import shutil
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from mlflow.tracking import MlflowClient
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 from tests.decisions import cases
 
+from understudy.contract import DECISION_PAGE
+from understudy.orchestration.links import decision_address
 from understudy.page import Links, render
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -80,4 +84,25 @@ def test_what_gets_past_escaping_is_stopped_by_the_policy(browser: Browser, tmp_
     assert len([line for line in complaints if "Content Security Policy" in line]) >= 3
     assert page.title() != "taken"
     assert page.locator("main").is_visible()
+    page.close()
+
+
+def test_mlflow_shows_the_page_where_the_button_leads(
+    browser: Browser, mlflow_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a frame of its own, styled; a click on a link does not empty the frame."""
+    client = MlflowClient(mlflow_uri)
+    experiment = client.create_experiment(f"test {uuid.uuid4().hex}")
+    run = client.create_run(experiment).info.run_id
+    links = Links(mlflow_uri, experiment, run)
+    client.log_text(run, render(*cases()["promote"], links), DECISION_PAGE)
+    monkeypatch.setenv("UNDERSTUDY_MLFLOW_UI", mlflow_uri)
+    page = browser.new_page(viewport={"width": 1400, "height": 1000})
+    page.goto(decision_address(experiment, run), timeout=60_000)
+    shown = page.frame_locator("iframe")
+    heading = shown.get_by_role("heading", name="PROMOTE")
+    expect(heading).to_be_visible(timeout=60_000)
+    expect(heading).to_have_css("display", "flex")
+    shown.get_by_role("link", name=run).click()
+    expect(heading).to_be_visible()
     page.close()

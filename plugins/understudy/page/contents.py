@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from understudy.page import pictures, words
-from understudy.page.document import Check, Finding, Model, Record, finite
+from understudy.page.document import Check, Model, Record, finite
 from understudy.page.drawing import Picture, Table
+from understudy.page.findings import Found, found
 from understudy.page.intervals import Panel, panels
-from understudy.page.text import count, number, shown, signed, stated
+from understudy.page.text import count, number, signed
 
 _LONG_PANEL: Final = 12
 """Checks from which a panel may be broken over two printed pages."""
@@ -64,7 +65,7 @@ class Contents:
     drawings: tuple[Picture | Table, ...]
     left_out: int
     worst: tuple[Check, ...]
-    findings: tuple[Finding, ...]
+    findings: tuple[Found, ...]
     facts: tuple[tuple[str, str], ...]
     models: tuple[tuple[str, Model], ...]
     known: tuple[tuple[str, tuple[str, ...]], ...]
@@ -83,7 +84,7 @@ def contents(record: Record, summary: Mapping[str, Any]) -> Contents:
         drawings=tuple(pictures.drawn(summary)),
         left_out=int(finite(summary.get("left_out")) or 0),
         worst=worst_slices(record.checks),
-        findings=tuple(sorted(record.findings, key=_urgency)),
+        findings=found(record.findings),
         facts=tuple(_facts(record)),
         models=models,
         known=tuple(_known([model for _, model in models])),
@@ -110,16 +111,6 @@ def _room(check: Check) -> tuple[int, float]:
     room = needed - known if check.rule == "at_most" else known - needed
     width = finite(check.excess.high - check.excess.low) if check.excess else None
     return order, room / width if width else room
-
-
-def _urgency(finding: Finding) -> tuple[int, int]:
-    results = (words.FAILED, words.UNDECIDED, words.PASSED)
-    levels = ("reject", "hold", "warn")
-    return _place(finding.result, results), _place(finding.level, levels)
-
-
-def _place(value: str, order: tuple[str, ...]) -> int:
-    return order.index(value) if value in order else len(order)
 
 
 def _relative(record: Record) -> frozenset[str]:
@@ -167,18 +158,6 @@ def _known(models: Sequence[Model]) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 def _metric(model: Model, name: str) -> str:
     return number(model.metrics[name], 6) if name in model.metrics else ""
-
-
-def told_numbers(finding: Finding) -> str:
-    """Return what a guard saw, as one line."""
-    return ", ".join(f"{name} {_told(value)}" for name, value in finding.numbers.items())
-
-
-def _told(value: object) -> str:
-    known = None if isinstance(value, str | bool) else finite(value)
-    if known is None:
-        return shown(value, 120)
-    return count(known) if known.is_integer() else stated(known, 4)
 
 
 def interval_told(check: Check) -> str:

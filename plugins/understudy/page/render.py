@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from understudy.page import text, words
-from understudy.page.contents import Contents, contents, interval_told, told_numbers
+from understudy.page.contents import Contents, contents, interval_told
 from understudy.page.document import read
 from understudy.redact import redacted
 
@@ -119,7 +119,6 @@ def _engine() -> Environment:
         short=functools.partial(text.shown, longest=80),
         pretty=_pretty,
         interval=interval_told,
-        numbers=told_numbers,
     )
     return engine
 

@@ -119,6 +119,12 @@ def told_later(record: Record) -> tuple[str, ...]:
     return record.reasons[_TOLD:]
 
 
+def notes(record: Record) -> tuple[str, ...]:
+    """Return the record's notes without those that repeat what a guard found."""
+    told = {f"{finding.guard}: {finding.reason}" for finding in record.findings}
+    return tuple(note for note in record.notes if note not in told)
+
+
 def testing(record: Record) -> Iterator[str]:
     """Yield what the record claims about its own errors, and what repeated testing costs."""
     compared = sum(check.excess is not None for check in record.checks)
