@@ -11,7 +11,7 @@ from understudy.page.document import Check, Model, Record, finite
 from understudy.page.drawing import Picture, Table
 from understudy.page.findings import Found, found
 from understudy.page.intervals import Panel, panels
-from understudy.page.text import count, number, signed
+from understudy.page.text import count, signed, stated
 
 _LONG_PANEL: Final = 12
 """Checks from which a panel may be broken over two printed pages."""
@@ -157,7 +157,7 @@ def _known(models: Sequence[Model]) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 
 def _metric(model: Model, name: str) -> str:
-    return number(model.metrics[name], 6) if name in model.metrics else ""
+    return stated(model.metrics[name]) if name in model.metrics else ""
 
 
 def interval_told(check: Check) -> str:

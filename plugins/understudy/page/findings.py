@@ -78,7 +78,11 @@ def _place(value: str, order: tuple[str, ...]) -> int:
 
 
 def _found(finding: Finding) -> Found:
-    measured = {key: parts for key in finding.numbers if (parts := _MEASURED.fullmatch(key))}
+    measured = {
+        key: parts
+        for key, value in finding.numbers.items()
+        if (parts := _MEASURED.fullmatch(key)) and _finite(value) is not None
+    }
     ranked = {key: parts for key in finding.numbers if (parts := _RANKED.fullmatch(key))}
     bars = tuple(_bars(finding.numbers, measured))
     apart = {*measured, *ranked, *([_LIMIT] if bars else [])}
@@ -87,9 +91,9 @@ def _found(finding: Finding) -> Found:
 
 
 def _bars(numbers: Mapping[str, Any], measured: Mapping[str, re.Match[str]]) -> Iterator[Bars]:
-    limit = finite(numbers.get(_LIMIT))
+    limit = _finite(numbers.get(_LIMIT))
     for measure, keys in groupby(measured, key=lambda key: measured[key]["measure"]):
-        known = [(measured[key]["name"], finite(numbers[key]) or 0.0) for key in keys]
+        known = [(measured[key]["name"], _finite(numbers[key]) or 0.0) for key in keys]
         scale = Scale(0.0, max(limit or 0.0, *(value for _, value in known)) * 1.04 or 1.0)
         yield Bars(
             measure=measure,
@@ -120,8 +124,13 @@ def _line(numbers: Mapping[str, Any]) -> str:
     return ", ".join(f"{name.replace('_', ' ')} {_told(value)}" for name, value in numbers.items())
 
 
+def _finite(value: object) -> float | None:
+    """Return a finite number, or None: a guard's numbers may as well be texts."""
+    return None if isinstance(value, str | bool) else finite(value)
+
+
 def _told(value: object) -> str:
-    known = None if isinstance(value, str | bool) else finite(value)
+    known = _finite(value)
     if known is None:
         return shown(value, 120)
     return count(known) if known.is_integer() else stated(known, 4)

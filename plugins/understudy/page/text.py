@@ -59,7 +59,9 @@ def signed(value: float | None, digits: int = 4) -> str:
 
 def stated(value: float | None, digits: int = 6) -> str:
     """Return a number as a person would write it: without zeros at its end."""
-    return "\u2013" if value is None else _typeset(f"{value:.{digits}g}")
+    if value is None or not math.isfinite(value):
+        return number(value)
+    return _typeset(f"{value:.{digits}g}")
 
 
 def count(value: float | None) -> str:

@@ -49,6 +49,8 @@ _REPEATED: Final = (
 
 def headline(record: Record) -> str:
     """Return what the verdict means, in one sentence."""
+    if record.verdict == "PROMOTE" and shadow(record):
+        return "The challenger would have been promoted. Nothing moves tonight."
     if record.case == _FIRST:
         return _FIRST_HEADLINES.get(record.verdict, shown(record.verdict))
     if record.verdict == "HOLD":
@@ -92,8 +94,8 @@ def shadow(record: Record) -> str:
         return ""
     night, nights = count(finite(stored.get("night"))), count(finite(stored.get("nights")))
     return (
-        f"Shadow night {night} of {nights}: the gate only says what it would have done. Whatever "
-        "it says, nothing moves."
+        f"Shadow night {night} of {nights}: the gate only says what it would have done, and "
+        "moves nothing."
     )
 
 

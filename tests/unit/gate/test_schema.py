@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from tests.decisions import Document, cases
 
-from understudy.gate import Basis, Comparison, Evidence, Finding, Verdict
+from understudy.gate import (
+    Basis,
+    Comparison,
+    DecisionRecord,
+    Evidence,
+    Finding,
+    Gate,
+    Interval,
+    Metric,
+    Verdict,
+)
 from understudy.gate.record import SCHEMA
 from understudy.gate.verdict import Case, Cause, Check, CheckResult, Score, Unscored
 
 PATH = Path(__file__).parents[3] / "docs/schema/decision-2.json"
 PUBLISHED = json.loads(PATH.read_text(encoding="utf-8"))
 VALIDATOR = Draft202012Validator(PUBLISHED)
+GATE = Gate(Metric("rmse", max_loss=0.5, relative=True), [Metric("r2", at_least=0.2)])
 RECORDS = {name: record for name, (record, _) in cases().items() if record["schema"] == SCHEMA}
 
 
@@ -31,6 +45,25 @@ def test_it_is_a_schema() -> None:
 def test_it_describes_every_record(name: str) -> None:
     """Records of every kind pass."""
     VALIDATOR.validate(RECORDS[name])
+
+
+@settings(max_examples=30, deadline=None)  # a record is validated several times
+@given(rmse=st.floats(), gain=st.floats(), why=st.text(), cause=st.sampled_from(Cause))
+def test_it_describes_records_of_any_numbers(
+    rmse: float, gain: float, why: str, cause: Cause
+) -> None:
+    """What JSON cannot write has its place too, with and without a champion or evidence."""
+    ours = Score("models:/m-1", {"rmse": rmse}, "run", "rows")
+    ends = Interval(gain, gain, 0.9)
+    found = Comparison(
+        *("rmse", "max_loss", why, 7, 7, rmse, gain, gain, gain, ends, ends, gain, gain, gain),
+        *("paired mean (t)", {"b": gain}, why),
+    )
+    evidence = Evidence((found,), (Finding("drift", "warn", "failed", why, {"x": gain}),), 7)
+    champions = (None, Unscored("3", why, "run", cause), ours)
+    for champion, gathered in itertools.product(champions, (None, evidence)):
+        record = DecisionRecord.of({}, GATE, ours, champion, evidence=gathered)
+        VALIDATOR.validate(record.to_dict())
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from understudy.page.document import Finding
@@ -53,6 +53,7 @@ def test_ranked_numbers_become_a_table() -> None:
     assert made.line == "searched 212"
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(), st.one_of(st.none(), st.floats(), st.text())))
 def test_any_numbers_can_be_laid_out(numbers: dict[str, Any]) -> None:
     """A guard may say whatever it likes; bars stay within the page."""

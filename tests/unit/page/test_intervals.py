@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from understudy.page.document import Check, Interval
@@ -121,6 +121,7 @@ def test_a_check_without_numbers_says_why() -> None:
     assert (panel.rows[0].told, panel.rows[0].numbers) == ("mae is better", "")
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(numbers, numbers, numbers, intervals), min_size=1, max_size=6))
 def test_any_numbers_can_be_drawn(
     many: list[tuple[float | None, float | None, float | None, Interval | None]],

@@ -48,6 +48,7 @@ def test_the_order_of_rows_does_not_matter(holdout: Numbers | Classes) -> None:
     assert rounded(summarise(shuffled(holdout))) == rounded(summarise(holdout))
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.lists(st.tuples(numbers, numbers, numbers), min_size=1, max_size=40))
 def test_of_any_numbers(rows: list[tuple[float, float, float]]) -> None:
     """Every row is counted once in each count, constant and single rows too; all is JSON."""
