@@ -1,11 +1,11 @@
-"""Durations and sizes as people write them: ``30d``, ``20GB``. Pure."""
+"""Durations and sizes as people write them: ``30d``, ``50ms``, ``20GB``. Pure."""
 
 from __future__ import annotations
 
 import re
 from typing import Final
 
-_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_SECONDS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _BYTES: Final = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12} | {
     "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40,
 }  # fmt: skip
@@ -13,7 +13,7 @@ _QUANTITY: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([a-zA-Z]*)")
 
 
 def duration(text: str) -> float:
-    """Return the seconds of ``90s``, ``15m``, ``12h``, ``30d`` or ``2w``.
+    """Return the seconds of ``50ms``, ``90s``, ``15m``, ``12h``, ``30d`` or ``2w``.
 
     Raises:
         ValueError: with a sentence about it, for anything else.
@@ -21,7 +21,9 @@ def duration(text: str) -> float:
     number, unit = _parts(text)
     if unit.lower() in _SECONDS:
         return number * _SECONDS[unit.lower()]
-    raise ValueError(f"{text!r} is no duration; write a number and s, m, h, d or w, such as 30d")
+    raise ValueError(
+        f"{text!r} is no duration; write a number and ms, s, m, h, d or w, such as 30d"
+    )
 
 
 def size(text: str) -> int:
