@@ -42,6 +42,7 @@ private = number("private", project=Project("{{ var.value.private_repository }}#
 raced = number("raced")
 shown = number("shown")
 reusing = number("reusing")
+shadowed = number("shadowed", gate=Gate(Metric("rmse"), shadow_nights=1))
 
 
 def waiting(name: str, schedule: Any) -> DAG:  # noqa: ANN401 -- what Airflow takes

@@ -320,7 +320,40 @@ def test_a_champion_that_cannot_be_scored_holds(installation: Installation) -> N
     assert night["understudy.outcome"] == "HELD"
     assert "could not be scored" in night["understudy.reason"]
     assert "the column that the champion needs is gone" in night["understudy.reason"]
+    assert night["understudy.champion.unscored"] == "it does not take tonight's rows"
     assert champion(installation, "asking") == before
+
+
+def test_a_champion_whose_version_was_deleted_holds(installation: Installation) -> None:
+    """Between the beginning of a night and its validation somebody cleans up."""
+    model, client = "single", installation.client
+    version = champion(installation, model)
+    trained = client.get_model_version(model, version).run_id
+    client.delete_run(trained)
+    try:
+        installation.trigger(model, "deleted", alpha="0.1")
+        assert installation.wait(model, "deleted") == "success"
+    finally:
+        client.restore_run(trained)
+    night = installation.nights(model)[-1]
+    assert night["understudy.outcome"] == "HELD"
+    assert "deleted" in night["understudy.champion.unscored"]
+    assert champion(installation, model) == version
+
+
+def test_a_night_in_shadow_only_says_what_it_would_do(installation: Installation) -> None:
+    """Nothing is registered; the night after the last one in shadow is obeyed."""
+    for run_id in ("shadow", "light"):
+        installation.trigger("shadowed", run_id)
+        assert installation.wait("shadowed", run_id) == "success"
+    shadow, light = installation.nights("shadowed")
+    assert shadow["understudy.outcome"] == "HELD"
+    assert shadow["understudy.reason"].startswith(
+        "shadow night 1 of 1: the verdict would have been PROMOTE"
+    )
+    assert shadow["understudy.champion.after"] == ""
+    assert light["understudy.outcome"] == "PROMOTED"
+    assert champion(installation, "shadowed") == "1"
 
 
 def test_two_nights_of_real_wine_end_with_a_champion_that_predicts_raw_rows(
@@ -351,7 +384,7 @@ def test_ten_nights_of_real_bike_sharing(installation: Installation) -> None:
     nights = installation.nights("bike_sharing")
     assert len(nights) == 10
     assert outcomes(nights)[0] == "PROMOTED"
-    assert set(outcomes(nights)) <= {"PROMOTED", "REJECTED"}
+    assert set(outcomes(nights)) <= {"PROMOTED", "HELD", "REJECTED"}
     moves = [tags["understudy.champion.after"] for tags in nights]
     assert moves == sorted(moves, key=int)
     assert champion(installation, "bike_sharing") == moves[-1]
@@ -362,6 +395,25 @@ def test_ten_nights_of_real_bike_sharing(installation: Installation) -> None:
     assert rows == sorted(rows)
     assert len(set(rows)) == 10
     ended(installation, "bike_sharing")
+
+
+def test_a_real_night_is_judged_on_predictions_and_can_be_judged_again(
+    installation: Installation, tmp_path: Path
+) -> None:
+    """In the gate's own environment that night, on the tests' Python now: the same numbers."""
+    night = installation.runs("bike_sharing", "tags.`understudy.kind` = 'night'")[-1]
+    path = installation.client.download_artifacts(
+        night.info.run_id, "decision/decision.json", str(tmp_path)
+    )
+    record = replay(Path(path).read_text())
+    assert record.basis == "predictions on the same rows"
+    assert record.evidence is not None
+    assert record.evidence.comparisons[0].interval is not None
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": installation.stack.addresses().mlflow}
+    command = [sys.executable, "-m", "understudy", "replay", night.info.run_id]
+    done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
+    assert "Nothing differs from the stored record." in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 0
 
 
 def test_the_two_real_pipelines_ran_at_once(installation: Installation) -> None:
