@@ -1,14 +1,15 @@
 """Ten nights of bike sharing, hour by hour: data that drifts as production does, run by Airflow.
 
-The newest week is the holdout, the month before it is trained on. The rows end with 2012, so the
-Dag makes up for the last ten nights of that year; move ``start`` back to replay more of the two.
+The newest fortnight is the holdout, the two months before it are trained on. The rows end with 2012,
+so the Dag makes up for the last ten nights of that year; move ``start`` back to replay more of them.
+Hours of one day resemble each other, so a day counts as one piece of evidence.
 """
 
 from datetime import UTC, datetime
 
 from airflow.sdk import Param
 
-from understudy import Gate, Metric, Project, pipeline
+from understudy import Gate, Guards, Metric, Project, pipeline
 
 dag = pipeline(
     "bike_sharing",
@@ -26,14 +27,16 @@ dag = pipeline(
             description="Kind of model to train.",
         ),
         "holdout_days": Param(
-            7, type="number", exclusiveMinimum=0, description="Days of the newest window."
+            14, type="number", exclusiveMinimum=0, description="Days of the newest window."
         ),
         "training_days": Param(
-            30, type="number", exclusiveMinimum=0, description="Days before it to train on."
+            60, type="number", exclusiveMinimum=0, description="Days before it to train on."
         ),
     },
     gate=Gate(
         primary=Metric("mae", min_gain=0.0),
         guardrails=[Metric("r2", at_least=0.3), Metric("rmse", max_loss=0.05, relative=True)],
+        time_block="1D",
+        guards=Guards(),
     ),
 )

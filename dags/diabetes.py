@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from airflow.sdk import Param
 
-from understudy import Gate, Metric, Project, pipeline
+from understudy import Gate, Guards, Metric, Project, pipeline
 
 dag = pipeline(
     "diabetes",
@@ -35,5 +35,6 @@ dag = pipeline(
             Metric("r2", at_least=0.1),
             Metric("mae", max_loss=0.05, relative=True),
         ],
+        guards=Guards(),
     ),
 )

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from airflow.sdk import Param
 
-from understudy import Gate, Metric, Project, pipeline
+from understudy import Gate, Guards, Metric, Project, pipeline
 
 dag = pipeline(
     "digits",
@@ -32,5 +32,6 @@ dag = pipeline(
             Metric("accuracy", at_least=0.85),
             Metric("log_loss", max_loss=0.10, relative=True),
         ],
+        guards=Guards(),
     ),
 )

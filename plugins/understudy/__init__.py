@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from understudy.declaration import Pipeline, Project, Steps
-    from understudy.gate import Gate, Metric, Slice
+    from understudy.gate import Gate, Guards, Metric, Slice
     from understudy.orchestration.assets import champion_asset, raw_data_asset
     from understudy.orchestration.builder import pipeline
     from understudy.orchestration.step_operator import MlflowRunOperator
 
 __all__ = [
     "Gate",
+    "Guards",
     "Metric",
     "MlflowRunOperator",
     "Pipeline",
@@ -31,6 +32,7 @@ __all__ = [
 
 _HOMES = {
     "Gate": "understudy.gate",
+    "Guards": "understudy.gate",
     "Metric": "understudy.gate",
     "MlflowRunOperator": "understudy.orchestration.step_operator",
     "Pipeline": "understudy.declaration",

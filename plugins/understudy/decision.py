@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from understudy.artifacts import log_texts, read_text
-from understudy.contract import DECISION_RECORD, DataTag, Kind, Tag
+from understudy.contract import (
+    DECISION_PAGE,
+    DECISION_PROFILE,
+    DECISION_RECORD,
+    DECISION_SUMMARY,
+    DataTag,
+    Kind,
+    Tag,
+)
 from understudy.errors import DecisionError
 from understudy.gate import (
     Basis,
@@ -20,16 +29,31 @@ from understudy.gate import (
     Unscored,
     replay,
 )
-from understudy.tracking import RunStore
+from understudy.tracking import RunStore, ui_address
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
-    from understudy.judging.hearing import Heard, Hearing
+    from understudy.judging.hearing import Heard, Hearing, Matter
     from understudy.night import Night
 
 _REASON_LIMIT: Final = 5000  # characters; MLflow refuses tag values above its own limit
+
+
+@dataclass(frozen=True, slots=True)
+class Exhibits:
+    """What a night has brought before the court.
+
+    Attributes:
+        challenger: The challenger's validation, or its training where a night has none.
+        champion: The champion's validation, or None where no champion exists.
+        rows: Address of what ``preprocess`` logged, ``runs:/<run id>/<path>``; empty for nothing.
+    """
+
+    challenger: Validation
+    champion: Validation | None
+    rows: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +87,14 @@ class Court:
     def judge(
         self,
         night: Night,
-        challenger: Validation,
-        champion: Validation | None,
+        exhibits: Exhibits,
         on_line: Callable[[str], None] = _quiet,
     ) -> DecisionRecord:
         """Judge a night and store the record.
 
         Args:
             night: What was pinned.
-            challenger: The challenger's validation, or its training where a night has none.
-            champion: The champion's validation, or None where no champion exists.
+            exhibits: What it has brought.
             on_line: Takes what the gathering of evidence tells.
 
         Raises:
@@ -80,25 +102,27 @@ class Court:
             UnderstudyError: others of the tree, from environments and the tracking server.
         """
         from understudy.judging import repetition
+        from understudy.judging.hearing import Matter
 
         basis = Basis.VALIDATIONS if night.validated else Basis.TRAININGS
-        score = self._score(challenger, basis)
+        score = self._score(exhibits.challenger, basis)
         if isinstance(score, Unscored):
             raise _no_numbers(score)
+        champion = exhibits.champion
         theirs = None if champion is None else self._score(champion, basis)
         gate = Gate.from_dict(night.rules)
-        heard = self._heard(night, gate, (score, theirs), on_line)
+        heard = self._heard(night, Matter(gate, score, theirs), exhibits.rows, on_line)
         record = DecisionRecord.of(
             night.context(),
             gate,
             heard.challenger,
             heard.champion,
-            basis=basis if heard.evidence is None else Basis.PREDICTIONS,
+            basis=heard.basis if night.validated else basis,
             evidence=heard.evidence,
             shadow=repetition.shadow(self._runs, night, gate),
             software=heard.software,
         )
-        self._store(night, record)
+        self._store(night, record, heard)
         return record
 
     def stop(self) -> None:
@@ -114,22 +138,20 @@ class Court:
         return replay(read_text(self._client, run, DECISION_RECORD))
 
     def _heard(
-        self,
-        night: Night,
-        gate: Gate,
-        models: tuple[Score, Score | Unscored | None],
-        on_line: Callable[[str], None],
+        self, night: Night, matter: Matter, rows: str, on_line: Callable[[str], None]
     ) -> Heard:
         """Gather evidence; a night without validations has none, each model has rows of its own."""
         from understudy.judging import repetition
-        from understudy.judging.hearing import Heard, Hearing, Matter
+        from understudy.judging.hearing import Heard, Hearing
+        from understudy.judging.rows import NightRows
 
-        challenger, champion = models
         if not night.validated:
-            return Heard(challenger, champion)
+            return Heard(matter.challenger, matter.champion)
         self._hearing = Hearing(self._client)
-        earlier = repetition.earlier_challengers(self._runs, night, challenger.model)
-        return self._hearing.hear(Matter(gate, challenger, champion, earlier), on_line)
+        earlier = repetition.earlier_challengers(self._runs, night, matter.challenger.model)
+        version = None if matter.champion is None else matter.champion.model
+        where = NightRows(rows, night.as_of, night.model, version) if rows else None
+        return self._hearing.hear(replace(matter, earlier=earlier, rows=where), on_line)
 
     def _score(self, validation: Validation, basis: Basis) -> Score | Unscored:
         if validation.error:
@@ -156,10 +178,20 @@ class Court:
             metrics = {**around.data.metrics, **metrics}
         return metrics
 
-    def _store(self, night: Night, record: DecisionRecord) -> None:
+    def _store(self, night: Night, record: DecisionRecord, heard: Heard) -> None:
         """Keep the record with the night's run; the verdict's tag makes it valid."""
+        from understudy.page import Links, render
+
+        document, summary = record.to_dict(), dict(heard.summary)
+        links = Links(ui_address(), night.experiment_id, night.run_id)
+        texts = {
+            DECISION_RECORD: record.to_json(),
+            DECISION_SUMMARY: json.dumps(summary) if summary else "",
+            DECISION_PROFILE: heard.profile,
+            DECISION_PAGE: render(document, summary or None, links),
+        }
         run = self._runs.get(night.run_id)
-        log_texts(self._client, run, {DECISION_RECORD: record.to_json()})
+        log_texts(self._client, run, {path: text for path, text in texts.items() if text})
         numbers = dict(pair for check in record.decision.checks for pair in _numbers(check))
         self._runs.tag(night.run_id, _tags(record), numbers)
 

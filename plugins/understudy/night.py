@@ -13,7 +13,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Final
 
 from understudy.artifacts import log_texts, read_text
-from understudy.contract import MODEL_ARTIFACT, Kind, Outcome, Tag, key_of
+from understudy.contract import DATA_ARTIFACT, MODEL_ARTIFACT, Kind, Outcome, Tag, key_of
 from understudy.tracking import RUNNING, RunSpec, RunStore, tracking_errors
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ class Night:
         rules: The gate's rules, as ``Gate.to_dict`` gives them.
         recipe: How the steps are run: entry points in order, and the environment manager.
         model_artifact: Name under which the training logs the model.
+        data_artifact: Folder under which the preprocessing logs the rows.
         validated: Whether a step of their own scores the models; otherwise their trainings do.
     """
 
@@ -69,6 +70,7 @@ class Night:
     recipe: Sequence[str]
     model_artifact: str = MODEL_ARTIFACT
     validated: bool = True
+    data_artifact: str = DATA_ARTIFACT
 
     def to_dict(self) -> dict[str, Any]:
         """Return the night as JSON values."""

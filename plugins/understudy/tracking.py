@@ -245,6 +245,17 @@ def client(tracking_uri: str | None = None) -> MlflowClient:
     return MlflowClient(tracking_uri=uri)
 
 
+def ui_address() -> str:
+    """Return where a browser finds MLflow's UI; no HTTP address where nothing says so.
+
+    ``UNDERSTUDY_MLFLOW_UI`` names it where browsers and workers reach it by different names;
+    otherwise ``MLFLOW_TRACKING_URI`` does.
+    """
+    import os
+
+    return os.environ.get("UNDERSTUDY_MLFLOW_UI") or os.environ.get("MLFLOW_TRACKING_URI", "")
+
+
 def _unavailable(error: Exception) -> TrackingUnavailableError:
     from understudy.redact import redacted
 

@@ -17,8 +17,15 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from understudy.cli.main import main
-from understudy.contract import DECISION_RECORD, PREDICTIONS_ARTIFACT, Kind, Tag
-from understudy.decision import Court, Validation
+from understudy.contract import (
+    DECISION_PAGE,
+    DECISION_RECORD,
+    DECISION_SUMMARY,
+    PREDICTIONS_ARTIFACT,
+    Kind,
+    Tag,
+)
+from understudy.decision import Court, Exhibits, Validation
 from understudy.errors import (
     EnvironmentBuildError,
     ProjectError,
@@ -26,7 +33,7 @@ from understudy.errors import (
     StepStoppedError,
     UnderstudyError,
 )
-from understudy.gate import Basis, Cause, Gate, Metric, Unscored, Verdict, replay
+from understudy.gate import Basis, Cause, Gate, Guards, Metric, Unscored, Verdict, replay
 from understudy.judging import child, exchange
 from understudy.judging.exchange import Answer, Request
 from understudy.judging.gathering import Gatherer
@@ -89,6 +96,17 @@ class Pipeline:
             self.log(run.info.run_id, predictions)
         return Validation(model, run.info.run_id)
 
+    def rows(self, train: slice, holdout: slice) -> str:
+        """Log some rows as a preprocessing would; return their address."""
+        known = frame(0).drop(columns="prediction").assign(row_id=[f"r{n}" for n in range(ROWS)])
+        table = known.assign(size=TRUTH + NOISE[0])
+        run = self.client.create_run(self.experiment)
+        with tempfile.TemporaryDirectory() as folder:
+            for name, part in (("train", train), ("holdout", holdout)):
+                table.iloc[part].to_parquet(Path(folder) / f"{name}.parquet", index=False)
+            self.client.log_artifacts(run.info.run_id, folder, "data")
+        return f"runs:/{run.info.run_id}/data"
+
     def log(self, run_id: str, predictions: pd.DataFrame) -> None:
         """Log predictions to a run, in place of those it has."""
         with tempfile.TemporaryDirectory() as folder:
@@ -136,7 +154,7 @@ def test_a_better_model_is_promoted_and_the_record_says_all(pipeline: Pipeline) 
     ours = pipeline.validated("models:/m-1", frame(2.0), rmse=2.0)
     theirs = pipeline.validated("3", frame(3.0, 1), rmse=3.0)
     told: list[str] = []
-    record = pipeline.court().judge(night, ours, theirs, told.append)
+    record = pipeline.court().judge(night, Exhibits(ours, theirs), told.append)
     assert record.verdict is Verdict.PROMOTE, record.decision.why
     assert record.basis is Basis.PREDICTIONS
     assert record.evidence is not None
@@ -153,6 +171,42 @@ def test_a_better_model_is_promoted_and_the_record_says_all(pipeline: Pipeline) 
     assert metrics["challenger_rmse"] == pytest.approx(2.0, rel=0.1)
     assert metrics["gain_low_rmse"] > 0
     assert main(["replay", night.run_id]) == 0
+    kept = {item.path for item in pipeline.client.list_artifacts(night.run_id, "decision")}
+    assert kept == {DECISION_RECORD, DECISION_PAGE, DECISION_SUMMARY}
+    page = pipeline.client.download_artifacts(night.run_id, DECISION_PAGE)
+    assert "beats the champion" in Path(page).read_text(encoding="utf-8")
+
+
+@pytest.mark.usefixtures("quick")
+def test_guards_look_at_the_night_s_rows_and_at_those_of_the_champion(pipeline: Pipeline) -> None:
+    """Rows that leak hold a better model; the night's profile serves the nights to come."""
+    gate = Gate(Metric("rmse"), guards=Guards(unchecked="hold"))
+    ours, theirs = pipeline.validated("m", frame(2.0)), pipeline.validated("3", frame(3.0, 1))
+    client, model = pipeline.client, pipeline.experiment
+    first = pipeline.night("2026-01-01", gate)
+    rows = pipeline.rows(slice(0, ROWS // 2), slice(ROWS // 2, ROWS))
+    record = pipeline.court().judge(first, Exhibits(ours, None, rows))
+    assert record.verdict is Verdict.PROMOTE, record.decision.why
+    client.create_registered_model(model)
+    trained = client.create_run(pipeline.experiment).info.run_id
+    version = client.create_model_version(model, f"runs:/{trained}/model", trained).version
+    champion = Validation(version, theirs.run_id)
+    unknown = pipeline.court().judge(first, Exhibits(ours, champion, rows))
+    assert unknown.verdict is Verdict.HOLD
+    assert "without a night of ours" in unknown.decision.why
+    client.set_model_version_tag(model, version, Tag.DECISION_RUN.value, first.run_id)
+    leaking = pipeline.rows(slice(0, ROWS), slice(ROWS // 2, ROWS))
+    record = pipeline.court().judge(
+        pipeline.night("2026-01-02", gate), Exhibits(ours, champion, leaking)
+    )
+    assert record.verdict is Verdict.HOLD
+    assert "leakage" in record.decision.why
+    assert record.evidence is not None
+    assert {"drift", "schema"} <= {finding.guard for finding in record.evidence.findings}
+    lost = pipeline.court().judge(
+        pipeline.night("2026-01-03", gate), Exhibits(ours, champion, f"runs:/{trained}/data")
+    )
+    assert lost.verdict is Verdict.HOLD
 
 
 @pytest.mark.usefixtures("quick")
@@ -162,7 +216,7 @@ def test_noise_holds_and_less_is_asked_of_another_rule(
     """A point comparison would have promoted; what-if rules answer from the same predictions."""
     night = pipeline.night("2026-01-01")
     ours = pipeline.validated("models:/m-1", frame(2.95))
-    record = pipeline.court().judge(night, ours, pipeline.validated("3", frame(3.0, 1)))
+    record = pipeline.court().judge(night, Exhibits(ours, pipeline.validated("3", frame(3.0, 1))))
     assert record.verdict is Verdict.HOLD
     assert record.decision.checks[0].gain is not None
     assert record.decision.checks[0].gain > 0
@@ -188,14 +242,14 @@ def test_challengers_on_one_holdout_are_counted_and_a_new_holdout_starts_anew(
     counts = []
     for model, night in judged:
         ours = pipeline.validated(model, frame(2.9))
-        evidence = pipeline.court().judge(night, ours, theirs).evidence
+        evidence = pipeline.court().judge(night, Exhibits(ours, theirs)).evidence
         assert evidence is not None
         counts.append(evidence.judged_before)
     assert counts == [0, 0, 1, 2, 2]
     fresh = frame(2.9).assign(row_id=lambda rows: rows["row_id"] + 1000)
     moved = frame(3.0, 1).assign(row_id=lambda rows: rows["row_id"] + 1000)
     ours, theirs = pipeline.validated("models:/m-9", fresh), pipeline.validated("3", moved)
-    evidence = pipeline.court().judge(pipeline.night("2026-01-05"), ours, theirs).evidence
+    evidence = pipeline.court().judge(pipeline.night("2026-01-05"), Exhibits(ours, theirs)).evidence
     assert evidence is not None
     assert evidence.judged_before == 0
 
@@ -204,7 +258,9 @@ def test_challengers_on_one_holdout_are_counted_and_a_new_holdout_starts_anew(
 def test_a_first_model_spends_nothing(pipeline: Pipeline) -> None:
     """It was compared with nobody."""
     night = pipeline.night("2026-01-01", Gate(Metric("rmse", at_most=5)))
-    record = pipeline.court().judge(night, pipeline.validated("models:/m-1", frame(2)), None)
+    record = pipeline.court().judge(
+        night, Exhibits(pipeline.validated("models:/m-1", frame(2)), None)
+    )
     assert record.verdict is Verdict.PROMOTE
     assert pipeline.tags(night)[Tag.HOLDOUT] == ""
 
@@ -216,7 +272,7 @@ def test_without_predictions_logged_metrics_decide_and_no_process_starts(
     """As it was before there were predictions; no interval is claimed."""
     night = pipeline.night("2026-01-01", Gate(Metric("rmse", confidence=0.9)))
     ours, theirs = pipeline.validated("m", None, rmse=2.0), pipeline.validated("3", None, rmse=3.0)
-    record = pipeline.court().judge(night, ours, theirs)
+    record = pipeline.court().judge(night, Exhibits(ours, theirs))
     assert (record.verdict, record.basis) == (Verdict.PROMOTE, Basis.VALIDATIONS)
     assert record.evidence is None
     assert any("none is claimed" in note for note in record.decision.notes)
@@ -242,14 +298,14 @@ def test_a_champion_without_usable_predictions_holds(
     gate = Gate(Metric("rmse"), [Metric("rmse", at_most=1)])
     ours, champion = pipeline.validated("m", frame(2.0)), pipeline.validated("3", theirs)
     night = pipeline.night("2026-01-01")
-    record = pipeline.court().judge(night, ours, champion)
+    record = pipeline.court().judge(night, Exhibits(ours, champion))
     assert record.verdict is Verdict.HOLD
     assert isinstance(record.champion, Unscored)
     assert record.champion.cause is Cause.PREDICTIONS
     assert words in record.decision.why
     assert pipeline.tags(night)[Tag.CHAMPION_UNSCORED] == Cause.PREDICTIONS.value
     assert pipeline.tags(night)[Tag.HOLDOUT] == ""
-    strict = pipeline.court().judge(pipeline.night("2026-01-02", gate), ours, champion)
+    strict = pipeline.court().judge(pipeline.night("2026-01-02", gate), Exhibits(ours, champion))
     assert strict.verdict is Verdict.REJECT
 
 
@@ -259,7 +315,7 @@ def test_other_rows_and_other_targets_hold(pipeline: Pipeline) -> None:
     ours = pipeline.validated("m", frame(2.0))
     for others in (frame(3.0, 1).iloc[1:], frame(3.0, 1).assign(target=TRUTH * 2)):
         theirs = pipeline.validated("3", others)
-        record = pipeline.court().judge(pipeline.night("2026-01-01"), ours, theirs)
+        record = pipeline.court().judge(pipeline.night("2026-01-01"), Exhibits(ours, theirs))
         assert record.verdict is Verdict.HOLD
         assert record.evidence is not None
         assert record.evidence.blockers
@@ -272,7 +328,7 @@ def test_predictions_that_changed_after_the_verdict_are_not_taken_for_its_inputs
     """The stored digest says which ones were judged."""
     night = pipeline.night("2026-01-01")
     ours = pipeline.validated("m", frame(2.0))
-    pipeline.court().judge(night, ours, pipeline.validated("3", frame(3.0, 1)))
+    pipeline.court().judge(night, Exhibits(ours, pipeline.validated("3", frame(3.0, 1))))
     pipeline.log(ours.run_id, frame(9.0))
     assert main(["replay", night.run_id]) == 1
     assert "has changed since the verdict" in capsys.readouterr().err
@@ -285,7 +341,7 @@ def test_a_record_that_was_tampered_with_differs(
     """A verdict that the numbers do not give is found, with the place and both values."""
     night = pipeline.night("2026-01-01")
     ours, theirs = (pipeline.validated(*one) for one in (("m", frame(4.0)), ("3", frame(3.0, 1))))
-    record = pipeline.court().judge(night, ours, theirs)
+    record = pipeline.court().judge(night, Exhibits(ours, theirs))
     forged = record.to_dict() | {"verdict": "PROMOTE"}
     pipeline.client.log_text(night.run_id, json.dumps(forged), DECISION_RECORD)
     assert main(["replay", night.run_id]) == 3
@@ -299,7 +355,9 @@ def test_shadow_nights_judge_and_only_say_what_they_would_do(pipeline: Pipeline)
     shadows = []
     nights = [pipeline.night(f"2026-01-0{number}", gate) for number in (1, 2, 3)]
     for night in (nights[0], nights[1], nights[1], nights[2]):
-        record = pipeline.court().judge(night, pipeline.validated("m", None, rmse=2.0), theirs)
+        record = pipeline.court().judge(
+            night, Exhibits(pipeline.validated("m", None, rmse=2.0), theirs)
+        )
         assert record.verdict is Verdict.PROMOTE
         shadows.append(pipeline.tags(night)[Tag.SHADOW])
     assert shadows[0].startswith("shadow night 1 of 2: the verdict would have been PROMOTE")
@@ -316,7 +374,7 @@ def test_a_year_of_nights_under_other_rules(
     theirs = pipeline.validated("3", frame(3.0, 1))
     for number, error in ((1, 2.0), (2, 2.95), (3, 4.0)):
         ours = pipeline.validated(f"models:/m-{number}", frame(error))
-        pipeline.court().judge(pipeline.night(f"2026-01-0{number}"), ours, theirs)
+        pipeline.court().judge(pipeline.night(f"2026-01-0{number}"), Exhibits(ours, theirs))
     (tmp_path / "loose.json").write_text('{"primary": {"name": "rmse", "max_loss": 0.9}}')
     command = ["replay", "--pipeline", pipeline.experiment, "--since", "2026-01-02"]
     assert main([*command, "--rules", str(tmp_path / "loose.json")]) == 0
@@ -344,10 +402,12 @@ def test_two_files_are_judged_without_a_server(
     frame(1.0).to_parquet(tmp_path / "new.parquet")
     frame(3.0, 1).to_parquet(tmp_path / "old.parquet")
     given = ["gate", "--rules", str(tmp_path / "rules.py"), "--out", str(tmp_path / "out.json")]
+    given += ["--page", str(tmp_path / "page.html")]
     new, old = (str(tmp_path / f"{name}.parquet") for name in ("new", "old"))
     assert main([*given, "--challenger", old, "--champion", new]) == 4
     assert main([*given, "--challenger", new, "--champion", old]) == 0
     assert "within_two" in capsys.readouterr().out
+    assert "within_two" in (tmp_path / "page.html").read_text(encoding="utf-8")
     assert main(["replay", str(tmp_path / "out.json")]) == 0
     assert "Nothing differs" in capsys.readouterr().out
     assert main([*given, "--challenger", str(tmp_path / "none.parquet")]) == 1
@@ -379,7 +439,7 @@ def test_the_gate_s_process_ends_when_it_is_stopped(
     stopper = threading.Thread(target=stop)
     stopper.start()
     with pytest.raises(StepStoppedError):
-        court.judge(night, ours, theirs, note)
+        court.judge(night, Exhibits(ours, theirs), note)
     assert time.monotonic() - ended < 5
     stopper.join()
     assert Tag.VERDICT not in pipeline.tags(night)
@@ -395,7 +455,7 @@ def test_a_metric_that_fails_never_promotes(
     gate = Gate(Metric("broken", function="broken:metric", lower_is_better=True))
     night = pipeline.night("2026-01-01", gate)
     ours, theirs = pipeline.validated("m", frame(2)), pipeline.validated("3", frame(3, 1))
-    record = pipeline.court().judge(night, ours, theirs)
+    record = pipeline.court().judge(night, Exhibits(ours, theirs))
     assert record.verdict is not Verdict.PROMOTE
     assert "division by zero" in record.decision.why
 
@@ -413,7 +473,7 @@ def test_the_gate_s_process_sees_no_server_and_no_secret(
     gate = Gate(Metric("nosy", function="nosy:metric", lower_is_better=True, at_most=2))
     told: list[str] = []
     ours = pipeline.validated("m", frame(2))
-    pipeline.court().judge(pipeline.night("2026-01-01", gate), ours, None, told.append)
+    pipeline.court().judge(pipeline.night("2026-01-01", gate), Exhibits(ours, None), told.append)
     seen = " ".join(told)
     assert "PATH" in seen
     assert "MLFLOW" not in seen

@@ -266,6 +266,10 @@ def test_nights_of_bikes_hold_out_what_is_new(
         assert (held.max() - held.min()).days == 6
         ends.append((trained.max(), held.min()))
     assert ends[0][0] < ends[1][1]
+    model = f"runs:/{store.good(train.STEP, data=str(data), model='linear_regression')}/model"
+    scored = store.good(validate.STEP, data=str(data), model_uri=model)
+    rows = pd.read_parquet(store.path(scored, "predictions.parquet"))
+    assert rows["time"].tolist() == held.tolist()
 
 
 CSV = "id,size,price\n" + "".join(f"{n},{n % 7},{3 * n}\n" for n in range(60))

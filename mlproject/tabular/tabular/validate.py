@@ -61,7 +61,7 @@ def validate(values: Mapping[str, Any]) -> None:
     scores = _scores(predictions, facts)
     mlflow.set_tags({"data.sha256": facts.sha256, "data.holdout.sha256": content_sha256(holdout)})
     mlflow.log_metrics({**scores, **_costs(model, inputs(model, holdout))})
-    _log_predictions(predictions.join(holdout[slices]))
+    _log_predictions(predictions.join(_beside(holdout, slices, facts)))
 
 
 def _slices(text: str, facts: Facts, holdout: pd.DataFrame) -> list[str]:
@@ -80,6 +80,15 @@ def _slices(text: str, facts: Facts, holdout: pd.DataFrame) -> list[str]:
             action="correct -P slices=...",
         )
     return list(dict.fromkeys(names))
+
+
+def _beside(holdout: pd.DataFrame, slices: list[str], facts: Facts) -> pd.DataFrame:
+    """Return what goes with the predictions: columns to slice by, and when a row was as `time`.
+
+    Rows of one day are no independent evidence; whoever compares models needs the time to know.
+    """
+    columns = holdout[slices]
+    return columns.assign(time=holdout[facts.time]) if facts.time else columns
 
 
 def _load(model_uri: str) -> Scorer:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from understudy.cli.rules_file import rules
 from understudy.errors import DecisionError
-from understudy.gate import Basis, DecisionRecord, Predictions, Score, Verdict
+from understudy.gate import DecisionRecord, Predictions, Score, Verdict
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -27,11 +27,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--challenger", required=True, metavar="FILE|RUN", help=what)
     parser.add_argument("--champion", metavar="FILE|RUN", help="the same; none for a first model")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the decision record there")
+    parser.add_argument("--page", type=Path, metavar="FILE", help="draw it there as an HTML page")
     parser.set_defaults(run=_run)
 
 
 def _run(options: argparse.Namespace) -> int:
     from understudy.judging.hearing import Hearing, Matter
+    from understudy.page import render
 
     gate, client = rules(options.rules), _client(options)
     challenger = _score(client, options.challenger)
@@ -42,7 +44,7 @@ def _run(options: argparse.Namespace) -> int:
         gate,
         heard.challenger,
         heard.champion,
-        basis=Basis.VALIDATIONS if heard.evidence is None else Basis.PREDICTIONS,
+        basis=heard.basis,
         evidence=heard.evidence,
         software=heard.software,
     )
@@ -50,6 +52,9 @@ def _run(options: argparse.Namespace) -> int:
         print(line)
     if options.out:
         options.out.write_text(record.to_json(), encoding="utf-8")
+    if options.page:
+        page = render(record.to_dict(), dict(heard.summary) or None)
+        options.page.write_text(page, encoding="utf-8")
     return EXIT_CODES[record.verdict]
 
 

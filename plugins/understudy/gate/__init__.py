@@ -1,6 +1,7 @@
 """The gate: rules, the challenger's numbers and the champion's numbers become a verdict. Pure."""
 
 from understudy.gate.evidence import Comparison, Evidence, Finding
+from understudy.gate.guards import Guards
 from understudy.gate.judge import judge
 from understudy.gate.record import DecisionRecord, Shadow, replay
 from understudy.gate.rules import Bound, Direction, Gate, Metric, Slice, Unscorable
@@ -32,6 +33,7 @@ __all__ = [
     "Evidence",
     "Finding",
     "Gate",
+    "Guards",
     "Interval",
     "Metric",
     "Predictions",

@@ -96,9 +96,9 @@ def _comparability(
     """Yield why the two sets of numbers must not be compared."""
     if evidence is not None:
         yield from evidence.blockers
-    elif (
+    if (
         isinstance(champion, Score)
-        and basis is not Basis.TRAININGS
+        and basis is Basis.VALIDATIONS
         and challenger.holdout_sha256 != champion.holdout_sha256
     ):
         yield f"challenger and champion {champion.model} were scored on different rows"
@@ -164,7 +164,7 @@ def _reasons(
 def _notes(
     gate: Gate, challenger: Score, champion: Champion, basis: Basis, evidence: Evidence | None
 ) -> Iterator[str]:
-    if isinstance(champion, Score) and evidence is None:
+    if isinstance(champion, Score) and basis is not Basis.PREDICTIONS:
         yield from _notes_on_logged(gate, challenger, basis)
     if evidence is None:
         return

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from understudy.declared import declared
 from understudy.errors import DeclarationError, listed, nearest
+from understudy.gate.guards import Guards
 from understudy.gate.metrics import Bound, Direction, Metric
 
 Rule = tuple[Metric, Bound, float]
@@ -64,6 +65,8 @@ class Gate:
             no independent evidence.
         time_block: Length of the blocks of time whose rows belong together, such as ``"1D"``; the
             column ``time`` of ``predictions.parquet`` says when a row was.
+        guards: What is looked for in the night's rows before the models are compared; None for
+            nothing.
         shadow_nights: For so many judged nights a new pipeline only says what it would have done.
         unscored_champion: ``hold``, ``promote`` (by absolute rules alone) or ``reject``.
         seed: What random numbers of the comparison are drawn from.
@@ -77,6 +80,7 @@ class Gate:
     slices: Sequence[Slice | str] = ()
     cluster: str = ""
     time_block: str = ""
+    guards: Guards | None = None
     shadow_nights: Annotated[int, Field(ge=0)] = 0
     unscored_champion: str = Unscorable.HOLD.value
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
@@ -164,6 +168,7 @@ class Gate:
             "primary": {**self.primary.to_dict(), **implied},
             "guardrails": [m.to_dict() for m in self.guardrails],
             **({"slices": slices} if slices else {}),
+            **({"guards": self.guards.to_dict()} if self.guards else {}),
             **optional,
         }
 
@@ -185,6 +190,8 @@ def _made(name: str, value: Any) -> Any:  # noqa: ANN401 -- any JSON value; Gate
         return Metric(**value)
     if name == "guardrails" and isinstance(value, Sequence):
         return tuple(Metric(**one) if isinstance(one, Mapping) else one for one in value)
+    if name == "guards" and isinstance(value, Mapping):
+        return Guards.from_dict(value)
     if name == "slices" and isinstance(value, Sequence):
         return tuple(Slice(**one) if isinstance(one, Mapping) else one for one in value)
     return value

@@ -1,4 +1,4 @@
-"""The gate's process: reads two files of predictions, writes what they say. Touches files only.
+"""The gate's process: reads predictions and rows, writes what they say. Touches files only.
 
 It has no credentials, no tracking server and no network to ask: what it needs lies on the disk.
 """
@@ -6,18 +6,28 @@ It has no credentials, no tracking server and no network to ask: what it needs l
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from understudy.errors import DecisionError
 from understudy.evidence import Predictions, compare, load
 from understudy.evidence.frames import TIME
 from understudy.gate import Evidence, Gate, Slice
 from understudy.judging import exchange
-from understudy.judging.exchange import Answer, Request
+from understudy.judging.exchange import Answer, Request, Rows
 
 _TOLD: Final = ("numpy", "pandas", "pyarrow", "scikit-learn", "scipy")
+
+
+@dataclass(frozen=True, slots=True)
+class _Compared:
+    """What two files of predictions say, and pictures of them."""
+
+    evidence: Evidence
+    unusable: str = ""
+    summary: dict[str, Any] = field(default_factory=dict)
 
 
 def main(arguments: list[str]) -> int:
@@ -28,23 +38,33 @@ def main(arguments: list[str]) -> int:
 
 
 def answered(request: Request) -> Answer:
-    """Return what the predictions say."""
+    """Return what predictions and rows say."""
     sys.path.extend(path for path in request.search_path if path not in sys.path)
-    gate, champion, unusable = Gate.from_dict(request.rules), None, ""
+    gate = Gate.from_dict(request.rules)
+    found = _compared(gate, request)
+    evidence, profile = _guarded(gate, found.evidence, request.rows)
+    return Answer(evidence, found.unusable, software(), found.summary, profile)
+
+
+def _compared(gate: Gate, request: Request) -> _Compared:
+    if not request.challenger:
+        return _Compared(Evidence((), seed=gate.seed))
     # A metric of the user's may look at any column, of either model.
     open_ended = any(metric.function for metric in (gate.primary, *gate.guardrails))
-    named = _named_columns(gate)
+    named, champion, unusable = _named_columns(gate), None, ""
     try:
         challenger = load(request.challenger, others=None if open_ended else named, keep=named)
     except DecisionError as error:
         blocked = f"the challenger's predictions cannot be used: {error}"
-        return Answer(Evidence((), seed=gate.seed, blockers=(blocked,)), software=software())
+        return _Compared(Evidence((), seed=gate.seed, blockers=(blocked,)))
     try:
         others = None if open_ended else ()
         champion = load(request.champion, others=others) if request.champion else None
     except DecisionError as error:
         unusable = str(error)
-    return Answer(_compared(gate, challenger, champion, request), unusable, software())
+    before = request.earlier.get(challenger.rows_sha256, 0)
+    evidence = compare(gate, challenger, champion, judged_before=before)
+    return _Compared(evidence, unusable, _summary(challenger, champion))
 
 
 def _named_columns(gate: Gate) -> set[str]:
@@ -53,11 +73,24 @@ def _named_columns(gate: Gate) -> set[str]:
     return (slices | {gate.cluster, TIME if gate.time_block else ""}) - {""}
 
 
-def _compared(
-    gate: Gate, challenger: Predictions, champion: Predictions | None, request: Request
-) -> Evidence:
-    before = request.earlier.get(challenger.rows_sha256, 0)
-    return compare(gate, challenger, champion, judged_before=before)
+def _summary(challenger: Predictions, champion: Predictions | None) -> dict[str, Any]:
+    from understudy.page.rows import summary_of
+
+    return summary_of(challenger, champion)
+
+
+def _guarded(gate: Gate, evidence: Evidence, rows: Rows | None) -> tuple[Evidence, str]:
+    """Return the evidence with what the guards found, and tonight's profile."""
+    if gate.guards is None or rows is None:
+        return evidence, ""
+    from understudy.guards import Absent, Profile, find
+
+    champion: Profile | Absent | None = Absent(rows.absent) if rows.absent else None
+    if rows.profile:
+        champion = Profile.from_json(Path(rows.profile).read_text(encoding="utf-8"))
+    found = find(gate.guards, Path(rows.folder), champion, as_of=rows.as_of)
+    profile = found.profile.to_json() if found.profile is not None else ""
+    return replace(evidence, findings=(*evidence.findings, *found.findings)), profile
 
 
 def software() -> dict[str, str]:

@@ -15,27 +15,49 @@ T = TypeVar("T", "Request", "Answer")
 
 
 @dataclass(frozen=True, slots=True)
+class Rows:
+    """The rows of a night.
+
+    Attributes:
+        folder: What ``preprocess`` logged.
+        as_of: ISO time of the night.
+        profile: File with the profile of the rows that the champion was trained on; empty where
+            there is none.
+        absent: Why there is none; empty without a champion.
+    """
+
+    folder: str
+    as_of: str
+    profile: str = ""
+    absent: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """A question to the gate's process.
 
     Attributes:
         rules: What ``Gate.to_dict`` gives.
-        challenger: File of the challenger's predictions.
+        challenger: File of the challenger's predictions; empty where it has none.
         champion: File of the champion's; empty without a champion to compare with.
         earlier: How many challengers were compared before, by the digest of the holdout's rows.
         search_path: Folders in which the modules of a user's own metrics are looked for.
+        rows: What the guards look at; None where the rules ask for none.
     """
 
     rules: Mapping[str, Any]
-    challenger: str
+    challenger: str = ""
     champion: str = ""
     earlier: Mapping[str, int] = field(default_factory=dict)
     search_path: tuple[str, ...] = ()
+    rows: Rows | None = None
 
     @classmethod
     def of(cls, stored: Mapping[str, Any]) -> Request:
         """Return the request that ``as_json`` made of one."""
-        return cls(**{**stored, "search_path": tuple(stored["search_path"])})
+        rows = stored["rows"]
+        known = {"search_path": tuple(stored["search_path"]), "rows": rows and Rows(**rows)}
+        return cls(**{**stored, **known})
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +69,15 @@ class Answer:
             be used.
         unusable: Why the champion's predictions cannot be used; empty where they can.
         software: Versions of what computed it, by package.
-        summary: What the pictures of the record are drawn from; empty without a page.
+        summary: What the pictures of the record are drawn from.
+        profile: Of tonight's training rows (JSON), for the nights to come; empty without guards.
     """
 
     evidence: Evidence
     unusable: str = ""
     software: Mapping[str, str] = field(default_factory=dict)
     summary: Mapping[str, Any] = field(default_factory=dict)
+    profile: str = ""
 
     @classmethod
     def of(cls, stored: Mapping[str, Any]) -> Answer:

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from understudy.errors import DecisionError
-from understudy.gate import Cause, Evidence, Gate, Predictions, Score, Unscored
+from understudy.gate import Basis, Cause, Evidence, Gate, Predictions, Score, Unscored
 from understudy.judging import predictions
 from understudy.judging.exchange import Answer, Request
 from understudy.judging.gathering import Gatherer
 from understudy.judging.predictions import Fetched
+from understudy.judging.rows import NightRows, brought
 from understudy.steps.process import OnLine
 from understudy.steps.scratch import scratch_folder
 from understudy.steps.settings import Settings
@@ -32,6 +33,7 @@ class Heard:
         evidence: What the predictions say; None where logged metrics are all there is.
         software: Versions of what computed it.
         summary: What pictures are drawn from.
+        profile: Of the night's training rows (JSON); empty without guards.
     """
 
     challenger: Score
@@ -39,6 +41,13 @@ class Heard:
     evidence: Evidence | None = None
     software: Mapping[str, str] = field(default_factory=dict)
     summary: Mapping[str, Any] = field(default_factory=dict)
+    profile: str = ""
+
+    @property
+    def basis(self) -> Basis:
+        """What the comparison of two validated models rests on."""
+        found = self.challenger.predictions is not None and self.evidence is not None
+        return Basis.PREDICTIONS if found else Basis.VALIDATIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +60,19 @@ class Matter:
             that its validation logged.
         champion: The champion's numbers likewise; why it has none; None without a champion.
         earlier: How many challengers were compared before, by the digest of their holdout.
+        rows: Where the night's rows are, for the guards; None where they are not looked at.
     """
 
     gate: Gate
     challenger: Score
     champion: Score | Unscored | None
     earlier: Mapping[str, int] = field(default_factory=dict)
+    rows: NightRows | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class _Brought:
-    """A matter whose files lie here; ``request`` is None where the challenger has none."""
+    """A matter whose files lie here; ``request`` is None where there are none."""
 
     heard: Heard
     request: Request | None
@@ -103,16 +114,18 @@ class Hearing:
 
     def _brought(self, matter: Matter, folder: Path) -> _Brought:
         """Bring the files of both models here."""
-        ours = matter.challenger.predictions or self._stored(matter.challenger)
-        if ours is None:
-            return _Brought(Heard(matter.challenger, matter.champion), None)
-        mine = self._fetched(ours, folder / "challenger")
-        champion, file = self._opponent(matter.champion, folder / "champion")
-        request = Request(
-            matter.gate.to_dict(), str(mine.file), file, matter.earlier, user_folders()
-        )
-        challenger = replace(matter.challenger, predictions=mine.predictions)
-        return _Brought(Heard(challenger, champion), request)
+        challenger, champion = matter.challenger, matter.champion
+        request = Request(matter.gate.to_dict(), earlier=matter.earlier, search_path=user_folders())
+        ours = challenger.predictions or self._stored(challenger)
+        if ours is not None:
+            mine = self._fetched(ours, folder / "challenger")
+            champion, file = self._opponent(champion, folder / "champion")
+            challenger = replace(challenger, predictions=mine.predictions)
+            request = replace(request, challenger=str(mine.file), champion=file)
+        if matter.rows is not None and matter.gate.guards and self._client is not None:
+            request = replace(request, rows=brought(self._client, matter.rows, folder))
+        wanted = bool(request.challenger or request.rows)
+        return _Brought(Heard(challenger, champion), request if wanted else None)
 
     def _opponent(
         self, champion: Score | Unscored | None, folder: Path
@@ -151,6 +164,7 @@ def _with(brought: _Brought, answer: Answer) -> Heard:
         evidence=answer.evidence,
         software=answer.software,
         summary=answer.summary,
+        profile=answer.profile,
     )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, Final
 
-from understudy.gate import Basis, DecisionRecord, Gate, replay
+from understudy.gate import DecisionRecord, Gate, replay
 from understudy.judging.hearing import Heard, Hearing, Matter
 from understudy.steps.process import OnLine
 
@@ -94,7 +94,7 @@ def _matter(record: DecisionRecord, gate: Gate | None) -> Matter:
 
 
 def _judged(record: DecisionRecord, heard: Heard, gate: Gate | None) -> DecisionRecord:
-    evidence = heard.evidence
+    evidence = heard.evidence or record.evidence
     if evidence is not None and record.evidence is not None:
         evidence = replace(evidence, findings=record.evidence.findings)
     gathered = replace(
@@ -103,7 +103,7 @@ def _judged(record: DecisionRecord, heard: Heard, gate: Gate | None) -> Decision
         champion=heard.champion,
         evidence=evidence,
         software=heard.software,
-        basis=record.basis if evidence is None else Basis.PREDICTIONS,
+        basis=record.basis if evidence is None else heard.basis,
     )
     return gathered.judged_again(gate)
 

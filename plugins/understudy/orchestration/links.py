@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from airflow.sdk import BaseOperatorLink
 
 from understudy.contract import DECISION_PAGE
 from understudy.redact import redacted
+from understudy.tracking import ui_address
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
@@ -50,11 +50,9 @@ def decision_address(experiment_id: str, run_id: str) -> str:
 def run_address(experiment_id: str, run_id: str) -> str:
     """Return the address of a run in MLflow's UI, as a browser reaches it.
 
-    ``UNDERSTUDY_MLFLOW_UI`` names the UI where browsers and workers reach it by different names;
-    otherwise ``MLFLOW_TRACKING_URI`` does. Empty where neither is an HTTP address.
+    Empty where ``ui_address`` is no HTTP address.
     """
-    given = os.environ.get("UNDERSTUDY_MLFLOW_UI") or os.environ.get("MLFLOW_TRACKING_URI", "")
-    base = redacted(given)
+    base = redacted(ui_address())
     if not base.startswith(("http://", "https://")) or not run_id:
         return ""
     return f"{base.rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}"

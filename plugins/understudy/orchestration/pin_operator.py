@@ -176,6 +176,7 @@ class PinOperator(ProjectOperator):
             "rules": self.pipeline.gate.to_dict(),
             "recipe": [*self.pipeline.steps.recipe, self.pipeline.env_manager],
             "model_artifact": self.pipeline.steps.model,
+            "data_artifact": self.pipeline.steps.data,
             "validated": self.pipeline.steps.validate is not None,
         }
 

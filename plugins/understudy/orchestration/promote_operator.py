@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from airflow.sdk.exceptions import AirflowSkipException
 
 from understudy.contract import key_of
-from understudy.decision import Validation
+from understudy.decision import Exhibits, Validation
 from understudy.declaration import Pipeline
 from understudy.entry_points import MODEL_URI
 from understudy.errors import DecisionError, StepFailedError
@@ -20,7 +20,7 @@ from understudy.orchestration.edge import airflow_errors
 from understudy.orchestration.links import run_address
 from understudy.orchestration.night_context import TRAIN, night_of
 from understudy.orchestration.night_steps import NightStepOperator, step_run
-from understudy.orchestration.scoring import trained_score
+from understudy.orchestration.scoring import rows_of, trained_score
 from understudy.orchestration.services import Services
 from understudy.orchestration.step_operator import attempt_key
 from understudy.orchestration.verdict_operators import challenger_version, held
@@ -131,7 +131,8 @@ class PromoteOperator(NightStepOperator):
             theirs = self._validated(context, services, night, str(champion.version))
         ours = Validation(record.challenger.model, record.challenger.run_id)
         self._court = services.court
-        again = services.court.judge(night, ours, theirs, self._say)
+        brought = Exhibits(ours, theirs, rows_of(context, night))
+        again = services.court.judge(night, brought, self._say)
         for line in again.told():
             self.log.info(line)
         if again.verdict is not Verdict.PROMOTE:

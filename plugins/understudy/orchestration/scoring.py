@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from understudy.contract import Tag
-from understudy.decision import Validation
+from understudy.decision import Exhibits, Validation
 from understudy.gate import Cause
 from understudy.judging.unscored import from_tag
 from understudy.night import Night
 from understudy.orchestration.night_context import (
     CHALLENGER_INDEX,
     CHAMPION_INDEX,
+    PREPROCESS,
     TRAIN,
     VALIDATE,
     pulled,
@@ -31,7 +32,26 @@ def has_numbers(context: Context, night: Night) -> bool:
     return pulled(context, TRAIN) is not None
 
 
-def challenger_score(context: Context, services: Services, night: Night) -> Validation:
+def exhibits(context: Context, services: Services, night: Night) -> Exhibits:
+    """Return what the night's tasks have left to judge by.
+
+    Raises:
+        RegistryError: when it is not certain which model the training logged.
+    """
+    return Exhibits(
+        _challenger_score(context, services, night),
+        _champion_score(context, services, night),
+        rows_of(context, night),
+    )
+
+
+def rows_of(context: Context, night: Night) -> str:
+    """Return the address of the rows that were split tonight; empty where no step did that."""
+    run_id = pulled(context, PREPROCESS)
+    return f"runs:/{run_id}/{night.data_artifact}" if run_id is not None else ""
+
+
+def _challenger_score(context: Context, services: Services, night: Night) -> Validation:
     """Return where the challenger's numbers are.
 
     Raises:
@@ -43,7 +63,7 @@ def challenger_score(context: Context, services: Services, night: Night) -> Vali
     return Validation(trained.uri, str(pulled(context, VALIDATE, CHALLENGER_INDEX)))
 
 
-def champion_score(context: Context, services: Services, night: Night) -> Validation | None:
+def _champion_score(context: Context, services: Services, night: Night) -> Validation | None:
     """Return where the champion's numbers are, or why there are none; None without a champion."""
     if night.champion is None:
         return None

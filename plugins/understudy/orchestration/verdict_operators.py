@@ -13,10 +13,15 @@ from understudy.contract import Tag, key_of
 from understudy.gate import Verdict
 from understudy.night import Night
 from understudy.orchestration.edge import airflow_errors
-from understudy.orchestration.links import MlflowRunLink, run_address
+from understudy.orchestration.links import (
+    DecisionLink,
+    MlflowRunLink,
+    decision_address,
+    run_address,
+)
 from understudy.orchestration.night_context import GATE, night_of, pulled
 from understudy.orchestration.night_steps import trained_model
-from understudy.orchestration.scoring import challenger_score, champion_score, has_numbers
+from understudy.orchestration.scoring import exhibits, has_numbers
 from understudy.orchestration.services import Services
 
 if TYPE_CHECKING:
@@ -31,12 +36,12 @@ class GateOperator(BaseOperator):
     It runs also when the champion's validation failed, because that is a verdict of its own.
     """
 
-    operator_extra_links = (MlflowRunLink(),)
+    operator_extra_links = (MlflowRunLink(), DecisionLink())
     ui_color = "#fff8e1"
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.mlflow_address = ""
+        self.mlflow_address = self.decision_address = ""
         self._court: Court | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -47,11 +52,10 @@ class GateOperator(BaseOperator):
             raise AirflowSkipException(message)
         with airflow_errors():
             services = Services.connect()
-            challenger = challenger_score(context, services, night)
-            champion = champion_score(context, services, night)
             self._court = services.court
-            record = self._court.judge(night, challenger, champion, self._say)
+            record = self._court.judge(night, exhibits(context, services, night), self._say)
         self.mlflow_address = run_address(night.experiment_id, night.run_id)
+        self.decision_address = decision_address(night.experiment_id, night.run_id)
         for line in record.told():
             self.log.info(line)
         return {
