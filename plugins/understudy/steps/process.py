@@ -38,8 +38,8 @@ class Command:
 
     ``timeout`` and ``grace`` are seconds. ``held_descriptors`` are kept open in the guardian and
     the command, so that locks on them last until both are gone. ``scratch`` is a folder that the
-    guardian removes if we die; the command's ``TMPDIR`` is then its own. ``warm`` says how a forkserver may run the same; ``argv`` is what is
-    run where it cannot.
+    guardian removes if we die; the command's ``TMPDIR`` is then its own. ``warm`` says how a
+    forkserver may run the same; ``argv`` is what is run where it cannot.
     """
 
     argv: tuple[str, ...]
