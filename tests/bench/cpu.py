@@ -109,7 +109,7 @@ class Meter:
         return Reading(time.monotonic(), parts, busy, times.user + times.system)
 
 
-def endforkservers() -> None:
+def end_forkservers() -> None:
     """End every forkserver that learns below our cache, and wait until they are gone."""
     servers = [psutil.Process(pid) for pid in forkservers()]
     for server in servers:

@@ -72,7 +72,9 @@ def inject(fault: str, injection: Injection, ground: Ground, times: int) -> Resu
         except Exception:  # noqa: BLE001 -- whatever it is, it is told, and the others go on
             sys.stderr.write(f"{fault}, number {number}:\n{traceback.format_exc()}\n")
             wrong += 1
-        left += ground.settled()
+        if found := ground.settled():
+            sys.stderr.write(f"{fault}, number {number}, left {found}:\n{ground.described()}\n")
+        left += found
     return Result(fault, times, wrong, left, (time.monotonic() - began) / times)
 
 

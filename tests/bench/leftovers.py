@@ -81,6 +81,16 @@ class Ground:
             locks=self._locks(),
         )
 
+    def described(self) -> str:
+        """Return the command lines of the processes and the names of the folders."""
+        found = []
+        for pid in self._strangers():
+            try:
+                found.append(f"{pid} {' '.join(psutil.Process(pid).cmdline())[:300]}")
+            except psutil.NoSuchProcess:
+                continue
+        return "\n".join([*found, *self._folders()])
+
     def _strangers(self) -> set[int]:
         allowed = self.components()
         return {one.pid for one in marked(MARK, self.mark)} - allowed
