@@ -248,6 +248,20 @@ def test_kill_9_of_the_guardian_ends_the_command(tmp_path: Path) -> None:
     assert not ending.ok
 
 
+def test_kill_9_of_the_guardian_ends_daemons_too(tmp_path: Path) -> None:
+    """Nobody reaps them then, but they have the attempt's own temporary folder."""
+
+    def on_line(line: str) -> None:
+        assert eventually(lambda: len(sleepers()) == 3)
+        os.kill(int(line), signal.SIGKILL)
+
+    mine = {**os.environ, "TMPDIR": str(tmp_path / "tmp")}
+    line = f"setsid {NAP} & (setsid {NAP} &); echo $PPID; {NAP}"
+    daemons = Command(("bash", "-c", line), tmp_path, mine, grace=0.3, scratch=tmp_path)
+    assert not Supervisor().run(daemons, on_line).ok
+    assert eventually(nobody_naps)
+
+
 def test_no_ending_is_lost(tmp_path: Path) -> None:
     """Output and report may end in the same moment; the report counts, many times over."""
     supervisor = Supervisor()
