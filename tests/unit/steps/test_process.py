@@ -129,14 +129,15 @@ def test_stop_from_another_thread_waits_until_all_is_gone(tmp_path: Path) -> Non
     """Well within the five seconds that Airflow gives; nothing starts afterwards."""
     supervisor = Supervisor()
     endings: list[Ending] = []
-    line = f"trap '' TERM; while :; do {NAP}; done"
-    run = threading.Thread(
-        target=lambda: endings.append(supervisor.run(command(line, tmp_path), lambda _: None))
-    )
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    naps = command(f"trap '' TERM; while :; do {NAP}; done", tmp_path, scratch=scratch)
+    run = threading.Thread(target=lambda: endings.append(supervisor.run(naps, lambda _: None)))
     run.start()
     assert eventually(lambda: len(sleepers()) > 0)
     supervisor.stop()
     assert nobody_naps()
+    assert not scratch.exists()  # Airflow may kill a worker that was told to stop
     run.join(5)
     assert endings[0].stopped
     with pytest.raises(StepStoppedError):
