@@ -28,6 +28,7 @@ from tests.integration.conftest import Installation
 
 from bench import machine_faults, stack_faults
 from bench.cpu import end_forkservers
+from bench.ending import end_on_terminate
 from bench.leftovers import Ground, Leftovers, tree
 from bench.machine_faults import Machine
 from bench.setting import head
@@ -63,8 +64,10 @@ class Result:
     seconds: float
 
 
-def inject(fault: str, injection: Injection, ground: Ground, times: int) -> Result:
-    """Inject one kind of fault, again and again."""
+def inject(
+    fault: str, injection: Injection, ground: Ground, times: int, mend: Callable[[], None]
+) -> Result:
+    """Inject one kind of fault, again and again; ``mend`` follows what went wrong."""
     wrong, left, began = 0, Leftovers(), time.monotonic()
     for number in range(times):
         try:
@@ -72,6 +75,7 @@ def inject(fault: str, injection: Injection, ground: Ground, times: int) -> Resu
         except Exception:  # noqa: BLE001 -- whatever it is, it is told, and the others go on
             sys.stderr.write(f"{fault}, number {number}:\n{traceback.format_exc()}\n")
             wrong += 1
+            mend()
         if found := ground.settled():
             sys.stderr.write(f"{fault}, number {number}, left {found}:\n{ground.described()}\n")
         left += found
@@ -141,6 +145,12 @@ def _injections(installation: Installation, machine: Machine, only: str) -> Mapp
     return {name: injection for name, injection in found.items() if only in name}
 
 
+def _mend(installation: Installation) -> None:
+    """Have the whole stack again, with nothing running on it."""
+    installation.up()
+    stack_faults.stop_all(installation)
+
+
 def _machine(folder: Path, ground: Ground) -> Machine:
     place = folder / "machine"
     place.mkdir()
@@ -161,12 +171,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", default="", help="only faults with this in their name")
     parser.add_argument("--json", type=Path, help="also write the results to this file")
     options, progress = parser.parse_args(arguments), Progress()
+    end_on_terminate()
     folder = Path(tempfile.mkdtemp(prefix="faults-", dir="/tmp"))
     results: list[Result] = []
     with running(folder, progress) as (installation, ground):
+        mend = partial(_mend, installation)
         chosen = _injections(installation, _machine(folder, ground), options.only)
         for name, injection in chosen.items():
-            results.append(inject(name, injection, ground, options.times))
+            results.append(inject(name, injection, ground, options.times, mend))
             progress.say(table(results[-1:]))
     sys.stdout.write(f"\n{table(results)}\n")
     if options.json is not None:

@@ -26,6 +26,7 @@ import psutil
 from mlflow.tracking import MlflowClient
 
 from bench.cpu import end_forkservers
+from bench.ending import end_on_terminate
 from understudy.local import record
 from understudy.local.airflow_api import moment
 from understudy.local.place import CHECKOUT, Place
@@ -189,6 +190,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--at-once", type=int, default=2)
     parser.add_argument("--json", type=Path, help="also write the counts to this file")
     options, progress = parser.parse_args(arguments), Progress()
+    end_on_terminate()
     folder = Path(tempfile.mkdtemp(prefix="soak-", dir="/tmp"))
     os.environ.update(_environment(folder, Place(folder).cache))
     names = _write_dags(folder / "dags", options.pipelines, options.nights)

@@ -164,6 +164,16 @@ def _guardian(step: Lingering) -> int:
     return parent.pid
 
 
+def stop_all(installation: Installation) -> None:
+    """Stop every Dag run that still runs: what went wrong shall not be counted twice."""
+    for dag_id in DAGS:
+        for run in installation.dag_runs(dag_id):
+            if run["state"] in {"queued", "running"}:
+                path = f"dags/{dag_id}/dagRuns/{run['dag_run_id']}"
+                installation.call("PATCH", path, state="failed")
+
+
+DAGS = ("linger_program", "linger_shell", "linger_again", "linger_timed")
 FAULTS: Mapping[str, Fault] = {
     "task marked failed": marked_failed,
     "task marked success": marked_success,
