@@ -4,8 +4,6 @@ SETUP := sh plugins/understudy/local/setup.sh
 AIRFLOW := .state/venvs/airflow/bin/python
 DEV := .state/venvs/dev/bin/python
 PYTEST_ARGS ?=
-# Processes that tests are spread over: while one waits for Airflow, the other works.
-TEST_PROCESSES ?= 2
 BENCH_ARGS ?=
 export PYTHON
 # Without byte code each start of MLflow or Airflow compiles itself anew: 10 s of CPU, every time.
@@ -36,7 +34,7 @@ status: ## Say what is running, and where
 
 test: ## Unit tests, then integration tests with real servers
 	@$(SETUP) airflow mlflow dev
-	@$(DEV) -m pytest --numprocesses=$(TEST_PROCESSES) --dist=loadgroup $(PYTEST_ARGS)
+	@$(DEV) -m pytest $(PYTEST_ARGS)
 
 bench: ## What one night costs: as plain scripts, as a plain Dag of mlflow run, and ours
 	@$(SETUP) airflow mlflow dev

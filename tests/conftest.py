@@ -1,4 +1,4 @@
-"""What all tests share: how they are spread over processes, and real Git repositories."""
+"""What all tests share: settings of hypothesis, and real Git repositories below tmp_path."""
 
 from __future__ import annotations
 
@@ -14,18 +14,6 @@ from hypothesis import settings
 # A deadline per example would measure how busy the machine is.
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep a file's tests in one process, and all tests of the one stack in one, too.
-
-    What a file or a session sets up is then set up once, however many processes there are.
-    """
-    for item in items:
-        on_the_stack = "installation" in getattr(item, "fixturenames", ())
-        group = "the stack" if on_the_stack else item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from understudy.errors import StepStoppedError, UnderstudyError, listed, nearest
 from understudy.steps.runner import Settings, StepRequest, StepRunner, absolute_store
 from understudy.tracking import RunStore
 
-_OPTIONS = frozenset({"env_manager", "environment", "timeout"})
+_OPTIONS = frozenset({"env_manager", "environment", "reuse", "timeout"})
 # What MLflow itself puts among the options of a backend.
 _MLFLOW_ENV_MANAGER = "ENV_MANAGER"
 _MLFLOW_DOCKER_ARGS = "DOCKER_ARGS"
@@ -134,7 +134,8 @@ class UnderstudyBackend(AbstractBackend):
         """Start an entry point; on the command line, also wait for its end.
 
         ``backend_config`` may hold ``env_manager`` ("uv" unless given), ``environment`` (names of
-        variables that the step may see) and ``timeout`` (seconds).
+        variables that the step may see), ``reuse`` (true: a finished step of the same code,
+        environment, parameters and inputs may stand for this one) and ``timeout`` (seconds).
 
         Raises:
             ExecutionException: if it cannot be run; on the command line also if it failed.
@@ -205,6 +206,11 @@ def _options(backend_config: Mapping[str, Any]) -> dict[str, Any]:
                 f"The backend 'understudy' has no option {name!r}{nearest(name, _OPTIONS)}. "
                 f"Allowed: {listed(_OPTIONS)}. Next: correct --backend-config."
             )
+    if not isinstance(given.get("reuse", False), bool):
+        raise ExecutionException(
+            f"The backend option 'reuse' is {given['reuse']!r}. Allowed: true, false. "
+            "Next: correct --backend-config."
+        )
     chosen = backend_config.get(_MLFLOW_ENV_MANAGER)
     return {
         **given,

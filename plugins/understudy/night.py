@@ -26,6 +26,10 @@ _TURNED_DOWN: Final = "Reject"
 _LONGEST_SERIES: Final = 1000  # nights; what one page of a search holds
 
 
+def _nothing_else(_run: Run) -> None:
+    """Do nothing: the run is all that there is."""
+
+
 @dataclass(frozen=True, slots=True)
 class Night:
     """What one night pinned.
@@ -140,21 +144,30 @@ class NightBook:
         found = self._runs.search(experiment_id, wanted, limit=1)
         return str(found[0].info.run_id) if found else None
 
-    def sweep(self, experiment_id: str, pipeline: str, is_over: Callable[[str], bool]) -> list[str]:
+    def sweep(
+        self,
+        experiment_id: str,
+        pipeline: str,
+        is_over: Callable[[str], bool],
+        let_go: Callable[[Run], None] = _nothing_else,
+    ) -> list[str]:
         """End what nights that are over left RUNNING; return those run ids.
 
         Args:
             experiment_id: Where the pipeline's runs are.
             pipeline: Its name.
             is_over: Whether a Dag run of that id is known and has ended.
+            let_go: Ends what a run has elsewhere, before the run: what fails is found again.
         """
         alive = self._runs.search(experiment_id, {Tag.PIPELINE: pipeline}, also=RUNNING)
-        owners = {run.info.run_id: run.data.tags.get(Tag.DAG_RUN_ID.value, "") for run in alive}
-        over = {dag_run for dag_run in set(owners.values()) if dag_run and is_over(dag_run)}
-        dead = [run_id for run_id, dag_run in owners.items() if dag_run in over]
-        for run_id in dead:
-            self._runs.end(run_id, "KILLED", "abandoned: its night was over and it was not ended")
-        return dead
+        owners = [run.data.tags.get(Tag.DAG_RUN_ID.value, "") for run in alive]
+        over = {dag_run for dag_run in set(owners) if dag_run and is_over(dag_run)}
+        dead = [run for run, owner in zip(alive, owners, strict=True) if owner in over]
+        for run in dead:
+            let_go(run)
+            reason = "abandoned: its night was over and it was not ended"
+            self._runs.end(run.info.run_id, "KILLED", reason)
+        return [str(run.info.run_id) for run in dead]
 
     def same_input(self, night: Night, fingerprint: str) -> Run | None:
         """Return an earlier night that settled the same input, or None.

@@ -97,7 +97,7 @@ class Meter:
         while True:
             try:
                 parts = {name: _tree(pid) for name, pid in self._components.items()}
-                parts[FORKSERVERS] = sum(_tree(pid) for pid in _forkservers())
+                parts[FORKSERVERS] = sum(_tree(pid) for pid in forkservers())
                 break
             except psutil.NoSuchProcess:  # one ended while it was read: its parent has its time
                 continue
@@ -111,13 +111,13 @@ class Meter:
 
 def end_forkservers() -> None:
     """End every forkserver that learns below our cache, and wait until they are gone."""
-    servers = [psutil.Process(pid) for pid in _forkservers()]
+    servers = [psutil.Process(pid) for pid in forkservers()]
     for server in servers:
         server.terminate()
     psutil.wait_procs(servers, timeout=10)
 
 
-def _forkservers() -> list[int]:
+def forkservers() -> list[int]:
     """Return those forkservers that no other one has forked."""
     ours = f"{os.environ[CACHE_VARIABLE]}/"
     found = {

@@ -1,22 +1,24 @@
 """Many nights of many pipelines on one machine, two at a time: does anything pile up?
 
-    python -m bench.soak [--pipelines 10] [--nights 50] [--at-once 2]
+    python -m bench.soak [--pipelines 10] [--nights 50] [--at-once 2] [--json FILE]
 
 Starts a stack of its own in a temporary folder, lets the scheduler make up for the nights of two
 pipelines at a time, and after each pair counts what lives and lies around: processes, open files
-and memory of the long-lived components, temporary folders, MLflow runs that still say RUNNING.
+and memory of the long-lived components, temporary folders, MLflow runs that still say RUNNING. Each
+count is shown, and written to the file, as it is made: a soak that is ended early has told so much.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -24,14 +26,18 @@ import psutil
 from mlflow.tracking import MlflowClient
 
 from bench.cpu import end_forkservers
+from bench.ending import end_on_terminate
 from understudy.local import record
+from understudy.local.airflow_api import moment
 from understudy.local.place import CHECKOUT, Place
 from understudy.local.progress import Progress
 from understudy.local.stack import Stack
 from understudy.local.table import render
 
-LIMIT = 3600.0
-"""Seconds for the nights of one pair of pipelines."""
+LIMIT = 300.0
+"""Seconds for one night of each pipeline of a group, on average."""
+SLICE = 5
+"""Nights at the begin and at the end of a group whose length is compared."""
 DAG = """
 from datetime import UTC, datetime
 
@@ -58,7 +64,8 @@ class Count:
 
     Attributes:
         nights: Finished so far.
-        seconds: Wall time of one night of the last pair, on average; two ran at once.
+        first: Wall time of one of the first nights of the last group, s, on average.
+        last: Of one of its last nights.
         processes: All of the stack's, forkservers ended before.
         files: Open files of the components' own processes.
         memory: Their unique memory together, MiB.
@@ -67,7 +74,8 @@ class Count:
     """
 
     nights: int
-    seconds: float
+    first: float
+    last: float
     processes: int
     files: int
     memory: float
@@ -76,42 +84,45 @@ class Count:
 
 
 class Soak:
-    """One soak on a running stack."""
+    """One soak on a running stack; told of each count as it is made."""
 
-    def __init__(self, stack: Stack, temporary: Path, progress: Progress) -> None:
-        self._stack, self._temporary, self._progress = stack, temporary, progress
-        self._client, self._nights = MlflowClient(stack.addresses().mlflow), 0
+    def __init__(self, stack: Stack, temporary: Path, tell: Callable[[Count], None]) -> None:
+        self._stack, self._temporary, self._tell = stack, temporary, tell
+        self._client, self._api = MlflowClient(stack.addresses().mlflow), stack.api()
+        self._nights = 0
 
-    def run(self, names: Sequence[str], nights: int, at_once: int) -> list[Count]:
-        """Run all nights; return a count before them and one after each group of pipelines."""
-        counts = [self._count(0.0)]
+    def run(self, names: Sequence[str], nights: int, at_once: int) -> None:
+        """Run all nights; count before them and after each group of pipelines."""
+        self._tell(self._count([]))
         for first in range(0, len(names), at_once):
             group = names[first : first + at_once]
-            seconds = self._make_up(group, nights)
+            lengths = self._make_up(group, nights)
             self._nights += nights * len(group)
-            counts.append(self._count(seconds / nights))
-            self._progress.say(f"  {', '.join(group)}: {seconds / nights:.1f} s for {len(group)}")
-        return counts
+            self._tell(self._count(lengths))
 
-    def _make_up(self, group: Sequence[str], nights: int) -> float:
-        api, began = self._stack.api(), time.monotonic()
+    def _make_up(self, group: Sequence[str], nights: int) -> list[float]:
+        """Let the nights of a group run; return how long each took, the earliest first."""
+        deadline = time.monotonic() + LIMIT * nights
         for name in group:
-            api.pause(name, paused=False)
+            self._api.pause(name, paused=False)
         left = set(group)
-        while left and time.monotonic() - began < LIMIT:
+        while left:
+            if time.monotonic() > deadline:
+                raise SystemExit(f"not done after {LIMIT * nights:.0f} s: {sorted(left)}")
             time.sleep(2)
-            left = {name for name in left if not self._is_done(name, nights)}
-        if left:
-            raise SystemExit(f"not done after {LIMIT:.0f} s: {sorted(left)}")
-        return time.monotonic() - began
+            left = {name for name in left if len(self._done(name)) < nights}
+        spans = sorted(span for name in group for span in self._done(name))
+        return [(end - start).total_seconds() for start, end in spans]
 
-    def _is_done(self, name: str, nights: int) -> bool:
-        runs = self._stack.api()._get(f"/api/v2/dags/{name}/dagRuns?limit=200")["dag_runs"]
+    def _done(self, name: str) -> list[tuple[datetime, datetime]]:
+        runs = self._api.dag_runs(name)
         if bad := [run["dag_run_id"] for run in runs if run["state"] == "failed"]:
             raise SystemExit(f"{name} failed: {bad}")
-        return sum(run["state"] == "success" for run in runs) >= nights
+        ended = [run for run in runs if run["state"] == "success"]
+        times = [(moment(run["start_date"]), moment(run["end_date"])) for run in ended]
+        return [(start, end) for start, end in times if start and end]
 
-    def _count(self, seconds: float) -> Count:
+    def _count(self, lengths: Sequence[float]) -> Count:
         end_forkservers()
         time.sleep(5)  # Airflow's task processes end some seconds after their tasks
         known = record.read(self._stack.place.record)
@@ -121,7 +132,8 @@ class Soak:
         trees = [*roots, *(child for root in roots for child in root.children(recursive=True))]
         return Count(
             nights=self._nights,
-            seconds=seconds,
+            first=_mean(lengths[:SLICE]),
+            last=_mean(lengths[-SLICE:]),
             processes=len(trees),
             files=sum(process.num_fds() for process in trees),
             memory=sum(process.memory_full_info().uss for process in trees) / 2**20,
@@ -134,6 +146,10 @@ class Soak:
         return len(self._client.search_runs(experiments, "attributes.status = 'RUNNING'"))
 
 
+def _mean(lengths: Sequence[float]) -> float:
+    return sum(lengths) / len(lengths) if lengths else 0.0
+
+
 def _write_dags(folder: Path, pipelines: int, nights: int) -> list[str]:
     folder.mkdir()
     end = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=nights - 1)
@@ -144,11 +160,15 @@ def _write_dags(folder: Path, pipelines: int, nights: int) -> list[str]:
 
 
 def _table(counts: Sequence[Count]) -> str:
-    titles = ("nights", "s per night", "processes", "open files", "MiB", "temporary", "RUNNING")
+    titles = (
+        *("nights", f"s, first {SLICE}", f"s, last {SLICE}"),
+        *("processes", "open files", "MiB", "temporary", "RUNNING"),
+    )
     rows: list[list[str]] = [
         [
             str(one.nights),
-            f"{one.seconds:.1f}",
+            f"{one.first:.1f}",
+            f"{one.last:.1f}",
             *map(str, (one.processes, one.files, round(one.memory), one.folders, one.running)),
         ]
         for one in counts
@@ -168,19 +188,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--pipelines", type=int, default=10)
     parser.add_argument("--nights", type=int, default=50)
     parser.add_argument("--at-once", type=int, default=2)
+    parser.add_argument("--json", type=Path, help="also write the counts to this file")
     options, progress = parser.parse_args(arguments), Progress()
+    end_on_terminate()
     folder = Path(tempfile.mkdtemp(prefix="soak-", dir="/tmp"))
     os.environ.update(_environment(folder, Place(folder).cache))
     names = _write_dags(folder / "dags", options.pipelines, options.nights)
     stack = Stack(Place(folder / "stack", CHECKOUT, folder / "dags"), progress)
+    counts: list[Count] = []
+
+    def tell(count: Count) -> None:
+        counts.append(count)
+        progress.say(f"{count.nights} nights\n{_table(counts)}")
+        if options.json is not None:
+            rows = json.dumps([asdict(one) for one in counts], indent=2)
+            options.json.write_text(f"{rows}\n", "utf-8")
+
     try:
         stack.up()
-        soak = Soak(stack, folder / "tmp", progress)
-        counts = soak.run(names, options.nights, options.at_once)
+        Soak(stack, folder / "tmp", tell).run(names, options.nights, options.at_once)
     finally:
         stack.down()
         end_forkservers()
-    sys.stdout.write(f"\n{_table(counts)}\n")
     shutil.rmtree(folder)
     return 0
 

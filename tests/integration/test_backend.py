@@ -42,6 +42,7 @@ entry_points:
 PYTHON = Path(__file__).parents[2] / ".state" / "venvs" / "airflow" / "bin" / "python"
 """That of the environment in which the package is installed, beside the lean command line."""
 LOCAL = ("--backend-config", '{"env_manager": "local"}')
+AGAIN = ("--backend-config", '{"env_manager": "uv", "reuse": true}')
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,14 @@ def test_output_and_exit_codes(terminal: Terminal) -> None:
     assert "ended with exit code 3: broken" in outputs[1]
     assert "did you mean 'word'?" in outputs[2]
     assert terminal.statuses() == ["FAILED", "FINISHED"]
+
+
+def test_a_finished_step_is_reused_where_that_is_asked_for(terminal: Terminal) -> None:
+    """The last option of a name counts; the second run says where the result is."""
+    said = [terminal.run("-P", "word=x", *AGAIN).communicate(timeout=120)[0] for _ in range(2)]
+    assert ["said x" in one.splitlines() for one in said] == [True, False]
+    assert "Reused: nothing runs." in said[1]
+    assert terminal.statuses() == ["FINISHED", "FINISHED"]
 
 
 @pytest.fixture

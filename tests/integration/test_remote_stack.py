@@ -100,7 +100,8 @@ def elsewhere(
         extra = json.dumps({"kube_config": json.dumps(server.kubeconfig())})
         named = {"connection_id": "k8s", "conn_type": "kubernetes"}
         installation.call("POST", "connections", **named, extra=extra)
-        installation.kill("triggerer")  # it looks for modules when it starts
+        for component in ("scheduler", "triggerer"):
+            installation.kill(component)  # they look for modules when they start
         installation.up()
         wanted = {"remote_wait", "remote_night"}
         eventually(lambda: wanted <= _dags(installation), limit=120)

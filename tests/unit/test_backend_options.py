@@ -19,6 +19,7 @@ pytestmark = pytest.mark.unit
         ({"ENV_MANAGER": "virtualenv"}, {"env_manager": "virtualenv"}),
         ({"ENV_MANAGER": None, "env_manager": "conda"}, {"env_manager": "conda"}),
         ({"environment": ["SECRET"]}, {"environment": {"SECRET": "x"}}),
+        ({"reuse": True, "timeout": 9}, {"reuse": True, "timeout": 9}),
         (
             {"DOCKER_ARGS": {"network": "host", "t": True, "gpus": "all"}},
             {"docker_options": ("--network=host", "-t", "--gpus=all")},
@@ -40,6 +41,7 @@ def test_taken(
         ({"env_manger": "uv"}, r"no option 'env_manger' \(did you mean 'env_manager'\?\)"),
         ({"environment": ["NOT_SET_HERE"]}, r"'environment' is \['NOT_SET_HERE'\]"),
         ({"environment": "SECRET"}, "'environment' is 'SECRET'"),
+        ({"reuse": "yes"}, r"'reuse' is 'yes'. Allowed: true, false"),
     ],
 )
 def test_refused(given: dict[str, Any], message: str) -> None:

@@ -78,7 +78,12 @@ def sections(place: Place, ports: Mapping[str, int]) -> Sections:
             "enable_swagger_ui": False,
         },
         # The default of 1 s passes between any two tasks; 0.2 s costs 5 % of one core.
-        "scheduler": {"scheduler_idle_sleep_time": 0.2, "task_instance_heartbeat_timeout": 60},
+        "scheduler": {
+            "scheduler_idle_sleep_time": 0.2,
+            "task_instance_heartbeat_timeout": 60,
+            # Tasks of a scheduler that was killed are nobody's until this comes round.
+            "orphaned_tasks_check_interval": 20,
+        },
         # A finished task holds its slot for up to one heartbeat interval.
         # The first call to Airflow's interface for tasks builds it, which takes seconds.
         "workers": {

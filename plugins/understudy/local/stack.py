@@ -17,6 +17,7 @@ from understudy.local.place import Place
 from understudy.local.progress import Progress
 
 Record = record.Record
+_COMPONENTS = frozenset({*components.BACKGROUND, *components.AIRFLOW})
 
 
 @dataclass(frozen=True)
@@ -49,9 +50,13 @@ class Stack:
         components.require_git_daemon()
         with record.exclusively(self.place.lock):
             known = record.read(self.place.record)
-            if known and self._is_whole(known):
+            missing = _missing(known)
+            if known and not missing and readiness.airflow_is_healthy(self.api()):
                 self.progress.say("the stack is running already")
                 readiness.refuse_import_errors(self.api(), datetime.min.replace(tzinfo=UTC))
+                return
+            if known and missing and missing != _COMPONENTS:
+                self._mend(known, missing)
                 return
             if known:
                 self.progress.say("ending what is left of an earlier stack")
@@ -87,13 +92,6 @@ class Stack:
         password = settings.password(self.place)
         return AirflowApi(Account(self.addresses().airflow, settings.USER, password))
 
-    def _is_whole(self, known: Record) -> bool:
-        expected = {*components.BACKGROUND, *components.AIRFLOW}
-        alive = known.alive()
-        if not all(alive.get(name, False) for name in expected):
-            return False
-        return readiness.airflow_is_healthy(self.api())
-
     def _start(self) -> None:
         self.place.state.mkdir(mode=0o700, parents=True, exist_ok=True)
         chosen = ports.choose(components.PORTS, ports.remembered(self.place.ports))
@@ -101,6 +99,14 @@ class Stack:
         settings.write(self.place, chosen)
         components.link_repository(self.place)
         _Start(self.place, chosen, self.progress).run()
+
+    def _mend(self, known: Record, missing: frozenset[str]) -> None:
+        """Starts what has died, beside what lives; what it left behind is ended first."""
+        self.progress.say(f"starting what is missing: {', '.join(sorted(missing))}")
+        dead = [known.processes[name] for name in missing if name in known.processes]
+        processes.end(dead, self.place.state)
+        chosen = ports.remembered(self.place.ports)
+        _Start(self.place, chosen, self.progress, known).mend(missing)
 
     def _end(self, known: Record) -> None:
         recorded = known.processes
@@ -112,12 +118,24 @@ class Stack:
         self.place.record.unlink()
 
 
+def _missing(known: Record | None) -> frozenset[str]:
+    """The components that do not run."""
+    alive = known.alive() if known else {}
+    return frozenset(name for name in _COMPONENTS if not alive.get(name, False))
+
+
 class _Start:
     """One start of a stack; keeps the record as it goes."""
 
-    def __init__(self, place: Place, chosen: Mapping[str, int], progress: Progress) -> None:
+    def __init__(
+        self,
+        place: Place,
+        chosen: Mapping[str, int],
+        progress: Progress,
+        known: Record | None = None,
+    ) -> None:
         self._place, self._progress = place, progress
-        self._record = Record()
+        self._record = known or Record()
         environment = settings.environment(place, chosen, self._record.mark)
         self._setting = components.Setting(place, chosen, environment)
         record.write(place.record, self._record)
@@ -133,6 +151,17 @@ class _Start:
             self._await_background(self._watch(background))
         with self._progress.phase("Airflow's components and the Dags"):
             self._await_airflow(self._watch((*background, *airflow)))
+
+    def mend(self, missing: frozenset[str]) -> None:
+        """Starts some components beside those that live, and waits until all of them answer."""
+        for name in (*components.BACKGROUND, *components.AIRFLOW):
+            if name in missing:
+                self._launch_one(name)
+        with self._progress.phase("what was missing"):
+            watch = self._watch((*components.BACKGROUND, *components.AIRFLOW))
+            self._await_background(watch)
+            api = self._api()
+            watch.until(lambda: readiness.airflow_is_healthy(api), "Airflow")
 
     def _migrate(self) -> None:
         fresh = database.is_fresh(self._place)
@@ -165,13 +194,14 @@ class _Start:
         repository = settings.repository_url(chosen)
         watch.until(lambda: readiness.serves_git(repository), "the git server")
 
-    def _await_airflow(self, watch: readiness.Watch) -> None:
-        account = Account(
-            settings.airflow_url(self._setting.ports),
-            settings.USER,
-            settings.password(self._place),
+    def _api(self) -> AirflowApi:
+        password = settings.password(self._place)
+        return AirflowApi(
+            Account(settings.airflow_url(self._setting.ports), settings.USER, password)
         )
-        api = AirflowApi(account)
+
+    def _await_airflow(self, watch: readiness.Watch) -> None:
+        api = self._api()
         watch.until(lambda: readiness.airflow_is_healthy(api), "Airflow")
         watch.until(lambda: readiness.dags_are_parsed(api, watch), "parsing the Dags")
 

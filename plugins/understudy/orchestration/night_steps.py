@@ -128,13 +128,12 @@ class DownloadOperator(NightStepOperator):
 
     def finished(self, context: Context, services: Services, run_id: str) -> str:
         """Compare code, data, parameters and rules with earlier nights."""
-        night = night_of(context)
-        self._skip_if_unchanged(services, night, run_id)
-        self._announce(context, services, night, run_id)
+        night, tags = night_of(context), services.runs.get(run_id).data.tags
+        self._skip_if_unchanged(services, night, tags.get(DataTag.SHA256.value))
+        self._announce(context, night, run_id, tags)
         return run_id
 
-    def _skip_if_unchanged(self, services: Services, night: Night, run_id: str) -> None:
-        digest = services.runs.get(run_id).data.tags.get(DataTag.SHA256.value)
+    def _skip_if_unchanged(self, services: Services, night: Night, digest: str | None) -> None:
         if digest is None:
             self.log.info("The download names no %s; nights are never skipped.", DataTag.SHA256)
             return
@@ -147,9 +146,10 @@ class DownloadOperator(NightStepOperator):
             services.runs.tag(night.run_id, {Tag.SKIPPED_BECAUSE: reason})
             raise AirflowSkipException(f"SKIPPED: {reason}")
 
-    def _announce(self, context: Context, services: Services, night: Night, run_id: str) -> None:
+    def _announce(
+        self, context: Context, night: Night, run_id: str, tags: Mapping[str, str]
+    ) -> None:
         """Let Airflow's asset change where the content is not that of its last change."""
-        tags = services.runs.get(run_id).data.tags
         digest = tags.get(DataTag.SHA256.value)
         if digest is not None and announced(context, self._raw).get("sha256") == digest:
             self.log.info("The data are those of the last event of %r: no new one.", self._raw.name)

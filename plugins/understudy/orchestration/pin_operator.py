@@ -22,10 +22,12 @@ from understudy.orchestration.step_operator import (
     task_key,
     visible_environment,
 )
+from understudy.placement import placement
 from understudy.steps import projectfile
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+    from mlflow.entities import Run
 
     from understudy.steps.step import Pinned
 
@@ -53,10 +55,7 @@ class PinOperator(ProjectOperator):
         with airflow_errors():
             services = Services.connect()
             night = self._night(context, services)
-            over = partial(_is_over, context)
-            dead = services.nights.sweep(night.experiment_id, night.pipeline, over)
-            if dead:
-                self.log.warning("Ended MLflow runs that dead nights left RUNNING: %s", dead)
+            self._sweep(context, services, night)
             self._warm_up(services, night)
         self.log.info(
             "Commit %s of %s; champion: %s; data as of %s; parent run %s",
@@ -67,6 +66,25 @@ class PinOperator(ProjectOperator):
             night.run_id,
         )
         return night.to_dict()
+
+    def _sweep(self, context: Context, services: Services, night: Night) -> None:
+        """End what nights that are over left: runs that say RUNNING, and the jobs behind them."""
+        over, let_go = partial(_is_over, context), partial(self._cancel, services)
+        dead = services.nights.sweep(night.experiment_id, night.pipeline, over, let_go)
+        if dead:
+            self.log.warning("Ended MLflow runs that dead nights left RUNNING: %s", dead)
+
+    def _cancel(self, services: Services, run: Run) -> None:
+        """Cancel a run's job, where it has one on the pipeline's cluster."""
+        from understudy.orchestration.remote_task import RemoteTask
+
+        where = placement(self.pipeline.backend, self.pipeline.backend_config)
+        job = run.data.tags.get(Tag.JOB.value, "")
+        if where is not None and job:
+            cluster = RemoteTask.of(services, where, None).cluster
+            if run.data.tags.get(Tag.JOB_PLACE.value) == cluster.place:
+                self.log.warning("Cancelling the job %s, for which nobody waits", job)
+                cluster.cancel(job)
 
     def _warm_up(self, services: Services, night: Night) -> None:
         """Let the imports of the night's steps begin while Airflow gets the first one going."""

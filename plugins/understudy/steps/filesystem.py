@@ -16,10 +16,12 @@ _WRITE_BITS = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 
 
 def remove_tree(folder: Path) -> None:
-    """Remove a folder, read-only ones included."""
-    for base, _, _ in os.walk(folder):
-        Path(base).chmod(stat.S_IRWXU)
-    shutil.rmtree(folder)
+    """Remove a folder, read-only ones included; somebody else may be removing it as well."""
+    while folder.exists():
+        with contextlib.suppress(FileNotFoundError):
+            for base, _, _ in os.walk(folder):
+                Path(base).chmod(stat.S_IRWXU)
+            shutil.rmtree(folder)
 
 
 def make_read_only(folder: Path) -> None:

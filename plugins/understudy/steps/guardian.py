@@ -5,7 +5,7 @@ of its own, or forked by ``forkserver.py``. It becomes the reaper of everything 
 starts, daemons included (Linux; elsewhere the process group is all it can reach), waits, and
 reports the command's end. When the other end of the CONTROL pipe is closed, because the worker asks
 for a stop or is dead, it sends TERM to all descendants, waits GRACE seconds and kills what is left.
-It touches only its own descendants and, if the worker died, the worker's SCRATCH folder.
+It touches only its own descendants and, after a stop, the worker's SCRATCH folder.
 
 It is a script and not a thread of the worker, because kill -9 of the worker must not reach it; it
 imports as little as it can, because every step pays for its start.
@@ -74,7 +74,8 @@ class Guardian:
         """Watch over the command to its end, end what it left behind, and report."""
         stopped = self.watch()
         leftovers = self.clear(grace)
-        if scratch and self.orphaned:
+        # A worker that was told to stop may be killed before it gets to it.
+        if scratch and (stopped or self.orphaned):
             _remove(scratch)
         self.report_end(stopped=stopped, leftovers=leftovers)
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from understudy.errors import StepStoppedError
 from understudy.steps.lines import LineCutter
+from understudy.steps.strays import end_strays
 from understudy.steps.warm import Channel, Conditions, Forkservers, WarmStart
 
 OnLine = Callable[[str], None]
@@ -37,8 +38,8 @@ class Command:
 
     ``timeout`` and ``grace`` are seconds. ``held_descriptors`` are kept open in the guardian and
     the command, so that locks on them last until both are gone. ``scratch`` is a folder that the
-    guardian removes if we die. ``warm`` says how a forkserver may run the same; ``argv`` is what is
-    run where it cannot.
+    guardian removes if we die; the command's ``TMPDIR`` is then its own. ``warm`` says how a
+    forkserver may run the same; ``argv`` is what is run where it cannot.
     """
 
     argv: tuple[str, ...]
@@ -162,7 +163,8 @@ class Supervisor:
         finally:
             for end in (control_end, report_end, output_end):
                 os.close(end)
-        guarded = _Guarded(guardian, _Ends(output, report, wake), self._close_control)
+        ends = _Ends(output, report, wake)
+        guarded = _Guarded(command, guardian, ends, self._close_control)
         try:
             with self._lock:
                 if self._stopped:
@@ -240,11 +242,13 @@ class _Guarded:
 
     def __init__(
         self,
+        command: Command,
         guardian: subprocess.Popen[bytes] | None,
         ends: _Ends,
         ask_to_stop: Callable[[], None],
     ) -> None:
-        self._guardian, self._ends, self._ask_to_stop = guardian, ends, ask_to_stop
+        self._command, self._guardian = command, guardian
+        self._ends, self._ask_to_stop = ends, ask_to_stop
         self._told = b""
         self._timed_out = self._reported = False
 
@@ -346,6 +350,9 @@ class _Guarded:
         if child:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(child, signal.SIGKILL)
+        temporary = self._command.environment.get("TMPDIR")
+        if self._command.scratch is not None and temporary:
+            end_strays(temporary)
         return Ending(exit_code=(self._guardian and self._guardian.returncode) or -signal.SIGKILL)
 
 

@@ -129,14 +129,15 @@ def test_stop_from_another_thread_waits_until_all_is_gone(tmp_path: Path) -> Non
     """Well within the five seconds that Airflow gives; nothing starts afterwards."""
     supervisor = Supervisor()
     endings: list[Ending] = []
-    line = f"trap '' TERM; while :; do {NAP}; done"
-    run = threading.Thread(
-        target=lambda: endings.append(supervisor.run(command(line, tmp_path), lambda _: None))
-    )
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    naps = command(f"trap '' TERM; while :; do {NAP}; done", tmp_path, scratch=scratch)
+    run = threading.Thread(target=lambda: endings.append(supervisor.run(naps, lambda _: None)))
     run.start()
     assert eventually(lambda: len(sleepers()) > 0)
     supervisor.stop()
     assert nobody_naps()
+    assert not scratch.exists()  # Airflow may kill a worker that was told to stop
     run.join(5)
     assert endings[0].stopped
     with pytest.raises(StepStoppedError):
@@ -246,6 +247,20 @@ def test_kill_9_of_the_guardian_ends_the_command(tmp_path: Path) -> None:
     ending = Supervisor().run(command(f"echo $PPID; {NAP} & {NAP}", tmp_path), on_line)
     assert guardians
     assert not ending.ok
+
+
+def test_kill_9_of_the_guardian_ends_daemons_too(tmp_path: Path) -> None:
+    """Nobody reaps them then, but they have the attempt's own temporary folder."""
+
+    def on_line(line: str) -> None:
+        assert eventually(lambda: len(sleepers()) == 3)
+        os.kill(int(line), signal.SIGKILL)
+
+    mine = {**os.environ, "TMPDIR": str(tmp_path / "tmp")}
+    line = f"setsid {NAP} & (setsid {NAP} &); echo $PPID; {NAP}"
+    daemons = Command(("bash", "-c", line), tmp_path, mine, grace=0.3, scratch=tmp_path)
+    assert not Supervisor().run(daemons, on_line).ok
+    assert eventually(nobody_naps)
 
 
 def test_no_ending_is_lost(tmp_path: Path) -> None:

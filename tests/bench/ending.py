@@ -1,0 +1,17 @@
+"""Lets a long program that is told to end take down what it started."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from types import FrameType
+
+
+def end_on_terminate() -> None:
+    """Turn SIGTERM and SIGINT into an exit that runs every ``finally``, also behind ``nohup &``."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _leave)
+
+
+def _leave(number: int, _frame: FrameType | None) -> None:
+    sys.exit(128 + number)
