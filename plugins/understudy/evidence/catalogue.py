@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -147,9 +148,17 @@ def _imported(place: str) -> Callable[[pd.DataFrame], Any]:
 
 
 def _sklearn(name: str) -> Callable[..., float]:
+    """Return scikit-learn's function, without its warnings: what they are about is said here."""
     from sklearn import metrics
 
-    return getattr(metrics, name)  # type: ignore[no-any-return]
+    function = getattr(metrics, name)
+
+    def quiet(*arguments: Any, **options: Any) -> float:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return float(function(*arguments, **options))
+
+    return quiet
 
 
 def _numbers(name: str, made: Means | None = None, **more: Any) -> Definition:

@@ -15,6 +15,8 @@ from understudy.gate.rules import Rule
 from understudy.gate.verdict import Interval
 
 POWER: Final = 0.8
+FEWEST: Final = 5
+"""Units below which nothing is inferred, whatever the error rate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,12 +121,21 @@ def enough(units: int, alpha: float) -> bool:
     with 2^-units. No test may claim less, whatever the spread looks like: two rows that happen
     to agree have none (the attainable level of Fisher's sign-flip test).
     """
-    return units >= math.log2(1 / alpha)
+    return units >= _wanted(alpha)
 
 
 def too_few(units: int, alpha: float, what: str) -> str:
     """Say that there is not enough to infer anything from."""
-    wanted = math.ceil(math.log2(1 / alpha))
     if not units:
         return f"no {what} tells the two models apart"
-    return f"{units} of the {what}s tell the two models apart; it takes {wanted} at this confidence"
+    number = f"{units} {what}{'s tell' if units > 1 else ' tells'}"
+    return f"only {number} the two models apart; it takes {_wanted(alpha)} at this confidence"
+
+
+def too_rare(units: int, alpha: float, what: str) -> str:
+    """Say that one of the classes is too rare to infer anything from."""
+    return f"the rarest class has {units} {what}s; it takes {_wanted(alpha)} at this confidence"
+
+
+def _wanted(alpha: float) -> int:
+    return max(FEWEST, math.ceil(math.log2(1 / alpha)))

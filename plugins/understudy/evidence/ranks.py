@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from understudy.evidence.columns import Floats
-from understudy.evidence.inference import Draw, Inferred, Margin, enough, too_few
+from understudy.evidence.inference import Draw, Inferred, Margin, enough, too_few, too_rare
 from understudy.evidence.paired import spread
 from understudy.evidence.pairing import Rows
 from understudy.evidence.units import Units
@@ -93,7 +93,7 @@ def infer(challenger: Rows, champion: Rows, margin: Margin, draw: Draw) -> Infer
         for one in (plain, margin)
     )
     if gain is None or excess is None or not enough(rarest, alpha):
-        return Inferred(method, note=too_few(rarest, alpha, "row of the rarest class"))
+        return Inferred(method, note=too_rare(rarest, alpha, units.name or "row"))
     if gain.error == 0 and excess.estimate == 0:
         nothing = Interval(0.0, 0.0, 1 - 2 * alpha)
         return Inferred(method, nothing, nothing, note=too_few(0, alpha, "row"))

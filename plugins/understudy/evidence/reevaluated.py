@@ -14,14 +14,18 @@ from understudy.evidence.intervals import Versions, inferred
 from understudy.evidence.pairing import Rows
 from understudy.evidence.units import Units
 
-RESAMPLES: Final = 1000
-MOST_ROWS: Final = 4000
-"""Rows beyond which groups of them are left out instead: 50 evaluations, not a thousand.
+MOST_RESAMPLES: Final = 1000
+FEWEST_RESAMPLES: Final = 200
+"""Enough for a standard error (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993)."""
+_ROWS_DRAWN: Final = 4_000_000
+MOST_ROWS: Final = 20_000
+"""Rows beyond which groups of them are left out instead: 30 evaluations.
 
-The delete-a-group jackknife is right for quantiles too where groups have more than sqrt(rows) rows
-(Shao and Wu, "A general theory for jackknife variance estimation", Annals of Statistics 17, 1989).
+The delete-a-group jackknife is right for quantiles too where groups have many more rows than
+sqrt(rows) (Shao and Wu, "A general theory for jackknife variance estimation", Annals of Statistics
+17, 1989).
 """
-GROUPS: Final = 50
+GROUPS: Final = 30
 FEWEST_UNITS: Final = 20
 """Units below which the resamples of a metric of which nothing is known say nothing."""
 
@@ -53,8 +57,10 @@ def infer(
     if units.count < FEWEST_UNITS:
         few = f"{units.count} {units.name or 'row'}s are fewer than {FEWEST_UNITS}"
         return Inferred("none", note=few)
-    drawn = _columns([_scores(definition, both, rows) for rows in _resamples(units, draw.seed)])
-    name = f"paired bootstrap of rows, B={RESAMPLES}, units={units.count}"
+    resamples = max(FEWEST_RESAMPLES, min(MOST_RESAMPLES, _ROWS_DRAWN // len(challenger)))
+    drawn_rows = _resamples(units, resamples, draw.seed)
+    drawn = _columns([_scores(definition, both, rows) for rows in drawn_rows])
+    name = f"paired bootstrap of rows, B={resamples}, units={units.count}"
     return inferred(Versions(full, units.count, drawn=drawn), margin, draw, name)
 
 
@@ -81,8 +87,8 @@ def _without_each(units: Units) -> Iterator[Index]:
         yield units.expanded(times)
 
 
-def _resamples(units: Units, seed: int) -> Iterator[Index]:
+def _resamples(units: Units, resamples: int, seed: int) -> Iterator[Index]:
     generator = np.random.default_rng(seed)
-    for _ in range(RESAMPLES):
+    for _ in range(resamples):
         drawn = generator.integers(units.count, size=units.count)
         yield units.expanded(np.bincount(drawn, minlength=units.count))

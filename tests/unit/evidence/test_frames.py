@@ -1,0 +1,121 @@
+"""Every way in which a file of predictions can be wrong has its defined answer."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.unit.evidence import samples
+
+from understudy.errors import DecisionError
+from understudy.evidence import frames, load
+
+
+def test_a_file_and_a_frame_are_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches are put together as one; text, numbers, times (in UTC) and gaps survive."""
+    monkeypatch.setattr(frames, "_BATCH", 7)
+    frame = samples.classification(
+        50,
+        region=["north", None] * 25,
+        age=[1.5, np.nan] * 25,
+        when=pd.date_range("2026-01-01", periods=50),
+        kind=pd.Categorical(["x", "y"] * 25),
+        flag=[True, False] * 25,
+    )
+    table = pa.Table.from_pandas(frame)
+    in_berlin = table["when"].cast(pa.timestamp("us", "Europe/Berlin"))
+    table = table.set_column(table.schema.get_field_index("when"), "when", in_berlin)
+    pq.write_table(table, tmp_path / "predictions.parquet", row_group_size=11)
+    from_file, from_frame = load(tmp_path / "predictions.parquet"), load(frame)
+    assert from_file.rows_sha256 == from_frame.rows_sha256
+    shown = frames.frame_of(from_file)
+    pd.testing.assert_frame_equal(shown, frames.frame_of(from_frame))
+    in_order = shown.sort_values("when", ignore_index=True)
+    assert in_order["region"].isna().tolist() == [False, True] * 25
+    assert in_order["kind"].tolist() == ["x", "y"] * 25
+    assert in_order["flag"].tolist() == ["true", "false"] * 25
+    assert in_order["when"].iloc[0] == pd.Timestamp("2026-01-01")
+    np.testing.assert_array_equal(in_order["age"], frame["age"])
+
+
+@given(st.permutations(range(12)))
+def test_the_order_of_rows_is_forgotten(order: list[int]) -> None:
+    """The same rows give the same arrays and the same digest."""
+    frame = samples.regression(12)
+    shuffled = load(frame.iloc[order])
+    assert shuffled.rows_sha256 == load(frame).rows_sha256
+    np.testing.assert_array_equal(shuffled.target.data, load(frame).target.data)
+
+
+@pytest.mark.parametrize("column", ["row_id", "target"])
+def test_the_digest_is_of_ids_and_targets(column: str) -> None:
+    """Another id or another target is another holdout; another prediction is not."""
+    frame = samples.regression(5)
+    changed = load(frame.assign(**{column: frame[column] + 100})).rows_sha256
+    assert changed != load(frame).rows_sha256
+    assert load(frame.assign(prediction=0.0)).rows_sha256 == load(frame).rows_sha256
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"row_id": [1, 1, 2, 2]}, "2 of 4 rows repeat the row_id of another"),
+        ({"row_id": ["a", None, "b", "c"]}, "1 of 4 rows have no row_id"),
+        ({"target": [1, np.nan, np.inf, 2]}, "2 of 4 rows have no finite target"),
+        ({"target": ["a", None, "b", "b"]}, "1 of 4 rows have no finite target"),
+        ({"weight": [1, -1, 1, -1]}, "2 of 4 weights are below zero"),
+        ({"weight": [1, np.nan, 1, 1]}, "1 of 4 weights are missing or infinite"),
+        ({"weight": [0, 0, 0, 0]}, "all weights are zero"),
+    ],
+)
+def test_rows_that_cannot_be_compared(change: dict[str, Any], message: str) -> None:
+    """They are read, and say what is wrong with them."""
+    assert load(samples.regression(4).assign(**change)).problems == (message,)
+
+
+def test_an_empty_holdout() -> None:
+    """No row is no evidence, and no error."""
+    assert load(samples.regression(4).iloc[:0]).problems == ("the holdout is empty",)
+
+
+@pytest.mark.parametrize(
+    ("frame", "message"),
+    [
+        (pd.DataFrame({"row_id": [1]}), "the frame lacks 'prediction', 'target'; it has 'row_id'"),
+        (samples.regression(3).assign(row_id=[0.5, 1.5, 2.5]), "row_id of the frame .* double"),
+        (samples.regression(3).assign(weight=list("abc")), "weight of the frame is of type"),
+        (samples.regression(3).assign(probability_a=list("abc")), "probability_a of the frame"),
+        (samples.regression(3).assign(more=[[1], [2], [3]]), "more of the frame .* list"),
+    ],
+)
+def test_what_are_no_predictions(frame: pd.DataFrame, message: str) -> None:
+    """The message names the column, and what it has to be."""
+    with pytest.raises(DecisionError, match=f"{message}.*Allowed: .*Next: "):
+        load(frame)
+
+
+def test_a_file_that_is_none(tmp_path: Path) -> None:
+    """Missing, and something else."""
+    (tmp_path / "text").write_text("row_id,target")
+    for name in ("text", "nothing"):
+        with pytest.raises(DecisionError, match=re.escape(str(tmp_path / name))):
+            load(tmp_path / name)
+
+
+def test_free_text_is_left_out_unless_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A column with a text per row would take the memory of all of them."""
+    monkeypatch.setattr(frames, "MAX_NAMES", 3)
+    frame = samples.regression(9, customer=list("abcdefghi"), region=list("abcabcabc"))
+    found = load(frame)
+    assert set(found.others) == {"region"}
+    assert found.notes == ("free text is not sliced by: 'customer'",)
+    assert set(load(frame, keep=["customer"]).others) == {"customer", "region"}
+    assert set(load(frame, others=[]).others) == set()
