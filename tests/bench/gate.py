@@ -41,15 +41,10 @@ def write(folder: Path, rows: int) -> None:
             truth = target.gamma(2.0, 3.0, count)
             part = pa.table(
                 {
-                    "row_id": [
-                        f"{one * 0x9E3779B97F4A7C15 % 2**64:016x}"
-                        for one in range(start, start + count)
-                    ],
+                    "row_id": [f"{_mixed(one):016x}" for one in range(start, start + count)],
                     "target": truth,
                     "prediction": truth + noise.normal(0, 1 + seed / 1000, count),
-                    "region": pa.array(
-                        target.integers(0, 8, count).astype(str)
-                    ).dictionary_encode(),
+                    "region": pa.array(target.integers(0, 8, count).astype(str)),
                     "age": target.uniform(0, 80, count),
                 }
             )
@@ -57,6 +52,11 @@ def write(folder: Path, rows: int) -> None:
             writer.write_table(part)
         assert writer is not None
         writer.close()
+
+
+def _mixed(number: int) -> int:
+    """Return 64 bits that are different for different numbers (multiplication by an odd one)."""
+    return number * 0x9E3779B97F4A7C15 % 2**64
 
 
 def ours(gate: dict[str, Any], resamples: int | None) -> Callable[[Path], str]:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from understudy.evidence import worst
-from understudy.evidence.catalogue import Input, find, unknown
+from understudy.evidence.catalogue import find, unknown
+from understudy.evidence.definition import Input
 from understudy.evidence.frames import TIME, Predictions
 from understudy.evidence.pairing import Pair, blockers, paired
 from understudy.evidence.slices import cut

@@ -18,22 +18,11 @@ from typing import Any, Final
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from understudy.errors import DecisionError, listed
-from understudy.evidence.columns import (
-    MAX_NAMES,
-    MISSING,
-    Column,
-    Floats,
-    Hashes,
-    Numbers,
-    Texts,
-    Times,
-    hash_names,
-)
+from understudy.evidence.columns import MISSING, Column, Floats, hash_names
+from understudy.evidence.tables import Raw, Table, Wanted, read
 
 ROW_ID: Final = "row_id"
 TARGET: Final = "target"
@@ -42,7 +31,6 @@ PROBABILITY: Final = "probability_"
 WEIGHT: Final = "weight"
 TIME: Final = "time"
 _OWN: Final = frozenset({ROW_ID, TARGET, PREDICTION, WEIGHT})
-_BATCH: Final = 1 << 18
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,44 +92,19 @@ def load(
     Raises:
         DecisionError: when it is no such file, or lacks columns that make predictions.
     """
-    table = _Table.open(source)
-    _check_names(table)
-    wanted = [name for name in table.schema.names if others is None or name in others]
-    return _sorted(_read(table, {*wanted, *keep}, frozenset(keep)))
-
-
-@dataclass(frozen=True)
-class _Table:
-    """What is read from: a schema, a number of rows, and batches of some columns."""
-
-    schema: pa.Schema
-    rows: int
-    source: pq.ParquetFile | pa.Table
-    name: str
-
-    @classmethod
-    def open(cls, source: Path | str | pd.DataFrame) -> _Table:
-        if isinstance(source, pd.DataFrame):
-            table = pa.Table.from_pandas(source, preserve_index=False)
-            return cls(table.schema, table.num_rows, table, "the frame")
-        try:
-            file = pq.ParquetFile(source)
-        except (OSError, pa.ArrowInvalid) as error:
-            raise DecisionError(
-                f"Found no predictions in {source}: {error}",
-                allowed="a Parquet file with a row for each row of the holdout",
-                action="let validate log predictions.parquet, or name another file",
-            ) from error
-        return cls(file.schema_arrow, file.metadata.num_rows, file, str(source))
-
-    def batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
-        if isinstance(self.source, pa.Table):
-            return iter(self.source.select(columns).to_batches(max_chunksize=_BATCH))
-        return iter(self.source.iter_batches(batch_size=_BATCH, columns=columns))
-
-
-def _check_names(table: _Table) -> None:
+    table = Table.open(source)
     names = table.schema.names
+    _check_names(table, names)
+    own = [name for name in names if _is_own(name)]
+    wanted = [name for name in names if others is None or name in {*others, *keep}]
+    return _sorted(read(table, ROW_ID, Wanted(own, wanted, keep)))
+
+
+def _is_own(name: str) -> bool:
+    return name in _OWN or name.startswith(PROBABILITY)
+
+
+def _check_names(table: Table, names: list[str]) -> None:
     lacking = [name for name in (ROW_ID, TARGET) if name not in names]
     if PREDICTION not in names and not any(name.startswith(PROBABILITY) for name in names):
         lacking.append(PREDICTION)
@@ -153,104 +116,35 @@ def _check_names(table: _Table) -> None:
         )
 
 
-@dataclass(frozen=True, eq=False)
-class _Raw:
-    """The columns in the order of the file."""
-
-    ids: NDArray[np.uint64]
-    null_ids: int
-    columns: Mapping[str, Column]
-    notes: tuple[str, ...]
-
-
-def _read(table: _Table, wanted: Collection[str], keep: Collection[str]) -> _Raw:
-    ids = Hashes(table.rows)
-    builders: dict[str, Numbers | Times | Texts] = {}
-    for field in table.schema:
-        own = field.name in _OWN or field.name.startswith(PROBABILITY)
-        if field.name != ROW_ID and (own or field.name in wanted):
-            limit = None if own or field.name in keep else MAX_NAMES
-            builders[field.name] = _builder(field, table, limit)
-    _check_id(table)
-    start = null_ids = 0
-    for batch in table.batches([ROW_ID, *builders]):
-        null_ids += batch[ROW_ID].null_count
-        ids.add(start, _plain(batch[ROW_ID]))
-        for name, builder in builders.items():
-            builder.add(start, batch[name])
-        start += len(batch)
-    columns = {name: builder.column() for name, builder in builders.items()}
-    free = [name for name, column in columns.items() if column is None]
-    notes = (f"free text is not sliced by: {listed(free)}",) if free else ()
-    kept = {name: column for name, column in columns.items() if column is not None}
-    return _Raw(ids.values, null_ids, kept, notes)
-
-
-def _plain(part: pa.Array) -> pa.Array:
-    return part.dictionary_decode() if pa.types.is_dictionary(part.type) else part
-
-
-def _check_id(table: _Table) -> None:
-    kind = table.schema.field(ROW_ID).type
-    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-    if not (pa.types.is_integer(kind) or _is_text(kind)):
-        raise DecisionError(
-            f"row_id of {table.name} is of type {kind}",
-            allowed="whole numbers or text, which name a row exactly",
-            action="let validate write the row's identity as text",
-        )
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(
-        pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
-    )
-
-
-def _builder(field: pa.Field, table: _Table, limit: int | None) -> Numbers | Times | Texts:
-    kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
-    numeric = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
-    if numeric and not pa.types.is_dictionary(field.type):
-        return Numbers(table.rows)
-    if field.name == WEIGHT or field.name.startswith(PROBABILITY):
-        raise DecisionError(
-            f"{field.name} of {table.name} is of type {field.type}",
-            allowed="numbers",
-            action="let validate write numbers",
-        )
-    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
-        return Times(table.rows)
-    if numeric or _is_text(kind) or pa.types.is_boolean(kind) or pa.types.is_null(kind):
-        return Texts(table.rows, limit)
-    raise DecisionError(
-        f"{field.name} of {table.name} is of type {field.type}",
-        allowed="numbers, text, booleans, dates and times",
-        action="leave the column out, or write it as one of these",
-    )
-
-
-def _sorted(raw: _Raw) -> Predictions:
+def _sorted(raw: Raw) -> Predictions:
+    """Put rows in the order of their ids, column after column, so that few are there twice."""
     order = np.argsort(raw.ids, kind="stable")
     ids = raw.ids[order]
-    columns = {name: column.take(order) for name, column in raw.columns.items()}
-    weight = columns[WEIGHT].data if WEIGHT in columns else None
+    columns = {name: raw.columns.pop(name).take(order) for name in list(raw.columns)}
+    weight = _numbers(columns, WEIGHT) if WEIGHT in columns else None
     return Predictions(
         ids=ids,
         target=columns[TARGET],
         prediction=columns.get(PREDICTION),
         probabilities={
-            name.removeprefix(PROBABILITY): column.data
-            for name, column in columns.items()
+            name.removeprefix(PROBABILITY): _numbers(columns, name)
+            for name in columns
             if name.startswith(PROBABILITY)
         },
         weight=weight,
-        others={
-            name: column
-            for name, column in columns.items()
-            if name not in _OWN and not name.startswith(PROBABILITY)
-        },
+        others={name: column for name, column in columns.items() if not _is_own(name)},
         problems=tuple(_problems(ids, raw.null_ids, columns[TARGET], weight)),
         notes=raw.notes,
+    )
+
+
+def _numbers(columns: Mapping[str, Column], name: str) -> Floats:
+    if columns[name].is_number:
+        return columns[name].data
+    raise DecisionError(
+        f"The column {name!r} of the predictions holds no numbers",
+        allowed="numbers",
+        action="let validate write numbers",
     )
 
 

@@ -27,7 +27,6 @@ FEWEST_UNITS: Final = 40
 """Units below which quantiles of resamples are not trusted."""
 _UNDEFINED: Final = 0.01
 """Share of resamples that may leave a metric undefined; they are set aside."""
-_ROUNDING: Final = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,19 +38,21 @@ class Versions:
         count: How many units, or groups of them, the versions are made of.
         drawn: On each resample; None where none was drawn.
         left_out: On all rows but those of one unit, for each; None where not evaluated.
+        rounding: How far apart values are that differ by rounding only.
     """
 
     full: tuple[float, float]
     count: int
     drawn: tuple[Floats, Floats] | None = None
     left_out: tuple[Floats, Floats] | None = None
+    rounding: float = 1e-12
 
     def of(self, margin: Margin) -> Gains:
         """Return how far what a margin wants is exceeded, on all rows and on each version."""
         estimate = float(margin.excess(*(np.asarray(value) for value in self.full)))
         drawn = None if self.drawn is None else margin.excess(*self.drawn)
         left_out = None if self.left_out is None else margin.excess(*self.left_out)
-        return Gains(estimate, self.count, drawn, left_out)
+        return Gains(estimate, self.count, drawn, left_out, self.rounding)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +63,7 @@ class Gains:
     count: int
     drawn: Floats | None
     left_out: Floats | None
+    rounding: float
 
     def defined(self) -> Gains | None:
         """Return the versions that define the metric; None where too many do not."""
@@ -90,8 +92,7 @@ class Gains:
         """Return how many units change the number when they are left out; all if unknown."""
         if self.left_out is None:
             return self.count
-        scale = max(1.0, abs(self.estimate))
-        return int((abs(self.left_out - self.estimate) > _ROUNDING * scale).sum())
+        return int((abs(self.left_out - self.estimate) > self.rounding).sum())
 
 
 def _lost(values: Floats, finite: Floats) -> float:
@@ -206,10 +207,10 @@ def inferred(versions: Versions, margin: Margin, draw: Draw, name: str) -> Infer
         return Inferred(name, note="too many resamples leave the metric undefined")
     spread, telling = excess.spread, excess.telling()
     what = draw.units.name or "row"
-    if max(spread.error, abs(excess.estimate)) <= _ROUNDING:
+    if spread.error == 0 and excess.estimate == 0:
         nothing = Interval(0.0, 0.0, 1 - 2 * draw.alpha)
         return Inferred(name, nothing, nothing, note=too_few(0, draw.alpha, what))
-    if spread.error <= _ROUNDING or not enough(telling, draw.alpha):
+    if spread.error == 0 or not enough(telling, draw.alpha):
         return Inferred(name, note=too_few(telling, draw.alpha, what))
     ends = _ends(excess, draw.alpha)
     return Inferred(

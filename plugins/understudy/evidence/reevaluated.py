@@ -7,8 +7,8 @@ from typing import Final
 
 import numpy as np
 
-from understudy.evidence.catalogue import Definition, Input
 from understudy.evidence.columns import Floats, Index
+from understudy.evidence.definition import Definition, Input
 from understudy.evidence.inference import Draw, Inferred, Margin
 from understudy.evidence.intervals import Versions, inferred
 from understudy.evidence.pairing import Rows
@@ -52,7 +52,8 @@ def infer(
     if len(challenger) > MOST_ROWS:
         units = units.merged(GROUPS)
         left_out = _columns([_scores(definition, both, rows) for rows in _without_each(units)])
-        versions = Versions(full, units.count, left_out=left_out)
+        rounding = 1e-12 * max(map(abs, full))
+        versions = Versions(full, units.count, left_out=left_out, rounding=rounding)
         return inferred(versions, margin, draw, f"jackknife, groups={units.count}")
     if units.count < FEWEST_UNITS:
         few = f"{units.count} {units.name or 'row'}s are fewer than {FEWEST_UNITS}"

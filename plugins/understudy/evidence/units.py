@@ -117,7 +117,8 @@ def _blocks(column: Column, length: str) -> Units | str:
     if times is None:
         return f"the column {TIME!r} holds no times"
     block = int(length[:-1]) * _NANOSECONDS[length[-1]]
-    return Units.of_keys(times.astype("datetime64[ns]").astype(np.int64) // block, length)
+    keys = times.astype("datetime64[ns]").astype(np.int64) // block
+    return Units.of_keys(keys, f"{length} block")
 
 
 def _times(column: Column) -> NDArray[np.datetime64] | None:

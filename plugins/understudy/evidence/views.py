@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from understudy.evidence import paired, ranks, reevaluated, smooth
-from understudy.evidence.catalogue import Definition, Input, measured
 from understudy.evidence.columns import Floats
+from understudy.evidence.definition import Definition, Input, measured
 from understudy.evidence.inference import Draw, Inferred, Margin
 from understudy.evidence.mcnemar import mcnemar
 from understudy.evidence.means import Means, Shape

@@ -17,8 +17,8 @@ import numpy as np
 from scipy import special
 
 from understudy.evidence import means
-from understudy.evidence.catalogue import Definition, Input
 from understudy.evidence.columns import Column, Floats, Index
+from understudy.evidence.definition import Definition, Input
 from understudy.evidence.means import Shape
 from understudy.evidence.pairing import Pair
 from understudy.evidence.slices import Parts, parts_of

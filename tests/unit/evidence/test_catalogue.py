@@ -14,7 +14,8 @@ from tests.unit.evidence import samples
 
 from understudy.errors import DecisionError
 from understudy.evidence import known, load
-from understudy.evidence.catalogue import Definition, Input, find, measured
+from understudy.evidence.catalogue import find
+from understudy.evidence.definition import Definition, Input, measured
 from understudy.evidence.pairing import Rows, paired
 from understudy.gate.metrics import HIGHER_IS_BETTER, LOWER_IS_BETTER
 

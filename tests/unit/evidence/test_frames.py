@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from tests.unit.evidence import samples
 
 from understudy.errors import DecisionError
-from understudy.evidence import frames, load
+from understudy.evidence import frames, load, tables
 
 
 def test_a_file_and_a_frame_are_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Batches are put together as one; text, numbers, times (in UTC) and gaps survive."""
-    monkeypatch.setattr(frames, "_BATCH", 7)
+    monkeypatch.setattr(tables, "_BATCH", 7)
     frame = samples.classification(
         50,
         region=["north", None] * 25,
@@ -91,9 +91,9 @@ def test_an_empty_holdout() -> None:
     [
         (pd.DataFrame({"row_id": [1]}), "the frame lacks 'prediction', 'target'; it has 'row_id'"),
         (samples.regression(3).assign(row_id=[0.5, 1.5, 2.5]), "row_id of the frame .* double"),
-        (samples.regression(3).assign(weight=list("abc")), "weight of the frame is of type"),
-        (samples.regression(3).assign(probability_a=list("abc")), "probability_a of the frame"),
-        (samples.regression(3).assign(more=[[1], [2], [3]]), "more of the frame .* list"),
+        (samples.regression(3).assign(weight=list("abc")), "'weight' .* holds no numbers"),
+        (samples.regression(3).assign(probability_a=list("abc")), "'probability_a' .* no numbers"),
+        (samples.regression(3).assign(target=[[1], [2], [3]]), "target of the frame .* list"),
     ],
 )
 def test_what_are_no_predictions(frame: pd.DataFrame, message: str) -> None:
@@ -110,9 +110,27 @@ def test_a_file_that_is_none(tmp_path: Path) -> None:
             load(tmp_path / name)
 
 
+def test_a_file_that_breaks_off(tmp_path: Path) -> None:
+    """Its head and its schema can be read, its rows cannot."""
+    path = tmp_path / "predictions.parquet"
+    samples.regression(5000).to_parquet(path)
+    content = bytearray(path.read_bytes())
+    content[100:-5000] = bytes(len(content) - 5100)
+    path.write_bytes(content)
+    with pytest.raises(DecisionError, match="Found no predictions in"):
+        load(path)
+
+
+def test_columns_of_no_use_are_left_out() -> None:
+    """They do not keep the predictions from being read, and a note says so."""
+    found = load(samples.regression(3).assign(more=[[1], [2], [3]]))
+    assert found.others == {}
+    assert found.notes == ("columns that are no numbers, text or times: 'more'",)
+
+
 def test_free_text_is_left_out_unless_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """A column with a text per row would take the memory of all of them."""
-    monkeypatch.setattr(frames, "MAX_NAMES", 3)
+    monkeypatch.setattr(tables, "MAX_NAMES", 3)
     frame = samples.regression(9, customer=list("abcdefghi"), region=list("abcabcabc"))
     found = load(frame)
     assert set(found.others) == {"region"}

@@ -8,7 +8,8 @@ from scipy import stats
 from tests.unit.evidence import samples
 
 from understudy.evidence import load, reevaluated
-from understudy.evidence.catalogue import Definition, find
+from understudy.evidence.catalogue import find
+from understudy.evidence.definition import Definition
 from understudy.evidence.inference import Draw, Inferred, Margin
 from understudy.evidence.pairing import paired
 from understudy.evidence.units import Units
