@@ -86,7 +86,7 @@ class Children:
         project = key_of(pinned.repository, pinned.subdirectory)[:16]
         # Beside the environment, and by its name: what removes it removes this too.
         learned = environment.bin.parent.with_name(f"{environment.digest}.{project}.json")
-        variables = self._shared_variables(environment, given, uris)
+        variables = self.variables(environment, given, uris)
         return Server(environment.bin / "python", learned, variables, environment.locks)
 
     def _warm(self, attempt: Attempt, line: str) -> WarmStart | None:
@@ -109,16 +109,22 @@ class Children:
     def _variables(self, attempt: Attempt) -> dict[str, str]:
         info, given = attempt.run.info, attempt.request.environment
         return {
-            **self._shared_variables(attempt.environment, given, _uris(attempt)),
+            **self.variables(attempt.environment, given, _uris(attempt)),
             "TMPDIR": str(attempt.scratch.temporary),
             "MLFLOW_RUN_ID": info.run_id,
             "MLFLOW_EXPERIMENT_ID": info.experiment_id,
         }
 
-    def _shared_variables(
+    def variables(
         self, environment: Environment, given: Mapping[str, str], uris: Iterable[str]
     ) -> dict[str, str]:
-        """Return the variables that all steps of a project have in common."""
+        """Return the variables that all programs of a project have in common.
+
+        Args:
+            environment: What they run in.
+            given: Variables that they are given.
+            uris: Addresses that they read and write.
+        """
         tracking = absolute_store(self._tracking_uri)
         ours = step_environment(os.environ, (tracking, *uris), local=environment.bin is None)
         path = given.get("PATH", ours.get("PATH", os.defpath))

@@ -1,0 +1,170 @@
+"""What two real models cost: a real store, real environments' Pythons, real processes."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from understudy.contract import Tag
+from understudy.errors import RegistryError, StepStoppedError
+from understudy.gate.budgets import findings
+from understudy.gate.guards import Budgets, Limit
+from understudy.measuring import Candidate, Effort, Stopwatch, candidate
+from understudy.steps.settings import Settings
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+    from conftest import Repository
+
+pytestmark = [
+    pytest.mark.integration,
+    # MLflow and its stores about themselves, in this process.
+    pytest.mark.filterwarnings("default"),
+]
+
+EFFORT = Effort(rounds=8, calls=5, seconds=60)
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> MlflowClient:
+    """Return a client of a real store; served by SQLite, as one machine has it."""
+    from understudy import tracking
+
+    folder = tmp_path_factory.mktemp("mlflow")
+    made = tracking.client(f"sqlite:///{folder}/mlflow.db")
+    made.create_experiment("models", artifact_location=f"file://{folder}/artifacts")
+    return made
+
+
+@pytest.fixture(scope="module")
+def rows() -> pd.DataFrame:
+    """Return rows with more columns than the models take."""
+    draw = np.random.default_rng(0)
+    frame = pd.DataFrame(draw.normal(size=(300, 4)), columns=list("abcd"))
+    return frame.assign(e=range(300), y=frame.sum(axis=1))
+
+
+@pytest.fixture(scope="module")
+def models(client: MlflowClient, rows: pd.DataFrame) -> dict[str, str]:
+    """Log a quick small model and a slow large one, with an input example; return their addresses.
+
+    Both take the whole numbers of ``e`` as floats.
+    """
+    import mlflow
+    from sklearn.ensemble import RandomForestRegressor
+    from sklearn.linear_model import Ridge
+
+    mlflow.set_tracking_uri(client.tracking_uri)
+    known = {"small": Ridge(), "large": RandomForestRegressor(100, n_jobs=1, random_state=0)}
+    features, addresses = rows[list("abcde")].astype("float64"), {}
+    experiment = client.get_experiment_by_name("models").experiment_id
+    for name, model in known.items():
+        with mlflow.start_run(experiment_id=experiment):
+            info = mlflow.sklearn.log_model(
+                model.fit(features, rows["y"]),
+                name="model",
+                input_example=features.head(3),
+                serialization_format="cloudpickle",
+                pip_requirements=[],
+            )
+        addresses[name] = info.model_uri
+    return addresses
+
+
+@pytest.fixture
+def stopwatch(
+    client: MlflowClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Stopwatch]:
+    """Return a stopwatch whose local Python is this one; nothing of it stays."""
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    settings = Settings(tmp_path / "cache", tmp_path / "scratch", grace=1.0)
+    yield Stopwatch(client.tracking_uri, settings, EFFORT)
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+@pytest.fixture
+def made(repository: Repository, models: dict[str, str]) -> Any:  # noqa: ANN401 -- a function
+    """Return a function that makes a candidate of a model's name."""
+    repository.commit(MLproject="name: x\nentry_points: {main: {command: 'true'}}")
+    here = Candidate("", "", str(repository.folder), "", env_manager="local")
+    return lambda name: replace(here, name=name, uri=models[name])
+
+
+def test_two_models(stopwatch: Stopwatch, made: Any, rows: pd.DataFrame, tmp_path: Path) -> None:  # noqa: ANN401
+    """The forest is larger and slower than the line, certainly; the other way round it is fine."""
+    rows.to_parquet(tmp_path / "holdout.parquet")
+    said: list[str] = []
+    measured = stopwatch.measure(
+        made("large"), made("small"), tmp_path / "holdout.parquet", said.append
+    )
+    large, small = measured.challenger, measured.champion
+    assert small is not None
+    assert (large.error, small.error) == ("", ""), said
+    assert large.size > 10 * small.size > 0
+    assert large.memory > large.loading > 0
+    assert (len(large.batch), large.batch_rows, len(large.single[0])) == (8, 300, 5)
+    budgets = Budgets(latency_p50=Limit(growth=0.5), latency_p95=Limit("1h"))
+    found = {one.guard: one for one in findings(budgets, measured)}
+    assert (found["size"].result, found["latency_p50"].result) == ("failed", "failed")
+    assert found["latency_p95"].result == "passed"
+    turned = replace(measured, challenger=small, champion=large)
+    again = {one.guard: one.result for one in findings(budgets, turned)}
+    assert (again["size"], again["latency_p50"]) == ("passed", "passed")
+
+
+def test_the_example_when_there_are_no_rows(stopwatch: Stopwatch, made: Any) -> None:  # noqa: ANN401
+    """The challenger's own is predicted; a champion that does not load says so, and nothing else.
+
+    Its address is one of a model that was deleted.
+    """
+    gone = replace(made("small"), name="7", uri="models:/m-0123456789abcdef0123456789abcdef")
+    measured = stopwatch.measure(made("small"), gone, None, lambda _line: None)
+    assert measured.champion is not None
+    assert "m-0123456789abcdef" in measured.champion.error
+    assert (measured.challenger.error, measured.challenger.batch_rows) == ("", 3)
+    assert {one.result for one in findings(Budgets(), measured)} == {"undecided"}
+
+
+def test_an_environment_that_cannot_be_had(
+    stopwatch: Stopwatch,
+    made: Any,  # noqa: ANN401
+    tmp_path: Path,
+) -> None:
+    """The commit is gone: that model is not measured, and says why."""
+    lost = replace(made("small"), project=f"file://{tmp_path}/nowhere.git", version="f" * 40)
+    measured = stopwatch.measure(lost, None, None, lambda _line: None)
+    assert measured.challenger.error.startswith("its environment cannot be had: ")
+
+
+def test_stopped(stopwatch: Stopwatch, made: Any) -> None:  # noqa: ANN401
+    """A killed task ends the models' processes too, whatever they are doing."""
+    timer = threading.Timer(1.0, stopwatch.stop)
+    timer.start()
+    with pytest.raises(StepStoppedError):
+        stopwatch.measure(made("small"), made("large"), None, lambda _line: None)
+    timer.join()
+
+
+def test_candidates_of_runs(client: MlflowClient) -> None:
+    """A model's project is that of the step around the run that logged it."""
+    experiment = client.get_experiment_by_name("models").experiment_id
+    step = {Tag.KIND: "step", Tag.REPOSITORY: "https://host/r.git", Tag.SUBDIRECTORY: "sub",
+            Tag.COMMIT: "c" * 40, "mlflow.project.env": "conda"}  # fmt: skip
+    outer = client.create_run(experiment, tags={str(k): v for k, v in step.items()}).info.run_id
+    inner = client.create_run(experiment, tags={"mlflow.parentRunId": outer}).info.run_id
+    found = candidate(client, "3", "models:/m/3", inner)
+    assert (found.project, found.version) == ("https://host/r.git#sub", "c" * 40)
+    assert (found.name, found.uri, found.env_manager) == ("3", "models:/m/3", "conda")
+    stranger = client.create_run(experiment).info.run_id
+    with pytest.raises(RegistryError, match="does not say of which commit"):
+        candidate(client, "3", "models:/m/3", stranger)
