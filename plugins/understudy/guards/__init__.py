@@ -9,6 +9,7 @@ the champion was trained on: stored with the night that trained it (``Profile.fr
 of its rows while they are there (``profile_of(folder)``). It is ``Absent(reason)`` where there is
 neither, and None without a champion. ``found.findings`` go into the evidence; what
 ``found.profile.to_json()`` returns is stored with the night, as ``decision/profile.json``.
+``understudy.training_rows`` fetches either of the champion's.
 
 What a model costs is measured by ``understudy.measuring`` and judged by
 ``understudy.gate.budgets``.

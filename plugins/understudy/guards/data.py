@@ -14,7 +14,8 @@ from understudy.guards.leakage import Sketches
 from understudy.guards.pairs import pairs
 from understudy.guards.profile import Profile
 from understudy.guards.roles import Roles
-from understudy.guards.tonight import Tonight, unchecked
+from understudy.guards.table import Table
+from understudy.guards.tonight import TRAIN_FILE, Tonight, unchecked
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +75,10 @@ def profile_of(folder: Path, roles: Roles | None = None) -> Profile:
     Raises:
         DecisionError: when there are none, or they cannot be read.
     """
-    tonight = Tonight.open(folder, roles)
-    sketches = Sketches.of(tonight.train)
-    return Profile.of(tonight.train, tonight.roles, sketches.content, sketches.identities)
+    known = Roles.of(folder) if roles is None else roles
+    table = Table(folder / TRAIN_FILE, known.row_id)
+    sketches = Sketches.of(table)
+    return Profile.of(table, known, sketches.content, sketches.identities)
 
 
 def _of_tonight(

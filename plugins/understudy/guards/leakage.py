@@ -33,7 +33,7 @@ class Sketches:
     @classmethod
     def of(cls, table: Table) -> Sketches:
         """Read all rows of a table."""
-        named = Sketch.of(table.identities()) if table.has_identities else None
+        named = Sketch.of([table.identities]) if table.has_identities else None
         return cls(Sketch.of(table.digests(table.content)), named)
 
 
@@ -56,7 +56,7 @@ def copies(guards: Guards, tonight: Tonight, sketches: Sketches) -> Finding:
     lacking = [name for name in columns if name not in tonight.holdout.kinds]
     content = None if lacking else _all(tonight.holdout.digests(columns))
     named = tonight.holdout.has_identities and sketches.identities is not None
-    names = _all(tonight.holdout.identities()) if named else None
+    names = tonight.holdout.identities if named else None
     return _judged(guards, sketches, (content, names), "the challenger was trained on")
 
 
@@ -72,7 +72,7 @@ def champions_copies(guards: Guards, tonight: Tonight, then: Profile) -> Finding
     known = all(name in tonight.holdout.kinds for name in columns)
     content = _all(tonight.holdout.digests(columns)) if known else None
     named = tonight.holdout.has_identities and then.identities is not None
-    names = _all(tonight.holdout.identities()) if named else None
+    names = tonight.holdout.identities if named else None
     sketches = Sketches(then.content, then.identities)
     return _judged(guards, sketches, (content, names), "the champion was trained on")
 

@@ -22,7 +22,7 @@ from understudy.errors import DecisionError, nearest
 
 SAMPLE_ROWS: Final = 200_000
 """Rows of a sample. Distances between distributions then err by less than 0.01."""
-CELLS_AT_ONCE: Final = 2_000_000
+CELLS_AT_ONCE: Final = 500_000
 _HASHES: Final = float(2**64)
 
 Digests = np.ndarray[Any, np.dtype[np.uint64]]
@@ -52,7 +52,7 @@ class Table:
 
     def __init__(self, path: Path, row_id: str = "") -> None:
         try:
-            self._file = pq.ParquetFile(path)
+            self._file = pq.ParquetFile(path, pre_buffer=False)  # it would keep all it read
         except (OSError, pa.ArrowInvalid) as error:
             raise _unreadable(path, error) from error
         schema = self._file.schema_arrow
@@ -105,9 +105,10 @@ class Table:
         known = [time for time in latest if time is not None]
         return pd.Timestamp(max(known)) if known else None
 
-    def identities(self) -> Iterator[Digests]:
-        """Yield a digest for each row's name, batch by batch, in the order of the file."""
-        return self.digests([self._row_id])
+    @cached_property
+    def identities(self) -> Digests:
+        """A digest of each row's name, in the order of the file: eight bytes a row, kept."""
+        return np.concatenate([np.array([], dtype="uint64"), *self.digests([self._row_id])])
 
     def digests(self, columns: Sequence[str]) -> Iterator[Digests]:
         """Yield a 64-bit digest of each row's values, batch by batch, in the order of the file.
@@ -129,7 +130,7 @@ class Table:
             return None
         limit = np.uint64(_HASHES * SAMPLE_ROWS / self.rows)
         if self._row_id:
-            return np.concatenate([digests < limit for digests in self.identities()])
+            return self.identities < limit
         numbers = pd.util.hash_array(np.arange(self.rows, dtype="int64"))
         return np.asarray(numbers < limit)
 

@@ -1,0 +1,75 @@
+"""What is kept of rows: small, complete through JSON, and without values that name somebody."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.unit.guards.rows import frame, night
+
+from understudy.errors import DecisionError
+from understudy.guards import Profile, profile_of
+from understudy.guards.profile import Column
+from understudy.guards.table import Kind
+
+pytestmark = pytest.mark.unit
+
+NUMBERS = st.lists(st.floats(allow_nan=False, allow_infinity=False, width=32), max_size=80)
+
+
+@given(then=NUMBERS, now=NUMBERS)
+def test_every_value_is_counted_once(then: list[float], now: list[float]) -> None:
+    """Whatever the values were then, all that is known now falls somewhere."""
+    column = Column.of(pd.Series(then, dtype="float64"), Kind.NUMBER)
+    assert sum(column.counts) == len(then)
+    again = column.like(pd.Series([*now, np.nan], dtype="float64"))
+    assert (sum(again.counts), again.missing, again.rows) == (len(now), 1, len(now) + 1)
+    assert len(again.counts) == len(column.counts)
+
+
+def test_bins_hold_equal_shares_and_what_lies_outside() -> None:
+    """Twenty bins of the rows themselves; other rows beyond them are counted apart."""
+    column = Column.of(pd.Series(np.linspace(0, 1, 1001)), Kind.NUMBER)
+    assert (column.counts[0], column.counts[-1]) == (0, 0)
+    assert set(column.counts[1:-1]) <= {49, 50, 51}  # a value on an edge
+    outside = column.like(pd.Series([-1.0, 0.0, 1.0, 2.0]))
+    assert (outside.counts[0], outside.counts[-1]) == (1, 1)
+
+
+def test_few_numbers_are_counted_one_by_one() -> None:
+    """Hours are no quantiles."""
+    column = Column.of(pd.Series([0.0, 1.0, 2.0] * 10), Kind.NUMBER)
+    assert (column.levels, column.counts) == (("0", "1", "2"), (10, 10, 10, 0))
+
+
+def test_rare_texts_are_not_kept() -> None:
+    """A value of fewer than five rows may be somebody's name."""
+    texts = pd.Series(["north"] * 9 + ["Ada Lovelace"] * 4 + [f"someone {n}" for n in range(50)])
+    column = Column.of(texts, Kind.TEXT)
+    assert (column.levels, column.counts) == (("north",), (9, 54))
+
+
+def test_through_json(tmp_path: Path) -> None:
+    """It comes back whole, and is small."""
+    profile = profile_of(night(tmp_path, frame(20_000), frame(200, seed=2)))
+    document = profile.to_json()
+    again = Profile.from_json(document)
+    assert again.to_json() == document
+    assert again.columns == profile.columns
+    assert again.content.limit < 2**64
+    assert len(document) < 200_000
+
+
+@pytest.mark.parametrize(
+    "document",
+    ["", "[]", "{}", json.dumps({"schema": "understudy/profile/9"}), '{"schema": {}}'],
+)
+def test_what_is_no_profile(document: str) -> None:
+    """It is refused in one sentence."""
+    with pytest.raises(DecisionError, match="Found no profile of rows"):
+        Profile.from_json(document)
