@@ -103,6 +103,7 @@ class DataTag(StrEnum):
 
     SHA256 = "data.sha256"
     ROWS = "data.rows"
+    NEWEST = "data.newest"
     HOLDOUT_SHA256 = "data.holdout.sha256"
 
 

@@ -16,6 +16,7 @@ from typing import Final
 from understudy.errors import UnderstudyError
 
 COMMANDS: Final = {
+    "backtest": "replay nights of the past through a project, under any number of rule sets",
     "environments": "build the environments of projects ahead of the night, and list them",
     "cache": "show and prune the mirrors, checkouts and environments of this machine",
     "gate": "judge two files of predictions, or two runs, by rules in a file",

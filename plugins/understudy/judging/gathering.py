@@ -20,7 +20,9 @@ from understudy.steps.settings import Settings
 
 TIMEOUT: Final = 3600.0
 """Seconds that the gate's process may take. Ten million rows take minutes."""
-_LAUNCH: Final = Path(__file__).with_name("launch.py")
+LAUNCH: Final = Path(__file__).with_name("launch.py")
+"""Starts a module of ours, named first, on a Python that has the gate's libraries only."""
+_CHILD: Final = "understudy.judging.child"
 _SHOWN_LINES: Final = 12
 
 
@@ -72,7 +74,7 @@ class Gatherer:
         variables = {n: v for n, v in inherited.items() if not n.startswith("MLFLOW_")}
         return Command(
             # -P: what lies beside launch.py must not stand for modules of the same name.
-            argv=(str(python.executable), "-P", str(_LAUNCH), *map(str, files)),
+            argv=(str(python.executable), "-P", str(LAUNCH), _CHILD, *map(str, files)),
             folder=scratch.folder,
             environment={
                 **variables,

@@ -1,4 +1,4 @@
-"""Starts ``understudy.judging.child`` on a Python that has no Understudy installed.
+"""Starts a module of ours on a Python that has no Understudy installed: ``launch.py MODULE ...``.
 
 The gate's environment holds libraries only; the code is that of the process that asks, found by
 the place of this file. Standard library only.
@@ -13,7 +13,7 @@ _PACKAGE = Path(__file__).parents[1]
 
 
 def main() -> None:
-    """Make this very copy of the package importable, nothing beside it, and run the child."""
+    """Make this very copy of the package importable, nothing beside it, and run the module."""
     initial = _PACKAGE / "__init__.py"
     spec = util.spec_from_file_location(
         _PACKAGE.name, initial, submodule_search_locations=[str(_PACKAGE)]
@@ -22,7 +22,7 @@ def main() -> None:
         raise ImportError(initial)
     package = sys.modules[_PACKAGE.name] = util.module_from_spec(spec)
     spec.loader.exec_module(package)
-    runpy.run_module("understudy.judging.child", run_name="__main__")
+    runpy.run_module(sys.argv.pop(1), run_name="__main__")
 
 
 if __name__ == "__main__":

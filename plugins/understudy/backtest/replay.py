@@ -1,0 +1,163 @@
+"""The whole of a backtest: nights by workers, answers by processes of the gate, one result."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from understudy.backtest import plan as plans
+from understudy.backtest import source
+from understudy.backtest.answers import answers
+from understudy.backtest.crew import Answer, Crew, Task
+from understudy.backtest.place import ABOUT, Place, made, write
+from understudy.backtest.plan import HOLDOUT_DAYS, Plan
+from understudy.backtest.progress import Progress, Tell
+from understudy.entry_points import Role
+from understudy.errors import ProjectError, StepFailedError
+from understudy.gate import Gate, Metric
+
+SCHEMA: Final = "understudy/backtest/1"
+_SHOWN_LINES: Final = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What somebody wants to know.
+
+    Attributes:
+        project: Address of the project, a folder as an absolute one.
+        version: Branch, tag or commit; '' for the default branch.
+        parameters: For the project's entry points.
+        nights: How many.
+        every: Time between two of them.
+        until: The moment as of which the last served rows are there; '' for the newest there are.
+        holdout_days: Length of the newest window, where the project has one.
+        env_manager: What makes the project's environment.
+        rules: Rule sets by their name.
+        metric: What serving is counted by.
+    """
+
+    project: str
+    version: str
+    parameters: Mapping[str, str]
+    nights: int
+    every: timedelta
+    until: str
+    holdout_days: float
+    env_manager: str
+    rules: Mapping[str, Gate]
+    metric: Metric
+
+
+def backtest(wanted: Wanted, place: Place, jobs: int, tell: Tell) -> dict[str, Any]:
+    """Replay what is not there yet, judge it, and return the whole answer.
+
+    Args:
+        wanted: What is asked.
+        place: Where everything is kept; the same question goes on where it ended.
+        jobs: How many nights, or rule sets, side by side.
+        tell: Takes lines about the progress.
+
+    Raises:
+        UnderstudyError: any of the tree in understudy.errors.
+    """
+    with place.alone() as lock:
+        plan = _planned(wanted, place, lock, tell)
+        failures = _replayed(plan, place, (jobs, lock), tell)
+        tell(f"Judging by {len(wanted.rules)} rule sets")
+        found = answers(plan, place, (wanted.metric, wanted.rules), jobs)
+    return {
+        "schema": SCHEMA,
+        "plan": json.loads(plan.to_json()),
+        "metric": wanted.metric.to_dict(),
+        "failures": failures,
+        **found,
+    }
+
+
+def _planned(wanted: Wanted, place: Place, lock: int, tell: Tell) -> Plan:
+    found = source.find(wanted.project, wanted.version, wanted.env_manager, tell)
+    plans.check(found.entry_points, wanted.parameters)
+    windowed = HOLDOUT_DAYS in found.entry_points[plans.STEPS.by_role[Role.PREPROCESS]]
+    parameters = {n: v for n, v in wanted.parameters.items() if n != HOLDOUT_DAYS}
+    draft = Plan(
+        project=wanted.project,
+        commit=found.commit,
+        code=found.code,
+        parameters=parameters,
+        nights=(),
+        end="",
+        holdout_days=wanted.holdout_days if windowed else None,
+        env_manager=wanted.env_manager,
+    )
+    end = plans.moment(wanted.until) if wanted.until else _end_of_data(draft, place, lock)
+    nights = plans.nights_until(end, wanted.nights, wanted.every)
+    return replace(draft, nights=nights, end=plans.written(end))
+
+
+def _end_of_data(draft: Plan, place: Place, lock: int) -> datetime:
+    """Ask the project's download for the time of its newest row."""
+    _write_plan(place, draft)
+    with Crew(place, 1, lock) as crew:
+        answer = crew.ask(Task("newest"))
+    if answer.failed:
+        raise _step_failed("the download", answer)
+    if not answer.done:
+        raise ProjectError(
+            "The project's download does not say how new its newest row is (tag data.newest)",
+            allowed="a download that sets the tag, or an end that you name",
+            action="add --until DATE",
+        )
+    return plans.day_after(str(answer.done))
+
+
+def _write_plan(place: Place, plan: Plan) -> None:
+    write(place.plan, json.loads(plan.to_json()))
+
+
+def _replayed(plan: Plan, place: Place, crew_of: tuple[int, int], tell: Tell) -> dict[str, str]:
+    """Have every night that is not there yet; return why some have no model."""
+    _write_plan(place, plan)
+    missing = [n for n in plan.nights if not place.night(plan.night(n)).is_dir()]
+    failures: dict[str, str] = {}
+    progress = Progress(len(plan.nights), len(plan.nights) - len(missing), tell)
+    jobs, lock = crew_of
+
+    def note(answer: Answer) -> None:
+        night = answer.task.arguments[0]
+        if answer.failed:
+            failures[night] = answer.failed
+            with made(place.failure(plan.night(night))) as folder:
+                write(folder / ABOUT, {"failed": answer.failed, "said": list(answer.said)})
+        progress.done(night, answer.failed)
+
+    if missing or not place.rows(plan.rows(plan.end)).is_dir():
+        with Crew(place, min(jobs, max(len(missing), 1)), lock) as crew:
+            _have_pool(plan, place, crew)
+            crew.ask_all((Task("night", (night,)) for night in missing), note)
+    return failures
+
+
+def _have_pool(plan: Plan, place: Place, crew: Crew) -> None:
+    """Have what all nights need: without it none of them can be scored."""
+    tasks = []
+    if not place.pool(plan.pool).is_dir():
+        tasks.append(Task("pool"))
+    if not place.rows(plan.rows(plan.end)).is_dir():
+        tasks.append(Task("rows", (plan.end,)))
+    for task in tasks:
+        answer = crew.ask(task)
+        if answer.failed:
+            raise _step_failed("preparing the rows that every model is scored on", answer)
+
+
+def _step_failed(what: str, answer: Answer) -> StepFailedError:
+    lines = "\n".join(answer.said[-_SHOWN_LINES:])
+    return StepFailedError(
+        f"It failed while {what}: {answer.failed}\n{lines}".rstrip(),
+        allowed="steps that come to their end",
+        action="read the lines above; a shorter backtest (--nights) asks for less of the past",
+    )

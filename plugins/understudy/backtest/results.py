@@ -1,0 +1,86 @@
+"""The answer of a backtest as a table for a terminal. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+Result = Mapping[str, Any]
+
+REFERENCES: Final = {
+    "hindsight": "best choice in hindsight",
+    "point": "promote when the number is better",
+    "always": "promote always",
+    "frozen": "first model frozen",
+}
+"""The references by what they are called for a person, the one that nobody can beat first."""
+HEAD: Final = ("", "served", "above hindsight", "promoted", "held", "rejected")
+_ENOUGH: Final = 0.03
+"""How far above hindsight the served error of good rules may lie."""
+
+
+def table(result: Result) -> Iterator[str]:
+    """Yield the lines of a table: every rule set, then the references."""
+    metric, nights = result["metric"]["name"], len(result["nights"])
+    yield f"{metric} that was served, {result['how']}; {nights} nights, {sum(result['rows'])} rows"
+    rows = [HEAD, *map(tuple, lines(result))]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        first, *others = (cell.ljust(w) for cell, w in zip(row, widths, strict=True))
+        yield "  ".join([first, *others]).rstrip()
+    if result["failures"]:
+        yield f"{len(result['failures'])} nights have no model; what served went on serving"
+
+
+def lines(result: Result) -> Iterator[tuple[str, ...]]:
+    """Yield the cells of each line."""
+    best = result["paths"]["hindsight"]["served"]
+    for one in result["rules"]:
+        said = Counter(one["verdicts"])
+        yield (one["name"], *_numbers(one, best), str(said["HOLD"]), str(said["REJECT"]))
+    for name, title in REFERENCES.items():
+        yield (title, *_numbers(result["paths"][name], best), "", "")
+
+
+def above(served: float | None, best: float | None) -> float | None:
+    """Return by which share of |best| something served worse; None where there is no number.
+
+    The distance is taken whichever way the metric gets better.
+    """
+    if served is None or best is None or best == 0:
+        return None
+    return abs(served - best) / abs(best)
+
+
+def sentence(result: Result, name: str) -> str:
+    """Return one sentence on whether a rule set does what rules are for."""
+    found = next(one for one in result["rules"] if one["name"] == name)
+    lower = result["metric"]["lower_is_better"]
+    others = [
+        title
+        for key, title in REFERENCES.items()
+        if key != "hindsight"
+        and not _better(found["served"], result["paths"][key]["served"], lower=lower)
+    ]
+    excess = above(found["served"], result["paths"]["hindsight"]["served"])
+    near = "" if excess is None else f"{excess:.1%} above hindsight"
+    if not others and excess is not None and excess <= _ENOUGH:
+        return f"{name}: {near}, and better than each way without rules"
+    return f"{name}: {near}; not better than: {', '.join(others) or 'hindsight, by more than 3 %'}"
+
+
+def _better(value: float | None, other: float | None, *, lower: bool) -> bool:
+    if value is None or other is None:
+        return value is not None
+    return value < other if lower else value > other
+
+
+def _numbers(one: Mapping[str, Any], best: float | None) -> Sequence[str]:
+    served = one["served"]
+    excess = above(served, best)
+    return (
+        "none" if served is None else f"{served:.5g}",
+        "" if excess is None else f"{excess:.2%}",
+        str(one["promotions"]),
+    )

@@ -1,0 +1,185 @@
+"""A process that runs nights, one after another: ``python -m understudy.backtest.worker``.
+
+Asked on stdin, a JSON document a line, it answers on stdout, one a line. It ends, and ends what it
+runs, when stdin does: so it does not outlive the backtest that started it. Steps log to a tracking
+store of its own, which nobody else has to wait for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import sys
+import threading
+import uuid
+from collections import deque
+from collections.abc import Mapping
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any, Final
+
+from understudy import tracking
+from understudy.backtest.place import ABOUT, PREDICTIONS, ROWS, Place, made, write
+from understudy.backtest.plan import HOLDOUT_DAYS, STEPS, Plan
+from understudy.contract import DataTag
+from understudy.entry_points import AS_OF, DATA, MODEL_URI, RAW, Role
+from understudy.errors import ProjectError, UnderstudyError
+from understudy.steps.runner import Settings, StepRequest, StepRunner
+from understudy.tracking import RunStore, tracking_errors
+
+HOLDOUT_FILE: Final = "holdout.parquet"
+_LAST_LINES: Final = 40
+_EXPERIMENT: Final = "backtest"
+
+
+class Worker:
+    """Runs a plan's steps in a store of its own."""
+
+    def __init__(self, plan: Plan, place: Place, number: int) -> None:
+        self._plan, self._place = plan, place
+        work = place.work(number)
+        work.mkdir(parents=True, exist_ok=True)
+        self._artifacts = work / "artifacts"
+        client = tracking.client(f"sqlite:///{work}/mlflow.db")
+        self._client, self._runs = client, RunStore(client)
+        with tracking_errors():
+            self._experiment = client.create_experiment(
+                _EXPERIMENT, artifact_location=self._artifacts.as_uri()
+            )
+        self._runner = StepRunner(self._runs, client, Settings.from_environment())
+        self._declared = self._runner.pin(plan.project, plan.commit).entry_points
+        self.said: deque[str] = deque(maxlen=_LAST_LINES)
+
+    def stop(self) -> None:
+        """End what runs."""
+        self._runner.stop()
+
+    def newest(self) -> str:
+        """Return the time of the newest row there is, '' where the project does not say it."""
+        run = self._step(Role.DOWNLOAD, {})
+        tags = self._runs.get(run).data.tags
+        self._forget()
+        return str(tags.get(DataTag.NEWEST.value, ""))
+
+    def pool(self) -> None:
+        """Have the rows of all holdouts, as one folder of the project's own making."""
+        plan = self._plan
+        days = None if plan.holdout_days is None else plan.pool_days
+        prepared = self._prepared(plan.end, days)
+        with made(self._place.pool(plan.pool)) as folder:
+            self._fetch(prepared, STEPS.data, folder / STEPS.data)
+        self._forget()
+
+    def rows(self, as_of: str) -> None:
+        """Have the rows of a night's holdout."""
+        self._keep_rows(as_of, self._prepared(as_of, self._plan.holdout_days))
+        self._forget()
+
+    def night(self, as_of: str) -> None:
+        """Have a night's model trained and scored on the pool."""
+        prepared = self._prepared(as_of, self._plan.holdout_days)
+        self._keep_rows(as_of, prepared)
+        trained = self._step(Role.TRAIN, {DATA: f"runs:/{prepared}/{STEPS.data}"})
+        data = self._place.pool(self._plan.pool) / STEPS.data
+        scoring = {DATA: str(data), MODEL_URI: f"runs:/{trained}/{STEPS.model}"}
+        validated = self._step(Role.VALIDATE, scoring)
+        with made(self._place.night(self._plan.night(as_of))) as folder:
+            self._fetch(validated, PREDICTIONS, folder / PREDICTIONS)
+            about = {"as_of": as_of, "train": dict(self._runs.get(trained).data.metrics)}
+            write(folder / ABOUT, about)
+        self._forget()
+
+    def _prepared(self, as_of: str, holdout_days: float | None) -> str:
+        """Return the run that has prepared the data as of a moment."""
+        downloaded = self._step(Role.DOWNLOAD, {AS_OF: as_of})
+        window = {} if holdout_days is None else {HOLDOUT_DAYS: f"{holdout_days:g}"}
+        raw = {RAW: f"runs:/{downloaded}/{STEPS.raw}"}
+        return self._step(Role.PREPROCESS, {**raw, **window})
+
+    def _step(self, role: Role, filled_in: Mapping[str, str]) -> str:
+        entry_point = STEPS.by_role[role]
+        declared = self._declared[entry_point]
+        given = {n: v for n, v in self._plan.parameters.items() if n in declared}
+        request = StepRequest(
+            project=self._plan.project,
+            version=self._plan.commit,
+            entry_point=entry_point,
+            parameters={**given, **{n: v for n, v in filled_in.items() if n in declared}},
+            experiment_id=self._experiment,
+            key=uuid.uuid4().hex,
+            name=entry_point,
+            env_manager=self._plan.env_manager,
+        )
+        return self._runner.run(request, self.said.append).run_id
+
+    def _keep_rows(self, as_of: str, prepared: str) -> None:
+        target = self._place.rows(self._plan.rows(as_of))
+        if target.is_dir():
+            return
+        with made(target) as folder:
+            self._fetch(prepared, f"{STEPS.data}/{HOLDOUT_FILE}", folder / ROWS)
+
+    def _fetch(self, run_id: str, artifact: str, to: Path) -> None:
+        """Copy an artifact, a file or a folder, to a place.
+
+        Raises:
+            ProjectError: when the step did not log it.
+        """
+        source = self._artifacts / run_id / "artifacts" / artifact
+        if source.is_dir():
+            shutil.copytree(source, to)
+        elif source.is_file():
+            shutil.copyfile(source, to)
+        else:
+            raise ProjectError(
+                f"The step logged no {artifact!r}",
+                allowed="data/holdout.parquet by preprocess, predictions.parquet by validate",
+                action="let the project log it: a backtest needs to know single rows",
+            )
+
+    def _forget(self) -> None:
+        """Remove what the steps logged: models and raw rows of years need much room."""
+        for one in self._artifacts.iterdir():
+            shutil.rmtree(one)
+
+
+def main(arguments: list[str]) -> int:
+    """Answer what is asked on stdin until it ends."""
+    folder, number = arguments
+    place = Place(Path(folder))
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8", buffering=1)
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever else prints is for the log
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the backtest's to act upon
+    worker = Worker(Plan.from_json(place.plan.read_text(encoding="utf-8")), place, int(number))
+    questions: SimpleQueue[str] = SimpleQueue()
+    threading.Thread(target=_listen, args=(questions, worker), daemon=True).start()
+    while line := questions.get():
+        answer = json.dumps(_answered(worker, json.loads(line)))
+        with contextlib.suppress(BrokenPipeError):  # nobody is there any more to take it
+            answers.write(f"{answer}\n")
+    return 0
+
+
+def _listen(questions: SimpleQueue[str], worker: Worker) -> None:
+    """Pass questions on; at the end of them end what runs."""
+    for line in sys.stdin:
+        questions.put(line)
+    worker.stop()
+    questions.put("")
+
+
+def _answered(worker: Worker, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Do what is asked; a step that fails is an answer, too."""
+    worker.said.clear()
+    try:
+        done = getattr(worker, asked["do"])(*asked["with"])
+    except UnderstudyError as error:
+        return {"failed": str(error), "said": list(worker.said)}
+    return {"done": done}
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
