@@ -60,15 +60,19 @@ def hindsight(table: Table) -> Path:
 
     With V(j) the least cost of all nights from j on when night j's model is promoted then,
     V(j) = min over k > j of sum(costs[j..k-1, j]) + V(k), and V beyond the last night is zero:
-    dynamic programming (Bellman, 1957) over the 2^N sequences of promotions, in N^2 steps.
+    dynamic programming (Bellman, 1957) over the 2^N sequences of promotions, in N^2 steps. Nights
+    on which a model has no valid value come first: the fewer of them the better.
     """
     nights = len(table)
-    least, until = np.full(nights + 1, np.inf), np.full(nights, nights)
-    least[nights] = 0.0
+    invalid, finite = np.isinf(table.costs), np.where(np.isinf(table.costs), 0.0, table.costs)
+    least, until = np.zeros((nights + 1, 2)), np.full(nights, nights)
+    targets = np.array([*table.has_model, True])
     for j in (j for j in range(nights - 1, -1, -1) if table.has_model[j]):
-        totals = np.cumsum(table.costs[j:, j]) + least[j + 1 :]
-        until[j] = j + 1 + int(np.argmin(totals))
-        least[j] = totals[until[j] - j - 1]
+        kept = np.column_stack([np.cumsum(invalid[j:, j]), np.cumsum(finite[j:, j])])
+        totals = (kept + least[j + 1 :])[targets[j + 1 :]]
+        best = np.lexsort((totals[:, 1], totals[:, 0]))[0]
+        least[j] = totals[best]
+        until[j] = j + 1 + np.flatnonzero(targets[j + 1 :])[best]
     path: list[int] = []
     while len(path) < nights:
         model = len(path)

@@ -1,0 +1,82 @@
+"""``understudy backtest``: what its words mean, and what it refuses before anything runs."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from understudy.backtest.place import Place
+from understudy.cli.main import main
+
+if TYPE_CHECKING:
+    from understudy.backtest.replay import Wanted
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.fixture
+def wanted(monkeypatch: pytest.MonkeyPatch) -> list[Wanted]:
+    """Keep what is asked of a backtest instead of running it."""
+    kept: list[Wanted] = []
+
+    def keep(wanted: Wanted, *_: object) -> None:
+        kept.append(wanted)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("understudy.backtest.replay.backtest", keep)
+    return kept
+
+
+def understudy(tmp_path: Path, *words: str) -> int:
+    """Run the console script."""
+    return main(["backtest", *words, "--nights", "3", "--out", str(tmp_path / "out")])
+
+
+def test_words_become_what_is_wanted(tmp_path: Path, wanted: list[Wanted]) -> None:
+    """Values may hold an equals sign."""
+    rules = tmp_path / "careful.json"
+    rules.write_text(json.dumps({"primary": {"name": "mae", "min_gain": 1.0}}))
+    words = ["--dataset", "bikes", "-P", "model=a=b", "--rules", str(rules), "--every", "12h"]
+    assert understudy(tmp_path, str(tmp_path), *words) == 130
+    [asked] = wanted
+    assert asked.project == str(tmp_path)
+    assert asked.parameters == {"dataset": "bikes", "model": "a=b"}
+    assert asked.every == timedelta(hours=12)
+    assert asked.metric.name == "mae", "the first rules' primary metric"
+    assert list(asked.rules) == ["default", "careful"]
+    assert asked.rules["default"].primary.min_gain is None, "without the bounds of the others"
+
+
+def test_files_of_one_name_are_told_apart(tmp_path: Path, wanted: list[Wanted]) -> None:
+    """By their whole path."""
+    paths = [tmp_path / "a" / "rules.json", tmp_path / "b" / "rules.json"]
+    for path in paths:
+        path.parent.mkdir()
+        path.write_text(json.dumps({"primary": {"name": "mae"}}))
+    understudy(tmp_path, "p", "--rules", *map(str, paths))
+    assert list(wanted[0].rules) == ["default", *map(str, paths)]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["p"], "Neither --metric nor --rules"),
+        (["p", "--metric", "rmse", "-P", "model"], "'model' is no parameter"),
+        (["p", "--metric", "rmse", "--every", "often"], "'often' is no duration"),
+        (["p", "--metric", "profit"], "which way is better"),
+        (["p", "--rules", "nowhere.json"], "there is no file nowhere.json"),
+        (["/nowhere", "--metric", "rmse"], "There is no folder|no MLproject|/nowhere"),
+    ],
+)
+def test_what_cannot_be_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    """With one message, and no folder full of nothing."""
+    assert understudy(tmp_path, *words) == 1
+    said = capsys.readouterr().err
+    assert any(part in said for part in message.split("|")), said
+    assert not Place(tmp_path / "out").plan.exists()
