@@ -5,19 +5,19 @@ Nothing in it comes unescaped from data, and it loads nothing from anywhere.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any, Final
 
 from understudy.backtest.results import HEAD, REFERENCES, Result, above, lines, sentence
+from understudy.page.scale import Scale, Tick
 
 WINDOW: Final = 28
 """Nights that a point of the curve is the mean of: four weeks hide no season."""
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM = 960, 340, 64, 28
 _STRIP: Final = 12
-_TICKS: Final = 5
+_DATES: Final = 5
 _OWN: Final = ("#0a65b0", "#b3261e", "#08734f", "#7b3fa0", "#a05a00", "#00707a")
 _REFERENCE: Final = {
     "hindsight": ("#444444", "2 3"),
@@ -83,10 +83,10 @@ def trailing(values: Sequence[float | None], window: int = WINDOW) -> list[float
 def _chart(curves: Sequence[Curve], result: Result) -> str:
     """Return the curves; one that lies far above all others is cut off, not the scale's measure."""
     smooth = {curve.name: trailing(curve.found["by_night"]) for curve in curves}
-    low, high = _range(smooth, result)
-    axis = "".join(_tick(value, (low, high)) for value in _ticks(low, high))
+    scale = _scale(smooth, result)
+    axis = "".join(map(_tick, scale.mirrored_ticks()))
     paths = "".join(
-        f'<path d="{_path(smooth[c.name], (low, high))}" stroke="{c.colour}" '
+        f'<path d="{_path(smooth[c.name], scale)}" stroke="{c.colour}" '
         f'stroke-dasharray="{c.dashes}"><title>{escape(c.name)}</title></path>'
         for c in reversed(curves)
     )
@@ -98,54 +98,44 @@ def _chart(curves: Sequence[Curve], result: Result) -> str:
     )
 
 
-def _range(smooth: Mapping[str, Sequence[float | None]], result: Result) -> tuple[float, float]:
+def _scale(smooth: Mapping[str, Sequence[float | None]], result: Result) -> Scale:
     best = result["paths"]["hindsight"]["served"]
-    far = {
-        REFERENCES[k] for k in REFERENCES if (above(result["paths"][k]["served"], best) or 0) > 1
-    }
-    values = [
-        v for name, curve in smooth.items() if name not in far for v in curve if v is not None
-    ]
-    low, high = min(values, default=0.0), max(values, default=1.0)
-    margin = (high - low or abs(high) or 1.0) * 0.05
-    return low - margin, high + margin
+    served = {title: result["paths"][key]["served"] for key, title in REFERENCES.items()}
+    far = {title for title, value in served.items() if (above(value, best) or 0.0) > 1}
+    return Scale.over(v for name, curve in smooth.items() if name not in far for v in curve)
 
 
-def _ticks(low: float, high: float) -> list[float]:
-    """Return round values between two: 1, 2 or 5 times a power of ten apart."""
-    rough = (high - low) / _TICKS
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(s * power for s in (1, 2, 5, 10) if s * power >= rough)
-    return [i * step for i in range(math.ceil(low / step), math.floor(high / step) + 1)]
-
-
-def _y(value: float, span: tuple[float, float]) -> float:
-    low, high = span
-    return round((_HEIGHT - _BOTTOM) * (1 - (value - low) / (high - low)), 1)
+def _y(percent: float) -> float:
+    return round((_HEIGHT - _BOTTOM) * percent / 100, 1)
 
 
 def _x(place: int, count: int) -> float:
     return round(_LEFT + (_WIDTH - _LEFT - 4) * place / max(count - 1, 1), 1)
 
 
-def _path(values: Sequence[float | None], span: tuple[float, float]) -> str:
+def _path(values: Sequence[float | None], scale: Scale) -> str:
     places = [
-        f"{_x(i, len(values))} {_y(value, span)}"
+        f"{_x(i, len(values))} {_y(_up(value, scale))}"
         for i, value in enumerate(values)
         if value is not None
     ]
     return f"M{'L'.join(places)}" if places else ""
 
 
-def _tick(value: float, span: tuple[float, float]) -> str:
-    y = _y(value, span)
+def _up(value: float, scale: Scale) -> float:
+    """Return a place from the top, in percent; beyond the picture for what lies beyond it."""
+    return 100 * (scale.high - value) / (scale.high - scale.low)
+
+
+def _tick(tick: Tick) -> str:
+    y = _y(tick.at)
     line = f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH}" y1="{y}" y2="{y}"/>'
-    return f'{line}<text x="{_LEFT - 8}" y="{y + 4}" text-anchor="end">{value:.4g}</text>'
+    return f'{line}<text x="{_LEFT - 8}" y="{y + 4}" text-anchor="end">{escape(tick.label)}</text>'
 
 
 def _dates(nights: Sequence[str]) -> str:
     count = len(nights)
-    chosen = sorted({round(i * (count - 1) / _TICKS) for i in range(_TICKS + 1)})
+    chosen = sorted({round(i * (count - 1) / _DATES) for i in range(_DATES + 1)})
     ends = {chosen[0]: "start", chosen[-1]: "end"}
     return "".join(
         f'<text x="{_x(i, count)}" y="{_HEIGHT - 8}" text-anchor="{ends.get(i, "middle")}">'

@@ -27,7 +27,9 @@ from understudy.backtest.plan import HOLDOUT_DAYS, STEPS, Plan
 from understudy.contract import DataTag
 from understudy.entry_points import AS_OF, DATA, MODEL_URI, RAW, Role
 from understudy.errors import ProjectError, UnderstudyError
-from understudy.steps.runner import Settings, StepRequest, StepRunner
+from understudy.steps.runner import StepRunner
+from understudy.steps.settings import Settings
+from understudy.steps.step import StepRequest
 from understudy.tracking import RunStore, tracking_errors
 
 HOLDOUT_FILE: Final = "holdout.parquet"
