@@ -1,8 +1,8 @@
 """Ten nights of bike sharing, hour by hour: data that drifts as production does, run by Airflow.
 
-The newest fortnight is the holdout, the two months before it are trained on. The rows end with 2012,
-so the Dag makes up for the last ten nights of that year; move ``start`` back to replay more of them.
-Hours of one day resemble each other, so a day counts as one piece of evidence.
+The newest fortnight is the holdout, the two months before it are trained on. The rows end with
+2012, so the Dag makes up for the last ten nights of that year; move ``start`` back to replay more
+of them. Hours of one day resemble each other, so a day counts as one piece of evidence.
 """
 
 from datetime import UTC, datetime

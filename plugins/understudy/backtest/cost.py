@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from understudy.backtest.history import History, Index
 from understudy.errors import DecisionError, listed
 from understudy.evidence import known
-from understudy.evidence.catalogue import Definition, find, measured
+from understudy.evidence.catalogue import find
+from understudy.evidence.definition import Definition, measured
 from understudy.evidence.means import Shape
 from understudy.evidence.pairing import Rows
 from understudy.gate.metrics import Direction, Metric
