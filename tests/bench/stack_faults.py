@@ -39,6 +39,10 @@ def _gone(step: Lingering) -> None:
 def _ended(step: Lingering) -> None:
     """End a step whose task runs again, or still."""
     step.mark("failed")
+    _settled(step)
+
+
+def _settled(step: Lingering) -> None:
     _gone(step)
     if not eventually(lambda: "RUNNING" not in step.statuses(), PATIENCE_S):
         raise AssertionError(f"{step.run_id}: {step.statuses()}")
@@ -86,13 +90,12 @@ def task_killed(installation: Installation, _number: int) -> None:
 
 
 def task_terminated(installation: Installation, _number: int) -> None:
-    """TERM to the task's process, as when a worker shuts down."""
+    """TERM to the task's process, as when a worker shuts down: Airflow lets the task fail."""
     step = _begun(installation, "linger_again")
-    before = set(step.alive())
     os.kill(step.task()["pid"], signal.SIGTERM)
-    if not eventually(lambda: not before & set(step.alive()), PATIENCE_S):
+    if not eventually(lambda: step.task()["state"] == "failed", PATIENCE_S):
         raise AssertionError(step.log())
-    _ended(step)
+    _settled(step)
 
 
 def guardian_killed(installation: Installation, number: int) -> None:
@@ -105,10 +108,11 @@ def guardian_killed(installation: Installation, number: int) -> None:
 def forkserver_killed(installation: Installation, _number: int) -> None:
     """Kill -9 the forkserver: what it forked goes on."""
     step = _begun(installation, "linger_program")
-    before = set(step.alive())
-    for pid in forkservers():
+    before, servers = set(step.alive()), forkservers()
+    for pid in servers:
         os.kill(pid, signal.SIGKILL)
-    if not eventually(lambda: not forkservers(), PATIENCE_S) or before != set(step.alive()):
+    gone = eventually(lambda: not any(map(psutil.pid_exists, servers)), PATIENCE_S)
+    if not servers or not gone or before != set(step.alive()):
         raise AssertionError(f"{before} became {step.alive()}")
     _ended(step)
 
