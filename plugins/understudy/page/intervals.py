@@ -108,7 +108,7 @@ def deciding(check: Check) -> Interval | None:
     It is that of ``gain - needed``, moved by ``needed``. Of an absolute bound that is the gain's
     own interval; of a relative one it also holds what is not known of the champion's value.
     """
-    if check.excess is None or check.needed is None:
+    if check.excess is None or check.needed is None or not math.isfinite(check.needed):
         return check.interval
     low, high = check.excess.low + check.needed, check.excess.high + check.needed
     return Interval(low, high, check.excess.confidence)

@@ -70,7 +70,7 @@ def test_three_positives_are_three_pieces_of_evidence() -> None:
     assert 2 <= count <= 4
     (found,) = compare(Gate(Metric("roc_auc")), *map(load, few)).comparisons
     assert found.excess is None
-    assert found.note == f"the rarest class has {count} rows; it takes 6 at this confidence"
+    assert found.note == f"the rarest class has {count} rows; it takes 5 at this confidence"
 
 
 def test_several_classes_are_averaged() -> None:

@@ -197,11 +197,11 @@ def test_a_mistyped_field_is_refused_with_the_nearest_name() -> None:
 
 
 def test_every_task_that_makes_a_run_links_to_it() -> None:
-    """The button is there for mapped tasks too."""
+    """The button is there for mapped tasks too; the gate's leads to its decision as well."""
     dag = built()
     for task_id in ("pin", "download", "train", "validate", "gate", "promote", "report"):
         names = [link.name for link in dag.get_task(task_id).operator_extra_links]
-        assert names == ["MLflow run"], task_id
+        assert names == ["MLflow run", *(["Decision"] if task_id == "gate" else [])], task_id
 
 
 @pytest.mark.parametrize(
