@@ -109,17 +109,17 @@ class Meter:
         return Reading(time.monotonic(), parts, busy, times.user + times.system)
 
 
-def end_forkservers() -> None:
-    """End every forkserver that learns below our cache, and wait until they are gone."""
-    servers = [psutil.Process(pid) for pid in forkservers()]
+def end_forkservers(cache: str = "") -> None:
+    """End every forkserver that learns below a cache, ours if none is named, and wait for it."""
+    servers = [psutil.Process(pid) for pid in forkservers(cache)]
     for server in servers:
         server.terminate()
     psutil.wait_procs(servers, timeout=10)
 
 
-def forkservers() -> list[int]:
-    """Return those forkservers that no other one has forked."""
-    ours = f"{os.environ[CACHE_VARIABLE]}/"
+def forkservers(cache: str = "") -> list[int]:
+    """Return those forkservers below a cache, ours if none is named, that no other one forked."""
+    ours = f"{cache or os.environ[CACHE_VARIABLE]}/"
     found = {
         process.pid: process.info["ppid"]
         for process in psutil.process_iter(["cmdline", "ppid"])

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bench.cpu import end_forkservers
 from understudy.local.place import CHECKOUT
 
 PROJECT = f"file://{CHECKOUT}#tests/projects/number"
@@ -41,6 +42,7 @@ class Machine:
         """Yield this machine with an empty cache."""
         cache = Path(tempfile.mkdtemp(dir=self.folder))
         yield Machine(self.folder, {**self.variables, "UNDERSTUDY_CACHE": str(cache)})
+        end_forkservers(str(cache))  # they would stay for a minute, on purpose
         subprocess.run(["chmod", "-R", "u+w", cache], check=True)  # checkouts are read-only
         shutil.rmtree(cache)
 
