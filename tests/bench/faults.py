@@ -1,6 +1,6 @@
 """Faults, injected for real, many times over; after each is counted what it left behind.
 
-    python -m bench.faults [--times 10] [--only WORD] [--json FILE]
+    python -m bench.faults [--times 10] [--only WORD ...] [--json FILE]
 
 Starts a stack of its own in a temporary folder (loopback only), removed afterwards unless something
 went wrong. A fault that does not end as it should is counted, told, and does not end the program;
@@ -137,12 +137,16 @@ def _trees(stack: Stack) -> set[int]:
     return {pid for one in _known(stack).processes.values() for pid in tree(one.pid)}
 
 
-def _injections(installation: Installation, machine: Machine, only: str) -> Mapping[str, Injection]:
+def _injections(
+    installation: Installation, machine: Machine, only: Sequence[str]
+) -> Mapping[str, Injection]:
     found: dict[str, Injection] = {
         name: partial(fault, installation) for name, fault in stack_faults.FAULTS.items()
     }
     found |= {name: partial(fault, machine) for name, fault in machine_faults.FAULTS.items()}
-    return {name: injection for name, injection in found.items() if only in name}
+    return {
+        name: injection for name, injection in found.items() if any(word in name for word in only)
+    }
 
 
 def _mend(installation: Installation) -> None:
@@ -168,7 +172,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Inject everything, print the table."""
     parser = argparse.ArgumentParser(prog="bench.faults", description="What do faults leave?")
     parser.add_argument("--times", type=int, default=10, help="of each (default 10)")
-    parser.add_argument("--only", default="", help="only faults with this in their name")
+    parser.add_argument(
+        "--only", nargs="+", default=[""], help="only faults with one of these in their name"
+    )
     parser.add_argument("--json", type=Path, help="also write the results to this file")
     options, progress = parser.parse_args(arguments), Progress()
     end_on_terminate()
