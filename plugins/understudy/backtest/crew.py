@@ -15,6 +15,7 @@ from typing import Any, Final, Self
 from understudy.backtest.place import Place
 from understudy.errors import StepFailedError, UnderstudyError
 from understudy.judging.gathering import LAUNCH
+from understudy.steps.filesystem import remove_tree
 
 THREADS: Final = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1"
@@ -51,8 +52,11 @@ class Hand:
     """One worker process."""
 
     def __init__(self, place: Place, number: int, locks: Sequence[int]) -> None:
-        place.work(number).mkdir(parents=True, exist_ok=True)
-        self._log = place.work(number) / "log.txt"
+        work = place.work(number)
+        if work.is_dir():  # of the worker before this one
+            remove_tree(work)
+        work.mkdir(parents=True)
+        self._log = work / "log.txt"
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", LAUNCH, _WORKER, place.folder.absolute(), str(number)],
