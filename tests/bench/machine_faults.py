@@ -114,7 +114,7 @@ def temporary_full(machine: Machine, _number: int) -> None:
     """Fill the disk of the temporary folder: the step fails with a reason."""
     with machine.cold() as cold, _small_disk(machine.folder) as disk:
         cold.run(*BUILD)
-        (disk / "filler").write_bytes(bytes(2 << 20 - 8192))
+        (disk / "filler").write_bytes(bytes((2 << 20) - 8192))
         there = Machine(disk, {**cold.variables, "TMPDIR": str(disk)})
         said = there.run(*_step(PROJECT, "download", uuid.uuid4().hex), ok=False)
         if "No space left" not in said:

@@ -15,16 +15,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from understudy.errors import ProjectError
+from understudy.errors import ProjectError, SettingsError
 from understudy.giturl import ProjectAddress
 from understudy.steps.conversation import Conversation
-from understudy.steps.filesystem import make_read_only, remove_tree
+from understudy.steps.filesystem import has_room, make_read_only, remove_tree
 from understudy.steps.git import CEILING, Git, GitError
 from understudy.steps.lfs import Pointers, pointers_in
 from understudy.steps.locks import FileLock
 from understudy.steps.mirror import Mirror
 from understudy.steps.process import Supervisor
-from understudy.steps.settings import Settings
+from understudy.steps.settings import CACHE_VARIABLE, Settings
 from understudy.steps.submodules import inside, submodules
 
 _SUBMODULE_DEPTH = 8
@@ -153,6 +153,8 @@ class CheckoutStore:
             pointers = self._write_files(mirror, commit, folder, site)
             mirror.keep(commit)
         except GitError as error:
+            if not has_room(folder):  # git does not say why it could not write
+                raise _no_room(folder, str(error)) from error
             mirror.discard_if_damaged(error)
             raise _unusable(address, commit, str(error)) from error
         for submodule in submodules(self._git, mirror.folder, commit):
@@ -187,6 +189,15 @@ def _unusable(address: ProjectAddress, commit: str, why: str) -> ProjectError:
         f"Commit {commit[:12]} of {address.repository} cannot be checked out: {why}",
         allowed="a commit that `git checkout` accepts, with submodules that can be fetched",
         action="try the same with `git clone --recurse-submodules`",
+    )
+
+
+def _no_room(folder: Path, said: str) -> SettingsError:
+    first, *_ = said.splitlines()
+    return SettingsError(
+        f"No space left on the disk of {folder}: {first}",
+        allowed=f"room for a checkout, in {CACHE_VARIABLE} or where the user's cache is",
+        action="run `understudy cache prune`, or make room otherwise",
     )
 
 

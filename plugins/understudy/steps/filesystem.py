@@ -12,6 +12,7 @@ from pathlib import Path
 from understudy.errors import ProjectError
 
 _PRIVATE = 0o700
+_WORTH_MENTIONING = 64 << 10  # bytes
 _WRITE_BITS = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 
 
@@ -61,6 +62,13 @@ def disk_usage(*paths: Path) -> int:
                 state = entry.lstat()
                 seen[state.st_dev, state.st_ino] = state.st_blocks * 512
     return sum(seen.values())
+
+
+def has_room(folder: Path) -> bool:
+    """Return whether a disk has room for a file worth mentioning (64 KiB, and a node for it)."""
+    state = os.statvfs(folder)
+    nodes_left = state.f_favail > 0 or not state.f_files  # some file systems do not count them
+    return state.f_bavail * state.f_frsize >= _WORTH_MENTIONING and nodes_left
 
 
 def _entries(path: Path) -> Iterator[Path]:

@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from understudy.errors import ProjectError, RepositoryUnavailableError, UnderstudyError
+from understudy.errors import (
+    ProjectError,
+    RepositoryUnavailableError,
+    SettingsError,
+    UnderstudyError,
+)
 from understudy.giturl import parse
 from understudy.steps import mirror
 from understudy.steps.checkout import CheckoutStore
@@ -337,3 +342,24 @@ def test_the_mirror_holds_no_password(store: CheckoutStore, repository: Reposito
     store.resolve(parse(repository.url), "")
     done = subprocess.run(["grep", "-rl", "s3cret", store._root], check=False, capture_output=True)
     assert done.stdout == b""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a small disk needs the right to mount one")
+def test_a_full_disk_is_named(repository: Repository, tmp_path: Path) -> None:
+    """Git only says that it cannot write; with room again the checkout succeeds."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    commit = repository.commit(large="x" * (1 << 20))
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk], check=True)
+    try:
+        settings = Settings(cache=disk / "cache", scratch=tmp_path / "scratch", git_timeout=20)
+        store = CheckoutStore(settings, Supervisor())
+        address = parse(repository.url)
+        store.resolve(address, commit)
+        with pytest.raises(SettingsError, match="No space left on the disk of"):
+            store.hold(address, commit).__enter__()
+        subprocess.run(["mount", "-o", "remount,size=9m", disk], check=True)
+        with store.hold(address, commit) as checkout:
+            assert (checkout.folder / "large").stat().st_size == 1 << 20
+    finally:
+        subprocess.run(["umount", disk], check=True)
