@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
-import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,6 +19,7 @@ from understudy.evidence.spans import within
 FIRST = datetime(2026, 1, 1, tzinfo=UTC)
 HOURS = 48
 TIMES = [FIRST + timedelta(hours=hour) for hour in range(HOURS)]
+PLAIN = [time.replace(tzinfo=None) for time in TIMES]
 
 
 def at(hour: float) -> str:
@@ -27,11 +30,13 @@ def at(hour: float) -> str:
 @given(ends=st.tuples(*[st.floats(-5, HOURS + 5)] * 2).map(sorted), seed=st.randoms())
 def test_exactly_the_rows_of_the_span_are_left(ends: list[float], seed: object) -> None:
     """Whatever their order; the first end is open, the last one closed."""
-    frame = samples.regression(HOURS, time=TIMES)
+    frame = samples.regression(HOURS, time=PLAIN)
     order = list(range(HOURS))
     seed.shuffle(order)  # type: ignore[attr-defined]
     found = within(load(frame.iloc[order]), at(ends[0]), at(ends[1]))
-    wanted = frame[(frame["time"] > at(ends[0])) & (frame["time"] <= at(ends[1]))]
+    after, until = (datetime.fromisoformat(at(end)) for end in ends)
+    inside = [after < time <= until for time in TIMES]
+    wanted = frame[inside]
     assert len(found) == len(wanted)
     if len(wanted):
         assert found.rows_sha256 == load(wanted).rows_sha256
@@ -43,16 +48,18 @@ def test_exactly_the_rows_of_the_span_are_left(ends: list[float], seed: object) 
 @pytest.mark.parametrize(
     "times",
     [
-        TIMES,
-        [time.replace(tzinfo=None) for time in TIMES],
-        [time.isoformat() for time in TIMES],
-        [f"{time:%Y-%m-%dT%H:%M:%S}" for time in TIMES],
-        pd.Series(TIMES).dt.tz_convert("Asia/Tokyo"),
+        pa.array(TIMES, pa.timestamp("us", "UTC")),
+        pa.array(TIMES, pa.timestamp("ms", "Asia/Tokyo")),
+        pa.array(PLAIN, pa.timestamp("ns")),
+        pa.array([time.isoformat() for time in TIMES]),
+        pa.array([time.isoformat() for time in PLAIN]),
     ],
 )
-def test_times_of_every_kind(times: object) -> None:
+def test_times_of_every_kind(times: pa.Array, tmp_path: Path) -> None:
     """With zones, without, and as text."""
-    found = within(load(samples.regression(HOURS, time=times)), at(0), at(24))
+    table = pa.Table.from_pandas(samples.regression(HOURS)).append_column("time", times)
+    pq.write_table(table, tmp_path / "predictions.parquet")
+    found = within(load(tmp_path / "predictions.parquet"), at(0), at(24))
     assert (len(found), found.problems) == (24, ())
 
 
@@ -62,21 +69,19 @@ def test_times_of_every_kind(times: object) -> None:
         ({}, "lack a column 'time'"),
         ({"time": range(HOURS)}, "lack a column 'time' with the times"),
         ({"time": ["soon"] * HOURS}, "lack a column 'time' with the times"),
-        ({"time": [pd.NaT] * HOURS}, "none has a time"),
+        ({"time": np.full(HOURS, "NaT", "datetime64[ns]")}, "none has a time"),
     ],
 )
 def test_rows_whose_time_nobody_knows(columns: dict[str, object], why: str) -> None:
     """They are compared with nothing, and the reason says so."""
     frame = samples.regression(HOURS, **columns)
-    if "time" in columns and isinstance(columns["time"], list):
-        frame["time"] = pd.Series(columns["time"], dtype=None)
     (problem,) = within(load(frame), at(0), at(24)).problems
     assert why in problem
 
 
 def test_only_what_is_wrong_inside_the_span_counts() -> None:
     """A target that has not come yet is no matter where its row is not looked at."""
-    frame = samples.regression(HOURS, time=TIMES, weight=np.arange(HOURS) - 20.0)
+    frame = samples.regression(HOURS, time=PLAIN, weight=np.arange(HOURS) - 20.0)
     frame.loc[frame.index[-10:], "target"] = np.nan
     whole = load(frame)
     assert len(whole.problems) == 2
