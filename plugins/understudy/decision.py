@@ -218,6 +218,7 @@ def _tags(record: DecisionRecord) -> dict[Tag, str]:
     return {
         Tag.HOLDOUT: evidence.rows_sha256 if compared and evidence else "",
         Tag.CHALLENGER: record.challenger.model,
+        Tag.MATURED: "",
         Tag.SHADOW: record.shadow.told(record.verdict) if record.shadow else "",
         Tag.CHAMPION_UNSCORED: unscored.cause.value if unscored else "",
         Tag.VERDICT_REASON: decision.why[:_REASON_LIMIT],

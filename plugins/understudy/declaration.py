@@ -114,6 +114,9 @@ class Pipeline:
         step_timeout: How long one step may take.
         retries: How often a failed step is tried again.
         retry_delay: How long to wait before that.
+        label_delay: How long after a night the rows that came after it have their targets, where
+            these come late: the delay of a target, and the time whose rows are to be looked at.
+            Past nights are then seen again on those rows: did the gate choose right?
         approval_timeout: How long ``ask`` waits; afterwards the challenger is not promoted.
         tags: Airflow tags of the Dag, beside ``understudy``.
 
@@ -144,6 +147,7 @@ class Pipeline:
     retries: Annotated[int, Field(ge=0)] = 1
     retry_delay: timedelta = timedelta(seconds=30)
     approval_timeout: timedelta = timedelta(hours=24)
+    label_delay: timedelta | None = None
     tags: Sequence[str] = ()
 
     def __post_init__(self) -> None:
@@ -153,6 +157,7 @@ class Pipeline:
         self._check_choices()
         placement(self.backend, self.backend_config, self.environment)
         self._check_times()
+        self._check_label_delay()
         self._check_parameters()
 
     def _default(self, field: str, value: str) -> None:
@@ -197,6 +202,22 @@ class Pipeline:
             raise _wrong("catchup without start", "a start when catchup=True", "add start")
         if self.start and self.end and self.end < self.start:
             raise _wrong("end is before start", "an end at or after start", "correct one of them")
+
+    def _check_label_delay(self) -> None:
+        if self.label_delay is None:
+            return
+        if self.label_delay <= timedelta(0):
+            raise _wrong(
+                f"label_delay is {self.label_delay}",
+                "a time above zero, such as timedelta(days=14)",
+                "correct label_delay, or leave it out where targets are known at once",
+            )
+        if self.steps.validate is None:
+            raise _wrong(
+                "label_delay without a validate step, which scores models on later rows",
+                "label_delay where steps names an entry point for validate",
+                "name the entry point that scores a model, or leave label_delay out",
+            )
 
     def _check_parameters(self) -> None:
         reserved = {*FORM_FIELDS, *self.steps.reserved}

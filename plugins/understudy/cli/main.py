@@ -20,6 +20,7 @@ COMMANDS: Final = {
     "environments": "build the environments of projects ahead of the night, and list them",
     "cache": "show and prune the mirrors, checkouts and environments of this machine",
     "gate": "judge two files of predictions, or two runs, by rules in a file",
+    "matured": "say which verdicts were right, seen when late targets had come",
     "replay": "judge past nights again, under the same rules or under others",
 }
 """Each command's module in this package, and what it is for."""

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from understudy.cli.moments import moment
 from understudy.cli.rules_file import rules
 from understudy.errors import DecisionError
 
@@ -34,19 +35,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     which.add_argument("--pipeline", metavar="NAME", help="all nights of a pipeline")
     for name, default in (("since", _FIRST), ("until", _LAST)):
         parser.add_argument(
-            f"--{name}", type=_moment, default=default, metavar="DATE", help="as-of date, UTC"
+            f"--{name}", type=moment, default=default, metavar="DATE", help="as-of date, UTC"
         )
     parser.add_argument("--rules", type=Path, help="judge under these: a .json or .py file")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the new record there")
     parser.set_defaults(run=_run)
-
-
-def _moment(text: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no date such as 2026-01-31") from error
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _run(options: argparse.Namespace) -> int:

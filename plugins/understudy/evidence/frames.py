@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,7 +21,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from understudy.errors import DecisionError, listed
-from understudy.evidence.columns import MISSING, Column, Floats, hash_names
+from understudy.evidence.columns import MISSING, Column, Floats, Index, hash_names
 from understudy.evidence.tables import Raw, Table, Wanted, read
 
 ROW_ID: Final = "row_id"
@@ -114,6 +114,24 @@ def _check_names(table: Table, names: list[str]) -> None:
             allowed="row_id, target, and prediction or probability_<class> for each class",
             action="let validate log these columns",
         )
+
+
+def taken(predictions: Predictions, rows: Index) -> Predictions:
+    """Return some of the rows, in their order, with what is wrong with these alone."""
+    weight = None if predictions.weight is None else predictions.weight[rows]
+    ids, target = predictions.ids[rows], predictions.target.take(rows)
+    shares = predictions.probabilities.items()
+    return replace(
+        predictions,
+        ids=ids,
+        target=target,
+        prediction=None if predictions.prediction is None else predictions.prediction.take(rows),
+        probabilities={name: share[rows] for name, share in shares},
+        weight=weight,
+        others={name: column.take(rows) for name, column in predictions.others.items()},
+        # Rows without an id have one in common: two of them repeat it.
+        problems=tuple(_problems(ids, 0, target, weight)),
+    )
 
 
 def _sorted(raw: Raw) -> Predictions:

@@ -113,7 +113,7 @@ def units_of(pair: Pair, cluster: str, time_block: str) -> Units | str:
 
 
 def _blocks(column: Column, length: str) -> Units | str:
-    times = _times(column)
+    times = times_of(column)
     if times is None:
         return f"the column {TIME!r} holds no times"
     block = int(length[:-1]) * _NANOSECONDS[length[-1]]
@@ -121,7 +121,8 @@ def _blocks(column: Column, length: str) -> Units | str:
     return Units.of_keys(keys, f"{length} block")
 
 
-def _times(column: Column) -> NDArray[np.datetime64] | None:
+def times_of(column: Column) -> NDArray[np.datetime64] | None:
+    """Return a column as UTC times, those without a zone taken for UTC; None where it has none."""
     if column.is_time:
         return column.data
     if column.names is None:

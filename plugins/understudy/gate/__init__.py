@@ -3,6 +3,7 @@
 from understudy.gate.evidence import Comparison, Evidence, Finding
 from understudy.gate.guards import Guards
 from understudy.gate.judge import judge
+from understudy.gate.matured import Choice, MaturedRecord, Maturity, Previous, Tally
 from understudy.gate.record import DecisionRecord, Shadow, replay
 from understudy.gate.rules import Bound, Direction, Gate, Metric, Slice, Unscorable
 from understudy.gate.verdict import (
@@ -26,6 +27,7 @@ __all__ = [
     "Cause",
     "Check",
     "CheckResult",
+    "Choice",
     "Comparison",
     "Decision",
     "DecisionRecord",
@@ -35,11 +37,15 @@ __all__ = [
     "Gate",
     "Guards",
     "Interval",
+    "MaturedRecord",
+    "Maturity",
     "Metric",
     "Predictions",
+    "Previous",
     "Score",
     "Shadow",
     "Slice",
+    "Tally",
     "Unscorable",
     "Unscored",
     "Verdict",

@@ -46,13 +46,14 @@ def evidence_of(stored: Mapping[str, Any]) -> Evidence:
         **{
             **stored,
             **texts,
-            "comparisons": tuple(_comparison(one) for one in stored["comparisons"]),
+            "comparisons": tuple(comparison_of(one) for one in stored["comparisons"]),
             "findings": tuple(Finding(**one) for one in stored["findings"]),
         }
     )
 
 
-def _comparison(stored: Mapping[str, Any]) -> Comparison:
+def comparison_of(stored: Mapping[str, Any]) -> Comparison:
+    """Return the comparison that ``as_json`` made of one."""
     numbers = {name: _number(stored[name]) for name in _NUMBERS}
     ends = {name: _interval(stored[name]) for name in ("interval", "excess")}
     mcnemar = stored["mcnemar"]

@@ -9,8 +9,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
-from understudy.contract import DECISION_RECORD, Kind, Tag
+from understudy.artifacts import read_text
+from understudy.contract import DECISION_RECORD, MATURED_RECORD, Kind, Tag
 from understudy.errors import DecisionError
+from understudy.gate import MaturedRecord
 from understudy.tracking import tracking_errors
 
 if TYPE_CHECKING:
@@ -70,8 +72,7 @@ def nights(
         since: The first as-of time.
         until: The last one.
     """
-    found = [run for run in _judged(client, pipeline) if since <= _as_of(run) <= until]
-    for run in sorted(found, key=_as_of):
+    for run in _between(client, pipeline, since, until):
         tags, run_id = run.data.tags, str(run.info.run_id)
         yield Archived(
             _as_of(run).isoformat(timespec="seconds"),
@@ -79,6 +80,49 @@ def nights(
             tags.get(Tag.OUTCOME, ""),
             document(client, run_id),
         )
+
+
+def matured(
+    client: MlflowClient, pipeline: str, since: datetime, until: datetime
+) -> Iterator[MaturedRecord | DecisionError]:
+    """Yield the nights that were seen again, the earliest first; of what cannot be read, why.
+
+    Args:
+        client: A client of the tracking server.
+        pipeline: The pipeline's name.
+        since: The first as-of time.
+        until: The last one.
+    """
+    for run in _between(client, pipeline, since, until):
+        if run.data.tags.get(Tag.MATURED, ""):
+            try:
+                yield MaturedRecord.of(_text(client, run, MATURED_RECORD))
+            except DecisionError as error:
+                yield error
+
+
+def _text(client: MlflowClient, run: Run, path: str) -> str:
+    """Return an artifact of a night.
+
+    Raises:
+        DecisionError: when it is gone.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return read_text(client, run, path)
+    except (MlflowException, OSError) as error:
+        raise DecisionError(
+            f"The run {run.info.run_id} has no {path}: {str(error)[:300]}",
+            allowed="a night's parent run with the records of what was judged",
+            action="restore the artifact, or leave that night alone",
+        ) from error
+
+
+def _between(client: MlflowClient, pipeline: str, since: datetime, until: datetime) -> list[Run]:
+    """Return the judged nights of a span of time, the earliest first."""
+    found = [run for run in _judged(client, pipeline) if since <= _as_of(run) <= until]
+    return sorted(found, key=_as_of)
 
 
 def _judged(client: MlflowClient, pipeline: str) -> Iterator[Run]:

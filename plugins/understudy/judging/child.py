@@ -14,6 +14,7 @@ from typing import Any, Final
 from understudy.errors import DecisionError
 from understudy.evidence import Predictions, compare, load
 from understudy.evidence.frames import TIME
+from understudy.evidence.spans import within
 from understudy.gate import Evidence, Gate, Slice
 from understudy.judging import exchange
 from understudy.judging.exchange import Answer, Request, Rows
@@ -49,22 +50,28 @@ def answered(request: Request) -> Answer:
 def _compared(gate: Gate, request: Request) -> _Compared:
     if not request.challenger:
         return _Compared(Evidence((), seed=gate.seed))
-    # A metric of the user's may look at any column, of either model.
-    open_ended = any(metric.function for metric in (gate.primary, *gate.guardrails))
-    named, champion, unusable = _named_columns(gate), None, ""
+    champion, unusable = None, ""
     try:
-        challenger = load(request.challenger, others=None if open_ended else named, keep=named)
+        challenger = _loaded(gate, request, request.challenger, _named_columns(gate))
     except DecisionError as error:
         blocked = f"the challenger's predictions cannot be used: {error}"
         return _Compared(Evidence((), seed=gate.seed, blockers=(blocked,)))
     try:
-        others = None if open_ended else ()
-        champion = load(request.champion, others=others) if request.champion else None
+        champion = _loaded(gate, request, request.champion, set()) if request.champion else None
     except DecisionError as error:
         unusable = str(error)
     before = request.earlier.get(challenger.rows_sha256, 0)
     evidence = compare(gate, challenger, champion, judged_before=before)
     return _Compared(evidence, unusable, _summary(challenger, champion))
+
+
+def _loaded(gate: Gate, request: Request, file: str, named: set[str]) -> Predictions:
+    """Return predictions with the columns that are needed, of the rows that count."""
+    # A metric of the user's may look at any column, of either model.
+    open_ended = any(metric.function for metric in (gate.primary, *gate.guardrails))
+    wanted = named | ({TIME} if request.span else set())
+    found = load(file, others=None if open_ended else wanted, keep=wanted)
+    return found if request.span is None else within(found, *request.span)
 
 
 def _named_columns(gate: Gate) -> set[str]:

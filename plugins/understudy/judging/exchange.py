@@ -43,6 +43,8 @@ class Request:
         earlier: How many challengers were compared before, by the digest of the holdout's rows.
         search_path: Folders in which the modules of a user's own metrics are looked for.
         rows: What the guards look at; None where the rules ask for none.
+        span: Two moments (ISO 8601): only rows that came after the first one, and not after the
+            second, are compared. None for all rows.
     """
 
     rules: Mapping[str, Any]
@@ -51,12 +53,17 @@ class Request:
     earlier: Mapping[str, int] = field(default_factory=dict)
     search_path: tuple[str, ...] = ()
     rows: Rows | None = None
+    span: tuple[str, str] | None = None
 
     @classmethod
     def of(cls, stored: Mapping[str, Any]) -> Request:
         """Return the request that ``as_json`` made of one."""
-        rows = stored["rows"]
-        known = {"search_path": tuple(stored["search_path"]), "rows": rows and Rows(**rows)}
+        rows, span = stored["rows"], stored["span"]
+        known = {
+            "search_path": tuple(stored["search_path"]),
+            "rows": rows and Rows(**rows),
+            "span": span and tuple(span),
+        }
         return cls(**{**stored, **known})
 
 

@@ -61,6 +61,8 @@ class Matter:
         champion: The champion's numbers likewise; why it has none; None without a champion.
         earlier: How many challengers were compared before, by the digest of their holdout.
         rows: Where the night's rows are, for the guards; None where they are not looked at.
+        span: Two moments (ISO 8601): only rows after the first and not after the second are
+            compared. None for all rows.
     """
 
     gate: Gate
@@ -68,6 +70,7 @@ class Matter:
     champion: Score | Unscored | None
     earlier: Mapping[str, int] = field(default_factory=dict)
     rows: NightRows | None = None
+    span: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +118,12 @@ class Hearing:
     def _brought(self, matter: Matter, folder: Path) -> _Brought:
         """Bring the files of both models here."""
         challenger, champion = matter.challenger, matter.champion
-        request = Request(matter.gate.to_dict(), earlier=matter.earlier, search_path=user_folders())
+        request = Request(
+            matter.gate.to_dict(),
+            earlier=matter.earlier,
+            search_path=user_folders(),
+            span=matter.span,
+        )
         ours = challenger.predictions or self._stored(challenger)
         if ours is not None:
             mine = self._fetched(ours, folder / "challenger")

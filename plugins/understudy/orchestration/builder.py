@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Final
 
 from airflow.sdk import DAG, TriggerRule, chain
@@ -11,6 +12,7 @@ from understudy.entry_points import Role
 from understudy.orchestration import explanation
 from understudy.orchestration import night_context as task
 from understudy.orchestration.form import form
+from understudy.orchestration.matured_operator import MaturedOperator
 from understudy.orchestration.night_steps import (
     DownloadOperator,
     NightStepOperator,
@@ -82,6 +84,7 @@ def _tasks(spec: Pipeline) -> None:
             step=spec.steps.validate or spec.steps.train,
             max_active_tis_per_dag=1,
         ),
+        *_late_labels(spec),
         _report(spec),
     )
 
@@ -95,6 +98,19 @@ def _step(spec: Pipeline, role: Role, entry_point: str) -> Any:  # noqa: ANN401 
         mapped = ValidateOperator.partial(**fields, map_index_template="{{ task.role }}")
         return mapped.expand(role=_ROLES)
     return NightStepOperator(**fields)
+
+
+def _late_labels(spec: Pipeline) -> Iterator[MaturedOperator]:
+    """Yield the task that sees nights again, where targets come late."""
+    if spec.label_delay is not None and spec.steps.validate is not None:
+        yield MaturedOperator(
+            **_named(task.MATURED),
+            pipeline=spec,
+            step=spec.steps.validate,
+            delay=spec.label_delay,
+            trigger_rule=TriggerRule.ALL_DONE,
+            retries=0,  # the next night tries again
+        )
 
 
 def _report(spec: Pipeline) -> ReportOperator:

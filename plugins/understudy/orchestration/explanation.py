@@ -25,6 +25,8 @@ TASKS: Final = {
     "Skipped for every other verdict.",
     task.PROMOTE: "Moves the alias `champion` to the challenger; if the champion has changed "
     "meanwhile, compares with the new one first.",
+    task.MATURED: "Sees nights again whose later rows have their targets now: would the other "
+    "model have served better? What it finds stands in their runs; it never fails the night.",
     task.REPORT: "Says how the night ended, here and in MLflow, and ends the night's MLflow run.",
 }
 """One paragraph of Markdown for each task."""
@@ -74,8 +76,11 @@ def project(pipeline: Pipeline) -> str:
 
 def _tasks(pipeline: Pipeline) -> Iterator[tuple[str, str]]:
     """Yield the tasks that the pipeline has, with what each does."""
+    missing = {*Role} - {*pipeline.steps.by_role}
+    if pipeline.label_delay is None:
+        missing.add(task.MATURED)
     for name, text in TASKS.items():
-        if name not in set(Role) - set(pipeline.steps.by_role):
+        if name not in missing:
             trained = name == task.GATE and pipeline.steps.validate is None
             yield name, _TRAINED if trained else text
 

@@ -19,6 +19,7 @@ VALIDATE: Final = "validate"
 GATE: Final = "gate"
 APPROVE: Final = "approve"
 PROMOTE: Final = "promote"
+MATURED: Final = "matured"
 REPORT: Final = "report"
 
 CHALLENGER_INDEX: Final = 0

@@ -18,6 +18,7 @@ from understudy.orchestration.night_context import (
     APPROVE,
     DOWNLOAD,
     GATE,
+    MATURED,
     PIN,
     PROMOTE,
     REPORT,
@@ -65,6 +66,8 @@ class ReportOperator(BaseOperator):
             services.nights.close(night, outcome, reason, version)
         self.mlflow_address = run_address(night.experiment_id, night.run_id)
         self._tell(night, outcome, reason, version)
+        for line in pulled(context, MATURED) or ():
+            self.log.info("Seen again: %s", line)
         return self._end(services, night, outcome, reason, version or "")
 
     def _night(self, context: Context, services: Services, now: Mapping[str, str]) -> Night:

@@ -28,6 +28,17 @@ def artifacts(run_id: str) -> Path:
     return Path(uri.removeprefix("file://"))
 
 
+def logged(uri: str) -> Path:
+    """Return the folder of a model, by ``runs:/<run>/<name>`` or ``models:/<name>/<version>``."""
+    if uri.startswith("models:/"):
+        store = os.environ["MLFLOW_TRACKING_URI"].removeprefix("sqlite:///")
+        with sqlite3.connect(store, timeout=60) as database:
+            query = "SELECT source FROM model_versions WHERE name = ? AND version = ?"
+            [uri] = database.execute(query, uri.removeprefix("models:/").split("/")).fetchone()
+    run_id, _, name = uri.removeprefix("runs:/").partition("/")
+    return artifacts(run_id) / name
+
+
 def tag(name: str, value: str) -> None:
     """Set a tag on this step's run."""
     store = os.environ["MLFLOW_TRACKING_URI"].removeprefix("sqlite:///")
@@ -83,8 +94,7 @@ def train(given: argparse.Namespace) -> None:
 
 def validate(given: argparse.Namespace) -> None:
     """Log what the model says about each row of the holdout."""
-    run_id, _, name = given.model_uri.removeprefix("runs:/").partition("/")
-    level = json.loads((artifacts(run_id) / name / "level.json").read_text())
+    level = json.loads((logged(given.model_uri) / "level.json").read_text())
     rows = pq.read_table(Path(given.data, "holdout.parquet")).to_pylist()
     scored = [{**row, "prediction": level} for row in rows]
     folder = artifacts(os.environ["MLFLOW_RUN_ID"])

@@ -1,0 +1,77 @@
+"""``understudy matured``: which verdicts were right, seen when the later rows had their targets."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from understudy.cli.moments import moment
+from understudy.errors import DecisionError
+
+if TYPE_CHECKING:
+    from understudy.gate import MaturedRecord
+
+_FIRST, _LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+_TITLES: Final = (
+    *("night", "verdict", "choice", "metric", "champion", "challenger", "rows", "gain"),
+    "why",
+)
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``matured``."""
+    parser.description = (
+        "Shows the nights of a pipeline that were seen again on rows that came after them: what "
+        "the gate said then, and whether the other model would have served better. A gain above "
+        "zero says that the challenger was better, below zero the champion."
+    )
+    parser.add_argument("pipeline", metavar="PIPELINE", help="name of the pipeline")
+    for name, default in (("since", _FIRST), ("until", _LAST)):
+        parser.add_argument(
+            f"--{name}", type=moment, default=default, metavar="DATE", help="as-of date, UTC"
+        )
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    import shutil
+
+    from understudy import tracking
+    from understudy.gate import Tally
+    from understudy.judging import archive
+    from understudy.local.table import render
+
+    records = []
+    for one in archive.matured(tracking.client(), options.pipeline, options.since, options.until):
+        if isinstance(one, DecisionError):
+            sys.stderr.write(f"understudy: left out: {one}\n")
+        else:
+            records.append(one)
+    if not records:
+        raise DecisionError(
+            f"Found no night of {options.pipeline!r} in that time that was seen again",
+            allowed="a pipeline with label_delay, and nights that are older than that",
+            action="correct the name, --since or --until; or wait for a night",
+        )
+    print(render(_TITLES, list(map(_row, records)), shutil.get_terminal_size((140, 24)).columns))
+    for line in Tally.of(records).told():
+        print(line)
+    return 0
+
+
+def _row(record: MaturedRecord) -> tuple[str, ...]:
+    about, check = record.about, record.check
+    head = (about.as_of[:10], about.verdict.value, record.choice.value)
+    if check is None:
+        return (*head, "-", "-", "-", str(record.rows), "-", record.reason)
+    gain = _shown(check.gain)
+    if check.interval is not None:
+        gain += f" [{_shown(check.interval.low)}, {_shown(check.interval.high)}]"
+    numbers = (_shown(check.champion), _shown(check.challenger), str(record.rows), gain)
+    return (*head, check.metric, *numbers, record.reason)
+
+
+def _shown(value: float | None) -> str:
+    return "-" if value is None else f"{value:.5g}"

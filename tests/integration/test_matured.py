@@ -1,0 +1,405 @@
+"""Nights seen again on a real tracking store: real steps, real predictions, real records."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow.tracking import MlflowClient
+
+from understudy.cli.main import main
+from understudy.contract import MATURED_RECORD, PREDICTIONS_ARTIFACT, Kind, Outcome, Tag
+from understudy.decision import Court, Exhibits, Validation
+from understudy.errors import (
+    StepFailedError,
+    StepStoppedError,
+    TrackingUnavailableError,
+    UnderstudyError,
+)
+from understudy.gate import Choice, Gate, MaturedRecord, Metric, Verdict
+from understudy.judging import child, exchange
+from understudy.judging.exchange import Answer, Request
+from understudy.judging.gathering import Gatherer
+from understudy.judging.maturing import LateLabels
+from understudy.night import Night, NightBook
+from understudy.steps.runner import Settings, StepRequest, StepRunner
+from understudy.steps.scratch import Scratch
+from understudy.tracking import RunStore
+
+pytestmark = [
+    pytest.mark.integration,
+    # MLflow's own SQLite store, opened in this process, uses what SQLAlchemy 2.1 deprecates.
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy"),
+]
+
+PROJECT = Path(__file__).parents[1] / "projects" / "drifting"
+GAINS = Gate(Metric("rmse", confidence=0.95))
+DELAY = timedelta(days=7)
+FIRST = datetime(2026, 1, 1, tzinfo=UTC)
+ROWS = 24 * 21
+TRUTH = np.random.default_rng(6).normal(0, 10, ROWS)
+NOISE = np.random.default_rng(5).normal(0, 1, (3, ROWS))
+HOURS = [(FIRST + timedelta(hours=hour)).replace(tzinfo=None) for hour in range(ROWS)]
+
+
+def frame(model: int, before: float, later: float, since: int = 7) -> pd.DataFrame:
+    """Return hourly predictions of three weeks, whose errors change on a day."""
+    error = np.where(np.arange(ROWS) < 24 * since, before, later) * NOISE[model]
+    columns = {"row_id": np.arange(ROWS), "time": HOURS, "target": TRUTH}
+    return pd.DataFrame({**columns, "prediction": TRUTH + error})
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """A pipeline on a real store, whose models are frames of predictions, by their address."""
+
+    client: MlflowClient
+    runs: RunStore
+    experiment: str
+    frames: dict[str, pd.DataFrame | UnderstudyError] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+
+    def night(self, day: int, champion: str | None = "3") -> Night:
+        """Open a night, so many days after the first row."""
+        as_of = (FIRST + timedelta(days=day)).isoformat()
+        tags = {Tag.PIPELINE.value: self.experiment, Tag.MODEL.value: self.experiment}
+        tags[Tag.AS_OF.value] = as_of
+        book = NightBook(self.client, self.runs)
+        run_id = book.open(self.experiment, uuid.uuid4().hex, as_of, tags)
+        return Night(
+            run_id, self.experiment, self.experiment, self.experiment, "repository", "", "main",
+            "c0ffee", "7ree", champion, as_of, {}, "auto", force=False, rules=GAINS.to_dict(),
+            recipe=(),
+        )  # fmt: skip
+
+    def judged(self, day: int, ours: str = "models:/m-1", champion: str | None = "3") -> Night:
+        """Judge a night on what was known that day."""
+        night, shown = self.night(day, champion), slice(0, 24 * day)
+        theirs = None
+        if champion is not None:
+            theirs = Validation(champion, self.validated(self.address(champion), shown))
+        record = Court(self.client, self.runs).judge(
+            night, Exhibits(Validation(ours, self.validated(ours, shown)), theirs)
+        )
+        NightBook(self.client, self.runs).close(
+            night, Outcome.HELD, record.decision.why, champion
+        )
+        return night
+
+    def address(self, version: str) -> str:
+        """Return a version's address."""
+        return f"models:/{self.experiment}/{version}"
+
+    def validated(self, address: str, rows: slice = slice(None)) -> str:
+        """Log the predictions of a model, as a validation does; return the run."""
+        self.asked.append(address)
+        predictions = self.frames[address]
+        if isinstance(predictions, UnderstudyError):
+            raise predictions
+        run = self.client.create_run(self.experiment, tags={Tag.KIND.value: Kind.STEP.value})
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / PREDICTIONS_ARTIFACT
+            predictions.iloc[rows].to_parquet(path, index=False)
+            self.client.log_artifact(run.info.run_id, str(path))
+        return str(run.info.run_id)
+
+    def seen_on(self, day: int) -> list[MaturedRecord]:
+        """Complete what is due on a day; return what was seen."""
+        labels = LateLabels(self.client, self.runs, self.night(day), DELAY)
+        return [labels.complete(one, self.validated, print) for one in labels.due()]
+
+    def tags(self, night: Night) -> dict[str, str]:
+        """Return the tags of a night's run."""
+        return dict(self.client.get_run(night.run_id).data.tags)
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
+    """Return a client of a store of the test's own."""
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    return MlflowClient(uri)
+
+
+@pytest.fixture
+def pipeline(mlflow_uri: str, monkeypatch: pytest.MonkeyPatch) -> Pipeline:
+    """Return a pipeline whose challenger is better until the night and worse after it."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_uri)
+    client = MlflowClient(mlflow_uri)
+    runs = RunStore(client)
+    made = Pipeline(client, runs, runs.experiment(f"matured {uuid.uuid4().hex}"))
+    made.frames["models:/m-1"] = frame(0, 2.0, 4.0)
+    made.frames[made.address("3")] = frame(1, 3.0, 3.0)
+    made.frames[made.address("2")] = frame(2, 3.0, 2.0)
+    return made
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the gate's process answer within this one: its start is tested elsewhere."""
+
+    def gather(
+        _self: Gatherer, requests: Sequence[Request], scratch: Scratch, _on_line: object
+    ) -> list[Answer]:
+        answers = scratch.folder / "answers.json"
+        exchange.write(answers, [child.answered(request) for request in requests])
+        return exchange.read(answers, Answer)
+
+    monkeypatch.setattr(Gatherer, "gather", gather)
+
+
+def version_of(pipeline: Pipeline, before: str) -> None:
+    """Register versions 1 to 3, of which the last one replaced another."""
+    pipeline.client.create_registered_model(pipeline.experiment)
+    for _ in range(3):
+        made = pipeline.client.create_model_version(pipeline.experiment, "file:///nowhere")
+    pipeline.client.set_model_version_tag(
+        pipeline.experiment, made.version, Tag.CHAMPION_BEFORE.value, before
+    )
+
+
+def test_a_promotion_that_luck_made_is_found_out(
+    pipeline: Pipeline, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Seen once, on the rows of its week alone; the decision record stays what it was."""
+    version_of(pipeline, "2")
+    night = pipeline.judged(7)
+    before = pipeline.client.download_artifacts(night.run_id, "decision/decision.json")
+    assert pipeline.tags(night)[Tag.VERDICT] == "PROMOTE"
+    assert not pipeline.seen_on(13)
+    (record,) = pipeline.seen_on(14)
+    assert record.choice is Choice.WRONG, record.told()
+    assert record.rows == 7 * 24
+    assert record.check is not None
+    assert record.check.challenger == pytest.approx(4.0, rel=0.15)
+    assert record.cost == pytest.approx(1.0, abs=0.5)
+    assert record.previous is not None
+    assert record.previous.comparisons[0].challenger == pytest.approx(2.0, rel=0.15)
+    assert record.previous.comparisons[0].gain == pytest.approx(1.0, abs=0.5)
+    tags, metrics = pipeline.tags(night), pipeline.client.get_run(night.run_id).data.metrics
+    assert tags[Tag.MATURED] == "wrong"
+    assert metrics["matured_gain_rmse"] == -record.cost
+    assert metrics["matured_previous_rmse"] < metrics["matured_champion_rmse"]
+    stored = pipeline.client.download_artifacts(night.run_id, MATURED_RECORD)
+    assert MaturedRecord.of(Path(stored).read_text()).to_json() == record.to_json()
+    again = pipeline.client.download_artifacts(night.run_id, "decision/decision.json")
+    assert Path(before).read_text() == Path(again).read_text()
+    assert not pipeline.seen_on(14)
+    assert main(["matured", pipeline.experiment, "--since", "2026-01-08"]) == 0
+    said = capsys.readouterr().out
+    assert "2026-01-08  PROMOTE  wrong   rmse" in said
+    assert "1 nights: 0 right, 1 wrong, 0 undecided" in said
+    assert main(["matured", pipeline.experiment, "--since", "2026-01-09"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("later", "verdict", "choice"),
+    [(2.0, "PROMOTE", "right"), (3.0, "PROMOTE", "undecided")],
+)
+def test_a_promotion_that_was_right_and_one_that_nobody_can_tell(
+    pipeline: Pipeline, later: float, verdict: str, choice: str
+) -> None:
+    """By the night's own rules and confidence."""
+    pipeline.frames["models:/m-1"] = frame(0, 2.0, later)
+    night = pipeline.judged(7)
+    (record,) = pipeline.seen_on(14)
+    assert (record.about.verdict, record.choice) == (Verdict(verdict), Choice(choice))
+    assert pipeline.tags(night)[Tag.MATURED] == choice
+
+
+def test_a_rejected_challenger_that_would_have_served_better(pipeline: Pipeline) -> None:
+    """What the gate turned down is scored as well."""
+    pipeline.frames["models:/m-1"] = frame(0, 4.0, 2.0)
+    night = pipeline.judged(7)
+    assert pipeline.tags(night)[Tag.VERDICT] == "REJECT"
+    (record,) = pipeline.seen_on(14)
+    assert record.choice is Choice.WRONG
+    assert record.cost == pytest.approx(1.0, abs=0.5)
+
+
+def test_a_first_model_is_seen_by_its_absolute_rules(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There was no other model to serve."""
+    monkeypatch.setattr(sys.modules[__name__], "GAINS", Gate(Metric("rmse", at_most=3.5)))
+    pipeline.judged(7, champion=None)
+    (record,) = pipeline.seen_on(14)
+    assert (record.choice, record.cost) == (Choice.WRONG, None)
+
+
+def failed(exit_code: int) -> StepFailedError:
+    """Return the error of a validation that ended with a code."""
+    return StepFailedError("it cannot be loaded", allowed="a", action="b", exit_code=exit_code)
+
+
+def test_a_challenger_that_is_gone_is_told_and_recorded(
+    pipeline: Pipeline, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Once: it will not come back. Neither will a champion, whose night stays undecided."""
+    nights = [pipeline.judged(7), pipeline.judged(8)]
+    pipeline.frames["models:/m-1"] = failed(65)
+    first, second = pipeline.seen_on(15)
+    assert {first.choice, second.choice} == {Choice.UNDECIDED}
+    assert "the challenger models:/m-1: it cannot be loaded" in first.reason
+    assert [pipeline.tags(one)[Tag.MATURED] for one in nights] == ["undecided"] * 2
+    assert not pipeline.seen_on(15)
+    pipeline.frames["models:/m-1"] = frame(0, 2.0, 4.0)
+    pipeline.judged(9)
+    pipeline.frames[pipeline.address("3")] = failed(1)
+    (third,) = pipeline.seen_on(16)
+    assert third.choice is Choice.UNDECIDED
+    assert "the champion 3 could not be scored: it cannot be loaded" in third.reason
+    assert main(["matured", pipeline.experiment]) == 0
+    assert "3 nights: 0 right, 0 wrong, 3 undecided" in capsys.readouterr().out
+
+
+def test_rows_that_did_not_come_and_rows_without_a_time(pipeline: Pipeline) -> None:
+    """The reason names the span and what there is instead."""
+    pipeline.judged(7)
+    early = {name: rows.iloc[: 24 * 7] for name, rows in pipeline.frames.items()}  # type: ignore[union-attr]
+    pipeline.frames.update(early)
+    (record,) = pipeline.seen_on(14)
+    assert (record.choice, record.rows) == (Choice.UNDECIDED, 0)
+    assert "no row has a time after 2026-01-08T00:00:00+00:00" in record.reason
+    assert "they are from 2026-01-01T00:00:00 to 2026-01-07T23:00:00" in record.reason
+    pipeline.judged(6)
+    for name, rows in pipeline.frames.items():
+        pipeline.frames[name] = rows.drop(columns="time")  # type: ignore[union-attr]
+    (record,) = pipeline.seen_on(13)
+    assert record.choice is Choice.UNDECIDED
+    assert "lack a column 'time'" in record.reason
+
+
+def test_what_may_pass_is_not_recorded(pipeline: Pipeline) -> None:
+    """A server that is away, a task that is stopped: another night sees it."""
+    night = pipeline.judged(7)
+    for error in (TrackingUnavailableError, StepStoppedError):
+        pipeline.frames["models:/m-1"] = error("away", allowed="a", action="b")
+        with pytest.raises(error):
+            pipeline.seen_on(14)
+        assert not pipeline.tags(night)[Tag.MATURED]
+
+
+def test_records_and_runs_that_are_gone(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A night that was deleted is no night; one whose record was lost is undecided for good."""
+    lost, deleted = pipeline.judged(7), pipeline.judged(7)
+    pipeline.client.delete_run(deleted.run_id)
+    monkeypatch.setattr("understudy.judging.maturing.DECISION_RECORD", "decision/gone.json")
+    (record,) = pipeline.seen_on(14)
+    assert record.about.night == lost.run_id
+    assert "The decision record of the night is gone" in record.reason
+    assert record.about.verdict is Verdict.PROMOTE
+    pipeline.client.log_text(lost.run_id, "{}", MATURED_RECORD)
+    assert main(["matured", pipeline.experiment]) == 1
+    assert "left out: Found no such record" in capsys.readouterr().err
+
+
+def test_a_night_that_is_judged_anew_is_seen_anew(pipeline: Pipeline) -> None:
+    """What was seen belonged to the other verdict."""
+    night = pipeline.judged(7)
+    pipeline.seen_on(14)
+    ours, theirs = (pipeline.validated(one) for one in ("models:/m-1", pipeline.address("3")))
+    brought = Exhibits(Validation("models:/m-1", ours), Validation("3", theirs))
+    Court(pipeline.client, pipeline.runs).judge(night, brought)
+    assert pipeline.tags(night)[Tag.MATURED] == ""
+    assert len(pipeline.seen_on(14)) == 1
+
+
+@dataclass(frozen=True)
+class Real:
+    """The project ``drifting`` run for real, step by step, on a store of its own."""
+
+    client: MlflowClient
+    runs: RunStore
+    runner: StepRunner
+    experiment: str
+
+    def step(self, entry_point: str, **parameters: str) -> str:
+        """Run a step; return its MLflow run."""
+        request = StepRequest(
+            project=str(PROJECT),
+            version="",
+            entry_point=entry_point,
+            parameters=parameters,
+            experiment_id=self.experiment,
+            key=uuid.uuid4().hex,
+            name=entry_point,
+            env_manager="local",
+        )
+        return self.runner.run(request, print).run_id
+
+    def data(self, day: int) -> str:
+        """Return the address of the rows that there are on a day of January."""
+        raw = self.step("download", as_of=f"2012-01-{day:02}")
+        return f"runs:/{self.step('preprocess', raw=f'runs:/{raw}/raw')}/data"
+
+    def scored(self, data: str) -> Callable[[str], str]:
+        """Return what scores a model on rows."""
+        return lambda model_uri: self.step("validate", data=data, model_uri=model_uri)
+
+
+@pytest.fixture
+def real(store: MlflowClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Real]:
+    """Return the project on a store in files; its steps use the Python of these tests."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    monkeypatch.setenv("PATH", path)
+    settings = Settings(cache=tmp_path / "cache", scratch=tmp_path / "scratch")
+    runs = RunStore(store)
+    place = (tmp_path / "artifacts").as_uri()
+    experiment = str(store.create_experiment("drifting", artifact_location=place))
+    yield Real(store, runs, StepRunner(runs, store, settings), experiment)
+
+
+def test_real_steps_score_the_models_of_a_past_night(real: Real) -> None:
+    """The gate held a newer model back; the level went on drifting, so it would have been right."""
+    gate = Gate(Metric("rmse", min_gain=2.0, confidence=0.6))
+    versions = []
+    real.client.create_registered_model("drifting")
+    for day in (10, 12):
+        trained = real.step("train", data=real.data(day))
+        made = real.client.create_model_version("drifting", f"runs:/{trained}/model", trained)
+        versions.append(str(made.version))
+    real.client.set_model_version_tag("drifting", versions[1], Tag.CHAMPION_BEFORE.value, "1")
+    data = real.data(20)
+    challenger = f"runs:/{real.step('train', data=data)}/model"
+    score = real.scored(data)
+    book = NightBook(real.client, real.runs)
+    tags = {Tag.PIPELINE.value: "drifting", Tag.MODEL.value: "drifting"}
+    night = Night(
+        "", real.experiment, "drifting", "drifting", "repository", "", "main", "c0ffee", "7ree",
+        "2", "2012-01-20T00:00:00+00:00", {}, "auto", force=False, rules=gate.to_dict(), recipe=(),
+    )  # fmt: skip
+    opened = [
+        replace(night, as_of=as_of, run_id=book.open(
+            real.experiment, as_of, as_of, {**tags, Tag.AS_OF.value: as_of}
+        ))
+        for as_of in ("2012-01-20T00:00:00+00:00", "2012-01-23T00:00:00+00:00")
+    ]  # fmt: skip
+    brought = Exhibits(
+        Validation(challenger, score(challenger)), Validation("2", score("models:/drifting/2"))
+    )
+    record = Court(real.client, real.runs).judge(opened[0], brought)
+    assert record.verdict is Verdict.PROMOTE, record.decision.why
+    later = real.scored(real.data(23))
+    labels = LateLabels(real.client, real.runs, opened[1], timedelta(days=3))
+    (due,) = labels.due()
+    seen = labels.complete(due, later, print)
+    assert seen.choice is Choice.RIGHT, seen.told()
+    assert seen.rows == 3 * 24 - 1
+    assert seen.previous is not None
+    assert not seen.previous.reason
+    assert (seen.previous.comparisons[0].gain or 0) < 0
+    stored = real.client.download_artifacts(opened[0].run_id, MATURED_RECORD)
+    assert json.loads(Path(stored).read_text())["hindsight"]["verdict"] == "PROMOTE"
