@@ -1,7 +1,8 @@
 """The gate: rules, the challenger's numbers and the champion's numbers become a verdict. Pure."""
 
+from understudy.gate.budgets import Costs, Measurement
 from understudy.gate.evidence import Comparison, Evidence, Finding
-from understudy.gate.guards import Guards
+from understudy.gate.guards import Budgets, Guards, Limit
 from understudy.gate.judge import judge
 from understudy.gate.record import DecisionRecord, Shadow, replay
 from understudy.gate.rules import Bound, Direction, Gate, Metric, Slice, Unscorable
@@ -22,11 +23,13 @@ from understudy.gate.verdict import (
 __all__ = [
     "Basis",
     "Bound",
+    "Budgets",
     "Case",
     "Cause",
     "Check",
     "CheckResult",
     "Comparison",
+    "Costs",
     "Decision",
     "DecisionRecord",
     "Direction",
@@ -35,6 +38,8 @@ __all__ = [
     "Gate",
     "Guards",
     "Interval",
+    "Limit",
+    "Measurement",
     "Metric",
     "Predictions",
     "Score",
