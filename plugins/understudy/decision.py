@@ -29,6 +29,7 @@ from understudy.gate import (
     Unscored,
     replay,
 )
+from understudy.gate.guards import QUANTITIES
 from understudy.tracking import RunStore, ui_address
 
 if TYPE_CHECKING:
@@ -220,7 +221,7 @@ class Court:
         run = self._runs.get(night.run_id)
         log_texts(self._client, run, {path: text for path, text in texts.items() if text})
         numbers = dict(pair for check in record.decision.checks for pair in _numbers(check))
-        self._runs.tag(night.run_id, _tags(record), numbers)
+        self._runs.tag(night.run_id, _tags(record), {**numbers, **dict(_costs(record))})
 
 
 def _numbers(check: Check) -> Iterator[tuple[str, float]]:
@@ -232,6 +233,15 @@ def _numbers(check: Check) -> Iterator[tuple[str, float]]:
         named |= {"gain": check.gain, "gain_low": check.interval.low}
         named |= {"gain_high": check.interval.high}
     yield from ((f"{name}_{check.metric}", v) for name, v in named.items() if v is not None)
+
+
+def _costs(record: DecisionRecord) -> Iterator[tuple[str, float]]:
+    """Yield what the two models cost, in bytes and seconds, beside the compared numbers."""
+    for found in record.evidence.findings if record.evidence else ():
+        for model in ("challenger", "champion") if found.guard in QUANTITIES else ():
+            value = found.numbers.get(model)
+            if isinstance(value, int | float):
+                yield f"{model}_{found.guard}", float(value)
 
 
 def _tags(record: DecisionRecord) -> dict[Tag, str]:

@@ -122,6 +122,9 @@ def test_a_better_model_that_costs_too_much(
     assert record.measurement.champion is not None
     assert record.measurement.challenger.size > 10 * record.measurement.champion.size > 0
     assert record.measurement.challenger.batch_rows == 200
+    metrics = pipeline.client.get_run(night.run_id).data.metrics
+    assert metrics["challenger_size"] == record.measurement.challenger.size
+    assert metrics["challenger_latency_p95"] > metrics["champion_latency_p95"] > 0
     page = pipeline.client.download_artifacts(night.run_id, DECISION_PAGE)
     assert "times the champion" in Path(page).read_text(encoding="utf-8")
     # The machine and the minute of that night are gone: nothing is measured again.
