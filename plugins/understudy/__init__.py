@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from understudy.declaration import Pipeline, Project, Steps
-    from understudy.gate import Gate, Guards, Metric, Slice
+    from understudy.gate import Budgets, Gate, Guards, Limit, Metric, Slice
     from understudy.orchestration.assets import champion_asset, raw_data_asset
     from understudy.orchestration.builder import pipeline
     from understudy.orchestration.step_operator import MlflowRunOperator
 
 __all__ = [
+    "Budgets",
     "Gate",
     "Guards",
+    "Limit",
     "Metric",
     "MlflowRunOperator",
     "Pipeline",
@@ -31,8 +33,10 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Budgets": "understudy.gate",
     "Gate": "understudy.gate",
     "Guards": "understudy.gate",
+    "Limit": "understudy.gate",
     "Metric": "understudy.gate",
     "MlflowRunOperator": "understudy.orchestration.step_operator",
     "Pipeline": "understudy.declaration",

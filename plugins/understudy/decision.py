@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from understudy.artifacts import log_texts, read_text
@@ -29,16 +29,31 @@ from understudy.gate import (
     Unscored,
     replay,
 )
+from understudy.gate.guards import QUANTITIES
 from understudy.tracking import RunStore, ui_address
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
+    from understudy.gitaccess import GitAccess
     from understudy.judging.hearing import Heard, Hearing, Matter
     from understudy.night import Night
 
 _REASON_LIMIT: Final = 5000  # characters; MLflow refuses tag values above its own limit
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """What a project's processes need beside its code.
+
+    Attributes:
+        environment: Variables that they may see; values may be secrets.
+        git_access: What opens the repository; None for what this machine's user can read.
+    """
+
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    git_access: GitAccess | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +64,13 @@ class Exhibits:
         challenger: The challenger's validation, or its training where a night has none.
         champion: The champion's validation, or None where no champion exists.
         rows: Address of what ``preprocess`` logged, ``runs:/<run id>/<path>``; empty for nothing.
+        workshop: What the models run with where they are measured.
     """
 
     challenger: Validation
     champion: Validation | None
     rows: str = ""
+    workshop: Workshop = Workshop()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +128,7 @@ class Court:
         champion = exhibits.champion
         theirs = None if champion is None else self._score(champion, basis)
         gate = Gate.from_dict(night.rules)
-        heard = self._heard(night, Matter(gate, score, theirs), exhibits.rows, on_line)
+        heard = self._heard(night, Matter(gate, score, theirs), exhibits, on_line)
         record = DecisionRecord.of(
             night.context(),
             gate,
@@ -121,6 +138,7 @@ class Court:
             evidence=heard.evidence,
             shadow=repetition.shadow(self._runs, night, gate),
             software=heard.software,
+            measurement=heard.measurement,
         )
         self._store(night, record, heard)
         return record
@@ -138,20 +156,30 @@ class Court:
         return replay(read_text(self._client, run, DECISION_RECORD))
 
     def _heard(
-        self, night: Night, matter: Matter, rows: str, on_line: Callable[[str], None]
+        self, night: Night, matter: Matter, exhibits: Exhibits, on_line: Callable[[str], None]
     ) -> Heard:
-        """Gather evidence; a night without validations has none, each model has rows of its own."""
+        """Gather evidence, and measure the models where the rules have budgets."""
         from understudy.judging import repetition
-        from understudy.judging.hearing import Heard, Hearing
+        from understudy.judging.costing import Model, Models
+        from understudy.judging.hearing import Hearing
         from understudy.judging.rows import NightRows
+        from understudy.steps.settings import Settings
 
-        if not night.validated:
-            return Heard(matter.challenger, matter.champion)
-        self._hearing = Hearing(self._client)
-        earlier = repetition.earlier_challengers(self._runs, night, matter.challenger.model)
+        ours, workshop = matter.challenger.model, exhibits.workshop
+        settings = replace(Settings.from_environment(), git_access=workshop.git_access)
+        self._hearing = Hearing(self._client, settings)
         version = None if matter.champion is None else matter.champion.model
-        where = NightRows(rows, night.as_of, night.model, version) if rows else None
-        return self._hearing.hear(replace(matter, earlier=earlier, rows=where), on_line)
+        theirs = None if version is None else Model(version, f"models:/{night.model}/{version}")
+        where = NightRows(exhibits.rows, night.as_of, theirs.uri if theirs else "")
+        before = repetition.earlier_challengers(self._runs, night, ours) if night.validated else {}
+        complete = replace(
+            matter,
+            earlier=before,
+            rows=where if exhibits.rows else None,
+            models=Models(Model(ours, ours), theirs, workshop.environment),
+            trained=not night.validated,
+        )
+        return self._hearing.hear(complete, on_line)
 
     def _score(self, validation: Validation, basis: Basis) -> Score | Unscored:
         if validation.error:
@@ -193,7 +221,7 @@ class Court:
         run = self._runs.get(night.run_id)
         log_texts(self._client, run, {path: text for path, text in texts.items() if text})
         numbers = dict(pair for check in record.decision.checks for pair in _numbers(check))
-        self._runs.tag(night.run_id, _tags(record), numbers)
+        self._runs.tag(night.run_id, _tags(record), {**numbers, **dict(_costs(record))})
 
 
 def _numbers(check: Check) -> Iterator[tuple[str, float]]:
@@ -205,6 +233,15 @@ def _numbers(check: Check) -> Iterator[tuple[str, float]]:
         named |= {"gain": check.gain, "gain_low": check.interval.low}
         named |= {"gain_high": check.interval.high}
     yield from ((f"{name}_{check.metric}", v) for name, v in named.items() if v is not None)
+
+
+def _costs(record: DecisionRecord) -> Iterator[tuple[str, float]]:
+    """Yield what the two models cost, in bytes and seconds, beside the compared numbers."""
+    for found in record.evidence.findings if record.evidence else ():
+        for model in ("challenger", "champion") if found.guard in QUANTITIES else ():
+            value = found.numbers.get(model)
+            if isinstance(value, int | float):
+                yield f"{model}_{found.guard}", float(value)
 
 
 def _tags(record: DecisionRecord) -> dict[Tag, str]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from understudy.contract import DECISION_ARTIFACT, Kind, Tag
+from understudy.contract import DECISION_PROFILE, TRAIN_FILE, Kind, Tag
 from understudy.entry_points import DATA
 from understudy.steps.notes import read_note
 from understudy.tracking import RunStore, tracking_errors
@@ -20,9 +20,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
-PROFILE: Final = f"{DECISION_ARTIFACT}/profile.json"
-"""Where a night keeps the profile of its training rows, on its parent run."""
-_FILES: Final = ("train.parquet", "dataset.json")
+_FILES: Final = (TRAIN_FILE, "dataset.json")
 _PARENT: Final = "mlflow.parentRunId"
 _RUN: Final = "runs:/"
 
@@ -54,7 +52,8 @@ def training_rows(
         client: Of the tracking server.
         run_id: The run that logged the model: a step's own, or one nested in it.
         into: Folder for what is fetched.
-        parameter: The training's parameter that took the rows.
+        parameter: The training's parameter that took the rows; where it has another name, the
+            only one that took anything.
 
     Raises:
         TrackingUnavailableError: when the server does not answer.
@@ -64,7 +63,7 @@ def training_rows(
         return TrainingRows(absent=f"the training run {run_id or '(none)'} is gone")
     outwards = list(_outwards(runs, run_id))
     night = next((run for run in outwards if run.data.tags.get(Tag.KIND) == Kind.NIGHT), None)
-    if night is not None and (found := _fetched(client, night.info.run_id, PROFILE, into)):
+    if night is not None and (found := _fetched(client, night.info.run_id, DECISION_PROFILE, into)):
         return TrainingRows(profile=found)
     address = next(filter(None, (_address(client, run, parameter) for run in outwards)), "")
     if not address.startswith(_RUN):
@@ -86,9 +85,9 @@ def _outwards(runs: RunStore, run_id: str) -> Iterator[Run]:
 
 def _address(client: MlflowClient, run: Run, parameter: str) -> str:
     """Return the address of what a step took; '' for a run that does not say."""
-    inputs = read_note(client, run, Tag.INPUTS)
-    taken = json.loads(inputs).get(parameter, {}) if inputs else {}
-    return str(taken.get("address", ""))
+    inputs = json.loads(read_note(client, run, Tag.INPUTS) or "{}")
+    (only,) = inputs.values() if len(inputs) == 1 else ({},)
+    return str(inputs.get(parameter, only).get("address", ""))
 
 
 def _fetched(client: MlflowClient, run_id: str, path: str, into: Path) -> Path | None:

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+import uuid
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,11 +20,14 @@ from typing import Any
 import httpx
 import pytest
 from mlflow.tracking import MlflowClient
+from tests.judged import Pipeline, gathered_here
 from tests.loopback import serving
 
+from understudy.judging.gathering import Gatherer
 from understudy.local import record
 from understudy.local.place import Place
 from understudy.local.stack import Stack
+from understudy.tracking import RunStore
 
 START_LIMIT = 120  # seconds
 ROOT = Path(__file__).parents[2]
@@ -311,3 +315,18 @@ def _local(command: str, place: Place, **variables: str) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture
+def pipeline(mlflow_uri: str, monkeypatch: pytest.MonkeyPatch) -> Pipeline:
+    """Return a pipeline of the test's own."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_uri)
+    client = MlflowClient(mlflow_uri)
+    runs = RunStore(client)
+    return Pipeline(client, runs, runs.experiment(f"judging {uuid.uuid4().hex}"))
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the gate's process answer within this one."""
+    monkeypatch.setattr(Gatherer, "gather", gathered_here)

@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import json
-import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-import pandas as pd
 import pytest
-from mlflow.tracking import MlflowClient
+from tests.judged import GAINS, NOISE, ROWS, TRUTH, Pipeline, frame
 
 from understudy.cli.main import main
 from understudy.contract import (
     DECISION_PAGE,
+    DECISION_PROFILE,
     DECISION_RECORD,
     DECISION_SUMMARY,
-    PREDICTIONS_ARTIFACT,
-    Kind,
     Tag,
 )
-from understudy.decision import Court, Exhibits, Validation
+from understudy.decision import Exhibits, Validation
 from understudy.errors import (
     EnvironmentBuildError,
     ProjectError,
@@ -33,119 +29,38 @@ from understudy.errors import (
     StepStoppedError,
     UnderstudyError,
 )
-from understudy.gate import Basis, Cause, Gate, Guards, Metric, Unscored, Verdict, replay
-from understudy.judging import child, exchange
-from understudy.judging.exchange import Answer, Request
+from understudy.gate import (
+    Basis,
+    Budgets,
+    Cause,
+    DecisionRecord,
+    Gate,
+    Guards,
+    Metric,
+    Unscored,
+    Verdict,
+    replay,
+)
+from understudy.judging import child
+from understudy.judging.exchange import Request
 from understudy.judging.gathering import Gatherer
 from understudy.judging.interpreter import PYTHON_VARIABLE, project
 from understudy.judging.unscored import cause_of
-from understudy.night import Night, NightBook
 from understudy.steps.environment import EnvironmentStore
 from understudy.steps.process import Supervisor
-from understudy.steps.scratch import Scratch, scratch_folder
+from understudy.steps.scratch import scratch_folder
 from understudy.steps.settings import Settings
-from understudy.tracking import RunStore
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 pytestmark = pytest.mark.integration
-
-GAINS = Gate(
-    Metric("rmse", confidence=0.95), [Metric("mae", max_loss=0.05, relative=True, confidence=0.95)]
-)
-ROWS = 400
-NOISE = np.random.default_rng(5).normal(0, 1, (2, ROWS))
-TRUTH = np.random.default_rng(6).normal(0, 10, ROWS)
-
-
-def frame(error: float, model: int = 0) -> pd.DataFrame:
-    """Return predictions whose errors are normal with that standard deviation."""
-    columns = {"row_id": np.arange(ROWS), "target": TRUTH, "region": ["a", "b"] * (ROWS // 2)}
-    return pd.DataFrame({**columns, "prediction": TRUTH + error * NOISE[model]})
-
-
-@dataclass(frozen=True)
-class Pipeline:
-    """A pipeline on a real server, without an Airflow."""
-
-    client: MlflowClient
-    runs: RunStore
-    experiment: str
-
-    def court(self) -> Court:
-        """Return a court, as each task has one of its own."""
-        return Court(self.client, self.runs)
-
-    def night(self, as_of: str, gate: Gate = GAINS) -> Night:
-        """Open a night."""
-        tags = {Tag.PIPELINE.value: self.experiment, Tag.MODEL.value: self.experiment}
-        tags[Tag.AS_OF.value] = as_of
-        book = NightBook(self.client, self.runs)
-        run_id = book.open(self.experiment, uuid.uuid4().hex, as_of, tags)
-        return Night(
-            run_id, self.experiment, self.experiment, self.experiment, "repository", "", "main",
-            "c0ffee", "7ree", "3", as_of, {}, "auto", force=False, rules=gate.to_dict(), recipe=(),
-        )  # fmt: skip
-
-    def validated(
-        self, model: str, predictions: pd.DataFrame | None, **metrics: float
-    ) -> Validation:
-        """Log a validation."""
-        run = self.client.create_run(self.experiment, tags={Tag.KIND.value: Kind.STEP.value})
-        for name, value in metrics.items():
-            self.client.log_metric(run.info.run_id, name, value)
-        if predictions is not None:
-            self.log(run.info.run_id, predictions)
-        return Validation(model, run.info.run_id)
-
-    def rows(self, train: slice, holdout: slice) -> str:
-        """Log some rows as a preprocessing would; return their address."""
-        known = frame(0).drop(columns="prediction").assign(row_id=[f"r{n}" for n in range(ROWS)])
-        table = known.assign(size=TRUTH + NOISE[0])
-        run = self.client.create_run(self.experiment)
-        with tempfile.TemporaryDirectory() as folder:
-            for name, part in (("train", train), ("holdout", holdout)):
-                table.iloc[part].to_parquet(Path(folder) / f"{name}.parquet", index=False)
-            self.client.log_artifacts(run.info.run_id, folder, "data")
-        return f"runs:/{run.info.run_id}/data"
-
-    def log(self, run_id: str, predictions: pd.DataFrame) -> None:
-        """Log predictions to a run, in place of those it has."""
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / PREDICTIONS_ARTIFACT
-            predictions.to_parquet(path, index=False)
-            self.client.log_artifact(run_id, str(path))
-
-    def tags(self, night: Night) -> Mapping[str, str]:
-        """Return the tags of a night's run."""
-        return dict(self.client.get_run(night.run_id).data.tags)
-
-
-@pytest.fixture
-def pipeline(mlflow_uri: str, monkeypatch: pytest.MonkeyPatch) -> Pipeline:
-    """Return a pipeline of the test's own."""
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_uri)
-    client = MlflowClient(mlflow_uri)
-    runs = RunStore(client)
-    return Pipeline(client, runs, runs.experiment(f"judging {uuid.uuid4().hex}"))
 
 
 @pytest.fixture
 def no_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fail where the gate's process is started."""
     monkeypatch.setattr(Gatherer, "gather", lambda *_: pytest.fail("it was started"))
-
-
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have the gate's process answer within this one, where its start is not what is tested."""
-
-    def gather(
-        _self: Gatherer, requests: Sequence[Request], scratch: Scratch, _on_line: object
-    ) -> list[Answer]:
-        answers = scratch.folder / "answers.json"
-        exchange.write(answers, [child.answered(request) for request in requests])
-        return exchange.read(answers, Answer)
-
-    monkeypatch.setattr(Gatherer, "gather", gather)
 
 
 def test_a_better_model_is_promoted_and_the_record_says_all(pipeline: Pipeline) -> None:
@@ -179,34 +94,98 @@ def test_a_better_model_is_promoted_and_the_record_says_all(pipeline: Pipeline) 
 
 @pytest.mark.usefixtures("quick")
 def test_guards_look_at_the_night_s_rows_and_at_those_of_the_champion(pipeline: Pipeline) -> None:
-    """Rows that leak hold a better model; the night's profile serves the nights to come."""
-    gate = Gate(Metric("rmse"), guards=Guards(unchecked="hold"))
+    """A night keeps the profile of its rows, and the next one compares its own with it."""
+    gate = Gate(Metric("rmse"), guards=Guards(unchecked="hold", drift="hold"))
     ours, theirs = pipeline.validated("m", frame(2.0)), pipeline.validated("3", frame(3.0, 1))
-    client, model = pipeline.client, pipeline.experiment
-    first = pipeline.night("2026-01-01", gate)
     rows = pipeline.rows(slice(0, ROWS // 2), slice(ROWS // 2, ROWS))
+    first = pipeline.night("2026-01-01", gate)
     record = pipeline.court().judge(first, Exhibits(ours, None, rows))
     assert record.verdict is Verdict.PROMOTE, record.decision.why
-    client.create_registered_model(model)
-    trained = client.create_run(pipeline.experiment).info.run_id
-    version = client.create_model_version(model, f"runs:/{trained}/model", trained).version
-    champion = Validation(version, theirs.run_id)
-    unknown = pipeline.court().judge(first, Exhibits(ours, champion, rows))
-    assert unknown.verdict is Verdict.HOLD
-    assert "without a night of ours" in unknown.decision.why
-    client.set_model_version_tag(model, version, Tag.DECISION_RUN.value, first.run_id)
-    leaking = pipeline.rows(slice(0, ROWS), slice(ROWS // 2, ROWS))
-    record = pipeline.court().judge(
-        pipeline.night("2026-01-02", gate), Exhibits(ours, champion, leaking)
-    )
-    assert record.verdict is Verdict.HOLD
-    assert "leakage" in record.decision.why
+    kept = {item.path for item in pipeline.client.list_artifacts(first.run_id, "decision")}
+    assert DECISION_PROFILE in kept
+    champion = Validation(pipeline.version(first.run_id), theirs.run_id)
+    second = pipeline.night("2026-01-02", gate)
+    record = pipeline.court().judge(second, Exhibits(ours, champion, rows))
+    assert record.verdict is Verdict.PROMOTE, record.decision.why
     assert record.evidence is not None
-    assert {"drift", "schema"} <= {finding.guard for finding in record.evidence.findings}
-    lost = pipeline.court().judge(
-        pipeline.night("2026-01-03", gate), Exhibits(ours, champion, f"runs:/{trained}/data")
+    found = {one.guard: one.numbers for one in record.evidence.findings}
+    assert {"drift", "schema"} <= found.keys()
+    moved = pipeline.rows(slice(0, ROWS // 2), slice(ROWS // 2, ROWS), size=50.0)
+    night = pipeline.night("2026-01-03", gate)
+    record = pipeline.court().judge(night, Exhibits(ours, champion, moved))
+    assert record.verdict is Verdict.HOLD
+    assert "drift: " in record.decision.why
+    assert main(["replay", night.run_id]) == 0
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(("level", "verdict"), [("hold", Verdict.HOLD), ("warn", Verdict.PROMOTE)])
+def test_what_a_guard_finds_is_told_everywhere(
+    pipeline: Pipeline, level: str, verdict: Verdict
+) -> None:
+    """Holdout rows among the training rows: in the verdict, the log, the question and the page."""
+    gate = Gate(Metric("rmse"), guards=Guards(leakage=level))  # type: ignore[arg-type]
+    ours, theirs = pipeline.validated("m", frame(2.0)), pipeline.validated("3", frame(3.0, 1))
+    leaking = pipeline.rows(slice(0, ROWS), slice(ROWS // 2, ROWS))
+    champion = Validation(pipeline.version(""), theirs.run_id)
+    night = pipeline.night("2026-01-01", gate)
+    record = pipeline.court().judge(night, Exhibits(ours, champion, leaking))
+    assert record.verdict is verdict
+    (said,) = [line for line in record.told() if line.startswith("leakage: ")]
+    assert "200 of 200 holdout rows" in said
+    page = pipeline.client.download_artifacts(night.run_id, DECISION_PAGE)
+    assert "200 of 200 holdout rows" in Path(page).read_text(encoding="utf-8")
+
+
+@pytest.mark.usefixtures("quick")
+def test_guards_fall_back_to_the_champion_s_own_rows_and_say_what_is_gone(
+    pipeline: Pipeline,
+) -> None:
+    """No night kept a profile: the rows that the training names; else it is told, and holds."""
+    gate = Gate(Metric("rmse"), guards=Guards(unchecked="hold"))
+    ours, theirs = pipeline.validated("m", frame(2.0)), pipeline.validated("3", frame(3.0, 1))
+    rows = pipeline.rows(slice(0, ROWS // 2), slice(ROWS // 2, ROWS))
+    inputs = json.dumps({"table": {"address": rows, "digest": "0"}})
+
+    def judged(rows: str, version: str) -> DecisionRecord:
+        brought = Exhibits(ours, Validation(version, theirs.run_id), rows)
+        return pipeline.court().judge(pipeline.night("2026-01-01", gate), brought)
+
+    record = judged(rows, pipeline.version("", **{Tag.INPUTS.value: inputs}))
+    assert record.verdict is Verdict.PROMOTE, record.decision.why
+    assert record.evidence is not None
+    assert "schema" in {one.guard for one in record.evidence.findings}
+    for address, version, why in (
+        (rows, pipeline.version(""), "does not say which rows it had"),
+        (rows, "99", "is not known"),
+        ("runs:/" + "0" * 32 + "/data", pipeline.version(""), "There is no train.parquet"),
+        ("", pipeline.version(""), "the night has no preprocess"),
+    ):
+        record = judged(address, version)
+        assert record.verdict is Verdict.HOLD
+        assert why in record.decision.why
+
+
+@pytest.mark.usefixtures("quick")
+def test_groups_that_no_rule_names_are_searched(pipeline: Pipeline) -> None:
+    """A warning, also on the page: better on the whole, worse in one region."""
+    worse = frame(1.0).assign(
+        prediction=lambda rows: rows["prediction"].where(
+            rows["region"] == "a", TRUTH + 4 * NOISE[0]
+        )
     )
-    assert lost.verdict is Verdict.HOLD
+    ours, theirs = pipeline.validated("m", worse), pipeline.validated("3", frame(3.0, 1))
+    for gate, searched in (
+        (Gate(Metric("rmse", max_loss=9)), True),
+        (Gate(Metric("rmse", max_loss=9), worst_slices=False), False),
+    ):
+        night = pipeline.night("2026-01-01", gate)
+        record = pipeline.court().judge(night, Exhibits(ours, theirs))
+        assert record.verdict is Verdict.PROMOTE, record.decision.why
+        assert any("region=b" in note for note in record.decision.notes) is searched
+        page = pipeline.client.download_artifacts(night.run_id, DECISION_PAGE)
+        assert ("region=b" in Path(page).read_text(encoding="utf-8")) is searched
+        assert main(["replay", night.run_id]) == 0
 
 
 @pytest.mark.usefixtures("quick")
@@ -411,6 +390,30 @@ def test_two_files_are_judged_without_a_server(
     assert main(["replay", str(tmp_path / "out.json")]) == 0
     assert "Nothing differs" in capsys.readouterr().out
     assert main([*given, "--challenger", str(tmp_path / "none.parquet")]) == 1
+
+
+@pytest.mark.usefixtures("quick")
+def test_two_files_have_neither_rows_nor_models(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Guards and budgets say that they could not look, and do what the rules say of that."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    frame(1.0).to_parquet(tmp_path / "new.parquet")
+    frame(3.0, 1).to_parquet(tmp_path / "old.parquet")
+    given = ["gate", "--challenger", str(tmp_path / "new.parquet")]
+    given += ["--champion", str(tmp_path / "old.parquet"), "--out", str(tmp_path / "out.json")]
+    for unchecked, code in (("warn", 0), ("hold", 3)):
+        gate = Gate(
+            Metric("rmse"), guards=Guards(unchecked=unchecked), budgets=Budgets(unchecked=unchecked)
+        )
+        (tmp_path / "rules.json").write_text(json.dumps(gate.to_dict()))
+        assert main([*given, "--rules", str(tmp_path / "rules.json")]) == code
+        said = capsys.readouterr().out
+        assert "data: not checked" in said
+        assert "size: not measured" in said
+        assert "does not say which model" in said
+        assert main(["replay", str(tmp_path / "out.json")]) == 0
+        capsys.readouterr()
 
 
 def test_the_gate_s_process_ends_when_it_is_stopped(

@@ -91,9 +91,7 @@ class Pipeline:
         record = Court(self.client, self.runs).judge(
             night, Exhibits(Validation(ours, self.validated(ours, shown)), theirs)
         )
-        NightBook(self.client, self.runs).close(
-            night, Outcome.HELD, record.decision.why, champion
-        )
+        NightBook(self.client, self.runs).close(night, Outcome.HELD, record.decision.why, champion)
         return night
 
     def address(self, version: str) -> str:

@@ -18,7 +18,7 @@ from understudy.contract import Tag
 from understudy.errors import RegistryError, StepStoppedError
 from understudy.gate.budgets import findings
 from understudy.gate.guards import Budgets, Limit
-from understudy.measuring import Candidate, Effort, Stopwatch, candidate
+from understudy.measuring import Candidate, Effort, Stopwatch, candidate, training_run
 from understudy.steps.settings import Settings
 
 if TYPE_CHECKING:
@@ -168,3 +168,19 @@ def test_candidates_of_runs(client: MlflowClient) -> None:
     stranger = client.create_run(experiment).info.run_id
     with pytest.raises(RegistryError, match="does not say of which commit"):
         candidate(client, "3", "models:/m/3", stranger)
+    with pytest.raises(RegistryError, match="is gone"):
+        candidate(client, "3", "models:/m/3", "0" * 32)
+
+
+def test_who_logged_a_model(client: MlflowClient, models: dict[str, str]) -> None:
+    """Whatever its address; what is no address, or of nothing, says so."""
+    address = models["small"]
+    run_id = client.get_logged_model(address.removeprefix("models:/")).source_run_id
+    client.create_registered_model("m")
+    version = client.create_model_version("m", address, run_id).version
+    client.set_registered_model_alias("m", "champion", version)
+    for uri in (address, f"models:/m/{version}", "models:/m@champion", f"runs:/{run_id}/model"):
+        assert training_run(client, uri) == run_id
+    for uri in ("models:/m/99", "models:/m-0", "models:/m@nobody", "models:/m", "/model", ""):
+        with pytest.raises(RegistryError, match="is not known"):
+            training_run(client, uri)

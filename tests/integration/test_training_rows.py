@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from understudy.contract import Tag
-from understudy.training_rows import PROFILE, training_rows
+from understudy.contract import DECISION_PROFILE, Tag
+from understudy.training_rows import training_rows
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -60,7 +60,7 @@ def past(client: MlflowClient) -> Past:
     training = run(night, KIND="step", INPUTS=inputs)
     for name in ("train.parquet", "holdout.parquet", "dataset.json"):
         client.log_text(rows, name, f"data/{name}")
-    client.log_text(night, "{}", PROFILE)
+    client.log_text(night, "{}", DECISION_PROFILE)
     return Past(client, night, rows, training, run(training))
 
 

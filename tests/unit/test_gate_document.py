@@ -1,21 +1,24 @@
-"""The examples of docs/gate.md are what the package takes."""
+"""The examples of docs/gate.md and docs/guards.md are what the package takes."""
 
 from __future__ import annotations
 
 import argparse
 import re
 import shlex
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from understudy.cli import gate, replay
-from understudy.gate import Gate
+from understudy.gate import Budgets, Gate, Guards
+from understudy.gate.guards import GUARDS
 from understudy.gate.metrics import Bound
 from understudy.gate.verdict import Cause
 
-TEXT = (Path(__file__).parents[2] / "docs" / "gate.md").read_text(encoding="utf-8")
-PYTHON = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+DOCS = Path(__file__).parents[2] / "docs"
+TEXT, GUARDS_TEXT = ((DOCS / name).read_text(encoding="utf-8") for name in ("gate.md", "guards.md"))
+PYTHON = re.findall(r"```python\n(.*?)```", TEXT + GUARDS_TEXT, re.DOTALL)
 COMMANDS = re.findall(r"^understudy (gate|replay) ([^#\n]*)", TEXT, re.MULTILINE)
 
 
@@ -44,3 +47,13 @@ def test_every_bound_and_every_cause_is_explained() -> None:
     assert len(COMMANDS) >= 4
     for word in (*Bound, *(cause for cause in Cause if cause is not Cause.UNKNOWN)):
         assert word in TEXT
+
+
+def test_every_field_of_gate_guards_and_budgets_is_explained() -> None:
+    """By its name, and with the level that it has by default."""
+    for field in fields(Gate):
+        assert f"| `{field.name}` |" in TEXT
+    for name in (field.name for record in (Guards, Budgets) for field in fields(record)):
+        assert f"`{name}`" in GUARDS_TEXT or f"`{name}=" in GUARDS_TEXT, name
+    stated = dict(re.findall(r"^\| `(\w+)` \| `(\w+)` \|", GUARDS_TEXT, re.MULTILINE))
+    assert stated == {name: getattr(Guards(), name) for name in GUARDS if name != "unchecked"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from understudy.cli.rules_file import rules
 from understudy.errors import DecisionError
@@ -38,7 +38,8 @@ def _run(options: argparse.Namespace) -> int:
     gate, client = rules(options.rules), _client(options)
     challenger = _score(client, options.challenger)
     champion = _score(client, options.champion) if options.champion else None
-    heard = Hearing(client).hear(Matter(gate, challenger, champion), _tell)
+    matter = Matter(gate, challenger, champion, **_brought(client, challenger, champion))
+    heard = Hearing(client).hear(matter, _tell)
     record = DecisionRecord.of(
         {"judged_by": "understudy gate"},
         gate,
@@ -47,6 +48,7 @@ def _run(options: argparse.Namespace) -> int:
         basis=heard.basis,
         evidence=heard.evidence,
         software=heard.software,
+        measurement=heard.measurement,
     )
     for line in record.told():
         print(line)
@@ -56,6 +58,21 @@ def _run(options: argparse.Namespace) -> int:
         page = render(record.to_dict(), dict(heard.summary) or None)
         options.page.write_text(page, encoding="utf-8")
     return EXIT_CODES[record.verdict]
+
+
+def _brought(
+    client: MlflowClient | None, challenger: Score, champion: Score | None
+) -> dict[str, Any]:
+    """Return which rows and models two runs are of, as far as they say; nothing of files."""
+    if client is None or not challenger.run_id:
+        return {}
+    from understudy.judging.costing import Models
+    from understudy.judging.validated import model_of, rows_of
+
+    theirs = None if champion is None else model_of(client, champion)
+    models = Models(model_of(client, challenger), theirs)
+    rows = rows_of(client, challenger.run_id, theirs.uri if theirs else "")
+    return {"models": models, "rows": rows}
 
 
 def _tell(line: str) -> None:

@@ -35,7 +35,8 @@ def compare(
         challenger: Its predictions.
         champion: Its predictions; None where no champion exists yet.
         judged_before: How many challengers were compared on this very holdout before.
-        search: Whether to look for groups of rows that the rules do not name.
+        search: Whether to look for groups of rows that the rules do not name, where these ask
+            for it.
 
     Raises:
         DecisionError: when a metric's function cannot be imported.
@@ -56,7 +57,7 @@ def compare(
     if isinstance(units, str):
         return replace(evidence, blockers=(units,))
     comparisons, notes = _compared(gate, pair, units, judged_before)
-    findings = tuple(_worst(gate, pair, units)) if search else ()
+    findings = tuple(_worst(gate, pair, units)) if search and gate.worst_slices else ()
     return replace(evidence, comparisons=comparisons, findings=findings, notes=notes)
 
 

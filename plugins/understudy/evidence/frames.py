@@ -100,6 +100,16 @@ def load(
     return _sorted(read(table, ROW_ID, Wanted(own, wanted, keep)))
 
 
+def other_values(source: Path | str | pd.DataFrame) -> int:
+    """Return how many values there are in the columns beside the model's own.
+
+    Raises:
+        DecisionError: when it is no such file.
+    """
+    table = Table.open(source)
+    return table.rows * sum(not _is_own(name) for name in table.schema.names)
+
+
 def _is_own(name: str) -> bool:
     return name in _OWN or name.startswith(PROBABILITY)
 

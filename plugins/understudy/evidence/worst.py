@@ -23,7 +23,7 @@ from understudy.evidence.means import Shape
 from understudy.evidence.pairing import Pair
 from understudy.evidence.slices import Parts, parts_of
 from understudy.evidence.units import Units
-from understudy.gate.evidence import Finding
+from understudy.gate.evidence import WORST_SLICES, Finding
 from understudy.gate.verdict import CheckResult
 
 BEAM: Final = 8
@@ -223,7 +223,7 @@ def _finding(worst: list[Suspect], candidates: int) -> Finding:
             f"gain_{place}": one.gain,
             f"p_value_{place}": p_value,
         }
-    return Finding("worst_slices", "warn", _result(guilty), _reason(guilty, candidates), numbers)
+    return Finding(WORST_SLICES, "warn", _result(guilty), _reason(guilty, candidates), numbers)
 
 
 def _result(guilty: list[Suspect]) -> str:

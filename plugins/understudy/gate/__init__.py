@@ -1,7 +1,8 @@
 """The gate: rules, the challenger's numbers and the champion's numbers become a verdict. Pure."""
 
+from understudy.gate.budgets import Costs, Measurement
 from understudy.gate.evidence import Comparison, Evidence, Finding
-from understudy.gate.guards import Guards
+from understudy.gate.guards import Budgets, Guards, Limit
 from understudy.gate.judge import judge
 from understudy.gate.matured import Choice, MaturedRecord, Maturity, Previous, Tally
 from understudy.gate.record import DecisionRecord, Shadow, replay
@@ -23,12 +24,14 @@ from understudy.gate.verdict import (
 __all__ = [
     "Basis",
     "Bound",
+    "Budgets",
     "Case",
     "Cause",
     "Check",
     "CheckResult",
     "Choice",
     "Comparison",
+    "Costs",
     "Decision",
     "DecisionRecord",
     "Direction",
@@ -37,8 +40,10 @@ __all__ = [
     "Gate",
     "Guards",
     "Interval",
+    "Limit",
     "MaturedRecord",
     "Maturity",
+    "Measurement",
     "Metric",
     "Predictions",
     "Previous",

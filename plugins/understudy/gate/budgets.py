@@ -114,6 +114,19 @@ class _Limited:
         return CheckResult.PASSED if within else CheckResult.UNDECIDED
 
 
+def unmeasured(challenger: str, champion: str | None, why: str) -> Measurement:
+    """Return a measurement that says why there is none.
+
+    Args:
+        challenger: How the model is named.
+        champion: The same; None without a champion.
+        why: A clause for a person.
+    """
+    return Measurement(
+        Costs(challenger, error=why), None if champion is None else Costs(champion, error=why)
+    )
+
+
 def findings(budgets: Budgets, measured: Measurement, seed: int = 0) -> tuple[Finding, ...]:
     """Return whether the challenger keeps its budgets; every quantity is told.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from understudy.gate.verdict import Interval
 
@@ -53,6 +54,10 @@ class Comparison:
     method: str
     mcnemar: Mapping[str, float] | None
     note: str = ""
+
+
+WORST_SLICES: Final = "worst_slices"
+"""Name of the finding on groups of rows that no rule names."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,18 @@ Level = Literal["off", "warn", "hold", "reject"]
 let the challenger wait for a person; reject it."""
 Told = Literal["warn", "hold"]
 
+GUARDS: Final = (
+    "schema",
+    "categories",
+    "drift",
+    "target_drift",
+    "leakage",
+    "rows",
+    "age",
+    "unchecked",
+)
+"""The fields of ``Guards`` that are levels."""
+
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Growth = Annotated[float, Field(ge=0)]
@@ -80,6 +92,15 @@ class Guards:
         """Return all fields as JSON values: a default that changes must not change a replay."""
         return asdict(self)
 
+    def level_of(self, guard: str, *, looked: bool) -> str:
+        """Return what a guard does.
+
+        Args:
+            guard: Its name; that of ``data``, which could not be read at all, is no field.
+            looked: Whether it could look.
+        """
+        return str(getattr(self, guard, self.unchecked)) if looked else self.unchecked
+
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Guards:
         """Return the guards whose ``to_dict`` gave ``stored``."""
@@ -137,7 +158,7 @@ class Budgets:
     unchecked: Told = "warn"
 
     def __post_init__(self) -> None:
-        for name, limit in self._limits():
+        for name, limit in self.limits:
             _check_quantity("Budgets", f"{name}.at_most", limit.at_most, _UNITS[name])
 
     @property
@@ -150,7 +171,7 @@ class Budgets:
                 limit.growth,
                 limit.level,
             )
-            for name, limit in self._limits()
+            for name, limit in self.limits
             if limit.level != OFF and (limit.at_most or limit.growth is not None)
         )
 
@@ -164,7 +185,9 @@ class Budgets:
         limits = {name: Limit(**stored[name]) for name in _UNITS if name in stored}
         return cls(**{**stored, **limits})
 
-    def _limits(self) -> Iterator[tuple[str, Limit]]:
+    @property
+    def limits(self) -> Iterator[tuple[str, Limit]]:
+        """Every quantity with its limit as it was stated."""
         return ((name, getattr(self, name)) for name in _UNITS)
 
 
@@ -175,6 +198,10 @@ _UNITS: Final[Mapping[str, Callable[[str], float]]] = {
     "latency_p95": quantities.duration,
     "batch_latency": quantities.duration,
 }
+
+
+QUANTITIES: Final = tuple(_UNITS)
+"""What a model may cost; a budget's finding has the name of its quantity."""
 
 
 def _check_quantity(record: str, field: str, text: str, parse: Callable[[str], float]) -> None:

@@ -64,7 +64,10 @@ def judge(
         case=_case(champion),
         reasons=tuple(_reasons(gate, verdict, checks, (blockers, findings, champion))),
         checks=checks,
-        notes=tuple(_notes(gate, challenger, champion, basis, evidence)),
+        notes=(
+            *_notes(gate, challenger, champion, basis, evidence),
+            *(_named(one) for one in findings if _is_note(one, verdict)),
+        ),
     )
 
 
@@ -158,7 +161,16 @@ def _reasons(
         yield from blockers
     yield from (check.reason for check in checks if check.result is wanted)
     if verdict is not Verdict.PROMOTE:
-        yield from (f"{one.guard}: {one.reason}" for one in findings if _weight(one) is wanted)
+        yield from (_named(one) for one in findings if _weight(one) is wanted)
+
+
+def _named(finding: Finding) -> str:
+    return f"{finding.guard}: {finding.reason}"
+
+
+def _is_note(finding: Finding, verdict: Verdict) -> bool:
+    """Return whether a finding is worth telling and is no reason of the verdict."""
+    return finding.result != CheckResult.PASSED and _weight(finding) is not _DECIDES[verdict]
 
 
 def _notes(
@@ -175,9 +187,6 @@ def _notes(
     for metric, bound, _ in gate.rules:
         if evidence.comparisons and (metric.name, bound.value) not in known:
             yield f"{metric.name} {bound}: judged by the logged number, without an interval"
-    for finding in evidence.findings:
-        if finding.level == _WARN and finding.result != CheckResult.PASSED:
-            yield f"{finding.guard}: {finding.reason}"
 
 
 def _notes_on_logged(gate: Gate, challenger: Score, basis: Basis) -> Iterator[str]:

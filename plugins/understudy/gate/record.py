@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from understudy.errors import DecisionError, DeclarationError, listed
+from understudy.gate.budgets import Measurement
 from understudy.gate.evidence import Evidence
 from understudy.gate.judge import judge
 from understudy.gate.rules import Gate
@@ -51,6 +52,7 @@ class DecisionRecord:
         evidence: What the predictions of both say; None where logged metrics were compared.
         shadow: Set on a night that moves nothing whatever its verdict; None on any other.
         software: Versions of what computed the evidence, by package.
+        measurement: What both models cost; None where the rules have no budgets.
     """
 
     context: Mapping[str, str]
@@ -62,6 +64,7 @@ class DecisionRecord:
     evidence: Evidence | None = None
     shadow: Shadow | None = None
     software: Mapping[str, str] = field(default_factory=dict)
+    measurement: Measurement | None = None
 
     @classmethod
     def of(  # noqa: PLR0913 -- everything that a verdict rests on
@@ -75,11 +78,21 @@ class DecisionRecord:
         evidence: Evidence | None = None,
         shadow: Shadow | None = None,
         software: Mapping[str, str] | None = None,
+        measurement: Measurement | None = None,
     ) -> DecisionRecord:
         """Judge, and return the record of it."""
         decision = judge(gate, challenger, champion, basis, evidence)
         return cls(
-            context, gate, challenger, champion, decision, basis, evidence, shadow, software or {}
+            context,
+            gate,
+            challenger,
+            champion,
+            decision,
+            basis=basis,
+            evidence=evidence,
+            shadow=shadow,
+            software=software or {},
+            measurement=measurement,
         )
 
     @property
@@ -116,6 +129,7 @@ class DecisionRecord:
             "champion": self.champion,
             "evidence": self.evidence,
             "software": dict(self.software),
+            "measurement": self.measurement,
             "shadow": self.shadow,
             "verdict": self.decision.verdict.value,
             "case": self.decision.case.value,
@@ -150,6 +164,7 @@ def replay(document: str) -> DecisionRecord:
 
 def _judged(stored: Mapping[str, Any]) -> DecisionRecord:
     shadow, evidence = stored.get("shadow"), stored.get("evidence")
+    measured = stored.get("measurement")
     return DecisionRecord.of(
         stored["context"],
         Gate.from_dict(stored["rules"]),
@@ -159,6 +174,7 @@ def _judged(stored: Mapping[str, Any]) -> DecisionRecord:
         evidence=None if evidence is None else evidence_of(evidence),
         shadow=None if shadow is None else Shadow(**shadow),
         software=stored.get("software", {}),
+        measurement=None if measured is None else Measurement.from_dict(measured),
     )
 
 

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from understudy.declared import declared
 from understudy.errors import DeclarationError, listed, nearest
-from understudy.gate.guards import Guards
+from understudy.gate.guards import Budgets, Guards
 from understudy.gate.metrics import Bound, Direction, Metric
 
 Rule = tuple[Metric, Bound, float]
@@ -67,6 +67,9 @@ class Gate:
             column ``time`` of ``predictions.parquet`` says when a row was.
         guards: What is looked for in the night's rows before the models are compared; None for
             nothing.
+        budgets: What a model may cost, measured for both models together; None for nothing.
+        worst_slices: Whether groups of rows that no rule names are searched for those that the
+            challenger serves worse; a warning, which decides nothing.
         shadow_nights: For so many judged nights a new pipeline only says what it would have done.
         unscored_champion: ``hold``, ``promote`` (by absolute rules alone) or ``reject``.
         seed: What random numbers of the comparison are drawn from.
@@ -81,6 +84,8 @@ class Gate:
     cluster: str = ""
     time_block: str = ""
     guards: Guards | None = None
+    budgets: Budgets | None = None
+    worst_slices: bool = True
     shadow_nights: Annotated[int, Field(ge=0)] = 0
     unscored_champion: str = Unscorable.HOLD.value
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
@@ -93,6 +98,7 @@ class Gate:
         self._check_slices()
         self._check_clusters()
         self._check_unscored()
+        self._check_budgets()
 
     def _check_guardrails(self) -> None:
         idle = [metric.name for metric in self.guardrails if not list(metric.bounds())]
@@ -147,6 +153,15 @@ class Gate:
                 "say what a model must reach at least",
             )
 
+    def _check_budgets(self) -> None:
+        if self.budgets is not None and not self.budgets.bounds:
+            raise _wrong(
+                "budgets limits nothing",
+                "Budgets with a limit that is not off, such as Budgets() or "
+                "Budgets(size=Limit('200MB'))",
+                "limit something, or leave out budgets",
+            )
+
     @property
     def rules(self) -> tuple[Rule, ...]:
         """Every bound of every metric, the primary metric's first."""
@@ -159,7 +174,7 @@ class Gate:
         """Return the rules as JSON values; of what is not about metrics, what is stated."""
         optional = {
             name: getattr(self, name)
-            for name in ("cluster", "time_block", "shadow_nights", "unscored_champion", "seed")
+            for name in _OPTIONAL
             if getattr(self, name) != _DEFAULTS[name]
         }
         implied = {b.value: value for m, b, value in self.rules if m is self.primary}
@@ -169,6 +184,7 @@ class Gate:
             "guardrails": [m.to_dict() for m in self.guardrails],
             **({"slices": slices} if slices else {}),
             **({"guards": self.guards.to_dict()} if self.guards else {}),
+            **({"budgets": self.budgets.to_dict()} if self.budgets else {}),
             **optional,
         }
 
@@ -182,6 +198,14 @@ class Gate:
         return cls(**{name: _made(name, value) for name, value in rules.items()})
 
 
+_OPTIONAL: Final = (
+    "cluster",
+    "time_block",
+    "worst_slices",
+    "shadow_nights",
+    "unscored_champion",
+    "seed",
+)
 _DEFAULTS: Final = {field.name: field.default for field in fields(Gate)}
 
 
@@ -192,6 +216,8 @@ def _made(name: str, value: Any) -> Any:  # noqa: ANN401 -- any JSON value; Gate
         return tuple(Metric(**one) if isinstance(one, Mapping) else one for one in value)
     if name == "guards" and isinstance(value, Mapping):
         return Guards.from_dict(value)
+    if name == "budgets" and isinstance(value, Mapping):
+        return Budgets.from_dict(value)
     if name == "slices" and isinstance(value, Sequence):
         return tuple(Slice(**one) if isinstance(one, Mapping) else one for one in value)
     return value

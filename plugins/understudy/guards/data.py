@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from understudy.contract import TRAIN_FILE
 from understudy.errors import DecisionError
 from understudy.gate.evidence import Finding
 from understudy.gate.guards import OFF, Guards
@@ -15,7 +16,7 @@ from understudy.guards.pairs import pairs
 from understudy.guards.profile import Profile
 from understudy.guards.roles import Roles
 from understudy.guards.table import Table
-from understudy.guards.tonight import TRAIN_FILE, Tonight, unchecked
+from understudy.guards.tonight import Tonight, unchecked
 
 
 @dataclass(frozen=True, slots=True)

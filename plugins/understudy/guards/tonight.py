@@ -7,14 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from understudy.contract import HOLDOUT_FILE, TRAIN_FILE
 from understudy.errors import DecisionError, nearest
 from understudy.gate.evidence import Finding
 from understudy.gate.verdict import CheckResult
 from understudy.guards.roles import Roles
 from understudy.guards.table import Kind, Table
 
-TRAIN_FILE: Final = "train.parquet"
-HOLDOUT_FILE: Final = "holdout.parquet"
 TRAINING: Final = "training rows"
 HOLDOUT: Final = "holdout rows"
 

@@ -9,16 +9,22 @@ import sys
 from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from understudy.errors import DecisionError
 from understudy.evidence import Predictions, compare, load
-from understudy.evidence.frames import TIME
+from understudy.evidence.frames import TIME, other_values
 from understudy.evidence.spans import within
 from understudy.gate import Evidence, Gate, Slice
 from understudy.judging import exchange
 from understudy.judging.exchange import Answer, Request, Rows
 
+if TYPE_CHECKING:
+    from understudy.guards import Absent, Profile
+
+MOST_SEARCHED: Final = 40_000_000
+"""Values (320 MB) of further columns beyond which only those that the rules name are searched for
+groups of rows that are served worse."""
 _TOLD: Final = ("numpy", "pandas", "pyarrow", "scikit-learn", "scipy")
 
 
@@ -69,9 +75,16 @@ def _loaded(gate: Gate, request: Request, file: str, named: set[str]) -> Predict
     """Return predictions with the columns that are needed, of the rows that count."""
     # A metric of the user's may look at any column, of either model.
     open_ended = any(metric.function for metric in (gate.primary, *gate.guardrails))
+    every = open_ended or (file == request.challenger and _is_searched(gate, request))
     wanted = named | ({TIME} if request.span else set())
-    found = load(file, others=None if open_ended else wanted, keep=wanted)
+    found = load(file, others=None if every else wanted, keep=wanted)
     return found if request.span is None else within(found, *request.span)
+
+
+def _is_searched(gate: Gate, request: Request) -> bool:
+    """Return whether columns that no rule names are read, to search them for the worst groups."""
+    wanted = gate.worst_slices and bool(request.champion)
+    return wanted and other_values(request.challenger) <= MOST_SEARCHED
 
 
 def _named_columns(gate: Gate) -> set[str]:
@@ -90,14 +103,25 @@ def _guarded(gate: Gate, evidence: Evidence, rows: Rows | None) -> tuple[Evidenc
     """Return the evidence with what the guards found, and tonight's profile."""
     if gate.guards is None or rows is None:
         return evidence, ""
-    from understudy.guards import Absent, Profile, find
+    from understudy.guards import find
 
-    champion: Profile | Absent | None = Absent(rows.absent) if rows.absent else None
-    if rows.profile:
-        champion = Profile.from_json(Path(rows.profile).read_text(encoding="utf-8"))
-    found = find(gate.guards, Path(rows.folder), champion, as_of=rows.as_of)
+    found = find(gate.guards, Path(rows.folder), _before(rows), as_of=rows.as_of)
     profile = found.profile.to_json() if found.profile is not None else ""
     return replace(evidence, findings=(*evidence.findings, *found.findings)), profile
+
+
+def _before(rows: Rows) -> Profile | Absent | None:
+    """Return what the champion was trained on; why that is not known; None without a champion."""
+    from understudy.guards import Absent, Profile, profile_of
+
+    try:
+        if rows.profile:
+            return Profile.from_json(Path(rows.profile).read_text(encoding="utf-8"))
+        if rows.before:
+            return profile_of(Path(rows.before))
+    except DecisionError as error:
+        return Absent(error.found)
+    return Absent(rows.absent) if rows.absent else None
 
 
 def software() -> dict[str, str]:

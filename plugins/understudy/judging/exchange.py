@@ -23,12 +23,14 @@ class Rows:
         as_of: ISO time of the night.
         profile: File with the profile of the rows that the champion was trained on; empty where
             there is none.
-        absent: Why there is none; empty without a champion.
+        before: Folder with these rows themselves; empty where it is not needed or there is none.
+        absent: Why there is neither; empty without a champion.
     """
 
     folder: str
     as_of: str
     profile: str = ""
+    before: str = ""
     absent: str = ""
 
 

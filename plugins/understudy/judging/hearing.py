@@ -6,21 +6,38 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from understudy.errors import DecisionError
-from understudy.gate import Basis, Cause, Evidence, Gate, Predictions, Score, Unscored
+from understudy.gate import (
+    Basis,
+    Cause,
+    CheckResult,
+    Evidence,
+    Finding,
+    Gate,
+    Guards,
+    Measurement,
+    Predictions,
+    Score,
+    Unscored,
+    budgets,
+)
 from understudy.judging import predictions
+from understudy.judging.costing import Models, Scales
 from understudy.judging.exchange import Answer, Request
 from understudy.judging.gathering import Gatherer
 from understudy.judging.predictions import Fetched
-from understudy.judging.rows import NightRows, brought
+from understudy.judging.rows import NightRows, brought, holdout
 from understudy.steps.process import OnLine
 from understudy.steps.scratch import scratch_folder
 from understudy.steps.settings import Settings
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
+
+
+_PREDICTIONS_ALONE: Final = "a file of predictions does not say which model they are of"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +51,7 @@ class Heard:
         software: Versions of what computed it.
         summary: What pictures are drawn from.
         profile: Of the night's training rows (JSON); empty without guards.
+        measurement: What both models cost; None without budgets.
     """
 
     challenger: Score
@@ -42,6 +60,7 @@ class Heard:
     software: Mapping[str, str] = field(default_factory=dict)
     summary: Mapping[str, Any] = field(default_factory=dict)
     profile: str = ""
+    measurement: Measurement | None = None
 
     @property
     def basis(self) -> Basis:
@@ -60,9 +79,12 @@ class Matter:
             that its validation logged.
         champion: The champion's numbers likewise; why it has none; None without a champion.
         earlier: How many challengers were compared before, by the digest of their holdout.
-        rows: Where the night's rows are, for the guards; None where they are not looked at.
+        rows: Where the night's rows are, for guards and budgets; None where that is not known.
         span: Two moments (ISO 8601): only rows after the first and not after the second are
             compared. None for all rows.
+        models: What is measured for budgets; None where it is not known which models these are.
+        trained: Whether the numbers are those of two trainings, each on rows of its own:
+            predictions that a training may have logged are not compared.
     """
 
     gate: Gate
@@ -71,12 +93,16 @@ class Matter:
     earlier: Mapping[str, int] = field(default_factory=dict)
     rows: NightRows | None = None
     span: tuple[str, str] | None = None
+    models: Models | None = None
+    trained: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class _Brought:
-    """A matter whose files lie here; ``request`` is None where there are none."""
+    """A matter whose files lie in a folder; ``request`` is None where there are none."""
 
+    matter: Matter
+    folder: Path
     heard: Heard
     request: Request | None
 
@@ -88,9 +114,12 @@ class Hearing:
         self._client = client
         self._settings = settings or Settings.from_environment()
         self._gatherer = Gatherer(self._settings)
+        self._scales = None if client is None else Scales(client, self._settings)
 
     def hear(self, matter: Matter, on_line: OnLine) -> Heard:
         """Return what there is to judge; logged metrics alone where there are no predictions.
+
+        Where the rules have budgets, both models are measured afterwards.
 
         Raises:
             DecisionError: when the challenger's predictions are gone, or the process fails.
@@ -100,7 +129,7 @@ class Hearing:
         return heard
 
     def hear_all(self, matters: Sequence[Matter], on_line: OnLine) -> list[Heard]:
-        """Return what there is to judge in several matters, for the cost of one process."""
+        """Return what there is to judge in several matters, for the cost of one gate's process."""
         with scratch_folder(self._settings.scratch) as scratch:
             brought = [
                 self._brought(matter, scratch.inputs / str(number))
@@ -108,12 +137,19 @@ class Hearing:
             ]
             requests = [one.request for one in brought if one.request is not None]
             gathered = self._gatherer.gather(requests, scratch, on_line) if requests else []
-        answers = iter(gathered)
-        return [one.heard if one.request is None else _with(one, next(answers)) for one in brought]
+            answers = iter(gathered)
+            heard = [_with(one, next(answers) if one.request else None) for one in brought]
+            # Last: nothing else of ours takes the machine's time meanwhile.
+            return [
+                self._weighed(one, found, on_line)
+                for one, found in zip(brought, heard, strict=True)
+            ]
 
     def stop(self) -> None:
-        """End the gate's process; safe in a signal handler."""
+        """End the gate's process and what measures; safe in a signal handler."""
         self._gatherer.stop()
+        if self._scales is not None:
+            self._scales.stop()
 
     def _brought(self, matter: Matter, folder: Path) -> _Brought:
         """Bring the files of both models here."""
@@ -124,7 +160,7 @@ class Hearing:
             search_path=user_folders(),
             span=matter.span,
         )
-        ours = challenger.predictions or self._stored(challenger)
+        ours = challenger.predictions or (None if matter.trained else self._stored(challenger))
         if ours is not None:
             mine = self._fetched(ours, folder / "challenger")
             champion, file = self._opponent(champion, folder / "champion")
@@ -133,7 +169,26 @@ class Hearing:
         if matter.rows is not None and matter.gate.guards and self._client is not None:
             request = replace(request, rows=brought(self._client, matter.rows, folder))
         wanted = bool(request.challenger or request.rows)
-        return _Brought(Heard(challenger, champion), request if wanted else None)
+        heard = Heard(challenger, champion)
+        return _Brought(matter, folder, heard, request if wanted else None)
+
+    def _weighed(self, one: _Brought, heard: Heard, on_line: OnLine) -> Heard:
+        """Return a matter with what both models cost, where the rules have budgets."""
+        gate = one.matter.gate
+        if gate.budgets is None:
+            return heard
+        measured = self._measured(one, on_line)
+        found = budgets.findings(gate.budgets, measured, gate.seed)
+        return replace(_told(heard, found, gate), measurement=measured)
+
+    def _measured(self, one: _Brought, on_line: OnLine) -> Measurement:
+        matter, rows = one.matter, None
+        theirs = None if matter.champion is None else matter.champion.model
+        if self._client is None or self._scales is None or matter.models is None:
+            return budgets.unmeasured(matter.challenger.model, theirs, _PREDICTIONS_ALONE)
+        if matter.rows is not None:
+            rows = holdout(self._client, matter.rows.address, one.folder)
+        return self._scales.weigh(matter.models, rows, on_line)
 
     def _opponent(
         self, champion: Score | Unscored | None, folder: Path
@@ -161,13 +216,33 @@ class Hearing:
         return predictions.fetch(self._client, wanted, folder)
 
 
-def _with(brought: _Brought, answer: Answer) -> Heard:
-    """Return a matter with what the gate's process found in it."""
-    champion = brought.heard.champion
+def _with(brought: _Brought, answer: Answer | None) -> Heard:
+    """Return a matter with what the gate's process found in it, and what nobody looked at."""
+    gate, heard = brought.matter.gate, brought.heard
+    if answer is not None:
+        heard = _answered(heard, answer)
+    seen = brought.request is not None and brought.request.rows is not None
+    return heard if seen or gate.guards is None else _told(heard, [_unseen(gate.guards)], gate)
+
+
+def _unseen(guards: Guards) -> Finding:
+    """Return that the guards could not look."""
+    why = "not checked: nobody knows which rows these are, the night has no preprocess"
+    return Finding("data", guards.unchecked, CheckResult.UNDECIDED.value, why, {})
+
+
+def _told(heard: Heard, found: Sequence[Finding], gate: Gate) -> Heard:
+    """Return a matter with further findings."""
+    evidence = heard.evidence or Evidence((), seed=gate.seed)
+    return replace(heard, evidence=replace(evidence, findings=(*evidence.findings, *found)))
+
+
+def _answered(heard: Heard, answer: Answer) -> Heard:
+    champion = heard.champion
     if answer.unusable and isinstance(champion, Score):
         champion = _unusable(champion, answer.unusable)
     return replace(
-        brought.heard,
+        heard,
         champion=champion,
         evidence=answer.evidence,
         software=answer.software,

@@ -9,7 +9,18 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, Final
 
-from understudy.gate import DecisionRecord, Gate, replay
+from understudy.gate import (
+    Basis,
+    CheckResult,
+    DecisionRecord,
+    Evidence,
+    Finding,
+    Gate,
+    budgets,
+    replay,
+)
+from understudy.gate.evidence import WORST_SLICES
+from understudy.gate.guards import OFF, QUANTITIES
 from understudy.judging.hearing import Heard, Hearing, Matter
 from understudy.steps.process import OnLine
 
@@ -55,8 +66,9 @@ def replayed(
     """Yield past nights judged again, in the order of their records.
 
     Evidence is gathered anew from the stored predictions, whose digests must be those of the
-    record, with the stored seed and the stored count of earlier challengers. What guards and
-    budgets found is taken as it was stored: the data and the machine of that night are gone.
+    record, with the stored seed and the stored count of earlier challengers. What budgets say is
+    computed from the stored measurement: the machine and the minute are gone. What the guards
+    found is taken as it was stored, at the level that the rules give it.
 
     Args:
         documents: Decision records, as they were stored.
@@ -90,22 +102,52 @@ def _chunks(documents: Iterable[str]) -> Iterator[Sequence[str]]:
 def _matter(record: DecisionRecord, gate: Gate | None) -> Matter:
     evidence = record.evidence
     earlier = {} if evidence is None else {evidence.rows_sha256: evidence.judged_before}
-    return Matter(gate or record.gate, record.challenger, record.champion, earlier)
+    trained = record.basis is Basis.TRAININGS
+    rules = gate or record.gate
+    return Matter(rules, record.challenger, record.champion, earlier, trained=trained)
 
 
 def _judged(record: DecisionRecord, heard: Heard, gate: Gate | None) -> DecisionRecord:
-    evidence = heard.evidence or record.evidence
-    if evidence is not None and record.evidence is not None:
-        evidence = replace(evidence, findings=record.evidence.findings)
+    rules, again = gate or record.gate, heard.challenger.predictions is not None
+    evidence = heard.evidence if again else record.evidence
+    stored = () if record.evidence is None else record.evidence.findings
+    searched = stored if evidence is None else evidence.findings
+    found = (
+        *(one for one in searched if one.guard == WORST_SLICES),
+        *_guarded(stored, rules),
+        *_weighed(record, rules),
+    )
+    if evidence is not None or found:
+        evidence = replace(evidence or Evidence((), seed=rules.seed), findings=found)
     gathered = replace(
         record,
         challenger=heard.challenger,
         champion=heard.champion,
         evidence=evidence,
         software=heard.software,
-        basis=record.basis if evidence is None else heard.basis,
+        basis=heard.basis if again else record.basis,
     )
     return gathered.judged_again(gate)
+
+
+def _guarded(stored: Sequence[Finding], rules: Gate) -> Iterator[Finding]:
+    """Yield what the guards found then, at the level that the rules give it."""
+    for one in stored:
+        if rules.guards is not None and one.guard not in {WORST_SLICES, *QUANTITIES}:
+            looked = one.result != CheckResult.UNDECIDED
+            level = rules.guards.level_of(one.guard, looked=looked)
+            if level != OFF:
+                yield replace(one, level=level)
+
+
+def _weighed(record: DecisionRecord, rules: Gate) -> tuple[Finding, ...]:
+    """Return what was measured then says of the rules' budgets."""
+    if rules.budgets is None:
+        return ()
+    theirs = None if record.champion is None else record.champion.model
+    why = "that night had no budgets, and measured nothing"
+    measured = record.measurement or budgets.unmeasured(record.challenger.model, theirs, why)
+    return budgets.findings(rules.budgets, measured, rules.seed)
 
 
 def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Difference]:

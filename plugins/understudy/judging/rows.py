@@ -1,4 +1,4 @@
-"""Brings a night's rows here, and what is known of its champion's. Reads MLflow, writes files."""
+"""Brings a night's rows here, and what is left of its champion's. Reads MLflow, writes files."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from understudy.artifacts import artifacts_of, read_text
-from understudy.contract import DECISION_PROFILE, Tag
+from understudy.artifacts import artifacts_of
+from understudy.contract import HOLDOUT_FILE
+from understudy.errors import RegistryError
 from understudy.judging.exchange import Rows
+from understudy.measuring import training_run
 from understudy.tracking import tracking_errors
+from understudy.training_rows import training_rows
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -24,34 +27,58 @@ class NightRows:
     Attributes:
         address: ``runs:/<run id>/<path>`` of what ``preprocess`` logged.
         as_of: ISO time of the night.
-        model: The registered model.
-        champion: The champion's version; None without one.
+        champion: Address of the champion's model; empty without one.
     """
 
     address: str
-    as_of: str
-    model: str
-    champion: str | None
+    as_of: str = ""
+    champion: str = ""
 
 
 def brought(client: MlflowClient, wanted: NightRows, folder: Path) -> Rows:
-    """Return rows and profile as files in a folder.
+    """Return the night's rows, and what is left of the champion's, as files in a folder.
 
     What is not there is no error here: the guards say what they could not look at.
+
+    Raises:
+        TrackingUnavailableError: when the server does not answer.
     """
-    place = _downloaded(client, wanted.address, folder / "rows")
-    if wanted.champion is None:
+    place = _downloaded(client, wanted.address, folder / "rows") or folder / "rows"
+    if not wanted.champion:
         return Rows(str(place), wanted.as_of)
-    profile, absent = _profile(client, wanted.model, wanted.champion)
-    if absent:
-        return Rows(str(place), wanted.as_of, absent=absent)
-    file = folder / "profile.json"
-    file.write_text(profile, encoding="utf-8")
-    return Rows(str(place), wanted.as_of, profile=str(file))
+    try:
+        run_id = training_run(client, wanted.champion)
+    except RegistryError as error:
+        return Rows(str(place), wanted.as_of, absent=error.found)
+    left = training_rows(client, run_id, folder / "before")
+    return Rows(
+        str(place),
+        wanted.as_of,
+        profile=str(left.profile or ""),
+        before=str(left.folder or ""),
+        absent=left.absent,
+    )
 
 
-def _downloaded(client: MlflowClient, address: str, folder: Path) -> Path:
-    """Return the folder with the rows, empty where they are gone."""
+def holdout(client: MlflowClient, address: str, folder: Path) -> Path | None:
+    """Return the holdout's file, fetched unless it lies in the folder; None where it is gone.
+
+    Args:
+        client: Of the tracking server.
+        address: What ``preprocess`` logged.
+        folder: The folder that ``brought`` was given, or another one.
+
+    Raises:
+        TrackingUnavailableError: when the server does not answer.
+    """
+    there = sorted(folder.glob(f"rows/**/{HOLDOUT_FILE}"))
+    if there:
+        return there[0]
+    return _downloaded(client, f"{address.rstrip('/')}/{HOLDOUT_FILE}", folder / "holdout")
+
+
+def _downloaded(client: MlflowClient, address: str, folder: Path) -> Path | None:
+    """Return what lies at an address, brought into a folder; None where it is gone."""
     from mlflow.exceptions import MlflowException
 
     folder.mkdir(parents=True)
@@ -61,18 +88,4 @@ def _downloaded(client: MlflowClient, address: str, folder: Path) -> Path:
             repository = artifacts_of(client, client.get_run(run_id))
             return Path(repository.download_artifacts(path, str(folder)))  # type: ignore[no-untyped-call]
     except (MlflowException, OSError):
-        return folder
-
-
-def _profile(client: MlflowClient, model: str, version: str) -> tuple[str, str]:
-    """Return the profile that the champion's own night stored, or why there is none."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        with tracking_errors():
-            night = client.get_model_version(model, version).tags.get(Tag.DECISION_RUN.value, "")
-            if not night:
-                return "", f"version {version} became champion without a night of ours"
-            return read_text(client, client.get_run(night), DECISION_PROFILE), ""
-    except (MlflowException, OSError):
-        return "", f"the night that made version {version} champion stored no profile of its rows"
+        return None

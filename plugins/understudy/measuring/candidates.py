@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Final
 
 from understudy.contract import ENV_MANAGERS, Kind, Tag
 from understudy.errors import RegistryError
-from understudy.tracking import RunStore
+from understudy.tracking import RunStore, tracking_errors
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 _PARENT: Final = "mlflow.parentRunId"
 _MANAGER: Final = "mlflow.project.env"
+_RUNS, _MODELS, _LOGGED = "runs:/", "models:/", "m-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,59 @@ class Candidate:
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
-def candidate(client: MlflowClient, name: str, uri: str, run_id: str) -> Candidate:
+def training_run(client: MlflowClient, uri: str) -> str:
+    """Return the id of the run that logged a model.
+
+    Args:
+        client: Of the tracking server.
+        uri: ``models:/m-...``, ``models:/<name>/<version>``, ``models:/<name>@<alias>`` or
+            ``runs:/<run id>/<path>``.
+
+    Raises:
+        RegistryError: when there is no such model, or it does not say.
+        TrackingUnavailableError: when the server does not answer.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        with tracking_errors():
+            run_id = _logged_by(client, uri)
+    except (MlflowException, ValueError) as error:
+        raise _unknown(uri, str(error).partition("\n")[0][:300]) from error
+    if not run_id:
+        raise _unknown(uri, "the registry does not say which run logged it")
+    return run_id
+
+
+def _logged_by(client: MlflowClient, uri: str) -> str:
+    if uri.startswith(_RUNS):
+        return uri.removeprefix(_RUNS).partition("/")[0]
+    name, _, version = uri.removeprefix(_MODELS).rpartition("/")
+    if uri.startswith(_MODELS) and name:
+        return str(client.get_model_version(name, version).run_id or "")
+    if uri.startswith(_MODELS + _LOGGED) and "@" not in version:
+        return str(client.get_logged_model(version).source_run_id or "")
+    name, _, alias = version.rpartition("@")
+    if not uri.startswith(_MODELS) or not name:
+        raise ValueError("this is no address of a model")
+    return str(client.get_model_version_by_alias(name, alias).run_id or "")
+
+
+def _unknown(uri: str, why: str) -> RegistryError:
+    return RegistryError(
+        f"Which run logged the model {uri} is not known: {why}",
+        allowed="the address of a model in MLflow whose training run is there",
+        action="retrain the model by its pipeline",
+    )
+
+
+def candidate(
+    client: MlflowClient,
+    name: str,
+    uri: str,
+    run_id: str,
+    environment: Mapping[str, str] | None = None,
+) -> Candidate:
     """Return a model with the project whose training logged it.
 
     Args:
@@ -46,12 +99,15 @@ def candidate(client: MlflowClient, name: str, uri: str, run_id: str) -> Candida
         name: What to call the model.
         uri: Its address.
         run_id: The run that logged it: a step's own, or one nested in it.
+        environment: Variables for its process.
 
     Raises:
         RegistryError: when no run around it says which commit of which project it was.
         TrackingUnavailableError: when the server does not answer.
     """
     runs = RunStore(client)
+    if not runs.exists(run_id):
+        raise _unknown(uri, f"the run {run_id} is gone")
     run = runs.get(run_id)
     while run.data.tags.get(Tag.KIND.value) != Kind.STEP and run.data.tags.get(_PARENT):
         run = runs.get(run.data.tags[_PARENT])
@@ -70,4 +126,5 @@ def candidate(client: MlflowClient, name: str, uri: str, run_id: str) -> Candida
         tags[Tag.REPOSITORY.value] + (f"#{below}" if below else ""),
         tags[Tag.COMMIT.value],
         manager if manager in ENV_MANAGERS else "uv",
+        environment or {},
     )

@@ -72,7 +72,7 @@ def _tasks(spec: Pipeline) -> None:
     chain(
         PinOperator(**_named(task.PIN), pipeline=spec),
         *(_step(spec, role, entry_point) for role, entry_point in spec.steps.by_role.items()),
-        GateOperator(**_named(task.GATE), trigger_rule=TriggerRule.ALL_DONE),
+        GateOperator(**_named(task.GATE), pipeline=spec, trigger_rule=TriggerRule.ALL_DONE),
         ApproveOperator(
             **_named(task.APPROVE),
             response_timeout=spec.approval_timeout,

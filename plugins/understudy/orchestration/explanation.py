@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
 
 from understudy.declaration import Pipeline
 from understudy.entry_points import Role
+from understudy.gate.guards import GUARDS, OFF, Budgets
 from understudy.gate.rules import Bound, Gate, Metric, Slice, Unscorable
 from understudy.orchestration import night_context as task
 from understudy.redact import redacted
@@ -103,10 +104,28 @@ def _rules(gate: Gate) -> Iterator[str]:
         yield f"every rule must hold in each slice by {', '.join(f'`{name}`' for name in cuts)}"
     if joined := gate.cluster or gate.time_block:
         yield f"rows of one `{joined}` count as one piece of evidence"
+    if gate.guards is not None:
+        yield f"guards look at the rows first: {_levels(gate.guards.to_dict(), GUARDS)}"
+    if gate.budgets is not None:
+        yield from _limits(gate.budgets)
     if gate.unscored_champion != Unscorable.HOLD:
         yield f"where the champion cannot be scored: {gate.unscored_champion}"
     if gate.shadow_nights:
         yield f"the first {gate.shadow_nights} judged nights only say what they would do"
+
+
+def _levels(stated: Mapping[str, Any], names: Sequence[str]) -> str:
+    return ", ".join(f"`{name}` {stated[name]}" for name in names if stated[name] != OFF)
+
+
+def _limits(budgets: Budgets) -> Iterator[str]:
+    """Yield what a challenger may cost."""
+    for name, limit in budgets.limits:
+        most = [limit.at_most] if limit.at_most else []
+        if limit.growth is not None:
+            most.append(f"{1 + limit.growth:g} times the champion's")
+        if most and limit.level != OFF:
+            yield f"`{name}` may be at most {' and '.join(most)}, else: {limit.level}"
 
 
 def _rule(metric: Metric, bound: Bound, value: float) -> str:

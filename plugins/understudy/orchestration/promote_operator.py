@@ -20,7 +20,7 @@ from understudy.orchestration.edge import airflow_errors
 from understudy.orchestration.links import run_address
 from understudy.orchestration.night_context import TRAIN, night_of
 from understudy.orchestration.night_steps import NightStepOperator, step_run
-from understudy.orchestration.scoring import rows_of, trained_score
+from understudy.orchestration.scoring import rows_of, trained_score, workshop_of
 from understudy.orchestration.services import Services
 from understudy.orchestration.step_operator import attempt_key
 from understudy.orchestration.verdict_operators import challenger_version, held
@@ -131,7 +131,8 @@ class PromoteOperator(NightStepOperator):
             theirs = self._validated(context, services, night, str(champion.version))
         ours = Validation(record.challenger.model, record.challenger.run_id)
         self._court = services.court
-        brought = Exhibits(ours, theirs, rows_of(context, night))
+        workshop = workshop_of(night, self.pipeline)
+        brought = Exhibits(ours, theirs, rows_of(context, night), workshop)
         again = services.court.judge(night, brought, self._say)
         for line in again.told():
             self.log.info(line)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from understudy.contract import Tag
-from understudy.decision import Exhibits, Validation
+from understudy.decision import Exhibits, Validation, Workshop
+from understudy.declaration import Pipeline
 from understudy.gate import Cause
 from understudy.judging.unscored import from_tag
 from understudy.night import Night
+from understudy.orchestration.git_connection import git_access
 from understudy.orchestration.night_context import (
     CHALLENGER_INDEX,
     CHAMPION_INDEX,
@@ -19,7 +21,7 @@ from understudy.orchestration.night_context import (
 )
 from understudy.orchestration.night_steps import trained_model
 from understudy.orchestration.services import Services
-from understudy.orchestration.step_operator import task_key
+from understudy.orchestration.step_operator import task_key, visible_environment
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -32,17 +34,33 @@ def has_numbers(context: Context, night: Night) -> bool:
     return pulled(context, TRAIN) is not None
 
 
-def exhibits(context: Context, services: Services, night: Night) -> Exhibits:
+def exhibits(context: Context, services: Services, night: Night, pipeline: Pipeline) -> Exhibits:
     """Return what the night's tasks have left to judge by.
 
     Raises:
+        ParameterError: when a variable that the models are to be measured with is not set.
+        ProjectError: when the project's connection cannot be used.
         RegistryError: when it is not certain which model the training logged.
     """
     return Exhibits(
         _challenger_score(context, services, night),
         _champion_score(context, services, night),
         rows_of(context, night),
+        workshop_of(night, pipeline),
     )
+
+
+def workshop_of(night: Night, pipeline: Pipeline) -> Workshop:
+    """Return what the models run with where they are measured.
+
+    Raises:
+        ParameterError: when a variable is not set.
+        ProjectError: when the project's connection cannot be used.
+    """
+    if not night.rules.get("budgets"):
+        return Workshop()
+    access = git_access(pipeline.project.connection)
+    return Workshop(visible_environment(pipeline.environment), access)
 
 
 def rows_of(context: Context, night: Night) -> str:

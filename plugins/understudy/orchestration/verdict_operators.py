@@ -10,6 +10,7 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
 from understudy.contract import Tag, key_of
+from understudy.declaration import Pipeline
 from understudy.gate import Verdict
 from understudy.night import Night
 from understudy.orchestration.edge import airflow_errors
@@ -34,13 +35,17 @@ class GateOperator(BaseOperator):
     """Compares two models' numbers and stores the decision record; it never moves anything.
 
     It runs also when the champion's validation failed, because that is a verdict of its own.
+
+    Args:
+        pipeline: What the pipeline file declares.
     """
 
     operator_extra_links = (MlflowRunLink(), DecisionLink())
     ui_color = "#fff8e1"
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, *, pipeline: Pipeline, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self.pipeline = pipeline
         self.mlflow_address = self.decision_address = ""
         self._court: Court | None = None
 
@@ -53,7 +58,8 @@ class GateOperator(BaseOperator):
         with airflow_errors():
             services = Services.connect()
             self._court = services.court
-            record = self._court.judge(night, exhibits(context, services, night), self._say)
+            brought = exhibits(context, services, night, self.pipeline)
+            record = self._court.judge(night, brought, self._say)
         self.mlflow_address = run_address(night.experiment_id, night.run_id)
         self.decision_address = decision_address(night.experiment_id, night.run_id)
         for line in record.told():

@@ -210,6 +210,16 @@ def test_guards_do_what_they_are_declared_to(level: str, result: str, verdict: s
         assert said in decision.notes
 
 
+@pytest.mark.parametrize("level", ["warn", "hold"])
+def test_what_a_guard_says_of_a_rejected_challenger_is_told_too(level: str) -> None:
+    """It is no reason of that verdict, and a reader wants to know it."""
+    finding = Finding("drift", level, "failed", "age has moved", {})
+    decision = judged(GAINS, comparison(-2, 0.5), findings=(finding,))
+    assert decision.verdict == "REJECT"
+    assert "drift" not in decision.why
+    assert "drift: age has moved" in decision.notes
+
+
 def test_errors_that_chance_may_make_are_said() -> None:
     """For both kinds, and how much of it is spent on this challenger."""
     notes = " ".join(judged(GAINS, comparison(2, 1), judged_before=2).notes)

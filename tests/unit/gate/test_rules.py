@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from understudy.errors import DeclarationError
-from understudy.gate import Direction, Gate, Metric, Slice
+from understudy.gate import Budgets, Direction, Gate, Limit, Metric, Slice
 from understudy.gate.metrics import DEFAULT_CONFIDENCE
 
 
@@ -57,6 +57,14 @@ from understudy.gate.metrics import DEFAULT_CONFIDENCE
             lambda: Gate(Metric("rmse"), unscored_champion="promote"),
             "without an absolute rule would let anything pass",
         ),
+        (lambda: Gate(Metric("rmse"), budgets=Limit("1MB")), "'budgets' is Limit"),
+        (
+            lambda: Gate(
+                Metric("rmse"), budgets=Budgets(size=Limit(), memory=Limit(), latency_p95=Limit())
+            ),
+            "budgets limits nothing",
+        ),
+        (lambda: Gate(Metric("rmse"), worst_slices="off"), "'worst_slices' is 'off'"),
     ],
 )
 def test_wrong_rules_are_refused(make: Callable[[], object], message: str) -> None:

@@ -17,11 +17,13 @@ from tests.decisions import Document, cases
 from understudy.gate import (
     Basis,
     Comparison,
+    Costs,
     DecisionRecord,
     Evidence,
     Finding,
     Gate,
     Interval,
+    Measurement,
     Metric,
     Verdict,
 )
@@ -62,7 +64,11 @@ def test_it_describes_records_of_any_numbers(
     evidence = Evidence((found,), (Finding("drift", "warn", "failed", why, {"x": gain}),), 7)
     champions = (None, Unscored("3", why, "run", cause), ours)
     for champion, gathered in itertools.product(champions, (None, evidence)):
-        record = DecisionRecord.of({}, GATE, ours, champion, evidence=gathered)
+        costs = Costs("models:/m-1", why, 7, single=((0.5, 0.25),), batch=(0.5,), batch_rows=3)
+        measured = None if gathered is None else Measurement(costs, champion and costs)
+        record = DecisionRecord.of(
+            {}, GATE, ours, champion, evidence=gathered, measurement=measured
+        )
         VALIDATOR.validate(record.to_dict())
 
 
@@ -72,6 +78,8 @@ def test_it_describes_records_of_any_numbers(
         (Comparison, "comparison"),
         (Evidence, "evidence"),
         (Finding, "finding"),
+        (Measurement, "measurement"),
+        (Costs, "costs"),
         (Check, "check"),
         (Score, "score"),
         (Unscored, "unscored"),
