@@ -68,7 +68,6 @@ class Tag(StrEnum):
     REASON = "understudy.reason"
     CHAMPION_BEFORE = "understudy.champion.before"
     CHAMPION_AFTER = "understudy.champion.after"
-    CHAMPION_SINCE = "understudy.champion.since"
     ENTRY_POINT = "understudy.entry_point"
     REPOSITORY = "understudy.repository"
     SUBDIRECTORY = "understudy.subdirectory"
@@ -93,6 +92,11 @@ class Tag(StrEnum):
     JOB_STATE = "understudy.job.state"
     JOB_DIGEST = "understudy.job.digest"
     DECISION_RUN = "understudy.decision_run"
+    REHEARSAL_RUN = "understudy.rehearsal_run"
+    HISTORY = "understudy.history"
+    HISTORY_CHAPTER = "understudy.history.chapter"
+    HISTORY_BEFORE = "understudy.history.before"
+    HISTORY_SEEN = "understudy.history.seen"
     ERROR = "error"
     DESCRIPTION = "mlflow.note.content"
     """MLflow's UI shows it as the run's description."""
@@ -112,6 +116,8 @@ class Kind(StrEnum):
 
     NIGHT = "night"
     STEP = "step"
+    HISTORY = "history"
+    REHEARSAL = "rehearsal"
 
 
 class Outcome(StrEnum):

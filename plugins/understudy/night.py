@@ -197,6 +197,10 @@ class NightBook:
         skipped = (run.data.tags.get(Tag.OUTCOME) == Outcome.SKIPPED for run in earlier)
         return len(list(takewhile(bool, skipped)))
 
+    def approval(self, night: Night) -> str:
+        """Return what a person said about the night's challenger, and who; '' for nothing."""
+        return str(self._runs.get(night.run_id).data.tags.get(Tag.APPROVAL.value, ""))
+
     def close(self, night: Night, outcome: Outcome, reason: str, champion: str | None) -> None:
         """Write how the night ended, and end its run."""
         tags = {

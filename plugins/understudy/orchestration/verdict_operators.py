@@ -132,4 +132,5 @@ def held(services: Services, night: Night, reason: str) -> AirflowSkipException:
 def challenger_version(context: Context, services: Services, night: Night) -> str:
     """Return the registry's version for the model that the night trained; registered once."""
     trained = trained_model(context, services, night)
+    services.registry.claim(night.model, night.pipeline)
     return services.registry.register(night.model, trained, key_of("version", trained.uri))
