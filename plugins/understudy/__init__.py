@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from understudy.declaration import Pipeline, Project, Steps
+    from understudy.declaration import Pipeline, Project, Rehearsal, Steps
     from understudy.gate import Gate, Guards, Metric, Slice
     from understudy.orchestration.assets import champion_asset, raw_data_asset
     from understudy.orchestration.builder import pipeline
@@ -23,6 +23,7 @@ __all__ = [
     "MlflowRunOperator",
     "Pipeline",
     "Project",
+    "Rehearsal",
     "Slice",
     "Steps",
     "champion_asset",
@@ -37,6 +38,7 @@ _HOMES = {
     "MlflowRunOperator": "understudy.orchestration.step_operator",
     "Pipeline": "understudy.declaration",
     "Project": "understudy.declaration",
+    "Rehearsal": "understudy.declaration",
     "Slice": "understudy.gate",
     "Steps": "understudy.declaration",
     "champion_asset": "understudy.orchestration.assets",

@@ -80,6 +80,27 @@ class Project:
 
 
 @declared
+class Rehearsal:
+    """What a version must show before it may become champion, served for real.
+
+    Attributes:
+        rows: How many rows of the holdout it is asked, one at a time.
+        tolerance: How far a number may be from the offline prediction, absolute or relative;
+            labels must be equal.
+        startup: How long its server may take to load it.
+        latency: How long the answer to one row may take, for 95 of 100 rows.
+
+    Raises:
+        DeclarationError: naming every field that is wrong.
+    """
+
+    rows: Annotated[int, Field(ge=1, le=10_000)] = 20
+    tolerance: Annotated[float, Field(ge=0)] = 1e-6
+    startup: timedelta = timedelta(minutes=3)
+    latency: timedelta = timedelta(seconds=1)
+
+
+@declared
 class Pipeline:
     """One recurring workflow for one registered model.
 
@@ -100,6 +121,8 @@ class Pipeline:
         promote: ``auto``, ``ask`` (a person approves in Airflow) or ``never``.
         skip_unchanged: A night with the same code, data, parameters and rules as one that was
             judged before ends SKIPPED.
+        rehearsal: What a version must show, served for real, before it may become champion; None
+            for models that MLflow cannot serve.
         alert_after_skips: So many skipped nights in a row are logged as an error.
         reuse: Whether a finished step may stand for one with the same code, environment, parameters
             and inputs, by step: ``{"download": True, "train": False}``. A step that is not named
@@ -134,6 +157,7 @@ class Pipeline:
     steps: Steps = Steps()
     promote: str = Promotion.AUTO.value
     skip_unchanged: bool = True
+    rehearsal: Rehearsal | None = Rehearsal()
     alert_after_skips: Annotated[int, Field(ge=1)] = 7
     reuse: Mapping[str, bool] = Field(default_factory=dict, repr=False)
     env_manager: str = "uv"
@@ -219,4 +243,4 @@ def _wrong(found: str, allowed: str, action: str) -> DeclarationError:
     return DeclarationError(f"Pipeline: {found}", allowed=allowed, action=action)
 
 
-__all__ = ["FORM_FIELDS", "Pipeline", "Project", "Promotion", "Steps"]
+__all__ = ["FORM_FIELDS", "Pipeline", "Project", "Promotion", "Rehearsal", "Steps"]

@@ -197,6 +197,10 @@ class NightBook:
         skipped = (run.data.tags.get(Tag.OUTCOME) == Outcome.SKIPPED for run in earlier)
         return len(list(takewhile(bool, skipped)))
 
+    def stored_fingerprint(self, night: Night) -> str:
+        """Return the identity of the night's input; '' where its download names no content."""
+        return str(self._runs.get(night.run_id).data.tags.get(Tag.FINGERPRINT.value, ""))
+
     def approval(self, night: Night) -> str:
         """Return what a person said about the night's challenger, and who; '' for nothing."""
         return str(self._runs.get(night.run_id).data.tags.get(Tag.APPROVAL.value, ""))

@@ -18,6 +18,7 @@ from understudy.orchestration.night_steps import (
 )
 from understudy.orchestration.pin_operator import PinOperator
 from understudy.orchestration.promote_operator import PromoteOperator
+from understudy.orchestration.rehearse_operator import RehearseOperator
 from understudy.orchestration.report_operator import ReportOperator
 from understudy.orchestration.verdict_operators import ApproveOperator, GateOperator
 
@@ -76,6 +77,7 @@ def _tasks(spec: Pipeline) -> None:
             response_timeout=spec.approval_timeout,
             execution_timeout=None,
         ),
+        *_rehearsal(spec),
         PromoteOperator(
             **_named(task.PROMOTE),
             pipeline=spec,
@@ -95,6 +97,12 @@ def _step(spec: Pipeline, role: Role, entry_point: str) -> Any:  # noqa: ANN401 
         mapped = ValidateOperator.partial(**fields, map_index_template="{{ task.role }}")
         return mapped.expand(role=_ROLES)
     return NightStepOperator(**fields)
+
+
+def _rehearsal(spec: Pipeline) -> list[RehearseOperator]:
+    if spec.rehearsal is None:
+        return []
+    return [RehearseOperator(**_named(task.REHEARSE), pipeline=spec)]
 
 
 def _report(spec: Pipeline) -> ReportOperator:

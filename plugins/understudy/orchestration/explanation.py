@@ -23,6 +23,8 @@ TASKS: Final = {
     "its reasons. It moves nothing.",
     task.APPROVE: "Passes a verdict of PROMOTE on; asks a person first where the run was told so. "
     "Skipped for every other verdict.",
+    task.REHEARSE: "Serves the challenger in the environment that it records, asks it rows of the "
+    "holdout over HTTP, and compares the answers with the predictions that were judged.",
     task.PROMOTE: "Moves the alias `champion` to the challenger; if the champion has changed "
     "meanwhile, compares with the new one first.",
     task.REPORT: "Says how the night ended, here and in MLflow, and ends the night's MLflow run.",
@@ -74,8 +76,11 @@ def project(pipeline: Pipeline) -> str:
 
 def _tasks(pipeline: Pipeline) -> Iterator[tuple[str, str]]:
     """Yield the tasks that the pipeline has, with what each does."""
+    missing = {str(role) for role in set(Role) - set(pipeline.steps.by_role)}
+    if pipeline.rehearsal is None:
+        missing.add(task.REHEARSE)
     for name, text in TASKS.items():
-        if name not in set(Role) - set(pipeline.steps.by_role):
+        if name not in missing:
             trained = name == task.GATE and pipeline.steps.validate is None
             yield name, _TRAINED if trained else text
 

@@ -18,6 +18,7 @@ TRAIN: Final = "train"
 VALIDATE: Final = "validate"
 GATE: Final = "gate"
 APPROVE: Final = "approve"
+REHEARSE: Final = "rehearse"
 PROMOTE: Final = "promote"
 REPORT: Final = "report"
 

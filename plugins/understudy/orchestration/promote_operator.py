@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow.sdk.exceptions import AirflowSkipException
@@ -18,8 +19,9 @@ from understudy.night import Night
 from understudy.orchestration.assets import announce, announced, champion_asset, keep_quiet
 from understudy.orchestration.edge import airflow_errors
 from understudy.orchestration.links import run_address
-from understudy.orchestration.night_context import TRAIN, night_of
+from understudy.orchestration.night_context import REHEARSE, TRAIN, night_of, pulled
 from understudy.orchestration.night_steps import NightStepOperator, step_run
+from understudy.orchestration.rehearse_operator import refuse_return
 from understudy.orchestration.scoring import rows_of, trained_score
 from understudy.orchestration.services import Services
 from understudy.orchestration.step_operator import attempt_key
@@ -54,11 +56,11 @@ class PromoteOperator(NightStepOperator):
             record = self._record(services, night)
             who = _who(context, services.nights.approval(night))
             version = challenger_version(context, services, night)
-            if version == night.champion:
-                raise held(services, night, f"the challenger is the champion, version {version}")
+            refuse_return(context, services, night, version)
+            rehearsal = str(pulled(context, REHEARSE) or "")
             for self._judgement in range(1, _JUDGEMENTS + 1):
                 try:
-                    wanted = _wanted(night, record, version, who)
+                    wanted = replace(_wanted(night, record, version, who), rehearsal_run=rehearsal)
                     moved = services.mover.move(wanted)
                 except ChampionChangedError as changed:
                     self.log.warning(str(changed))
