@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from understudy.gate import Gate, Guards, Metric, Slice
     from understudy.orchestration.assets import champion_asset, raw_data_asset
     from understudy.orchestration.builder import pipeline
+    from understudy.orchestration.rollback_dag import rollback_dag
     from understudy.orchestration.step_operator import MlflowRunOperator
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "champion_asset",
     "pipeline",
     "raw_data_asset",
+    "rollback_dag",
 ]
 
 _HOMES = {
@@ -44,6 +46,7 @@ _HOMES = {
     "champion_asset": "understudy.orchestration.assets",
     "pipeline": "understudy.orchestration.builder",
     "raw_data_asset": "understudy.orchestration.assets",
+    "rollback_dag": "understudy.orchestration.rollback_dag",
 }
 
 
