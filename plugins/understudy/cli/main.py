@@ -20,6 +20,7 @@ COMMANDS: Final = {
     "environments": "build the environments of projects ahead of the night, and list them",
     "history": "show every move of a champion, and what was in production when",
     "rollback": "make an earlier version champion again",
+    "serve": "serve a champion over HTTP, and follow it",
     "cache": "show and prune the mirrors, checkouts and environments of this machine",
     "gate": "judge two files of predictions, or two runs, by rules in a file",
     "replay": "judge past nights again, under the same rules or under others",
