@@ -64,6 +64,8 @@ class Tag(StrEnum):
     CHAMPION_UNSCORED = "understudy.champion.unscored"
     HELD_BECAUSE = "understudy.held_because"
     APPROVAL = "understudy.approval"
+    NOTIFIED = "understudy.notified"
+    STALE = "understudy.stale"
     OUTCOME = "understudy.outcome"
     REASON = "understudy.reason"
     CHAMPION_BEFORE = "understudy.champion.before"

@@ -39,6 +39,22 @@ class Promotion(StrEnum):
     NEVER = "never"
 
 
+class Event(StrEnum):
+    """What a pipeline can tell people about; a night tells each at most once."""
+
+    PROMOTED = "promoted"
+    HELD = "held"
+    REJECTED = "rejected"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    """So many nights in a row as ``alert_after_skips`` says."""
+    STALE = "stale"
+    """A champion that is older than ``alert_after_age``."""
+
+
+EVERY_EVENT: Final = "*"
+
+
 @declared
 class Project:
     """A Git-hosted MLproject.
@@ -124,6 +140,10 @@ class Pipeline:
         rehearsal: What a version must show, served for real, before it may become champion; None
             for models that MLflow cannot serve.
         alert_after_skips: So many skipped nights in a row are logged as an error.
+        alert_after_age: A champion that was not replaced for so long is, too; None for never.
+        notify: Airflow notifiers by event (``promoted``, ``held``, ``rejected``, ``failed``,
+            ``skipped``, ``stale``, or ``"*"`` for all). Their templates may use
+            ``understudy.title`` and ``understudy.text``.
         reuse: Whether a finished step may stand for one with the same code, environment, parameters
             and inputs, by step: ``{"download": True, "train": False}``. A step that is not named
             may where it takes an artifact or model of the night: nothing tells whether one that
@@ -138,6 +158,7 @@ class Pipeline:
         retries: How often a failed step is tried again.
         retry_delay: How long to wait before that.
         approval_timeout: How long ``ask`` waits; afterwards the challenger is not promoted.
+        approvers: Names of the Airflow users who may answer; nobody named is whoever may edit runs.
         tags: Airflow tags of the Dag, beside ``understudy``.
 
     Raises:
@@ -159,6 +180,8 @@ class Pipeline:
     skip_unchanged: bool = True
     rehearsal: Rehearsal | None = Rehearsal()
     alert_after_skips: Annotated[int, Field(ge=1)] = 7
+    alert_after_age: timedelta | None = None
+    notify: Mapping[str, Sequence[Any]] = Field(default_factory=dict, repr=False)
     reuse: Mapping[str, bool] = Field(default_factory=dict, repr=False)
     env_manager: str = "uv"
     environment: Sequence[str] = ()
@@ -168,6 +191,7 @@ class Pipeline:
     retries: Annotated[int, Field(ge=0)] = 1
     retry_delay: timedelta = timedelta(seconds=30)
     approval_timeout: timedelta = timedelta(hours=24)
+    approvers: Sequence[str] = ()
     tags: Sequence[str] = ()
 
     def __post_init__(self) -> None:
@@ -201,12 +225,13 @@ class Pipeline:
                 hint = nearest(given, allowed)
                 raise _wrong(f"{field} is {given!r}{hint}", listed(allowed), f"correct {field}")
 
+        events = [EVERY_EVENT, *(event.value for event in Event)]
         steps = [field.name for field in dataclasses.fields(Steps)]
-        for name in self.reuse:
-            if name not in steps:
-                raise _wrong(
-                    f"reuse has {name!r}{nearest(name, steps)}", listed(steps), "correct reuse"
-                )
+        for field, known in (("reuse", steps), ("notify", events)):
+            for name in getattr(self, field):
+                if name not in known:
+                    hint = nearest(name, known)
+                    raise _wrong(f"{field} has {name!r}{hint}", listed(known), f"correct {field}")
 
     def _check_times(self) -> None:
         for field in ("start", "end"):
@@ -243,4 +268,13 @@ def _wrong(found: str, allowed: str, action: str) -> DeclarationError:
     return DeclarationError(f"Pipeline: {found}", allowed=allowed, action=action)
 
 
-__all__ = ["FORM_FIELDS", "Pipeline", "Project", "Promotion", "Rehearsal", "Steps"]
+__all__ = [
+    "EVERY_EVENT",
+    "FORM_FIELDS",
+    "Event",
+    "Pipeline",
+    "Project",
+    "Promotion",
+    "Rehearsal",
+    "Steps",
+]

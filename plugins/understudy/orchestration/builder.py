@@ -76,6 +76,7 @@ def _tasks(spec: Pipeline) -> None:
             **_named(task.APPROVE),
             response_timeout=spec.approval_timeout,
             execution_timeout=None,
+            assigned_users=[{"id": name, "name": name} for name in spec.approvers] or None,
         ),
         *_rehearsal(spec),
         PromoteOperator(
