@@ -14,12 +14,15 @@ if TYPE_CHECKING:
     from understudy.gate import Gate, Guards, Metric, Slice
     from understudy.orchestration.assets import champion_asset, raw_data_asset
     from understudy.orchestration.builder import pipeline
+    from understudy.orchestration.retention_dag import retention_dag
     from understudy.orchestration.rollback_dag import rollback_dag
     from understudy.orchestration.step_operator import MlflowRunOperator
+    from understudy.promotion.retention import Keep
 
 __all__ = [
     "Gate",
     "Guards",
+    "Keep",
     "Metric",
     "MlflowRunOperator",
     "Pipeline",
@@ -30,6 +33,7 @@ __all__ = [
     "champion_asset",
     "pipeline",
     "raw_data_asset",
+    "retention_dag",
     "rollback_dag",
 ]
 
@@ -37,6 +41,7 @@ _HOMES = {
     "Gate": "understudy.gate",
     "Guards": "understudy.gate",
     "Metric": "understudy.gate",
+    "Keep": "understudy.promotion.retention",
     "MlflowRunOperator": "understudy.orchestration.step_operator",
     "Pipeline": "understudy.declaration",
     "Project": "understudy.declaration",
@@ -46,6 +51,7 @@ _HOMES = {
     "champion_asset": "understudy.orchestration.assets",
     "pipeline": "understudy.orchestration.builder",
     "raw_data_asset": "understudy.orchestration.assets",
+    "retention_dag": "understudy.orchestration.retention_dag",
     "rollback_dag": "understudy.orchestration.rollback_dag",
 }
 
