@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
@@ -62,7 +62,7 @@ class GateOperator(BaseOperator):
             "verdict": record.verdict.value,
             "reasons": list(record.decision.reasons),
             "shadow": record.shadow.told(record.verdict) if record.shadow else "",
-            "summary": "\n".join(f"* {line}" for line in record.told()),
+            "summary": _summary(record.told(), self.decision_address),
         }
 
     def on_kill(self) -> None:
@@ -72,6 +72,12 @@ class GateOperator(BaseOperator):
 
     def _say(self, line: str) -> None:
         self.log.info("%s", line)
+
+
+def _summary(told: Iterable[str], page: str) -> str:
+    """Return as Markdown what a person reads before an answer: the reasons, and where all is."""
+    reasons = "\n".join(f"* {line}" for line in told)
+    return f"{reasons}\n\n[The whole decision, with every check]({page})" if page else reasons
 
 
 class ApproveOperator(ApprovalOperator):
