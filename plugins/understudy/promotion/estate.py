@@ -148,6 +148,8 @@ def _night(parent: Run, runs: list[Run]) -> OldNight:
         runs=frozenset(str(run.info.run_id) for run in runs),
         reused=frozenset(reused),
         champions=frozenset(parent.data.tags.get(tag.value, "") for tag in _CHAMPIONS) - {""},
+        holdout=parent.data.tags.get(Tag.HOLDOUT.value, ""),
+        shadow=bool(parent.data.tags.get(Tag.SHADOW.value)),
         pinned=next(iter(pinned), ""),
         alive=any(run.info.status == "RUNNING" for run in runs),
     )

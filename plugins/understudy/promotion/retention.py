@@ -4,6 +4,8 @@ A night is one piece: its parent run with all that is nested in it. It goes when
 among the last ones, and nothing that stays needs it. A version goes by the same three conditions.
 What is needed is followed until nothing is added: a version that stays keeps the night that trained
 it and the night that decided on it, and a night that stays keeps those whose results it reused.
+Nights that the gate counts stay as well: without those that were in shadow a pipeline would be in
+shadow again, and with fewer judged on one holdout its tests would seem fewer than they were.
 """
 
 from __future__ import annotations
@@ -52,6 +54,8 @@ class OldNight:
         runs: All its runs, the parent among them.
         reused: Runs of other nights whose results it used.
         champions: Versions that were champion when it began and ended.
+        holdout: Digest of the rows that it judged on; '' for none.
+        shadow: Whether it was in shadow.
         pinned: Why a person keeps it; '' for nobody does.
         alive: Whether one of its runs still says RUNNING.
     """
@@ -62,6 +66,8 @@ class OldNight:
     runs: frozenset[str]
     reused: frozenset[str] = frozenset()
     champions: frozenset[str] = frozenset()
+    holdout: str = ""
+    shadow: bool = False
     pinned: str = ""
     alive: bool = False
 
@@ -155,11 +161,12 @@ def plan(estate: Estate, keep: Keep, now: datetime) -> Plan:
 
 @dataclass(frozen=True, slots=True)
 class _Recent:
-    """What stays by count: nights, the versions that they compared with, and versions."""
+    """What stays by count: nights, what they compared with and on, and versions."""
 
     keep: Keep
     nights: frozenset[str]
     champions: frozenset[str]
+    holdouts: frozenset[str]
     versions: frozenset[str]
 
     @classmethod
@@ -170,6 +177,7 @@ class _Recent:
             keep,
             nights=frozenset(one.run_id for one in nights),
             champions=frozenset(number for one in nights for number in one.champions),
+            holdouts=frozenset(one.holdout for one in nights) - {""},
             versions=frozenset(one.number for one in versions),
         )
 
@@ -198,6 +206,8 @@ def _night_stays(one: OldNight, estate: Estate, recent: _Recent, now: datetime) 
         named: bool(one.runs & estate.decided),
         f"it is not older than {keep.age.days} days": now - one.began <= keep.age,
         f"one of the last {keep.nights} nights": one.run_id in recent.nights,
+        "the gate counts the nights that were in shadow": one.shadow,
+        "the gate counts who was judged on the rows of today": one.holdout in recent.holdouts,
     }
     return next((reason for reason, holds in reasons.items() if holds), "")
 
