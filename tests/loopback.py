@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import http.client
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlsplit
 
 
 class QuietHandler(BaseHTTPRequestHandler):
@@ -43,3 +45,44 @@ def serving(content: Mapping[str, bytes]) -> Iterator[str]:
 
     with answering(Files) as address:
         yield address
+
+
+@contextmanager
+def lossy(target: str, loses: Callable[[str], bool]) -> Iterator[str]:
+    """Forward to ``target``, but drop the answers of paths that ``loses`` picks."""
+    where = urlsplit(target)
+
+    class Forward(QuietHandler):
+        def _forward(self) -> None:
+            body = self.rfile.read(int(self.headers.get("content-length", 0)))
+            onward = http.client.HTTPConnection(where.hostname or "", where.port)
+            onward.request(self.command, self.path, body, dict(self.headers))
+            answer = onward.getresponse()
+            content = answer.read()
+            onward.close()
+            if loses(self.path):
+                self.connection.close()
+                return
+            self.send_response(answer.status)
+            self.send_header("content-type", answer.headers["content-type"])
+            self.send_header("content-length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_GET = do_POST = do_PATCH = do_PUT = do_DELETE = _forward  # noqa: N815
+
+    with answering(Forward) as address:
+        yield address
+
+
+def first_time(part: str) -> Callable[[str], bool]:
+    """Return a picker of the first path that contains ``part``."""
+    seen: list[str] = []
+
+    def pick(path: str) -> bool:
+        if part in path and not seen:
+            seen.append(path)
+            return True
+        return False
+
+    return pick

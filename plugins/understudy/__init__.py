@@ -10,26 +10,33 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from understudy.declaration import Pipeline, Project, Steps
+    from understudy.declaration import Pipeline, Project, Rehearsal, Steps
     from understudy.gate import Budgets, Gate, Guards, Limit, Metric, Slice
     from understudy.orchestration.assets import champion_asset, raw_data_asset
     from understudy.orchestration.builder import pipeline
+    from understudy.orchestration.retention_dag import retention_dag
+    from understudy.orchestration.rollback_dag import rollback_dag
     from understudy.orchestration.step_operator import MlflowRunOperator
+    from understudy.promotion.retention import Keep
 
 __all__ = [
     "Budgets",
     "Gate",
     "Guards",
+    "Keep",
     "Limit",
     "Metric",
     "MlflowRunOperator",
     "Pipeline",
     "Project",
+    "Rehearsal",
     "Slice",
     "Steps",
     "champion_asset",
     "pipeline",
     "raw_data_asset",
+    "retention_dag",
+    "rollback_dag",
 ]
 
 _HOMES = {
@@ -38,14 +45,18 @@ _HOMES = {
     "Guards": "understudy.gate",
     "Limit": "understudy.gate",
     "Metric": "understudy.gate",
+    "Keep": "understudy.promotion.retention",
     "MlflowRunOperator": "understudy.orchestration.step_operator",
     "Pipeline": "understudy.declaration",
     "Project": "understudy.declaration",
+    "Rehearsal": "understudy.declaration",
     "Slice": "understudy.gate",
     "Steps": "understudy.declaration",
     "champion_asset": "understudy.orchestration.assets",
     "pipeline": "understudy.orchestration.builder",
     "raw_data_asset": "understudy.orchestration.assets",
+    "retention_dag": "understudy.orchestration.retention_dag",
+    "rollback_dag": "understudy.orchestration.rollback_dag",
 }
 
 

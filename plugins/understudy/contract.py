@@ -71,11 +71,12 @@ class Tag(StrEnum):
     CHAMPION_UNSCORED = "understudy.champion.unscored"
     HELD_BECAUSE = "understudy.held_because"
     APPROVAL = "understudy.approval"
+    NOTIFIED = "understudy.notified"
+    STALE = "understudy.stale"
     OUTCOME = "understudy.outcome"
     REASON = "understudy.reason"
     CHAMPION_BEFORE = "understudy.champion.before"
     CHAMPION_AFTER = "understudy.champion.after"
-    CHAMPION_SINCE = "understudy.champion.since"
     ENTRY_POINT = "understudy.entry_point"
     REPOSITORY = "understudy.repository"
     SUBDIRECTORY = "understudy.subdirectory"
@@ -100,6 +101,11 @@ class Tag(StrEnum):
     JOB_STATE = "understudy.job.state"
     JOB_DIGEST = "understudy.job.digest"
     DECISION_RUN = "understudy.decision_run"
+    REHEARSAL_RUN = "understudy.rehearsal_run"
+    HISTORY = "understudy.history"
+    HISTORY_CHAPTER = "understudy.history.chapter"
+    HISTORY_BEFORE = "understudy.history.before"
+    HISTORY_SEEN = "understudy.history.seen"
     ERROR = "error"
     DESCRIPTION = "mlflow.note.content"
     """MLflow's UI shows it as the run's description."""
@@ -119,6 +125,8 @@ class Kind(StrEnum):
 
     NIGHT = "night"
     STEP = "step"
+    HISTORY = "history"
+    REHEARSAL = "rehearsal"
 
 
 class Outcome(StrEnum):

@@ -39,6 +39,22 @@ class Promotion(StrEnum):
     NEVER = "never"
 
 
+class Event(StrEnum):
+    """What a pipeline can tell people about; a night tells each at most once."""
+
+    PROMOTED = "promoted"
+    HELD = "held"
+    REJECTED = "rejected"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    """So many nights in a row as ``alert_after_skips`` says."""
+    STALE = "stale"
+    """A champion that is older than ``alert_after_age``."""
+
+
+EVERY_EVENT: Final = "*"
+
+
 @declared
 class Project:
     """A Git-hosted MLproject.
@@ -80,6 +96,27 @@ class Project:
 
 
 @declared
+class Rehearsal:
+    """What a version must show before it may become champion, served for real.
+
+    Attributes:
+        rows: How many rows of the holdout it is asked, one at a time.
+        tolerance: How far a number may be from the offline prediction, absolute or relative;
+            labels must be equal.
+        startup: How long its server may take to load it.
+        latency: How long the answer to one row may take, for 95 of 100 rows.
+
+    Raises:
+        DeclarationError: naming every field that is wrong.
+    """
+
+    rows: Annotated[int, Field(ge=1, le=10_000)] = 20
+    tolerance: Annotated[float, Field(ge=0)] = 1e-6
+    startup: timedelta = timedelta(minutes=3)
+    latency: timedelta = timedelta(seconds=1)
+
+
+@declared
 class Pipeline:
     """One recurring workflow for one registered model.
 
@@ -100,7 +137,13 @@ class Pipeline:
         promote: ``auto``, ``ask`` (a person approves in Airflow) or ``never``.
         skip_unchanged: A night with the same code, data, parameters and rules as one that was
             judged before ends SKIPPED.
+        rehearsal: What a version must show, served for real, before it may become champion; None
+            for models that MLflow cannot serve.
         alert_after_skips: So many skipped nights in a row are logged as an error.
+        alert_after_age: A champion that was not replaced for so long is, too; None for never.
+        notify: Airflow notifiers by event (``promoted``, ``held``, ``rejected``, ``failed``,
+            ``skipped``, ``stale``, or ``"*"`` for all). Their templates may use
+            ``understudy.title`` and ``understudy.text``.
         reuse: Whether a finished step may stand for one with the same code, environment, parameters
             and inputs, by step: ``{"download": True, "train": False}``. A step that is not named
             may where it takes an artifact or model of the night: nothing tells whether one that
@@ -118,6 +161,7 @@ class Pipeline:
             these come late: the delay of a target, and the time whose rows are to be looked at.
             Past nights are then seen again on those rows: did the gate choose right?
         approval_timeout: How long ``ask`` waits; afterwards the challenger is not promoted.
+        approvers: Names of the Airflow users who may answer; nobody named is whoever may edit runs.
         tags: Airflow tags of the Dag, beside ``understudy``.
 
     Raises:
@@ -137,7 +181,10 @@ class Pipeline:
     steps: Steps = Steps()
     promote: str = Promotion.AUTO.value
     skip_unchanged: bool = True
+    rehearsal: Rehearsal | None = Rehearsal()
     alert_after_skips: Annotated[int, Field(ge=1)] = 7
+    alert_after_age: timedelta | None = None
+    notify: Mapping[str, Sequence[Any]] = Field(default_factory=dict, repr=False)
     reuse: Mapping[str, bool] = Field(default_factory=dict, repr=False)
     env_manager: str = "uv"
     environment: Sequence[str] = ()
@@ -148,6 +195,7 @@ class Pipeline:
     retry_delay: timedelta = timedelta(seconds=30)
     approval_timeout: timedelta = timedelta(hours=24)
     label_delay: timedelta | None = None
+    approvers: Sequence[str] = ()
     tags: Sequence[str] = ()
 
     def __post_init__(self) -> None:
@@ -182,12 +230,13 @@ class Pipeline:
                 hint = nearest(given, allowed)
                 raise _wrong(f"{field} is {given!r}{hint}", listed(allowed), f"correct {field}")
 
+        events = [EVERY_EVENT, *(event.value for event in Event)]
         steps = [field.name for field in dataclasses.fields(Steps)]
-        for name in self.reuse:
-            if name not in steps:
-                raise _wrong(
-                    f"reuse has {name!r}{nearest(name, steps)}", listed(steps), "correct reuse"
-                )
+        for field, known in (("reuse", steps), ("notify", events)):
+            for name in getattr(self, field):
+                if name not in known:
+                    hint = nearest(name, known)
+                    raise _wrong(f"{field} has {name!r}{hint}", listed(known), f"correct {field}")
 
     def _check_times(self) -> None:
         for field in ("start", "end"):
@@ -240,4 +289,13 @@ def _wrong(found: str, allowed: str, action: str) -> DeclarationError:
     return DeclarationError(f"Pipeline: {found}", allowed=allowed, action=action)
 
 
-__all__ = ["FORM_FIELDS", "Pipeline", "Project", "Promotion", "Steps"]
+__all__ = [
+    "EVERY_EVENT",
+    "FORM_FIELDS",
+    "Event",
+    "Pipeline",
+    "Project",
+    "Promotion",
+    "Rehearsal",
+    "Steps",
+]

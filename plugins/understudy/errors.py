@@ -15,6 +15,7 @@
     |   `-- ClusterUnavailableError it does not answer                        (a retry can help)
     |-- TrackingUnavailableError    the tracking server does not answer         (a retry can help)
     |-- RegistryError               the registry holds something that cannot be right
+    |-- ServingError                a version does not start, or answers wrongly or too slowly
     `-- DecisionError               a decision record cannot be made, read or obeyed
 
 Only at the operators' edge does one become Airflow's own "retry" or "fail now".
@@ -131,6 +132,19 @@ class TrackingUnavailableError(UnderstudyError):
 
 class RegistryError(UnderstudyError):
     """The model registry holds something that cannot be right, or refuses a move."""
+
+
+class ServingError(UnderstudyError):
+    """A version of a model does not serve as it must. Only what is slow may be tried again."""
+
+    def __init__(self, found: str, *, allowed: str, action: str, can_retry: bool = False) -> None:
+        super().__init__(found, allowed=allowed, action=action)
+        self._can_retry = can_retry
+
+    @property
+    def can_retry(self) -> bool:
+        """Whether it was a matter of time."""
+        return self._can_retry
 
 
 class DecisionError(UnderstudyError):

@@ -197,6 +197,21 @@ class NightBook:
         skipped = (run.data.tags.get(Tag.OUTCOME) == Outcome.SKIPPED for run in earlier)
         return len(list(takewhile(bool, skipped)))
 
+    def first_to_find_stale(self, night: Night, version: str) -> bool:
+        """Note on a night that a champion is too old; return whether no night did so before."""
+        wanted = {Tag.STALE: version, Tag.PIPELINE: night.pipeline}
+        earlier = self._runs.search(night.experiment_id, wanted, limit=1)
+        self._runs.tag(night.run_id, {Tag.STALE: version})
+        return all(run.info.run_id == night.run_id for run in earlier)
+
+    def stored_fingerprint(self, night: Night) -> str:
+        """Return the identity of the night's input; '' where its download names no content."""
+        return str(self._runs.get(night.run_id).data.tags.get(Tag.FINGERPRINT.value, ""))
+
+    def approval(self, night: Night) -> str:
+        """Return what a person said about the night's challenger, and who; '' for nothing."""
+        return str(self._runs.get(night.run_id).data.tags.get(Tag.APPROVAL.value, ""))
+
     def close(self, night: Night, outcome: Outcome, reason: str, champion: str | None) -> None:
         """Write how the night ended, and end its run."""
         tags = {

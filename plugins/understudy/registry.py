@@ -1,16 +1,13 @@
-"""The model registry: who is champion, and the one way to move the alias. Touches MLflow only.
+"""The model registry: versions, and who is champion or waits. Touches MLflow only.
 
-MLflow's alias call is last-writer-wins, without history. So a move here names the champion that it
-expects, reads it again right before and right after, and writes who moved it on the version.
+The alias ``champion`` is moved by ``understudy.promotion`` alone.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from understudy.contract import CHALLENGER, CHAMPION, MODEL_ARTIFACT, PREVIOUS, Tag
+from understudy.contract import CHALLENGER, CHAMPION, MODEL_ARTIFACT, Tag
 from understudy.errors import RegistryError
 from understudy.tracking import tracking_errors
 from understudy.trained_models import TrainedModel, trained_model
@@ -21,27 +18,6 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 _ALIAS_MISSING = "not found"
-
-
-@dataclass(frozen=True, slots=True)
-class Move:
-    """A move of the alias ``champion`` that is wanted.
-
-    Attributes:
-        model: The registered model.
-        version: The version to be champion.
-        expected: The champion that the verdict was reached against; None for "there is none".
-        decision_run: The MLflow run that holds the decision record.
-    """
-
-    model: str
-    version: str
-    expected: str | None
-    decision_run: str
-
-
-class ChampionChangedError(RegistryError):
-    """The champion is not the one that the verdict was reached against."""
 
 
 class Registry:
@@ -92,6 +68,35 @@ class Registry:
             )
         return eldest
 
+    def refuse_foreign(self, model: str, pipeline: str) -> None:
+        """Refuse a registered model that another pipeline has.
+
+        Two would overwrite each other's champion, each with a model for data of its own.
+
+        Raises:
+            RegistryError: naming the pipeline that has it.
+        """
+        owner = self._owner(model)
+        if owner not in {"", pipeline}:
+            raise RegistryError(
+                f"The registered model {model} belongs to the pipeline {owner}",
+                allowed=f"a model of its own for the pipeline {pipeline}",
+                action=f"give the pipeline a model=; if it takes over, set the model's tag"
+                f" {Tag.PIPELINE} to {pipeline} in MLflow",
+            )
+
+    def claim(self, model: str, pipeline: str) -> None:
+        """Let a pipeline have a registered model, which is made if there is none.
+
+        Raises:
+            RegistryError: when another pipeline has it.
+        """
+        with tracking_errors():
+            self._create_model(model)
+            if not self._owner(model):
+                self._client.set_registered_model_tag(model, Tag.PIPELINE.value, pipeline)
+        self.refuse_foreign(model, pipeline)
+
     def challenge(self, model: str, version: str) -> None:
         """Point the alias ``challenger`` at a version that waits."""
         with tracking_errors():
@@ -104,56 +109,18 @@ class Registry:
             if waiting is not None and waiting.version == version:
                 self._client.delete_registered_model_alias(model, CHALLENGER)
 
-    def move(self, wanted: Move) -> bool:
-        """Move the alias ``champion``; return False where it was there already.
+    def _owner(self, model: str) -> str:
+        """Return the pipeline that has a model; '' for none."""
+        from mlflow.exceptions import MlflowException
 
-        Killed between any two calls, the old champion or the new one is champion, complete.
-
-        Raises:
-            ChampionChangedError: when another version became champion since the verdict.
-        """
-        with tracking_errors():
-            now = self._champion_version(wanted.model)
-            if now != wanted.version:
-                self._refuse_change(wanted, now)
-                if now is not None:
-                    self._client.set_registered_model_alias(wanted.model, PREVIOUS, now)
-                self._client.set_registered_model_alias(wanted.model, CHAMPION, wanted.version)
-                self._confirm(wanted)
-            self._note(wanted, moved=now != wanted.version)
-        self.withdraw(wanted.model, wanted.version)
-        return now != wanted.version
-
-    def _refuse_change(self, wanted: Move, now: str | None) -> None:
-        if now != wanted.expected:
-            raise ChampionChangedError(
-                f"The champion of {wanted.model} is {_named(now)}; the verdict compared with"
-                f" {_named(wanted.expected)}",
-                allowed="a move while the champion is the one compared with",
-                action="nothing: the challenger is judged again against the new champion",
-            )
-
-    def _confirm(self, wanted: Move) -> None:
-        now = self._champion_version(wanted.model)
-        if now != wanted.version:
-            raise ChampionChangedError(
-                f"{_named(wanted.version)} of {wanted.model} was made champion, and right after"
-                f" {_named(now)} was",
-                allowed="one mover at a time",
-                action="look who else moves the alias; nothing was overwritten by us",
-            )
-
-    def _note(self, wanted: Move, *, moved: bool) -> None:
-        """Write on the version who made it champion; a repeated move fills in what is missing."""
-        tags = {
-            Tag.DECISION_RUN: wanted.decision_run,
-            Tag.CHAMPION_BEFORE: wanted.expected or "",
-            Tag.CHAMPION_SINCE: datetime.now(UTC).isoformat(timespec="seconds"),
-        }
-        known = self._client.get_model_version(wanted.model, wanted.version).tags
-        for name, value in tags.items():
-            if moved or name.value not in known:
-                self._client.set_model_version_tag(wanted.model, wanted.version, name.value, value)
+        try:
+            with tracking_errors():
+                found = self._client.get_registered_model(model)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return ""
+        return str(found.tags.get(Tag.PIPELINE.value, ""))
 
     def _create_model(self, model: str) -> None:
         from mlflow.exceptions import MlflowException
@@ -178,10 +145,6 @@ class Registry:
         found = self._client.search_model_versions(wanted)
         return min((str(v.version) for v in found), key=int, default=None)
 
-    def _champion_version(self, model: str) -> str | None:
-        champion = self.champion(model)
-        return None if champion is None else str(champion.version)
-
     def _aliased(self, model: str, alias: str) -> ModelVersion | None:
         from mlflow.exceptions import MlflowException
 
@@ -201,8 +164,4 @@ def _says_missing(error: MlflowException) -> bool:
     return error.error_code == "INVALID_PARAMETER_VALUE" and _ALIAS_MISSING in error.message
 
 
-def _named(version: str | None) -> str:
-    return "no version" if version is None else f"version {version}"
-
-
-__all__ = ["ChampionChangedError", "Move", "Registry", "TrainedModel"]
+__all__ = ["Registry", "TrainedModel"]

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING
 
 from understudy.contract import Tag
 from understudy.errors import TrackingUnavailableError
+from understudy.redact import redacted
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
+    from mlflow.exceptions import MlflowException
     from mlflow.tracking import MlflowClient
 
 RUNNING = "attributes.status = 'RUNNING'"
@@ -96,7 +98,13 @@ class RunStore:
         return self.search(experiment_id, {tag: value}, limit=limit)
 
     def search(
-        self, experiment_id: str, tags: Mapping[Tag, str], also: str = "", limit: int = 100
+        self,
+        experiment_id: str,
+        tags: Mapping[Tag, str],
+        also: str = "",
+        limit: int = 100,
+        *,
+        deleted: bool = False,
     ) -> list[Run]:
         """Return up to ``limit`` runs with all of these tag values, the newest first.
 
@@ -105,12 +113,16 @@ class RunStore:
             tags: Tag values that a run must have.
             also: A further condition in MLflow's filter language.
             limit: The most runs to return.
+            deleted: Whether to return those in MLflow's trash, too.
         """
+        from mlflow.entities import ViewType
+
         wanted = [f"tags.`{tag.value}` = '{_quoted(value)}'" for tag, value in tags.items()]
         with tracking_errors():
             found = self._client.search_runs(
                 [experiment_id],
                 filter_string=" and ".join([*wanted, *filter(None, [also])]),
+                run_view_type=ViewType.ALL if deleted else ViewType.ACTIVE_ONLY,
                 max_results=limit,
                 order_by=["attributes.start_time DESC"],
             )
@@ -121,16 +133,26 @@ class RunStore:
         with tracking_errors():
             return self._client.get_run(run_id)
 
-    def exists(self, run_id: str) -> bool:
-        """Return whether there is a run of that id that was not deleted."""
+    def found(self, run_id: str) -> Run | None:
+        """Return a run by its id, also one in MLflow's trash; None where there is none."""
         from mlflow.exceptions import MlflowException
 
         try:
-            return bool(self.get(run_id).info.lifecycle_stage == "active")
+            return self.get(run_id)
         except MlflowException as error:
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise
-            return False
+            return None
+
+    def exists(self, run_id: str) -> bool:
+        """Return whether there is a run of that id that was not deleted."""
+        run = self.found(run_id)
+        return run is not None and run.info.lifecycle_stage == "active"
+
+    def delete(self, run_id: str) -> None:
+        """Put a run into MLflow's trash."""
+        with tracking_errors():
+            self._client.delete_run(run_id)
 
     def is_within(self, run_id: str, outer: str) -> bool:
         """Return whether a run is another one, or nested in it."""
@@ -218,6 +240,15 @@ def tracking_errors() -> Iterator[None]:
         raise
 
 
+def refused(error: MlflowException) -> TrackingUnavailableError:
+    """Return our error for a call that the server understood and refused."""
+    return TrackingUnavailableError(
+        f"The MLflow server refused a call ({error.error_code}): {redacted(error.message[:500])}",
+        allowed="calls on runs, models and artifacts that exist and that this user may touch",
+        action="look at the run or model in MLflow; then run this again",
+    )
+
+
 def client(tracking_uri: str | None = None) -> MlflowClient:
     """Return a client of the tracking server.
 
@@ -257,8 +288,6 @@ def ui_address() -> str:
 
 
 def _unavailable(error: Exception) -> TrackingUnavailableError:
-    from understudy.redact import redacted
-
     first_line = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
     return TrackingUnavailableError(
         f"The MLflow tracking server did not answer as it should: {redacted(first_line)}",

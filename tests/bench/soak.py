@@ -53,6 +53,7 @@ dag = pipeline(
     project=Project("{{{{ var.value.understudy_repository }}}}#tests/projects/number"),
     skip_unchanged=False,
     retries=0,
+    rehearsal=None,
     gate=Gate(Metric("rmse", min_gain=0.1)),
 )
 """

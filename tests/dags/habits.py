@@ -14,6 +14,7 @@ single: DAG = pipeline(
     gate=Gate(Metric("rmse", min_gain=0.1)),
     env_manager="local",
     retries=0,
+    rehearsal=None,
 )
 renamed: DAG = pipeline(
     "renamed",
@@ -31,5 +32,6 @@ renamed: DAG = pipeline(
     gate=Gate(Metric("rmse"), [Metric("rows", at_least=3, lower_is_better=False)]),
     env_manager="local",
     retries=0,
+    rehearsal=None,
     step_timeout=timedelta(minutes=5),
 )

@@ -15,6 +15,7 @@ def number(name: str, **fields: Any) -> DAG:
         **{
             "project": Project("git://127.0.0.1/models#project", version="main"),
             "retries": 0,
+            "rehearsal": None,  # a number is no model that MLflow could serve
             "parameters": {
                 "factor": Param(1.0, type="number", minimum=0),
                 "broken": Param("no", enum=["no", "download", "champion"]),

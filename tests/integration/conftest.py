@@ -22,6 +22,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 from tests.judged import Pipeline, gathered_here
 from tests.loopback import serving
+from tests.theatre import Theatre, opened
 
 from understudy.judging.gathering import Gatherer
 from understudy.local import record
@@ -77,6 +78,18 @@ def _await(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
         except httpx.TransportError:
             time.sleep(0.2)
     pytest.fail(f"{url} did not answer within {START_LIMIT} s: {log.read_text()[-2000:]}")
+
+
+@pytest.fixture(scope="session")
+def theatre(mlflow_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Theatre:
+    """Return a place to rehearse a real model in."""
+    return opened(mlflow_uri, tmp_path_factory.mktemp("theatre"))
+
+
+@pytest.fixture
+def own_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the environment manager "local" mean the Python of this test."""
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,8 @@ from understudy.entry_points import Steps
 from understudy.errors import RegistryError
 from understudy.gate import Basis, DecisionRecord, Gate, Metric, Score, Verdict, replay
 from understudy.night import Night
-from understudy.registry import Move, Registry
+from understudy.promotion.mover import Mover, Wanted
+from understudy.registry import Registry
 from understudy.steps.runner import Settings, StepRequest, StepRunner
 from understudy.tracking import RunStore
 
@@ -83,7 +84,7 @@ class Shop:
         trained = self.registry.trained(trained_in)
         version = self.registry.register(self.model, trained, key_of("version", trained.uri))
         expected = None if record.champion is None else record.champion.model
-        self.registry.move(Move(self.model, version, expected, record.context["night"]))
+        Mover(self.client, self.runs).move(Wanted(self.model, version, expected, version))
         champion = self.registry.champion(self.model)
         assert champion is not None
         return str(champion.version)

@@ -349,7 +349,7 @@ class Real:
 
 
 @pytest.fixture
-def real(store: MlflowClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Real]:
+def real(store: MlflowClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Real:
     """Return the project on a store in files; its steps use the Python of these tests."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     monkeypatch.setenv("PATH", path)
@@ -357,7 +357,7 @@ def real(store: MlflowClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     runs = RunStore(store)
     place = (tmp_path / "artifacts").as_uri()
     experiment = str(store.create_experiment("drifting", artifact_location=place))
-    yield Real(store, runs, StepRunner(runs, store, settings), experiment)
+    return Real(store, runs, StepRunner(runs, store, settings), experiment)
 
 
 def test_real_steps_score_the_models_of_a_past_night(real: Real) -> None:

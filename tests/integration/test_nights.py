@@ -187,7 +187,9 @@ def test_a_person_decides_where_the_night_asks(
     waiting = installation.client.get_registered_model("asking").aliases
     assert "challenger" in waiting
     path = f"dags/asking/dagRuns/{run_id}/taskInstances/approve/-1/hitlDetails"
-    assert "rmse" in installation.call("GET", path)["body"]
+    shown = installation.call("GET", path)["body"]
+    assert "rmse" in shown
+    assert "/artifactPath/decision/decision.html)" in shown
     # Answered before the scheduler has seen the first process end, Airflow takes the task for lost.
     time.sleep(5)
     installation.call("PATCH", path, chosen_options=[answer], params_input={})

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import http.client
 import uuid
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from urllib.parse import urlsplit
 
 import pytest
 from mlflow.tracking import MlflowClient
-from tests.loopback import QuietHandler, answering
+from tests.loopback import first_time, lossy
 
-from understudy.contract import CHALLENGER, CHAMPION, PREVIOUS, Tag
+from understudy.contract import Tag
 from understudy.errors import RegistryError, TrackingUnavailableError
-from understudy.registry import ChampionChangedError, Move, Registry, TrainedModel
+from understudy.registry import Registry, TrainedModel
 from understudy.tracking import RunSpec, RunStore
 
 pytestmark = pytest.mark.integration
@@ -37,47 +33,6 @@ def runs(client: MlflowClient) -> RunStore:
 def experiment(runs: RunStore) -> str:
     """Return an experiment of the test's own."""
     return runs.experiment(f"test {uuid.uuid4().hex}")
-
-
-@contextmanager
-def lossy(target: str, loses: Callable[[str], bool]) -> Iterator[str]:
-    """Forward to ``target``, but drop the answers of paths that ``loses`` picks."""
-    where = urlsplit(target)
-
-    class Forward(QuietHandler):
-        def _forward(self) -> None:
-            body = self.rfile.read(int(self.headers.get("content-length", 0)))
-            onward = http.client.HTTPConnection(where.hostname or "", where.port)
-            onward.request(self.command, self.path, body, dict(self.headers))
-            answer = onward.getresponse()
-            content = answer.read()
-            onward.close()
-            if loses(self.path):
-                self.connection.close()
-                return
-            self.send_response(answer.status)
-            self.send_header("content-type", answer.headers["content-type"])
-            self.send_header("content-length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        do_GET = do_POST = do_PATCH = do_PUT = do_DELETE = _forward  # noqa: N815
-
-    with answering(Forward) as address:
-        yield address
-
-
-def first_time(part: str) -> Callable[[str], bool]:
-    """Return a picker of the first path that contains ``part``."""
-    seen: list[str] = []
-
-    def pick(path: str) -> bool:
-        if part in path and not seen:
-            seen.append(path)
-            return True
-        return False
-
-    return pick
 
 
 def model_of(client: MlflowClient, experiment: str) -> TrainedModel:
@@ -162,23 +117,6 @@ def test_no_champion_is_told_from_an_outage(
         Registry(MlflowClient("http://127.0.0.1:9")).champion(name)
 
 
-def test_a_promotion_moves_champion_and_previous(client: MlflowClient, experiment: str) -> None:
-    """The alias moves, the one before is kept, a repeated move does no harm."""
-    registry, name = Registry(client), f"model {uuid.uuid4().hex}"
-    versions = [registry.register(name, model_of(client, experiment), key) for key in ("a", "b")]
-    registry.move(Move(name, versions[0], None, "run"))
-    registry.challenge(name, versions[1])
-    for _ in range(2):
-        registry.move(Move(name, versions[1], versions[0], "run"))
-    aliases = client.get_registered_model(name).aliases
-    assert {key: str(value) for key, value in aliases.items()} == {
-        CHAMPION: versions[1],
-        PREVIOUS: versions[0],
-    }
-    assert CHALLENGER not in aliases
-    assert client.get_model_version(name, versions[1]).tags[Tag.CHAMPION_BEFORE] == versions[0]
-
-
 def test_registering_again_makes_no_second_version(
     mlflow_uri: str, client: MlflowClient, experiment: str
 ) -> None:
@@ -189,21 +127,21 @@ def test_registering_again_makes_no_second_version(
     assert Registry(client).register(name, trained, "key") == first
 
 
-def test_a_champion_that_changed_is_not_overwritten(client: MlflowClient, experiment: str) -> None:
-    """Somebody moved the alias since the verdict: the move is refused and nothing changes."""
-    registry, name = Registry(client), f"model {uuid.uuid4().hex}"
-    versions = [registry.register(name, model_of(client, experiment), key) for key in "abc"]
-    registry.move(Move(name, versions[0], None, "run"))
-    client.set_registered_model_alias(name, CHAMPION, versions[1])
-    with pytest.raises(ChampionChangedError, match=f"is version {versions[1]}; .*{versions[0]}"):
-        registry.move(Move(name, versions[2], versions[0], "run"))
-    champion = registry.champion(name)
-    assert champion is not None
-    assert str(champion.version) == versions[1]
-
-
 def test_a_training_run_without_a_model_is_refused(client: MlflowClient, experiment: str) -> None:
     """The message says what the run must log."""
     run_id = client.create_run(experiment).info.run_id
     with pytest.raises(RegistryError, match=r"logged no model.*name='model'"):
         Registry(client).trained(run_id)
+
+
+def test_a_model_belongs_to_one_pipeline(client: MlflowClient) -> None:
+    """A second pipeline of that model is refused, before and while it registers."""
+    registry, name = Registry(client), f"model {uuid.uuid4().hex}"
+    registry.refuse_foreign(name, "wine")
+    for _ in range(2):
+        registry.claim(name, "wine")
+    registry.refuse_foreign(name, "wine")
+    with pytest.raises(RegistryError, match=r"belongs to the pipeline wine.*give .* a model="):
+        registry.refuse_foreign(name, "beer")
+    with pytest.raises(RegistryError, match="belongs to the pipeline wine"):
+        registry.claim(name, "beer")

@@ -18,6 +18,10 @@ from understudy.errors import UnderstudyError
 COMMANDS: Final = {
     "backtest": "replay nights of the past through a project, under any number of rule sets",
     "environments": "build the environments of projects ahead of the night, and list them",
+    "history": "show every move of a champion, and what was in production when",
+    "rollback": "make an earlier version champion again",
+    "serve": "serve a champion over HTTP, and follow it",
+    "retention": "say what of a pipeline may go, and remove it when told to",
     "cache": "show and prune the mirrors, checkouts and environments of this machine",
     "gate": "judge two files of predictions, or two runs, by rules in a file",
     "matured": "say which verdicts were right, seen when late targets had come",

@@ -20,6 +20,7 @@ from understudy.orchestration.night_steps import (
 )
 from understudy.orchestration.pin_operator import PinOperator
 from understudy.orchestration.promote_operator import PromoteOperator
+from understudy.orchestration.rehearse_operator import RehearseOperator
 from understudy.orchestration.report_operator import ReportOperator
 from understudy.orchestration.verdict_operators import ApproveOperator, GateOperator
 
@@ -77,7 +78,9 @@ def _tasks(spec: Pipeline) -> None:
             **_named(task.APPROVE),
             response_timeout=spec.approval_timeout,
             execution_timeout=None,
+            assigned_users=[{"id": name, "name": name} for name in spec.approvers] or None,
         ),
+        *_rehearsal(spec),
         PromoteOperator(
             **_named(task.PROMOTE),
             pipeline=spec,
@@ -98,6 +101,12 @@ def _step(spec: Pipeline, role: Role, entry_point: str) -> Any:  # noqa: ANN401 
         mapped = ValidateOperator.partial(**fields, map_index_template="{{ task.role }}")
         return mapped.expand(role=_ROLES)
     return NightStepOperator(**fields)
+
+
+def _rehearsal(spec: Pipeline) -> list[RehearseOperator]:
+    if spec.rehearsal is None:
+        return []
+    return [RehearseOperator(**_named(task.REHEARSE), pipeline=spec)]
 
 
 def _late_labels(spec: Pipeline) -> Iterator[MaturedOperator]:

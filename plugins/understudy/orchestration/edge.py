@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-from understudy.errors import TrackingUnavailableError, UnderstudyError
-from understudy.redact import redacted
-
-if TYPE_CHECKING:
-    from mlflow.exceptions import MlflowException
+from understudy.errors import UnderstudyError
+from understudy.tracking import refused
 
 
 @contextmanager
@@ -27,13 +23,5 @@ def airflow_errors() -> Iterator[None]:
         from mlflow.exceptions import MlflowException
 
         if isinstance(error, MlflowException):
-            raise AirflowException(str(_refused(error))) from error
+            raise AirflowException(str(refused(error))) from error
         raise
-
-
-def _refused(error: MlflowException) -> TrackingUnavailableError:
-    return TrackingUnavailableError(
-        f"The MLflow server refused a call ({error.error_code}): {redacted(error.message[:500])}",
-        allowed="calls on runs, models and artifacts that exist and that this user may touch",
-        action="look at the run or model in MLflow; then clear this task",
-    )

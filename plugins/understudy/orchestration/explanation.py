@@ -24,6 +24,8 @@ TASKS: Final = {
     "its reasons. It moves nothing.",
     task.APPROVE: "Passes a verdict of PROMOTE on; asks a person first where the run was told so. "
     "Skipped for every other verdict.",
+    task.REHEARSE: "Serves the challenger in the environment that it records, asks it rows of the "
+    "holdout over HTTP, and compares the answers with the predictions that were judged.",
     task.PROMOTE: "Moves the alias `champion` to the challenger; if the champion has changed "
     "meanwhile, compares with the new one first.",
     task.MATURED: "Sees nights again whose later rows have their targets now: would the other "
@@ -77,7 +79,9 @@ def project(pipeline: Pipeline) -> str:
 
 def _tasks(pipeline: Pipeline) -> Iterator[tuple[str, str]]:
     """Yield the tasks that the pipeline has, with what each does."""
-    missing = {*Role} - {*pipeline.steps.by_role}
+    missing = {str(role) for role in set(Role) - set(pipeline.steps.by_role)}
+    if pipeline.rehearsal is None:
+        missing.add(task.REHEARSE)
     if pipeline.label_delay is None:
         missing.add(task.MATURED)
     for name, text in TASKS.items():

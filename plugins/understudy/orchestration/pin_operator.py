@@ -115,16 +115,16 @@ class PinOperator(ProjectOperator):
             self.mlflow_address = run_address(experiment_id, earlier.run_id)
             self.log.info("This night was opened before; it keeps what it pinned.")
             return earlier
+        services.registry.refuse_foreign(self.pipeline.model, self.pipeline.name)
         asked, pinned = self._asked(context), self._pin_project(context, services)
         run_id = begun or services.nights.open(
             experiment_id, attempt_key(context), _name(context), self._tags(context)
         )
         self.mlflow_address = run_address(experiment_id, run_id)
-        champion = services.registry.champion(self.pipeline.model)
         night = Night(
             run_id=run_id,
             experiment_id=experiment_id,
-            champion=None if champion is None else str(champion.version),
+            champion=services.mover.look(self.pipeline.model).champion,
             **asked,
             **_code(pinned),
         )

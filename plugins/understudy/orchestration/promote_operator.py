@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow.sdk.exceptions import AirflowSkipException
@@ -18,13 +19,15 @@ from understudy.night import Night
 from understudy.orchestration.assets import announce, announced, champion_asset, keep_quiet
 from understudy.orchestration.edge import airflow_errors
 from understudy.orchestration.links import run_address
-from understudy.orchestration.night_context import TRAIN, night_of
+from understudy.orchestration.night_context import REHEARSE, TRAIN, night_of, pulled
 from understudy.orchestration.night_steps import NightStepOperator, step_run
+from understudy.orchestration.rehearse_operator import refuse_return
 from understudy.orchestration.scoring import rows_of, trained_score, workshop_of
 from understudy.orchestration.services import Services
 from understudy.orchestration.step_operator import attempt_key
 from understudy.orchestration.verdict_operators import challenger_version, held
-from understudy.registry import ChampionChangedError, Move
+from understudy.promotion.history import Cause
+from understudy.promotion.mover import ChampionChangedError, Wanted
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -51,13 +54,14 @@ class PromoteOperator(NightStepOperator):
             services, night = Services.connect(), night_of(context)
             self.mlflow_address = run_address(night.experiment_id, night.run_id)
             record = self._record(services, night)
+            who = _who(context, services.nights.approval(night))
             version = challenger_version(context, services, night)
-            if version == night.champion:
-                raise held(services, night, f"the challenger is the champion, version {version}")
+            refuse_return(context, services, night, version)
+            rehearsal = str(pulled(context, REHEARSE) or "")
             for self._judgement in range(1, _JUDGEMENTS + 1):
                 try:
-                    wanted = _move(night, record, version)
-                    moved = services.registry.move(wanted)
+                    wanted = replace(_wanted(night, record, version, who), rehearsal_run=rehearsal)
+                    moved = services.mover.move(wanted)
                 except ChampionChangedError as changed:
                     self.log.warning(str(changed))
                     record = self._judge_again(context, services, night, record)
@@ -88,7 +92,7 @@ class PromoteOperator(NightStepOperator):
             return super().run_step(context, services, request)
         return self.run_job_here(services, request)
 
-    def _announce(self, context: Context, wanted: Move, *, moved: bool) -> None:
+    def _announce(self, context: Context, wanted: Wanted, *, moved: bool) -> None:
         """Let Airflow's asset change, once: a try that died after the move made no event."""
         extra = {
             "model": wanted.model,
@@ -156,6 +160,25 @@ class PromoteOperator(NightStepOperator):
         return Validation(version, run_id)
 
 
-def _move(night: Night, record: DecisionRecord, version: str) -> Move:
-    expected = None if record.champion is None else record.champion.model
-    return Move(night.model, version, expected, night.run_id)
+def _wanted(night: Night, record: DecisionRecord, version: str, who: tuple[Cause, str]) -> Wanted:
+    return Wanted(
+        model=night.model,
+        version=version,
+        expected=None if record.champion is None else record.champion.model,
+        key=key_of("night", night.run_id, version),
+        cause=who[0],
+        actor=who[1],
+        why=record.decision.why,
+        decision_run=night.run_id,
+    )
+
+
+def _who(context: Context, approval: str) -> tuple[Cause, str]:
+    """Return whose move it is: of the person who approved or started the night, else its own."""
+    dag_run = context["dag_run"]
+    approved_by = approval.partition(" by ")[2]
+    if approved_by:
+        return Cause.PERSON, approved_by
+    if dag_run.run_type == "manual":
+        return Cause.PERSON, dag_run.triggering_user_name or "unknown"
+    return Cause.NIGHT, f"{dag_run.dag_id} {dag_run.run_id}"

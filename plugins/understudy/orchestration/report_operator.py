@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from understudy.contract import Outcome, Tag
-from understudy.declaration import Pipeline
+from understudy.declaration import Event, Pipeline
 from understudy.gate import Verdict
 from understudy.night import Night
+from understudy.orchestration import notice
 from understudy.orchestration.edge import airflow_errors
 from understudy.orchestration.links import MlflowRunLink, run_address
 from understudy.orchestration.night_context import (
@@ -61,14 +63,15 @@ class ReportOperator(BaseOperator):
             tags = dict(services.runs.get(night.run_id).data.tags)
             outcome, reason = outcome_of(tags, now)
             _withdraw(context, services, night)
-            champion = services.registry.champion(night.model)
-            version = None if champion is None else str(champion.version)
+            version = services.mover.look(night.model).champion
             services.nights.close(night, outcome, reason, version)
         self.mlflow_address = run_address(night.experiment_id, night.run_id)
         self._tell(night, outcome, reason, version)
         for line in pulled(context, MATURED) or ():
             self.log.info("Seen again: %s", line)
-        return self._end(services, night, outcome, reason, version or "")
+        with airflow_errors():
+            self._notify(context, services, night, (outcome, reason, version or ""))
+        return self._end(outcome, reason, version or "")
 
     def _night(self, context: Context, services: Services, now: Mapping[str, str]) -> Night:
         """Return the night; where ``pin`` failed halfway, end what it opened and fail."""
@@ -81,7 +84,21 @@ class ReportOperator(BaseOperator):
             if run_id is not None:
                 services.runs.tag(run_id, {Tag.OUTCOME: Outcome.FAILED.value, Tag.REASON: reason})
                 services.runs.end(run_id, "FAILED", reason)
+            self._notify_unrecorded(context, reason)
             raise AirflowFailException(f"FAILED: {reason}; its log says why") from skip
+
+    def _notify_unrecorded(self, context: Context, reason: str) -> None:
+        pipeline = self.pipeline
+        failed = notice.Notice(
+            event=Event.FAILED.value,
+            title=f"{pipeline.model}: a night FAILED before it began",
+            text=f"{pipeline.name}, {context['run_id']}: {reason}. The log of the task says why.",
+            pipeline=pipeline.name,
+            model=pipeline.model,
+            version="",
+            link="",
+        )
+        notice.Messenger(pipeline.notify, self.log).tell_unrecorded(context, failed)
 
     def _tell(self, night: Night, outcome: Outcome, reason: str, version: str | None) -> None:
         self.log.info("Night of %s: %s", night.as_of, outcome)
@@ -90,24 +107,50 @@ class ReportOperator(BaseOperator):
         self.log.info("Champion of %s: %s -> %s", night.model, night.champion or "none", version)
         self.log.info("MLflow: %s", self.mlflow_address or night.run_id)
 
-    def _end(
-        self, services: Services, night: Night, outcome: Outcome, reason: str, version: str
-    ) -> dict[str, str]:
+    def _end(self, outcome: Outcome, reason: str, version: str) -> dict[str, str]:
         if outcome is Outcome.FAILED:
             raise AirflowFailException(f"FAILED: {reason}")
         if outcome is Outcome.SKIPPED:
-            self._count_skips(services, night)
             raise AirflowSkipException(f"SKIPPED: {reason}")
         return {"outcome": outcome.value, "reason": reason, "champion": version}
 
-    def _count_skips(self, services: Services, night: Night) -> None:
+    def _notify(
+        self, context: Context, services: Services, night: Night, end: tuple[Outcome, str, str]
+    ) -> None:
+        outcome, reason, version = end
+        link = self.mlflow_address
+        facts = {"reason": reason, "champion": version, "link": link}
+        notices = [notice.of_night(night, outcome, facts)]
+        if outcome is Outcome.SKIPPED:
+            notices.append(self._skips(services, night))
+        notices.append(self._stale(services, night))
+        messenger = notice.Messenger(self.pipeline.notify, self.log)
+        for one in filter(None, notices):
+            messenger.tell(context, services, night, one)
+
+    def _skips(self, services: Services, night: Night) -> notice.Notice | None:
         skips = services.nights.skips_in_a_row(night) + 1
-        if skips % self.pipeline.alert_after_skips == 0:
-            self.log.error(
-                "%s nights in a row were skipped: is the source of %s still alive?",
-                skips,
-                night.pipeline,
-            )
+        if skips % self.pipeline.alert_after_skips:
+            return None
+        self.log.error(
+            "%s nights in a row were skipped: is the source of %s still alive?",
+            skips,
+            night.pipeline,
+        )
+        return notice.of_skips(night, skips, self.mlflow_address)
+
+    def _stale(self, services: Services, night: Night) -> notice.Notice | None:
+        """Return a notice of a champion that is too old, once for each champion."""
+        moves = services.mover.look(night.model).history.moves
+        if self.pipeline.alert_after_age is None or not moves or moves[-1].move.after is None:
+            return None
+        version, since = moves[-1].move.after, moves[-1].move.at
+        if datetime.now(UTC) - datetime.fromisoformat(since) <= self.pipeline.alert_after_age:
+            return None
+        self.log.error("Version %s is champion since %s", version, since)
+        if not services.nights.first_to_find_stale(night, version):
+            return None
+        return notice.of_stale(night, version, since, self.mlflow_address)
 
 
 def _withdraw(context: Context, services: Services, night: Night) -> None:

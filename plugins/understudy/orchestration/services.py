@@ -9,6 +9,7 @@ from understudy import tracking
 from understudy.decision import Court
 from understudy.gitaccess import GitAccess
 from understudy.night import NightBook
+from understudy.promotion.mover import Mover
 from understudy.registry import Registry
 from understudy.tracking import RunStore
 
@@ -27,6 +28,7 @@ class Services:
     registry: Registry
     nights: NightBook
     court: Court
+    mover: Mover
 
     @classmethod
     def connect(cls) -> Services:
@@ -37,7 +39,14 @@ class Services:
         """
         client = tracking.client()
         runs = RunStore(client)
-        return cls(client, runs, Registry(client), NightBook(client, runs), Court(client, runs))
+        return cls(
+            client=client,
+            runs=runs,
+            registry=Registry(client),
+            nights=NightBook(client, runs),
+            court=Court(client, runs),
+            mover=Mover(client, runs),
+        )
 
     def step_runner(self, git_access: GitAccess | None = None) -> StepRunner:
         """Return what runs entry points, with the machine's settings and a project's access."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
@@ -68,7 +68,7 @@ class GateOperator(BaseOperator):
             "verdict": record.verdict.value,
             "reasons": list(record.decision.reasons),
             "shadow": record.shadow.told(record.verdict) if record.shadow else "",
-            "summary": "\n".join(f"* {line}" for line in record.told()),
+            "summary": _summary(record.told(), self.decision_address),
         }
 
     def on_kill(self) -> None:
@@ -78,6 +78,12 @@ class GateOperator(BaseOperator):
 
     def _say(self, line: str) -> None:
         self.log.info("%s", line)
+
+
+def _summary(told: Iterable[str], page: str) -> str:
+    """Return as Markdown what a person reads before an answer: the reasons, and where all is."""
+    reasons = "\n".join(f"* {line}" for line in told)
+    return f"{reasons}\n\n[The whole decision, with every check]({page})" if page else reasons
 
 
 class ApproveOperator(ApprovalOperator):
@@ -138,4 +144,5 @@ def held(services: Services, night: Night, reason: str) -> AirflowSkipException:
 def challenger_version(context: Context, services: Services, night: Night) -> str:
     """Return the registry's version for the model that the night trained; registered once."""
     trained = trained_model(context, services, night)
+    services.registry.claim(night.model, night.pipeline)
     return services.registry.register(night.model, trained, key_of("version", trained.uri))

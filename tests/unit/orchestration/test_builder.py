@@ -26,7 +26,7 @@ from understudy.orchestration.pin_operator import as_of_time
 URL = "https://example.com/models.git#tabular"
 FLOW = [
     *("pin", "download", "preprocess", "train", "validate"),
-    *("gate", "approve", "promote", "report"),
+    *("gate", "approve", "rehearse", "promote", "report"),
 ]
 
 
@@ -67,6 +67,14 @@ def test_steps_that_a_project_does_not_have(steps: Steps, missing: set[str]) -> 
     told = re.findall(r"^\* `(\w+)`: ", dag.doc_md, re.MULTILINE)
     assert told == flow
     assert ("each on rows of its own" in dag.doc_md) == ("validate" in missing)
+
+
+def test_a_pipeline_without_a_rehearsal() -> None:
+    """Neither the line nor the documentation has the task."""
+    dag = built(rehearsal=None)
+    flow = [name for name in FLOW if name != "rehearse"]
+    assert [task.task_id for task in dag.topological_sort()] == flow
+    assert "rehearse" not in dag.doc_md
 
 
 def test_each_task_runs_the_entry_point_that_the_pipeline_names() -> None:
@@ -199,7 +207,7 @@ def test_a_mistyped_field_is_refused_with_the_nearest_name() -> None:
 def test_every_task_that_makes_a_run_links_to_it() -> None:
     """The button is there for mapped tasks too; the gate's leads to its decision as well."""
     dag = built()
-    for task_id in ("pin", "download", "train", "validate", "gate", "promote", "report"):
+    for task_id in (name for name in FLOW if name not in {"preprocess", "approve"}):
         names = [link.name for link in dag.get_task(task_id).operator_extra_links]
         assert names == ["MLflow run", *(["Decision"] if task_id == "gate" else [])], task_id
 

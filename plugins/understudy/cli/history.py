@@ -1,0 +1,121 @@
+"""``understudy history``: every move of a model's champion, or what was in production when."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from understudy.cli.servers import mlflow_errors
+from understudy.local.table import render
+from understudy.promotion.history import Entry, History, State
+
+if TYPE_CHECKING:
+    from understudy.promotion.mover import Mover
+
+_TITLES = ("move", "when (UTC)", "from", "to", "cause", "who", "why")
+_UNDER_WAY = "under way"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.description = (
+        "Shows every move of the alias champion: when, from which version to which, why and by "
+        "whom. A move that somebody made in MLflow itself is put on record first."
+    )
+    parser.add_argument("model", help="the registered model")
+    parser.add_argument(
+        "--at",
+        type=moment,
+        metavar="MOMENT",
+        help="only say what was in production then: an ISO date or time, UTC unless it says",
+    )
+    parser.add_argument(
+        "--last", type=int, default=20, metavar="N", help="how many moves to show; 0 for all"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON document per move")
+    parser.set_defaults(run=_run)
+
+
+def moment(text: str) -> datetime:
+    """Return the time that a person wrote; without a time zone it is UTC."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as error:
+        message = f"{text!r} is no ISO date or time, such as 2026-01-31 or 2026-01-31T03:00+01:00"
+        raise argparse.ArgumentTypeError(message) from error
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from understudy import tracking
+    from understudy.promotion.mover import Mover
+    from understudy.tracking import RunStore
+
+    client = tracking.client()
+    with mlflow_errors():
+        history = _recorded(Mover(client, RunStore(client)), options)
+    if options.at is not None:
+        print(_in_production(history, options.at))
+        return 0
+    shown = history.entries[-options.last :] if options.last else history.entries
+    if options.json:
+        print("\n".join(json.dumps(_facts(entry)) for entry in shown))
+        return 0
+    print(f"{history.model}: {_now(history)}")
+    if shown:
+        sys.stdout.write(f"{render(list(_TITLES), [_row(entry) for entry in shown])}\n")
+    return 0
+
+
+def _recorded(mover: Mover, options: argparse.Namespace) -> History:
+    """Return the part of the history that is shown, with what happened outside."""
+    tail = mover.look(options.model).history
+    enough = options.at is None and 0 < options.last <= len(tail.entries)
+    return tail if enough else mover.history(options.model)
+
+
+def _in_production(history: History, at: datetime) -> str:
+    versions = [_version(version) for version in history.at(at)]
+    if len(versions) == 1:
+        return versions[0]
+    return f"{versions[0]}, or already {versions[1]}: the move was noticed later"
+
+
+def _now(history: History) -> str:
+    if not history.moves:
+        return "no champion, and none on record"
+    last = history.moves[-1].move
+    return f"{_version(last.after)} is champion since {last.at[:19].replace('T', ' ')}"
+
+
+def _row(entry: Entry) -> list[str]:
+    move, ending = entry.move, entry.ending
+    state = _UNDER_WAY if ending is None else str(ending.state)
+    why = move.why if state == State.MOVED else f"{state}: {ending.why if ending else move.why}"
+    since = f"{_time(move.since)} .. " if move.since else ""
+    return [
+        str(move.number),
+        f"{since}{_time(move.at)}",
+        move.before or "-",
+        move.after or "-",
+        move.cause,
+        move.actor or "-",
+        why,
+    ]
+
+
+def _facts(entry: Entry) -> dict[str, object]:
+    ending = None if entry.ending is None else asdict(entry.ending)
+    return {**asdict(entry.move), "ending": ending}
+
+
+def _time(text: str) -> str:
+    return text[:19].replace("T", " ")
+
+
+def _version(version: str | None) -> str:
+    return "no version" if version is None else f"version {version}"

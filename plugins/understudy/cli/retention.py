@@ -1,0 +1,68 @@
+"""``understudy retention``: says what of a pipeline's past may go, and removes it when told to."""
+
+from __future__ import annotations
+
+import argparse
+from datetime import timedelta
+
+from understudy import quantities
+from understudy.cli.servers import mlflow_errors
+from understudy.promotion.retention import Keep
+
+_KEEP = Keep()
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.description = (
+        "Lists the nights and versions of a pipeline that may go, and why the others stay. Removes "
+        "nothing without --remove. Runs go to MLflow's trash; `mlflow gc` on the server empties it."
+    )
+    parser.add_argument("pipeline", help="the Dag's id, or its experiment's name")
+    parser.add_argument("--model", default="", help="the registered model, if named otherwise")
+    parser.add_argument(
+        "--age", type=_age, default=_KEEP.age, metavar="180d", help="keep what is younger"
+    )
+    for name, what in (
+        ("nights", "so many last nights"),
+        ("versions", "so many last versions"),
+        ("moves", "what so many last moves of the champion name"),
+    ):
+        default = getattr(_KEEP, name)
+        parser.add_argument(
+            f"--{name}", type=int, default=default, metavar="N", help=f"keep {what}: {default}"
+        )
+    parser.add_argument("--remove", action="store_true", help="remove what may go")
+    parser.set_defaults(run=_run)
+
+
+def _age(text: str) -> timedelta:
+    try:
+        return timedelta(seconds=quantities.duration(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _run(options: argparse.Namespace) -> int:
+    from understudy import tracking
+    from understudy.promotion.estate import Owner, Steward
+    from understudy.promotion.mover import Mover
+    from understudy.tracking import RunStore
+
+    keep = Keep(options.age, options.nights, options.versions, options.moves)
+    client = tracking.client()
+    runs = RunStore(client)
+    steward = Steward(client, runs, Mover(client, runs))
+    owner = Owner(options.pipeline, options.model or options.pipeline)
+    with mlflow_errors():
+        if options.remove:
+            planned = steward.carry_out(owner, keep, print)
+        else:
+            planned = steward.plan(owner, keep)
+            print("\n".join(planned.told()))
+    count = sum(len(night.runs) for night in planned.nights)
+    verb = "Removed" if options.remove else "Would go:"
+    print(
+        f"{verb} {len(planned.nights)} nights with {count} runs, {len(planned.versions)} versions"
+    )
+    return 0

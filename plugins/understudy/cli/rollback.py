@@ -1,0 +1,69 @@
+"""``understudy rollback``: makes an earlier version champion again, and says why."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import uuid
+
+from understudy.cli.history import moment
+from understudy.cli.servers import mlflow_errors
+from understudy.promotion.history import Scope
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.description = (
+        "Rehearses an earlier version and points the alias champion at it. The version that was "
+        "champion does not return by itself; a better one may."
+    )
+    parser.add_argument("model", help="the registered model")
+    parser.add_argument(
+        "--to", default="", metavar="VERSION", help="by default the champion before this one"
+    )
+    parser.add_argument("--why", required=True, help="the reason, for the history")
+    parser.add_argument(
+        "--hold",
+        type=Scope,
+        choices=list(Scope),
+        default=Scope.VERSION,
+        help="what may not return by itself: the version and what is trained from the same input, "
+        "all of its commit, or any night's model",
+    )
+    parser.add_argument(
+        "--until", type=moment, metavar="MOMENT", help="when it may; by default never"
+    )
+    parser.add_argument(
+        "--no-rehearsal", action="store_true", help="for a model that MLflow cannot serve"
+    )
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from understudy import tracking
+    from understudy.promotion.mover import Mover
+    from understudy.promotion.rehearsal import Rehearser
+    from understudy.promotion.rollback import Request, Rollbacks
+    from understudy.tracking import RunStore
+
+    client = tracking.client()
+    runs = RunStore(client)
+    request = Request(
+        model=options.model,
+        why=options.why,
+        actor=getpass.getuser(),
+        key=uuid.uuid4().hex,
+        to=options.to,
+        scope=options.hold,
+        until=options.until.isoformat() if options.until else "",
+        rehearse=not options.no_rehearsal,
+    )
+    rollbacks = Rollbacks(
+        client, runs, Mover(client, runs), lambda terms: Rehearser(client, runs, terms)
+    )
+    with mlflow_errors():
+        done = rollbacks.make(request, print)
+    print(
+        f"{done.model}: version {done.version} is champion; it replaced {done.replaced or 'none'}"
+    )
+    return 0

@@ -1,0 +1,96 @@
+"""``understudy serve``: the champion over HTTP, and its successors without a dropped request."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import threading
+from functools import partial
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from understudy.contract import ENV_MANAGERS
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+_LOCK = threading.Lock()
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.description = (
+        "Serves the version that holds the alias champion, in the environment that it records, by "
+        "MLflow's scoring protocol: /invocations, /ping, /version; /champion says which version. "
+        "When the alias moves, the next version is loaded beside the present one and takes over."
+    )
+    parser.add_argument("model", help="the registered model")
+    parser.add_argument("--host", default="127.0.0.1", help="where to listen")
+    parser.add_argument("--port", type=int, default=5002)
+    parser.add_argument("--workers", type=int, default=1, help="processes that predict")
+    parser.add_argument(
+        "--poll", type=float, default=2.0, help="seconds between looks at the alias"
+    )
+    parser.add_argument(
+        "--startup", type=float, default=300.0, help="seconds that a version may take to load"
+    )
+    parser.add_argument(
+        "--env-manager",
+        default="",
+        choices=["", *ENV_MANAGERS],
+        help="by default what built the environment of the version's rehearsal",
+    )
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    import uvicorn
+
+    from understudy import tracking
+    from understudy.serving.follower import Follower
+    from understudy.serving.front import Front
+    from understudy.serving.instance import Opener, Terms
+    from understudy.steps.settings import Settings
+
+    client, front = tracking.client(), Front(options.model)
+    terms = Terms(options.workers, options.env_manager, options.startup)
+    opener = Opener(client, terms, _say, Settings.from_environment())
+    champion = partial(_champion, client, options.model)
+    follower = Follower(front, champion, opener, options.poll, _say)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            front.app(),
+            host=options.host,
+            port=options.port,
+            access_log=False,
+            log_level="warning",
+        )
+    )
+    signal.signal(signal.SIGTERM, _leave)  # uvicorn sends it again when it has finished
+    follower.start()
+    try:
+        server.run()
+    finally:
+        follower.stop()
+    return 0 if server.started else 1
+
+
+def _leave(_number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(0)
+
+
+def _champion(client: MlflowClient, model: str) -> str | None:
+    from understudy.cli.servers import mlflow_errors
+    from understudy.registry import Registry
+
+    with mlflow_errors():
+        found = Registry(client).champion(model)
+    return None if found is None else str(found.version)
+
+
+def _say(line: str) -> None:
+    """Write a line; the servers' come from threads of their own."""
+    with _LOCK:
+        sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()

@@ -1,0 +1,278 @@
+"""The moves of one model's alias ``champion``, in order, and what follows from them. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Final
+
+from understudy.errors import RegistryError
+
+_LONGEST: Final = 6000
+"""Characters of an entry: MLflow cuts a parameter that is longer, without a word."""
+
+
+class Cause(StrEnum):
+    """Why the alias moved."""
+
+    NIGHT = "night"
+    """A scheduled night's verdict."""
+    PERSON = "person"
+    """The verdict of a night that a person started or approved."""
+    ROLLBACK = "rollback"
+    """A person, back to an earlier version."""
+    OUTSIDE = "outside"
+    """Somebody else, by MLflow's UI or interface; noticed afterwards."""
+    REPAIR = "repair"
+    """Ours, to take back what a mover did that had been given up for dead."""
+
+
+class State(StrEnum):
+    """How a move ended."""
+
+    MOVED = "moved"
+    ABANDONED = "abandoned"
+
+
+class Scope(StrEnum):
+    """What may not return by itself after a rollback."""
+
+    VERSION = "version"
+    """The version, and any trained from the same code, data and parameters."""
+    COMMIT = "commit"
+    """Whatever was trained from the version's commit."""
+    MODEL = "model"
+    """No night's model at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What a version was made of; each may be '' for unknown.
+
+    Attributes:
+        version: Its number in the registry.
+        run_id: The training run.
+        commit: The project's commit.
+        fingerprint: Of the night's code, data and parameters.
+    """
+
+    version: str
+    run_id: str = ""
+    commit: str = ""
+    fingerprint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """What a rollback keeps from coming back by itself.
+
+    Attributes:
+        scope: How much.
+        trained: What was rolled back from.
+        until: ISO time (UTC) of its end; '' for none.
+    """
+
+    scope: Scope
+    trained: Trained
+    until: str = ""
+
+    def covers(self, other: Trained, now: datetime) -> bool:
+        """Return whether a version must not become champion by a night's verdict."""
+        if self.until and datetime.fromisoformat(self.until) <= now:
+            return False
+        if self.scope is Scope.MODEL or other.version == self.trained.version:
+            return True
+        alike = ["run_id", "fingerprint", *(["commit"] if self.scope is Scope.COMMIT else [])]
+        return any(getattr(self.trained, name) == getattr(other, name) != "" for name in alike)
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A move as it was noted before it was made, or, from outside, when it was noticed.
+
+    Attributes:
+        number: Its place in the history, from 1.
+        at: ISO time (UTC).
+        before: The champion until then; None for none.
+        after: The version that becomes champion; None where somebody took the alias away.
+        cause: Why it moved.
+        actor: Who: a person, or the Dag run.
+        why: The reason in words.
+        key: Identity of the attempt, so that it knows its own move again; '' from outside.
+        decision_run: The MLflow run with the decision record, or ''.
+        rehearsal_run: The MLflow run with the rehearsal, or ''.
+        since: From outside: ISO time when ``before`` was last seen in production, or ''.
+        hold: What may not return, after a rollback.
+    """
+
+    number: int
+    at: str
+    before: str | None
+    after: str | None
+    cause: Cause
+    actor: str = ""
+    why: str = ""
+    key: str = ""
+    decision_run: str = ""
+    rehearsal_run: str = ""
+    since: str = ""
+    hold: Hold | None = None
+
+    def to_json(self) -> str:
+        """Return the move as one line of JSON, without its number and without empty fields."""
+        facts = {name: fact for name, fact in asdict(self).items() if fact not in ("", None)}
+        del facts["number"]
+        text = json.dumps(facts, ensure_ascii=False)
+        if len(text) <= _LONGEST:
+            return text
+        return replace(self, why=f"{self.why[: len(self.why) // 2]}...").to_json()
+
+    @classmethod
+    def of_json(cls, number: int, text: str) -> Move:
+        """Return the move that ``to_json`` wrote."""
+        facts: dict[str, Any] = {"before": None, "after": None, **json.loads(text)}
+        facts["cause"] = Cause(facts["cause"])
+        if hold := facts.get("hold"):
+            facts["hold"] = Hold(Scope(hold["scope"]), Trained(**hold["trained"]), hold["until"])
+        return cls(number, **facts)
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a move ended, when (ISO time, UTC) that was known, and why, if not as planned."""
+
+    state: State
+    at: str
+    why: str = ""
+
+    def to_json(self) -> str:
+        """Return the ending as one line of JSON."""
+        return json.dumps({name: fact for name, fact in asdict(self).items() if fact})
+
+    @classmethod
+    def of_json(cls, text: str) -> Ending:
+        """Return the ending that ``to_json`` wrote."""
+        facts = json.loads(text)
+        return cls(State(facts["state"]), facts["at"], facts.get("why", ""))
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A move and its ending; None while it is under way, or was killed."""
+
+    move: Move
+    ending: Ending | None
+
+    @property
+    def moved(self) -> bool:
+        """Whether the alias moved."""
+        return self.ending is not None and self.ending.state is State.MOVED
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Moves of one model's alias, the earliest first; possibly only the last ones.
+
+    Attributes:
+        model: The registered model.
+        entries: The moves; only the last may be without an ending.
+    """
+
+    model: str
+    entries: tuple[Entry, ...] = ()
+
+    @property
+    def moves(self) -> tuple[Entry, ...]:
+        """The moves that were made."""
+        return tuple(entry for entry in self.entries if entry.moved)
+
+    @property
+    def champion(self) -> str | None:
+        """The version in production, as far as is on record."""
+        moves = self.moves
+        return moves[-1].move.after if moves else None
+
+    @property
+    def previous(self) -> str | None:
+        """The last version in production that is not the present one."""
+        last = (entry.move.before for entry in reversed(self.moves))
+        return next((version for version in last if version not in {None, self.champion}), None)
+
+    @property
+    def pending(self) -> Move | None:
+        """The move that is under way or was left halfway."""
+        last = self.entries[-1] if self.entries else None
+        return last.move if last is not None and last.ending is None else None
+
+    @property
+    def next_number(self) -> int:
+        """The number of the next move."""
+        return self.entries[-1].move.number + 1 if self.entries else 1
+
+    @property
+    def latest(self) -> str:
+        """ISO time (UTC) of the last thing on record; '' for none."""
+        if not self.entries:
+            return ""
+        last = self.entries[-1]
+        return last.ending.at if last.ending else last.move.at
+
+    def at(self, moment: datetime) -> tuple[str | None, ...]:
+        """Return what was in production then: one version or None, or both of a move under way.
+
+        Of a move from outside only two moments are known, between which it was made.
+
+        Raises:
+            RegistryError: when the history begins later.
+        """
+        begun = [one for one in self.moves if _time(one.move.since or one.move.at) <= moment]
+        if not begun:
+            raise self._begins_later(moment)
+        last = begun[-1]
+        if last.ending is not None and _time(last.ending.at) > moment:
+            return (last.move.before, last.move.after)
+        return (last.move.after,)
+
+    def held(self, trained: Trained, now: datetime) -> Entry | None:
+        """Return the rollback that keeps a version from becoming champion by itself, or None.
+
+        A hold ends when a person, or somebody outside, makes the version champion again.
+        """
+        for entry in reversed(self.moves):
+            hold = entry.move.hold
+            if hold is not None and hold.covers(trained, now) and not self._lifted(entry):
+                return entry
+        return None
+
+    def _begins_later(self, moment: datetime) -> RegistryError:
+        first = self.moves[0].move.at if self.moves else "nowhere: it is empty"
+        return RegistryError(
+            f"{moment.isoformat()} is before the history of {self.model}, which begins {first}",
+            allowed="a moment since the first promotion that Understudy made or noticed",
+            action="ask for a later moment",
+        )
+
+    def _lifted(self, rollback: Entry) -> bool:
+        wanted = rollback.move.hold.trained.version if rollback.move.hold else ""
+        later = (one.move for one in self.moves if one.move.number > rollback.move.number)
+        return any(move.after == wanted for move in later)
+
+
+def joined(model: str, parts: Iterable[History]) -> History:
+    """Return one history of several that follow each other."""
+    return History(model, tuple(entry for part in parts for entry in part.entries))
+
+
+def now_text(not_before: str = "") -> str:
+    """Return the present time as ISO text (UTC, milliseconds), never before another such text.
+
+    Movers on several machines have clocks of their own; the history stays in order.
+    """
+    return max(datetime.now(UTC).isoformat(timespec="milliseconds"), not_before)
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text)

@@ -1,0 +1,117 @@
+"""Compares what a served model answers with what it said offline. Pure."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+_PREDICTIONS, _PREDICTION, _PROBABILITIES = "predictions", "prediction", "probabilities"
+_SHOWN: Final = 100  # characters of a value in a message
+_LONGEST: Final = 500  # characters of an error's line
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A request of a rehearsal.
+
+    Attributes:
+        name: What to call it in messages.
+        body: What is posted to ``/invocations``.
+        expected: ``prediction`` and ``probabilities`` of one row as the gate judged them, or
+            ``predictions`` as the server must give them.
+    """
+
+    name: str
+    body: Mapping[str, Any]
+    expected: Mapping[str, Any]
+
+
+def difference(question: Question, answer: object, tolerance: float) -> str:
+    """Return how an answer differs from what was said offline; '' where it does not.
+
+    Labels must be equal, numbers within ``tolerance``, absolute or relative. MLflow may give a row
+    as a value, as a list of one value or one per class, or as a record.
+    """
+    given = answer.get(_PREDICTIONS) if isinstance(answer, Mapping) else None
+    if given is None:
+        return f"{question.name}: the answer has no {_PREDICTIONS!r}: {_shown(answer)}"
+    if _PREDICTIONS in question.expected:
+        said, got = question.expected[_PREDICTIONS], given
+    else:
+        got = _only(given)
+        said = _said(question.expected, got)
+    if _alike(said, got, tolerance):
+        return ""
+    return f"{question.name}: served {_shown(got)}, offline {_shown(said)}"
+
+
+def quantile(values: Iterable[float], share: float) -> float:
+    """Return the smallest value that at least ``share`` of the values do not exceed."""
+    ordered = sorted(values)
+    return ordered[max(math.ceil(share * len(ordered)) - 1, 0)]
+
+
+def complaint(text: str) -> str:
+    """Return what an answer that is an error says: MLflow's has the cause in its trace's end."""
+    try:
+        said = json.loads(text)
+        message, trace = said["message"], said.get("stack_trace") or ""
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return text[:_LONGEST]
+    lines = [line.strip() for line in str(trace).splitlines() if line.strip()]
+    return " ".join([str(message)[:_LONGEST], *(line[:_LONGEST] for line in lines[-1:])])
+
+
+def _only(given: object) -> object:
+    """Return the one row's answer without the lists and records around it."""
+    if isinstance(given, Sequence) and not isinstance(given, str) and len(given) == 1:
+        return _only(given[0])
+    if isinstance(given, Mapping):
+        if _PREDICTION in given:
+            return given[_PREDICTION]
+        if len(given) == 1:
+            return _only(next(iter(given.values())))
+        return list(given.values())
+    return given
+
+
+def _said(expected: Mapping[str, Any], got: object) -> object:
+    """Return the part of what was said that an answer of that form repeats."""
+    several = isinstance(got, Sequence) and not isinstance(got, str)
+    return expected.get(_PROBABILITIES if several else _PREDICTION)
+
+
+def _alike(said: object, got: object, tolerance: float) -> bool:
+    if isinstance(said, Mapping) and isinstance(got, Mapping):
+        return said.keys() == got.keys() and all(
+            _alike(value, got[name], tolerance) for name, value in said.items()
+        )
+    if isinstance(said, list) and isinstance(got, list):
+        pairs = zip(said, got, strict=False)
+        return len(said) == len(got) and all(_alike(*pair, tolerance) for pair in pairs)
+    one, other = _number(said), _number(got)
+    if one is None or other is None:
+        return str(said) == str(got)
+    if math.isnan(one) or math.isnan(other):
+        return math.isnan(one) and math.isnan(other)
+    return math.isclose(one, other, rel_tol=tolerance, abs_tol=tolerance)
+
+
+def _number(value: object) -> float | None:
+    """Return a number, also one that is a class's name; JSON's null stands for NaN."""
+    if value is None:
+        return math.nan
+    if not isinstance(value, int | float | str):
+        return None
+    try:
+        return float(value)
+    except ValueError:
+        return None
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

@@ -1,0 +1,213 @@
+"""One version behind one or more of MLflow's servers, all in the environment that it records."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from understudy.contract import Tag
+from understudy.errors import ServingError
+from understudy.serving.answers import Question, complaint, difference
+from understudy.serving.place import MANAGERS, downloaded, environment_of
+from understudy.serving.server import ModelServer, asking
+from understudy.steps.environment import Environment, EnvironmentStore
+from understudy.steps.process import OnLine, Supervisor
+from understudy.steps.scratch import scratch_folder
+from understudy.steps.settings import Settings
+from understudy.tracking import RunStore, refused, tracking_errors
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+REHEARSAL: Final = "rehearsal"
+QUESTIONS: Final = f"{REHEARSAL}/questions.json"
+RECORD: Final = f"{REHEARSAL}/rehearsal.json"
+"""Artifacts of a rehearsal's run, by which a version is known to answer rightly."""
+_SLOWEST: Final = 60.0  # seconds for one answer
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How versions are served.
+
+    Attributes:
+        workers: Processes for one version.
+        manager: What builds their environments; '' for what built that of the rehearsal, or uv.
+        startup: Seconds that one may take to load.
+    """
+
+    workers: int = 1
+    manager: str = ""
+    startup: float = 300.0
+
+
+class Instance:
+    """A version that answers. Requests are counted, so that the last one can be waited for."""
+
+    def __init__(self, version: str, servers: list[ModelServer], close: Callable[[], None]) -> None:
+        self.version, self._servers, self._close = version, servers, close
+        self._busy = dict.fromkeys(range(len(servers)), 0)
+        self._idle = threading.Condition()
+
+    @property
+    def alive(self) -> bool:
+        """Whether all of its servers run."""
+        return all(server.alive for server in self._servers)
+
+    @contextmanager
+    def answering(self) -> Iterator[str]:
+        """Yield the address of its least busy server, which counts as busy meanwhile."""
+        with self._idle:
+            place = min(self._busy, key=self._busy.__getitem__)
+            self._busy[place] += 1
+        try:
+            yield self._servers[place].address
+        finally:
+            with self._idle:
+                self._busy[place] -= 1
+                self._idle.notify_all()
+
+    def close(self, patience: float = 0.0) -> None:
+        """End its servers, after the requests that it is answering or some seconds."""
+        with self._idle:
+            self._idle.wait_for(lambda: not any(self._busy.values()), patience)
+        self._close()
+
+
+class Opener:
+    """Brings versions up, one after the other.
+
+    Args:
+        client: Of the tracking server.
+        terms: How they are served.
+        on_line: Takes the servers' lines, and ours.
+        settings: Where environments and temporary files are.
+    """
+
+    def __init__(
+        self, client: MlflowClient, terms: Terms, on_line: OnLine, settings: Settings
+    ) -> None:
+        self._client, self._runs, self._terms = client, RunStore(client), terms
+        self._on_line, self._settings = on_line, settings
+        self._supervisor = Supervisor()
+        self._starting: list[ModelServer] = []
+
+    def open(self, model: str, version: str) -> Instance:
+        """Return a version that has loaded, and answers as it did in its rehearsal.
+
+        Raises:
+            ServingError: when it does not.
+            RegistryError: when its files or its record of an environment are missing.
+            EnvironmentBuildError: when its environment cannot be built.
+            TrackingUnavailableError: when the tracking server does not answer.
+        """
+        with ExitStack() as stack, _refusals():
+            scratch = stack.enter_context(scratch_folder(self._settings.scratch))
+            folder = downloaded(self._client, model, version, scratch.inputs)
+            rehearsed = self._rehearsed(model, version, scratch.inputs)
+            environment = stack.enter_context(self._environment(folder, rehearsed.manager))
+            servers = self._started(stack, folder, environment, scratch.temporary)
+            for server in servers:
+                server.await_ready(self._terms.startup)
+                _ask(server, rehearsed)
+            return Instance(version, servers, stack.pop_all().close)
+
+    def stop(self) -> None:
+        """End what is being built or loaded; nothing is opened afterwards."""
+        self._supervisor.stop()
+        for server in self._starting:
+            server.stop()
+
+    @contextmanager
+    def _environment(self, folder: Path, manager: str) -> Iterator[Environment]:
+        chosen = MANAGERS.get(manager, manager)
+        store = EnvironmentStore(self._settings, self._supervisor)
+        with store.hold(environment_of(folder, chosen), chosen, self._on_line) as environment:
+            yield environment
+
+    def _started(
+        self, stack: ExitStack, folder: Path, environment: Environment, scratch: Path
+    ) -> list[ModelServer]:
+        servers = [
+            ModelServer(folder, environment, scratch, self._on_line)
+            for _ in range(self._terms.workers)
+        ]
+        self._starting = servers
+        self._supervisor.check()
+        for server in servers:
+            stack.callback(server.stop)
+            server.start()
+        return servers
+
+    def _rehearsed(self, model: str, version: str, into: Path) -> _Rehearsed:
+        """Return what is kept of the version's rehearsal."""
+        with tracking_errors():
+            tags = self._client.get_model_version(model, version).tags
+            run_id = tags.get(Tag.REHEARSAL_RUN.value, "")
+            there: set[str] = set()
+            if run_id and self._runs.exists(run_id):
+                there = {item.path for item in self._client.list_artifacts(run_id, REHEARSAL)}
+            kept = {
+                path: _read(self._client.download_artifacts(run_id, path, str(into)))
+                for path in sorted(there & {QUESTIONS, RECORD})
+            }
+        record = kept.get(RECORD, {})
+        asked = kept.get(QUESTIONS, {}).get("questions", [])
+        return _Rehearsed(
+            questions=tuple(Question(**one) for one in asked),
+            tolerance=record.get("terms", {}).get("tolerance", 0.0),
+            manager=self._terms.manager or record.get("manager", "uv"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Rehearsed:
+    """What is kept of a version's rehearsal: nothing is asked of one that had none."""
+
+    questions: tuple[Question, ...]
+    tolerance: float
+    manager: str
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Turn a call that MLflow refused into an error of ours."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        raise refused(error) from error
+
+
+def _ask(server: ModelServer, rehearsed: _Rehearsed) -> None:
+    """Ask a server what its version was asked in its rehearsal, with the tolerance of then.
+
+    Raises:
+        ServingError: when it does not answer, or answers something else.
+    """
+    import httpx
+
+    with asking(server.address, _SLOWEST) as client:
+        for question in rehearsed.questions:
+            try:
+                answer = client.post("/invocations", json=question.body)
+                said = answer.json() if answer.is_success else complaint(answer.text)
+            except httpx.TransportError as error:
+                said = f"no answer, {type(error).__name__}"
+            if wrong := difference(question, said, rehearsed.tolerance):
+                raise ServingError(
+                    f"The version does not answer as in its rehearsal: {wrong}",
+                    allowed="the answers that it gave before it became champion",
+                    action="read the server's lines above; roll back if the champion is broken",
+                )
+
+
+def _read(path: str) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
+    return document

@@ -1,0 +1,76 @@
+"""Brings a version of a model, and the environment that it records, to this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from understudy.errors import RegistryError
+from understudy.steps.projectfile import ProjectFile
+from understudy.tracking import tracking_errors
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+_PYTHON_ENV, _CONDA_ENV = "python_env.yaml", "conda.yaml"
+MANAGERS: Final = {"docker": "uv"}
+"""What builds a model's environment where it is not what builds the project's: an image holds the
+project's, and a model records its own."""
+
+
+def downloaded(client: MlflowClient, model: str, version: str, into: Path) -> Path:
+    """Download a version; return its folder.
+
+    Raises:
+        RegistryError: when it has no files, or what there is is no MLflow model.
+        TrackingUnavailableError: when the server does not answer.
+    """
+    from mlflow.artifacts import download_artifacts
+    from mlflow.exceptions import MlflowException
+
+    uri, tracking = f"models:/{model}/{version}", client.tracking_uri
+    try:
+        with tracking_errors():
+            # Given as models:/..., MLflow would ask the server that the whole process is set to.
+            files = client.get_model_version_download_uri(model, version)
+            found = download_artifacts(
+                artifact_uri=files, dst_path=str(into), tracking_uri=tracking
+            )
+    except (MlflowException, OSError) as error:
+        raise _no_model(uri, str(error)) from error
+    folder = Path(found)
+    if not (folder / "MLmodel").is_file():
+        raise _no_model(uri, "it has no file MLmodel")
+    return folder
+
+
+def environment_of(folder: Path, manager: str) -> ProjectFile:
+    """Return what a model records of its environment, as a project that asks for it.
+
+    Args:
+        folder: The model's.
+        manager: What will build it.
+
+    Raises:
+        RegistryError: when the model records none.
+    """
+    names = {_PYTHON_ENV: "python_env", _CONDA_ENV: "conda_env"}
+    preferred = [_CONDA_ENV, _PYTHON_ENV] if manager == "conda" else [_PYTHON_ENV, _CONDA_ENV]
+    for name in preferred:
+        if (folder / name).is_file():
+            return ProjectFile(folder, "model", {}, names[name], folder / name)
+    if manager == "local":
+        return ProjectFile(folder, "model", {}, "", None)
+    raise RegistryError(
+        f"The model records no environment: it has neither {_PYTHON_ENV} nor {_CONDA_ENV}",
+        allowed="a model logged by MLflow's log_model, which writes both",
+        action="log it that way, or set the pipeline's env_manager to 'local'",
+    )
+
+
+def _no_model(uri: str, why: str) -> RegistryError:
+    return RegistryError(
+        f"{uri} cannot be had: {why[:500]}",
+        allowed="a version whose files are there, as MLflow's log_model wrote them",
+        action="look at the version in MLflow; train again if its files are gone",
+    )

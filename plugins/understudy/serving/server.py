@@ -1,0 +1,173 @@
+"""One MLflow scoring server for one model, on loopback. Starts, asks and ends a process tree."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from understudy.errors import ServingError
+from understudy.steps.childenv import step_environment
+from understudy.steps.container import Surroundings
+from understudy.steps.environment import Environment
+from understudy.steps.process import Command, Ending, OnLine, Supervisor
+
+if TYPE_CHECKING:
+    import httpx
+
+INSIDE: Final = Path(__file__).with_name("inside")
+_LOOPBACK: Final = "127.0.0.1"
+_PAUSE: Final = 0.05
+_SECRET: Final = ("MLFLOW_TRACKING_", "MLFLOW_S3_", "MLFLOW_GATEWAY_")
+"""Variables that a model does not need to predict."""
+
+
+class ModelServer:
+    """MLflow's server for one model, in its environment; ended with all that it started.
+
+    Args:
+        model: The model's folder.
+        environment: Its environment, held for as long as the server lives.
+        scratch: A folder of the server's own.
+        on_line: Takes each line that it writes, from another thread.
+    """
+
+    def __init__(
+        self, model: Path, environment: Environment, scratch: Path, on_line: OnLine
+    ) -> None:
+        self._model, self._environment, self._scratch = model, environment, scratch
+        self._on_line, self._supervisor = on_line, Supervisor()
+        self._thread = threading.Thread(target=self._run, name="model server", daemon=True)
+        self._socket = socket.create_server((_LOOPBACK, 0), backlog=2048)
+        self._ending: Ending | None = None
+        self._began = 0.0
+        self.address = f"http://{_LOOPBACK}:{self._socket.getsockname()[1]}"
+
+    @property
+    def alive(self) -> bool:
+        """Whether its process runs."""
+        return self._thread.is_alive()
+
+    def start(self) -> None:
+        """Start it; it answers later, see ``await_ready``."""
+        self._began = time.monotonic()
+        self._thread.start()
+
+    def await_ready(self, seconds: float) -> float:
+        """Wait until the model is loaded and the server answers; return how long that took.
+
+        Raises:
+            ServingError: when it ends instead, or takes longer than so many seconds.
+        """
+        deadline = self._began + seconds
+        with asking(self.address, timeout=1.0) as client:
+            while time.monotonic() < deadline:
+                if not self.alive:
+                    raise self._ended()
+                if _answers(client):
+                    self._socket.close()  # its own end is enough: a dead server is to be refused
+                    return time.monotonic() - self._began
+                time.sleep(_PAUSE)
+        raise ServingError(
+            f"The model's server did not answer within {seconds:g} s of its start",
+            allowed="a server that has loaded its model by then",
+            action="read its log; give it more time, or make the model quicker to load",
+            can_retry=True,
+        )
+
+    def stop(self) -> None:
+        """End it; requests that it is answering are answered first."""
+        self._supervisor.stop()
+        if self._thread.ident is not None:
+            self._thread.join()
+        self._socket.close()
+
+    def _run(self) -> None:
+        """Run the process to its end, in a thread of ours."""
+        script = INSIDE / "serve_model.py"
+        descriptor = self._socket.fileno()
+        command = command_in(
+            self._environment,
+            (str(script), str(self._model), str(descriptor)),
+            self._scratch,
+            (descriptor,),
+        )
+        around = Surroundings(code=self._model, scratch=self._scratch)
+        with self._environment.enter(command, around) as inside:
+            self._ending = self._supervisor.run(inside, self._on_line)
+
+    def _ended(self) -> ServingError:
+        return ServingError(
+            f"The model's server ended before it answered, with {self._ending or 'no exit code'}",
+            allowed="a model that MLflow can load and serve in the environment that it records",
+            action="read its log: the last lines say why",
+            can_retry=self._ending is not None and self._ending.signal is not None,
+        )
+
+
+@contextlib.contextmanager
+def asking(address: str, timeout: float) -> Iterator[httpx.Client]:
+    """Yield a client of a server on this machine, which no proxy of the environment is asked for.
+
+    Args:
+        address: Where the server is.
+        timeout: Seconds for one answer.
+    """
+    import httpx
+
+    with httpx.Client(base_url=address, timeout=timeout, trust_env=False) as client:
+        yield client
+
+
+def command_in(
+    environment: Environment,
+    arguments: tuple[str, ...],
+    folder: Path,
+    descriptors: tuple[int, ...] = (),
+) -> Command:
+    """Return the command that runs Python with some arguments in a model's environment.
+
+    Args:
+        environment: Which, held meanwhile.
+        arguments: A script and what it is given.
+        folder: Where it runs, and where its temporary files are.
+        descriptors: Descriptors that it inherits.
+    """
+    python = environment.bin / "python" if environment.bin else Path("python")
+    return Command(
+        argv=(str(python), *arguments),
+        folder=folder,
+        environment=_variables(environment, folder),
+        held_descriptors=(*environment.locks, *descriptors),
+    )
+
+
+def _variables(environment: Environment, folder: Path) -> Mapping[str, str]:
+    """Return what a model needs to predict: no address of the tracking server, no password."""
+    ours: dict[str, Any] = step_environment(os.environ, (), local=environment.bin is None)
+    kept = {name: value for name, value in ours.items() if not name.startswith(_SECRET)}
+    path = kept.get("PATH", os.defpath)
+    if environment.bin is not None:
+        path = f"{environment.bin}{os.pathsep}{path}"
+        kept["VIRTUAL_ENV"] = str(environment.bin.parent)
+    return {
+        **kept,
+        "PATH": path,
+        "TMPDIR": str(folder),
+        "PYTHONUNBUFFERED": "1",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }
+
+
+def _answers(client: httpx.Client) -> bool:
+    import httpx
+
+    try:
+        return client.get("/ping").is_success
+    except httpx.TransportError:
+        return False

@@ -1,0 +1,167 @@
+"""What people are told: whole messages by Airflow's own notifiers, once per event, never fatal."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.sdk import BaseNotifier
+
+from understudy.contract import Outcome, Tag
+from understudy.night import Night
+from understudy.orchestration.notice import Messenger, Notice, of_night, of_skips, of_stale
+
+if TYPE_CHECKING:
+    from understudy.orchestration.services import Services
+
+FACTS = {
+    "reason": "rmse 4 beats 5 by 1; r2 0.9 is at least 0.5",
+    "champion": "8",
+    "link": "http://mlflow/#/experiments/1/runs/n",
+}
+NIGHT = Night(
+    run_id="n",
+    experiment_id="1",
+    pipeline="wine night",
+    model="wine",
+    repository="https://example.com/models.git",
+    subdirectory="tabular",
+    version="main",
+    commit="c0ffee" * 6 + "beef",
+    tree="tree",
+    champion="7",
+    as_of="2026-01-31T00:00:00+00:00",
+    parameters={},
+    promote="auto",
+    force=False,
+    rules={},
+    recipe=(),
+)
+
+
+class Written(BaseNotifier):
+    """Keeps what it would send."""
+
+    template_fields = ("text",)
+
+    def __init__(self, text: str, sent: list[str]) -> None:
+        super().__init__()
+        self.text, self.sent = text, sent
+
+    def notify(self, context: Any) -> None:  # noqa: ANN401 -- Airflow's
+        """Keep the rendered text."""
+        del context
+        self.sent.append(self.text)
+
+
+class Unwell(Written):
+    """Fails before Airflow's own net is under it."""
+
+    def __call__(self, *args: Any) -> None:
+        """Fail."""
+        message = f"the chat is down for {len(args)}"
+        raise RuntimeError(message)
+
+
+class Runs:
+    """Keeps the tags of one run."""
+
+    def __init__(self) -> None:
+        self.tags: dict[str, str] = {}
+        self.info = self.data = self
+
+    def get(self, run_id: str) -> Runs:
+        """Return the run."""
+        assert run_id == NIGHT.run_id
+        return self
+
+    def tag(self, run_id: str, tags: Mapping[Tag, str]) -> None:
+        """Set tags."""
+        assert run_id == NIGHT.run_id
+        self.tags.update({tag.value: value for tag, value in tags.items()})
+
+
+class Desk:
+    """The part of the services that a messenger uses."""
+
+    def __init__(self) -> None:
+        self.runs = Runs()
+
+
+@pytest.fixture
+def services() -> Services:
+    """Return services that know one run."""
+    return Desk()  # type: ignore[return-value]
+
+
+def night(outcome: Outcome) -> Notice:
+    """Return the notice of a night that ended so."""
+    found = of_night(NIGHT, outcome, FACTS)
+    assert found is not None
+    return found
+
+
+def test_a_night_s_notice_can_be_understood_by_itself() -> None:
+    """Model, date, outcome, the move, each reason, code and address."""
+    notice = night(Outcome.PROMOTED)
+    assert notice.event == "promoted"
+    assert notice.title == "wine: night of 2026-01-31 PROMOTED, champion 7 -> 8"
+    assert notice.text.splitlines() == [
+        "wine night retrained wine on data as of 2026-01-31T00:00:00+00:00.",
+        "* rmse 4 beats 5 by 1",
+        "* r2 0.9 is at least 0.5",
+        "Commit c0ffeec0ffee of https://example.com/models.git",
+        "http://mlflow/#/experiments/1/runs/n",
+    ]
+
+
+def test_every_outcome_but_skipped_is_an_event() -> None:
+    """Of skipped nights only a row of them is told."""
+    found = {outcome: of_night(NIGHT, outcome, FACTS) for outcome in Outcome}
+    assert found.pop(Outcome.SKIPPED) is None
+    events = {outcome.value.lower(): one.event for outcome, one in found.items() if one}
+    assert events == {name: name for name in ("promoted", "held", "rejected", "failed")}
+
+
+@pytest.mark.parametrize("link", ["http://mlflow/run", ""])
+def test_a_row_of_skipped_nights_and_a_stale_champion(link: str) -> None:
+    """Each says since when, and what to ask oneself; without an address no line for it."""
+    skipped = of_skips(NIGHT, 7, link)
+    stale = of_stale(NIGHT, "7", "2025-11-01T02:00:00+00:00", link)
+    assert "no new data since 7 nights" in skipped.text
+    assert stale.title == "wine: version 7 is champion since 2025-11-01"
+    for notice in (skipped, stale):
+        assert notice.text.endswith(link or "?" if notice is stale else link or "Champion: 7.")
+
+
+def test_templates_see_the_notice_and_each_event_is_told_once(services: Services) -> None:
+    """A task that is tried again tells nobody twice; another event of the night is told."""
+    sent: list[str] = []
+    told = Written("{{ understudy.title }}", sent)
+    messenger = Messenger({"promoted": [told], "*": [told]}, logging.getLogger())
+    for outcome in (Outcome.PROMOTED, Outcome.PROMOTED, Outcome.HELD):
+        messenger.tell({}, services, NIGHT, night(outcome))
+    titles = [night(outcome).title for outcome in (Outcome.PROMOTED, Outcome.HELD)]
+    assert sent == [titles[0], titles[0], titles[1]]
+    assert services.runs.get("n").data.tags[Tag.NOTIFIED.value] == "promoted held"
+    assert told.text == "{{ understudy.title }}"
+
+
+def test_a_notifier_that_fails_stops_neither_the_others_nor_the_night(
+    services: Services, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log has the error and what was not said."""
+    sent: list[str] = []
+    notifiers = {"held": [Unwell("", sent), Written("{{ understudy.event }}", sent)]}
+    Messenger(notifiers, logging.getLogger()).tell({}, services, NIGHT, night(Outcome.HELD))
+    assert sent == ["held"]
+    assert "was not sent" in caplog.text
+    assert "the chat is down for 1" in caplog.text
+
+
+def test_nothing_is_asked_of_mlflow_where_nobody_listens(services: Services) -> None:
+    """A pipeline without notifiers costs nothing."""
+    Messenger({"held": []}, logging.getLogger()).tell({}, services, NIGHT, night(Outcome.PROMOTED))
+    assert services.runs.get("n").data.tags == {}

@@ -1,0 +1,100 @@
+"""What counts as the same answer, in the forms that MLflow gives predictions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from understudy.serving.answers import Question, complaint, difference, quantile
+
+pytestmark = pytest.mark.unit
+
+
+def differs(expected: dict[str, Any], predictions: object, tolerance: float = 1e-6) -> str:
+    """Return how an answer differs."""
+    return difference(Question("row 7", {}, expected), {"predictions": predictions}, tolerance)
+
+
+@pytest.mark.parametrize(
+    ("expected", "predictions"),
+    [
+        ({"prediction": 3.0}, [3.0000001]),
+        ({"prediction": 1e9}, [1e9 + 1]),
+        ({"prediction": "3"}, [3]),
+        ({"prediction": "3"}, [3.0]),
+        ({"prediction": "red"}, ["red"]),
+        ({"prediction": "True"}, [True]),
+        ({"prediction": float("nan")}, [None]),
+        ({"prediction": 3.0}, [[3.0]]),
+        ({"prediction": 3.0}, [{"prediction": 3.0, "spread": 1.0}]),
+        ({"prediction": 3.0}, [{"0": 3.0}]),
+        ({"prediction": "b", "probabilities": [0.2, 0.8]}, [[0.2, 0.8]]),
+        ({"prediction": "b", "probabilities": [0.2, 0.8]}, [{"a": 0.2, "b": 0.8}]),
+        ({"prediction": "b", "probabilities": [0.2, 0.8]}, ["b"]),
+        ({"predictions": [1.0, {"a": [2.0]}]}, [1.0, {"a": [2.0]}]),
+    ],
+)
+def test_the_same_in_another_form(expected: dict[str, Any], predictions: object) -> None:
+    """A label is a label, whole numbers included; a row may come in lists and records."""
+    assert not differs(expected, predictions)
+
+
+@pytest.mark.parametrize(
+    ("expected", "predictions"),
+    [
+        ({"prediction": 3.0}, [3.001]),
+        ({"prediction": "3"}, [4]),
+        ({"prediction": "red"}, ["Red"]),
+        ({"prediction": 3.0}, [None]),
+        ({"prediction": 3.0}, ["three"]),
+        ({"prediction": 3.0}, [3.0, 3.0]),
+        ({"prediction": "b", "probabilities": [0.2, 0.8]}, [[0.8, 0.2]]),
+        ({"prediction": "b", "probabilities": [0.2, 0.8]}, [[0.2, 0.3, 0.5]]),
+        ({"predictions": [1.0, 2.0]}, [1.0]),
+        ({"predictions": [{"a": 1.0}]}, [{"b": 1.0}]),
+    ],
+)
+def test_another_answer(expected: dict[str, Any], predictions: object) -> None:
+    """The message names the row and both values."""
+    assert differs(expected, predictions).startswith("row 7: served ")
+
+
+def test_an_answer_of_another_protocol() -> None:
+    """What is not of MLflow's form is shown, cut."""
+    found = difference(Question("row 7", {}, {"prediction": 1}), {"outputs": "x" * 500}, 0)
+    assert found.startswith("row 7: the answer has no 'predictions'")
+    assert len(found) < 200
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False), st.floats(0, 1))
+def test_a_number_is_like_itself(value: float, tolerance: float) -> None:
+    """Whatever the tolerance."""
+    assert not differs({"prediction": value}, [value], tolerance)
+
+
+@given(st.lists(st.floats(0, 1e6), min_size=1), st.floats(0.01, 1))
+def test_a_quantile_is_a_value_that_enough_do_not_exceed(values: list[float], share: float) -> None:
+    """The smallest such."""
+    found = quantile(values, share)
+    assert found in values
+    assert sum(value <= found for value in values) >= share * len(values)
+    assert sum(value < found for value in values) < share * len(values)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"message": "no", "stack_trace": "Trace:\\n  x\\nOSError: gone\\n"}', "no OSError: gone"),
+        ('{"message": "no"}', "no"),
+        ('{"detail": "not found"}', '{"detail": "not found"}'),
+        ("[1]", "[1]"),
+        ("<html>", "<html>"),
+        ("x" * 9999, "x" * 500),
+    ],
+)
+def test_what_an_error_says(text: str, said: str) -> None:
+    """Its message and its cause, or as much of it as can be shown."""
+    assert complaint(text) == said
