@@ -7,6 +7,7 @@ its environment. Forkservers are ended before a count: they would stay for a min
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 SETTLE_S = 30.0
 """Seconds that Airflow and the guardians have to bring everything to its end."""
 _LOCKS = Path("/proc/locks")
-_INODE = 5  # which field of a line of /proc/locks it is in: device numbers and inode
+_INODE = re.compile(r" [0-9a-f]+:[0-9a-f]+:(\d+) ")  # after the device's numbers
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ class Ground:
 
     def _locks(self) -> int:
         """Return how many files of ours somebody holds a lock on (proc(5), /proc/locks)."""
-        held = {line.split()[_INODE].rsplit(":", 1)[1] for line in _LOCKS.read_text().splitlines()}
+        held = set(_INODE.findall(_LOCKS.read_text()))
         files = [*self.temporary.glob("*/*/.lock")]
         files += [path for cache in self.caches for path in cache.glob("*/*.lock")]
         return sum(str(path.stat().st_ino) in held for path in files)
