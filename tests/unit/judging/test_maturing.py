@@ -61,8 +61,6 @@ def test_every_night_has_its_turn() -> None:
     """One a day, seen by the nights that follow, none is forgotten."""
     seen: set[int] = set()
     for today in range(60):
-        history = [
-            Judged(NOW + timedelta(days=day), str(day), day in seen) for day in range(today)
-        ]
+        history = [Judged(NOW + timedelta(days=day), str(day), day in seen) for day in range(today)]
         seen |= {int(one.run_id) for one in due(history, NOW + timedelta(days=today), DELAY)}
     assert seen == set(range(60 - DELAY.days))
