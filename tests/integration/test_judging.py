@@ -362,6 +362,13 @@ def test_a_year_of_nights_under_other_rules(
     assert verdicts == [["HOLD", "PROMOTE"], ["REJECT", "HOLD"]]
     assert "2 nights, 2 with another verdict" in said
     assert main([*command, "--until", "2025-01-01"]) == 1
+    pipeline.log(ours.run_id, frame(9.0))
+    assert main([*command, "--rules", str(tmp_path / "loose.json")]) == 0
+    said = capsys.readouterr().out
+    verdicts = [line.split()[1:3] for line in said.splitlines() if line.startswith("2026-")]
+    assert verdicts == [["HOLD", "PROMOTE"], ["REJECT", "-"]]
+    assert "has changed since the verdict" in " ".join(said.split())
+    assert "1 of them could not be judged again" in said
 
 
 @pytest.mark.usefixtures("quick")

@@ -159,8 +159,11 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def version_of(pipeline: Pipeline, before: str) -> None:
     """Register versions 1 to 3, of which the last one replaced another."""
     pipeline.client.create_registered_model(pipeline.experiment)
+    run_id = pipeline.client.create_run(pipeline.experiment).info.run_id
     for _ in range(3):
-        made = pipeline.client.create_model_version(pipeline.experiment, "file:///nowhere")
+        made = pipeline.client.create_model_version(
+            pipeline.experiment, f"runs:/{run_id}/model", run_id
+        )
     pipeline.client.set_model_version_tag(
         pipeline.experiment, made.version, Tag.CHAMPION_BEFORE.value, before
     )
@@ -365,8 +368,9 @@ def test_real_steps_score_the_models_of_a_past_night(real: Real) -> None:
     gate = Gate(Metric("rmse", min_gain=2.0, confidence=0.6))
     versions = []
     real.client.create_registered_model("drifting")
-    for day in (10, 12):
-        trained = real.step("train", data=real.data(day))
+    early = real.data(12)
+    for bad_night in ("2012-01-08", ""):
+        trained = real.step("train", data=early, bad_night=bad_night)
         made = real.client.create_model_version("drifting", f"runs:/{trained}/model", trained)
         versions.append(str(made.version))
     real.client.set_model_version_tag("drifting", versions[1], Tag.CHAMPION_BEFORE.value, "1")

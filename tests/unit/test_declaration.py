@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -53,6 +53,12 @@ def test_defaults_follow_the_name() -> None:
         (
             {"parameters": {"csv": "x"}, "steps": Steps(inputs={"raw": "csv"})},
             "parameters has 'csv'",
+        ),
+        ({"label_delay": timedelta(0)}, "label_delay is 0:00:00"),
+        ({"label_delay": 14}, "'label_delay' is 14"),
+        (
+            {"label_delay": timedelta(days=14), "steps": Steps.single()},
+            "label_delay without a validate step",
         ),
         ({"retries": -1}, "'retries' is -1"),
         ({"retries": "2"}, "'retries' is '2'"),

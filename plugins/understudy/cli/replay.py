@@ -16,9 +16,12 @@ from understudy.errors import DecisionError
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
+    from understudy.gate import Gate
+    from understudy.judging.archive import Archived
     from understudy.judging.replaying import Replayed
 
 _DIFFERS = 3
+_NOT_JUDGED = "-"
 _FIRST, _LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 _TITLES = ("night", "outcome", "verdict then", "verdict now", "why now")
 
@@ -92,15 +95,22 @@ def _nights(options: argparse.Namespace) -> int:
             allowed="a pipeline with judged nights at MLFLOW_TRACKING_URI",
             action="correct --pipeline, --since or --until",
         )
-    again = _replayed((one.document for one in found), client, options)
-    rows = [
-        (old.as_of[:10], old.outcome, one.stored["verdict"], one.now.verdict, one.now.decision.why)
-        for old, one in zip(found, again, strict=True)
-    ]
+    again = _where_possible((one.document for one in found), client, options)
+    rows = [_row(old, one) for old, one in zip(found, again, strict=True)]
     print(render(_TITLES, rows, shutil.get_terminal_size((120, 24)).columns))
-    other = sum(then != now for _, _, then, now, _ in rows)
+    lost = sum(now == _NOT_JUDGED for _, _, _, now, _ in rows)
+    other = sum(now not in {then, _NOT_JUDGED} for _, _, then, now, _ in rows)
     print(f"{len(rows)} nights, {other} with another verdict")
-    return _DIFFERS if other and not options.rules else 0
+    if lost:
+        print(f"{lost} of them could not be judged again")
+    return _DIFFERS if (other or lost) and not options.rules else 0
+
+
+def _row(old: Archived, one: Replayed | DecisionError) -> tuple[str, str, str, str, str]:
+    head = (old.as_of[:10], old.outcome, old.verdict)
+    if isinstance(one, DecisionError):
+        return (*head, _NOT_JUDGED, one.found)
+    return (*head, one.now.verdict, one.now.decision.why)
 
 
 def _replayed(
@@ -109,8 +119,20 @@ def _replayed(
     from understudy.judging.hearing import Hearing
     from understudy.judging.replaying import replayed
 
-    gate = rules(options.rules) if options.rules else None
-    return replayed(documents, Hearing(client), _tell, gate)
+    return replayed(documents, Hearing(client), _tell, _rules(options))
+
+
+def _where_possible(
+    documents: Iterable[str], client: MlflowClient, options: argparse.Namespace
+) -> Iterator[Replayed | DecisionError]:
+    from understudy.judging.hearing import Hearing
+    from understudy.judging.replaying import replayed_where_possible
+
+    return replayed_where_possible(documents, Hearing(client), _tell, _rules(options))
+
+
+def _rules(options: argparse.Namespace) -> Gate | None:
+    return rules(options.rules) if options.rules else None
 
 
 def _document(name: str) -> tuple[str, MlflowClient | None]:

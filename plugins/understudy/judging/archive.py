@@ -30,12 +30,14 @@ class Archived:
         as_of: ISO time of the data that the night saw.
         run_id: The night's parent run.
         outcome: How the night ended; empty while it has not.
-        document: The record, as it was stored.
+        verdict: What the gate said.
+        document: The record, as it was stored; empty where it is gone.
     """
 
     as_of: str
     run_id: str
     outcome: str
+    verdict: str
     document: str
 
 
@@ -78,8 +80,16 @@ def nights(
             _as_of(run).isoformat(timespec="seconds"),
             run_id,
             tags.get(Tag.OUTCOME, ""),
-            document(client, run_id),
+            tags[Tag.VERDICT],
+            _document_or_nothing(client, run_id),
         )
+
+
+def _document_or_nothing(client: MlflowClient, run_id: str) -> str:
+    try:
+        return document(client, run_id)
+    except DecisionError:
+        return ""
 
 
 def matured(

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, Final
 
+from understudy.errors import DecisionError
 from understudy.gate import (
     Basis,
     CheckResult,
@@ -86,6 +87,24 @@ def replayed(
         for document, record, one in zip(some, records, heard, strict=True):
             stored, now = json.loads(document), _judged(record, one, gate)
             yield Replayed(stored, now, tuple(differences(stored, now.to_dict())))
+
+
+def replayed_where_possible(
+    documents: Iterable[str], hearing: Hearing, on_line: OnLine, gate: Gate | None = None
+) -> Iterator[Replayed | DecisionError]:
+    """Yield past nights judged again, and in place of one that cannot be, why; else as above.
+
+    One night of a year whose predictions were deleted says nothing about the others.
+    """
+    for some in _chunks(documents):
+        try:
+            yield from list(replayed(some, hearing, on_line, gate))
+        except DecisionError as error:
+            if len(some) == 1:
+                yield error
+            else:
+                for one in some:
+                    yield from replayed_where_possible([one], hearing, on_line, gate)
 
 
 def _chunks(documents: Iterable[str]) -> Iterator[Sequence[str]]:

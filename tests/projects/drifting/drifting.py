@@ -98,7 +98,7 @@ def validate(given: argparse.Namespace) -> None:
     rows = pq.read_table(Path(given.data, "holdout.parquet")).to_pylist()
     scored = [{**row, "prediction": level} for row in rows]
     folder = artifacts(os.environ["MLFLOW_RUN_ID"])
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.Table.from_pylist(scored), folder / "predictions.parquet")
 
 

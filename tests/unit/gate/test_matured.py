@@ -60,7 +60,7 @@ def seen(then: Verdict, later: DecisionRecord | None, **more: Any) -> MaturedRec
 
 
 def compared(gain: float, width: float) -> DecisionRecord:
-    """Return a later comparison by one metric, with that gain and half its interval."""
+    """Return a later comparison by one metric: its gain, give or take a width."""
     ends = Interval(gain - width, gain + width, 0.4)
     p_value = 0.999 if ends.high < 0 else 0.5
     found = Comparison(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -75,6 +76,27 @@ def test_a_pipeline_without_a_rehearsal() -> None:
     flow = [name for name in FLOW if name != "rehearse"]
     assert [task.task_id for task in dag.topological_sort()] == flow
     assert "rehearse" not in dag.doc_md
+
+
+def test_where_targets_come_late_past_nights_are_seen_after_the_promotion() -> None:
+    """Whatever became of it; neither the promotion nor the night depends on it."""
+    dag = built(label_delay=timedelta(days=14), retries=3)
+    flow = [*FLOW[:-1], "matured", "report"]
+    assert [task.task_id for task in dag.topological_sort()] == flow
+    matured = dag.get_task("matured")
+    assert (matured.trigger_rule, matured.retries) == ("all_done", 0)
+    assert (matured.upstream_task_ids, matured.entry_point) == ({"promote"}, "validate")
+    assert "* `matured`: " in dag.doc_md
+    assert "matured" not in built().doc_md
+
+
+def test_the_example_of_late_targets_is_a_dag() -> None:
+    """As docs/matured.md has it."""
+    text = (Path(__file__).parents[3] / "docs" / "matured.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(code, names)  # noqa: S102 -- our own document
+    assert names["dag"].get_task("matured").delay == timedelta(days=21)
 
 
 def test_each_task_runs_the_entry_point_that_the_pipeline_names() -> None:
