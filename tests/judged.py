@@ -87,13 +87,14 @@ class Pipeline:
     def rows(self, train: slice, holdout: slice, size: float = 0.0) -> str:
         """Log some rows, larger by so much, as a preprocessing would; return their address."""
         known = frame(0).drop(columns="prediction").assign(row_id=[f"r{n}" for n in range(ROWS)])
-        table = known.assign(size=TRUTH + NOISE[0] + size)
+        table = known.assign(size=TRUTH + 5 * NOISE[0] + size)
         return self.table(train=table.iloc[train], holdout=table.iloc[holdout])
 
     def table(self, **parts: pd.DataFrame) -> str:
         """Log tables as a preprocessing would; return their address."""
         run = self.client.create_run(self.experiment)
         with tempfile.TemporaryDirectory() as folder:
+            Path(folder, "dataset.json").write_text('{"target": "target"}', encoding="utf-8")
             for name, part in parts.items():
                 part.to_parquet(Path(folder) / f"{name}.parquet", index=False)
             self.client.log_artifacts(run.info.run_id, folder, "data")

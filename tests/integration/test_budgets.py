@@ -75,7 +75,7 @@ def trained(pipeline: Pipeline, repository: Repository) -> Trained:
                 pip_requirements=[],
             )
         addresses.append(info.model_uri)
-    return Trained(*addresses, pipeline.table(train=rows, holdout=rows.assign(y=target)))
+    return Trained(*addresses, pipeline.table(train=rows, holdout=rows.assign(target=target)))
 
 
 @pytest.fixture(autouse=True)
@@ -89,9 +89,10 @@ def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def champion_of(pipeline: Pipeline, address: str) -> str:
     """Register a model; return its version."""
     model, client = pipeline.experiment, pipeline.client
-    run_id = client.get_logged_model(address.removeprefix("models:/")).source_run_id
+    model_id = address.removeprefix("models:/")
+    run_id = client.get_logged_model(model_id).source_run_id
     client.create_registered_model(model)
-    return str(client.create_model_version(model, address, run_id).version)
+    return str(client.create_model_version(model, address, run_id, model_id=model_id).version)
 
 
 def told(record: DecisionRecord) -> dict[str, str]:

@@ -175,9 +175,10 @@ def test_candidates_of_runs(client: MlflowClient) -> None:
 def test_who_logged_a_model(client: MlflowClient, models: dict[str, str]) -> None:
     """Whatever its address; what is no address, or of nothing, says so."""
     address = models["small"]
-    run_id = client.get_logged_model(address.removeprefix("models:/")).source_run_id
+    model_id = address.removeprefix("models:/")
+    run_id = client.get_logged_model(model_id).source_run_id
     client.create_registered_model("m")
-    version = client.create_model_version("m", address, run_id).version
+    version = client.create_model_version("m", address, run_id, model_id=model_id).version
     client.set_registered_model_alias("m", "champion", version)
     for uri in (address, f"models:/m/{version}", "models:/m@champion", f"runs:/{run_id}/model"):
         assert training_run(client, uri) == run_id
