@@ -113,7 +113,7 @@ def forkserver_killed(installation: Installation, _number: int) -> None:
         os.kill(pid, signal.SIGKILL)
     gone = eventually(lambda: not any(map(psutil.pid_exists, servers)), PATIENCE_S)
     if not servers or not gone or before != set(step.alive()):
-        raise AssertionError(f"{before} became {step.alive()}")
+        raise AssertionError(f"{before} became {step.alive()}\n{step.log()}")
     _ended(step)
 
 
