@@ -17,7 +17,7 @@ import pytest
 
 from understudy import tracking
 from understudy.contract import key_of
-from understudy.decision import Court, Validation
+from understudy.decision import Court, Exhibits, Validation
 from understudy.entry_points import Steps
 from understudy.errors import RegistryError
 from understudy.gate import Basis, DecisionRecord, Gate, Metric, Score, Verdict, replay
@@ -74,9 +74,8 @@ class Shop:
         if champion is not None:
             run_id = self.registry.version(self.model, champion).run_id
             theirs = Validation(champion, str(run_id))
-        return self.court.judge(
-            self.night(gate, champion), Validation(trained.uri, trained.run_id), theirs
-        )
+        brought = Exhibits(Validation(trained.uri, trained.run_id), theirs)
+        return self.court.judge(self.night(gate, champion), brought)
 
     def promote(self, trained_in: str, record: DecisionRecord) -> str:
         """Obey a verdict; return the champion's version."""
