@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from mlflow.exceptions import MlflowException
 
+from understudy.artifacts import artifacts_of
 from understudy.contract import PREDICTIONS_ARTIFACT, Kind, Tag
 from understudy.decision import Court, Validation
 from understudy.gate import Gate, Metric
@@ -106,6 +107,11 @@ class Pipeline:
             path = Path(folder) / PREDICTIONS_ARTIFACT
             predictions.to_parquet(path, index=False)
             self.client.log_artifact(run_id, str(path))
+
+    def forget(self, run_id: str) -> None:
+        """Delete a validation's predictions."""
+        run = self.client.get_run(run_id)
+        artifacts_of(self.client, run).delete_artifacts(PREDICTIONS_ARTIFACT)
 
     def tags(self, night: Night) -> Mapping[str, str]:
         """Return the tags of a night's run."""

@@ -50,6 +50,36 @@ def read_text(client: MlflowClient, run: Run, path: str) -> str:
         MlflowException: when it has no such artifact.
         OSError: when a store of files has none.
     """
-    with tempfile.TemporaryDirectory() as folder, tracking_errors():
-        found = artifacts_of(client, run).download_artifacts(path, folder)  # type: ignore[no-untyped-call]
-        return Path(found).read_text(encoding="utf-8")
+    with tempfile.TemporaryDirectory() as folder:
+        return downloaded(client, run, path, folder).read_text(encoding="utf-8")
+
+
+def downloaded(client: MlflowClient, run: Run, path: str, folder: str | Path) -> Path:
+    """Return an artifact, brought into a folder that is there.
+
+    Raises:
+        TrackingUnavailableError: when the server does not answer.
+        MlflowException: when it has no such artifact.
+        OSError: when a store of files has none.
+    """
+    from mlflow.exceptions import MlflowException
+
+    with tracking_errors():
+        repository = artifacts_of(client, run)
+        try:
+            return Path(repository.download_artifacts(path, str(folder)))  # type: ignore[no-untyped-call]
+        except MlflowException:
+            # Through the server, what is not there fails like what cannot be had at the moment.
+            _refuse_missing(repository, path)
+            raise
+
+
+def _refuse_missing(repository: ArtifactRepository, path: str) -> None:
+    from mlflow.exceptions import MlflowException
+    from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST
+
+    folder = PurePosixPath(path).parent
+    above = None if folder == PurePosixPath() else str(folder)
+    if path not in {item.path for item in repository.list_artifacts(above)}:
+        message = f"There is no artifact {path!r} in {repository.artifact_uri}"
+        raise MlflowException(message, error_code=RESOURCE_DOES_NOT_EXIST)

@@ -32,6 +32,7 @@ nights = number(
     start=datetime(2026, 1, 1, tzinfo=UTC),
     end=datetime(2026, 1, 5, tzinfo=UTC),
     catchup=True,
+    label_delay=timedelta(days=1),
 )
 moving = number("moving")
 asking = number("asking", approval_timeout=timedelta(minutes=10))

@@ -369,6 +369,9 @@ def test_a_year_of_nights_under_other_rules(
     assert verdicts == [["HOLD", "PROMOTE"], ["REJECT", "-"]]
     assert "has changed since the verdict" in " ".join(said.split())
     assert "1 of them could not be judged again" in said
+    pipeline.forget(ours.run_id)
+    assert main(command) == 3
+    assert "cannot be read: There is no artifact" in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.usefixtures("quick")

@@ -67,7 +67,7 @@ class Pipeline:
     runs: RunStore
     experiment: str
     frames: dict[str, pd.DataFrame | UnderstudyError] = field(default_factory=dict)
-    asked: list[str] = field(default_factory=list)
+    replaced: dict[str, str] = field(default_factory=dict)
 
     def night(self, day: int, champion: str | None = "3") -> Night:
         """Open a night, so many days after the first row."""
@@ -100,7 +100,6 @@ class Pipeline:
 
     def validated(self, address: str, rows: slice = slice(None)) -> str:
         """Log the predictions of a model, as a validation does; return the run."""
-        self.asked.append(address)
         predictions = self.frames[address]
         if isinstance(predictions, UnderstudyError):
             raise predictions
@@ -111,9 +110,13 @@ class Pipeline:
             self.client.log_artifact(run.info.run_id, str(path))
         return str(run.info.run_id)
 
+    def before(self, _model: str, version: str) -> str | None:
+        """Return the version that a version replaced."""
+        return self.replaced.get(version)
+
     def seen_on(self, day: int) -> list[MaturedRecord]:
         """Complete what is due on a day; return what was seen."""
-        labels = LateLabels(self.client, self.runs, self.night(day), DELAY)
+        labels = LateLabels(self.client, self.runs, self.night(day), DELAY, self.before)
         return [labels.complete(one, self.validated, print) for one in labels.due()]
 
     def tags(self, night: Night) -> dict[str, str]:
@@ -156,24 +159,11 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Gatherer, "gather", gather)
 
 
-def version_of(pipeline: Pipeline, before: str) -> None:
-    """Register versions 1 to 3, of which the last one replaced another."""
-    pipeline.client.create_registered_model(pipeline.experiment)
-    run_id = pipeline.client.create_run(pipeline.experiment).info.run_id
-    for _ in range(3):
-        made = pipeline.client.create_model_version(
-            pipeline.experiment, f"runs:/{run_id}/model", run_id
-        )
-    pipeline.client.set_model_version_tag(
-        pipeline.experiment, made.version, Tag.CHAMPION_BEFORE.value, before
-    )
-
-
 def test_a_promotion_that_luck_made_is_found_out(
     pipeline: Pipeline, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Seen once, on the rows of its week alone; the decision record stays what it was."""
-    version_of(pipeline, "2")
+    pipeline.replaced["3"] = "2"
     night = pipeline.judged(7)
     before = pipeline.client.download_artifacts(night.run_id, "decision/decision.json")
     assert pipeline.tags(night)[Tag.VERDICT] == "PROMOTE"
@@ -220,7 +210,7 @@ def test_a_promotion_that_was_right_and_one_that_nobody_can_tell(
 
 def test_a_rejected_challenger_that_would_have_served_better(pipeline: Pipeline) -> None:
     """What the gate turned down is scored as well."""
-    pipeline.frames["models:/m-1"] = frame(0, 4.0, 2.0)
+    pipeline.frames["models:/m-1"] = frame(0, 6.0, 2.0)
     night = pipeline.judged(7)
     assert pipeline.tags(night)[Tag.VERDICT] == "REJECT"
     (record,) = pipeline.seen_on(14)
@@ -366,14 +356,11 @@ def real(store: MlflowClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_real_steps_score_the_models_of_a_past_night(real: Real) -> None:
     """The gate held a newer model back; the level went on drifting, so it would have been right."""
     gate = Gate(Metric("rmse", min_gain=2.0, confidence=0.6))
-    versions = []
     real.client.create_registered_model("drifting")
     early = real.data(12)
     for bad_night in ("2012-01-08", ""):
         trained = real.step("train", data=early, bad_night=bad_night)
-        made = real.client.create_model_version("drifting", f"runs:/{trained}/model", trained)
-        versions.append(str(made.version))
-    real.client.set_model_version_tag("drifting", versions[1], Tag.CHAMPION_BEFORE.value, "1")
+        real.client.create_model_version("drifting", f"runs:/{trained}/model", trained)
     data = real.data(20)
     challenger = f"runs:/{real.step('train', data=data)}/model"
     score = real.scored(data)
@@ -395,7 +382,9 @@ def test_real_steps_score_the_models_of_a_past_night(real: Real) -> None:
     record = Court(real.client, real.runs).judge(opened[0], brought)
     assert record.verdict is Verdict.PROMOTE, record.decision.why
     later = real.scored(real.data(23))
-    labels = LateLabels(real.client, real.runs, opened[1], timedelta(days=3))
+    labels = LateLabels(
+        real.client, real.runs, opened[1], timedelta(days=3), lambda _model, _version: "1"
+    )
     (due,) = labels.due()
     seen = labels.complete(due, later, print)
     assert seen.choice is Choice.RIGHT, seen.told()

@@ -74,6 +74,12 @@ def test_five_nights_end_as_their_numbers_say(installation: Installation, tmp_pa
     assert champion(installation, "nights") == "3"
     assert installation.client.get_registered_model("nights").aliases["previous"] == "2"
     ended(installation, "nights")
+    # Its validations log no predictions: past nights are seen again, and nobody can tell.
+    seen = [tags.get("understudy.matured", "") for tags in nights]
+    assert seen == ["undecided", "undecided", "undecided", "", ""]
+    assert "left no predictions" in nights[0]["understudy.matured.reason"]
+    told = installation.log("nights", NIGHT.format(2), "report")
+    assert "Seen again: Night of 2026-01-01T00:00, PROMOTE: undecided" in told
     skipped = installation.tasks("nights", NIGHT.format(4))
     assert skipped["pin"] == "success"
     assert {state for task, state in skipped.items() if task != "pin"} == {"skipped"}

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
 from understudy.artifacts import read_text
@@ -50,17 +48,16 @@ def document(client: MlflowClient, run_id: str) -> str:
     """
     from mlflow.exceptions import MlflowException
 
-    with TemporaryDirectory() as folder:
-        try:
-            with tracking_errors():
-                path = client.download_artifacts(run_id, DECISION_RECORD, folder)
-        except (MlflowException, OSError) as error:
-            raise DecisionError(
-                f"The run {run_id} has no {DECISION_RECORD}: {str(error)[:300]}",
-                allowed="the parent run of a night that was judged",
-                action="look for the tag understudy.verdict in MLflow's table of nights",
-            ) from error
-        return Path(path).read_text(encoding="utf-8")
+    try:
+        with tracking_errors():
+            run = client.get_run(run_id)
+        return read_text(client, run, DECISION_RECORD)
+    except (MlflowException, OSError) as error:
+        raise DecisionError(
+            f"The run {run_id} has no {DECISION_RECORD}: {str(error)[:300]}",
+            allowed="the parent run of a night that was judged",
+            action="look for the tag understudy.verdict in MLflow's table of nights",
+        ) from error
 
 
 def nights(

@@ -16,12 +16,14 @@ from understudy.judging.hearing import Heard, Hearing, Matter
 from understudy.judging.unscored import cause_of
 from understudy.night import Night
 from understudy.steps.process import OnLine
-from understudy.tracking import RunStore, tracking_errors
+from understudy.tracking import RunStore
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
+Replaced = Callable[[str, str], str | None]
+"""Returns the version that a version of a model replaced, or None."""
 Validate = Callable[[str], str]
 """Scores the model at an address on tonight's rows; returns the MLflow run of it."""
 
@@ -64,12 +66,26 @@ def due(nights: Sequence[Judged], now: datetime, delay: timedelta) -> list[Judge
 
 
 class LateLabels:
-    """Sees nights of the past again on the rows of a night that has their targets."""
+    """Sees nights of the past again on the rows of a night that has their targets.
+
+    Args:
+        client: A client of the tracking server.
+        runs: Its runs.
+        night: The night that has the rows.
+        delay: How long after a night its later rows have their targets.
+        replaced: Knows what the champions of the past replaced.
+    """
 
     def __init__(
-        self, client: MlflowClient, runs: RunStore, night: Night, delay: timedelta
+        self,
+        client: MlflowClient,
+        runs: RunStore,
+        night: Night,
+        delay: timedelta,
+        replaced: Replaced,
     ) -> None:
         self._client, self._runs, self._night, self._delay = client, runs, night, delay
+        self._replaced = replaced
         self._hearing = Hearing(client)
 
     def due(self) -> list[Judged]:
@@ -154,7 +170,7 @@ class LateLabels:
         theirs, earlier = None, None
         if then.champion is not None:
             theirs = self._version(about.model, then.champion.model, validate)
-            before = self._previous(about.model, then.champion.model)
+            before = self._replaced(about.model, then.champion.model)
             if before is not None and isinstance(theirs, Score):
                 earlier = self._version(about.model, before, validate)
         return self._heard(about, then, (ours, theirs, earlier), on_line)
@@ -213,17 +229,6 @@ class LateLabels:
             return Unscored(name, error.found, cause=cause_of(self._client, error, model, name))
         except MlflowException as error:
             return Unscored(name, f"it is gone: {error.message[:300]}")
-
-    def _previous(self, model: str, champion: str) -> str | None:
-        """Return the version that a champion replaced, or None where nothing says so."""
-        from mlflow.exceptions import MlflowException
-
-        try:
-            with tracking_errors():
-                tags = self._client.get_model_version(model, champion).tags
-        except MlflowException:
-            return None
-        return tags.get(Tag.CHAMPION_BEFORE.value) or None
 
 
 def _compared(earlier: Score | Unscored | None, heard: Sequence[Heard]) -> Previous | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from understudy.artifacts import downloaded
 from understudy.contract import PREDICTIONS_ARTIFACT
 from understudy.errors import DecisionError
 from understudy.gate import Predictions
@@ -51,7 +52,8 @@ def fetch(client: MlflowClient, wanted: Predictions, folder: Path) -> Fetched:
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with tracking_errors():
-            path = Path(client.download_artifacts(wanted.run_id, wanted.path, str(folder)))
+            run = client.get_run(wanted.run_id)
+        path = downloaded(client, run, wanted.path, folder)
     except (MlflowException, OSError) as error:
         raise _gone(wanted, str(error)[:300]) from error
     return _checked(wanted, path)

@@ -50,7 +50,13 @@ class MaturedOperator(NightStepOperator):
             raise AirflowSkipException(message)
         with airflow_errors():
             services = Services.connect()
-            labels = LateLabels(services.client, services.runs, night, self.delay)
+            labels = LateLabels(
+                services.client,
+                services.runs,
+                night,
+                self.delay,
+                lambda model, version: services.mover.history(model).replaced(version),
+            )
             self._labels = labels
             scoring = partial(self._validate, context, services, night)
             return [self._told(labels, past, scoring) for past in labels.due()]

@@ -201,6 +201,11 @@ class History:
         last = (entry.move.before for entry in reversed(self.moves))
         return next((version for version in last if version not in {None, self.champion}), None)
 
+    def replaced(self, version: str) -> str | None:
+        """Return the version that was in production before a version last came there, or None."""
+        arrivals = (entry.move for entry in reversed(self.moves) if entry.move.after == version)
+        return next((move.before for move in arrivals), None)
+
     @property
     def pending(self) -> Move | None:
         """The move that is under way or was left halfway."""

@@ -63,6 +63,14 @@ def test_champion_and_previous_follow_the_moves_that_were_made() -> None:
     assert under_way.pending.after == "5"
 
 
+def test_what_a_version_replaced_is_known_for_ever() -> None:
+    """Of a version that came twice, the last time; what was abandoned replaced nothing."""
+    abandoned = Entry(entry(4, "1", "9").move, Ending(State.ABANDONED, time(4)))
+    history = of(entry(1, None, "1"), entry(2, "1", "2"), entry(3, "2", "1"), abandoned)
+    found = [history.replaced(version) for version in ("1", "2", "9", "unknown")]
+    assert found == ["2", "1", None, None]
+
+
 def test_previous_is_never_the_champion_itself() -> None:
     """There and back again, and an alias that was taken away meanwhile."""
     back = of(entry(1, None, "1"), entry(2, "1", "2"), entry(3, "2", "1"))
