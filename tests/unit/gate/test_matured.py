@@ -18,6 +18,7 @@ from tests.decisions import RUN, cases, score
 from understudy.errors import DecisionError
 from understudy.gate import (
     Basis,
+    Budgets,
     Choice,
     Comparison,
     DecisionRecord,
@@ -161,6 +162,7 @@ def test_only_what_rows_can_answer_is_asked_again() -> None:
     rules = Gate(
         Metric("rmse", at_most=9),
         guards=Guards(),
+        budgets=Budgets(unchecked="hold"),
         shadow_nights=3,
         unscored_champion="promote",
         slices=["region"],
