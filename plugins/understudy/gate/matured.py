@@ -53,8 +53,8 @@ def rules_of_rows(gate: Gate) -> Gate:
     What the guards saw and what a model cost belong to its night. A champion that cannot be scored
     leaves the question open, whatever the pipeline does with its challenger.
     """
-    hold = Unscorable.HOLD.value
-    return replace(gate, guards=None, budgets=None, shadow_nights=0, unscored_champion=hold)
+    kept = replace(gate, guards=None, budgets=None, shadow_nights=0)
+    return replace(kept, unscored_champion=Unscorable.HOLD.value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -158,11 +158,11 @@ def test_nights_are_counted_and_wrong_ones_priced() -> None:
 
 
 def test_only_what_rows_can_answer_is_asked_again() -> None:
-    """Guards, budgets and shadow nights belong to the night."""
+    """Guards and shadow nights belong to the night."""
     rules = Gate(
         Metric("rmse", at_most=9),
         guards=Guards(),
-        budgets=Budgets(),
+        budgets=Budgets(unchecked="hold"),
         shadow_nights=3,
         unscored_champion="promote",
         slices=["region"],

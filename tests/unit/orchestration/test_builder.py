@@ -13,7 +13,10 @@ import pytest
 from airflow.sdk import DAG, AssetAll, Param, task
 
 from understudy import (
+    Budgets,
     Gate,
+    Guards,
+    Limit,
     Metric,
     Project,
     Steps,
@@ -194,6 +197,8 @@ def test_the_docs_are_those_of_the_declaration() -> None:
             Metric("mae", max_loss=0.05, relative=True),
             Metric("max_error", min_gain=0.5),
         ],
+        guards=Guards(drift="off"),
+        budgets=Budgets(size=Limit("200MB", growth=0.5)),
     )
     dag = built(gate=gate, project=Project("https://example.com/m.git#tab", version="v1"))
     for text in (
@@ -202,6 +207,8 @@ def test_the_docs_are_those_of_the_declaration() -> None:
         "`r2` (higher is better) must be at least 0.1\n",
         "`mae` (lower is better) may be worse than the champion's by at most 5 %, 70 % sure\n",
         "`max_error` (lower is better) must be better than the champion's by at least 0.5,",
+        "guards look at the rows first: `schema` hold, `categories` warn, `target_drift` warn,",
+        "`size` may be at most 200MB and 1.5 times the champion's, else: hold\n",
     ):
         assert text in dag.doc_md
     assert all(task.doc_md for task in dag.tasks)
