@@ -3,9 +3,32 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow.sdk import DAG, Param, task
+from airflow.sdk import DAG, BaseNotifier, Param, task
 
-from understudy import Gate, Metric, Project, champion_asset, pipeline, raw_data_asset
+from understudy import (
+    Gate,
+    Metric,
+    Project,
+    champion_asset,
+    pipeline,
+    raw_data_asset,
+    rollback_dag,
+)
+
+
+class Told(BaseNotifier):
+    """Tells the log of the task."""
+
+    template_fields = ("text",)
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.text = text
+
+    def notify(self, context: Any) -> None:  # noqa: ANN401 -- Airflow's
+        """Write the rendered text."""
+        del context
+        self.log.info("Told: %s", self.text)
 
 
 def number(name: str, **fields: Any) -> DAG:
@@ -33,6 +56,7 @@ nights = number(
     end=datetime(2026, 1, 5, tzinfo=UTC),
     catchup=True,
     label_delay=timedelta(days=1),
+    notify={"*": [Told("{{ understudy.event }}: {{ understudy.title }}")]},
 )
 moving = number("moving")
 asking = number("asking", approval_timeout=timedelta(minutes=10))
@@ -56,3 +80,4 @@ def waiting(name: str, schedule: Any) -> DAG:  # noqa: ANN401 -- what Airflow ta
 
 after_champion = waiting("after_champion", champion_asset("reusing"))
 after_data = waiting("after_data", raw_data_asset("reusing"))
+back = rollback_dag(models=["reusing"])

@@ -21,7 +21,7 @@ import httpx
 import pytest
 from mlflow.tracking import MlflowClient
 from tests.judged import Pipeline, gathered_here
-from tests.loopback import serving
+from tests.loopback import free_port, serving
 from tests.theatre import Theatre, opened
 
 from understudy.judging.gathering import Gatherer
@@ -35,13 +35,6 @@ ROOT = Path(__file__).parents[2]
 REAL_DATA = Path(os.environ.get("UNDERSTUDY_TEST_DATA", ROOT.parent / "shared" / "data"))
 WINE = "/ml/machine-learning-databases/wine-quality"
 BIKE = "/static/public/275/bike+sharing+dataset.zip"
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="session")

@@ -92,6 +92,15 @@ def test_five_nights_end_as_their_numbers_say(installation: Installation, tmp_pa
         assert "rmse 4.5 does not beat the champion's 4 by at least 0.1" in stored
 
 
+def test_each_night_tells_how_it_ended_once(installation: Installation) -> None:
+    """Through one of Airflow's notifiers; a skipped night by itself has nothing to tell."""
+    ends = {1: "PROMOTED, champion none -> 1", 3: "REJECTED, champion 2", 4: ""}
+    for day, end in ends.items():
+        log = installation.log("nights", NIGHT.format(day), "report")
+        assert log.count("Told: ") == bool(end)
+        assert end in log
+
+
 def test_a_project_of_one_entry_point(installation: Installation, tmp_path: Path) -> None:
     """Nothing of it was written for us: the numbers of its trainings decide; the record says so."""
     for run_id, alpha in (("a", "0.4"), ("b", "0.45"), ("c", "0.8")):
@@ -317,6 +326,20 @@ def test_other_dags_start_when_something_changes_and_only_then(installation: Ins
         assert seen == changes
 
 
+def test_a_rollback_by_its_form(installation: Installation) -> None:
+    """The champion before is back, who waits for it starts, and what was rolled back stays out."""
+    installation.trigger("rollback", "back", model="reusing", why="odd", rehearse=False)
+    assert installation.wait("rollback", "back") == "success"
+    assert champion(installation, "reusing") == "1"
+    installation.trigger("reusing", "returned", as_of="2026-01-02", factor=0.5, force=True)
+    assert installation.wait("reusing", "returned") == "success"
+    night = installation.nights("reusing")[-1]
+    assert night["understudy.outcome"] == "HELD"
+    assert "version 2 was rolled back by admin (odd)" in night["understudy.reason"]
+    assert champion(installation, "reusing") == "1"
+    assert len(installation.dag_runs("after_champion")) == 3
+
+
 def test_a_champion_that_cannot_be_scored_holds(installation: Installation) -> None:
     """The champion's validation fails, the gate still judges, nothing moves."""
     installation.trigger("asking", "unscored", promote="auto", broken="champion", force=True)
@@ -374,6 +397,9 @@ def test_two_nights_of_real_wine_end_with_a_champion_that_predicts_raw_rows(
     assert outcomes(nights)[0] == "PROMOTED"
     assert set(outcomes(nights)) <= OUTCOMES
     ended(installation, "wine")
+    rehearsed = installation.runs("wine", "tags.`understudy.kind` = 'rehearsal'")
+    assert len(rehearsed) == outcomes(nights).count("PROMOTED")
+    assert all(run.data.metrics["p95_ms"] > 0 for run in rehearsed)
     root = Path(__file__).parents[2]
     data = os.environ.get("UNDERSTUDY_TEST_DATA", str(root.parent / "shared" / "data"))
     environment = {**os.environ, "MLFLOW_TRACKING_URI": installation.stack.addresses().mlflow}
