@@ -67,8 +67,9 @@ def sections(place: Place, ports: Mapping[str, int]) -> Sections:
             "simple_auth_manager_users": f"{USER}:admin",
             "simple_auth_manager_passwords_file": place.passwords,
         },
-        # One writer at a time: on a busy machine the others wait for longer than SQLite's 5 s.
-        "database": {"sql_alchemy_conn": f"sqlite:///{place.airflow / 'airflow.db'}?timeout=60"},
+        # One writer at a time: on a busy machine the others wait for longer than SQLite's 5 s. The
+        # API server waits on its event loop: for no longer than tasks wait for their answer.
+        "database": {"sql_alchemy_conn": f"sqlite:///{place.airflow / 'airflow.db'}?timeout=20"},
         "api": {
             "host": LOOPBACK,
             "port": ports["api-server"],
@@ -85,7 +86,6 @@ def sections(place: Place, ports: Mapping[str, int]) -> Sections:
             "orphaned_tasks_check_interval": 20,
         },
         # A finished task holds its slot for up to one heartbeat interval.
-        # The first call to Airflow's interface for tasks builds it, which takes seconds.
         "workers": {
             "min_heartbeat_interval": 1,
             "max_failed_heartbeats": 20,
