@@ -49,14 +49,6 @@ class AirflowApi:
         content = _content(self._http.get("/api/v2/monitor/health"))
         return {name: (part or {}).get("status") or "" for name, part in content.items()}
 
-    def serves_tasks(self) -> bool:
-        """Whether the interface for tasks answers; the first call builds it, which takes seconds.
-
-        Until then the server does nothing else, and calls that pile up meanwhile can block each
-        other: one that holds SQLite's write lock, and one that waits for it on the event loop.
-        """
-        return self._http.get("/execution/health").is_success
-
     def import_errors(self) -> list[Json]:
         """Dag files that could not be imported: `filename`, `stack_trace`, `timestamp`."""
         return list(self._pages("/api/v2/importErrors", "import_errors"))

@@ -13,13 +13,17 @@ from understudy.local.ports import LOOPBACK
 from understudy.local.processes import Program
 from understudy.local.settings import REPOSITORY
 
-PORTS = ("api-server", "git", "mlflow")
+PORTS = ("api-server", "git", "mlflow", "task-api")
 """Which components listen. The log servers of Airflow's scheduler and triggerer listen on every
 interface and cannot be told otherwise; on one machine the API server reads the files instead."""
-STOP_ORDER = (("scheduler", "dag-processor", "triggerer"), ("api-server",), ("git", "mlflow"))
+STOP_ORDER = (
+    ("scheduler", "dag-processor", "triggerer"),
+    ("api-server", "task-api"),
+    ("git", "mlflow"),
+)
 """What uses the others ends first; what stands in one tuple ends together."""
 BACKGROUND = ("git", "mlflow")
-AIRFLOW = ("api-server", "scheduler", "dag-processor", "triggerer")
+AIRFLOW = ("api-server", "task-api", "scheduler", "dag-processor", "triggerer")
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,8 @@ def program(name: str, setting: Setting) -> Program:
         "git": _git(setting),
         "mlflow": _mlflow(setting),
         "migration": _airflow(setting, "db", "migrate"),
-        "api-server": _api_server(setting),
+        "api-server": _api_server(setting, "api-server", "core"),
+        "task-api": _api_server(setting, "task-api", "execution"),
         "scheduler": _airflow(setting, "scheduler", "--skip-serve-logs"),
         "dag-processor": _airflow(setting, "dag-processor"),
         "triggerer": _airflow(setting, "triggerer", "--skip-serve-logs"),
@@ -50,9 +55,16 @@ def _airflow(setting: Setting, *arguments: str) -> list[str]:
     return [str(setting.place.environment("airflow") / "airflow"), *arguments]
 
 
-def _api_server(setting: Setting) -> list[str]:
-    port = str(setting.ports["api-server"])
-    return _airflow(setting, "api-server", "--host", LOOPBACK, "--port", port, "--workers", "1")
+def _api_server(setting: Setting, name: str, app: str) -> list[str]:
+    """The pages with their REST interface, or the interface that tasks talk to.
+
+    Two processes, because one would wait for itself: the REST interface writes its audit log on the
+    event loop, and waits there for SQLite's write lock, which a task's call gives back only when
+    the event loop comes round.
+    """
+    port = str(setting.ports[name])
+    listening = ("--host", LOOPBACK, "--port", port, "--workers", "1")
+    return _airflow(setting, "api-server", "--apps", app, *listening)
 
 
 def _mlflow(setting: Setting) -> list[str]:

@@ -39,6 +39,11 @@ def airflow_url(ports: Mapping[str, int]) -> str:
     return f"http://{LOOPBACK}:{ports['api-server']}"
 
 
+def task_api_url(ports: Mapping[str, int]) -> str:
+    """Where tasks reach Airflow."""
+    return f"http://{LOOPBACK}:{ports['task-api']}/execution/"
+
+
 def mlflow_url(ports: Mapping[str, int]) -> str:
     """Where MLflow's pages and REST interface are."""
     return f"http://{LOOPBACK}:{ports['mlflow']}"
@@ -63,12 +68,12 @@ def sections(place: Place, ports: Mapping[str, int]) -> Sections:
             "plugins_folder": place.airflow / "plugins",
             "load_examples": False,
             "dags_are_paused_at_creation": True,
-            "execution_api_server_url": f"{url}/execution/",
+            "execution_api_server_url": task_api_url(ports),
             "simple_auth_manager_users": f"{USER}:admin",
             "simple_auth_manager_passwords_file": place.passwords,
         },
-        # One writer at a time: on a busy machine the others wait for longer than SQLite's 5 s. The
-        # API server waits on its event loop: for no longer than tasks wait for their answer.
+        # One writer at a time: on a busy machine the others wait for longer than SQLite's 5 s, but
+        # for less than the callers of the API server do.
         "database": {"sql_alchemy_conn": f"sqlite:///{place.airflow / 'airflow.db'}?timeout=20"},
         "api": {
             "host": LOOPBACK,

@@ -55,7 +55,7 @@ class Stack:
                 self.progress.say("the stack is running already")
                 readiness.refuse_import_errors(self.api(), datetime.min.replace(tzinfo=UTC))
                 return
-            if known and missing and missing != _COMPONENTS:
+            if known and missing and missing != _COMPONENTS and self._has_ports():
                 self._mend(known, missing)
                 return
             if known:
@@ -91,6 +91,10 @@ class Stack:
         """A client of the running Airflow."""
         password = settings.password(self.place)
         return AirflowApi(Account(self.addresses().airflow, settings.USER, password))
+
+    def _has_ports(self) -> bool:
+        """Whether every component has one; those of an earlier version may be fewer."""
+        return set(components.PORTS) <= set(ports.remembered(self.place.ports))
 
     def _start(self) -> None:
         self.place.state.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -160,8 +164,7 @@ class _Start:
         with self._progress.phase("what was missing"):
             watch = self._watch((*components.BACKGROUND, *components.AIRFLOW))
             self._await_background(watch)
-            api = self._api()
-            watch.until(lambda: readiness.airflow_is_healthy(api), "Airflow")
+            self._await_healthy(watch)
 
     def _migrate(self) -> None:
         fresh = database.is_fresh(self._place)
@@ -201,9 +204,16 @@ class _Start:
         )
 
     def _await_airflow(self, watch: readiness.Watch) -> None:
-        api = self._api()
-        watch.until(lambda: readiness.airflow_is_healthy(api), "Airflow")
+        api = self._await_healthy(watch)
         watch.until(lambda: readiness.dags_are_parsed(api, watch), "parsing the Dags")
+
+    def _await_healthy(self, watch: readiness.Watch) -> AirflowApi:
+        api, tasks = self._api(), f"{settings.task_api_url(self._setting.ports)}health"
+        watch.until(lambda: readiness.airflow_is_healthy(api), "Airflow")
+        # The first call builds the interface, which takes seconds: not those of the first task.
+        with httpx.Client(timeout=30, trust_env=False) as client:
+            watch.until(lambda: readiness.answers(client, tasks), "Airflow's interface for tasks")
+        return api
 
 
 def describe(stack: Stack) -> str:
