@@ -55,6 +55,7 @@ night = pipeline(
     project=Project("PROJECT#project", version="main"),
     parameters={"factor": 1.0, "broken": "no"},
     gate=Gate(Metric("rmse", min_gain=0.1)),
+    rehearsal=None,  # a number is no model that MLflow could serve
     retries=0,
     **ELSEWHERE,
 )
