@@ -8,7 +8,7 @@
     DIR/nights/<day>-<key>/     predictions.parquet: what one night's model says about the pool
     DIR/failures/<day>-<key>/   why a night has no model; tried again by the next start
     DIR/judged/<key>.json       what one rule set would have served
-    DIR/work/<number>/          a worker's tracking store; worth nothing once the worker is gone
+    DIR/workers/<number>/       a worker's tracking store; worth nothing once the worker is gone
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Place:
 
     def work(self, number: int) -> Path:
         """The folder of a worker; nothing in it outlives the worker's usefulness."""
-        return self.folder / "work" / str(number)
+        return self.folder / "workers" / str(number)
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[int]:
@@ -95,7 +95,7 @@ class Place:
         """Remove what was being made when an earlier backtest died."""
         for making in self.folder.glob(f"*/{_MAKING}*"):
             remove_tree(making)
-        for name in ("work", "failures"):
+        for name in ("workers", "failures"):
             if (self.folder / name).is_dir():
                 remove_tree(self.folder / name)
 
