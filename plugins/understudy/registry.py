@@ -13,7 +13,7 @@ from understudy.tracking import tracking_errors
 from understudy.trained_models import TrainedModel, trained_model
 
 if TYPE_CHECKING:
-    from mlflow.entities.model_registry import ModelVersion
+    from mlflow.entities.model_registry import ModelVersion, RegisteredModel
     from mlflow.exceptions import MlflowException
     from mlflow.tracking import MlflowClient
 
@@ -111,16 +111,8 @@ class Registry:
 
     def _owner(self, model: str) -> str:
         """Return the pipeline that has a model; '' for none."""
-        from mlflow.exceptions import MlflowException
-
-        try:
-            with tracking_errors():
-                found = self._client.get_registered_model(model)
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-                raise
-            return ""
-        return str(found.tags.get(Tag.PIPELINE.value, ""))
+        found = registered(self._client, model)
+        return "" if found is None else str(found.tags.get(Tag.PIPELINE.value, ""))
 
     def _create_model(self, model: str) -> None:
         from mlflow.exceptions import MlflowException
@@ -157,6 +149,23 @@ class Registry:
             raise
 
 
+def registered(client: MlflowClient, model: str) -> RegisteredModel | None:
+    """Return a registered model with its aliases and tags, or None where there is none.
+
+    Raises:
+        TrackingUnavailableError: when the server does not answer.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        with tracking_errors():
+            return client.get_registered_model(model)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return None
+
+
 def _says_missing(error: MlflowException) -> bool:
     """Tell "no such model" and "no such alias" from everything else that goes wrong."""
     if error.error_code == "RESOURCE_DOES_NOT_EXIST":
@@ -164,4 +173,4 @@ def _says_missing(error: MlflowException) -> bool:
     return error.error_code == "INVALID_PARAMETER_VALUE" and _ALIAS_MISSING in error.message
 
 
-__all__ = ["Registry", "TrainedModel"]
+__all__ = ["Registry", "TrainedModel", "registered"]

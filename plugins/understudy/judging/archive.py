@@ -51,13 +51,13 @@ def document(client: MlflowClient, run_id: str) -> str:
     try:
         with tracking_errors():
             run = client.get_run(run_id)
-        return read_text(client, run, DECISION_RECORD)
-    except (MlflowException, OSError) as error:
+    except MlflowException as error:
         raise DecisionError(
-            f"The run {run_id} has no {DECISION_RECORD}: {str(error)[:300]}",
+            f"There is no run {run_id}: {str(error)[:300]}",
             allowed="the parent run of a night that was judged",
             action="look for the tag understudy.verdict in MLflow's table of nights",
         ) from error
+    return _text(client, run, DECISION_RECORD)
 
 
 def nights(
@@ -122,7 +122,7 @@ def _text(client: MlflowClient, run: Run, path: str) -> str:
         raise DecisionError(
             f"The run {run.info.run_id} has no {path}: {str(error)[:300]}",
             allowed="a night's parent run with the records of what was judged",
-            action="restore the artifact, or leave that night alone",
+            action="name a run with the tag understudy.verdict; if it has, restore the artifact",
         ) from error
 
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from understudy.artifacts import read_text
 from understudy.contract import Kind, Tag
 from understudy.declaration import Rehearsal
 from understudy.errors import RegistryError
@@ -202,14 +202,14 @@ class Rollbacks:
 
     def _record(self, run_id: str) -> dict[str, Any]:
         """Return the record of an earlier rehearsal; empty where it is gone."""
-        if not run_id or self._runs.found(run_id) is None:
+        run = self._runs.found(run_id) if run_id else None
+        if run is None:
             return {}
         folder = RECORD.rpartition("/")[0]
         with tracking_errors():
             if all(item.path != RECORD for item in self._client.list_artifacts(run_id, folder)):
                 return {}
-            path = Path(self._client.download_artifacts(run_id, RECORD))
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        found: dict[str, Any] = json.loads(read_text(self._client, run, RECORD))
         return found
 
     def _spec(self, request: Request, version: ModelVersion) -> RunSpec:

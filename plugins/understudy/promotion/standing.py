@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from understudy.contract import CHAMPION, Tag
 from understudy.promotion.history import Ending, History, Move, State, now_text
 from understudy.promotion.ledger import Ledger, OvertakenError, Tail
+from understudy.registry import registered
 from understudy.tracking import RunStore, tracking_errors
 
 if TYPE_CHECKING:
@@ -96,14 +97,8 @@ class Office:
 
     def _registered(self, model: str) -> tuple[Mapping[str, str], str]:
         """Return the model's aliases and the run that it names as its history."""
-        from mlflow.exceptions import MlflowException
-
-        try:
-            with tracking_errors():
-                found = self._client.get_registered_model(model)
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-                raise
+        found = registered(self._client, model)
+        if found is None:
             return {}, ""
         aliases = {name: str(version) for name, version in found.aliases.items()}
         return aliases, found.tags.get(Tag.HISTORY.value, "")

@@ -64,7 +64,8 @@ def environment_of(folder: Path, manager: str) -> ProjectFile:
     raise RegistryError(
         f"The model records no environment: it has neither {_PYTHON_ENV} nor {_CONDA_ENV}",
         allowed="a model logged by MLflow's log_model, which writes both",
-        action="log it that way, or set the pipeline's env_manager to 'local'",
+        action="log it that way, set the pipeline's env_manager to 'local', or, for a model that"
+        " MLflow cannot serve, the pipeline's rehearsal to None",
     )
 
 
