@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import logging
 import os
 import sys
 import tempfile
@@ -293,6 +294,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--moves", type=int, default=10_000)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args(arguments)
+    logging.getLogger("mlflow").setLevel(logging.WARNING)  # else a line per version
     os.environ.update(MLFLOW_HTTP_REQUEST_BACKOFF_JITTER="0", MLFLOW_HTTP_REQUEST_MAX_RETRIES="4")
     with tempfile.TemporaryDirectory(prefix="bench-promotion-") as place:
         server = TrackingServer(Path(place))
