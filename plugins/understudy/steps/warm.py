@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 import socket
 import subprocess
 import time
@@ -31,6 +32,7 @@ MEMORY = 2 << 30
 MOST_SERVERS = 8
 _ANSWER_S = 60.0  # a server imports before it answers, TensorFlow for 20 s
 _UNFIT_S = 86_400.0  # after a day an unfit project may have changed: look again
+_LOG_KEPT_S = 86_400.0
 _TRIES = 2  # a server may end, being idle, in the moment of the request
 _BACKLOG = 64
 _BOOTSTRAP = """
@@ -189,9 +191,17 @@ class Forkservers:
             with FileLock(folder / "alive").exclusive_if_free() as free:
                 living += free is None
                 if free is not None and folder != ours:
-                    (folder / "socket").unlink(missing_ok=True)
+                    _clear(folder)
         if living >= MOST_SERVERS:
             raise OSError(f"there are {living} of them already")
+
+
+def _clear(folder: Path) -> None:
+    """Remove a dead server's socket, and everything of it once nobody will read its log."""
+    (folder / "socket").unlink(missing_ok=True)
+    with FileLock(folder / "start").exclusive_if_free() as free:
+        if free is not None and time.time() - folder.stat().st_mtime > _LOG_KEPT_S:
+            shutil.rmtree(folder)
 
 
 def _asked(connection: socket.socket, request: dict[str, Any], channel: Channel) -> bool:

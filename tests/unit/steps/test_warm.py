@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from understudy.steps.locks import FileLock
 from understudy.steps.process import Command, Ending, Supervisor
 from understudy.steps.program import Program, program_of
 from understudy.steps.warm import Forkservers, Server, WarmStart
@@ -288,6 +289,22 @@ def test_an_idle_server_ends_by_itself(bench: Bench) -> None:
     bench.run()
     assert len(servers(bench.folder)) == 1
     assert eventually(lambda: not servers(bench.folder), 3 * IDLE)
+
+
+def test_folders_of_dead_servers_go_after_a_day(bench: Bench) -> None:
+    """Each new environment has a server of its own: what the old ones left must not pile up."""
+    root, now = bench.folder / "servers", time.time()
+    for name, age in {"young": 3_600.0, "old": 2 * 86_400.0, "in use": 2 * 86_400.0}.items():
+        (root / name).mkdir(parents=True)
+        for file in ("alive", "start", "log"):
+            (root / name / file).touch()
+        os.utime(root / name, (now - age, now - age))
+    bench.write("print('x')")
+    with FileLock(root / "in use" / "alive").exclusive():
+        bench.run()
+    ours = bench.command().warm
+    assert ours is not None
+    assert {one.name for one in root.iterdir()} == {"young", "in use", ours.server.identity}
 
 
 UNFIT = {
