@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,17 @@ from hypothesis import settings
 # A deadline per example would measure how busy the machine is.
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let what tests download and what they kill leave nothing in the machine's temporary folder.
+
+    ``tmp_path`` stays where it is: pytest keeps the last three of those for who looks into them.
+    """
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
+    folder = tempfile.TemporaryDirectory(prefix="understudy-tests-", ignore_cleanup_errors=True)
+    os.environ["TMPDIR"], tempfile.tempdir = folder.name, None
+    config.add_cleanup(folder.cleanup)
 
 
 @dataclass(frozen=True)
