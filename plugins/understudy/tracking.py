@@ -319,8 +319,8 @@ def _forbidden(status: int, error: Exception) -> TrackingRefusedError:
     return TrackingRefusedError(
         f"The MLflow server does not let this user do that (403): {_first_line(error)}",
         allowed="what this user's permissions in MLflow allow",
-        action="have an MLflow administrator grant EDIT on the experiment and the registered"
-        " model that are meant; docs/registry.md says who needs what",
+        action="have an MLflow administrator grant EDIT on the experiment and on the registered"
+        " model (MANAGE to take an alias away); docs/registry.md says who needs what",
     )
 
 
