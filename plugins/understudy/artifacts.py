@@ -1,4 +1,6 @@
-"""Artifacts of runs and models, by what is there and what is not. Touches the tracking server, and temporary folders that go.
+"""Artifacts of runs and models: written, read, and told from those that are not there.
+
+Touches the tracking server, and temporary folders that go.
 
 MLflow's own client asks for the run first, to learn where its artifacts are, and leaves a folder
 behind for each file that it downloads.

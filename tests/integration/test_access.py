@@ -37,7 +37,7 @@ database_uri = sqlite:///{folder}/accounts.db
 admin_username = admin
 auth_cache_ttl_seconds = 600
 """
-USER, PASSWORD = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"  # noqa: S105 -- names
+USER, PASSWORD = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"
 
 
 @dataclass
@@ -108,8 +108,6 @@ def known(accounts: tuple[str, str]) -> Iterator[Guarded]:
         made = Guarded(address, patch, {"admin": password})
         for user in ("pipelines", "reader", "clerk", "nobody"):
             made.add(user)
-        made.be("admin")
-        AuthServiceClient(address).grant_user_permission("pipelines", "workspace", "*", "USE")
         made.be("pipelines")
         client = made.client()
         experiment = RunStore(client).experiment("guarded")

@@ -174,7 +174,7 @@ def test_a_task_that_is_marked_failed_cancels_its_job(elsewhere: Elsewhere, tmp_
 
 @pytest.mark.timeout(600)
 def test_the_next_night_cancels_what_nobody_waits_for(elsewhere: Elsewhere, tmp_path: Path) -> None:
-    """Its triggerer was dead when a person stopped the night: the Job ran on, and says KILLED now."""
+    """No triggerer ran when a person stopped the night: the Job ran on, and is KILLED now."""
     stack, server = elsewhere.stack, elsewhere.server
     run_id = stack.trigger("remote_night", "left", force=True, broken=str(tmp_path / "never"))
     stack.wait_for_task("remote_night", run_id, "download", {"deferred"})

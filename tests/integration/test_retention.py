@@ -107,7 +107,7 @@ def test_what_is_removed_is_what_was_named(past: Past) -> None:
 
 
 def test_a_night_whose_targets_come_late_stays_until_it_was_seen(past: Past) -> None:
-    """With the version that it trained, the champion that it was judged with, and whom that replaced.
+    """With the version that it trained, its champion, and the one before that.
 
     Of the nights, 1 has a verdict and waits for its targets; its champion was 3.
     """
@@ -115,7 +115,8 @@ def test_a_night_whose_targets_come_late_stays_until_it_was_seen(past: Past) -> 
     waiting = {Tag.LABEL_DELAY: "86400.0", Tag.VERDICT: "HOLD", Tag.CHAMPION_BEFORE: "3"}
     past.runs.tag(first.info.run_id, waiting)
     (one,) = [
-        night for night in past.steward.estate(past.owner, KEEP).nights
+        night
+        for night in past.steward.estate(past.owner, KEEP).nights
         if night.run_id == first.info.run_id
     ]
     assert (one.delay, one.needed) == (timedelta(days=1), {"3", "2"})

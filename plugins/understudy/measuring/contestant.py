@@ -69,7 +69,7 @@ def loaded(address: str, source: str) -> tuple[Contestant, dict[str, Any]]:
     """Return a model ready to predict, and what it takes: bytes of files and of memory."""
     import mlflow.pyfunc
 
-    folder = _fetched(address)
+    folder = fetched(address)
     rows = _rows(source)
     before = resident()
     model = mlflow.pyfunc.load_model(folder)
@@ -88,7 +88,7 @@ def loaded(address: str, source: str) -> tuple[Contestant, dict[str, Any]]:
     }
 
 
-def _fetched(address: str) -> str:
+def fetched(address: str) -> str:
     """Return the model's folder, fetched from the tracking server."""
     import mlflow.artifacts
     from mlflow.exceptions import MlflowException
@@ -99,7 +99,7 @@ def _fetched(address: str) -> str:
     except RequestException as error:
         raise UnreachableError(str(error)) from error
     except MlflowException as error:
-        if error.error_code in ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE"):  # noqa: PLR6201
+        if error.error_code in ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE"):
             raise UnreachableError(str(error)) from error
         raise
 

@@ -149,7 +149,7 @@ class Stopwatch:
         results = json.loads((where[1].folder / _RESULT).read_text()) if contestants else []
         for i, result in zip(ready, results, strict=True):
             told[i] = result
-        return [_costs(one.name, said) for one, said in zip(candidates, told, strict=True)]
+        return [costs_of(one.name, said) for one, said in zip(candidates, told, strict=True)]
 
     def _run(
         self,
@@ -201,7 +201,7 @@ def _contestant(
     }
 
 
-def _costs(name: str, said: dict[str, Any]) -> Costs:
+def costs_of(name: str, said: dict[str, Any]) -> Costs:
     """Return what was measured of a model, or why nothing was.
 
     Raises:

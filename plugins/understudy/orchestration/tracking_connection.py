@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 VARIABLE: Final = "UNDERSTUDY_MLFLOW_CONNECTION"
 """Environment variable that names the connection; without it MLflow's own variables count."""
 _URI: Final = "MLFLOW_TRACKING_URI"
-_USER, _PASSWORD = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"  # noqa: S105 -- names
+_USER, _PASSWORD = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"
 _TOKEN: Final = "MLFLOW_TRACKING_TOKEN"  # noqa: S105 -- ditto
 
 

@@ -5,9 +5,9 @@ among the last ones, and nothing that stays needs it. A version goes by the same
 What is needed is followed until nothing is added: a version that stays keeps the night that trained
 it and the night that decided on it, and a night that stays keeps those whose results it reused.
 Nights that the gate counts stay as well: without those that were in shadow a pipeline would be in
-shadow again, and with fewer judged on one holdout its tests would seem fewer than they were. A night
-whose targets come late stays until it was seen again, with the models that are then judged anew, and
-grows old only from the day on which its targets had come.
+shadow again, and with fewer judged on one holdout its tests would seem fewer than they were.
+A night whose targets come late stays until it was seen again, with the models that are judged
+anew then, and grows old only from the day on which its targets had come.
 """
 
 from __future__ import annotations
