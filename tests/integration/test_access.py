@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import httpx
 import pytest
-from mlflow.server.auth.client import AuthServiceClient
 from mlflow.tracking import MlflowClient
 from tests.integration.conftest import mlflow_server
 from tests.promoting import mover
@@ -62,16 +62,25 @@ class Guarded:
         """Make an account."""
         self.be("admin")
         self.passwords[user] = secrets.token_urlsafe(16)
-        AuthServiceClient(self.uri).create_user(user, self.passwords[user])
+        self._manage("2.0/mlflow/users/create", username=user, password=self.passwords[user])
 
     def grant(self, user: str, model: str, history: str) -> None:
         """Give a user permissions on the model and on the histories."""
         self.be("admin")
-        accounts, client = AuthServiceClient(self.uri), self.client()
-        accounts.grant_user_permission(user, "registered_model", self.model, model)
-        found = client.get_experiment_by_name(EXPERIMENT)
+        found = self.client().get_experiment_by_name(EXPERIMENT)
         assert found is not None
-        accounts.grant_user_permission(user, "experiment", found.experiment_id, history)
+        granted = {("registered_model", self.model): model}
+        granted["experiment", found.experiment_id] = history
+        for (kind, name), permission in granted.items():
+            what = {"resource_type": kind, "resource_id": name, "permission": permission}
+            self._manage("3.0/mlflow/users/permissions/grant", username=user, **what)
+
+    def _manage(self, path: str, **body: str) -> None:
+        """Call the interface of MLflow's accounts as the administrator."""
+        address = f"{self.uri}/api/{path}"
+        admin = ("admin", self.passwords["admin"])
+        answer = httpx.post(address, json=body, auth=admin, trust_env=False)
+        assert answer.is_success, answer.text
 
     def champion(self) -> str:
         """Return the version in production, as an administrator sees it."""

@@ -89,11 +89,16 @@ def _full_disk_named(root: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in {errno.ENOSPC, errno.EDQUOT} or (root.exists() and has_room(root)):
             raise
-        raise SettingsError(
-            f"No space left on the disk of {root}: {error}",
-            allowed="room for the temporary files of the steps that run at one time",
-            action="make room there, or set TMPDIR to a folder on another disk",
-        ) from error
+        raise no_room(root, error) from error
+
+
+def no_room(folder: Path, error: Exception) -> SettingsError:
+    """Return the error for a full disk, which may have shown itself in another way."""
+    return SettingsError(
+        f"No space left on the disk of {folder}: {error}",
+        allowed="room for the temporary files of the steps that run at one time",
+        action="make room there, or set TMPDIR to a folder on another disk",
+    )
 
 
 def sweep(root: Path) -> int:
