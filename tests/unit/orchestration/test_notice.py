@@ -26,6 +26,7 @@ NIGHT = pinned_night(
     "1",
     pipeline="wine night",
     model="wine",
+    repository="https://example.com/models.git",
     commit="c0ffee" * 6 + "beef",
     champion="7",
     as_of="2026-01-31T00:00:00+00:00",
