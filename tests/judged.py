@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 from mlflow.exceptions import MlflowException
+from tests.pinned import pinned_night
 
 from understudy.artifacts import artifacts_of
 from understudy.contract import PREDICTIONS_ARTIFACT, Kind, Tag
@@ -60,10 +61,7 @@ class Pipeline:
         tags[Tag.AS_OF.value] = as_of
         book = NightBook(self.client, self.runs)
         run_id = book.open(self.experiment, uuid.uuid4().hex, as_of, tags)
-        return Night(
-            run_id, self.experiment, self.experiment, self.experiment, "repository", "", "main",
-            "c0ffee", "7ree", "3", as_of, {}, "auto", force=False, rules=gate.to_dict(), recipe=(),
-        )  # fmt: skip
+        return pinned_night(run_id, self.experiment, as_of=as_of, rules=gate.to_dict())
 
     def validated(
         self, model: str, predictions: pd.DataFrame | None, **metrics: float

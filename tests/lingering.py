@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import subprocess
 import time
 from collections.abc import Callable
@@ -23,7 +24,8 @@ class Lingering:
 
     def __init__(self, installation: Installation, dag_id: str) -> None:
         self.installation, self.dag_id = installation, dag_id
-        self.token = f"{os.getpid()}.{next(_NUMBERS)}"
+        # The step sleeps for so many seconds: long, whatever the number of this process.
+        self.token = f"{100_000 + os.getpid()}.{next(_NUMBERS)}"
         self.run_id = f"run-{self.token}"
         installation.trigger(dag_id, self.run_id, token=self.token)
 
@@ -39,7 +41,7 @@ class Lingering:
     def alive(self) -> list[int]:
         """Return the processes of the step, found by their command lines."""
         found = subprocess.run(
-            ["pgrep", "-f", rf"sleep {self.token}|--token={self.token}"],
+            ["pgrep", "-f", rf"(sleep |--token=){re.escape(self.token)}([^0-9]|$)"],
             capture_output=True,
             text=True,
             check=False,

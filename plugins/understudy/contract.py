@@ -65,6 +65,8 @@ class Tag(StrEnum):
     HOLDOUT = "understudy.holdout"
     CHALLENGER = "understudy.challenger"
     SHADOW = "understudy.shadow"
+    LABEL_DELAY = "understudy.label_delay"
+    """Seconds after which the rows that came after a night have their targets."""
     MATURED = "understudy.matured"
     MATURED_REASON = "understudy.matured.reason"
     CHAMPION_ERROR = "understudy.champion.error"

@@ -14,6 +14,7 @@
     |-- ClusterError                a cluster refuses a job, or cannot be used as it is set up
     |   `-- ClusterUnavailableError it does not answer                        (a retry can help)
     |-- TrackingUnavailableError    the tracking server does not answer         (a retry can help)
+    |-- TrackingRefusedError        it answers: there is no such thing, or not for this user
     |-- RegistryError               the registry holds something that cannot be right
     |-- ServingError                a version does not start, or answers wrongly or too slowly
     `-- DecisionError               a decision record cannot be made, read or obeyed
@@ -125,9 +126,13 @@ class ClusterUnavailableError(ClusterError):
 
 
 class TrackingUnavailableError(UnderstudyError):
-    """The MLflow tracking server does not answer or refuses us."""
+    """The MLflow tracking server does not answer, or not as it should."""
 
     retryable = True
+
+
+class TrackingRefusedError(UnderstudyError):
+    """The MLflow server has no such run, model or artifact, or does not let this user have it."""
 
 
 class RegistryError(UnderstudyError):

@@ -10,10 +10,11 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from understudy.contract import Tag
-from understudy.errors import TrackingUnavailableError
+from understudy.errors import TrackingRefusedError, TrackingUnavailableError, UnderstudyError
 from understudy.redact import redacted
 
 if TYPE_CHECKING:
@@ -27,6 +28,12 @@ _PARENT = "mlflow.parentRunId"
 _OPENS_AS_TRAINING = {"mlflow.experimentKind": "custom_model_development"}
 """Without it MLflow's UI opens an experiment in its layout for language models."""
 _PASSING = frozenset({"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"})
+_FORBIDDEN = {
+    "UNAUTHENTICATED": HTTPStatus.UNAUTHORIZED,
+    "CUSTOMER_UNAUTHORIZED": HTTPStatus.UNAUTHORIZED,
+    "PERMISSION_DENIED": HTTPStatus.FORBIDDEN,
+}
+_FINAL = frozenset({"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND"})
 _PARAM_NAME = re.compile(r"[/\w.\- :]{1,250}")
 _LONGEST_PARAM = 500  # characters
 _REASON_LIMIT = 5000  # characters; MLflow refuses tag values above its own limit
@@ -226,23 +233,37 @@ class RunStore:
 
 @contextmanager
 def tracking_errors() -> Iterator[None]:
-    """Turn MLflow's and the network's "no answer" into TrackingUnavailableError."""
+    """Turn "no answer" into TrackingUnavailableError, "not for you" into TrackingRefusedError.
+
+    Whatever else MlflowException says stays one.
+    """
     from mlflow.exceptions import MlflowException
     from requests.exceptions import RequestException
 
     try:
         yield
     except RequestException as error:
+        status = 0 if error.response is None else error.response.status_code
+        if status in _FORBIDDEN.values():
+            raise _forbidden(status, error) from error
         raise _unavailable(error) from error
     except MlflowException as error:
+        if error.error_code in _FORBIDDEN:
+            raise _forbidden(_FORBIDDEN[error.error_code], error) from error
         if error.error_code in _PASSING:
             raise _unavailable(error) from error
         raise
 
 
-def refused(error: MlflowException) -> TrackingUnavailableError:
-    """Return our error for a call that the server understood and refused."""
-    return TrackingUnavailableError(
+def refused(error: MlflowException) -> UnderstudyError:
+    """Return our error for a call that the server understood and refused.
+
+    A retry may help where two wanted the same, and not where there is nothing, or not for us.
+    """
+    if error.error_code in _FORBIDDEN:
+        return _forbidden(_FORBIDDEN[error.error_code], error)
+    kind = TrackingRefusedError if error.error_code in _FINAL else TrackingUnavailableError
+    return kind(
         f"The MLflow server refused a call ({error.error_code}): {redacted(error.message[:500])}",
         allowed="calls on runs, models and artifacts that exist and that this user may touch",
         action="look at the run or model in MLflow; then run this again",
@@ -287,13 +308,32 @@ def ui_address() -> str:
     return os.environ.get("UNDERSTUDY_MLFLOW_UI") or os.environ.get("MLFLOW_TRACKING_URI", "")
 
 
+def _forbidden(status: int, error: Exception) -> TrackingRefusedError:
+    if status == HTTPStatus.UNAUTHORIZED:
+        return TrackingRefusedError(
+            f"The MLflow server does not know who asks (401): {_first_line(error)}",
+            allowed="a user and password, or a token, that the server knows",
+            action="set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or"
+            " MLFLOW_TRACKING_TOKEN, where this runs; docs/registry.md says how",
+        )
+    return TrackingRefusedError(
+        f"The MLflow server does not let this user do that (403): {_first_line(error)}",
+        allowed="what this user's permissions in MLflow allow",
+        action="have an MLflow administrator grant EDIT on the experiment and on the registered"
+        " model (MANAGE to take an alias away); docs/registry.md says who needs what",
+    )
+
+
 def _unavailable(error: Exception) -> TrackingUnavailableError:
-    first_line = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
     return TrackingUnavailableError(
-        f"The MLflow tracking server did not answer as it should: {redacted(first_line)}",
+        f"The MLflow tracking server did not answer as it should: {_first_line(error)}",
         allowed="a server that answers at MLFLOW_TRACKING_URI",
         action="check the server and its log; the task may simply be run again",
     )
+
+
+def _first_line(error: Exception) -> str:
+    return redacted(str(error).splitlines()[0][:300] if str(error) else type(error).__name__)
 
 
 def _quoted(value: str) -> str:

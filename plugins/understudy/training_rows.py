@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from understudy.artifacts import found
 from understudy.contract import DECISION_PROFILE, TRAIN_FILE, Kind, Tag
 from understudy.entry_points import DATA
 from understudy.steps.notes import read_note
-from understudy.tracking import RunStore, tracking_errors
+from understudy.tracking import RunStore
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -92,14 +93,8 @@ def _address(client: MlflowClient, run: Run, parameter: str) -> str:
 
 def _fetched(client: MlflowClient, run_id: str, path: str, into: Path) -> Path | None:
     """Return a copy of an artifact; None where there is no such artifact, or no such run."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        with tracking_errors():
-            folder = path.rpartition("/")[0] or None
-            if path not in {item.path for item in client.list_artifacts(run_id, folder)}:
-                return None
-            into.mkdir(parents=True, exist_ok=True)
-            return Path(client.download_artifacts(run_id, path, str(into)))
-    except MlflowException:
-        return None  # an outage is a TrackingUnavailableError: this is the server's "there is none"
+    run = RunStore(client).found(run_id)
+    if run is None:
+        return None
+    into.mkdir(parents=True, exist_ok=True)
+    return found(client, run, path, into)

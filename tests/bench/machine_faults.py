@@ -20,14 +20,19 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mlflow.tracking import MlflowClient
+
 from bench.cpu import end_forkservers
 from understudy.local.place import CHECKOUT
+from understudy.tracking import RunStore
 
 PROJECT = f"file://{CHECKOUT}#tests/projects/number"
 LINGER = f"file://{CHECKOUT}#tests/projects/linger"
 LATEST_S = 6.0
 """By when a cold step runs: strikes fall anywhere before."""
 SMALL, LARGE = "2m", "1g"
+LARGER = 4 << 20
+"""Bytes that do not fit on a small disk."""
 
 
 @dataclass(frozen=True)
@@ -110,15 +115,34 @@ def cache_full(machine: Machine, _number: int) -> None:
         there.run(*BUILD)
 
 
-def temporary_full(machine: Machine, _number: int) -> None:
-    """Fill the disk of the temporary folder: the step fails with a reason."""
+def temporary_full(machine: Machine, number: int) -> None:
+    """Fill the disk of the temporary folder: the step fails with a reason, and runs with room.
+
+    By turns it is filled by what the step itself writes there, and by an input that is fetched.
+    """
     with machine.cold() as cold, _small_disk(machine.folder) as disk:
-        cold.run(*BUILD)
-        (disk / "filler").write_bytes(bytes((2 << 20) - 8192))
         there = Machine(disk, {**cold.variables, "TMPDIR": str(disk)})
-        said = there.run(*_step(PROJECT, "download", uuid.uuid4().hex), ok=False)
-        if "No space left" not in said:
-            raise AssertionError(said)
+        filling = _filling_inputs(there) if number % 2 else (f"bytes={LARGER}",)
+        wanted = _step(LINGER, "read" if number % 2 else "fill", uuid.uuid4().hex, *filling)
+        try:
+            said = there.run(*wanted, ok=False)
+            if "No space left" not in said or "Next: " not in said:
+                raise AssertionError(said)
+            _mount(disk, "remount,", LARGE)
+            there.run(*wanted)
+        finally:
+            end_forkservers(there.variables["UNDERSTUDY_CACHE"])  # their folder is on that disk
+
+
+def _filling_inputs(machine: Machine) -> tuple[str, ...]:
+    """Log what does not fit on a small disk; return it as a parameter of a step."""
+    client = MlflowClient(machine.variables["MLFLOW_TRACKING_URI"])
+    run_id = client.create_run(RunStore(client).experiment("faults")).info.run_id
+    with tempfile.TemporaryDirectory(dir=machine.folder.parent) as folder:
+        Path(folder, "large").write_bytes(bytes(LARGER))
+        client.log_artifact(run_id, str(Path(folder, "large")))
+    client.set_terminated(run_id)
+    return (f"data=runs:/{run_id}/large",)
 
 
 def terminal_interrupted(machine: Machine, number: int) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable, Mapping
 
 import psutil
@@ -18,6 +19,7 @@ from bench.cpu import forkservers
 
 Fault = Callable[[Installation, int], None]
 PATIENCE_S = 60.0
+LOOK_AGAIN_S = 3.0
 
 
 def _begun(installation: Installation, dag_id: str) -> Lingering:
@@ -108,13 +110,25 @@ def guardian_killed(installation: Installation, number: int) -> None:
 def forkserver_killed(installation: Installation, _number: int) -> None:
     """Kill -9 the forkserver: what it forked goes on."""
     step = _begun(installation, "linger_program")
-    before, servers = set(step.alive()), forkservers()
+    before, servers = _described(step), forkservers()
     for pid in servers:
         os.kill(pid, signal.SIGKILL)
     gone = eventually(lambda: not any(map(psutil.pid_exists, servers)), PATIENCE_S)
-    if not servers or not gone or before != set(step.alive()):
-        raise AssertionError(f"{before} became {step.alive()}\n{step.log()}")
+    time.sleep(LOOK_AGAIN_S)  # more than a guardian takes to notice that a worker is gone
+    after = _described(step)
+    if not servers or not gone or set(before) != set(after):
+        raise AssertionError(f"{servers} gone: {gone}, {before} became {after}\n{step.log()}")
     _ended(step)
+
+
+def _described(step: Lingering) -> dict[int, str]:
+    """Return the step's processes, and around them its program, guardian and forkserver."""
+    found = {}
+    for pid in step.alive():
+        process = psutil.Process(pid)
+        above = [f"{one.pid} {one.name()}" for one in process.parents()[:2]]
+        found[pid] = f"{process.ppid()} {' '.join(process.cmdline())[-60:]} {above}"
+    return found
 
 
 def scheduler_killed(installation: Installation, _number: int) -> None:
@@ -157,15 +171,18 @@ def _restart(installation: Installation, component: str) -> None:
 
 
 def _guardian(step: Lingering) -> int:
-    """Return the parent of the step's first process that is none of the step's own."""
-    pids = set(step.alive())
-    eldest = min((psutil.Process(pid) for pid in pids), key=lambda process: process.create_time())
-    parent = eldest.parent()
-    while parent is not None and "bash" in parent.name():
-        parent = parent.parent()
-    if parent is None:
-        raise AssertionError(step.alive())
-    return parent.pid
+    """Return the guardian of the step."""
+    eldest = min(map(psutil.Process, step.alive()), key=lambda process: process.create_time())
+    forked = [one for one in eldest.parents() if _runs(one, "forkserver.py")]
+    # What a forkserver has forked looks like one itself: the program, and above it its guardian.
+    found = forked[1:2] or [one for one in eldest.parents() if _runs(one, "guardian.py")]
+    if not found:
+        raise AssertionError(_described(step))
+    return found[0].pid
+
+
+def _runs(process: psutil.Process, script: str) -> bool:
+    return any(word.endswith(f"/{script}") for word in process.cmdline())
 
 
 def stop_all(installation: Installation) -> None:

@@ -59,7 +59,7 @@ nights = number(
     notify={"*": [Told("{{ understudy.event }}: {{ understudy.title }}")]},
 )
 moving = number("moving")
-asking = number("asking", approval_timeout=timedelta(minutes=10))
+asking = number("asking", approval_timeout=timedelta(minutes=10), retry_delay=timedelta(seconds=1))
 broken = number("broken")
 elsewhere = number("elsewhere", project=Project("git://127.0.0.1/models-that-are-not#project"))
 nowhere = number("nowhere", project=Project("git://127.0.0.1/models#no/such/folder"))

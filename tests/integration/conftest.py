@@ -13,6 +13,7 @@ import time
 import uuid
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,15 +41,22 @@ BIKE = "/static/public/275/bike+sharing+dataset.zip"
 @pytest.fixture(scope="session")
 def mlflow_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Return the address of a real MLflow server with a database and proxied artifacts."""
-    folder, port = tmp_path_factory.mktemp("mlflow"), free_port()
+    with mlflow_server(tmp_path_factory.mktemp("mlflow")) as address:
+        yield address
+
+
+@contextmanager
+def mlflow_server(folder: Path, *options: str, **variables: str) -> Iterator[str]:
+    """Run a real MLflow server that keeps everything in a folder; yield its address."""
+    port = free_port()
     command = [sys.executable, "-m", "mlflow", "server", "--host=127.0.0.1", f"--port={port}"]
     command += [f"--backend-store-uri=sqlite:///{folder / 'mlflow.db'}", "--workers=1"]
-    command += [f"--artifacts-destination={folder / 'artifacts'}", "--serve-artifacts"]
+    command += [f"--artifacts-destination={folder / 'artifacts'}", "--serve-artifacts", *options]
     quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
     with (folder / "server.log").open("wb") as log:
         server = subprocess.Popen(
             command,
-            env={**os.environ, **quiet},
+            env={**os.environ, **quiet, **variables},
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,

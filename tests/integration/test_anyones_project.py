@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.pinned import pinned_night
 
 from understudy import tracking
 from understudy.contract import key_of
@@ -28,8 +29,6 @@ from understudy.steps.runner import Settings, StepRequest, StepRunner
 from understudy.tracking import RunStore
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from mlflow.tracking import MlflowClient
 
     from conftest import Repository
@@ -91,20 +90,14 @@ class Shop:
     def night(self, gate: Gate, champion: str | None) -> Night:
         """Return a night without a validation."""
         run_id = self.client.create_run(self.experiment_id).info.run_id
-        empty = dict.fromkeys(("repository", "subdirectory", "version", "commit", "tree"), "")
-        rest: Mapping[str, Any] = {"parameters": {}, "rules": gate.to_dict(), "recipe": []}
-        return Night(
-            run_id=run_id,
-            experiment_id=self.experiment_id,
+        return pinned_night(
+            run_id,
+            self.experiment_id,
             pipeline="habits",
             model=self.model,
             champion=champion,
-            as_of="2026-01-01T00:00:00+00:00",
-            promote="auto",
-            force=False,
+            rules=gate.to_dict(),
             validated=False,
-            **empty,
-            **rest,
         )
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from mlflow.tracking import MlflowClient
+from tests.pinned import pinned_night
 
 from understudy.cli.main import main
 from understudy.contract import MATURED_RECORD, PREDICTIONS_ARTIFACT, Kind, Outcome, Tag
@@ -76,11 +77,8 @@ class Pipeline:
         tags[Tag.AS_OF.value] = as_of
         book = NightBook(self.client, self.runs)
         run_id = book.open(self.experiment, uuid.uuid4().hex, as_of, tags)
-        return Night(
-            run_id, self.experiment, self.experiment, self.experiment, "repository", "", "main",
-            "c0ffee", "7ree", champion, as_of, {}, "auto", force=False, rules=GAINS.to_dict(),
-            recipe=(),
-        )  # fmt: skip
+        rules = GAINS.to_dict()
+        return pinned_night(run_id, self.experiment, champion=champion, as_of=as_of, rules=rules)
 
     def judged(self, day: int, ours: str = "models:/m-1", champion: str | None = "3") -> Night:
         """Judge a night on what was known that day."""
@@ -366,10 +364,8 @@ def test_real_steps_score_the_models_of_a_past_night(real: Real) -> None:
     score = real.scored(data)
     book = NightBook(real.client, real.runs)
     tags = {Tag.PIPELINE.value: "drifting", Tag.MODEL.value: "drifting"}
-    night = Night(
-        "", real.experiment, "drifting", "drifting", "repository", "", "main", "c0ffee", "7ree",
-        "2", "2012-01-20T00:00:00+00:00", {}, "auto", force=False, rules=gate.to_dict(), recipe=(),
-    )  # fmt: skip
+    named = {"pipeline": "drifting", "model": "drifting", "champion": "2"}
+    night = pinned_night("", real.experiment, rules=gate.to_dict(), **named)
     opened = [
         replace(night, as_of=as_of, run_id=book.open(
             real.experiment, as_of, as_of, {**tags, Tag.AS_OF.value: as_of}

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from mlflow.tracking import MlflowClient
+from tests.airflow_home import run_dag_file
 
 from understudy.promotion.mover import Mover
 from understudy.tracking import RunStore
@@ -86,30 +86,13 @@ def test_champions_come_by_rehearsal_and_go_by_rollback(
     """Two nights promote, a person takes the second back, and no other of its commit wins."""
     files = {"train.py": TRAIN, "doubling.py": MODEL.read_text()}
     repository.commit(MLproject=MLPROJECT, **files)
-    home = tmp_path / "airflow"
-    (home / "dags").mkdir(parents=True)
-    (home / "dags" / "acts.py").write_text(DAG_FILE)
-    done = subprocess.run(
-        (sys.executable, home / "dags" / "acts.py"),
-        env={
-            **os.environ,
-            "AIRFLOW_HOME": str(home),
-            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-            "AIRFLOW__CORE__DAGS_FOLDER": str(home / "dags"),
-            "AIRFLOW__CORE__PLUGINS_FOLDER": str(home / "plugins"),
-            "THE_PROJECT": repository.url,
-            "MLFLOW_TRACKING_URI": mlflow_uri,
-            "UNDERSTUDY_CACHE": str(tmp_path / "cache"),
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "HOME": str(tmp_path),
-        },
-        cwd=home,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
+    said = run_dag_file(
+        tmp_path,
+        DAG_FILE,
+        THE_PROJECT=repository.url,
+        MLFLOW_TRACKING_URI=mlflow_uri,
+        PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     )
-    said = done.stdout
     states = {
         (int(number), task): state
         for _, number, task, state in map(

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.airflow_home import run_dag_file
 from tests.githosts import http_host
 
 if TYPE_CHECKING:
@@ -50,32 +49,16 @@ def test_a_connection_opens_what_is_closed_without_it(
 ) -> None:
     """The token is in no log, command line or file, nor in Airflow's or MLflow's database."""
     repository.commit(MLproject="entry_points:\n  show:\n    command: 'echo it runs'\n")
-    home = tmp_path / "airflow"
-    (home / "dags").mkdir(parents=True)
-    (home / "dags" / "private.py").write_text(DAG_FILE)
     with http_host(tmp_path, f"bot:{TOKEN}") as host:
         connection = {"conn_type": "git", "host": host.url, "login": "bot", "password": TOKEN}
-        done = subprocess.run(
-            (sys.executable, home / "dags" / "private.py"),
-            env={
-                **os.environ,
-                "AIRFLOW_HOME": str(home),
-                "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-                "AIRFLOW__CORE__PLUGINS_FOLDER": str(home / "plugins"),
-                "AIRFLOW_CONN_GIT_MODELS": json.dumps(connection),
-                "PRIVATE_PROJECT": f"{host.url}/repository",
-                "MLFLOW_TRACKING_URI": f"sqlite:///{home}/mlflow.db",
-                "UNDERSTUDY_CACHE": str(tmp_path / "cache"),
-                "TMPDIR": str(tmp_path),
-                "HOME": str(tmp_path),
-            },
-            cwd=home,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
+        said = run_dag_file(
+            tmp_path,
+            DAG_FILE,
+            AIRFLOW_CONN_GIT_MODELS=json.dumps(connection),
+            PRIVATE_PROJECT=f"{host.url}/repository",
+            MLFLOW_TRACKING_URI=f"sqlite:///{tmp_path}/mlflow.db",
+            TMPDIR=str(tmp_path),
         )
-    said = done.stdout
     states = dict(line.split()[1:] for line in said.splitlines() if line.startswith("STATE"))
     assert states == {"opened": "success", "closed": "failed", "nowhere": "failed"}, said[-3000:]
     assert "refuses access" in said

@@ -170,3 +170,29 @@ def test_a_task_that_is_marked_failed_cancels_its_job(elsewhere: Elsewhere, tmp_
     stack.call("PATCH", path, new_state="failed")
     eventually(lambda: job not in {pod.job for pod in elsewhere.server.running()})
     eventually(lambda: elsewhere.run(run_id).info.status == "KILLED")
+
+
+@pytest.mark.timeout(600)
+def test_the_next_night_cancels_what_nobody_waits_for(elsewhere: Elsewhere, tmp_path: Path) -> None:
+    """No triggerer ran when a person stopped the night: the Job ran on, and is KILLED now."""
+    stack, server = elsewhere.stack, elsewhere.server
+    run_id = stack.trigger("remote_night", "left", force=True, broken=str(tmp_path / "never"))
+    stack.wait_for_task("remote_night", run_id, "download", {"deferred"})
+    condition = f"tags.`{Tag.DAG_RUN_ID.value}` = '{run_id}' and tags.`{Tag.JOB.value}` != ''"
+    eventually(server.running)
+    stack.kill("triggerer")
+    stack.call("PATCH", f"dags/remote_night/dagRuns/{run_id}", state="failed")
+    stack.up()
+    (left,) = stack.runs("remote_night", condition)
+    job = left.data.tags[Tag.JOB.value]
+    assert left.info.status == "RUNNING"
+    assert job in {pod.job for pod in server.running()}
+    after = stack.trigger("remote_night", "after", force=True)
+    assert stack.wait("remote_night", after) == "success"
+    assert job not in {pod.job for pod in server.running()}
+    (left,) = stack.runs("remote_night", condition)
+    assert left.info.status == "KILLED"
+    assert left.data.tags[Tag.ERROR.value].startswith("abandoned: its night was over")
+    assert "RUNNING" not in {run.info.status for run in stack.runs("remote_night")}
+    log = stack.log("remote_night", after, "pin")
+    assert f"Cancelling the job {job}, for which nobody waits" in log

@@ -7,14 +7,13 @@ test_remote_stack.py.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from mlflow.tracking import MlflowClient
+from tests.airflow_home import run_dag_file
 from tests.standins.kubernetes_api import TOKEN, cluster
 
 from understudy.contract import Tag
@@ -67,32 +66,16 @@ def test_a_task_defers_and_ends_as_its_job_did(
 ) -> None:
     """Its log has the job's last lines; nothing anywhere has the cluster's token."""
     repository.commit(MLproject=MLPROJECT)
-    home = tmp_path / "airflow"
-    (home / "dags").mkdir(parents=True)
-    (home / "dags" / "deferred.py").write_text(DAG_FILE)
     with cluster(tmp_path) as server:
         extra = {"kube_config": json.dumps(server.kubeconfig())}
-        done = subprocess.run(
-            (sys.executable, home / "dags" / "deferred.py"),
-            env={
-                **os.environ,
-                "AIRFLOW_HOME": str(home),
-                "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-                "AIRFLOW__CORE__PLUGINS_FOLDER": str(home / "plugins"),
-                "AIRFLOW_CONN_K8S": json.dumps({"conn_type": "kubernetes", "extra": extra}),
-                "THE_PROJECT": repository.url,
-                "MLFLOW_TRACKING_URI": mlflow_uri,
-                "UNDERSTUDY_CACHE": str(tmp_path / "cache"),
-                "HOME": str(tmp_path),
-            },
-            cwd=home,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
+        said = run_dag_file(
+            tmp_path,
+            DAG_FILE,
+            AIRFLOW_CONN_K8S=json.dumps({"conn_type": "kubernetes", "extra": extra}),
+            THE_PROJECT=repository.url,
+            MLFLOW_TRACKING_URI=mlflow_uri,
         )
         assert len(server.jobs) == 2
-    said = done.stdout
     states = dict(line.split()[1:] for line in said.splitlines() if line.startswith("STATE"))
     assert states == {"show": "success", "fail": "failed", "typo": "failed"}, said[-6000:]
     for words in ("the word is it's", "ended with exit code 65", "'word' is missing"):

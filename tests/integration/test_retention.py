@@ -106,6 +106,28 @@ def test_what_is_removed_is_what_was_named(past: Past) -> None:
     assert mover(past.uri).look(past.name).champion == "4"
 
 
+def test_a_night_whose_targets_come_late_stays_until_it_was_seen(past: Past) -> None:
+    """With the version that it trained, its champion, and the one before that.
+
+    Of the nights, 1 has a verdict and waits for its targets; its champion was 3.
+    """
+    (first,) = past.runs.tagged(past.experiment, Tag.KEY, "n1")
+    waiting = {Tag.LABEL_DELAY: "86400.0", Tag.VERDICT: "HOLD", Tag.CHAMPION_BEFORE: "3"}
+    past.runs.tag(first.info.run_id, waiting)
+    (one,) = [
+        night
+        for night in past.steward.estate(past.owner, KEEP).nights
+        if night.run_id == first.info.run_id
+    ]
+    assert (one.delay, one.needed) == (timedelta(days=1), {"3", "2"})
+    planned = past.steward.plan(past.owner, KEEP)
+    assert planned.reasons[f"night {one.run_id}"].startswith("its targets come late")
+    assert {one.number for one in planned.versions} == {"6"}
+    past.runs.tag(one.run_id, {Tag.MATURED: "right"})
+    again = past.steward.plan(past.owner, Keep(timedelta(0), 1, 2, 2))
+    assert again.reasons[f"night {one.run_id}"] == "it is not older than 0 days"
+
+
 def test_a_version_that_became_champion_meanwhile_stays(
     past: Past, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from understudy.cli.servers import mlflow_errors
+from understudy.errors import TrackingRefusedError
 from understudy.local.table import render
 from understudy.promotion.history import Entry, History, State
 
@@ -72,8 +73,16 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _recorded(mover: Mover, options: argparse.Namespace) -> History:
-    """Return the part of the history that is shown, with what happened outside."""
-    tail = mover.look(options.model).history
+    """Return the part of the history that is shown, with what happened outside.
+
+    Who may only read sees what is on record, and is told that there may be more.
+    """
+    try:
+        tail = mover.look(options.model).history
+    except TrackingRefusedError as error:
+        history = mover.history(options.model)
+        sys.stderr.write(f"Moves made in MLflow itself may not be on record yet: {error.found}.\n")
+        return history
     enough = options.at is None and 0 < options.last <= len(tail.entries)
     return tail if enough else mover.history(options.model)
 

@@ -11,7 +11,8 @@ def mlflow_errors() -> Iterator[None]:
     """Turn a call that MLflow refused into an error of ours, which ``main`` prints.
 
     Raises:
-        TrackingUnavailableError: instead of MLflow's own exception.
+        TrackingRefusedError: instead of MLflow's own exception.
+        TrackingUnavailableError: ditto, where running it again may help.
     """
     from mlflow.exceptions import MlflowException
 

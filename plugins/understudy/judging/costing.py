@@ -15,7 +15,14 @@ from understudy.errors import (
 )
 from understudy.gate import Costs, Measurement
 from understudy.gate.budgets import unmeasured
-from understudy.measuring import Candidate, Effort, Stopwatch, candidate, training_run
+from understudy.measuring import (
+    Candidate,
+    Effort,
+    Stopwatch,
+    candidate,
+    refuse_gone,
+    training_run,
+)
 from understudy.steps.process import OnLine
 from understudy.steps.settings import Settings
 
@@ -101,6 +108,7 @@ class Scales:
             return Costs(model.name, error=_NO_RUN)
         try:
             run_id = training_run(self._client, model.uri)
+            refuse_gone(self._client, model.uri)
             return candidate(self._client, model.name, model.uri, run_id, environment)
         except RegistryError as error:
             return Costs(model.name, error=error.found)

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from understudy.artifacts import artifacts_of
+from understudy.artifacts import found
 from understudy.contract import HOLDOUT_FILE
 from understudy.errors import RegistryError
 from understudy.judging.exchange import Rows
 from understudy.measuring import training_run
-from understudy.tracking import tracking_errors
+from understudy.tracking import RunStore
 from understudy.training_rows import training_rows
 
 if TYPE_CHECKING:
@@ -79,13 +79,7 @@ def holdout(client: MlflowClient, address: str, folder: Path) -> Path | None:
 
 def _downloaded(client: MlflowClient, address: str, folder: Path) -> Path | None:
     """Return what lies at an address, brought into a folder; None where it is gone."""
-    from mlflow.exceptions import MlflowException
-
     folder.mkdir(parents=True)
     run_id, _, path = address.removeprefix(_SCHEME).partition("/")
-    try:
-        with tracking_errors():
-            repository = artifacts_of(client, client.get_run(run_id))
-            return Path(repository.download_artifacts(path, str(folder)))  # type: ignore[no-untyped-call]
-    except (MlflowException, OSError):
-        return None
+    run = RunStore(client).found(run_id)
+    return None if run is None else found(client, run, path, folder)

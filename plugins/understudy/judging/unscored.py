@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final
 
+from understudy.artifacts import listed
 from understudy.errors import (
     EXIT_BAD_DATA,
     EnvironmentBuildError,
@@ -48,16 +49,10 @@ def _is_deleted(client: MlflowClient, model: str, version: str) -> bool:
 
     try:
         with tracking_errors():
-            return not _files(client, client.get_model_version_download_uri(model, version))
+            files = client.get_model_version_download_uri(model, version)
+        return not listed(client, files)
     except MlflowException as error:
         return bool(error.error_code == "RESOURCE_DOES_NOT_EXIST")
-
-
-def _files(client: MlflowClient, uri: str) -> list[str]:
-    from mlflow.artifacts import list_artifacts
-
-    found = list_artifacts(artifact_uri=uri, tracking_uri=client.tracking_uri)
-    return [item.path for item in found]
 
 
 def as_tag(cause: Cause, reason: str) -> str:

@@ -12,7 +12,7 @@ input example that was logged with the challenger. A project's code runs in proc
 only, in the environment of the commit that trained the model; ``stop`` ends them.
 """
 
-from understudy.measuring.candidates import Candidate, candidate, training_run
+from understudy.measuring.candidates import Candidate, candidate, refuse_gone, training_run
 from understudy.measuring.stopwatch import Effort, Stopwatch
 
-__all__ = ["Candidate", "Effort", "Stopwatch", "candidate", "training_run"]
+__all__ = ["Candidate", "Effort", "Stopwatch", "candidate", "refuse_gone", "training_run"]

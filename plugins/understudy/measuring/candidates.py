@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from understudy.artifacts import listed
 from understudy.contract import ENV_MANAGERS, Kind, Tag
 from understudy.errors import RegistryError
 from understudy.tracking import RunStore, tracking_errors
@@ -61,6 +62,50 @@ def training_run(client: MlflowClient, uri: str) -> str:
     if not run_id:
         raise _unknown(uri, "the registry does not say which run logged it")
     return run_id
+
+
+def refuse_gone(client: MlflowClient, uri: str) -> None:
+    """Refuse a model whose files are gone: fetching would not tell that from an outage.
+
+    Args:
+        client: Of the tracking server.
+        uri: As in ``training_run``.
+
+    Raises:
+        RegistryError: when there are none.
+        TrackingUnavailableError: when the server does not answer.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        with tracking_errors():
+            place = _place(client, uri)
+        there = listed(client, place)
+    except (MlflowException, OSError) as error:
+        raise _gone(uri, str(error).partition("\n")[0][:300]) from error
+    if not there:
+        raise _gone(uri, f"there is nothing at {place}")
+
+
+def _place(client: MlflowClient, uri: str) -> str:
+    """Return where a model's files are, in words that need no other setting than the client's."""
+    if uri.startswith(_RUNS):
+        return uri
+    name, _, version = uri.removeprefix(_MODELS).rpartition("/")
+    if not name and "@" not in version:
+        return str(client.get_logged_model(version).artifact_location)
+    if not name:
+        name, _, alias = version.rpartition("@")
+        version = client.get_model_version_by_alias(name, alias).version
+    return str(client.get_model_version_download_uri(name, version))
+
+
+def _gone(uri: str, why: str) -> RegistryError:
+    return RegistryError(
+        f"The files of the model {uri} are gone: {why}",
+        allowed="a model whose files are in MLflow's store",
+        action="retrain the model by its pipeline",
+    )
 
 
 def _logged_by(client: MlflowClient, uri: str) -> str:

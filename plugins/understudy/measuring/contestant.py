@@ -28,13 +28,18 @@ def main() -> int:
     try:
         contestant, answer = loaded(*sys.argv[1:3])
     except Exception as error:  # noqa: BLE001 -- whatever a model raises, it is told and ends here
-        answer = {"error": f"{type(error).__name__}: {error}"[:2000]}
+        told = f"{type(error).__name__}: {error}"[:2000]
+        answer = {"error": told, "unreachable": isinstance(error, UnreachableError)}
         print(json.dumps(answer), file=answers, flush=True)
         return 1
     print(json.dumps(answer), file=answers, flush=True)
     for line in sys.stdin:
         print(json.dumps(contestant.timed(**json.loads(line))), file=answers, flush=True)
     return 0
+
+
+class UnreachableError(Exception):
+    """The model's files, which were there a moment ago, could not be fetched."""
 
 
 class Contestant:
@@ -62,10 +67,9 @@ class Contestant:
 
 def loaded(address: str, source: str) -> tuple[Contestant, dict[str, Any]]:
     """Return a model ready to predict, and what it takes: bytes of files and of memory."""
-    import mlflow.artifacts
     import mlflow.pyfunc
 
-    folder = mlflow.artifacts.download_artifacts(artifact_uri=address)
+    folder = fetched(address)
     rows = _rows(source)
     before = resident()
     model = mlflow.pyfunc.load_model(folder)
@@ -82,6 +86,22 @@ def loaded(address: str, source: str) -> tuple[Contestant, dict[str, Any]]:
         "loading": max(0, memory - before),
         "batch_rows": contestant.count,
     }
+
+
+def fetched(address: str) -> str:
+    """Return the model's folder, fetched from the tracking server."""
+    import mlflow.artifacts
+    from mlflow.exceptions import MlflowException
+    from requests.exceptions import RequestException
+
+    try:
+        return str(mlflow.artifacts.download_artifacts(artifact_uri=address))
+    except RequestException as error:
+        raise UnreachableError(str(error)) from error
+    except MlflowException as error:
+        if error.error_code in ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE"):
+            raise UnreachableError(str(error)) from error
+        raise
 
 
 def _rows(source: str) -> Any:  # noqa: ANN401

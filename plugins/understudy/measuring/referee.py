@@ -66,6 +66,7 @@ class Player:
             raise LostError(self._why())
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
+            self.costs["unreachable"] = answer.get("unreachable", False)
             raise LostError(answer["error"])
         return answer
 

@@ -12,7 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from understudy.errors import DecisionError, StepStoppedError, UnderstudyError
+from understudy.errors import (
+    DecisionError,
+    StepStoppedError,
+    TrackingUnavailableError,
+    UnderstudyError,
+)
 from understudy.gate.budgets import Costs, Measurement
 from understudy.measuring.candidates import Candidate
 from understudy.redact import redacted
@@ -87,6 +92,7 @@ class Stopwatch:
         Raises:
             DecisionError: when measuring itself fails or takes too long.
             StepStoppedError: when it was stopped.
+            TrackingUnavailableError: when the tracking server does not answer.
         """
         candidates = [one for one in (challenger, champion) if one is not None]
         source = str(rows.absolute()) if rows is not None else challenger.uri
@@ -143,7 +149,7 @@ class Stopwatch:
         results = json.loads((where[1].folder / _RESULT).read_text()) if contestants else []
         for i, result in zip(ready, results, strict=True):
             told[i] = result
-        return [_costs(one.name, said) for one, said in zip(candidates, told, strict=True)]
+        return [costs_of(one.name, said) for one, said in zip(candidates, told, strict=True)]
 
     def _run(
         self,
@@ -195,7 +201,18 @@ def _contestant(
     }
 
 
-def _costs(name: str, said: dict[str, Any]) -> Costs:
+def costs_of(name: str, said: dict[str, Any]) -> Costs:
+    """Return what was measured of a model, or why nothing was.
+
+    Raises:
+        TrackingUnavailableError: when its files could not be fetched, though they are there.
+    """
+    if said.get("unreachable"):
+        raise TrackingUnavailableError(
+            f"The files of the model {name} could not be fetched: {redacted(said['error'])[:500]}",
+            allowed="a tracking server that has them, and answers",
+            action="check the server and its log; the task may simply be run again",
+        )
     if said.get("error"):
         return Costs(name, error=redacted(said["error"]))
     return Costs.from_dict({"model": name, **said})

@@ -78,6 +78,8 @@ def _tasks(spec: Pipeline) -> None:
             **_named(task.APPROVE),
             response_timeout=spec.approval_timeout,
             execution_timeout=None,
+            # Airflow fails a try whose answer came before it had seen that its process was over.
+            retries=max(1, spec.retries),
             assigned_users=[{"id": name, "name": name} for name in spec.approvers] or None,
         ),
         *_rehearsal(spec),

@@ -199,7 +199,9 @@ class PinOperator(ProjectOperator):
         }
 
     def _tags(self, context: Context) -> dict[str, str]:
-        return {**airflow_tags(context), Tag.PIPELINE.value: self.pipeline.name}
+        delay = self.pipeline.label_delay
+        late = {} if delay is None else {Tag.LABEL_DELAY.value: str(delay.total_seconds())}
+        return {**airflow_tags(context), Tag.PIPELINE.value: self.pipeline.name, **late}
 
 
 def _code(pinned: Pinned) -> dict[str, Any]:

@@ -118,7 +118,9 @@ class RemoteStepTrigger(BaseTrigger):
 
     async def _steps(self) -> RemoteSteps:
         from understudy.orchestration.cluster_connection import cluster_of_async
+        from understudy.orchestration.tracking_connection import use_connection_async
 
+        await use_connection_async()
         cluster = await cluster_of_async(placed(self.backend, self.placement))
         return await asyncio.to_thread(_connected, cluster)
 

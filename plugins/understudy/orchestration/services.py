@@ -9,6 +9,7 @@ from understudy import tracking
 from understudy.decision import Court
 from understudy.gitaccess import GitAccess
 from understudy.night import NightBook
+from understudy.orchestration.tracking_connection import use_connection
 from understudy.promotion.mover import Mover
 from understudy.registry import Registry
 from understudy.tracking import RunStore
@@ -32,11 +33,13 @@ class Services:
 
     @classmethod
     def connect(cls) -> Services:
-        """Return services for the server that ``MLFLOW_TRACKING_URI`` names.
+        """Return services for the server that ``MLFLOW_TRACKING_URI`` names, or a connection.
 
         Raises:
-            TrackingUnavailableError: when it names none.
+            SettingsError: when there is no such connection.
+            TrackingUnavailableError: when neither names a server.
         """
+        use_connection()
         client = tracking.client()
         runs = RunStore(client)
         return cls(

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from understudy.contract import Kind, Tag
@@ -88,7 +88,7 @@ class Steward:
         history = self._mover.history(owner.model)
         last = history.moves[-keep.moves :]
         return Estate(
-            nights=tuple(_nights(self._all_runs(str(experiment.experiment_id)))),
+            nights=tuple(_nights(self._all_runs(str(experiment.experiment_id)), history)),
             versions=tuple(self._versions(owner.model)),
             named=_named(history, keep),
             decided=frozenset(filter(None, (entry.move.decision_run for entry in last))),
@@ -122,14 +122,14 @@ class Steward:
                 return
 
 
-def _nights(runs: Iterable[Run]) -> Iterator[OldNight]:
+def _nights(runs: Iterable[Run], history: History) -> Iterator[OldNight]:
     known = {str(run.info.run_id): run for run in runs}
     below: dict[str, list[str]] = defaultdict(list)
     for run_id, run in known.items():
         below[run.data.tags.get(_PARENT, "")].append(run_id)
     for run_id, run in known.items():
         if run.data.tags.get(Tag.KIND.value) == Kind.NIGHT.value:
-            yield _night(run, [known[inside] for inside in _within(run_id, below)])
+            yield _night(run, [known[inside] for inside in _within(run_id, below)], history)
 
 
 def _within(run_id: str, below: Mapping[str, list[str]]) -> Iterator[str]:
@@ -138,7 +138,10 @@ def _within(run_id: str, below: Mapping[str, list[str]]) -> Iterator[str]:
         yield from _within(child, below)
 
 
-def _night(parent: Run, runs: list[Run]) -> OldNight:
+def _night(parent: Run, runs: list[Run], history: History) -> OldNight:
+    tags = parent.data.tags
+    judged = bool(tags.get(Tag.VERDICT.value))
+    champion = tags.get(Tag.CHAMPION_BEFORE.value, "")
     reused = {run.data.tags.get(Tag.REUSED_FROM.value, "") for run in runs} - {""}
     pinned = [run.data.tags[KEEP_TAG] or "yes" for run in runs if KEEP_TAG in run.data.tags]
     return OldNight(
@@ -147,11 +150,14 @@ def _night(parent: Run, runs: list[Run]) -> OldNight:
         began=datetime.fromtimestamp(parent.info.start_time / 1000, UTC),
         runs=frozenset(str(run.info.run_id) for run in runs),
         reused=frozenset(reused),
-        champions=frozenset(parent.data.tags.get(tag.value, "") for tag in _CHAMPIONS) - {""},
-        holdout=parent.data.tags.get(Tag.HOLDOUT.value, ""),
-        shadow=bool(parent.data.tags.get(Tag.SHADOW.value)),
+        champions=frozenset(tags.get(tag.value, "") for tag in _CHAMPIONS) - {""},
+        holdout=tags.get(Tag.HOLDOUT.value, ""),
+        shadow=bool(tags.get(Tag.SHADOW.value)),
         pinned=next(iter(pinned), ""),
         alive=any(run.info.status == "RUNNING" for run in runs),
+        delay=timedelta(seconds=float(tags.get(Tag.LABEL_DELAY.value) or 0) if judged else 0),
+        matured=bool(tags.get(Tag.MATURED.value)),
+        needed=frozenset(filter(None, (champion, champion and history.replaced(champion)))),
     )
 
 

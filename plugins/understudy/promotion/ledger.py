@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from understudy.contract import Kind, Tag, key_of
-from understudy.errors import RegistryError
-from understudy.promotion.history import Ending, Entry, History, Move, joined
+from understudy.errors import RegistryError, TrackingRefusedError
+from understudy.promotion.history import Cause, Ending, Entry, History, Move, State, joined
 from understudy.tracking import RunStore, tracking_errors
 
 if TYPE_CHECKING:
@@ -97,12 +97,19 @@ class Ledger:
 
         Raises:
             OvertakenError: when that number is taken.
+            TrackingRefusedError: when this user may not; a move of ours is given up then.
         """
         run_id, line = self._chapter_of(tail, move.number), move.to_json()
         if self._write_once(run_id, _name(move.number), line) != line:
             raise OvertakenError
         if run_id != tail.hint:
-            self._open(tail.history.model, run_id)
+            try:
+                self._open(tail.history.model, run_id)
+            except TrackingRefusedError as error:
+                if move.cause is not Cause.OUTSIDE:  # who may not tag the model may not move it
+                    why = f"MLflow refused: {str(error)[:500]}"
+                    self.conclude(run_id, move.number, Ending(State.ABANDONED, move.at, why))
+                raise
         return run_id
 
     def conclude(self, run_id: str, number: int, ending: Ending) -> Ending:

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from understudy.artifacts import found
 from understudy.errors import ServingError
 from understudy.serving.server import INSIDE, command_in
 from understudy.steps.environment import Environment
 from understudy.steps.process import OnLine, Supervisor
-from understudy.tracking import tracking_errors
+from understudy.tracking import RunStore
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -65,11 +66,15 @@ def questions_for(
 ) -> dict[str, Any]:
     """Return the document with the questions: ``source`` and ``questions``.
 
+    What a run never had, or has no more, is drawn from elsewhere, which the source says.
+
     Raises:
         ServingError: when they cannot be drawn.
+        TrackingUnavailableError: when the server does not answer.
     """
-    if material.rehearsal and _has(client, material.rehearsal, QUESTIONS):
-        return _document(_fetched(client, material.rehearsal, QUESTIONS, desk.folder))
+    asked = _fetched(client, material.rehearsal, QUESTIONS, desk.folder)
+    if asked is not None:
+        return _document(asked)
     document: dict[str, Any] = {}
     if desk.project is not None and (files := _files(client, material, desk.folder)):
         document = _drawn(desk, desk.project, rows, files)
@@ -78,13 +83,9 @@ def questions_for(
 
 def _files(client: MlflowClient, material: Material, folder: Path) -> tuple[str, ...]:
     """Return the holdout and the predictions as files here; nothing where one is missing."""
-    wanted = (
-        (material.data, f"{material.data_artifact}/{HOLDOUT}"),
-        (material.validation, PREDICTIONS),
-    )
-    if not all(run_id and _has(client, run_id, path) for run_id, path in wanted):
-        return ()
-    return tuple(str(_fetched(client, run_id, path, folder)) for run_id, path in wanted)
+    rows = _fetched(client, material.data, f"{material.data_artifact}/{HOLDOUT}", folder)
+    said = None if rows is None else _fetched(client, material.validation, PREDICTIONS, folder)
+    return () if rows is None or said is None else (str(rows), str(said))
 
 
 def _drawn(
@@ -116,12 +117,7 @@ def _document(path: Path) -> dict[str, Any]:
     return document
 
 
-def _has(client: MlflowClient, run_id: str, path: str) -> bool:
-    folder = path.rpartition("/")[0]
-    with tracking_errors():
-        return any(item.path == path for item in client.list_artifacts(run_id, folder or None))
-
-
-def _fetched(client: MlflowClient, run_id: str, path: str, folder: Path) -> Path:
-    with tracking_errors():
-        return Path(client.download_artifacts(run_id, path, str(folder)))
+def _fetched(client: MlflowClient, run_id: str, path: str, folder: Path) -> Path | None:
+    """Return a copy of an artifact; None where there is no such artifact, or no such run."""
+    run = RunStore(client).found(run_id) if run_id else None
+    return None if run is None else found(client, run, path.strip("/"), folder)

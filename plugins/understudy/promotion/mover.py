@@ -26,7 +26,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from understudy.contract import CHALLENGER, CHAMPION, PREVIOUS
-from understudy.errors import RegistryError
+from understudy.errors import RegistryError, TrackingRefusedError
 from understudy.promotion.history import Cause, History, Hold, Move, State, now_text
 from understudy.promotion.settling import PATIENCE, Settler, named
 from understudy.promotion.standing import Office, Standing
@@ -139,8 +139,8 @@ class Mover:
             if not self._is_still_ours(model, move):
                 return False
             self._office.point(model, CHAMPION, str(move.after))
-        except MlflowException as error:
-            why = f"MLflow refused: {error.message[:500]}"
+        except (MlflowException, TrackingRefusedError) as error:
+            why = f"MLflow refused: {str(error)[:500]}"
             self._office.conclude(run_id, move, State.ABANDONED, why)
             raise
         return self._ended(model, run_id, move)

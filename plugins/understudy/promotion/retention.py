@@ -6,6 +6,8 @@ What is needed is followed until nothing is added: a version that stays keeps th
 it and the night that decided on it, and a night that stays keeps those whose results it reused.
 Nights that the gate counts stay as well: without those that were in shadow a pipeline would be in
 shadow again, and with fewer judged on one holdout its tests would seem fewer than they were.
+A night whose targets come late stays until it was seen again, with the models that are judged
+anew then, and grows old only from the day on which its targets had come.
 """
 
 from __future__ import annotations
@@ -58,6 +60,10 @@ class OldNight:
         shadow: Whether it was in shadow.
         pinned: Why a person keeps it; '' for nobody does.
         alive: Whether one of its runs still says RUNNING.
+        delay: How long after it the rows that came after it have their targets; 0 where it will
+            not be seen again, because it has no verdict or no such delay.
+        matured: Whether it was seen again.
+        needed: Versions that are judged anew when it is.
     """
 
     run_id: str
@@ -70,6 +76,18 @@ class OldNight:
     shadow: bool = False
     pinned: str = ""
     alive: bool = False
+    delay: timedelta = timedelta(0)
+    matured: bool = False
+    needed: frozenset[str] = frozenset()
+
+    @property
+    def mature(self) -> datetime:
+        """When the rows that came after it have their targets: from then on it grows old."""
+        return self.began + self.delay
+
+    def is_awaited(self, now: datetime) -> bool:
+        """Whether a coming night may still see it again; after twice the delay none does."""
+        return not self.matured and bool(self.delay) and now <= self.mature + self.delay
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +156,7 @@ def plan(estate: Estate, keep: Keep, now: datetime) -> Plan:
         keep: What stays.
         now: The present time (UTC).
     """
-    recent = _Recent.of(estate, keep)
+    recent = _Recent.of(estate, keep, now)
     versions = {one.number: _version_stays(one, estate, recent, now) for one in estate.versions}
     kept = [one for one in estate.versions if versions[one.number]]
     nights = {one.run_id: _night_stays(one, estate, recent, now) for one in estate.nights}
@@ -168,9 +186,10 @@ class _Recent:
     champions: frozenset[str]
     holdouts: frozenset[str]
     versions: frozenset[str]
+    awaited: tuple[OldNight, ...]
 
     @classmethod
-    def of(cls, estate: Estate, keep: Keep) -> _Recent:
+    def of(cls, estate: Estate, keep: Keep, now: datetime) -> _Recent:
         nights = sorted(estate.nights, key=lambda one: (one.began, one.run_id))[-keep.nights :]
         versions = sorted(estate.versions, key=lambda one: int(one.number))[-keep.versions :]
         return cls(
@@ -179,7 +198,12 @@ class _Recent:
             champions=frozenset(number for one in nights for number in one.champions),
             holdouts=frozenset(one.holdout for one in nights) - {""},
             versions=frozenset(one.number for one in versions),
+            awaited=tuple(one for one in estate.nights if one.is_awaited(now)),
         )
+
+    def awaits(self, one: OldVersion) -> bool:
+        """Return whether a night that will be seen again trained a version, or judges it anew."""
+        return any(one.number in night.needed or one.runs & night.runs for night in self.awaited)
 
 
 def _version_stays(one: OldVersion, estate: Estate, recent: _Recent, now: datetime) -> str:
@@ -192,6 +216,7 @@ def _version_stays(one: OldVersion, estate: Estate, recent: _Recent, now: dateti
         f"it is not older than {keep.age.days} days": now - one.made <= keep.age,
         f"one of the last {keep.versions} versions": one.number in recent.versions,
         f"one of the last {keep.nights} nights compared with it": one.number in recent.champions,
+        "a night whose targets come late judges it again": recent.awaits(one),
     }
     return next((reason for reason, holds in reasons.items() if holds), "")
 
@@ -204,7 +229,10 @@ def _night_stays(one: OldNight, estate: Estate, recent: _Recent, now: datetime) 
         "it is running": one.alive,
         f"pinned: {one.pinned}": bool(one.pinned),
         named: bool(one.runs & estate.decided),
-        f"it is not older than {keep.age.days} days": now - one.began <= keep.age,
+        f"its targets come late: it is seen again by {one.mature + one.delay:%Y-%m-%d}": (
+            one.is_awaited(now)
+        ),
+        f"it is not older than {keep.age.days} days": now - one.mature <= keep.age,
         f"one of the last {keep.nights} nights": one.run_id in recent.nights,
         "the gate counts the nights that were in shadow": one.shadow,
         "the gate counts who was judged on the rows of today": one.holdout in recent.holdouts,

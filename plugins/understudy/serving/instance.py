@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from understudy.artifacts import found
 from understudy.contract import Tag
 from understudy.errors import ServingError
 from understudy.serving.answers import Question, complaint, difference
@@ -148,18 +149,14 @@ class Opener:
         """Return what is kept of the version's rehearsal."""
         with tracking_errors():
             tags = self._client.get_model_version(model, version).tags
-            run_id = tags.get(Tag.REHEARSAL_RUN.value, "")
-            there: set[str] = set()
-            if run_id and self._runs.exists(run_id):
-                there = {item.path for item in self._client.list_artifacts(run_id, REHEARSAL)}
-            kept = {
-                path: _read(self._client.download_artifacts(run_id, path, str(into)))
-                for path in sorted(there & {QUESTIONS, RECORD})
-            }
-        record = kept.get(RECORD, {})
-        asked = kept.get(QUESTIONS, {}).get("questions", [])
+        run_id = tags.get(Tag.REHEARSAL_RUN.value, "")
+        run = self._runs.found(run_id) if run_id else None
+        record, asked = (
+            {} if run is None else _read(found(self._client, run, path, into))
+            for path in (RECORD, QUESTIONS)
+        )
         return _Rehearsed(
-            questions=tuple(Question(**one) for one in asked),
+            questions=tuple(Question(**one) for one in asked.get("questions", [])),
             tolerance=record.get("terms", {}).get("tolerance", 0.0),
             manager=self._terms.manager or record.get("manager", "uv"),
         )
@@ -208,6 +205,7 @@ def _ask(server: ModelServer, rehearsed: _Rehearsed) -> None:
                 )
 
 
-def _read(path: str) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
+def _read(path: Path | None) -> dict[str, Any]:
+    """Return the document in a file; an empty one without a file."""
+    document: dict[str, Any] = {} if path is None else json.loads(path.read_text(encoding="utf-8"))
     return document

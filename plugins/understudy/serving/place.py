@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from understudy.artifacts import downloaded_from
 from understudy.errors import RegistryError
 from understudy.steps.projectfile import ProjectFile
 from understudy.tracking import tracking_errors
@@ -25,20 +26,15 @@ def downloaded(client: MlflowClient, model: str, version: str, into: Path) -> Pa
         RegistryError: when it has no files, or what there is is no MLflow model.
         TrackingUnavailableError: when the server does not answer.
     """
-    from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
-    uri, tracking = f"models:/{model}/{version}", client.tracking_uri
+    uri = f"models:/{model}/{version}"
     try:
         with tracking_errors():
-            # Given as models:/..., MLflow would ask the server that the whole process is set to.
             files = client.get_model_version_download_uri(model, version)
-            found = download_artifacts(
-                artifact_uri=files, dst_path=str(into), tracking_uri=tracking
-            )
+        folder = downloaded_from(client, files, into)
     except (MlflowException, OSError) as error:
         raise _no_model(uri, str(error)) from error
-    folder = Path(found)
     if not (folder / "MLmodel").is_file():
         raise _no_model(uri, "it has no file MLmodel")
     return folder

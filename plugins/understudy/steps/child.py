@@ -14,8 +14,10 @@ from understudy.errors import StepFailedError, UnderstudyError
 from understudy.steps import projectfile
 from understudy.steps.childenv import step_environment
 from understudy.steps.container import Surroundings
+from understudy.steps.filesystem import has_room
 from understudy.steps.process import Command
 from understudy.steps.program import program_of
+from understudy.steps.scratch import no_room
 from understudy.steps.warm import Server, WarmStart
 from understudy.tracking import tracking_errors
 
@@ -36,6 +38,7 @@ class Children:
 
         Raises:
             StepFailedError: if an input cannot be read.
+            SettingsError: if there is no room for it.
             TrackingUnavailableError: if the tracking server does not answer.
         """
         scratch, environment = attempt.scratch, attempt.environment
@@ -104,6 +107,8 @@ class Children:
         except UnderstudyError:
             raise
         except Exception as error:
+            if not has_room(attempt.scratch.folder):  # MLflow does not say why it could not write
+                raise no_room(attempt.scratch.folder, error) from error
             raise _input_missing(attempt, error) from error
 
     def _variables(self, attempt: Attempt) -> dict[str, str]:

@@ -7,13 +7,15 @@ from those of the living, and remove them.
 from __future__ import annotations
 
 import contextlib
+import errno
 import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from understudy.steps.filesystem import private_folder, remove_tree
+from understudy.errors import SettingsError
+from understudy.steps.filesystem import has_room, private_folder, remove_tree
 from understudy.steps.locks import FileLock
 
 _LOCK = ".lock"
@@ -50,22 +52,53 @@ def scratch_folder(root: Path) -> Iterator[Scratch]:
 
     Raises:
         ProjectError: if ``root`` belongs to somebody else.
+        SettingsError: if its disk is full.
     """
-    private_folder(root)
-    sweep(root)
+    with _full_disk_named(root):
+        private_folder(root)
+        sweep(root)
+        with _made(root) as (folder, lock):
+            try:
+                # While all is there: what did not fit is gone a moment later.
+                with _full_disk_named(root):
+                    scratch = Scratch(folder, lock)
+                    scratch.temporary.mkdir()
+                    scratch.inputs.mkdir()
+                    yield scratch
+            finally:
+                remove_tree(folder)
+
+
+@contextlib.contextmanager
+def _made(root: Path) -> Iterator[tuple[Path, int]]:
+    """Yield a new folder and its lock."""
     while True:
         folder = Path(tempfile.mkdtemp(dir=root, prefix=""))
         with FileLock(folder / _LOCK).exclusive_if_free() as lock:
             if lock is None:  # a sweep of another process was quicker and removes it
                 continue
-            scratch = Scratch(folder, lock)
-            scratch.temporary.mkdir()
-            scratch.inputs.mkdir()
-            try:
-                yield scratch
-            finally:
-                remove_tree(folder)
+            yield folder, lock
             return
+
+
+@contextlib.contextmanager
+def _full_disk_named(root: Path) -> Iterator[None]:
+    """Say which disk is full; Python's own error says only that one is."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT} or (root.exists() and has_room(root)):
+            raise
+        raise no_room(root, error) from error
+
+
+def no_room(folder: Path, error: Exception) -> SettingsError:
+    """Return the error for a full disk, which may have shown itself in another way."""
+    return SettingsError(
+        f"No space left on the disk of {folder}: {error}",
+        allowed="room for the temporary files of the steps that run at one time",
+        action="make room there, or set TMPDIR to a folder on another disk",
+    )
 
 
 def sweep(root: Path) -> int:

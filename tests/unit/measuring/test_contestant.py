@@ -10,7 +10,15 @@ import pandas as pd
 import pytest
 from mlflow.types.schema import ColSpec, Schema
 
-from understudy.measuring.contestant import Contestant, fitted, resident
+from understudy.errors import TrackingUnavailableError
+from understudy.measuring.contestant import (
+    Contestant,
+    UnreachableError,
+    fetched,
+    fitted,
+    resident,
+)
+from understudy.measuring.stopwatch import costs_of
 
 pytestmark = pytest.mark.unit
 
@@ -59,6 +67,17 @@ def test_one_row_after_the_other_then_all(rows: Any, single: list[Any]) -> None:
     assert list(map(str, model.asked)) == list(map(str, [*single, rows]))
     assert len(answer["single"]) == 2
     assert all(seconds >= 0 for seconds in (*answer["single"], answer["batch"]))
+
+
+def test_a_server_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its model is not one that cannot be measured: the task may be run again."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(UnreachableError):
+        fetched("http://127.0.0.1:9/api/2.0/mlflow-artifacts/artifacts/1/m-1/artifacts")
+    with pytest.raises(TrackingUnavailableError, match="files of the model 7 could not be") as away:
+        costs_of("7", {"error": "refused", "unreachable": True})
+    assert away.value.can_retry
+    assert costs_of("7", {"error": "broken", "unreachable": False}).error == "broken"
 
 
 def test_memory() -> None:

@@ -18,8 +18,9 @@ PLAYER = """
 import json, os, sys, time
 name, turns, fails = sys.argv[1:4]
 answers = sys.stdout
-if fails == "load":
-    print(json.dumps({"error": "no such model"}), flush=True)
+if fails in ("load", "away"):
+    told = {"error": "no such model", "unreachable": fails == "away"}
+    print(json.dumps(told), flush=True)
     sys.exit(1)
 print(json.dumps({"size": 7, "memory": 8, "loading": 1, "batch_rows": 3}), flush=True)
 for number, line in enumerate(sys.stdin):
@@ -68,6 +69,7 @@ def test_turns(tmp_path: Path) -> None:
     ("fails", "error"),
     [
         ("load", "no such model"),
+        ("away", "no such model"),
         ("say", "out of rows"),
         ("die", "its process ended with exit code -9"),
     ],
@@ -76,6 +78,7 @@ def test_one_that_fails_leaves_the_other_alone(tmp_path: Path, fails: str, error
     """Its costs say why; the other one is measured to the end."""
     costs, _ = measured(tmp_path, fails, "")
     assert costs[0]["error"] == error
+    assert costs[0].get("unreachable", False) == (fails == "away")
     assert "error" not in costs[1]
     assert len(costs[1]["batch"]) == 4
 

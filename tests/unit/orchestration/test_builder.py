@@ -81,6 +81,14 @@ def test_a_pipeline_without_a_rehearsal() -> None:
     assert "rehearse" not in dag.doc_md
 
 
+@pytest.mark.parametrize(("asked", "tries"), [(0, 1), (3, 3)])
+def test_a_lost_answer_is_asked_for_again(asked: int, tries: int) -> None:
+    """Airflow fails a try that was answered too quickly, and that must not fail the night."""
+    dag = built(retries=asked)
+    assert dag.get_task("approve").retries == tries
+    assert dag.get_task("promote").retries == asked
+
+
 def test_where_targets_come_late_past_nights_are_seen_after_the_promotion() -> None:
     """Whatever became of it; neither the promotion nor the night depends on it."""
     dag = built(label_delay=timedelta(days=14), retries=3)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.airflow_home import airflow_variables
 
 ROOT = Path(__file__).parents[3]
 WRONG = {
@@ -46,15 +46,12 @@ print("\\n" + json.dumps([loaded(folder) for folder in sys.argv[1:]]))
 def loaded(home: Path, *folders: Path) -> list[dict[str, Any]]:
     """Return what one fresh process sees when it loads folders of Dag files as Airflow does."""
     settings = {
-        "AIRFLOW_HOME": str(home),
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__CORE__PLUGINS_FOLDER": str(home / "plugins"),
         "AIRFLOW__CORE__DAGS_FOLDER": str(folders[0]),
         "PYTHONPATH": str(ROOT / "plugins"),
     }
     probe = subprocess.run(
         [sys.executable, "-c", PROBE, *map(str, folders)],
-        env={**os.environ, **settings},
+        env=airflow_variables(home, **settings),
         cwd=home,
         capture_output=True,
         text=True,

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.sdk import BaseNotifier
+from tests.pinned import pinned_night
 
 from understudy.contract import Outcome, Tag
-from understudy.night import Night
 from understudy.orchestration.notice import Messenger, Notice, of_night, of_skips, of_stale
 
 if TYPE_CHECKING:
@@ -21,23 +21,15 @@ FACTS = {
     "champion": "8",
     "link": "http://mlflow/#/experiments/1/runs/n",
 }
-NIGHT = Night(
-    run_id="n",
-    experiment_id="1",
+NIGHT = pinned_night(
+    "n",
+    "1",
     pipeline="wine night",
     model="wine",
     repository="https://example.com/models.git",
-    subdirectory="tabular",
-    version="main",
     commit="c0ffee" * 6 + "beef",
-    tree="tree",
     champion="7",
     as_of="2026-01-31T00:00:00+00:00",
-    parameters={},
-    promote="auto",
-    force=False,
-    rules={},
-    recipe=(),
 )
 
 

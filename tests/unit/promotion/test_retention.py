@@ -73,6 +73,34 @@ def test_what_stays_by_itself(one: OldNight | OldVersion, reason: str) -> None:
     assert reason in found.reasons.values()
 
 
+@pytest.mark.parametrize(
+    ("facts", "reason"),
+    [
+        ({"days": 100, "delay": 60}, "its targets come late: it is seen again by 2026-07-21"),
+        ({"days": 100, "delay": 60, "matured": True}, ""),
+        ({"days": 100, "delay": 80, "matured": True}, "it is not older than 30 days"),
+        ({"days": 100, "delay": 49}, ""),
+        ({"days": 100, "delay": 0}, ""),
+    ],
+    ids=["awaited", "seen, long ago", "seen just now", "too old to be seen", "without delay"],
+)
+def test_a_night_whose_targets_come_late(facts: dict[str, int], reason: str) -> None:
+    """It stays until it was seen, with what is judged then, and grows old from then on."""
+    late = night(
+        "n1",
+        facts["days"],
+        delay=timedelta(days=facts["delay"]),
+        matured="matured" in facts,
+        needed=frozenset({"2"}),
+    )
+    found = planned(late, version(1), version(2), version(3))
+    assert ("n1" in {one.run_id for one in found.nights}) == (not reason)
+    assert found.reasons["night n1"].startswith(reason or "older than 30 days")
+    awaited = reason.startswith("its targets")
+    stays = {"1", "2", "3"} - {one.number for one in found.versions}
+    assert stays == ({"1", "2"} if awaited else set())
+
+
 def test_what_the_champions_last_moves_name_stays() -> None:
     """Versions, and the nights that decided."""
     found = planned(night("n1"), version(1), named={"1": "a move"}, decided=frozenset({"n1"}))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from understudy.errors import ProjectError
+from understudy.errors import ProjectError, SettingsError
 from understudy.steps.locks import FileLock
 from understudy.steps.scratch import scratch_folder, sweep
 
@@ -29,6 +30,25 @@ def test_it_goes_with_the_attempt(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError):
         attempt()
     assert list(root.iterdir()) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a small disk needs the right to mount one")
+def test_a_full_disk_is_named(tmp_path: Path) -> None:
+    """Whoever writes there, and before anything could be made; afterwards there is room again."""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", tmp_path], check=True)
+
+    def attempt() -> None:
+        with scratch_folder(tmp_path / "s") as scratch:
+            (scratch.inputs / "large").write_bytes(bytes(2 << 20))
+
+    try:
+        for _ in range(2):
+            with pytest.raises(SettingsError, match=r"No space left on the disk of .*TMPDIR"):
+                attempt()
+        with scratch_folder(tmp_path / "s") as scratch:
+            (scratch.inputs / "small").write_bytes(bytes(1 << 19))
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
 
 
 def test_the_dead_are_swept_and_the_living_are_not(tmp_path: Path) -> None:
