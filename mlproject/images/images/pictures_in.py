@@ -180,6 +180,8 @@ def _pixels(path: Path, form: Form, wanted: Form) -> Pixels:
         OSError, ValueError: if it is damaged, or has another form and none was asked for.
     """
     with Image.open(path) as opened:
+        opened.verify()  # the checksums of a PNG, which decoding does not need
+    with Image.open(path) as opened:
         opened.load()
         channels = _channels(opened)
         image = ImageOps.exif_transpose(opened)

@@ -5,6 +5,7 @@ its own name or not at all, and where an earlier version is published again (a r
 ones leave the folder after it has come. Touches the MLflow run and that folder.
 """
 
+import fcntl
 import os
 import shutil
 import sys
@@ -25,6 +26,7 @@ EXPORTS = "saved_model"
 CARD = "assets.extra/version.json"
 """Inside a published version: which one it is. TensorFlow leaves this folder to its users."""
 _GRAPH = "saved_model.pb"
+_HIDDEN, _LOCK = ".publishing-", ".publishing.lock"
 
 OPTIONS = (
     Option("model_uri", "", "the version, such as models:/<name>@champion", required=True),
@@ -62,8 +64,7 @@ def publish(values: Mapping[str, Any]) -> None:
     folder = _folder(values["folder"])
     with tempfile.TemporaryDirectory() as place:
         exported = _exported(version, Path(place))
-        new = place_version(exported, version, folder)
-    gone = remove_later(version, folder)
+        new, gone = put(exported, version, folder)
     mlflow.set_tags(
         {
             "published.model": version.name,
@@ -77,7 +78,24 @@ def publish(values: Mapping[str, Any]) -> None:
         say(f"taken away, because it is later: {', '.join(map(str, gone))}")
 
 
-def place_version(exported: Path, version: Version, folder: Path) -> bool:
+def put(exported: Path, version: Version, folder: Path) -> tuple[bool, list[int]]:
+    """Make a version the one that the server of `folder` loads, one publisher at a time.
+
+    Returns:
+        Whether it is new there, and the numbers of later versions that were taken away.
+
+    Raises:
+        DataError: if the folder holds something else.
+        StorageError: if there is no room.
+    """
+    with (folder / _LOCK).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for left in folder.glob(f"{_HIDDEN}*"):  # by a publisher that was killed
+            shutil.rmtree(left)
+        return _place(exported, version, folder), _remove_later(version, folder)
+
+
+def _place(exported: Path, version: Version, folder: Path) -> bool:
     """Copy an export to `folder`, under the version's number; False if it is there already.
 
     Raises:
@@ -90,7 +108,7 @@ def place_version(exported: Path, version: Version, folder: Path) -> bool:
         return False
     size = sum(file.stat().st_size for file in exported.rglob("*"))
     # On the same disk, so that the rename is one step; TensorFlow Serving reads numbers only.
-    incoming = Path(tempfile.mkdtemp(prefix=".incoming-", dir=folder))
+    incoming = Path(tempfile.mkdtemp(prefix=_HIDDEN, dir=folder))
     try:
         with room_for(folder, size):
             shutil.copytree(exported, incoming, dirs_exist_ok=True)
@@ -104,7 +122,7 @@ def place_version(exported: Path, version: Version, folder: Path) -> bool:
     return True
 
 
-def remove_later(version: Version, folder: Path) -> list[int]:
+def _remove_later(version: Version, folder: Path) -> list[int]:
     """Take away later versions of the model that were published here; return their numbers.
 
     Raises:
@@ -115,8 +133,7 @@ def remove_later(version: Version, folder: Path) -> list[int]:
     for number in later:
         _check_same(folder / str(number), Version(version.name, number, ""))
     for number in later:
-        away = folder / f".outgoing-{number}"
-        shutil.rmtree(away, ignore_errors=True)
+        away = folder / f"{_HIDDEN}{number}"
         (folder / str(number)).rename(away)
         shutil.rmtree(away)
     return later
@@ -152,7 +169,14 @@ def _folder(text: str) -> Path:
             allowed="an absolute path",
             action="correct -P folder=...",
         )
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ParameterError(
+            f"folder '{text}' cannot be made: {error.strerror}",
+            allowed="a folder that the worker may write into",
+            action="make it and give the worker's user the right to write, or correct the path",
+        ) from error
     return folder
 
 

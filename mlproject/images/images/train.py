@@ -96,7 +96,7 @@ def _trained(
     facts: Facts, folder: Path, values: Mapping[str, Any]
 ) -> "tuple[keras.Model, History]":
     """Return the trained network, and how it came about."""
-    from images.network import Architecture, build
+    from images.network import Architecture, build, without_optimizer
     from images.stream import batches_of
     from images.training import Plan, fit, prepare
 
@@ -112,7 +112,7 @@ def _trained(
         batches_of(watching, facts, size) if count(watching) else None,
         plan,
     )
-    return network, history
+    return without_optimizer(network), history
 
 
 def _log_input(facts: Facts) -> None:
