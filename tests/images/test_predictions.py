@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from made import random_images
+from mlflow.types import Schema, TensorSpec
 
 from images import metrics
 from images.errors import DataError
@@ -41,12 +43,16 @@ class Model:
 
     answer: Any
     classes: list[str] | None = None
+    shape: tuple[int, ...] = ()
     seen: list[Any] = field(default_factory=list)
 
     @property
     def metadata(self) -> Any:  # noqa: ANN401 -- as MLflow has it
         """What MLflow stored beside the model."""
-        return SimpleNamespace(metadata={"classes": self.classes} if self.classes else None)
+        said = {"classes": self.classes} if self.classes else None
+        shape = (-1, *self.shape)
+        schema = Schema([TensorSpec(np.dtype("uint8"), shape)]) if self.shape else None
+        return SimpleNamespace(metadata=said, get_input_schema=lambda: schema)
 
     def predict(self, data: Any) -> Any:  # noqa: ANN401 -- as MLflow has it
         """Return the answer, or raise it."""
@@ -85,6 +91,21 @@ def test_a_champion_that_does_not_know_a_class(holdout: Path) -> None:
         *("precision_a", "recall_a", "f1_a"),
         *("recall_b_c_1", "recall_b_c_2", "f1_b_c_1", "f1_b_c_2"),
     }
+
+
+@pytest.mark.parametrize("shape", [(4, 5), (-1, -1)])
+def test_a_signature_that_fits(holdout: Path, shape: tuple[int, ...]) -> None:
+    """The same size, or any."""
+    assert len(predict(Model(RIGHT, shape=shape), holdout, FACTS)) == 12
+
+
+@pytest.mark.parametrize("shape", [(28, 28), (4, 5, 1), (4, 5, 3), (20,)])
+def test_a_model_of_images_of_another_size(holdout: Path, shape: tuple[int, ...]) -> None:
+    """Or of other channels: both shapes are named, and it is not asked."""
+    model = Model(RIGHT, shape=shape)
+    with pytest.raises(DataError, match=re.escape(f"of the shape {shape}, those of made have")):
+        predict(model, holdout, FACTS)
+    assert model.seen == []
 
 
 def test_more_classes_than_the_data_have(holdout: Path) -> None:

@@ -47,9 +47,29 @@ def predict(model: Scorer, path: Path, facts: Facts) -> pd.DataFrame:
     Raises:
         DataError: if the model fails on these images, or gives something else.
     """
+    _check_shape(model, facts)
     classes = known_classes(model, facts)
     parts = [_of_batch(model, some, classes) for some in _batches(path, facts)]
     return pd.concat(parts, ignore_index=True)
+
+
+def _check_shape(model: Scorer, facts: Facts) -> None:
+    """Check that the model takes images of this shape, as far as its signature says."""
+    schema = model.metadata.get_input_schema()
+    if schema is None or not schema.is_tensor_spec() or len(schema.inputs) != 1:
+        return
+    wanted = schema.inputs[0].shape[1:]
+    fits = len(wanted) == len(facts.image_shape) and all(
+        size in {-1, there} for size, there in zip(wanted, facts.image_shape, strict=True)
+    )
+    if not fits:
+        raise DataError(
+            f"the model takes images of the shape {wanted}, those of {facts.dataset} have "
+            f"{facts.image_shape}",
+            allowed="a model of images of the same size and channels",
+            action="check that model and data set belong together; for pictures of your own "
+            "pass the same -P image_size=... and -P channels=... to download",
+        )
 
 
 def _batches(path: Path, facts: Facts) -> Iterator[Images]:
