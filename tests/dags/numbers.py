@@ -6,6 +6,7 @@ from typing import Any
 from airflow.sdk import DAG, BaseNotifier, Param, task
 
 from understudy import (
+    AfterPromotion,
     Gate,
     Metric,
     Project,
@@ -67,7 +68,11 @@ typo = number("typo", parameters={"facter": 1.0})
 private = number("private", project=Project("{{ var.value.private_repository }}#project"))
 raced = number("raced")
 shown = number("shown")
-reusing = number("reusing")
+reusing = number(
+    "reusing",
+    after_promotion=AfterPromotion("publish", {"folder": "/srv/models/{{ dag.dag_id }}"}),
+    notify={"failed": [Told("{{ understudy.title }}")]},
+)
 shadowed = number("shadowed", gate=Gate(Metric("rmse"), shadow_nights=1))
 
 

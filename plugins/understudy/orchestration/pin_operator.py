@@ -12,6 +12,12 @@ from understudy.contract import LOCAL, Tag
 from understudy.declaration import Pipeline, Promotion
 from understudy.errors import ParameterError, ProjectError, listed, nearest
 from understudy.night import Night
+from understudy.orchestration.assets import (
+    announce,
+    announced,
+    champion_asset,
+    keep_quiet,
+)
 from understudy.orchestration.edge import airflow_errors
 from understudy.orchestration.links import MlflowRunLink, run_address
 from understudy.orchestration.services import Services
@@ -45,8 +51,9 @@ class PinOperator(ProjectOperator):
     ui_color = "#ede7f6"
 
     def __init__(self, *, pipeline: Pipeline, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.pipeline = pipeline
+        champion = champion_asset(pipeline.model)
+        super().__init__(inlets=[champion], outlets=[champion], **kwargs)
+        self.pipeline, self._champion = pipeline, champion
         self.project, self.git_conn_id = pipeline.project.uri, pipeline.project.connection
         self.mlflow_address = ""
 
@@ -56,6 +63,7 @@ class PinOperator(ProjectOperator):
             services = Services.connect()
             night = self._night(context, services)
             self._sweep(context, services, night)
+            self._announce_move_from_elsewhere(context, services)
             self._warm_up(services, night)
         self.log.info(
             "Commit %s of %s; champion: %s; data as of %s; parent run %s",
@@ -66,6 +74,26 @@ class PinOperator(ProjectOperator):
             night.run_id,
         )
         return night.to_dict()
+
+    def _announce_move_from_elsewhere(self, context: Context, services: Services) -> None:
+        """Let the champion's asset change where the alias moved without Airflow.
+
+        That is, by `understudy rollback` on a command line, or by hand in MLflow.
+        """
+        found = services.registry.champion(self.pipeline.model)
+        last = announced(context, self._champion)
+        if found is None or str(found.version) == last.get("version"):
+            keep_quiet(self)
+            return
+        self.log.info("Version %s became champion without this Airflow", found.version)
+        extra = {
+            "model": self.pipeline.model,
+            "version": str(found.version),
+            "previous": last.get("version"),
+            "run_id": str(found.run_id or ""),
+            "decision_run_id": "",
+        }
+        announce(context, self._champion, extra)
 
     def _sweep(self, context: Context, services: Services, night: Night) -> None:
         """End what nights that are over left: runs that say RUNNING, and the jobs behind them."""
