@@ -108,11 +108,23 @@ def test_train_keeps_the_contract(store: Store, night: Night) -> None:
     assert run.data.params["epochs"] == "4"
     assert run.data.params["dataset"] == "digits"
     assert [entry.dataset.name for entry in run.inputs.dataset_inputs] == ["digits"]
-    assert store.files(night.train) == {"pictures", "saved_model"}
+    assert run.info.run_name == "train epochs=4, batch_size=16"
+    assert store.files(night.train) == {
+        *("pictures", "saved_model", "checkpoints", "tensorboard_logs", "model_summary.txt"),
+    }
+    losses = [m.value for m in store.client.get_metric_history(night.train, "validation_loss")]
+    better = [n for n, loss in enumerate(losses, 1) if loss < min([*losses[: n - 1], np.inf])]
+    weights = {f"epoch_{number:03}.weights.h5" for number in better}
+    assert store.files(night.train, "checkpoints") == weights
+    for part in ("train", "validation"):
+        folder = store.path(night.train, f"tensorboard_logs/{part}")
+        (events,) = folder.iterdir()
+        assert events.read_bytes().count(b"epoch_loss") == 4
+    summary = (store.path(night.train, "model_summary.txt")).read_text()
+    assert "convolution_1" in summary
     rates = store.client.get_metric_history(night.train, "learning_rate")
     assert [rate.step for rate in rates] == [1, 2, 3, 4]
     assert sorted((rate.value for rate in rates), reverse=True) == [rate.value for rate in rates]
-    losses = [m.value for m in store.client.get_metric_history(night.train, "validation_loss")]
     assert run.data.metrics["best_validation_loss"] == min(losses)
     (model,) = store.client.search_logged_models([store.experiment_id])
     assert model.name == "model"

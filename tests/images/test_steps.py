@@ -20,6 +20,7 @@ from images.datasets import fashion_mnist, find, mnist
 from images.declaration import DataSet, File, Idx
 from images.facts import Facts
 from images.tables import PART, ROW_ID, read
+from images.tracking import main
 
 if TYPE_CHECKING:
     from tests.tabular.data_server import DataServer
@@ -261,6 +262,32 @@ def test_images_that_cannot_be_used_end_preprocess(
     code, message = store.bad(preprocess.STEP, raw=raw, **given)
     assert code == 65
     assert words in message
+
+
+@pytest.mark.parametrize("rate", ["0", "-0.01", "nan", "inf"])
+def test_a_learning_rate_that_is_none(store: Store, raw: Path, rate: str) -> None:
+    """The run fails with the reason, before TensorFlow is imported; it has no number."""
+    code, message = store.bad(train.STEP, data=raw, learning_rate=rate)
+    assert code == 65
+    assert f"parameter 'learning_rate' is '{rate}'. Allowed: a finite number > 0" in message
+
+
+def test_runs_are_named_by_what_they_were_given(store: Store, raw: Path) -> None:
+    """But for addresses, and where somebody has named them."""
+
+    def name(run_id: str) -> str | None:
+        return store.client.get_run(run_id).info.run_name
+
+    run = store.good(preprocess.STEP, raw=raw, mean=0, std=16)
+    assert name(run) == "preprocess mean=0, std=16"
+    assert name(store.good(explore.STEP, raw=raw)) == "explore"
+    _, failed = store.step(download.STEP, dataset="npz", source="/nowhere/set.npz")
+    assert name(failed) == "download dataset=npz"
+    named = store.client.create_run(store.experiment_id, run_name="merry christmas")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_RUN_ID", named.info.run_id)
+        assert main(explore.STEP, [f"--raw={raw}"]) == 0
+    assert name(named.info.run_id) == "merry christmas"
 
 
 def test_a_folder_of_another_step(store: Store, raw: Path, tmp_path: Path) -> None:

@@ -74,10 +74,10 @@ def train(values: Mapping[str, Any]) -> None:
     )
     mlflow.set_tag("data.sha256", facts.sha256)
     _log_input(facts)
-    network, history = _trained(facts, folder, values)
-    mlflow.log_metrics(history.metrics())
-    say(f"{facts.dataset}: {history.best} of {len(history.curves['train_loss'])} epochs is best")
     with tempfile.TemporaryDirectory() as place, room_for(Path(place), 0):
+        network, history = _trained(facts, folder, values, Path(place))
+        mlflow.log_metrics(history.metrics())
+        _tell(facts, history)
         _log_pictures(history, Path(place))
         _log_export(network, facts, Path(place))
         _log_model(network, facts, folder)
@@ -93,9 +93,12 @@ def _check(facts: Facts, folder: Path) -> None:
 
 
 def _trained(
-    facts: Facts, folder: Path, values: Mapping[str, Any]
+    facts: Facts, folder: Path, values: Mapping[str, Any], place: Path
 ) -> "tuple[keras.Model, History]":
-    """Return the trained network, and how it came about."""
+    """Return the trained network, and how it came about; what its epochs leave is logged."""
+    import mlflow
+
+    from images.epoch_files import EVENTS, Checkpoints, EventFiles
     from images.network import Architecture, build, without_optimizer
     from images.stream import batches_of
     from images.training import Plan, fit, prepare
@@ -104,6 +107,7 @@ def _trained(
     size, seed = values["batch_size"], values["random_state"]
     network = build(facts, Architecture(values["filters"], values["dropout"]))
     say(f"{facts.dataset}: {network.count_params():,} weights")
+    mlflow.log_text(_summary(network), "model_summary.txt")
     watching = folder / VALIDATION_FILE
     plan = Plan(values["learning_rate"], values["schedule"], values["epochs"], values["patience"])
     history = fit(
@@ -111,8 +115,21 @@ def _trained(
         batches_of(folder / TRAIN_FILE, facts, size, seed),
         batches_of(watching, facts, size) if count(watching) else None,
         plan,
+        [EventFiles(place / EVENTS), Checkpoints(place)],
     )
+    mlflow.log_artifacts(str(place / EVENTS), EVENTS)
     return without_optimizer(network), history
+
+
+def _summary(network: "keras.Model") -> str:
+    """Return the layers with their shapes and numbers of weights, as Keras tells them."""
+    lines: list[str] = []
+    network.summary(print_fn=lines.append)
+    return "\n".join(lines)
+
+
+def _tell(facts: Facts, history: "History") -> None:
+    say(f"{facts.dataset}: {history.best} of {len(history.curves['train_loss'])} epochs is best")
 
 
 def _log_input(facts: Facts) -> None:

@@ -4,7 +4,7 @@ Imports Keras and TensorFlow. Touches the active MLflow run, into which the curv
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -72,6 +72,7 @@ def fit(
     train: tf.data.Dataset,
     validation: tf.data.Dataset | None,
     plan: Plan,
+    further: Sequence[keras.callbacks.Callback] = (),
 ) -> History:
     """Train the network; afterwards it has the weights of its best epoch.
 
@@ -80,6 +81,7 @@ def fit(
         train: batches of images and class numbers.
         validation: the same, for choosing the best epoch; None chooses the last.
         plan: how to train.
+        further: callbacks that see only epochs whose losses are finite.
 
     Raises:
         DataError: if it diverges, that is, a loss is not a finite number.
@@ -91,7 +93,7 @@ def fit(
         metrics=["accuracy"],
     )
     history = History()
-    callbacks: list[keras.callbacks.Callback] = [_Watch(history)]
+    callbacks: list[keras.callbacks.Callback] = [_Watch(history), *further]
     if validation is not None:
         patience = plan.patience or plan.epochs
         best = keras.callbacks.EarlyStopping(

@@ -136,6 +136,15 @@ def test_a_wrong_declaration_of_what_follows(after: Any, message: str) -> None: 
     assert "s3cret" not in str(refused.value)
 
 
+def test_the_example_of_the_images_tutorial_is_a_dag() -> None:
+    """And one that hands its champion on."""
+    text = (Path(__file__).parents[3] / "docs/tutorials/images.md").read_text(encoding="utf-8")
+    code = re.findall(r"```python\n(.*?)```", text, re.DOTALL)[-1]
+    names: dict[str, Any] = {}
+    exec(code, names)  # noqa: S102 -- our own document
+    assert "`mnist_publish`" in names["dag"].doc_md
+
+
 def test_the_example_of_late_targets_is_a_dag() -> None:
     """As docs/matured.md has it."""
     text = (Path(__file__).parents[3] / "docs" / "matured.md").read_text(encoding="utf-8")
