@@ -235,6 +235,7 @@ def test_never_only_judges(installation: Installation) -> None:
         ("broken", {"version": "no-such-branch"}, "pin", "no-such-branch"),
         ("broken", {"as_of": "yesterday"}, "pin", "as_of is 'yesterday'"),
         ("typo", {}, "pin", "'facter' (did you mean 'factor'?)"),
+        ("unserved", {}, "pin", "publish has no parameter 'floder' (did you mean 'folder'?)"),
         ("broken", {"broken": "download"}, "download", "Found an empty file. Allowed: rows."),
     ],
 )

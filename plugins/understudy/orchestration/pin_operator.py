@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from understudy import giturl
 from understudy.contract import LOCAL, Tag
 from understudy.declaration import Pipeline, Promotion
+from understudy.entry_points import MODEL_URI
 from understudy.errors import ParameterError, ProjectError, listed, nearest
 from understudy.night import Night
 from understudy.orchestration.assets import (
@@ -182,6 +183,7 @@ class PinOperator(ProjectOperator):
             filled = {name: "runs:/0/x" for name in steps.filled_in(role) if name in declared}
             chosen = {name: value for name, value in parameters.items() if name in declared}
             runner.check(pinned, step, {**chosen, **filled})
+        self._refuse_unknown_afterwards(pinned)
         return pinned
 
     def _refuse_folder(self) -> None:
@@ -203,6 +205,20 @@ class PinOperator(ProjectOperator):
                     f"No step of the project has a parameter {name!r}{nearest(name, known)}",
                     allowed=f"parameters that the MLproject declares: {listed(known)}",
                     action="correct parameters= or inputs= in the pipeline file, or the MLproject",
+                )
+
+    def _refuse_unknown_afterwards(self, pinned: Pinned) -> None:
+        """Let no model be promoted that could not be handed on for a wrong name."""
+        after = self.pipeline.after_promotion
+        if after is None:
+            return
+        known = projectfile.named(pinned.entry_points, after.entry_point)
+        for name in (self.pipeline.steps.called(MODEL_URI), *after.parameters):
+            if name not in known:
+                raise ParameterError(
+                    f"{after.entry_point} has no parameter {name!r}{nearest(name, known)}",
+                    allowed=f"parameters that the MLproject declares: {listed(known)}",
+                    action="correct after_promotion= in the pipeline file, or the MLproject",
                 )
 
     def _parameters(self, context: Context) -> dict[str, Any]:
