@@ -37,6 +37,19 @@ def test_mlproject_and_options_agree() -> None:
         assert sorted(words[3:]) == sorted(f"--{key}={{{key}}}" for key in declared)
 
 
+@pytest.mark.parametrize("document", ["docs/tutorials/images.md", "mlproject/images/README.md"])
+def test_the_commands_that_documents_show(document: str) -> None:
+    """Each names an entry point that there is, parameters that it has, and all that it needs."""
+    text = (PROJECT.parents[1] / document).read_text(encoding="utf-8").replace("\\\n", " ")
+    commands = re.findall(r"^ *(mlflow run .*)$", text, re.MULTILINE)
+    assert len(commands) >= 5
+    for command in commands:
+        name = (re.findall(r" -e (\w+)", command) or ["main"])[0]
+        given = set(re.findall(r" -P (\w+)=", command))
+        assert given <= {option.name for option in STEPS[name].options}, command
+        assert {option.name for option in STEPS[name].options if option.required} <= given, command
+
+
 def test_the_environment_names_no_python_and_no_address() -> None:
     """MLflow then uses the Python that runs it; the lock holds hashes and no addresses."""
     environment = yaml.safe_load((PROJECT / "python_env.yaml").read_text())
