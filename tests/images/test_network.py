@@ -244,7 +244,7 @@ def test_a_training_that_diverges_fails(store: Store, in_turn: list[list[Any]]) 
     assert "the training diverged: train_loss is nan in batch 1 of epoch 1" in message
     assert "Next: pass a smaller -P learning_rate" in message
     assert run.data.metrics == {}
-    assert store.files(run_id) == set()
+    assert store.files(run_id) == {"model_summary.txt"}
     models = store.client.search_logged_models([store.experiment_id])
     assert run_id not in {model.source_run_id for model in models}
 
