@@ -280,13 +280,13 @@ def test_runs_are_named_by_what_they_were_given(store: Store, raw: Path) -> None
 
     run = store.good(preprocess.STEP, raw=raw, mean=0, std=16)
     assert name(run) == "preprocess mean=0, std=16"
-    assert name(store.good(explore.STEP, raw=raw)) == "explore"
+    assert name(store.good(preprocess.STEP, raw=raw)) == "preprocess"
     _, failed = store.step(download.STEP, dataset="npz", source="/nowhere/set.npz")
     assert name(failed) == "download dataset=npz"
     named = store.client.create_run(store.experiment_id, run_name="merry christmas")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_RUN_ID", named.info.run_id)
-        assert main(explore.STEP, [f"--raw={raw}"]) == 0
+        assert main(preprocess.STEP, [f"--raw={raw}"]) == 0
     assert name(named.info.run_id) == "merry christmas"
 
 
