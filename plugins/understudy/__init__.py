@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from understudy.declaration import Pipeline, Project, Rehearsal, Steps
+    from understudy.declaration import AfterPromotion, Pipeline, Project, Rehearsal, Steps
     from understudy.gate import Budgets, Gate, Guards, Limit, Metric, Slice
     from understudy.orchestration.assets import champion_asset, raw_data_asset
     from understudy.orchestration.builder import pipeline
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from understudy.promotion.retention import Keep
 
 __all__ = [
+    "AfterPromotion",
     "Budgets",
     "Gate",
     "Guards",
@@ -40,6 +41,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "AfterPromotion": "understudy.declaration",
     "Budgets": "understudy.gate",
     "Gate": "understudy.gate",
     "Guards": "understudy.gate",

@@ -17,7 +17,7 @@ from pydantic import Field
 from understudy import giturl
 from understudy.contract import ENV_MANAGERS, LOCAL
 from understudy.declared import declared
-from understudy.entry_points import Steps
+from understudy.entry_points import MODEL_URI, Steps
 from understudy.errors import DeclarationError, listed, nearest
 from understudy.gate.rules import Gate
 from understudy.placement import placement
@@ -117,6 +117,26 @@ class Rehearsal:
 
 
 @declared
+class AfterPromotion:
+    """An entry point of the project that hands each new champion on, such as to a model server.
+
+    It changes something outside MLflow, so it has to be repeatable: it may be run again for the
+    champion that is there already.
+
+    Attributes:
+        entry_point: Its name. Its parameter ``model_uri`` (or what ``Steps.inputs`` calls that) is
+            filled in: ``models:/<model>/<version>`` of the champion.
+        parameters: Its other parameters. Airflow's templates work.
+
+    Raises:
+        DeclarationError: naming every field that is wrong.
+    """
+
+    entry_point: Annotated[str, Field(min_length=1)]
+    parameters: Mapping[str, object] = Field(default_factory=dict, repr=False)
+
+
+@declared
 class Pipeline:
     """One recurring workflow for one registered model.
 
@@ -139,6 +159,8 @@ class Pipeline:
             judged before ends SKIPPED.
         rehearsal: What a version must show, served for real, before it may become champion; None
             for models that MLflow cannot serve.
+        after_promotion: What hands a new champion on, in a Dag of its own that starts when the
+            champion has changed, also by a rollback; its failure undoes no promotion.
         alert_after_skips: So many skipped nights in a row are logged as an error.
         alert_after_age: A champion that was not replaced for so long is, too; None for never.
         notify: Airflow notifiers by event (``promoted``, ``held``, ``rejected``, ``failed``,
@@ -182,6 +204,7 @@ class Pipeline:
     promote: str = Promotion.AUTO.value
     skip_unchanged: bool = True
     rehearsal: Rehearsal | None = Rehearsal()
+    after_promotion: AfterPromotion | None = None
     alert_after_skips: Annotated[int, Field(ge=1)] = 7
     alert_after_age: timedelta | None = None
     notify: Mapping[str, Sequence[Any]] = Field(default_factory=dict, repr=False)
@@ -207,6 +230,7 @@ class Pipeline:
         self._check_times()
         self._check_label_delay()
         self._check_parameters()
+        self._check_after_promotion()
 
     def _default(self, field: str, value: str) -> None:
         if not getattr(self, field):
@@ -276,13 +300,41 @@ class Pipeline:
                 f"names other than {listed(reserved)}",
                 "set the version on Project(...), promote on pipeline(...); leave out the rest",
             )
-        for name, value in self.parameters.items():
-            if secret := secret_in(getattr(value, "value", value)):
-                raise _wrong(
-                    f"parameters[{name!r}] is a URL with {secret}",
-                    "URLs without secrets: parameters are stored and shown",
-                    "give it by an environment variable that environment= names, or in ~/.netrc",
-                )
+        _refuse_secrets("parameters", self.parameters)
+
+    def _check_after_promotion(self) -> None:
+        after = self.after_promotion
+        if after is None:
+            return
+        if not _NAME.fullmatch(self.after_promotion_dag):
+            raise _wrong(
+                f"after_promotion names its Dag {self.after_promotion_dag!r}",
+                "1 to 200 letters, digits, '_', '-' and '.', the pipeline's name included",
+                "rename the pipeline or the entry point",
+            )
+        filled_in = self.steps.called(MODEL_URI)
+        if filled_in in after.parameters:
+            raise _wrong(
+                f"after_promotion.parameters has {filled_in!r}",
+                "other names: that one is filled in with the champion",
+                "leave it out",
+            )
+        _refuse_secrets("after_promotion.parameters", after.parameters)
+
+    @property
+    def after_promotion_dag(self) -> str:
+        """Id of the Dag that hands a new champion on; '' where nothing does."""
+        return f"{self.name}_{self.after_promotion.entry_point}" if self.after_promotion else ""
+
+
+def _refuse_secrets(field: str, parameters: Mapping[str, object]) -> None:
+    for name, value in parameters.items():
+        if secret := secret_in(getattr(value, "value", value)):
+            raise _wrong(
+                f"{field}[{name!r}] is a URL with {secret}",
+                "URLs without secrets: parameters are stored and shown",
+                "give it by an environment variable that environment= names, or in ~/.netrc",
+            )
 
 
 def _wrong(found: str, allowed: str, action: str) -> DeclarationError:
@@ -292,6 +344,7 @@ def _wrong(found: str, allowed: str, action: str) -> DeclarationError:
 __all__ = [
     "EVERY_EVENT",
     "FORM_FIELDS",
+    "AfterPromotion",
     "Event",
     "Pipeline",
     "Project",

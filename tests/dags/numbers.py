@@ -6,6 +6,7 @@ from typing import Any
 from airflow.sdk import DAG, BaseNotifier, Param, task
 
 from understudy import (
+    AfterPromotion,
     Gate,
     Metric,
     Project,
@@ -64,10 +65,15 @@ broken = number("broken")
 elsewhere = number("elsewhere", project=Project("git://127.0.0.1/models-that-are-not#project"))
 nowhere = number("nowhere", project=Project("git://127.0.0.1/models#no/such/folder"))
 typo = number("typo", parameters={"facter": 1.0})
+unserved = number("unserved", after_promotion=AfterPromotion("publish", {"floder": "/srv/models"}))
 private = number("private", project=Project("{{ var.value.private_repository }}#project"))
 raced = number("raced")
 shown = number("shown")
-reusing = number("reusing")
+reusing = number(
+    "reusing",
+    after_promotion=AfterPromotion("publish", {"folder": "/srv/models/{{ dag.dag_id }}"}),
+    notify={"failed": [Told("{{ understudy.title }}")]},
+)
 shadowed = number("shadowed", gate=Gate(Metric("rmse"), shadow_nights=1))
 
 

@@ -293,6 +293,7 @@ def dags_folder(tmp_path_factory: pytest.TempPathFactory, models: Repository) ->
     folder = tmp_path_factory.mktemp("dags")
     for source in (ROOT / "tests" / "dags").glob("*.py"):
         text = source.read_text().replace("git://127.0.0.1/models", models.url)
+        text = text.replace("/srv/models", str(folder.with_name("served")))
         (folder / source.name).write_text(text)
     shutil.copy(ROOT / "dags" / "bike_sharing.py", folder)
     return folder

@@ -5,6 +5,7 @@ The stack starts once; each test has pipelines of its own, so that they may over
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -244,6 +245,7 @@ def test_never_only_judges(installation: Installation) -> None:
         ("broken", {"version": "no-such-branch"}, "pin", "no-such-branch"),
         ("broken", {"as_of": "yesterday"}, "pin", "as_of is 'yesterday'"),
         ("typo", {}, "pin", "'facter' (did you mean 'factor'?)"),
+        ("unserved", {}, "pin", "publish has no parameter 'floder' (did you mean 'folder'?)"),
         ("broken", {"broken": "download"}, "download", "Found an empty file. Allowed: rows."),
     ],
 )
@@ -348,6 +350,60 @@ def test_a_rollback_by_its_form(installation: Installation) -> None:
     assert "version 2 was rolled back by admin (odd)" in night["understudy.reason"]
     assert champion(installation, "reusing") == "1"
     assert len(installation.dag_runs("after_champion")) == 3
+
+
+def test_a_champion_is_handed_on_whoever_moved_it(
+    installation: Installation, dags_folder: Path
+) -> None:
+    """By two nights and a rollback, one after another; then by hand, which the next night sees."""
+    served = dags_folder.with_name("served") / "reusing_publish" / "value.json"
+    publications = runs_in_turn(installation, "reusing_publish", 3)
+    assert {run["state"] for run in publications} == {"success"}
+    assert json.loads(served.read_text()) == number_of(installation, "1")
+    installation.client.set_registered_model_alias("reusing", "champion", "2")
+    installation.trigger("reusing", "seen", as_of="2026-01-02")
+    installation.wait("reusing", "seen")
+    runs_in_turn(installation, "reusing_publish", 4)
+    assert json.loads(served.read_text()) == number_of(installation, "2")
+    assert len(installation.dag_runs("after_champion")) == 4
+
+
+def test_a_champion_that_is_not_handed_on_is_told_and_stays(
+    installation: Installation, dags_folder: Path
+) -> None:
+    """The run is red, a person hears of it, and may trigger it again when the cause is mended."""
+    folder = dags_folder.with_name("served") / "reusing_publish"
+    folder.rename(folder.with_name("away"))
+    folder.write_text("in the way")
+    installation.trigger("reusing_publish", "fails")
+    assert installation.wait("reusing_publish", "fails") == "failed"
+    log = installation.log("reusing_publish", "fails", "hand_on")
+    assert "Told: reusing: version 2 is champion, and reusing_publish FAILED" in log
+    assert "Version 2 is champion of reusing and stays it" in log
+    assert champion(installation, "reusing") == "2"
+    folder.unlink()
+    installation.trigger("reusing_publish", "again")
+    assert installation.wait("reusing_publish", "again") == "success"
+    assert json.loads((folder / "value.json").read_text()) == number_of(installation, "2")
+
+
+def runs_in_turn(installation: Installation, dag_id: str, number: int) -> list[dict[str, Any]]:
+    """Wait until so many runs of a Dag have ended, none of which overlapped; return them."""
+    end = time.monotonic() + 180
+    while time.monotonic() < end:
+        runs = sorted(installation.dag_runs(dag_id), key=lambda run: str(run["start_date"]))
+        if len(runs) == number and all(run["end_date"] for run in runs):
+            assert all(a["end_date"] <= b["start_date"] for a, b in itertools.pairwise(runs))
+            return runs
+        time.sleep(0.5)
+    pytest.fail(f"{dag_id}: {installation.dag_runs(dag_id)}")
+
+
+def number_of(installation: Installation, version: str) -> float:
+    """Return the number that a version of the model ``reusing`` is."""
+    found = installation.client.get_model_version("reusing", version)
+    path = installation.client.download_artifacts(found.run_id, "model/value.json")
+    return float(json.loads(Path(path).read_text()))
 
 
 def test_a_champion_that_cannot_be_scored_holds(installation: Installation) -> None:

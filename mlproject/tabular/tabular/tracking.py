@@ -9,14 +9,18 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tabular.commandline import Option, read_options
 from tabular.errors import StorageError, TabularError, UnavailableError
 from tabular.space import is_full
 
+if TYPE_CHECKING:
+    from mlflow import ActiveRun
+
 ERROR_TAG = "error"
 LONGEST_TAG = 5000  # characters that every tracking store takes
+LONGEST_NAME = 120  # characters that a table of runs shows
 
 
 @dataclass(frozen=True)
@@ -51,10 +55,26 @@ def main(step: Step, argv: Sequence[str] | None = None) -> int:
 
         with mlflow.start_run() as run:
             run_id = run.info.run_id
+            _name(run, step, values)
             step.work(values)
     except Exception as error:  # noqa: BLE001 - whatever it is, the run must say so
         return _failed(_understood(error), run_id)
     return 0
+
+
+def title(step: Step, values: Mapping[str, Any]) -> str:
+    """Return a name for a run: the step, and what its parameters have that is not the default.
+
+    What the night fills in is left out, and what is or may be an address.
+    """
+    said = [
+        f"{option.name}={values[option.name]}"
+        for option in step.options
+        if not option.required
+        and values[option.name] != option.default
+        and "/" not in str(values[option.name])
+    ]
+    return f"{step.name} {', '.join(said)}".rstrip()[:LONGEST_NAME]
 
 
 def log_new_params(values: Mapping[str, object]) -> None:
@@ -73,6 +93,19 @@ def say(line: str) -> None:
     """Print one line for the reader of the log, at once."""
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
+
+
+def _name(run: "ActiveRun", step: Step, values: Mapping[str, Any]) -> None:
+    """Name a run that MLflow named at random ("merry-ant-12"); one that somebody named stays."""
+    import mlflow
+
+    # Private, because MLflow has no other way to tell; the lock file holds MLflow's version.
+    from mlflow.utils.name_utils import _GENERATOR_NOUNS, _GENERATOR_PREDICATES
+
+    predicate, _, rest = str(run.info.run_name).partition("-")
+    noun, _, number = rest.partition("-")
+    if predicate in _GENERATOR_PREDICATES and noun in _GENERATOR_NOUNS and number.isdecimal():
+        mlflow.set_tag("mlflow.runName", title(step, values))
 
 
 def _understood(error: Exception) -> Exception:

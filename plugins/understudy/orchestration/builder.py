@@ -11,6 +11,7 @@ from understudy.declaration import Pipeline
 from understudy.entry_points import Role
 from understudy.orchestration import explanation
 from understudy.orchestration import night_context as task
+from understudy.orchestration.after_promotion import after_promotion_dag, retrying
 from understudy.orchestration.form import form
 from understudy.orchestration.matured_operator import MaturedOperator
 from understudy.orchestration.night_steps import (
@@ -34,6 +35,8 @@ def pipeline(name: str, **fields: Any) -> DAG:
         name: The Dag's id.
         **fields: The fields of :class:`understudy.declaration.Pipeline`.
 
+    Airflow finds a second Dag in the file where ``after_promotion`` is given.
+
     Raises:
         DeclarationError: naming every field that is wrong.
     """
@@ -53,20 +56,13 @@ def build(spec: Pipeline) -> DAG:
         max_active_runs=1,
         params=form(spec),
         tags={"understudy", *spec.tags},
-        default_args=_defaults(spec),
+        default_args=retrying(spec),
         render_template_as_native_obj=False,
     )
     with dag:
         _tasks(spec)
+    after_promotion_dag(spec)
     return dag
-
-
-def _defaults(spec: Pipeline) -> dict[str, Any]:
-    return {
-        "retries": spec.retries,
-        "retry_delay": spec.retry_delay,
-        "execution_timeout": spec.step_timeout,
-    }
 
 
 def _tasks(spec: Pipeline) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from understudy.declaration import Pipeline
+from understudy.declaration import AfterPromotion, Pipeline
 from understudy.entry_points import Role
 from understudy.gate.guards import GUARDS, OFF, Budgets
 from understudy.gate.rules import Bound, Gate, Metric, Slice, Unscorable
@@ -71,6 +71,16 @@ def of_pipeline(pipeline: Pipeline) -> str:
     )
 
 
+def of_after_promotion(pipeline: Pipeline, after: AfterPromotion) -> str:
+    """Return the documentation of the Dag that hands a champion on, as Markdown."""
+    return (
+        f"Runs the entry point `{after.entry_point}` of `{project(pipeline)}` for the champion of "
+        f"**{pipeline.model}**, whenever a night or a rollback has moved the alias. Trigger it to "
+        "run it again, such as after a champion was chosen by hand. A failed run means that the "
+        "champion has not been handed on; it is champion all the same."
+    )
+
+
 def project(pipeline: Pipeline) -> str:
     """Return where the code is, without credentials; of a template only the folder."""
     uri = pipeline.project.uri
@@ -96,8 +106,13 @@ def _what(pipeline: Pipeline) -> str:
         f"Retrains the registered model **{pipeline.model}** with the code of "
         f"`{project(pipeline)}` ({f'version `{version}`' if version else 'default branch'}) and "
         "makes the new model, the challenger, champion only if it passes the gate. MLflow has "
-        f"the nights in the experiment **{pipeline.experiment}**."
+        f"the nights in the experiment **{pipeline.experiment}**.{_after(pipeline)}"
     )
+
+
+def _after(pipeline: Pipeline) -> str:
+    dag = pipeline.after_promotion_dag
+    return f" The Dag `{dag}` then hands the new champion on." if dag else ""
 
 
 def _rules(gate: Gate) -> Iterator[str]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from understudy.contract import Outcome, Tag
-from understudy.declaration import EVERY_EVENT, Event
+from understudy.declaration import EVERY_EVENT, Event, Pipeline
 from understudy.night import Night
 from understudy.orchestration.services import Services
 
@@ -105,6 +105,28 @@ def of_stale(night: Night, version: str, since: str, link: str) -> Notice:
         f" Do challengers still learn, or has the data changed?\n{link}".rstrip(),
         pipeline=night.pipeline,
         model=night.model,
+        version=version,
+        link=link,
+    )
+
+
+def of_after_promotion(pipeline: Pipeline, version: str, why: str, link: str) -> Notice:
+    """Return what a champion that could not be handed on has to tell.
+
+    Args:
+        pipeline: What the pipeline file declares.
+        version: The champion's; '' where it is not known.
+        why: What went wrong.
+        link: Address of the attempt in MLflow; '' where there is none.
+    """
+    dag, which = pipeline.after_promotion_dag, f"version {version}" if version else "a version"
+    return Notice(
+        event=Event.FAILED.value,
+        title=f"{pipeline.model}: {which} is champion, and {dag} FAILED",
+        text=f"{which.capitalize()} is champion of {pipeline.model} and stays it, but {dag} could"
+        f" not hand it on: {why}\nMend the cause, then trigger the Dag {dag}.\n{link}".rstrip(),
+        pipeline=pipeline.name,
+        model=pipeline.model,
         version=version,
         link=link,
     )

@@ -10,8 +10,15 @@ from typing import TYPE_CHECKING, Any
 from understudy import giturl
 from understudy.contract import LOCAL, Tag
 from understudy.declaration import Pipeline, Promotion
+from understudy.entry_points import MODEL_URI
 from understudy.errors import ParameterError, ProjectError, listed, nearest
 from understudy.night import Night
+from understudy.orchestration.assets import (
+    announce,
+    announced,
+    champion_asset,
+    keep_quiet,
+)
 from understudy.orchestration.edge import airflow_errors
 from understudy.orchestration.links import MlflowRunLink, run_address
 from understudy.orchestration.services import Services
@@ -45,8 +52,9 @@ class PinOperator(ProjectOperator):
     ui_color = "#ede7f6"
 
     def __init__(self, *, pipeline: Pipeline, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.pipeline = pipeline
+        champion = champion_asset(pipeline.model)
+        super().__init__(inlets=[champion], outlets=[champion], **kwargs)
+        self.pipeline, self._champion = pipeline, champion
         self.project, self.git_conn_id = pipeline.project.uri, pipeline.project.connection
         self.mlflow_address = ""
 
@@ -56,6 +64,7 @@ class PinOperator(ProjectOperator):
             services = Services.connect()
             night = self._night(context, services)
             self._sweep(context, services, night)
+            self._announce_move_from_elsewhere(context, services)
             self._warm_up(services, night)
         self.log.info(
             "Commit %s of %s; champion: %s; data as of %s; parent run %s",
@@ -66,6 +75,26 @@ class PinOperator(ProjectOperator):
             night.run_id,
         )
         return night.to_dict()
+
+    def _announce_move_from_elsewhere(self, context: Context, services: Services) -> None:
+        """Let the champion's asset change where the alias moved without Airflow.
+
+        That is, by `understudy rollback` on a command line, or by hand in MLflow.
+        """
+        found = services.registry.champion(self.pipeline.model)
+        last = announced(context, self._champion)
+        if found is None or str(found.version) == last.get("version"):
+            keep_quiet(self)
+            return
+        self.log.info("Version %s became champion without this Airflow", found.version)
+        extra = {
+            "model": self.pipeline.model,
+            "version": str(found.version),
+            "previous": last.get("version"),
+            "run_id": str(found.run_id or ""),
+            "decision_run_id": "",
+        }
+        announce(context, self._champion, extra)
 
     def _sweep(self, context: Context, services: Services, night: Night) -> None:
         """End what nights that are over left: runs that say RUNNING, and the jobs behind them."""
@@ -154,6 +183,7 @@ class PinOperator(ProjectOperator):
             filled = {name: "runs:/0/x" for name in steps.filled_in(role) if name in declared}
             chosen = {name: value for name, value in parameters.items() if name in declared}
             runner.check(pinned, step, {**chosen, **filled})
+        self._refuse_unknown_afterwards(pinned)
         return pinned
 
     def _refuse_folder(self) -> None:
@@ -175,6 +205,20 @@ class PinOperator(ProjectOperator):
                     f"No step of the project has a parameter {name!r}{nearest(name, known)}",
                     allowed=f"parameters that the MLproject declares: {listed(known)}",
                     action="correct parameters= or inputs= in the pipeline file, or the MLproject",
+                )
+
+    def _refuse_unknown_afterwards(self, pinned: Pinned) -> None:
+        """Let no model be promoted that could not be handed on for a wrong name."""
+        after = self.pipeline.after_promotion
+        if after is None:
+            return
+        known = projectfile.named(pinned.entry_points, after.entry_point)
+        for name in (self.pipeline.steps.called(MODEL_URI), *after.parameters):
+            if name not in known:
+                raise ParameterError(
+                    f"{after.entry_point} has no parameter {name!r}{nearest(name, known)}",
+                    allowed=f"parameters that the MLproject declares: {listed(known)}",
+                    action="correct after_promotion= in the pipeline file, or the MLproject",
                 )
 
     def _parameters(self, context: Context) -> dict[str, Any]:

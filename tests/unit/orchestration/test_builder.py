@@ -13,11 +13,13 @@ import pytest
 from airflow.sdk import DAG, AssetAll, Param, task
 
 from understudy import (
+    AfterPromotion,
     Budgets,
     Gate,
     Guards,
     Limit,
     Metric,
+    Pipeline,
     Project,
     Steps,
     champion_asset,
@@ -25,6 +27,7 @@ from understudy import (
     raw_data_asset,
 )
 from understudy.errors import DeclarationError, ParameterError
+from understudy.orchestration.after_promotion import after_promotion_dag
 from understudy.orchestration.pin_operator import as_of_time
 
 URL = "https://example.com/models.git#tabular"
@@ -99,6 +102,55 @@ def test_where_targets_come_late_past_nights_are_seen_after_the_promotion() -> N
     assert (matured.upstream_task_ids, matured.entry_point) == ({"promote"}, "validate")
     assert "* `matured`: " in dag.doc_md
     assert "matured" not in built().doc_md
+
+
+AFTER = AfterPromotion("publish", {"folder": "/srv/models/{{ params.x }}"})
+
+
+def declared(**fields: Any) -> Pipeline:
+    """Return a declaration with something after its promotions."""
+    right = {"project": Project(URL, version="v1"), "gate": Gate(Metric("rmse"))}
+    return Pipeline("wine", **{**right, "after_promotion": AFTER, **fields})
+
+
+def test_what_follows_a_promotion_is_a_dag_of_its_own() -> None:
+    """One at a time, whenever the champion changes, without waiting for anybody to unpause it."""
+    dag = after_promotion_dag(declared(model="grapes", retries=5))
+    assert dag is not None
+    assert (dag.dag_id, dag.max_active_runs) == ("wine_publish", 1)
+    assert dag.is_paused_upon_creation is False
+    assert dag.timetable.asset_condition == champion_asset("grapes")
+    (task,) = dag.tasks
+    assert (task.entry_point, task.version, task.retries) == ("publish", "v1", 5)
+    assert task.parameters == AFTER.parameters
+    assert "`wine_publish`" in built(after_promotion=AFTER).doc_md
+    assert "`publish`" in dag.doc_md
+    assert after_promotion_dag(declared(after_promotion=None)) is None
+
+
+@pytest.mark.parametrize(
+    ("after", "message"),
+    [
+        (AfterPromotion("publish", {"model_uri": "x"}), "has 'model_uri'"),
+        (AfterPromotion("publish it"), "names its Dag 'wine_publish it'"),
+        (AfterPromotion("publish", {"to": "https://a:s3cret@h/x"}), "'to'] is a URL with a pass"),
+        ("publish", "'after_promotion' is 'publish'"),
+    ],
+)
+def test_a_wrong_declaration_of_what_follows(after: Any, message: str) -> None:  # noqa: ANN401
+    """Refused while the file is parsed, without repeating a secret."""
+    with pytest.raises(DeclarationError, match=re.escape(message)) as refused:
+        declared(after_promotion=after)
+    assert "s3cret" not in str(refused.value)
+
+
+def test_the_example_of_the_images_tutorial_is_a_dag() -> None:
+    """And one that hands its champion on."""
+    text = (Path(__file__).parents[3] / "docs/tutorials/images.md").read_text(encoding="utf-8")
+    code = re.findall(r"```python\n(.*?)```", text, re.DOTALL)[-1]
+    names: dict[str, Any] = {}
+    exec(code, names)  # noqa: S102 -- our own document
+    assert "`mnist_publish`" in names["dag"].doc_md
 
 
 def test_the_example_of_late_targets_is_a_dag() -> None:
@@ -268,13 +320,14 @@ def test_as_of_refuses_other_text() -> None:
         as_of_time("yesterday")
 
 
-def test_download_and_promote_change_assets() -> None:
+def test_what_changes_assets() -> None:
     """Each reads its own last event, to tell whether there is anything to announce."""
     dag = built(model="wine model")
     raw, champion = raw_data_asset("wine"), champion_asset("wine model")
-    for task_id, asset in (("download", raw), ("promote", champion)):
+    changers = {"pin": champion, "download": raw, "promote": champion}
+    for task_id, asset in changers.items():
         assert dag.get_task(task_id).outlets == dag.get_task(task_id).inlets == [asset]
-    others = [one for one in dag.tasks if one.task_id not in {"download", "promote"}]
+    others = [one for one in dag.tasks if one.task_id not in changers]
     assert not any(one.outlets for one in others)
 
 

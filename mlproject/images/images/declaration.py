@@ -1,0 +1,114 @@
+"""The words in which a data set is declared: where it comes from, its images, its classes.
+
+A declaration is frozen data. `download` turns it, with what really came, into the facts that
+travel with the images. Touches nothing.
+"""
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import Literal
+
+Part = Literal["", "train", "test"]
+"""The part that a publisher put an image into; '' where there are no parts."""
+
+
+@dataclass(frozen=True)
+class Replay:
+    """How images without dates "arrive", so that data as of a date can be had. See `replay.py`.
+
+    Attributes:
+        first_day: the day on which the first part is there.
+        days: number of calendar days, the first one included, until all images are there.
+        first_part: share of the images that is there on the first day, 0 to 1.
+    """
+
+    first_day: dt.date = dt.date(2026, 1, 1)
+    days: int = 14
+    first_part: float = 0.4
+
+
+@dataclass(frozen=True)
+class Bundled:
+    """The 8 x 8 digits that scikit-learn ships: no network.
+
+    Attributes:
+        replay: when its images arrive.
+    """
+
+    replay: Replay = Replay()
+
+
+@dataclass(frozen=True)
+class File:
+    """A file at a public address whose content is pinned.
+
+    Attributes:
+        url: http or https address.
+        sha256: lower-case hexadecimal digest of the file at that address.
+    """
+
+    url: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Idx:
+    """A pair of idx files, the format of MNIST: images, and as many labels.
+
+    Attributes:
+        part: of these images.
+        images: file of three or four dimensions of bytes: images, rows, columns, channels.
+        labels: file of one dimension of bytes: a number from 0 for each image.
+    """
+
+    part: Part
+    images: File
+    labels: File
+
+
+@dataclass(frozen=True)
+class Npz:
+    """A file of NumPy arrays as Keras publishes them: x_train, y_train and, maybe, x_test, y_test.
+
+    Attributes:
+        file: the pinned file; None means the user's, by the parameter `source`.
+    """
+
+    file: File | None = None
+
+
+@dataclass(frozen=True)
+class Folder:
+    """The user's own images, by the parameter `source`: a folder or archive, a folder per class."""
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """One data set; the whole of what the project knows about it.
+
+    Attributes:
+        name: value of the parameter `dataset`.
+        title: one line for people.
+        source: where the images come from; several pairs of idx files are stacked.
+        classes: name of each class, in the order of the label numbers; empty means that the data
+            decide. An image of any other class is an error.
+        shape: rows and columns of an image in pixels, and channels; None means that the data
+            decide.
+        brightest: largest value that a pixel may have.
+        holdout: "test" (the publisher's test images) or "hash" (by the image's identity).
+        terms: licence and source, for people.
+    """
+
+    name: str
+    title: str
+    source: Bundled | tuple[Idx, ...] | Npz | Folder
+    classes: tuple[str, ...] = ()
+    shape: tuple[int, int, int] | None = None
+    brightest: int = 255
+    holdout: Literal["test", "hash"] = "hash"
+    terms: str = ""
+
+    @property
+    def users(self) -> bool:
+        """Whether the images are the user's, at the address in the parameter `source`."""
+        return self.source in {Folder(), Npz()}

@@ -1,0 +1,64 @@
+"""What can go wrong in a step, and the exit status that tells the caller whether a retry can help.
+
+    ImagesError                  1   (never raised itself)
+    |-- ParameterError          65   a parameter is wrong
+    |-- DataError               65   the data is wrong
+    |-- UnavailableError        69   something outside did not answer; a retry may help
+        `-- StorageError        69   no room to write
+
+The numbers are EX_DATAERR and EX_UNAVAILABLE of sysexits.h. Touches nothing.
+"""
+
+import difflib
+from collections.abc import Iterable
+from typing import ClassVar
+
+
+class ImagesError(Exception):
+    """An error whose message has three parts.
+
+    Args:
+        found: what was met, with the offending value.
+        allowed: what would have been accepted.
+        action: what to do next.
+    """
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, found: str, *, allowed: str, action: str) -> None:
+        super().__init__(found, allowed, action)
+        self.found = found
+        self.allowed = allowed
+        self.action = action
+
+    def __str__(self) -> str:
+        return f"{self.found}. Allowed: {self.allowed}. Next: {self.action}."
+
+
+class ParameterError(ImagesError):
+    """A parameter that cannot be used; the same call fails again."""
+
+    exit_code = 65
+
+
+class DataError(ImagesError):
+    """Data that cannot be used; the same data fails again."""
+
+    exit_code = 65
+
+
+class UnavailableError(ImagesError):
+    """A server or file store that did not answer as it should; a retry may help."""
+
+    exit_code = 69
+
+
+class StorageError(UnavailableError):
+    """A disk without room for what has to be written."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return " (did you mean 'x'?)" for the known name nearest to `name`, or '' if none is near."""
+    lowered = {candidate.lower(): candidate for candidate in known}
+    matches = difflib.get_close_matches(name.lower(), lowered, n=1)
+    return f" (did you mean '{lowered[matches[0]]}'?)" if matches else ""

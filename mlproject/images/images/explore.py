@@ -1,0 +1,119 @@
+"""Entry point `explore`: logs pictures and statistics of the raw images under `explore/`.
+
+Touches the MLflow run and a temporary folder.
+"""
+
+import sys
+import tempfile
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from images.batches import Pixels
+from images.commandline import Option
+from images.facts import RAW_FILE, Facts, write_json
+from images.normalization import PixelSums
+from images.space import room_for
+from images.tables import PART, Images, read
+from images.tracking import Step, main, say
+
+EXAMPLES = 10
+"""Examples of each class."""
+_PICTURE_ROOM = 1 << 22  # bytes; what the pictures take at most, as a rule
+_BRIGHTNESSES = 256
+
+OPTIONS = (
+    Option(
+        "raw", "", "the artifact folder that download logged, runs:/<run id>/raw", required=True
+    ),
+)
+
+
+def explore(values: Mapping[str, Any]) -> None:
+    """Do the step within the active MLflow run.
+
+    Args:
+        values: the parameters, as `OPTIONS` names them.
+
+    Raises:
+        ImagesError: see `errors`.
+    """
+    import mlflow
+
+    raw = Path(values["raw"])
+    facts = Facts.read(raw)
+    seen = _Seen(facts)
+    for some in read(raw / RAW_FILE, facts.shape, PART):
+        seen.add(some)
+    mean, std = seen.sums.fitted()
+    with tempfile.TemporaryDirectory() as place, room_for(Path(place), _PICTURE_ROOM):
+        folder = Path(place)
+        content = {
+            "images": facts.images,
+            "form": facts.form,
+            "classes": seen.counts,
+            "pixel_mean": mean,
+            "pixel_std": std,
+        }
+        write_json(content, folder / "statistics.json")
+        seen.draw(folder)
+        mlflow.log_artifacts(place, "explore")
+    mlflow.set_tag("data.sha256", facts.sha256)
+    numbers = f"mean {_numbers(mean)}, standard deviation {_numbers(std)}"
+    say(f"{facts.dataset}: {facts.images:,} images, pixels {numbers}: to be normalised")
+
+
+def _numbers(values: tuple[float, ...]) -> str:
+    return " ".join(f"{value:.4g}" for value in values)
+
+
+class _Seen:
+    """What is kept of the images that passed by.
+
+    Attributes:
+        counts: images of each class, in the order of the facts.
+        sums: over all pixels.
+    """
+
+    def __init__(self, facts: Facts) -> None:
+        self.counts = dict.fromkeys(facts.classes, 0)
+        self.sums = PixelSums(facts.shape[2])
+        self._facts = facts
+        self._histogram = np.zeros((facts.shape[2], _BRIGHTNESSES), dtype=np.int64)
+        self._totals = {name: np.zeros(facts.shape) for name in facts.classes}
+        self._examples: dict[str, list[Pixels]] = defaultdict(list)
+
+    def add(self, some: Images) -> None:
+        """Account for some more images."""
+        self.sums.add(some.pixels)
+        self._histogram += [
+            np.bincount(channel.ravel(), minlength=_BRIGHTNESSES)
+            for channel in np.moveaxis(some.pixels, -1, 0)
+        ]
+        labels = np.array(some.labels)
+        for name, number in Counter(some.labels).items():
+            self.counts[name] += number
+            mine = some.pixels[labels == name]
+            self._totals[name] += mine.sum(axis=0)
+            self._examples[name].extend(mine[: EXAMPLES - len(self._examples[name])])
+
+    def draw(self, folder: Path) -> None:
+        """Draw the pictures into `folder`."""
+        from images import pictures
+
+        there = [name for name, number in self.counts.items() if number]
+        brightest = self._facts.brightest
+        means = {name: self._totals[name] / self.counts[name] for name in there}
+        pictures.examples({name: self._examples[name] for name in there}, brightest, folder)
+        pictures.means(means, brightest, folder)
+        pictures.classes(self.counts, folder)
+        pictures.histogram(self._histogram[:, : brightest + 1], folder)
+
+
+STEP = Step("explore", OPTIONS, explore)
+
+if __name__ == "__main__":
+    sys.exit(main(STEP))

@@ -1,0 +1,158 @@
+"""Brings the images of a data set here: from scikit-learn, a public address or the user's own.
+
+Touches the network or the user's files (reading), and a temporary folder that it is given.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote_plus, urlsplit
+
+import numpy as np
+
+from images.addresses import check_source, is_url, mirrored, without_secrets
+from images.batches import Batch, Malformed, starts
+from images.declaration import Bundled, DataSet, File, Folder, Idx, Npz
+from images.errors import DataError, ParameterError
+from images.pictures_in import Form, PictureFolder
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the user says about images of their own.
+
+    Attributes:
+        address: the parameter `source`; '' unless the data set is the user's.
+        form: what to make of pictures of several sizes or channels.
+    """
+
+    address: str = ""
+    form: Form = field(default_factory=Form)
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """What comes.
+
+    Attributes:
+        batches: the images; they are read while this is iterated.
+        source: where from, without credentials.
+        malformed: what could not become an image; complete when all batches have been read.
+    """
+
+    batches: Iterator[Batch]
+    source: str
+    malformed: list[Malformed] = field(default_factory=list)
+
+
+def bring(data_set: DataSet, wanted: Wanted, folder: Path) -> Delivery:
+    """Return the images of a data set.
+
+    Args:
+        data_set: its declaration.
+        wanted: what the user says about images of their own.
+        folder: an empty folder for files on their way; it is needed while the batches are read.
+
+    Raises:
+        ParameterError, DataError, UnavailableError: see `fetch` and the readers.
+    """
+    source = data_set.source
+    if data_set.users and not wanted.address:
+        raise ParameterError(
+            f"data set '{data_set.name}' needs images and parameter 'source' is empty",
+            allowed="the path or URL of a folder, an archive or a file",
+            action="pass -P source=...",
+        )
+    if isinstance(source, Bundled):
+        return Delivery(_digits(data_set.classes), "scikit-learn load_digits")
+    if isinstance(source, Folder):
+        return _pictures(wanted, folder)
+    if isinstance(source, Npz):
+        return _npz(data_set, source, wanted, folder)
+    return _idx(data_set, source, folder)
+
+
+def _digits(classes: tuple[str, ...]) -> Iterator[Batch]:
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    pixels = digits.images.astype(np.uint8)[..., np.newaxis]
+    for chosen in starts(len(pixels)):
+        yield Batch(pixels[chosen], [classes[number] for number in digits.target[chosen]], "")
+
+
+def _idx(data_set: DataSet, pairs: tuple[Idx, ...], folder: Path) -> Delivery:
+    from images.idx import read_idx
+
+    local = [
+        (_pinned(pair.images, data_set, folder), _pinned(pair.labels, data_set, folder), pair.part)
+        for pair in pairs
+    ]
+    batches = (
+        batch
+        for images, labels, part in local
+        for batch in read_idx(images, labels, part, data_set.classes)
+    )
+    urls = [file.url for pair in pairs for file in (pair.images, pair.labels)]
+    return Delivery(batches, " ".join(urls))
+
+
+def _npz(data_set: DataSet, source: Npz, wanted: Wanted, folder: Path) -> Delivery:
+    from images.arrays import read_npz
+
+    if source.file:
+        path, shown = _pinned(source.file, data_set, folder), source.file.url
+    else:
+        address = check_source(wanted.address)
+        path, shown = _local(address, folder), without_secrets(address)
+    return Delivery(read_npz(path, data_set.classes), shown)
+
+
+def _pictures(wanted: Wanted, folder: Path) -> Delivery:
+    from images.archives import is_archive, unpack
+
+    address = check_source(wanted.address)
+    path = _local(address, folder)
+    if path.is_file():
+        if not is_archive(path):
+            raise DataError(
+                f"{without_secrets(address)} is neither a folder nor a zip or tar archive",
+                allowed="a folder, or an archive of one, with a folder per class",
+                action="correct -P source=..., or pack the pictures again",
+            )
+        path = unpack(path, folder / "unpacked")
+    found = PictureFolder(path, wanted.form)
+    return Delivery(found.batches(), without_secrets(address), found.malformed)
+
+
+def _pinned(file: File, data_set: DataSet, folder: Path) -> Path:
+    """Return one pinned file, checked before it is read."""
+    from images.fetch import check_sha256
+
+    name = _name(file.url)
+    # The files of MNIST and Fashion-MNIST have the same names.
+    address = mirrored(file.url, [f"{data_set.name}/{name}", name])
+    path = _local(address, folder)
+    check_sha256(path, file.sha256, address)
+    return path
+
+
+def _local(address: str, folder: Path) -> Path:
+    """Return the file or folder at a path or URL; a URL is fetched into `folder` first."""
+    if is_url(address):
+        from images.fetch import fetch
+
+        folder.mkdir(parents=True, exist_ok=True)
+        return fetch(address, folder / _name(address))
+    path = Path(address).expanduser()
+    if not path.exists():
+        raise ParameterError(
+            f"there is no file or folder {path} (the folder of relative paths is {Path.cwd()})",
+            allowed="an absolute path that the worker can read, or a URL",
+            action="correct -P source=...",
+        )
+    return path
+
+
+def _name(address: str) -> str:
+    return PurePosixPath(unquote_plus(urlsplit(address).path)).name or "data"

@@ -1,0 +1,198 @@
+"""Entry point `train`: trains a network on the training images, logs and exports it.
+
+The logged model takes raw images as `download` delivers them: normalisation is inside. Touches the
+MLflow run and a temporary folder.
+"""
+
+import sys
+import tempfile
+from collections.abc import Mapping
+from importlib.metadata import distributions, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from images.commandline import Option
+from images.errors import DataError
+from images.facts import TRAIN_FILE, VALIDATION_FILE, Facts
+from images.space import room_for
+from images.tables import ROW_ID, count, read
+from images.tracking import Step, log_new_params, main, say
+
+if TYPE_CHECKING:
+    import keras
+
+    from images.training import History
+
+EXAMPLES = 2
+REQUIREMENTS = ("mlflow-skinny", "keras", "numpy", "pandas")
+"""Distributions that loading and serving the model need, beside one of TensorFlow's builds."""
+BUILDS = ("tensorflow-cpu", "tensorflow")
+
+OPTIONS = (
+    Option(
+        "data", "", "the artifact folder that preprocess logged, runs:/<run id>/data", required=True
+    ),
+    Option("learning_rate", 0.002, "of Adam, at the start", above=0, maximum=10),
+    Option(
+        "schedule",
+        "cosine",
+        "how the learning rate goes on: falls to 0 or stays",
+        choices=("cosine", "constant"),
+    ),
+    Option("epochs", 5, "how often each image is seen, at most", minimum=1, maximum=10_000),
+    Option("batch_size", 64, "images of one step", minimum=1, maximum=65_536),
+    Option("filters", 16, "width: filters of the first convolution", minimum=1, maximum=1024),
+    Option("dropout", 0.3, "share of features that a step leaves out", minimum=0, below=1),
+    Option("patience", 3, "epochs without gain before the end; 0 for all epochs", minimum=0),
+    Option("random_state", 42, "seed of everything random", minimum=0, maximum=2**32 - 1),
+)
+
+
+def train(values: Mapping[str, Any]) -> None:
+    """Do the step within the active MLflow run.
+
+    Args:
+        values: the parameters, as `OPTIONS` names them.
+
+    Raises:
+        ImagesError: see `errors`.
+    """
+    import mlflow
+
+    folder = Path(values["data"])
+    facts = Facts.read(folder)
+    _check(facts, folder)
+    log_new_params(
+        {
+            **{name: value for name, value in values.items() if name != "data"},
+            "dataset": facts.dataset,
+            "classes": len(facts.classes),
+            "form": facts.form,
+        }
+    )
+    mlflow.set_tag("data.sha256", facts.sha256)
+    _log_input(facts)
+    with tempfile.TemporaryDirectory() as place, room_for(Path(place), 0):
+        network, history = _trained(facts, folder, values, Path(place))
+        mlflow.log_metrics(history.metrics())
+        _tell(facts, history)
+        _log_pictures(history, Path(place))
+        _log_export(network, facts, Path(place))
+        _log_model(network, facts, folder)
+
+
+def _check(facts: Facts, folder: Path) -> None:
+    if not facts.mean or not count(folder / TRAIN_FILE):
+        raise DataError(
+            f"the input folder of {facts.dataset} has no training images with mean and deviation",
+            allowed="the artifact folder that preprocess logged",
+            action="pass -P data=runs:/<preprocess run>/data",
+        )
+
+
+def _trained(
+    facts: Facts, folder: Path, values: Mapping[str, Any], place: Path
+) -> "tuple[keras.Model, History]":
+    """Return the trained network, and how it came about; what its epochs leave is logged."""
+    import mlflow
+
+    from images.epoch_files import EVENTS, Checkpoints, EventFiles
+    from images.network import Architecture, build, without_optimizer
+    from images.stream import batches_of
+    from images.training import Plan, fit, prepare
+
+    prepare(values["random_state"])
+    size, seed = values["batch_size"], values["random_state"]
+    network = build(facts, Architecture(values["filters"], values["dropout"]))
+    say(f"{facts.dataset}: {network.count_params():,} weights")
+    mlflow.log_text(_summary(network), "model_summary.txt")
+    watching = folder / VALIDATION_FILE
+    plan = Plan(values["learning_rate"], values["schedule"], values["epochs"], values["patience"])
+    history = fit(
+        network,
+        batches_of(folder / TRAIN_FILE, facts, size, seed),
+        batches_of(watching, facts, size) if count(watching) else None,
+        plan,
+        [EventFiles(place / EVENTS), Checkpoints(place)],
+    )
+    mlflow.log_artifacts(str(place / EVENTS), EVENTS)
+    return without_optimizer(network), history
+
+
+def _summary(network: "keras.Model") -> str:
+    """Return the layers with their shapes and numbers of weights, as Keras tells them."""
+    lines: list[str] = []
+    network.summary(print_fn=lines.append)
+    return "\n".join(lines)
+
+
+def _tell(facts: Facts, history: "History") -> None:
+    say(f"{facts.dataset}: {history.best} of {len(history.curves['train_loss'])} epochs is best")
+
+
+def _log_input(facts: Facts) -> None:
+    """Log the images as the run's input, by their digest."""
+    import mlflow
+    from mlflow.data.code_dataset_source import CodeDatasetSource
+    from mlflow.data.meta_dataset import MetaDataset
+
+    source = CodeDatasetSource({"data.source": facts.source, "data.sha256": facts.sha256})
+    known = MetaDataset(source, name=facts.dataset, digest=facts.sha256[:36])
+    mlflow.log_input(known, context="training")
+
+
+def _log_pictures(history: "History", folder: Path) -> None:
+    import mlflow
+
+    from images.pictures import learning_curves
+
+    mlflow.log_artifact(str(learning_curves(history.curves, history.best, folder)), "pictures")
+
+
+def _log_export(network: "keras.Model", facts: Facts, folder: Path) -> None:
+    """Log the SavedModel below `saved_model/`, by the second in which the run began.
+
+    A later training then has the greater number, which is what TensorFlow Serving looks for.
+    """
+    import mlflow
+
+    from images.export import export
+
+    run = mlflow.active_run() or mlflow.start_run()
+    number = str(run.info.start_time // 1000)
+    export(network, facts, folder / number)
+    mlflow.log_artifacts(str(folder / number), f"saved_model/{number}")
+
+
+def _log_model(network: "keras.Model", facts: Facts, folder: Path) -> None:
+    import mlflow
+    from mlflow.models import ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    some = next(read(folder / TRAIN_FILE, facts.shape, ROW_ID, EXAMPLES))
+    images = TensorSpec(np.dtype("uint8"), (-1, *facts.image_shape), name=None)
+    probabilities = TensorSpec(np.dtype("float32"), (-1, len(facts.classes)))
+    mlflow.tensorflow.log_model(
+        network,
+        name="model",
+        signature=ModelSignature(inputs=Schema([images]), outputs=Schema([probabilities])),
+        input_example=some.pixels.reshape(-1, *facts.image_shape),
+        metadata={"classes": list(facts.classes)},
+        # Given, because inferring them takes a minute and finds what happens to be installed.
+        pip_requirements=requirements(),
+    )
+
+
+def requirements() -> list[str]:
+    """Return what loading and serving the model need, in the installed versions."""
+    installed = {distribution.name.lower() for distribution in distributions()}
+    tensorflow = [name for name in BUILDS if name in installed][:1]
+    return [f"{name}=={version(name)}" for name in (*REQUIREMENTS, *tensorflow)]
+
+
+STEP = Step("train", OPTIONS, train)
+
+if __name__ == "__main__":
+    sys.exit(main(STEP))

@@ -1,0 +1,158 @@
+"""Trains the network: learning rate, early stopping, curves, and an end when it diverges.
+
+Imports Keras and TensorFlow. Touches the active MLflow run, into which the curves go.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from images.errors import DataError
+from images.tracking import say
+
+CURVES = {
+    "loss": "train_loss",
+    "accuracy": "train_accuracy",
+    "val_loss": "validation_loss",
+    "val_accuracy": "validation_accuracy",
+}
+"""Keras's name of a figure to ours; one value for each epoch, from 1."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to train.
+
+    Attributes:
+        learning_rate: of Adam at the start.
+        schedule: "cosine" (falls to 0 over all epochs, Loshchilov and Hutter 2017, without
+            restarts) or "constant".
+        epochs: at most.
+        patience: epochs without a better validation loss after which it ends; 0 for never.
+    """
+
+    learning_rate: float
+    schedule: str
+    epochs: int
+    patience: int
+
+
+@dataclass
+class History:
+    """What came out.
+
+    Attributes:
+        curves: the values of each figure, by our names, epoch by epoch.
+        best: the epoch, from 1, whose weights the network has now.
+    """
+
+    curves: dict[str, list[float]] = field(default_factory=dict)
+    best: int = 0
+
+    def metrics(self) -> dict[str, float]:
+        """Return how far the training came, and the figures of the best epoch."""
+        figures = {f"best_{name}": values[self.best - 1] for name, values in self.curves.items()}
+        epochs = len(self.curves["train_loss"])
+        return {**figures, "epochs_run": float(epochs), "best_epoch": float(self.best)}
+
+
+def prepare(seed: int) -> None:
+    """Make the same seed give the same network: on the same machine, in any process."""
+    keras.config.disable_interactive_logging()  # no bars in a log
+    keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()
+
+
+def fit(
+    network: keras.Model,
+    train: tf.data.Dataset,
+    validation: tf.data.Dataset | None,
+    plan: Plan,
+    further: Sequence[keras.callbacks.Callback] = (),
+) -> History:
+    """Train the network; afterwards it has the weights of its best epoch.
+
+    Args:
+        network: as `network.build` returns it.
+        train: batches of images and class numbers.
+        validation: the same, for choosing the best epoch; None chooses the last.
+        plan: how to train.
+        further: callbacks that see only epochs whose losses are finite.
+
+    Raises:
+        DataError: if it diverges, that is, a loss is not a finite number.
+    """
+    steps = plan.epochs * int(train.cardinality())
+    network.compile(
+        keras.optimizers.Adam(_rate(plan, steps)),
+        loss="sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+    )
+    history = History()
+    callbacks: list[keras.callbacks.Callback] = [_Watch(history), *further]
+    if validation is not None:
+        patience = plan.patience or plan.epochs
+        best = keras.callbacks.EarlyStopping(
+            "val_loss", patience=patience, mode="min", restore_best_weights=True
+        )
+        callbacks.append(best)
+    network.fit(
+        train,
+        validation_data=validation,
+        epochs=plan.epochs,
+        callbacks=callbacks,
+        verbose=0,
+        shuffle=False,  # the stream has an order of its own
+    )
+    losses = history.curves.get("validation_loss")
+    history.best = losses.index(min(losses)) + 1 if losses else len(history.curves["train_loss"])
+    return history
+
+
+def _rate(plan: Plan, steps: int) -> Any:  # noqa: ANN401 - a number or a schedule of Keras
+    if plan.schedule == "constant":
+        return plan.learning_rate
+    return keras.optimizers.schedules.CosineDecay(plan.learning_rate, steps)
+
+
+class _Watch(keras.callbacks.Callback):
+    """Logs the curves, and ends a training that diverges."""
+
+    def __init__(self, history: History) -> None:
+        super().__init__()
+        self._history = history
+
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
+        """Look at the loss so far."""
+        self._check(logs or {}, f"batch {batch + 1} of epoch {self._epoch}")
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        """Keep and log what this epoch came to."""
+        import mlflow
+
+        self._check(logs or {}, f"epoch {epoch + 1}")
+        figures = {CURVES[name]: float(v) for name, v in (logs or {}).items() if name in CURVES}
+        for name, value in figures.items():
+            self._history.curves.setdefault(name, []).append(value)
+        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        mlflow.log_metrics({**figures, "learning_rate": rate}, step=epoch + 1)
+        shown = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
+        say(f"epoch {epoch + 1}: {shown}")
+
+    @property
+    def _epoch(self) -> int:
+        return len(self._history.curves.get("train_loss", [])) + 1
+
+    @staticmethod
+    def _check(logs: Mapping[str, float], when: str) -> None:
+        bad = [name for name in ("loss", "val_loss") if not math.isfinite(logs.get(name, 0.0))]
+        if bad:
+            raise DataError(
+                f"the training diverged: {CURVES[bad[0]]} is {float(logs[bad[0]])} in {when}",
+                allowed="a finite loss",
+                action="pass a smaller -P learning_rate=..., or look for images unlike the others",
+            )

@@ -1,0 +1,330 @@
+"""The steps with TensorFlow, in the project's own environment: trained, exported, served, repeated.
+
+Digits of 8 x 8 pixels and few epochs: enough to see that everything holds together. How well the
+network does on the real MNIST is measured by `tests/bench/mnist.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pandas as pd
+import pytest
+from made import npz, random_images
+from store import PROJECT, Store, opened
+
+from images import download, metrics, preprocess
+from images.facts import Facts
+from images.tables import ROW_ID, read
+from understudy.steps import projectfile
+from understudy.steps.environment import EnvironmentStore
+from understudy.steps.process import Supervisor
+from understudy.steps.settings import Settings
+
+pytestmark = [
+    pytest.mark.integration,
+    # Warnings of MLflow and its dependencies about themselves.
+    pytest.mark.filterwarnings("default"),
+]
+
+HERE = Path(__file__).parent
+CACHE = HERE.parents[1] / ".state" / "cache"
+"""Where the local stack has its environments, too: a second run finds this one there."""
+START_LIMIT = 240  # seconds
+ASKED = 5
+"""Images that are sent to a server."""
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Return the Python of the project's environment, built as a night builds it."""
+    store = EnvironmentStore(Settings(CACHE, tmp_path_factory.mktemp("scratch")), Supervisor())
+    project = projectfile.load(PROJECT, str(PROJECT))
+    with store.hold(project, "uv", print) as environment:
+        assert environment.bin
+        yield environment.bin / "python"
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """Return a store of this module's own."""
+    with opened(tmp_path_factory.mktemp("mlflow")) as made:
+        yield made
+
+
+@dataclass(frozen=True)
+class Night:
+    """The runs of one night, and the data that went through it."""
+
+    data: Path
+    train: str
+    validate: str
+
+    @property
+    def model(self) -> str:
+        """Address of the trained model."""
+        return f"runs:/{self.train}/model"
+
+    def holdout(self) -> tuple[list[str], np.ndarray[Any, Any]]:
+        """Return row ids and raw images, as a client has them."""
+        facts = Facts.read(self.data)
+        (some,) = read(self.data / "holdout.parquet", facts.shape, ROW_ID)
+        return some.marks, some.pixels.reshape(-1, *facts.image_shape)
+
+
+PARAMETERS = {"epochs": 4, "batch_size": 16}
+
+
+@pytest.fixture(scope="module")
+def night(store: Store, python: Path) -> Night:
+    """Return one night of digits, its heavy steps through MLflow Projects."""
+    raw = store.path(store.good(download.STEP, dataset="digits"), "raw")
+    data = store.path(store.good(preprocess.STEP, raw=raw), "data")
+    trained = store.project(python, "train", data=str(data), **PARAMETERS)
+    model = f"runs:/{trained}/model"
+    validated = store.project(python, "validate", data=str(data), model_uri=model)
+    return Night(data, trained, validated)
+
+
+CURVES = {f"{part}_{figure}" for part in ("train", "validation") for figure in ("loss", "accuracy")}
+
+
+def test_train_keeps_the_contract(store: Store, night: Night) -> None:
+    """Params, curves, the dataset, pictures, and a model that says what it takes and gives."""
+    run = store.client.get_run(night.train)
+    best = {f"best_{name}" for name in CURVES}
+    assert set(run.data.metrics) == CURVES | best | {"learning_rate", "epochs_run", "best_epoch"}
+    assert run.data.params["epochs"] == "4"
+    assert run.data.params["dataset"] == "digits"
+    assert [entry.dataset.name for entry in run.inputs.dataset_inputs] == ["digits"]
+    assert run.info.run_name == "train epochs=4, batch_size=16"
+    assert store.files(night.train) == {
+        *("pictures", "saved_model", "checkpoints", "tensorboard_logs", "model_summary.txt"),
+    }
+    losses = [m.value for m in store.client.get_metric_history(night.train, "validation_loss")]
+    better = [n for n, loss in enumerate(losses, 1) if loss < min([*losses[: n - 1], np.inf])]
+    weights = {f"epoch_{number:03}.weights.h5" for number in better}
+    assert store.files(night.train, "checkpoints") == weights
+    for part in ("train", "validation"):
+        folder = store.path(night.train, f"tensorboard_logs/{part}")
+        (events,) = folder.iterdir()
+        assert events.read_bytes().count(b"epoch_loss") == 4
+    summary = (store.path(night.train, "model_summary.txt")).read_text()
+    assert "convolution_1" in summary
+    rates = store.client.get_metric_history(night.train, "learning_rate")
+    assert [rate.step for rate in rates] == [1, 2, 3, 4]
+    assert sorted((rate.value for rate in rates), reverse=True) == [rate.value for rate in rates]
+    assert run.data.metrics["best_validation_loss"] == min(losses)
+    (model,) = store.client.search_logged_models([store.experiment_id])
+    assert model.name == "model"
+
+
+def test_validate_keeps_the_contract(store: Store, night: Night) -> None:
+    """Metrics under plain names and per class; predictions from which they are computed again."""
+    values = store.metrics(night.validate)
+    per_class = {f"{figure}_{digit}" for figure in metrics.PER_CLASS for digit in range(10)}
+    costs = {"model_bytes", "latency_p50_ms", "latency_p95_ms"}
+    assert set(values) == {*metrics.METRICS, *per_class, *costs}
+    assert values["accuracy"] > 0.8
+    assert store.files(night.validate) == {"predictions.parquet", "per_class.csv", "pictures"}
+    drawn = {"confusion_matrix.png", "worst_mistakes.png"}
+    assert store.files(night.validate, "pictures") == drawn
+    tags = store.tags(night.validate)
+    assert set(tags) == {"data.sha256", "data.holdout.sha256"}
+    rows = pd.read_parquet(store.path(night.validate, "predictions.parquet"))
+    classes = [f"probability_{digit}" for digit in range(10)]
+    assert list(rows.columns) == ["row_id", "target", "prediction", *classes]
+    again = metrics.classification(
+        rows["target"],
+        rows["prediction"],
+        rows[classes].rename(columns=lambda name: name.removeprefix("probability_")),
+    )
+    assert again == pytest.approx({name: values[name] for name in again})
+
+
+def test_the_same_digest_of_the_holdout_as_preprocess(store: Store, night: Night) -> None:
+    """By which the gate knows that both models saw the same images."""
+    raw = store.path(store.good(download.STEP, dataset="digits"), "raw")
+    run = store.good(preprocess.STEP, raw=raw)
+    digest = store.tags(run)["data.holdout.sha256"]
+    assert store.tags(night.validate)["data.holdout.sha256"] == digest
+
+
+def predictions(store: Store, run_id: str) -> pd.DataFrame:
+    """Return the probabilities by row id."""
+    rows = pd.read_parquet(store.path(run_id, "predictions.parquet")).set_index("row_id")
+    return rows[[name for name in rows.columns if name.startswith("probability_")]]
+
+
+def test_the_saved_model_needs_no_code_of_ours(
+    store: Store, night: Night, python: Path, tmp_path: Path
+) -> None:
+    """TensorFlow alone answers raw images as the MLflow model does; TF Serving's contract holds."""
+    (number,) = store.files(night.train, "saved_model")
+    assert number.isdecimal()
+    folder = store.path(night.train, f"saved_model/{number}")
+    ids, images = night.holdout()
+    np.save(tmp_path / "images.npy", images)
+    command = [python, "-I", HERE / "ask_saved_model.py", folder, tmp_path / "images.npy"]
+    done = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True)
+    answer = json.loads(done.stdout)
+    assert answer["tags"] == ["serve"]
+    assert answer["method"] == "tensorflow/serving/predict"
+    assert answer["inputs"] == {"images": ["uint8", [-1, 8, 8]]}
+    assert answer["batched"] == {"probabilities": True, "prediction": True}
+    ours = predictions(store, night.validate).loc[ids]
+    assert np.array(answer["probabilities"]) == pytest.approx(ours.to_numpy(), abs=1e-6)
+    assert answer["prediction"] == [str(name) for name in np.argmax(ours.to_numpy(), axis=1)]
+    classes = json.loads((folder / "assets.extra" / "classes.json").read_text())
+    assert classes == [str(digit) for digit in range(10)]
+
+
+@pytest.fixture(scope="module")
+def in_turn(store: Store, night: Night, python: Path, tmp_path_factory: Any) -> list[list[Any]]:  # noqa: ANN401
+    """Return exit status and run id of further steps, all run by one process."""
+    raw = store.path(store.good(download.STEP, dataset="digits"), "raw")
+    endless = store.good(preprocess.STEP, raw=raw, mean="1e38", std="1e-38")
+    path = tmp_path_factory.mktemp("other") / "set.npz"
+    path.write_bytes(npz(x_train=random_images(200, 6, 5), y_train=np.arange(200) % 11))
+    raw = store.path(store.good(download.STEP, dataset="npz", source=path), "raw")
+    other = store.path(store.good(preprocess.STEP, raw=raw), "data")
+    asked = [
+        ("train", {"data": night.data, **PARAMETERS}),
+        ("train", {"data": store.path(endless, "data"), "epochs": 1}),
+        ("validate", {"data": other, "model_uri": night.model}),
+        ("train", {"data": night.data, "epochs": 50, "patience": 1, "learning_rate": 10}),
+    ]
+    steps = [
+        [store.experiment_id, name, {key: str(value) for key, value in values.items()}]
+        for name, values in asked
+    ]
+    done = subprocess.run(
+        [python, HERE / "steps_in_turn.py"],
+        input=json.dumps(steps),
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    ended: list[list[Any]] = json.loads(done.stdout.splitlines()[-1])
+    return ended
+
+
+def test_the_same_seed_is_the_same_network(
+    store: Store, night: Night, in_turn: list[list[Any]]
+) -> None:
+    """In another process, to the last bit of every loss."""
+    (status, run_id), *_ = in_turn
+    assert status == 0
+    for name in CURVES:
+        histories = [
+            [m.value for m in store.client.get_metric_history(run, name)]
+            for run in (night.train, run_id)
+        ]
+        assert histories[0] == histories[1]
+
+
+def test_a_training_that_diverges_fails(store: Store, in_turn: list[list[Any]]) -> None:
+    """With the reason; no number and no model of it reaches anybody."""
+    status, run_id = in_turn[1]
+    assert status == 65
+    run = store.client.get_run(run_id)
+    assert run.info.status == "FAILED"
+    message = run.data.tags["error"]
+    assert "the training diverged: train_loss is nan in batch 1 of epoch 1" in message
+    assert "Next: pass a smaller -P learning_rate" in message
+    assert run.data.metrics == {}
+    assert store.files(run_id) == {"model_summary.txt"}
+    models = store.client.search_logged_models([store.experiment_id])
+    assert run_id not in {model.source_run_id for model in models}
+
+
+def test_a_model_of_other_images_is_refused(store: Store, in_turn: list[list[Any]]) -> None:
+    """The two shapes are named."""
+    status, run_id = in_turn[2]
+    assert status == 65
+    words = "the model takes images of the shape (8, 8), those of npz have (6, 5)"
+    assert words in store.tags(run_id)["error"]
+    assert store.metrics(run_id) == {}
+
+
+def test_a_training_without_gain_ends_early(store: Store, in_turn: list[list[Any]]) -> None:
+    """And the weights are those of its best epoch."""
+    status, run_id = in_turn[3]
+    assert status == 0
+    values = store.metrics(run_id)
+    assert values["best_epoch"] < values["epochs_run"] < 50
+    losses = [m.value for m in store.client.get_metric_history(run_id, "validation_loss")]
+    assert values["best_validation_loss"] == min(losses)
+
+
+@pytest.fixture(scope="module")
+def served(night: Night, python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Serve the model as a user does; return the server's address."""
+    log = tmp_path_factory.mktemp("serve") / "log"
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [python.parent / "mlflow", "models", "serve", "--model-uri", night.model]
+    command += ["--env-manager", "local", "--port", str(port), "--workers", "1"]
+    with log.open("wb") as file:
+        server = subprocess.Popen(
+            command,
+            env={**os.environ, "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}"},
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        _await(f"http://127.0.0.1:{port}/ping", server, log)
+        yield f"http://127.0.0.1:{port}/invocations"
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait(30)
+
+
+def _await(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
+    end = time.monotonic() + START_LIMIT
+    while time.monotonic() < end:
+        assert server.poll() is None, log.read_text()
+        try:
+            if httpx.get(url, trust_env=False).is_success:
+                return
+        except httpx.TransportError:
+            time.sleep(0.2)
+    pytest.fail(f"{url} did not answer within {START_LIMIT} s: {log.read_text()}")
+
+
+def test_it_answers_raw_images_over_rest(store: Store, night: Night, served: str) -> None:
+    """Nobody normalises: the answers are those of validate."""
+    ids, images = night.holdout()
+    body = {"instances": images[:ASKED].tolist()}
+    answer = httpx.post(served, json=body, timeout=60, trust_env=False)
+    ours = predictions(store, night.validate).loc[ids[:ASKED]].to_numpy()
+    assert np.array(answer.json()["predictions"]) == pytest.approx(ours, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({"instances": [[[0] * 7] * 8]}, "does not match expected shape (-1, 8, 8)"),
+        ({"instances": [[[[0] * 3] * 8] * 8]}, "does not match expected shape (-1, 8, 8)"),
+        ({"instances": [[[256] * 8] * 8]}, "256"),
+        ({"columns": ["a"], "data": [[1]]}, "dataframe_split"),
+    ],
+)
+def test_a_wrong_request_is_refused(served: str, body: dict[str, Any], words: str) -> None:
+    """Other sizes, other channels, no byte, and the old form that courses still show."""
+    answer = httpx.post(served, json=body, timeout=60, trust_env=False)
+    assert answer.status_code == 400
+    assert words in answer.text
