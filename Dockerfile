@@ -41,7 +41,7 @@ RUN useradd --uid 10001 --create-home --home-dir /var/lib/understudy --shell /bi
     && install -d -o understudy -g understudy -m 0700 .mlflow airflow cache logs \
     && ln -s /etc/understudy/tracking/credentials .mlflow/credentials \
     && install -d /etc/understudy && cd /etc/understudy \
-    && install -d -o understudy -g understudy -m 0755 broker postgres prometheus store \
+    && install -d -o understudy -g understudy -m 0755 broker grafana postgres prometheus store \
     && install -d -o understudy -g understudy -m 0700 airflow login mlflow reader tracking worker
 # What MLflow's environment runs of ours.
 COPY plugins/understudy/containers /opt/understudy/containers

@@ -34,6 +34,7 @@ OWNERS: Final = {"mlflow_auth": "mlflow"}
 FOLDERS: Final = (
     "airflow",
     "broker",
+    "grafana",
     "login",
     "mlflow",
     "postgres",
@@ -128,6 +129,7 @@ def _foreign_files(known: Known) -> dict[str, Callable[[], str]]:
         "postgres/roles.sql": lambda: roles_sql(known.roles),
         "broker/valkey.conf": lambda: _broker(known.broker),
         "store/s3.json": lambda: _store(known.store),
+        "grafana/admin": _password,
         "prometheus/mlflow": lambda: known.accounts[READER],
     }
 
