@@ -9,7 +9,7 @@ export PYTHON
 # Without byte code each start of MLflow or Airflow compiles itself anew: 10 s of CPU, every time.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo up down status test test-stack backup restore bench lint format lock clean
+.PHONY: help demo up down status test test-stack backup restore bench bench-team lint format lock clean
 .DEFAULT_GOAL := help
 
 help: ## Say what there is
@@ -49,6 +49,10 @@ restore: ## Fill an empty container stack from FOLDER, and start it
 bench: ## What one night costs: as plain scripts, as a plain Dag of mlflow run, and ours
 	@$(SETUP) airflow mlflow dev
 	@PYTHONPATH=tests $(DEV) -m bench $(BENCH_ARGS)
+
+bench-team: ## The team stack under faults and load: what came of each, and how it grows
+	@$(SETUP) airflow dev
+	@PYTHONPATH=tests:. $(DEV) -m bench.team $(BENCH_ARGS)
 
 lint: ## ruff, mypy and the import contracts
 	@$(SETUP) dev

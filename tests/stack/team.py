@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import time
@@ -28,7 +27,6 @@ IMAGES = {
 IMAGE = "understudy:test"
 STORE = "understudy-test-store:1"
 _PORTS = ("AIRFLOW", "MLFLOW", "CHAMPION")
-_SECRETS_OF_NOBODY = "secrets"
 
 
 def docker(*arguments: str, content: bytes | None = None) -> bytes:
@@ -88,11 +86,16 @@ class Team:
         folder: Where its settings and the clone that it serves are.
         name: Of the compose project.
         settings: What its .env holds.
+        files: Compose files, the later ones over the earlier.
+        ports: Where its web pages are, by name.
     """
 
     folder: Path
     name: str
     settings: dict[str, str] = field(default_factory=dict)
+    files: list[str] = field(
+        default_factory=lambda: ["docker-compose.yaml", "tests/stack/data.yaml"]
+    )
     ports: dict[str, int] = field(default_factory=lambda: {name: _free_port() for name in _PORTS})
 
     def prepare(self, chosen: Mapping[str, str]) -> None:
@@ -116,7 +119,7 @@ class Team:
 
     def compose(self, *arguments: str, content: bytes | None = None) -> bytes:
         """Run docker compose on this stack."""
-        files = ["-f", "docker-compose.yaml", "-f", "tests/stack/data.yaml"]
+        files = [part for file in self.files for part in ("-f", file)]
         env = ["--env-file", str(self.folder / "env")]
         return docker("compose", *env, *files, *arguments, content=content)
 
@@ -158,10 +161,6 @@ class Team:
         lines = docker("stats", "--no-stream", "--format", form, *self.containers()).decode()
         pairs = (line.split(" ", 1) for line in lines.splitlines())
         return {name: used.partition(" /")[0] for name, used in pairs}
-
-    def copy_environment(self, target: Path) -> None:
-        """Copy the settings, as another machine would have them."""
-        shutil.copy(self.folder / "env", target)
 
 
 def eventually(condition: Callable[[], Any], limit: float, pause: float = 2.0) -> Any:  # noqa: ANN401
