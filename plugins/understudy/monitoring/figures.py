@@ -1,7 +1,8 @@
 """Counts what ended since the last look, and looks at every champion. Reads the tracking server.
 
 The counters begin at zero with the process, as Prometheus expects of them; what happened before is
-in MLflow. A look costs two searches, and two more calls for a champion that is new.
+in MLflow. A pipeline's are there, at zero, as soon as it has a night: Prometheus sees no increase in
+a counter that begins with one. A look costs three searches, and two more calls for a new champion.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
-from understudy.contract import CHAMPION, Kind, Tag
+from understudy.contract import CHAMPION, Kind, Outcome, Tag
 from understudy.promotion.ledger import Ledger
 from understudy.tracking import RunStore, tracking_errors
 
@@ -78,19 +79,42 @@ class Observer:
         self._client, self._ledger = client, Ledger(client, RunStore(client))
         self._begin_ms = self._newest_ms = begin_ms
         self._counted: dict[str, int] = {}
+        self._known: set[str] = set()
 
     def look(self) -> Figures:
         """Return the figures as they are now."""
         with tracking_errors():
-            for run in self._ended():
+            experiments = [one.experiment_id for one in self._client.search_experiments()]
+            self._meet([one for one in experiments if one not in self._known])
+            for run in self._ended(experiments):
                 self._count(run)
             self.figures.champions = dict(self._champions())
         return self.figures
 
-    def _ended(self) -> Iterator[Run]:
+    def _meet(self, experiments: list[str]) -> None:
+        """Begin the counters of pipelines that were not known."""
+        if not experiments:
+            return
+        condition = f"tags.`{Tag.KIND}` = '{Kind.NIGHT}'"
+        latest = self._client.search_runs(
+            experiments, condition, max_results=_PAGE, order_by=["attributes.start_time DESC"]
+        )
+        for run in latest:
+            self._known.add(str(run.info.experiment_id))
+            pipeline = run.data.tags.get(Tag.PIPELINE.value, "")
+            for outcome in Outcome:
+                self.figures.nights[pipeline, outcome.value] += 0
+            self._ended_at(pipeline, run.info.end_time)
+
+    def _ended_at(self, pipeline: str, end_ms: int | None) -> None:
+        last = self.figures.last_night
+        if end_ms:
+            last[(pipeline,)] = max(end_ms / 1000, last.get((pipeline,), 0.0))
+
+    def _ended(self, experiments: list[str]) -> Iterator[Run]:
         """Yield each run of ours that ended since the last look, once."""
         since = max(self._begin_ms, self._newest_ms - _OVERLAP_MS)
-        for run in self._search(since):
+        for run in self._search(experiments, since):
             run_id, end = str(run.info.run_id), int(run.info.end_time or 0)
             if run_id not in self._counted and end:
                 self._counted[run_id] = end
@@ -99,8 +123,7 @@ class Observer:
         horizon = self._newest_ms - 2 * _OVERLAP_MS
         self._counted = {run: end for run, end in self._counted.items() if end >= horizon}
 
-    def _search(self, since_ms: int) -> Iterator[Run]:
-        experiments = [one.experiment_id for one in self._client.search_experiments()]
+    def _search(self, experiments: list[str], since_ms: int) -> Iterator[Run]:
         condition = f"attributes.end_time >= {since_ms}"
         token: str | None = None
         while experiments:
@@ -124,8 +147,7 @@ class Observer:
         outcome = tags.get(Tag.OUTCOME.value, run.info.status)
         figures.nights[pipeline, outcome] += 1
         figures.night_seconds[(pipeline,)] += seconds
-        end = run.info.end_time / 1000
-        figures.last_night[(pipeline,)] = max(end, figures.last_night.get((pipeline,), 0.0))
+        self._ended_at(pipeline, run.info.end_time)
         if verdict := tags.get(Tag.VERDICT.value):
             figures.verdicts[pipeline, verdict] += 1
 
