@@ -1,15 +1,18 @@
 """The team stack under faults and load, started for real: docker-compose.yaml in containers.
 
-    python -m bench.team [faults|hourly|parsing|midnight|history ...] [--rounds 3] [--json FILE]
+    python -m bench.team [faults full older hourly parsing midnight history ...]
+        [--rounds 3] [--json FILE]
 
 Each part starts what it needs from the image of this checkout and removes it afterwards; what was
-measured is printed as JSON. tests/stack/team.py says which images have to be there.
+measured is printed as JSON. tests/stack/team.py says which images have to be there;
+UNDERSTUDY_OLDER_IMAGE names the one whose worker the part ``older`` starts.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 import uuid
@@ -25,6 +28,8 @@ from bench import team_faults, team_scale
 Part = Callable[[Team, int], list[dict[str, Any]]]
 PARTS: Final[dict[str, Part]] = {
     "faults": team_faults.run,
+    "full": team_faults.full_store,
+    "older": team_faults.older_worker,
     "hourly": team_scale.hourly,
     "parsing": team_scale.parsing,
     "midnight": team_scale.midnight,
@@ -32,16 +37,23 @@ PARTS: Final[dict[str, Part]] = {
 }
 
 
+FILES: Final = {"full": "tests/bench/team_small_store.yaml", "older": "tests/bench/team_older.yaml"}
+"""Compose file that a part adds."""
+OLDER: Final = "UNDERSTUDY_OLDER_IMAGE"
+
+
 @contextmanager
-def started(chosen: dict[str, str]) -> Iterator[Team]:
+def started(chosen: dict[str, str], *files: str) -> Iterator[Team]:
     """Yield a stack whose Dag files are in a folder of its own, still empty."""
     with tempfile.TemporaryDirectory(prefix="bench-team-") as name:
         folder = Path(name)
         (folder / "dags").mkdir()
         folder.chmod(0o755)
         team = Team(folder, f"understudy-bench-{uuid.uuid4().hex[:6]}")
-        team.files.append("tests/bench/team.yaml")
+        team.files += ["tests/bench/team.yaml", *files]
         team.settings["UNDERSTUDY_BENCH_DAGS"] = str(folder / "dags")
+        if OLDER in os.environ:
+            team.settings[OLDER] = os.environ[OLDER]
         team.prepare(chosen)
         try:
             team.up()
@@ -61,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     build(chosen["UNDERSTUDY_PYTHON_IMAGE"])
     measured = {}
     for name in options.parts:
-        with started(chosen) as team:
+        with started(chosen, *filter(None, [FILES.get(name)])) as team:
             measured[name] = PARTS[name](team, options.rounds)
         sys.stdout.write(f"{name}: {json.dumps(measured[name])}\n")
     if options.json:

@@ -77,6 +77,31 @@ def run(team: Team, rounds: int) -> list[dict[str, Any]]:
     ]
 
 
+def full_store(team: Team, _rounds: int) -> list[dict[str, Any]]:
+    """Fill the disk of the artifacts, let a night fail, make room, and let another one pass."""
+    write_dags(team, 1)
+    nights = Nights(team)
+    nights.unpause([NIGHT])
+    store = ("exec", "-T", "store", "sh", "-c")
+    team.compose(*store, "dd if=/dev/zero of=/data/ballast bs=1M count=1000 2>&1 || true")
+    full = nights.end(NIGHT, nights.trigger(NIGHT))
+    still = eventually(lambda: _says(team, _RUNNING) == "0", 120)
+    assert still
+    team.compose(*store, "rm /data/ballast")
+    after = nights.end(NIGHT, nights.trigger(NIGHT))
+    return [{"while full": full["state"], "with room again": after["state"]}]
+
+
+def older_worker(team: Team, _rounds: int) -> list[dict[str, Any]]:
+    """Run a night on a worker of an earlier image."""
+    write_dags(team, 1)
+    nights = Nights(team)
+    nights.unpause([NIGHT])
+    ended = nights.end(NIGHT, nights.trigger(NIGHT))
+    assert eventually(lambda: _says(team, _RUNNING) == "0", 120)
+    return [{"image": team.settings.get("UNDERSTUDY_OLDER_IMAGE", ""), "state": ended["state"]}]
+
+
 def _once(team: Team, nights: Nights, name: str, fault: Fault) -> dict[str, Any]:
     run_id = nights.trigger(NIGHT)
     nights.started(NIGHT, run_id, "train")

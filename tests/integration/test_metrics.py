@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import time
 import uuid
-from typing import TYPE_CHECKING
 
 import pytest
+from mlflow.tracking import MlflowClient
 
 from understudy.contract import Kind, Outcome, Tag
 from understudy.monitoring.figures import Observer
 
-if TYPE_CHECKING:
-    from mlflow.tracking import MlflowClient
-
 pytestmark = pytest.mark.integration
 
 
-def test_nights_steps_and_champions_are_told(client: MlflowClient) -> None:
+def test_nights_steps_and_champions_are_told(mlflow_uri: str) -> None:
     """Each night once, at zero as soon as it has begun; a champion since its registration."""
+    client = MlflowClient(mlflow_uri)
     name = f"told-{uuid.uuid4().hex[:8]}"
     experiment = client.create_experiment(name)
     tags = {Tag.KIND.value: Kind.NIGHT.value, Tag.PIPELINE.value: name}

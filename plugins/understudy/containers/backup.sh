@@ -25,7 +25,7 @@ echo "artifacts"
 docker compose exec -T mlflow /opt/mlflow/bin/python /opt/understudy/containers/objects.py \
     save mlflow >"$folder.part/artifacts.tar"
 echo "secrets"
-docker compose run --rm --no-deps -T secrets tar -C /etc/understudy -cf - . \
+docker compose run --rm --no-deps -T secrets sh -c 'cd /etc/understudy && tar -cf - *' \
     >"$folder.part/secrets.tar"
 mv "$folder.part" "$folder"
 du -sh "$folder"
