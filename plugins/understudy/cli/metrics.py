@@ -25,12 +25,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     from understudy import tracking
+    from understudy.cli.servers import mlflow_errors
     from understudy.monitoring.exposition import exposition
     from understudy.monitoring.figures import Observer
     from understudy.monitoring.server import Page, server
 
     observer = Observer(tracking.client(), int(time.time() * 1000))
-    page = Page(lambda: exposition(observer.look()), options.age)
+
+    def document() -> str:
+        with mlflow_errors():
+            return exposition(observer.look())
+
+    page = Page(document, options.age)
     with server((options.host, options.port), page) as http:
         signal.signal(signal.SIGTERM, _leave)
         print(f"http://{options.host}:{http.server_port}/metrics")
