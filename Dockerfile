@@ -14,14 +14,14 @@ WORKDIR /build
 COPY requirements/bootstrap.txt requirements/
 RUN pip install --no-cache-dir --require-hashes --root-user-action=ignore \
     -r requirements/bootstrap.txt
-COPY requirements/airflow.txt requirements/mlflow.txt requirements/postgres.txt requirements/
+COPY requirements/team-airflow.txt requirements/team-mlflow.txt requirements/
 # Compiled here: who runs it may not write there, and would compile anew at every start.
 RUN set -eu; \
     if [ -n "${PIP_INDEX_URL:-}" ]; then export UV_DEFAULT_INDEX="$PIP_INDEX_URL"; fi; \
     for name in airflow mlflow; do \
         uv venv --quiet "/opt/$name"; \
         uv pip sync --quiet --compile-bytecode --require-hashes --python "/opt/$name" \
-            "requirements/$name.txt" requirements/postgres.txt; \
+            "requirements/team-$name.txt"; \
     done
 COPY pyproject.toml README.md LICENSE CHANGELOG.md ./
 COPY plugins plugins
@@ -38,10 +38,13 @@ RUN apt-get update \
 # A new volume takes owner and mode of the folder that it is mounted on.
 RUN useradd --uid 10001 --create-home --home-dir /var/lib/understudy --shell /bin/bash understudy \
     && cd /var/lib/understudy \
-    && install -d -o understudy -g understudy -m 0700 airflow artifacts cache logs \
-    && install -d -o understudy -g understudy -m 0755 /etc/understudy/postgres \
-    && cd /etc/understudy \
-    && install -d -o understudy -g understudy -m 0700 airflow login mlflow
+    && install -d -o understudy -g understudy -m 0700 .mlflow airflow cache logs \
+    && ln -s /etc/understudy/tracking/credentials .mlflow/credentials \
+    && install -d /etc/understudy && cd /etc/understudy \
+    && install -d -o understudy -g understudy -m 0755 broker grafana postgres prometheus store \
+    && install -d -o understudy -g understudy -m 0700 airflow login mlflow reader tracking worker
+# What MLflow's environment runs of ours.
+COPY plugins/understudy/containers /opt/understudy/containers
 COPY --from=build /opt/mlflow /opt/mlflow
 COPY --from=build /opt/airflow /opt/airflow
 ENV PATH=/opt/airflow/bin:$PATH \

@@ -9,12 +9,12 @@ export PYTHON
 # Without byte code each start of MLflow or Airflow compiles itself anew: 10 s of CPU, every time.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo up down status test bench lint format lock clean
+.PHONY: help demo up down status test test-stack backup restore bench bench-team lint format lock clean
 .DEFAULT_GOAL := help
 
 help: ## Say what there is
-	@sed -n 's/^\([a-z]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name text; do \
-		printf '  make %-8s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name text; do \
+		printf '  make %-10s %s\n' "$$name" "$$text"; done
 
 demo: ## Retrain a model for several nights on a stack of its own, and say what happened
 	@$(SETUP) airflow mlflow
@@ -36,9 +36,23 @@ test: ## Unit tests, then integration tests with real servers
 	@$(SETUP) airflow mlflow dev
 	@$(DEV) -m pytest $(PYTEST_ARGS)
 
+test-stack: ## Start docker-compose.yaml for real, and have it run, serve, stop and come back
+	@$(SETUP) airflow dev
+	@$(DEV) -m pytest -x -s tests/stack $(PYTEST_ARGS)
+
+backup: ## Write all of the container stack into the new folder FOLDER
+	@sh plugins/understudy/containers/backup.sh "$(FOLDER)"
+
+restore: ## Fill an empty container stack from FOLDER, and start it
+	@sh plugins/understudy/containers/restore.sh "$(FOLDER)"
+
 bench: ## What one night costs: as plain scripts, as a plain Dag of mlflow run, and ours
 	@$(SETUP) airflow mlflow dev
 	@PYTHONPATH=tests $(DEV) -m bench $(BENCH_ARGS)
+
+bench-team: ## The team stack under faults and load: what came of each, and how it grows
+	@$(SETUP) airflow dev
+	@PYTHONPATH=tests:. $(DEV) -m bench.team $(BENCH_ARGS)
 
 lint: ## ruff, mypy and the import contracts
 	@$(SETUP) dev

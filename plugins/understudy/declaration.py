@@ -170,6 +170,8 @@ class Pipeline:
             and inputs, by step: ``{"download": True, "train": False}``. A step that is not named
             may where it takes an artifact or model of the night: nothing tells whether one that
             takes none, such as a download, reads what has changed meanwhile.
+        queues: Celery queue of a step, where not every worker fits it, by step as ``reuse`` has it:
+            ``{"train": "heavy"}``. Other executors than Celery's take no notice.
         env_manager: ``uv``, ``virtualenv`` and ``conda`` build the project's own environment;
             ``docker`` runs in the project's image; ``local`` in the Python on the worker's PATH.
         environment: Names of the worker's environment variables that the steps may see.
@@ -209,6 +211,7 @@ class Pipeline:
     alert_after_age: timedelta | None = None
     notify: Mapping[str, Sequence[Any]] = Field(default_factory=dict, repr=False)
     reuse: Mapping[str, bool] = Field(default_factory=dict, repr=False)
+    queues: Mapping[str, str] = Field(default_factory=dict, repr=False)
     env_manager: str = "uv"
     environment: Sequence[str] = ()
     backend: str = LOCAL
@@ -256,7 +259,7 @@ class Pipeline:
 
         events = [EVERY_EVENT, *(event.value for event in Event)]
         steps = [field.name for field in dataclasses.fields(Steps)]
-        for field, known in (("reuse", steps), ("notify", events)):
+        for field, known in (("reuse", steps), ("queues", steps), ("notify", events)):
             for name in getattr(self, field):
                 if name not in known:
                     hint = nearest(name, known)

@@ -54,6 +54,7 @@ class Night:
         model_artifact: Name under which the training logs the model.
         data_artifact: Folder under which the preprocessing logs the rows.
         validated: Whether a step of their own scores the models; otherwise their trainings do.
+        dag_version: The commit of the Dag file, where Airflow has it from Git; else ''.
     """
 
     run_id: str
@@ -75,6 +76,7 @@ class Night:
     model_artifact: str = MODEL_ARTIFACT
     validated: bool = True
     data_artifact: str = DATA_ARTIFACT
+    dag_version: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the night as JSON values."""
@@ -95,6 +97,7 @@ class Night:
             "repository": self.repository,
             "commit": self.commit,
             "tree": self.tree,
+            **({"dag_version": self.dag_version} if self.dag_version else {}),
         }
 
 

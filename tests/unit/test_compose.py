@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
+from understudy.containers.first_start import FOLDERS
+
 pytestmark = pytest.mark.unit
 
 CHECKOUT = Path(__file__).parents[2]
@@ -73,8 +75,53 @@ def test_ports_are_published_on_loopback_only(name: str) -> None:
 
 
 def test_only_the_pages_are_published() -> None:
-    """PostgreSQL is nobody's business outside."""
-    assert {name for name in SERVICES if SERVICES[name].get("ports")} == {"api-server", "mlflow"}
+    """Databases, broker and store are nobody's business outside."""
+    pages = {"api-server", "champion", "grafana", "mlflow", "prometheus"}
+    assert {name for name in SERVICES if SERVICES[name].get("ports")} == pages
+
+
+def test_only_mlflow_reaches_the_store() -> None:
+    """Its internal ports know no accounts."""
+    there = {name for name in SERVICES if "store" in SERVICES[name].get("networks", ())}
+    assert there == {"mlflow", "store"}
+    assert SERVICES["store"]["networks"] == ["store"]
+    assert STACK["networks"]["store"]["internal"]
+
+
+def test_steps_see_none_of_airflows_keys() -> None:
+    """Workers run projects' code; the champion's server and the metrics need only to read."""
+    allowed = {
+        "worker": {"worker-secrets", "tracking-secrets"},
+        "heavy-worker": {"worker-secrets", "tracking-secrets"},
+        "champion": {"reader-secrets"},
+        "metrics": {"reader-secrets"},
+    }
+    for name, volumes in allowed.items():
+        mounts = (mount.partition(":")[0] for mount in SERVICES[name]["volumes"])
+        assert {mount for mount in mounts if mount.endswith("-secrets")} == volumes
+        assert "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN" not in SERVICES[name]["environment"]
+
+
+@pytest.mark.parametrize("name", LASTING)
+def test_memory_and_processes_are_limited(name: str) -> None:
+    """One service's leak must not end the others."""
+    limits = SERVICES[name]["deploy"]["resources"]["limits"]
+    assert {"memory", "pids"} <= limits.keys()
+
+
+@pytest.mark.parametrize("extra", ["gpu", "git-dags"])
+def test_what_is_added_belongs_to_services_that_exist(extra: str) -> None:
+    """A further file that names another service would make an incomplete one."""
+    added = yaml.safe_load(_text(f"docker-compose.{extra}.yaml"))
+    assert added["services"].keys() <= SERVICES.keys()
+
+
+def test_every_secret_has_a_folder_in_the_image_and_a_volume() -> None:
+    """A volume takes the owner of the folder in the image: without one, nobody could write."""
+    mounts = (mount.split(":") for mount in SERVICES["secrets"]["volumes"])
+    assert {target for _, target in mounts} == {f"/etc/understudy/{name}" for name in FOLDERS}
+    made = re.findall(r"install -d .*-m 07\d\d ([a-z ]+)", _text("Dockerfile"))
+    assert set(FOLDERS) <= set(" ".join(made).split())
 
 
 def test_no_variable_holds_a_secret() -> None:
@@ -102,7 +149,7 @@ def test_no_variable_for_a_secret_has_a_default() -> None:
 def test_images_are_pinned(name: str) -> None:
     """To a version, by a tag that can be replaced with a digest or a mirror's name."""
     tag = _default(SERVICES[name]["image"]).partition(":")[2]
-    assert re.match(r"\d", tag)
+    assert re.match(r"v?\d", tag)
 
 
 def test_the_base_image_is_pinned_alike_in_both_files() -> None:
@@ -164,7 +211,9 @@ def test_the_repository_is_asked_for_by_name() -> None:
 
 def test_every_volume_is_declared_and_used() -> None:
     """A name that is mistyped on one side would lose data at the next start."""
-    mounts = [mount for service in SERVICES.values() for mount in service.get("volumes", [])]
+    mounts = [
+        _default(mount) for service in SERVICES.values() for mount in service.get("volumes", [])
+    ]
     sources = {mount.partition(":")[0] for mount in mounts}
     assert {source for source in sources if not source.startswith(".")} == set(STACK["volumes"])
     for mount in mounts:
@@ -173,9 +222,9 @@ def test_every_volume_is_declared_and_used() -> None:
 
 
 def test_only_the_first_start_may_write_secrets() -> None:
-    """Its login alone is opened for writing by the reader, Airflow's auth manager."""
+    """A reader that could write them could lock out the others."""
     for name in SERVICES.keys() - {"secrets"}:
         for mount in SERVICES[name].get("volumes", []):
             source, _, options = mount.split(":", 2) if mount.count(":") > 1 else (mount, "", "")
-            if "-secrets" in source and not source.startswith("login-secrets:"):
+            if "-secrets" in source:
                 assert "ro" in options.split(","), mount

@@ -64,6 +64,7 @@ def test_defaults_follow_the_name() -> None:
         ({"retries": "2"}, "'retries' is '2'"),
         ({"model": "a/b"}, "model is 'a/b'"),
         ({"reuse": {"trian": True}}, r"reuse has 'trian' \(did you mean 'train'\?\)"),
+        ({"queues": {"trian": "heavy"}}, r"queues has 'trian' \(did you mean 'train'\?\)"),
         ({"reuse": {"train": "no"}}, r"reuse\['train'\]\" is 'no'"),
     ],
 )

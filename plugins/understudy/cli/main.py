@@ -21,6 +21,7 @@ COMMANDS: Final = {
     "history": "show every move of a champion, and what was in production when",
     "rollback": "make an earlier version champion again",
     "serve": "serve a champion over HTTP, and follow it",
+    "metrics": "tell Prometheus of nights, verdicts, steps and champions",
     "retention": "say what of a pipeline may go, and remove it when told to",
     "cache": "show and prune the mirrors, checkouts and environments of this machine",
     "gate": "judge two files of predictions, or two runs, by rules in a file",

@@ -1,7 +1,8 @@
 """Generates the secrets of the container stack. Writes below one folder, and nothing twice.
 
-Each service mounts one subfolder, so that none sees what only another one needs. What exists is
-kept: a start that was interrupted goes on where it ended, and every later start changes nothing.
+Each reader mounts its own subfolder, so that none sees what only another one needs: what trains
+models reaches the broker, the results' database and MLflow, and none of Airflow's keys. What exists
+is kept: a start that was interrupted goes on where it ended, and every later start changes nothing.
 Standard library only, for it runs before there is anything else.
 """
 
@@ -16,43 +17,139 @@ import json
 import os
 import secrets
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
-USER = "admin"
-DATABASES = ("airflow", "mlflow")
-"""Each has a role of its own that owns it, and whose name is the database's."""
-SERVER = "postgres:5432"
+ADMIN: Final = "admin"
+"""The first user of Airflow and of MLflow, with every right."""
+STEPS: Final = "understudy"
+"""MLflow's user that Airflow's tasks and the steps are: owns what they make."""
+READER: Final = "reader"
+"""MLflow's user that the champion's server and the metrics are: may read."""
+DATABASES: Final = ("airflow", "celery", "mlflow", "mlflow_auth")
+"""Each is owned by the role of its name, or by the one that `OWNERS` names."""
+OWNERS: Final = {"mlflow_auth": "mlflow"}
+FOLDERS: Final = (
+    "airflow",
+    "broker",
+    "grafana",
+    "login",
+    "mlflow",
+    "postgres",
+    "prometheus",
+    "reader",
+    "store",
+    "tracking",
+    "worker",
+)
+"""One for each group of readers; docker-compose.yaml says who mounts which."""
+SERVER: Final = "postgres:5432"
 _ITERATIONS = 4096  # PostgreSQL's own default of scram_iterations
 _OWNER_ONLY = 0o600
-# PostgreSQL's entry point reads these as a user whose number only that image knows; the volume
-# that they lie in is mounted by nothing else.
-_POSTGRES = 0o444
+# The entry points of the official images read these as users whose numbers only they know; the
+# volumes that they lie in are mounted by nothing else.
+_FOREIGN = 0o444
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What several files must agree on.
+
+    Attributes:
+        roles: Password of each role of PostgreSQL.
+        accounts: Password of each of MLflow's users.
+        broker: Password of Valkey's default user.
+        store: Secret key of the artifact store's one account, whose access key is `STEPS`.
+    """
+
+    roles: Mapping[str, str]
+    accounts: Mapping[str, str]
+    broker: str
+    store: str
 
 
 def prepare(root: Path) -> None:
     """Write what is missing of the secrets below `root`.
 
     Args:
-        root: A folder with the subfolders `airflow`, `login`, `mlflow` and `postgres`.
+        root: A folder with a subfolder for each of `FOLDERS`.
     """
-    passwords = {name: _role_password(root / name / "pgpass", name) for name in DATABASES}
-    _keep(root / "airflow" / "airflow.cfg", _OWNER_ONLY, _airflow_configuration)
-    _keep(root / "login" / "passwords.json", _OWNER_ONLY, _login)
-    _keep(root / "postgres" / "superuser", _POSTGRES, _password)
-    _keep(root / "postgres" / "roles.sql", _POSTGRES, lambda: roles_sql(passwords))
+    known = _agreed(root)
+    for name, content in _own_files(known).items():
+        _keep(root / name, _OWNER_ONLY, content)
+    for name, content in _foreign_files(known).items():
+        _keep(root / name, _FOREIGN, content)
 
 
-def roles_sql(passwords: dict[str, str]) -> str:
+def _agreed(root: Path) -> Known:
+    """Return what several files hold, as the one file says that is written first."""
+    path = root / "login" / "agreed.json"
+    roles = sorted({OWNERS.get(name, name) for name in DATABASES})
+    _keep(
+        path,
+        _OWNER_ONLY,
+        lambda: json.dumps(
+            {
+                "roles": {name: _password() for name in roles},
+                "accounts": {name: _password() for name in (ADMIN, STEPS, READER)},
+                "broker": _password(),
+                "store": _password(),
+            }
+        ),
+    )
+    return Known(**json.loads(path.read_text("ascii")))
+
+
+def _own_files(known: Known) -> dict[str, Callable[[], str]]:
+    """Return what our own image reads, by path."""
+    roles, accounts = known.roles, known.accounts
+    return {
+        "airflow/airflow.cfg": lambda: _text(_servers_settings(known)),
+        "airflow/pgpass": lambda: _pgpass(roles, "airflow", "celery"),
+        "worker/airflow.cfg": lambda: _text(_workers_settings(known)),
+        "worker/pgpass": lambda: _pgpass(roles, "celery"),
+        "login/airflow": _password,
+        "login/mlflow": lambda: accounts[ADMIN],
+        "mlflow/pgpass": lambda: _pgpass(roles, "mlflow", "mlflow_auth"),
+        "mlflow/auth.ini": lambda: _text(_authentication(accounts[ADMIN])),
+        "mlflow/flask": _password,
+        "mlflow/credentials": lambda: _text(_credentials(ADMIN, accounts)),
+        "mlflow/aws": lambda: _text(_store_account(known.store)),
+        "tracking/credentials": lambda: _text(_credentials(STEPS, accounts)),
+        "reader/credentials": lambda: _text(_credentials(READER, accounts)),
+    }
+
+
+def _foreign_files(known: Known) -> dict[str, Callable[[], str]]:
+    """Return what the official images read, by path."""
+    return {
+        "postgres/superuser": _password,
+        "postgres/roles.sql": lambda: roles_sql(known.roles),
+        "broker/valkey.conf": lambda: _broker(known.broker),
+        "store/s3.json": lambda: _store(known.store),
+        "grafana/admin": _password,
+        "prometheus/mlflow": lambda: known.accounts[READER],
+    }
+
+
+def roles_sql(passwords: Mapping[str, str]) -> str:
     """Return the statements that make the roles and their databases, for a new server.
 
     The server is given verifiers: the passwords stand neither in the file nor in its log.
+
+    Args:
+        passwords: By role.
     """
-    return "".join(
+    roles = "".join(
         f"CREATE ROLE {name} LOGIN PASSWORD '{scram_verifier(password, os.urandom(16))}';\n"
-        f"CREATE DATABASE {name} OWNER {name};\n"
-        f"REVOKE CONNECT, TEMPORARY ON DATABASE {name} FROM PUBLIC;\n"
         for name, password in passwords.items()
+    )
+    return roles + "".join(
+        f"CREATE DATABASE {name} OWNER {OWNERS.get(name, name)};\n"
+        f"REVOKE CONNECT, TEMPORARY ON DATABASE {name} FROM PUBLIC;\n"
+        for name in DATABASES
     )
 
 
@@ -65,30 +162,84 @@ def scram_verifier(password: str, salt: bytes) -> str:
     return f"SCRAM-SHA-256${_ITERATIONS}:{encoded[0]}${encoded[1]}:{encoded[2]}"
 
 
-def _role_password(path: Path, role: str) -> str:
-    """Return the password of a role, from libpq's password file, which is written if need be."""
-    _keep(path, _OWNER_ONLY, lambda: f"{SERVER}:{role}:{role}:{_password()}\n")
-    return path.read_text("ascii").rstrip("\n").rpartition(":")[2]
+def _pgpass(roles: Mapping[str, str], *databases: str) -> str:
+    """Return libpq's password file for some databases."""
+    owners = {name: OWNERS.get(name, name) for name in databases}
+    lines = (f"{SERVER}:{name}:{role}:{roles[role]}\n" for name, role in owners.items())
+    return "".join(lines)
 
 
-def _airflow_configuration() -> str:
-    """Return airflow.cfg with what is secret in it; the rest is in the compose file."""
-    parser = configparser.ConfigParser(interpolation=None)
-    parser.read_dict(
-        {
-            # Shorter than 64 bytes, Airflow warns at every call.
-            "api_auth": {"jwt_secret": secrets.token_urlsafe(64)},
-            "api": {"secret_key": secrets.token_urlsafe(32)},
-            "core": {"fernet_key": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()},
+def _servers_settings(known: Known) -> dict[str, dict[str, str]]:
+    """Return what is secret in airflow.cfg; the rest is in the compose file."""
+    return {
+        # Shorter than 64 bytes, Airflow warns at every call.
+        "api_auth": {"jwt_secret": secrets.token_urlsafe(64)},
+        "api": {"secret_key": secrets.token_urlsafe(32)},
+        "core": {"fernet_key": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()},
+        **_workers_settings(known),
+    }
+
+
+def _workers_settings(known: Known) -> dict[str, dict[str, str]]:
+    """Return what a worker has to know: each task brings its own token for the API server."""
+    return {"celery": {"broker_url": f"redis://:{known.broker}@broker:6379/0"}}
+
+
+def _authentication(password: str) -> dict[str, dict[str, str]]:
+    """Return the settings of MLflow's own authentication: whoever has an account may read."""
+    return {
+        "mlflow": {
+            "default_permission": "READ",
+            "database_uri": "postgresql+psycopg://mlflow@postgres/mlflow_auth",
+            "admin_username": ADMIN,
+            "admin_password": password,
+            "authorization_function": "mlflow.server.auth:authenticate_request_basic_auth",
+            # A password's hash takes half a second, which each of a night's calls would wait.
+            "auth_cache_ttl_seconds": "60",
         }
+    }
+
+
+def _credentials(user: str, accounts: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """Return what MLflow's clients read from ~/.mlflow/credentials."""
+    secret = {"mlflow_tracking_username": user, "mlflow_tracking_password": accounts[user]}
+    return {"mlflow": secret}
+
+
+def _store_account(secret_key: str) -> dict[str, dict[str, str]]:
+    return {"default": {"aws_access_key_id": STEPS, "aws_secret_access_key": secret_key}}
+
+
+def _store(secret_key: str) -> str:
+    """Return SeaweedFS's accounts: one, that may do everything."""
+    credentials = [{"accessKey": STEPS, "secretKey": secret_key}]
+    actions = ["Admin", "Read", "List", "Tagging", "Write"]
+    return json.dumps(
+        {"identities": [{"name": STEPS, "credentials": credentials, "actions": actions}]}
     )
+
+
+def _broker(password: str) -> str:
+    """Return Valkey's users. What checks its health may do nothing else.
+
+    A message that was accepted survives a crash but for its last second, and none is thrown away
+    where memory ends: Airflow then sees the error, and sends it again.
+    """
+    digest = hashlib.sha256(password.encode("ascii")).hexdigest()
+    return (
+        f"user default on #{digest} ~* &* +@all\n"
+        "user health on nopass -@all +ping\n"
+        "appendonly yes\n"
+        "maxmemory-policy noeviction\n"
+    )
+
+
+def _text(sections: Mapping[str, Mapping[str, str]]) -> str:
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.read_dict(sections)
     with io.StringIO() as text:
         parser.write(text)
         return text.getvalue()
-
-
-def _login() -> str:
-    return json.dumps({USER: _password()})
 
 
 def _password() -> str:

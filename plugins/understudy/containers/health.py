@@ -7,13 +7,17 @@ The exit status is 0 for a service that is well, else 1, with the reason on stde
 from __future__ import annotations
 
 import json
+import os
 import sys
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
+from pathlib import Path
 
 _TIMEOUT_S = 8.0
 _USAGE = "usage: health URL... [COMPONENT]"
+_CREDENTIALS = "UNDERSTUDY_HEALTH_CREDENTIALS"
+"""Environment variable that names a file as MLflow's clients read it, for the question."""
 
 
 def ailment(url: str, component: str = "") -> str:
@@ -25,6 +29,7 @@ def ailment(url: str, component: str = "") -> str:
     """
     # A proxy of the user's has no business between two services.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    opener.addheaders = _headers()
     try:
         with opener.open(url, timeout=_TIMEOUT_S) as answer:
             content = answer.read()
@@ -34,6 +39,15 @@ def ailment(url: str, component: str = "") -> str:
         return ""
     status = _status(content, component)
     return "" if status == "healthy" else f"{url} calls {component} {status}"
+
+
+def _headers() -> list[tuple[str, str]]:
+    path = os.environ.get(_CREDENTIALS)
+    if not path:
+        return []
+    from understudy.containers.accounts import basic, credentials
+
+    return [("Authorization", basic(*credentials(Path(path))))]
 
 
 def _status(report: bytes, component: str) -> str:

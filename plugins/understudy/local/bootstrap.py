@@ -242,14 +242,17 @@ def write_stamp(target: Environment) -> None:
 
 
 def compile_locks(layout: Layout) -> None:
-    """Resolves requirements/*.in anew; the others stay inside what dev resolved to."""
+    """Resolves requirements/*.in anew; but for a team's, they stay inside what dev resolved to."""
     uv = uv_of(layout)
     options = ["--universal", "--python-version", "3.11", "--generate-hashes", "--upgrade"]
     options += ["--no-emit-index-url", "--no-header", "--quiet"]
     compile_one = [uv, "--directory", layout.root, "pip", "compile", *options]
-    for name in ("dev", "airflow", "mlflow", "postgres", "bootstrap", "gate"):
+    names = ("dev", "airflow", "mlflow", "bootstrap", "gate", "team-airflow", "team-mlflow")
+    for name in names:
         say(f"resolving requirements/{name}.in")
-        bounds = [] if name == "dev" else ["--constraint", "requirements/dev.txt"]
+        # What a team's containers hold besides does not go with the newest of everything.
+        is_bound = name != "dev" and not name.startswith("team-")
+        bounds = ["--constraint", "requirements/dev.txt"] if is_bound else []
         source = f"requirements/{name}.in"
         lock = GATE_LOCK if name == "gate" else f"requirements/{name}.txt"
         run([*compile_one, *bounds, source, "-o", lock], doing=f"resolving {source}")

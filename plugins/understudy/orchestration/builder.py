@@ -93,6 +93,8 @@ def _tasks(spec: Pipeline) -> None:
 def _step(spec: Pipeline, role: Role, entry_point: str) -> Any:  # noqa: ANN401 -- or a mapped one
     """Return the task of one entry point of the project."""
     fields = {**_named(role.value), "pipeline": spec, "step": entry_point}
+    if role.value in spec.queues:
+        fields["queue"] = spec.queues[role.value]
     if role is Role.DOWNLOAD:
         return DownloadOperator(**fields)
     if role is Role.VALIDATE:

@@ -154,6 +154,7 @@ class PinOperator(ProjectOperator):
             run_id=run_id,
             experiment_id=experiment_id,
             champion=services.mover.look(self.pipeline.model).champion,
+            dag_version=_dag_version(context),
             **asked,
             **_code(pinned),
         )
@@ -255,6 +256,11 @@ def _code(pinned: Pinned) -> dict[str, Any]:
         "commit": pinned.commit,
         "tree": pinned.tree,
     }
+
+
+def _dag_version(context: Context) -> str:
+    """Return the commit of the Dag file, which Airflow keeps for all of a Dag run."""
+    return str(context["ti"].bundle_instance.version or "")
 
 
 def _is_over(context: Context, dag_run_id: str) -> bool:

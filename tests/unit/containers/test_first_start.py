@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import base64
 import configparser
+import hashlib
 import hmac
 import json
+import re
 from pathlib import Path
 
 import pytest
 
-from understudy.containers.first_start import prepare, scram_verifier
+from understudy.containers.first_start import FOLDERS, prepare, scram_verifier
 
 pytestmark = pytest.mark.unit
 
@@ -18,7 +20,7 @@ pytestmark = pytest.mark.unit
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """Return a folder as the volumes make it: empty subfolders."""
-    for name in ("airflow", "login", "mlflow", "postgres"):
+    for name in FOLDERS:
         (tmp_path / name).mkdir()
     return tmp_path
 
@@ -37,10 +39,24 @@ def test_every_service_gets_its_own(root: Path) -> None:
     assert _files(root).keys() == {
         "airflow/airflow.cfg",
         "airflow/pgpass",
-        "login/passwords.json",
+        "broker/valkey.conf",
+        "grafana/admin",
+        "login/agreed.json",
+        "login/airflow",
+        "login/mlflow",
+        "mlflow/auth.ini",
+        "mlflow/aws",
+        "mlflow/credentials",
+        "mlflow/flask",
         "mlflow/pgpass",
         "postgres/roles.sql",
         "postgres/superuser",
+        "prometheus/mlflow",
+        "reader/credentials",
+        "store/s3.json",
+        "tracking/credentials",
+        "worker/airflow.cfg",
+        "worker/pgpass",
     }
 
 
@@ -56,7 +72,7 @@ def test_two_stacks_share_no_secret(tmp_path: Path) -> None:
     """Nothing is a default."""
     contents = []
     for stack in ("a", "b"):
-        for name in ("airflow", "login", "mlflow", "postgres"):
+        for name in FOLDERS:
             (tmp_path / stack / name).mkdir(parents=True)
         prepare(tmp_path / stack)
         contents.append(_files(tmp_path / stack))
@@ -64,7 +80,7 @@ def test_two_stacks_share_no_secret(tmp_path: Path) -> None:
         assert content != contents[1][name]
 
 
-@pytest.mark.parametrize("lost", ["mlflow/pgpass", "postgres/roles.sql", "airflow/airflow.cfg"])
+@pytest.mark.parametrize("lost", ["mlflow/pgpass", "broker/valkey.conf", "airflow/airflow.cfg"])
 def test_an_interrupted_start_is_finished(root: Path, lost: str) -> None:
     """What was written stays, what is missing is made, and a draft is no obstacle."""
     prepare(root)
@@ -73,28 +89,68 @@ def test_an_interrupted_start_is_finished(root: Path, lost: str) -> None:
     prepare(root)
     after = _files(root)
     assert after.keys() == before.keys()
-    assert {name for name in before if before[name] != after[name]} == {lost}
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed == ({lost} if lost == "airflow/airflow.cfg" else set())
 
 
 def test_files_are_closed_to_others(root: Path) -> None:
-    """But for PostgreSQL's, whose reader's number is not known here."""
+    """But for those that the official images read, as users whose numbers are not known here."""
     prepare(root)
+    foreign = {"broker", "grafana", "postgres", "prometheus", "store"}
     for name in _files(root):
-        expected = 0o444 if name.startswith("postgres/") else 0o600
+        expected = 0o444 if name.partition("/")[0] in foreign else 0o600
         assert (root / name).stat().st_mode & 0o777 == expected, name
+
+
+def test_a_worker_knows_the_broker_its_results_and_mlflow(root: Path) -> None:
+    """And none of Airflow's keys, nor the way to its database."""
+    prepare(root)
+    settings = configparser.ConfigParser(interpolation=None)
+    settings.read(root / "worker" / "airflow.cfg")
+    assert settings.sections() == ["celery"]
+    assert re.fullmatch(
+        r"redis://:[\w-]{32}@broker:6379/0", settings["celery"]["broker_url"]
+    )
+    lines = (root / "worker" / "pgpass").read_text("ascii").splitlines()
+    assert [line.split(":")[2:4] for line in lines] == [["celery", "celery"]]
+
+
+def test_what_two_sides_share_is_the_same(root: Path) -> None:
+    """Each password is in the files of both."""
+    prepare(root)
+    files = _files(root)
+    agreed = json.loads(files["login/agreed.json"])
+    store = json.loads(files["store/s3.json"])["identities"][0]["credentials"][0]
+    assert f"aws_secret_access_key = {store['secretKey']}" in files["mlflow/aws"]
+    assert f"mlflow_tracking_password = {agreed['accounts']['reader']}" in files[
+        "reader/credentials"
+    ]
+    assert files["prometheus/mlflow"] == agreed["accounts"]["reader"]
+    assert f"admin_password = {files['login/mlflow']}" in files["mlflow/auth.ini"]
+    digest = hashlib.sha256(agreed["broker"].encode()).hexdigest()
+    assert f"user default on #{digest} " in files["broker/valkey.conf"]
+    assert agreed["broker"] not in files["broker/valkey.conf"]
 
 
 def test_roles_are_made_without_their_passwords(root: Path) -> None:
     """The statements may end up in the server's log."""
     prepare(root)
     statements = (root / "postgres" / "roles.sql").read_text("ascii")
-    for name in ("airflow", "mlflow"):
-        server, port, database, role, password = (
-            (root / name / "pgpass").read_text("ascii").strip().split(":")
-        )
-        assert (server, port, database, role) == ("postgres", "5432", name, name)
+    lines = [
+        line.split(":")
+        for name in ("airflow", "mlflow")
+        for line in (root / name / "pgpass").read_text("ascii").splitlines()
+    ]
+    assert [line[2:4] for line in lines] == [
+        ["airflow", "airflow"],
+        ["celery", "celery"],
+        ["mlflow", "mlflow"],
+        ["mlflow_auth", "mlflow"],
+    ]
+    for server, port, database, role, password in lines:
+        assert (server, port) == ("postgres", "5432")
         assert password not in statements
-        assert f"CREATE DATABASE {name} OWNER {name};" in statements
+        assert f"CREATE DATABASE {database} OWNER {role};" in statements
 
 
 def test_the_verifier_is_that_of_the_standard() -> None:
@@ -114,4 +170,4 @@ def test_airflow_reads_what_was_written(root: Path) -> None:
     parser = configparser.ConfigParser()
     parser.read(root / "airflow" / "airflow.cfg")
     assert len(parser["api_auth"]["jwt_secret"]) >= 64
-    assert len(json.loads((root / "login" / "passwords.json").read_text())["admin"]) >= 32
+    assert len((root / "login" / "airflow").read_text()) >= 32

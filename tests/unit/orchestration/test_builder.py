@@ -363,6 +363,16 @@ def test_steps_that_take_an_artifact_are_reused_unless_declared(
     assert built(reuse=reuse).get_task(task_id).may_reuse(parameters) is expected
 
 
+def test_a_heavy_step_waits_in_a_queue_of_its_own() -> None:
+    """So does each of a step's mapped tasks; every other one goes where Airflow sends it."""
+    dag = built(queues={"train": "heavy", "validate": "heavy"})
+    queues = {task.task_id: task.queue for task in dag.tasks}
+    assert {task_id for task_id, queue in queues.items() if queue == "heavy"} == {
+        "train",
+        "validate",
+    }
+
+
 def test_steps_on_a_cluster_cost_a_dag_file_no_client(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every step knows where it runs; a wrong place is found while the file is parsed."""
     monkeypatch.delitem(sys.modules, "kubernetes", raising=False)  # another test's

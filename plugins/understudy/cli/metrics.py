@@ -1,0 +1,49 @@
+"""``understudy metrics``: nights, verdicts, steps and champions, as Prometheus reads them."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import time
+from types import FrameType
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.description = (
+        "Serves /metrics for Prometheus: counters of nights, verdicts and steps that ended since "
+        "this began, and since when each champion is champion. Reads MLflow, and writes nothing."
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="where to listen")
+    parser.add_argument("--port", type=int, default=9102)
+    parser.add_argument(
+        "--age", type=float, default=15.0, help="seconds for which one look at MLflow is good"
+    )
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from understudy import tracking
+    from understudy.cli.servers import mlflow_errors
+    from understudy.monitoring.exposition import exposition
+    from understudy.monitoring.figures import Observer
+    from understudy.monitoring.server import Page, server
+
+    observer = Observer(tracking.client(), int(time.time() * 1000))
+
+    def document() -> str:
+        with mlflow_errors():
+            return exposition(observer.look())
+
+    page = Page(document, options.age)
+    with server((options.host, options.port), page) as http:
+        signal.signal(signal.SIGTERM, _leave)
+        print(f"http://{options.host}:{http.server_port}/metrics")
+        sys.stdout.flush()
+        http.serve_forever()
+    return 0
+
+
+def _leave(_number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(0)

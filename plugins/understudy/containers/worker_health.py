@@ -1,0 +1,43 @@
+"""Asks this container's Celery worker, over the broker, whether it takes tasks: a health check.
+
+The answer has come by way of the broker and from the process that takes the messages. Celery's own
+command would import Airflow for it, every time.
+"""
+
+from __future__ import annotations
+
+import configparser
+import os
+import socket
+import sys
+from pathlib import Path
+
+_PATIENCE_S = 5.0
+
+
+def answers(broker_url: str, worker: str) -> bool:
+    """Return whether a worker answers.
+
+    Args:
+        broker_url: The broker's address.
+        worker: The worker's full name, such as ``celery@0123456789ab``.
+    """
+    from celery import Celery
+
+    with Celery(broker=broker_url, set_as_current=False) as app:
+        return bool(app.control.ping(destination=[worker], timeout=_PATIENCE_S, limit=1))
+
+
+def main() -> int:
+    """Run the health check, and return its exit status."""
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.read_string(Path(os.environ["AIRFLOW_CONFIG"]).read_text("utf-8"))
+    worker = f"celery@{socket.gethostname()}"
+    if answers(parser["celery"]["broker_url"], worker):
+        return 0
+    sys.stderr.write(f"{worker} does not answer within {_PATIENCE_S} s\n")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

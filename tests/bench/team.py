@@ -1,0 +1,85 @@
+"""The team stack under faults and load, started for real: docker-compose.yaml in containers.
+
+    python -m bench.team [faults full older hourly parsing midnight history ...]
+        [--rounds 3] [--json FILE]
+
+Each part starts what it needs from the image of this checkout and removes it afterwards; what was
+measured is printed as JSON. tests/stack/team.py says which images have to be there;
+UNDERSTUDY_OLDER_IMAGE names the one whose worker the part ``older`` starts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from tests.stack.team import Team, build, images
+
+from bench import team_faults, team_scale
+
+Part = Callable[[Team, int], list[dict[str, Any]]]
+PARTS: Final[dict[str, Part]] = {
+    "faults": team_faults.run,
+    "full": team_faults.full_store,
+    "older": team_faults.older_worker,
+    "hourly": team_scale.hourly,
+    "parsing": team_scale.parsing,
+    "midnight": team_scale.midnight,
+    "history": team_scale.history,
+}
+
+
+FILES: Final = {"full": "tests/bench/team_small_store.yaml", "older": "tests/bench/team_older.yaml"}
+"""Compose file that a part adds."""
+OLDER: Final = "UNDERSTUDY_OLDER_IMAGE"
+
+
+@contextmanager
+def started(chosen: dict[str, str], *files: str) -> Iterator[Team]:
+    """Yield a stack whose Dag files are in a folder of its own, still empty."""
+    with tempfile.TemporaryDirectory(prefix="bench-team-") as name:
+        folder = Path(name)
+        (folder / "dags").mkdir()
+        folder.chmod(0o755)
+        team = Team(folder, f"understudy-bench-{uuid.uuid4().hex[:6]}")
+        team.files += ["tests/bench/team.yaml", *files]
+        team.settings["UNDERSTUDY_BENCH_DAGS"] = str(folder / "dags")
+        if OLDER in os.environ:
+            team.settings[OLDER] = os.environ[OLDER]
+        team.prepare(chosen)
+        try:
+            team.up()
+            yield team
+        finally:
+            team.remove()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the parts that were asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], default=[*PARTS])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args(arguments)
+    chosen = images()
+    build(chosen["UNDERSTUDY_PYTHON_IMAGE"])
+    measured = {}
+    for name in options.parts:
+        with started(chosen, *filter(None, [FILES.get(name)])) as team:
+            measured[name] = PARTS[name](team, options.rounds)
+        sys.stdout.write(f"{name}: {json.dumps(measured[name])}\n")
+    if options.json:
+        options.json.write_text(json.dumps(measured, indent=1), "utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,121 @@
+"""Faults of the team stack in the middle of a step. What must hold after each is checked here.
+
+The night has finished or cleanly failed; no run of it says RUNNING; there is one champion, and it
+is the one that the history names.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from tests.stack.team import Team, docker, eventually
+
+from bench.team_nights import Nights, seconds_since, write_dags
+
+Fault = Callable[[Team], None]
+CUT_S: Final = 60.0
+NIGHT: Final = "bench_0000"
+_RUNNING: Final = """
+import mlflow
+client = mlflow.MlflowClient()
+ids = [one.experiment_id for one in client.search_experiments()]
+print(len(client.search_runs(ids, "attributes.status = 'RUNNING'")))
+"""
+
+
+def _container(team: Team, service: str) -> str:
+    return team.compose("ps", "--quiet", service).decode().split()[0]
+
+
+def killed(service: str) -> Fault:
+    """Return the fault that ends a service's processes without a word; Docker restarts it."""
+
+    def inject(team: Team) -> None:
+        state = json.loads(docker("inspect", _container(team, service)))[0]["State"]
+        os.kill(state["Pid"], signal.SIGKILL)
+
+    return inject
+
+
+def broker_emptied(team: Team) -> None:
+    """Throw away every message and binding that the broker holds."""
+    password = json.loads(team.secret("login/agreed.json"))["broker"]
+    command = 'read -r word; VALKEYCLI_AUTH="$word" REDISCLI_AUTH="$word" valkey-cli flushall'
+    team.compose("exec", "-T", "broker", "sh", "-c", command, content=f"{password}\n".encode())
+
+
+def network_cut(team: Team) -> None:
+    """Take MLflow off the network for a minute."""
+    network, container = f"{team.name}_default", _container(team, "mlflow")
+    docker("network", "disconnect", network, container)
+    time.sleep(CUT_S)
+    docker("network", "connect", "--alias", "mlflow", network, container)
+
+
+FAULTS: Final[dict[str, Fault]] = {
+    **{f"kill -9 of {name}": killed(name) for name in (
+        "worker", "scheduler", "triggerer", "mlflow", "broker", "postgres", "store", "api-server"
+    )},
+    "broker emptied": broker_emptied,
+    "network cut for a minute": network_cut,
+}  # fmt: skip
+
+
+def run(team: Team, rounds: int) -> list[dict[str, Any]]:
+    """Inject each fault so many times; return what came of it."""
+    write_dags(team, 1)
+    nights = Nights(team)
+    nights.unpause([NIGHT])
+    nights.end(NIGHT, nights.trigger(NIGHT))
+    return [
+        _once(team, nights, name, fault) for name, fault in FAULTS.items() for _ in range(rounds)
+    ]
+
+
+def full_store(team: Team, _rounds: int) -> list[dict[str, Any]]:
+    """Fill the disk of the artifacts, let a night fail, make room, and let another one pass."""
+    write_dags(team, 1)
+    nights = Nights(team)
+    nights.unpause([NIGHT])
+    store = ("exec", "-T", "store", "sh", "-c")
+    team.compose(*store, "dd if=/dev/zero of=/data/ballast bs=1M count=1000 2>&1 || true")
+    full = nights.end(NIGHT, nights.trigger(NIGHT))
+    still = eventually(lambda: _says(team, _RUNNING) == "0", 120)
+    assert still
+    team.compose(*store, "rm /data/ballast")
+    after = nights.end(NIGHT, nights.trigger(NIGHT))
+    return [{"while full": full["state"], "with room again": after["state"]}]
+
+
+def older_worker(team: Team, _rounds: int) -> list[dict[str, Any]]:
+    """Run a night on a worker of an earlier image."""
+    write_dags(team, 1)
+    nights = Nights(team)
+    nights.unpause([NIGHT])
+    ended = nights.end(NIGHT, nights.trigger(NIGHT))
+    assert eventually(lambda: _says(team, _RUNNING) == "0", 120)
+    return [{"image": team.settings.get("UNDERSTUDY_OLDER_IMAGE", ""), "state": ended["state"]}]
+
+
+def _once(team: Team, nights: Nights, name: str, fault: Fault) -> dict[str, Any]:
+    run_id = nights.trigger(NIGHT)
+    nights.started(NIGHT, run_id, "train")
+    begin = time.monotonic()
+    fault(team)
+    ended = nights.end(NIGHT, run_id)
+    seconds = seconds_since(begin)
+    tries = max(one["try_number"] for one in nights.tasks(NIGHT, run_id).values())
+    running = eventually(lambda: _says(team, _RUNNING) == "0", 120)
+    history = team.compose("exec", "-T", "worker", "understudy", "history", NIGHT).decode()
+    assert running
+    assert "is champion since" in history, history
+    return {"fault": name, "state": ended["state"], "seconds": seconds, "tries": tries}
+
+
+def _says(team: Team, program: str) -> str:
+    return team.compose("exec", "-T", "worker", "python", "-c", program).decode().strip()

@@ -1,0 +1,105 @@
+"""Nights of the bench on the team stack: Dag files of the quick project, and Airflow's interface."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Final
+
+import httpx
+from tests.stack.team import Team, eventually
+
+FINISHED: Final = ("success", "failed")
+_DAG: Final = '''"""An Airflow Dag of the bench."""
+from understudy import Gate, Metric, Project, pipeline
+
+dag = pipeline(
+    "{name}",
+    project=Project("{{{{ var.value.understudy_repository }}}}#tests/projects/number"),
+    schedule={schedule!r},
+    env_manager="local",
+    parameters={{"factor": 1.0, "broken": "no"}},
+    gate=Gate(Metric("rmse", min_gain=0.0)),
+    rehearsal=None,
+    skip_unchanged=False,
+    retries=2,
+)
+'''
+
+
+def write_dags(team: Team, count: int, schedule: str | None = None) -> list[str]:
+    """Write so many Dag files, and return the Dags' names."""
+    folder = team.folder / "dags"
+    names = [f"bench_{number:04}" for number in range(count)]
+    for name in names:
+        (folder / f"{name}.py").write_text(_DAG.format(name=name, schedule=schedule), "utf-8")
+    return names
+
+
+class Nights:
+    """Starts nights and waits for them, as somebody at Airflow's UI would."""
+
+    def __init__(self, team: Team) -> None:
+        self._http = httpx.Client(base_url=team.address("AIRFLOW"), timeout=120, trust_env=False)
+        body = {"username": "admin", "password": team.secret("login/airflow")}
+        answer = self._http.post("/auth/token", json=body).raise_for_status()
+        self._http.headers["authorization"] = f"Bearer {answer.json()['access_token']}"
+
+    def get(self, path: str, **query: Any) -> Any:  # noqa: ANN401 -- JSON
+        """Return what Airflow says; asked again while it is away."""
+
+        def asked() -> Any:  # noqa: ANN401 -- ditto
+            answer = self._http.get(f"/api/v2/{path}", params=query)
+            return answer.json() if answer.is_success else None
+
+        return eventually(asked, 300)
+
+    def unpause(self, names: list[str], limit: float = 900) -> None:
+        """Wait until Airflow knows all of these Dags, and let them run."""
+        eventually(lambda: self.get("dags", limit=1)["total_entries"] >= len(names), limit)
+        query = {"dag_id_pattern": "bench_%", "exclude_stale": "true"}
+        self._http.patch("/api/v2/dags", params=query, json={"is_paused": False}).raise_for_status()
+
+    def trigger(self, name: str) -> str:
+        """Start a night; return its id."""
+        body = {"logical_date": None, "conf": {"force": True}}
+        answer = self._http.post(f"/api/v2/dags/{name}/dagRuns", json=body).raise_for_status()
+        return str(answer.json()["dag_run_id"])
+
+    def tasks(self, name: str, run_id: str) -> dict[str, Any]:
+        """Return the task instances of a night by name; of mapped ones, the last."""
+        found = self.get(f"dags/{name}/dagRuns/{run_id}/taskInstances")["task_instances"]
+        return {one["task_id"]: one for one in found}
+
+    def started(self, name: str, run_id: str, task: str, limit: float = 600) -> None:
+        """Wait until a task of a night runs."""
+        eventually(lambda: self.tasks(name, run_id)[task]["state"] == "running", limit, 0.2)
+
+    def end(self, name: str, run_id: str, limit: float = 1800) -> dict[str, Any]:
+        """Wait until a night is over, and return its Dag run."""
+
+        def over() -> Any:  # noqa: ANN401 -- ditto
+            run = self.get(f"dags/{name}/dagRuns/{run_id}")
+            return run if run["state"] in FINISHED else None
+
+        return dict(eventually(over, limit, 1))
+
+    def counts(self, state: str) -> int:
+        """Return how many Dag runs of all Dags are in a state."""
+        return int(self.get("dags/~/dagRuns", state=state, limit=1)["total_entries"])
+
+    def first_tasks_started(self) -> list[str]:
+        """Return when each night's first task started: ISO times."""
+        starts: list[str] = []
+        while True:
+            page = self.get(
+                "dags/~/dagRuns/~/taskInstances", task_id="pin", limit=100, offset=len(starts)
+            )
+            found = page["task_instances"]
+            starts += [one["start_date"] for one in found]
+            if not found or len(starts) >= page["total_entries"]:
+                return [start for start in starts if start]
+
+
+def seconds_since(begin: float) -> float:
+    """Return rounded seconds since a monotonic time."""
+    return round(time.monotonic() - begin, 1)

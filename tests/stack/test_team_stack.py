@@ -1,0 +1,223 @@
+"""docker-compose.yaml for real: a night on real data, a champion that serves, and all of it again.
+
+Started by ``make test-stack``, not by ``make test``: it takes a Docker engine, minutes and 4 GB.
+The tests go on where the one before ended; with ``-x``, the first failure is the last.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from tests.stack.team import CHECKOUT, DATA, Team, build, docker, eventually, images
+
+from understudy.local.airflow_api import Account, AirflowApi
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(3600)]
+
+DAG = "wine_quality"
+NIGHT_S = 1800.0
+ROW = {
+    "fixed acidity": 7.4,
+    "volatile acidity": 0.7,
+    "citric acid": 0.0,
+    "residual sugar": 1.9,
+    "chlorides": 0.076,
+    "free sulfur dioxide": 11.0,
+    "total sulfur dioxide": 34.0,
+    "density": 0.9978,
+    "pH": 3.51,
+    "sulphates": 0.56,
+    "alcohol": 9.4,
+    "color": "red",
+}
+SCRIPTS = CHECKOUT / "plugins" / "understudy" / "containers"
+
+
+@pytest.fixture(scope="module")
+def figures(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+    """Return where figures are written to; they are printed in the end."""
+    measured: dict[str, Any] = {}
+    yield measured
+    text = json.dumps(measured, indent=1)
+    (tmp_path_factory.getbasetemp() / "figures.json").write_text(text, "utf-8")
+    print(text)  # noqa: T201 -- what the run is for
+
+
+@pytest.fixture(scope="module")
+def team(
+    tmp_path_factory: pytest.TempPathFactory, figures: dict[str, Any]
+) -> Iterator[Team]:
+    """Start a stack from nothing."""
+    if not (DATA / "wine-quality").is_dir():
+        pytest.skip(f"the real data are not here: {DATA} (set UNDERSTUDY_TEST_DATA)")
+    chosen = images()
+    figures["image bytes"] = build(chosen["UNDERSTUDY_PYTHON_IMAGE"])
+    folder = tmp_path_factory.mktemp("team")
+    stack = Team(folder, f"understudy-test-{uuid.uuid4().hex[:6]}")
+    stack.prepare(chosen)
+    try:
+        figures["seconds to healthy"] = stack.up()
+        yield stack
+    finally:
+        (folder / "log").write_bytes(stack.compose("logs", "--no-color", "--timestamps"))
+        stack.remove()
+
+
+@pytest.fixture
+def airflow(team: Team) -> Iterator[AirflowApi]:
+    """Log in to Airflow as its first user."""
+    account = Account(team.address("AIRFLOW"), "admin", team.secret("login/airflow"))
+    api = AirflowApi(account)
+    yield api
+    api.close()
+
+
+def _mlflow(team: Team, path: str, user: str = "", password: str = "", **query: Any) -> Any:  # noqa: ANN401
+    auth = (user, password) if user else None
+    url = f"{team.address('MLFLOW')}/api/2.0/mlflow/{path}"
+    return httpx.get(url, params=query, auth=auth, timeout=60, trust_env=False)
+
+
+def _prediction(team: Team) -> list[float]:
+    answer = httpx.post(
+        f"{team.address('CHAMPION')}/invocations",
+        json={"dataframe_records": [ROW]},
+        timeout=60,
+        trust_env=False,
+    )
+    answer.raise_for_status()
+    return list(answer.json()["predictions"])
+
+
+def _served(team: Team) -> str:
+    """Return the version that answers, once one does."""
+    address = team.address("CHAMPION")
+    eventually(lambda: httpx.get(f"{address}/ping", trust_env=False).is_success, 600)
+    return str(httpx.get(f"{address}/champion", trust_env=False).json()["version"])
+
+
+def _trigger(team: Team, conf: dict[str, Any]) -> str:
+    """Start a Dag run as the form of Airflow's UI does; return its id."""
+    base, password = team.address("AIRFLOW"), team.secret("login/airflow")
+    with httpx.Client(base_url=base, timeout=60, trust_env=False) as http:
+        body = {"username": "admin", "password": password}
+        token = http.post("/auth/token", json=body).json()["access_token"]
+        answer = http.post(
+            f"/api/v2/dags/{DAG}/dagRuns",
+            json={"logical_date": None, "conf": conf},
+            headers={"authorization": f"Bearer {token}"},
+        )
+        answer.raise_for_status()
+        return str(answer.json()["dag_run_id"])
+
+
+def _outcome(airflow: AirflowApi, run_id: str) -> str:
+    """Wait for the end of a Dag run, and return its state."""
+
+    def ended() -> str:
+        states = {one["dag_run_id"]: one["state"] for one in airflow.dag_runs(DAG)}
+        return states[run_id] if states.get(run_id) in {"success", "failed"} else ""
+
+    return str(eventually(ended, NIGHT_S, 3))
+
+
+def _failures(airflow: AirflowApi, run_id: str) -> str:
+    lines: list[str] = []
+    for one in airflow.task_instances(DAG, run_id):
+        lines.append(f"{one['task_id']}: {one['state']}, try {one['try_number']}")
+        if one["state"] == "failed":
+            lines += airflow.task_log(one)[-40:]
+    return "\n".join(lines)
+
+
+def test_nobody_gets_in_without_a_password(team: Team) -> None:
+    """Neither where nights are run nor where models are kept."""
+    pages = httpx.get(f"{team.address('AIRFLOW')}/api/v2/dags", trust_env=False)
+    assert pages.status_code == 401
+    assert _mlflow(team, "experiments/search", max_results=1).status_code == 401
+    assert _mlflow(team, "experiments/search", "admin", "password", max_results=1).status_code == 401
+
+
+def test_no_secret_shows_in_docker(team: Team) -> None:
+    """Neither in a container's settings, nor in the image, nor in a log."""
+    shown = docker("inspect", *team.containers(), team.settings["UNDERSTUDY_IMAGE"]).decode()
+    shown += docker("history", "--no-trunc", team.settings["UNDERSTUDY_IMAGE"]).decode()
+    shown += team.compose("logs", "--no-color").decode()
+    secrets = team.secrets()
+    assert len(secrets) >= 13
+    assert all(len(secret) >= 24 for secret in secrets)
+    assert not [secret[:4] for secret in secrets if secret in shown]
+
+
+def test_workers_have_none_of_airflows_keys(team: Team) -> None:
+    """They run projects' code, which may read whatever they can."""
+    held = team.compose("exec", "-T", "worker", "sh", "-c", "cat /etc/understudy/*/*").decode()
+    keys = [line for line in team.secret("airflow/airflow.cfg").splitlines() if "key = " in line]
+    assert keys
+    assert not [key for key in keys if key.rpartition(" ")[2] in held]
+    assert team.secret("login/airflow") not in held
+
+
+def test_the_environments_are_built_beforehand(team: Team) -> None:
+    """By the command that the documentation names."""
+    project = f"{team.settings['UNDERSTUDY_REPOSITORY']}#mlproject/tabular"
+    said = team.compose("exec", "-T", "worker", "understudy", "environments", "build", project)
+    assert b"Ready: " in said
+    assert b"Ready: " in team.compose(
+        "exec", "-T", "worker", "understudy", "environments", "build", "--gate"
+    )
+
+
+def test_a_night_makes_a_champion_that_serves(
+    team: Team, airflow: AirflowApi, figures: dict[str, Any]
+) -> None:
+    """Triggered as the UI does, on the real wine-quality data."""
+    figures["memory at rest"] = team.memory()
+    eventually(lambda: DAG in [dag["dag_id"] for dag in airflow.dags()], 120)
+    assert airflow.import_errors() == []
+    airflow.pause(DAG, paused=False)
+    run_id = _trigger(team, {"model": "decision_tree"})
+    assert _outcome(airflow, run_id) == "success", _failures(airflow, run_id)
+    assert _served(team) == "1"
+    (predicted,) = _prediction(team)
+    assert 3 <= predicted <= 9
+
+
+def test_what_was_stopped_is_all_there_again(team: Team, figures: dict[str, Any]) -> None:
+    """Champion, history and login outlive the containers."""
+    before = _prediction(team)
+    team.compose("down")
+    figures["seconds to healthy again"] = team.up()
+    assert _served(team) == "1"
+    assert _prediction(team) == before
+    moves = team.compose("exec", "-T", "worker", "understudy", "history", DAG).decode()
+    assert "version 1 is champion" in moves
+
+
+def test_a_backup_fills_an_empty_stack(team: Team, tmp_path: Path) -> None:
+    """One command each; the same champion gives the same answer, and the same login opens."""
+    before, password = _prediction(team), team.secret("login/airflow")
+    environment = {
+        **os.environ,
+        "COMPOSE_ENV_FILES": str(team.folder / "env"),
+        "COMPOSE_FILE": "docker-compose.yaml:tests/stack/data.yaml",
+    }
+
+    def run(script: str, folder: Path) -> None:
+        command = ["sh", SCRIPTS / script, folder]
+        subprocess.run(command, cwd=CHECKOUT, env=environment, check=True)
+
+    run("backup.sh", tmp_path / "backup")
+    team.remove()
+    run("restore.sh", tmp_path / "backup")
+    assert team.secret("login/airflow") == password
+    assert _served(team) == "1"
+    assert _prediction(team) == before

@@ -1,0 +1,51 @@
+"""The alerts fire when they should: Prometheus' own tool says so, where it is installed."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from understudy.monitoring.exposition import exposition
+from understudy.monitoring.figures import Figures
+
+pytestmark = pytest.mark.unit
+
+FOLDER = Path(__file__).parents[3] / "plugins" / "understudy" / "containers" / "monitoring"
+TOLD = set(re.findall(r"# TYPE (\S+) ", exposition(Figures())))
+
+
+def _named(expression: str) -> set[str]:
+    return set(re.findall(r"understudy_\w+", expression))
+
+
+def test_promtool_agrees() -> None:
+    """Each alert with series for which it fires, and with series for which it does not."""
+    if (promtool := shutil.which("promtool")) is None:
+        pytest.skip("promtool is not here (Debian: apt-get install prometheus)")
+    tests = Path(__file__).with_name("alerts_test.yml")
+    done = subprocess.run(
+        [promtool, "test", "rules", tests], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_alert_asks_for_something_that_is_told() -> None:
+    """A metric that is misspelt would never fire."""
+    rules = yaml.safe_load((FOLDER / "alerts.yml").read_text("utf-8"))["groups"][0]["rules"]
+    names = set().union(*(_named(rule["expr"]) for rule in rules))
+    assert names
+    assert names <= TOLD
+
+
+def test_every_panel_shows_something_that_is_told() -> None:
+    """Ours; those of Airflow and MLflow are theirs to name."""
+    panels = json.loads((FOLDER / "dashboard.json").read_text("utf-8"))["panels"]
+    expressions = [target["expr"] for panel in panels for target in panel["targets"]]
+    names = set().union(*map(_named, expressions))
+    assert names == TOLD
