@@ -31,8 +31,8 @@ costly = pipeline(
         budgets=Budgets(
             size=Limit(growth=1.0, level="hold"),
             memory=Limit("8GB"),
-            latency_p50=Limit("1min"),
-            latency_p95=Limit("1min"),
+            latency_p50=Limit("1m"),
+            latency_p95=Limit("1m"),
         ),
     ),
 )

@@ -71,9 +71,9 @@ def main() -> None:
         parser.add_argument(f"--{name}", default="")
     parser.add_argument("--factor", type=float, default=1.0)
     given = parser.parse_args()
-    steps = {"download": download, "preprocess": preprocess, "train": train, "validate": validate}
+    steps = (download, preprocess, train, validate, publish)
     with mlflow.start_run():
-        steps[given.step](given)
+        {step.__name__: step for step in steps}[given.step](given)
 
 
 if __name__ == "__main__":
