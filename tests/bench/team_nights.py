@@ -1,4 +1,4 @@
-"""Nights of the bench on the team stack: Dag files of the quick project, and Airflow's interface."""
+"""Nights of the bench on the team stack: Dag files of the quick project, Airflow's interface."""
 
 from __future__ import annotations
 

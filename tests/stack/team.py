@@ -1,4 +1,4 @@
-"""A team's stack that is started for real: docker-compose.yaml under a name and ports of its own."""
+"""A team's stack, started for real: docker-compose.yaml under a name and ports of its own."""
 
 from __future__ import annotations
 
@@ -42,13 +42,18 @@ def images() -> dict[str, str]:
     """Return the base images by variable, made or pulled where they are not here."""
     chosen = {name: os.environ.get(name, image) for name, image in IMAGES.items()}
     for name, image in chosen.items():
-        if _is_here(image) or subprocess.run(["docker", "pull", "-q", image], check=False).returncode == 0:
+        if (
+            _is_here(image)
+            or subprocess.run(["docker", "pull", "-q", image], check=False).returncode == 0
+        ):
             continue
         if name == "UNDERSTUDY_STORE_IMAGE":
             chosen[name] = _standing_in(chosen["UNDERSTUDY_PYTHON_IMAGE"])
         else:
             maker = os.environ.get(STAND_INS)
-            assert maker, f"{image} can be neither found nor pulled; {STAND_INS} names what makes it"
+            assert maker, (
+                f"{image} can be neither found nor pulled; {STAND_INS} names what makes it"
+            )
             subprocess.run([maker, image], check=True)
     return chosen
 

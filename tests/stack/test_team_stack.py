@@ -52,9 +52,7 @@ def figures(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def team(
-    tmp_path_factory: pytest.TempPathFactory, figures: dict[str, Any]
-) -> Iterator[Team]:
+def team(tmp_path_factory: pytest.TempPathFactory, figures: dict[str, Any]) -> Iterator[Team]:
     """Start a stack from nothing."""
     if not (DATA / "wine-quality").is_dir():
         pytest.skip(f"the real data are not here: {DATA} (set UNDERSTUDY_TEST_DATA)")
@@ -143,7 +141,9 @@ def test_nobody_gets_in_without_a_password(team: Team) -> None:
     pages = httpx.get(f"{team.address('AIRFLOW')}/api/v2/dags", trust_env=False)
     assert pages.status_code == 401
     assert _mlflow(team, "experiments/search", max_results=1).status_code == 401
-    assert _mlflow(team, "experiments/search", "admin", "password", max_results=1).status_code == 401
+    assert (
+        _mlflow(team, "experiments/search", "admin", "password", max_results=1).status_code == 401
+    )
 
 
 def test_no_secret_shows_in_docker(team: Team) -> None:

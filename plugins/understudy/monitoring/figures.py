@@ -1,8 +1,8 @@
 """Counts what ended since the last look, and looks at every champion. Reads the tracking server.
 
 The counters begin at zero with the process, as Prometheus expects of them; what happened before is
-in MLflow. A pipeline's are there, at zero, as soon as it has a night: Prometheus sees no increase in
-a counter that begins with one. A look costs three searches, and two more calls for a new champion.
+in MLflow. A pipeline's are there, at zero, as soon as it has a night: Prometheus sees no increase
+in a counter that begins with one. A look costs three searches, and two calls for a new champion.
 """
 
 from __future__ import annotations

@@ -108,9 +108,7 @@ def test_a_worker_knows_the_broker_its_results_and_mlflow(root: Path) -> None:
     settings = configparser.ConfigParser(interpolation=None)
     settings.read(root / "worker" / "airflow.cfg")
     assert settings.sections() == ["celery"]
-    assert re.fullmatch(
-        r"redis://:[\w-]{32}@broker:6379/0", settings["celery"]["broker_url"]
-    )
+    assert re.fullmatch(r"redis://:[\w-]{32}@broker:6379/0", settings["celery"]["broker_url"])
     lines = (root / "worker" / "pgpass").read_text("ascii").splitlines()
     assert [line.split(":")[2:4] for line in lines] == [["celery", "celery"]]
 
@@ -122,9 +120,9 @@ def test_what_two_sides_share_is_the_same(root: Path) -> None:
     agreed = json.loads(files["login/agreed.json"])
     store = json.loads(files["store/s3.json"])["identities"][0]["credentials"][0]
     assert f"aws_secret_access_key = {store['secretKey']}" in files["mlflow/aws"]
-    assert f"mlflow_tracking_password = {agreed['accounts']['reader']}" in files[
-        "reader/credentials"
-    ]
+    assert (
+        f"mlflow_tracking_password = {agreed['accounts']['reader']}" in files["reader/credentials"]
+    )
     assert files["prometheus/mlflow"] == agreed["accounts"]["reader"]
     assert f"admin_password = {files['login/mlflow']}" in files["mlflow/auth.ini"]
     digest = hashlib.sha256(agreed["broker"].encode()).hexdigest()
