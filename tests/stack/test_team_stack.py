@@ -6,6 +6,7 @@ The tests go on where the one before ended; with ``-x``, the first failure is th
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -38,6 +39,13 @@ ROW = {
     "alcohol": 9.4,
     "color": "red",
 }
+RIGHTS = {
+    "see a decision": ("GET", "dags/rollback/dagRuns/~/taskInstances"),
+    "trigger a night, or roll back": ("POST", "dags/rollback/dagRuns"),
+    "clear a task": ("POST", "dags/rollback/clearTaskInstances"),
+    "approve": ("PATCH", "dags/rollback/dagRuns/x/taskInstances/approve/-1/hitlDetails"),
+}
+"""What docs/registry.md says that a role may do, and the call that does it."""
 SCRIPTS = CHECKOUT / "plugins" / "understudy" / "containers"
 
 
@@ -102,18 +110,29 @@ def _served(team: Team) -> str:
     return str(httpx.get(f"{address}/champion", trust_env=False).json()["version"])
 
 
+@contextlib.contextmanager
+def _logged_in(team: Team, name: str, password: str) -> Iterator[httpx.Client]:
+    """Yield a client of Airflow's interface that acts as a user."""
+    with httpx.Client(base_url=team.address("AIRFLOW"), timeout=60, trust_env=False) as http:
+        body = {"username": name, "password": password}
+        token = http.post("/auth/token", json=body).raise_for_status().json()["access_token"]
+        http.headers["authorization"] = f"Bearer {token}"
+        yield http
+
+
+def _may(http: httpx.Client, method: str, path: str) -> bool:
+    """Return whether a user may do something. What it would do it for is nonsense, so it is not."""
+    body = None if method == "GET" else {"nonsense": True}
+    status = http.request(method, f"/api/v2/{path}", json=body).status_code
+    assert status in {200, 403, 422}
+    return status != 403
+
+
 def _trigger(team: Team, conf: dict[str, Any]) -> str:
     """Start a Dag run as the form of Airflow's UI does; return its id."""
-    base, password = team.address("AIRFLOW"), team.secret("login/airflow")
-    with httpx.Client(base_url=base, timeout=60, trust_env=False) as http:
-        body = {"username": "admin", "password": password}
-        token = http.post("/auth/token", json=body).json()["access_token"]
-        answer = http.post(
-            f"/api/v2/dags/{DAG}/dagRuns",
-            json={"logical_date": None, "conf": conf},
-            headers={"authorization": f"Bearer {token}"},
-        )
-        answer.raise_for_status()
+    with _logged_in(team, "admin", team.secret("login/airflow")) as http:
+        body = {"logical_date": None, "conf": conf}
+        answer = http.post(f"/api/v2/dags/{DAG}/dagRuns", json=body).raise_for_status()
         return str(answer.json()["dag_run_id"])
 
 
@@ -143,6 +162,20 @@ def test_nobody_gets_in_without_a_password(team: Team) -> None:
     assert _mlflow(team, "experiments/search", max_results=1).status_code == 401
     refused = _mlflow(team, "experiments/search", "admin", "password", max_results=1)
     assert refused.status_code == 401
+
+
+def test_what_a_role_may_do(team: Team) -> None:
+    """By the roles that Airflow's FAB auth manager comes with: a viewer only looks."""
+    expected = {"Viewer": {"see a decision"}, "User": {*RIGHTS}, "Op": {*RIGHTS}}
+    allowed: dict[str, set[str]] = {}
+    for role in expected:
+        name, password = f"a-{role}", uuid.uuid4().hex
+        words = ["--role", role, "--username", name, "--password", password]
+        person = ["--firstname", "Ann", "--lastname", "Ape", "--email", f"{name}@example.com"]
+        team.compose("exec", "-T", "api-server", "airflow", "users", "create", *words, *person)
+        with _logged_in(team, name, password) as http:
+            allowed[role] = {right for right, call in RIGHTS.items() if _may(http, *call)}
+    assert allowed == expected
 
 
 def test_no_secret_shows_in_docker(team: Team) -> None:
