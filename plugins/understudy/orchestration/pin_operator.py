@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from understudy import giturl
 from understudy.contract import LOCAL, Tag
@@ -34,7 +34,6 @@ from understudy.steps import projectfile
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
-    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
     from mlflow.entities import Run
 
     from understudy.steps.step import Pinned
@@ -260,9 +259,12 @@ def _code(pinned: Pinned) -> dict[str, Any]:
 
 
 def _dag_version(context: Context) -> str:
-    """Return the commit of the Dag file, which Airflow keeps for all of a Dag run."""
-    ti = cast("RuntimeTaskInstance", context["ti"])
-    return str(ti.bundle_instance.version or "")
+    """Return the commit of the Dag file, which Airflow keeps for all of a Dag run.
+
+    '' where Dag files come from a folder, and in ``dag.test``, whose tasks know no bundle.
+    """
+    bundle = getattr(context["ti"], "bundle_instance", None)
+    return str(getattr(bundle, "version", "") or "")
 
 
 def _is_over(context: Context, dag_run_id: str) -> bool:
