@@ -214,7 +214,8 @@ def _code(pinned: Pinned) -> dict[str, Any]:
 
 def _dag_version(context: Context) -> str:
     """Return the commit of the Dag file, which Airflow keeps for all of a Dag run."""
-    return str(context["ti"].bundle_instance.version or "")
+    bundle = getattr(context["ti"], "bundle_instance", None)  # the typed interface does not name it
+    return str(getattr(bundle, "version", None) or "")
 
 
 def _is_over(context: Context, dag_run_id: str) -> bool:
