@@ -216,7 +216,7 @@ def test_a_night_makes_a_champion_that_serves(
     eventually(lambda: DAG in [dag["dag_id"] for dag in airflow.dags()], 120)
     assert airflow.import_errors() == []
     airflow.pause(DAG, paused=False)
-    run_id = _trigger(team, {"model": "decision_tree"})
+    run_id = _trigger(team, {"model": "random_forest"})
     assert _outcome(airflow, run_id) == "success", _failures(airflow, run_id)
     assert _served(team) == "1"
     (predicted,) = _prediction(team)

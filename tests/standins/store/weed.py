@@ -32,9 +32,32 @@ def application(data: Path, accounts: Path) -> Any:  # noqa: ANN401 -- an ASGI a
     from nanio.app import build_app
     from nanio.auth.credentials import StaticCredentialResolver
     from nanio.config import Settings
+    from nanio.storage.filesystem import FilesystemStorage
+
+    class Storage(FilesystemStorage):
+        """Ends a range where the object ends (RFC 9110, section 14.1.2), as every S3 does."""
+
+        async def get_object(
+            self,
+            bucket: str,
+            key: str,
+            *,
+            range_start: int | None = None,
+            range_end: int | None = None,
+        ) -> Any:  # noqa: ANN401 -- the server's own
+            size = self.head_object(bucket, key).size
+            if size == 0:
+                range_start = range_end = None
+            elif range_end is not None:
+                range_end = min(range_end, size - 1)
+            return await super().get_object(
+                bucket, key, range_start=range_start, range_end=range_end
+            )
 
     resolver = StaticCredentialResolver(keys(accounts))
-    inner = build_app(Settings(data_dir=data, region="us-east-1", credentials=resolver))
+    settings = Settings(data_dir=data, region="us-east-1", credentials=resolver)
+    inner = build_app(settings)
+    inner.state.storage = Storage(settings.data_dir, chunk_size=settings.chunk_size)
 
     async def app(scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401 -- ASGI's
         if scope["type"] == "http" and scope["path"] == HEALTH:
