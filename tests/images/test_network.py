@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import mlflow
 import numpy as np
 import pandas as pd
 import pytest
@@ -128,6 +129,10 @@ def test_train_keeps_the_contract(store: Store, night: Night) -> None:
     assert run.data.metrics["best_validation_loss"] == min(losses)
     (model,) = store.client.search_logged_models([store.experiment_id])
     assert model.name == "model"
+    needed = Path(mlflow.pyfunc.get_model_dependencies(night.model)).read_text().split()
+    assert {line.partition("==")[0].removesuffix("-cpu") for line in needed} == {
+        *("mlflow-skinny", "keras", "numpy", "pandas", "tensorflow"),
+    }
 
 
 def test_validate_keeps_the_contract(store: Store, night: Night) -> None:

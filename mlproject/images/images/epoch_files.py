@@ -10,14 +10,16 @@ from pathlib import Path
 
 import keras
 import tensorflow as tf
-from tensorflow.core.framework.summary_pb2 import SummaryMetadata
+from tensorflow.core.framework.summary_pb2 import DATA_CLASS_SCALAR, SummaryMetadata
 
 EVENTS = "tensorboard_logs"
 CHECKPOINTS = "checkpoints"
 """Artifact folders."""
 _VALIDATION = "val_"
 # What `tf.summary.scalar` would say; that function needs the package tensorboard, this does not.
-_SCALAR = SummaryMetadata(plugin_data=SummaryMetadata.PluginData(plugin_name="scalars"))
+_SCALAR = SummaryMetadata(
+    plugin_data=SummaryMetadata.PluginData(plugin_name="scalars"), data_class=DATA_CLASS_SCALAR
+)
 
 
 class EventFiles(keras.callbacks.Callback):

@@ -7,7 +7,7 @@ MLflow run and a temporary folder.
 import sys
 import tempfile
 from collections.abc import Mapping
-from importlib.metadata import distributions, version
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = 2
 REQUIREMENTS = ("mlflow-skinny", "keras", "numpy", "pandas")
-"""Distributions that loading and serving the model need, beside one of TensorFlow's builds."""
-BUILDS = ("tensorflow-cpu", "tensorflow")
+"""Distributions that loading and serving the model need, beside TensorFlow's."""
 
 OPTIONS = (
     Option(
@@ -186,10 +185,14 @@ def _log_model(network: "keras.Model", facts: Facts, folder: Path) -> None:
 
 
 def requirements() -> list[str]:
-    """Return what loading and serving the model need, in the installed versions."""
-    installed = {distribution.name.lower() for distribution in distributions()}
-    tensorflow = [name for name in BUILDS if name in installed][:1]
-    return [f"{name}=={version(name)}" for name in (*REQUIREMENTS, *tensorflow)]
+    """Return what loading and serving the model need, in the installed versions.
+
+    TensorFlow is one of several distributions (`tensorflow`, `tensorflow-cpu`, ...), of which the
+    installed one is named.
+    """
+    builds = packages_distributions()["tensorflow"][:1]
+    names = (*REQUIREMENTS, *(name.replace("_", "-") for name in builds))
+    return [f"{name}=={version(name)}" for name in names]
 
 
 STEP = Step("train", OPTIONS, train)
