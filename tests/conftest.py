@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from multiprocessing import util
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
     ``tmp_path`` stays where it is: pytest keeps the last three of those for who looks into them.
     """
+    util.get_temp_dir()  # its own, which it removes when ours is gone already
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
     folder = tempfile.TemporaryDirectory(prefix="understudy-tests-", ignore_cleanup_errors=True)
     os.environ["TMPDIR"], tempfile.tempdir = folder.name, None
