@@ -23,7 +23,7 @@ from tabular.errors import ParameterError
 from tabular.facts import MALFORMED_FILE, RAW_FILE, Facts
 from tabular.sources import Delivery, bring, malformed_rows
 from tabular.space import room_for
-from tabular.tracking import Step, log_new_params, main, say
+from tabular.tracking import Step, log_new_params, main, name_run, say
 
 OPTIONS = (
     Option("dataset", "diabetes", "name of the data set"),
@@ -59,6 +59,7 @@ def download(values: Mapping[str, Any]) -> None:
         delivery, newest = _as_of(data_set, delivery, as_of)
         facts = _facts(data_set, delivery, values["as_of"], newest)
         _log(facts, delivery, Path(place) / "raw")
+    name_run(f"download {data_set.name}")
     log_new_params({**values, "source": facts.source if values["source"] else ""})
 
 

@@ -16,7 +16,7 @@ from tabular.commandline import Option
 from tabular.errors import DataError
 from tabular.facts import RAW_FILE, Facts
 from tabular.space import room_for
-from tabular.tracking import Step, main, say
+from tabular.tracking import Step, main, name_run, say
 
 _PICTURE_ROOM = 1 << 22  # bytes; what the pictures take at most, as a rule
 
@@ -44,6 +44,7 @@ def explore(values: Mapping[str, Any]) -> None:
 
     raw = Path(values["raw"])
     facts = Facts.read(raw)
+    name_run(f"explore {facts.dataset}")
     checked = check(pd.read_parquet(raw / RAW_FILE), facts)
     if checked.rows.empty:
         raise DataError(

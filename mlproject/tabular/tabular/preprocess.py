@@ -17,7 +17,7 @@ from tabular.errors import DataError
 from tabular.facts import MALFORMED_FILE, RAW_FILE, Facts, read_json
 from tabular.space import room_for
 from tabular.split import Split, split, with_row_ids
-from tabular.tracking import Step, log_new_params, main, say
+from tabular.tracking import Step, log_new_params, main, name_run, say
 
 FEWEST_CLASSES = 2
 TRAIN_FILE, HOLDOUT_FILE = "train.parquet", "holdout.parquet"
@@ -68,6 +68,7 @@ def preprocess(values: Mapping[str, Any]) -> None:
     """
     raw = Path(values["raw"])
     facts = Facts.read(raw)
+    name_run(f"preprocess {facts.dataset}")
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         rows = _checked(raw, facts, values["max_rejected"], folder)

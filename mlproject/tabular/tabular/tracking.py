@@ -5,18 +5,26 @@ Touches only that run.
 """
 
 import os
+import re
 import sys
+import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tabular.commandline import Option, read_options
-from tabular.errors import StorageError, TabularError, UnavailableError
+from tabular.errors import ParameterError, StorageError, TabularError, UnavailableError
 from tabular.space import is_full
 
 ERROR_TAG = "error"
 LONGEST_TAG = 5000  # characters that every tracking store takes
+LONGEST_NAME = 250
+MOST_POINTS = 500
+"""Points of a learning curve that are logged; of longer ones every second, third, ... round."""
+_GENERATED = re.compile(r"[a-z]+-[a-z]+-\d+")
+"""The run names that MLflow makes up, such as bold-ant-12."""
+_OURS = ("mlflow.", "understudy.", "data.", ERROR_TAG)
 
 
 @dataclass(frozen=True)
@@ -67,6 +75,56 @@ def log_new_params(values: Mapping[str, object]) -> None:
     run = mlflow.active_run() or mlflow.start_run()
     known = mlflow.MlflowClient().get_run(run.info.run_id).data.params
     mlflow.log_params({name: v for name, v in values.items() if name not in known and v != ""})
+
+
+def name_run(name: str) -> None:
+    """Name the active run by what it does, where it has no name but one that MLflow made up."""
+    import mlflow
+
+    run = mlflow.active_run() or mlflow.start_run()
+    if _GENERATED.fullmatch(mlflow.get_run(run.info.run_id).info.run_name or ""):
+        mlflow.set_tag("mlflow.runName", name[:LONGEST_NAME])
+
+
+def own_tags(text: str) -> dict[str, str]:
+    """Return the user's tags.
+
+    Args:
+        text: `name=value`, several with commas between them.
+
+    Raises:
+        ParameterError: if a part has another form, or a name that the steps or MLflow use.
+    """
+    pairs = [part.partition("=") for part in text.split(",") if part.strip()]
+    wrong = [
+        name or value
+        for name, sign, value in pairs
+        if not sign or not name.strip() or name.strip().startswith(_OURS)
+    ]
+    if wrong:
+        raise ParameterError(
+            f"tags has {wrong[0].strip()!r}",
+            allowed=f"name=value, with commas; no name that begins with {', '.join(_OURS)}",
+            action="correct -P tags=...",
+        )
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def log_curves(curves: Mapping[str, Sequence[float]]) -> None:
+    """Log learning curves as metrics `rounds/<name>`, whose step is the round, from 1.
+
+    Args:
+        curves: name of a metric to its value after each round.
+    """
+    import mlflow
+    from mlflow.entities import Metric
+
+    now, run = int(time.time() * 1000), mlflow.active_run() or mlflow.start_run()
+    for name, values in curves.items():
+        every = -(-len(values) // MOST_POINTS)
+        kept = [*range(every - 1, len(values) - 1, every), len(values) - 1]
+        points = [Metric(f"rounds/{name}", values[at], now, at + 1) for at in kept]
+        mlflow.MlflowClient().log_batch(run.info.run_id, metrics=points)
 
 
 def say(line: str) -> None:
