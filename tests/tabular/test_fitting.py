@@ -47,7 +47,7 @@ def test_a_regression_stops_early() -> None:
 
 @pytest.mark.parametrize("classes", [2, 3])
 def test_classes_have_a_log_loss(classes: int) -> None:
-    """Under our name, whatever XGBoost calls it; a class that only the scored rows have is left out."""
+    """Under our name, whatever XGBoost calls it; a class that was not fitted is left out."""
     target = pd.Series(np.digitize(ROWS["x"], np.linspace(0, 6, classes + 1)[1:-1])).astype("str")
     target[0] = "never fitted"
     curves = fitted("xgboost", "classification", target, n_estimators=5)

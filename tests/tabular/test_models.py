@@ -119,7 +119,8 @@ def test_a_wrong_direction_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "missing"), [("xgboost", "native"), ("decision_tree", "median"), ("elastic_net", "median")]
+    ("name", "missing"),
+    [("xgboost", "native"), ("decision_tree", "median"), ("elastic_net", "median")],
 )
 def test_each_model_has_its_own_way_with_missing_numbers(name: str, missing: str) -> None:
     """As they are where the model can, else the median; and what is asked for, for every model."""

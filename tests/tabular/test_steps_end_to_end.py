@@ -255,9 +255,7 @@ def test_explore_and_main(store: Store, night: Mapping[str, str]) -> None:
     assert (together.params["model"], together.params["missing"]) == ("decision_tree", "median")
 
 
-def test_boosting_is_tracked_as_the_courses_show_it(
-    store: Store, night: Mapping[str, str]
-) -> None:
+def test_boosting_is_tracked_as_the_courses_show_it(store: Store, night: Mapping[str, str]) -> None:
     """Tags, curves, metrics of rows that were not fitted, autologging; all of it on one model."""
     run_id = store.good(
         train.STEP,

@@ -25,7 +25,12 @@ def test_tags_are_names_and_values() -> None:
 
 @pytest.mark.parametrize(
     ("text", "word"),
-    [("author", "author"), ("=Ada", "Ada"), ("mlflow.user=me", "mlflow.user"), ("error=no", "error")],
+    [
+        ("author", "author"),
+        ("=Ada", "Ada"),
+        ("mlflow.user=me", "mlflow.user"),
+        ("error=no", "error"),
+    ],
 )
 def test_other_forms_and_reserved_names_are_refused(text: str, word: str) -> None:
     """What a step or MLflow says about a run nobody else may say."""

@@ -13,7 +13,8 @@ from typing import Any
 
 from tabular import download, preprocess, train, validate
 from tabular.commandline import Option, read_options
-from tabular.tracking import Step, log_new_params, main, name_run, own_tags
+from tabular.errors import TabularError
+from tabular.tracking import ERROR_TAG, LONGEST_TAG, Step, log_new_params, main, name_run, own_tags
 
 _TRAINING = tuple(option for option in train.OPTIONS if option.name != "data")
 OPTIONS = (*download.OPTIONS, *_TRAINING)
@@ -59,7 +60,11 @@ def _run(step: Step, given: Mapping[str, Any]) -> str:
 
     values = read_options(step.name, step.options, [f"--{k}={v}" for k, v in given.items()])
     with mlflow.start_run(run_name=step.name, nested=True) as run:
-        step.work(values)
+        try:
+            step.work(values)
+        except TabularError as error:
+            mlflow.set_tag(ERROR_TAG, str(error)[:LONGEST_TAG])
+            raise
     run_id: str = run.info.run_id
     return run_id
 
