@@ -104,6 +104,7 @@ def run(
         finally:
             with contextlib.suppress(ProcessLookupError):  # nothing was left running
                 os.killpg(shell.pid, signal.SIGKILL)
+            shell.wait()
     return _judged(tutorial, (folder / "tutorial.log").read_text(errors="replace"), status)
 
 

@@ -18,10 +18,10 @@ from tests.githosts import http_host
 from tests.loopback import free_port
 from tests.tutorials import blocks, run
 
-from conftest import REAL_DATA, ROOT, Repository
-
 pytestmark = pytest.mark.integration
 
+ROOT = Path(__file__).parents[2]
+REAL_DATA = Path(os.environ.get("UNDERSTUDY_TEST_DATA", ROOT.parent / "shared" / "data"))
 HAPPINESS = REAL_DATA / "world-happiness-2021" / "world-happiness-report-2021.csv"
 PUBLIC_GIT = "https://github.com/acme/understudy.git"
 PUBLIC_DATA = "https://archive.ics.uci.edu"
@@ -32,18 +32,24 @@ _PORT_WORDS = ("127.0.0.1:", "--port ")
 def published(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Serve this checkout, as it is in the working tree, by a Git server; return its address."""
     base = tmp_path_factory.mktemp("published")
-    made = Repository(base / "understudy.git", "")
+    made = base / "understudy.git"
     listing = ("git", "ls-files", "--cached", "--others", "--exclude-standard", "--deduplicate")
     names = subprocess.run(listing, cwd=ROOT, check=True, capture_output=True, text=True)
     for name in filter(lambda name: (ROOT / name).is_file(), names.stdout.splitlines()):
-        (made.folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / name, made.folder / name)
-    made.git("init", "--quiet", "--initial-branch=main")
-    made.commit("published")
+        (made / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, made / name)
+    identity = ("-c", "user.name=Test", "-c", "user.email=test@example.com")
+    for command in (
+        ("init", "--quiet", "--initial-branch=main"),
+        ("add", "--all"),
+        (*identity, "commit", "--quiet", "--message=published"),
+    ):
+        subprocess.run(("git", *command), cwd=made, check=True)
     with http_host(base) as host:
         yield f"{host.url}/understudy.git"
 
 
+@pytest.mark.timeout(1500)
 def test_tables(published: str, data_server: str, tmp_path: Path) -> None:
     """Wine quality, then the exercise on world happiness, with one server and one environment."""
     if not HAPPINESS.exists():
