@@ -85,7 +85,10 @@ def run(
     """
     lines = ["set -euo pipefail"]
     for number, block in enumerate(tutorial):
-        lines += [f"echo; echo '{_MARK}{number}'", block.script]
+        lines += [
+            f"{{ date +%T; times; }} >> times.log; echo; echo '{_MARK}{number}'",
+            block.script,
+        ]
     public = re.compile("|".join(map(re.escape, replaced)))
     script = public.sub(lambda match: replaced[match[0]], "\n".join(lines))
     (folder / "tutorial.sh").write_text(script, encoding="utf-8")
