@@ -14,7 +14,7 @@ from tabular import metrics
 from tabular.declaration import Column, Task
 from tabular.errors import DataError, ParameterError
 from tabular.facts import Facts
-from tabular.models import MODELS, OPTIONS, TRUSTED_TYPES, build, choose
+from tabular.models import MODELS, OPTIONS, build, choose, requirements, trusted_types
 from tabular.train import as_inputs
 
 pytestmark = pytest.mark.unit
@@ -53,7 +53,7 @@ def test_every_model_takes_raw_rows_and_stores_safely(
     rows = as_inputs(frame[list(known.features)], known)
     pipeline = build(name, known, used).fit(rows, frame[known.target])
     content = skops.io.dumps(pipeline)
-    loaded = skops.io.loads(content, trusted=TRUSTED_TYPES)
+    loaded = skops.io.loads(content, trusted=trusted_types(name))
     odd = rows.head(2).assign(size=np.nan)
     if "colour" in odd:
         odd = odd.assign(colour=["never seen", "red"])
@@ -69,6 +69,14 @@ def test_every_model_takes_raw_rows_and_stores_safely(
         ("random_forest", "regression", {"alpha": 0.5}, "does not use alpha"),
         ("linear_regression", "regression", {"max_depth": 3, "C": 2.0}, "not use C, max_depth"),
         ("decision_tree", "regression", {"criterion": "gini"}, "'gini' does not fit regression"),
+        ("random_forest", "regression", {"monotone": "size:1"}, "does not use monotone"),
+        ("elastic_net", "regression", {"missing": "native"}, "'elastic_net' cannot take a missing"),
+        (
+            "decision_tree",
+            "regression",
+            {"missing": "native", "criterion": "absolute_error"},
+            "criterion 'absolute_error' cannot take a missing",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused(
@@ -89,6 +97,60 @@ def test_parameters_of_the_courses_reach_the_model() -> None:
     unlimited = choose("decision_tree", "regression", DEFAULTS)
     tree = build("decision_tree", facts("regression"), unlimited).named_steps["model"]
     assert (tree.max_depth, tree.min_samples_leaf, tree.criterion) == (None, 1, "squared_error")
+
+
+@pytest.mark.parametrize("name", ["xgboost", "hist_gradient_boosting"])
+def test_boosting_rises_where_it_must(frame: pd.DataFrame, name: str) -> None:
+    """The price falls with the size in these rows, and the model may only rise."""
+    known = facts("regression")
+    rows = as_inputs(frame.assign(price=-frame["price"]), known)
+    used = choose(name, "regression", {**DEFAULTS, "monotone": "size:+1", "min_samples_leaf": 0})
+    pipeline = build(name, known, {**used, "n_estimators": 20}).fit(rows, -frame["price"])
+    guesses = [float(pipeline.predict(rows.head(1).assign(size=size))[0]) for size in range(20)]
+    assert guesses == sorted(guesses)
+
+
+@pytest.mark.parametrize("text", ["sise:1", "size", "size:2", "colour:1"])
+def test_a_wrong_direction_is_refused(text: str) -> None:
+    """Unknown column, no direction, another number, a column of text."""
+    used = choose("xgboost", "regression", {**DEFAULTS, "monotone": text})
+    with pytest.raises(ParameterError, match=re.escape(f"monotone has '{text}'")):
+        build("xgboost", facts("regression"), used)
+
+
+@pytest.mark.parametrize(
+    ("name", "missing"),
+    [("xgboost", "native"), ("decision_tree", "median"), ("elastic_net", "median")],
+)
+def test_each_model_has_its_own_way_with_missing_numbers(name: str, missing: str) -> None:
+    """As they are where the model can, else the median; and what is asked for, for every model."""
+    assert choose(name, "regression", DEFAULTS)["missing"] == missing
+    used = choose(name, "regression", {**DEFAULTS, "missing": "mean"})
+    prepare = build(name, facts("regression"), used).named_steps["prepare"]
+    assert prepare.transformers[0][1].named_steps["impute"].strategy == "mean"
+
+
+def test_categories_are_native_to_boosting(frame: pd.DataFrame) -> None:
+    """XGBoost splits by sets of categories; the classes keep their names, also three of them."""
+    known = facts("regression")
+    used = choose("xgboost", "regression", DEFAULTS)
+    model = build("xgboost", known, used).fit(
+        as_inputs(frame, known), frame["colour"].map({"red": 1.0, "blue": 9.0})
+    )
+    assert model.named_steps["model"].get_booster().feature_types == ["q", "q", "c"]
+    known = facts("classification")
+    three = frame["id"].mod(3).map({0: "low", 1: "mid", 2: "high"})
+    used = choose("xgboost", "classification", DEFAULTS)
+    voted = build("xgboost", known, used).fit(as_inputs(frame, known), three)
+    assert list(voted.classes_) == ["high", "low", "mid"]
+    assert set(voted.predict(as_inputs(frame, known))) <= {"high", "low", "mid"}
+
+
+def test_only_a_model_of_xgboost_needs_it() -> None:
+    """Serving the others installs nothing of it."""
+    assert [name for name in MODELS if any("xgboost" in need for need in requirements(name))] == [
+        "xgboost"
+    ]
 
 
 def test_regression_metrics_are_what_they_say() -> None:

@@ -250,6 +250,66 @@ def test_explore_and_main(store: Store, night: Mapping[str, str]) -> None:
         "validate",
     }
     assert {child.info.status for child in children} == {"FINISHED"}
+    together = store.client.get_run(run_id).data
+    assert set(metrics.CLASSIFICATION) <= set(together.metrics)
+    assert (together.params["model"], together.params["missing"]) == ("decision_tree", "median")
+
+
+def test_boosting_is_tracked_as_the_courses_show_it(store: Store, night: Mapping[str, str]) -> None:
+    """Tags, curves, metrics of rows that were not fitted, autologging; all of it on one model."""
+    run_id = store.good(
+        train.STEP,
+        data=store.path(night["preprocess"], "data"),
+        model="xgboost",
+        validation_fraction=0.25,
+        n_estimators=20,
+        tags="author=Ada,release=spring",
+        autolog="yes",
+    )
+    run = store.client.get_run(run_id)
+    assert {"author": "Ada", "release": "spring"}.items() <= store.tags(run_id).items()
+    named = {f"{part}_{name}" for part in ("train", "validation") for name in metrics.REGRESSION}
+    assert named <= set(run.data.metrics)
+    curve = store.client.get_metric_history(run_id, "rounds/validation_rmse")
+    assert [point.step for point in curve] == list(range(1, 21))
+    assert curve[-1].value == pytest.approx(run.data.metrics["validation_rmse"], rel=1e-3)
+    contexts = {tag.value for entry in run.inputs.dataset_inputs for tag in entry.tags}
+    assert contexts == {"training", "validation"}
+    data, uri = store.path(night["preprocess"], "data"), f"runs:/{run_id}/model"
+    scored = store.client.get_run(store.good(validate.STEP, data=data, model_uri=uri))
+    assert (scored.data.params["model"], scored.data.params["n_estimators"]) == ("xgboost", "20")
+    (logged,) = [
+        model
+        for model in store.client.search_logged_models([store.experiment_id])
+        if model.source_run_id == run_id
+    ]
+    assert {"train_rmse", "validation_rmse", "rmse"} <= {one.key for one in logged.metrics}
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"learning_rate": 0}, "'learning_rate' is '0'"),
+        ({"learning_rate": -0.1}, "'learning_rate' is '-0.1'"),
+        ({"learning_rate": "nan"}, "'learning_rate' is 'nan'"),
+        ({"learning_rate": 10, "n_estimators": 500}, "the training diverged"),
+        ({"model": "hist_gradient_boosting", "learning_rate": 10, "n_estimators": 500}, "diverged"),
+        ({"model": "random_forest", "criterion": "poisson", "tags": "x"}, "tags has 'x'"),
+        ({"early_stopping_rounds": 5}, "no rows to stop early by"),
+        ({"validation_fraction": 0.01}, "validation_fraction 0.01 of"),
+    ],
+)
+def test_a_training_that_cannot_be_ends_with_its_reason(
+    store: Store, night: Mapping[str, str], given: dict[str, Any], words: str
+) -> None:
+    """The run is FAILED, and has no metric and no model that a gate could take."""
+    data = store.path(night["preprocess"], "data")
+    values = {"data": data, "model": "xgboost", **given}
+    status, run_id = store.step(train.STEP, **values)
+    assert (status, words in store.tags(run_id)["error"]) == (65, True)
+    run = store.client.get_run(run_id)
+    assert (run.info.status, run.data.metrics) == ("FAILED", {})
+    assert not run.outputs.model_outputs
 
 
 def test_nights_of_bikes_hold_out_what_is_new(

@@ -3,6 +3,7 @@
     ImagesError                  1   (never raised itself)
     |-- ParameterError          65   a parameter is wrong
     |-- DataError               65   the data is wrong
+    |-- TrainingError           65   the training did not end in numbers
     |-- UnavailableError        69   something outside did not answer; a retry may help
         `-- StorageError        69   no room to write
 
@@ -43,6 +44,12 @@ class ParameterError(ImagesError):
 
 class DataError(ImagesError):
     """Data that cannot be used; the same data fails again."""
+
+    exit_code = 65
+
+
+class TrainingError(ImagesError):
+    """A training that did not end in numbers; the same one fails again."""
 
     exit_code = 65
 

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from images.errors import DataError
+from images.errors import TrainingError
 from images.tracking import say
 
 CURVES = {
@@ -84,7 +84,7 @@ def fit(
         further: callbacks that see only epochs whose losses are finite.
 
     Raises:
-        DataError: if it diverges, that is, a loss is not a finite number.
+        TrainingError: if it diverges, that is, a loss is not a finite number.
     """
     steps = plan.epochs * int(train.cardinality())
     network.compile(
@@ -151,7 +151,7 @@ class _Watch(keras.callbacks.Callback):
     def _check(logs: Mapping[str, float], when: str) -> None:
         bad = [name for name in ("loss", "val_loss") if not math.isfinite(logs.get(name, 0.0))]
         if bad:
-            raise DataError(
+            raise TrainingError(
                 f"the training diverged: {CURVES[bad[0]]} is {float(logs[bad[0]])} in {when}",
                 allowed="a finite loss",
                 action="pass a smaller -P learning_rate=..., or look for images unlike the others",

@@ -1,17 +1,18 @@
 """The models: which there are, which parameters each takes, and the pipeline around each.
 
-The pipeline takes raw rows: numbers are imputed (and scaled for linear models), text is encoded,
-inside the model. Touches nothing.
+The pipeline takes raw rows, see `preparation`. Touches nothing.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from tabular.commandline import Option
 from tabular.declaration import Task
 from tabular.errors import ParameterError, nearest
 from tabular.facts import Facts
+from tabular.preparation import IMPUTATIONS, NATIVE, Columns, prepare
 
 if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
@@ -23,6 +24,22 @@ TRUSTED_TYPES = [
     "sklearn.tree._tree.Tree",
 ]
 """Types outside skops' own list that the models below are stored with; nothing else is loaded."""
+XGBOOST = "xgboost"
+FURTHER_TYPES: Mapping[str, list[str]] = {
+    # With categories it keeps a transformer that checks its input by this function.
+    "hist_gradient_boosting": ["functools.partial", "sklearn.utils.validation.check_array"],
+    XGBOOST: [
+        "builtins.bytearray",
+        "sklearn.utils._bunch.Bunch",
+        "xgboost.core.Booster",
+        "xgboost.sklearn.XGBClassifier",
+        "xgboost.sklearn.XGBRegressor",
+    ],
+}
+"""The same for one kind of model alone. XGBoost's trees are stored in its own binary form."""
+
+REQUIREMENTS = ("mlflow-skinny", "cloudpickle", "numpy", "pandas", "scikit-learn", "scipy", "skops")
+"""Distributions that loading and serving any of the models needs."""
 
 REGRESSION_CRITERIA = ("squared_error", "friedman_mse", "absolute_error", "poisson")
 CLASSIFICATION_CRITERIA = ("gini", "entropy", "log_loss")
@@ -36,7 +53,7 @@ OPTIONS = (
     Option(
         "n_estimators", 100, "number of trees, or of boosting rounds", minimum=1, maximum=100000
     ),
-    Option("max_depth", 0, "deepest tree; 0 for no limit", minimum=0),
+    Option("max_depth", 0, "deepest tree; 0 for no limit, of xgboost for 6", minimum=0),
     Option("min_samples_split", 2, "fewest rows that a node may split", minimum=2),
     Option("min_samples_leaf", 0, "fewest rows in a leaf; 0 for the model's own", minimum=0),
     Option(
@@ -47,8 +64,25 @@ OPTIONS = (
     ),
     Option("learning_rate", 0.1, "shrinkage of each boosting round", above=0, maximum=10),
     Option("max_leaf_nodes", 31, "most leaves of a tree of boosting", minimum=2),
-    Option("l2_regularization", 0.0, "L2 penalty of boosting", minimum=0),
+    Option("l2_regularization", 0.0, "L2 penalty of hist_gradient_boosting", minimum=0),
+    Option("min_child_weight", 1.0, "smallest weight of a leaf of xgboost", minimum=0),
+    Option("subsample", 1.0, "share of the rows for each tree of xgboost", above=0, maximum=1),
+    Option(
+        "colsample_bytree", 1.0, "share of the columns for each tree of xgboost", above=0, maximum=1
+    ),
+    Option("gamma", 0.0, "smallest gain of a split of xgboost", minimum=0),
+    Option("reg_alpha", 0.0, "L1 penalty of xgboost", minimum=0),
+    Option("reg_lambda", 1.0, "L2 penalty of xgboost", minimum=0),
+    Option("monotone", "", "columns with which boosting may only rise or fall, name:1,name:-1"),
+    Option(
+        "missing",
+        "",
+        "what a missing number becomes; '' for the model's own way",
+        choices=("", NATIVE, *IMPUTATIONS),
+    ),
 )
+COMMON = ("random_state", "missing")
+"""Options that go with every model."""
 
 
 @dataclass(frozen=True)
@@ -56,55 +90,87 @@ class Model:
     """One kind of model.
 
     Attributes:
-        build: makes the estimator from a task and scikit-learn's arguments.
+        build: makes the estimator from a task, the library's arguments and the columns.
         tasks: what it can predict.
         parameters: options that it uses.
-        linear: whether numbers are scaled and text is one-hot encoded; else text is ordinal.
+        linear: whether numbers are scaled.
+        native: whether it takes categories and missing numbers as they are.
     """
 
-    build: Callable[[Task, dict[str, Any]], "BaseEstimator"]
+    build: Callable[[Task, dict[str, Any], Columns], "BaseEstimator"]
     tasks: tuple[Task, ...]
     parameters: tuple[str, ...]
     linear: bool = False
+    native: bool = False
 
 
-def _linear_regression(_task: Task, _arguments: dict[str, Any]) -> "BaseEstimator":
+def _linear_regression(
+    _task: Task, _arguments: dict[str, Any], _columns: Columns
+) -> "BaseEstimator":
     from sklearn.linear_model import LinearRegression
 
     return LinearRegression()
 
 
-def _elastic_net(_task: Task, arguments: dict[str, Any]) -> "BaseEstimator":
+def _elastic_net(_task: Task, arguments: dict[str, Any], _columns: Columns) -> "BaseEstimator":
     from sklearn.linear_model import ElasticNet
 
     return ElasticNet(**arguments)
 
 
-def _logistic_regression(_task: Task, arguments: dict[str, Any]) -> "BaseEstimator":
+def _logistic_regression(
+    _task: Task, arguments: dict[str, Any], _columns: Columns
+) -> "BaseEstimator":
     from sklearn.linear_model import LogisticRegression
 
     return LogisticRegression(**arguments)
 
 
-def _decision_tree(task: Task, arguments: dict[str, Any]) -> "BaseEstimator":
+def _decision_tree(task: Task, arguments: dict[str, Any], _columns: Columns) -> "BaseEstimator":
     from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
     kind = DecisionTreeRegressor if task == "regression" else DecisionTreeClassifier
     return kind(**arguments)
 
 
-def _random_forest(task: Task, arguments: dict[str, Any]) -> "BaseEstimator":
+def _random_forest(task: Task, arguments: dict[str, Any], _columns: Columns) -> "BaseEstimator":
     from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
     kind = RandomForestRegressor if task == "regression" else RandomForestClassifier
     return kind(**arguments)
 
 
-def _hist_gradient_boosting(task: Task, arguments: dict[str, Any]) -> "BaseEstimator":
+def _hist_gradient_boosting(
+    task: Task, arguments: dict[str, Any], columns: Columns
+) -> "BaseEstimator":
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
     kind = HistGradientBoostingRegressor if task == "regression" else HistGradientBoostingClassifier
-    return kind(max_iter=arguments.pop("n_estimators"), **arguments)
+    return kind(
+        max_iter=arguments.pop("n_estimators"),
+        categorical_features=columns.text_positions or None,
+        monotonic_cst=columns.directions(arguments.pop("monotone")),
+        **arguments,
+    )
+
+
+def _xgboost(task: Task, arguments: dict[str, Any], columns: Columns) -> "BaseEstimator":
+    from sklearn.ensemble import VotingClassifier
+    from xgboost import XGBClassifier, XGBRegressor
+
+    kind = XGBRegressor if task == "regression" else XGBClassifier
+    directions = columns.directions(arguments.pop("monotone"))
+    estimator = kind(
+        tree_method="hist",
+        enable_categorical=True,
+        feature_types=columns.xgboost_types,
+        monotone_constraints=None if directions is None else tuple(directions),
+        **arguments,
+    )
+    if task == "regression":
+        return estimator
+    # XGBoost numbers its classes; a vote of one gives each its name back, by scikit-learn alone.
+    return VotingClassifier([(XGBOOST, estimator)], voting="soft")
 
 
 _BOTH: tuple[Task, ...] = ("regression", "classification")
@@ -137,7 +203,27 @@ MODELS: Mapping[str, Model] = {
             "max_leaf_nodes",
             "min_samples_leaf",
             "l2_regularization",
+            "monotone",
         ),
+        native=True,
+    ),
+    XGBOOST: Model(
+        _xgboost,
+        _BOTH,
+        (
+            "random_state",
+            "n_estimators",
+            "learning_rate",
+            "max_depth",
+            "min_child_weight",
+            "subsample",
+            "colsample_bytree",
+            "gamma",
+            "reg_alpha",
+            "reg_lambda",
+            "monotone",
+        ),
+        native=True,
     ),
 }
 
@@ -172,7 +258,9 @@ def choose(name: str, task: Task, values: Mapping[str, Any]) -> dict[str, Any]:
         )
     _refuse_unused(name, model, values)
     used = {option: values[option] for option in model.parameters}
+    used["missing"] = values["missing"] or (NATIVE if model.native else IMPUTATIONS[0])
     _check_criterion(task, used.get("criterion", ""))
+    _check_missing(name, used)
     return used
 
 
@@ -180,8 +268,7 @@ def _refuse_unused(name: str, model: Model, values: Mapping[str, Any]) -> None:
     idle = [
         option.name
         for option in OPTIONS
-        if option.name not in (*model.parameters, "random_state")
-        and values[option.name] != option.default
+        if option.name not in (*model.parameters, *COMMON) and values[option.name] != option.default
     ]
     if idle:
         raise ParameterError(
@@ -201,13 +288,32 @@ def _check_criterion(task: Task, criterion: str) -> None:
         )
 
 
+def _check_missing(name: str, used: Mapping[str, Any]) -> None:
+    if used["missing"] != NATIVE:
+        return
+    if MODELS[name].linear:
+        found = f"model '{name}' cannot take a missing number as it is"
+    elif used.get("criterion") == "absolute_error":
+        found = "criterion 'absolute_error' cannot take a missing number as it is"
+    else:
+        return
+    raise ParameterError(
+        f"{found}, and missing is '{NATIVE}'",
+        allowed=", ".join(IMPUTATIONS),
+        action="pass one of these as -P missing=..., or choose another model or criterion",
+    )
+
+
 def build(name: str, facts: Facts, used: Mapping[str, Any]) -> "Pipeline":
-    """Return the unfitted pipeline from raw rows to predictions.
+    """Return the unfitted pipeline from raw rows to predictions: steps `prepare` and `model`.
 
     Args:
         name: a key of `MODELS`.
         facts: which columns are features, and of which kind.
         used: what `choose` returned.
+
+    Raises:
+        ParameterError: if `monotone` does not fit the columns.
     """
     from sklearn.pipeline import Pipeline
 
@@ -218,30 +324,25 @@ def build(name: str, facts: Facts, used: Mapping[str, Any]) -> "Pipeline":
     for option in ("min_samples_leaf", "criterion"):
         if not arguments.get(option, True):
             del arguments[option]
-    numbers = [column for column in facts.features if facts.columns[column].kind == "number"]
-    texts = [column for column in facts.features if facts.columns[column].kind == "text"]
-    return Pipeline(
-        [
-            ("prepare", _prepare(model, numbers, texts)),
-            ("model", model.build(facts.task, arguments)),
-        ]
-    )
+    missing, columns = arguments.pop("missing"), Columns.of(facts)
+    first = prepare(columns, missing, scaled=model.linear, coded=model.native)
+    return Pipeline([("prepare", first), ("model", model.build(facts.task, arguments, columns))])
 
 
-def _prepare(model: Model, numbers: Sequence[str], texts: Sequence[str]) -> "BaseEstimator":
-    from sklearn.compose import ColumnTransformer
-    from sklearn.impute import SimpleImputer
-    from sklearn.pipeline import Pipeline
-    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+def trusted_types(name: str) -> list[str]:
+    """Return the types that a stored model of this kind may hold beside skops' own."""
+    return [*TRUSTED_TYPES, *FURTHER_TYPES.get(name, [])]
 
-    # keep_empty_features: a column without one value in a short window must not change the shape.
-    steps: list[tuple[str, BaseEstimator]] = [
-        ("impute", SimpleImputer(strategy="median", keep_empty_features=True))
-    ]
-    if model.linear:
-        steps.append(("scale", StandardScaler()))
-    encode = OneHotEncoder(
-        handle_unknown="infrequent_if_exist", min_frequency=2, sparse_output=False
-    )
-    parts = [("numbers", Pipeline(steps), list(numbers)), ("texts", encode, list(texts))]
-    return ColumnTransformer([part for part in parts if part[2]], verbose_feature_names_out=False)
+
+def requirements(name: str) -> list[str]:
+    """Return what loading and serving a model of this kind needs, in the installed versions."""
+    needed = [f"{package}=={version(package)}" for package in REQUIREMENTS]
+    return [*needed, _xgboost_requirement()] if name == XGBOOST else needed
+
+
+def _xgboost_requirement() -> str:
+    """Return the installed one of XGBoost's two distributions: without CUDA, or with it."""
+    try:
+        return f"xgboost-cpu=={version('xgboost-cpu')}"
+    except PackageNotFoundError:
+        return f"xgboost=={version('xgboost')}"

@@ -16,6 +16,7 @@ from tabular.identity import fingerprints, row_ids, split_positions
 ROW_ID = "row_id"
 MIN_TRAINING_ROWS = 20
 MIN_HOLDOUT_ROWS = 10
+_DIGITS = 12  # hexadecimal ones of a row's id, 48 bits
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,33 @@ def split(
                 action="bring more rows, or change holdout_fraction, holdout_days or training_days",
             )
     return train.reset_index(drop=True), holdout.reset_index(drop=True)
+
+
+def set_aside(rows: pd.DataFrame, time: str, fraction: float) -> pd.Series:
+    """Return which training rows are not fitted but scored: by hash, or the newest ones.
+
+    Args:
+        rows: training rows with `row_id`.
+        time: column with the time of each row; '' where there is none.
+        fraction: share of the rows, from 0 to below 1.
+
+    Raises:
+        DataError: if a part has too few rows.
+    """
+    if time:
+        aside = rows[time] > rows[time].quantile(1 - fraction)
+    else:
+        # Other digits of the fingerprint than those that the holdout is split by.
+        digits = rows[ROW_ID].str.slice(0, _DIGITS)
+        aside = digits.map(lambda text: int(text, 16) < fraction * 16**_DIGITS)
+    if fraction and (aside.sum() < MIN_HOLDOUT_ROWS or (~aside).sum() < MIN_TRAINING_ROWS):
+        raise DataError(
+            f"validation_fraction {fraction:g} of {len(rows)} training rows leaves "
+            f"{(~aside).sum()} to fit and {aside.sum()} to score",
+            allowed=f"at least {MIN_TRAINING_ROWS} to fit and {MIN_HOLDOUT_ROWS} to score",
+            action="bring more rows, or change validation_fraction",
+        )
+    return aside.astype("bool")
 
 
 def _newest(frame: pd.DataFrame, time: str, how: Split) -> tuple[pd.DataFrame, pd.DataFrame]:

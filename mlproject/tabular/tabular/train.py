@@ -7,28 +7,34 @@ run and the temporary folder that MLflow uses.
 
 import sys
 import warnings
-from collections.abc import Mapping
-from importlib.metadata import version
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from tabular import models
 from tabular.commandline import Option
-from tabular.errors import DataError
+from tabular.curves import log_curves
+from tabular.errors import DataError, ParameterError
 from tabular.facts import Facts
+from tabular.fitting import Curves, Part, diverged, fit
+from tabular.inputs import log_metrics, log_rows
 from tabular.preprocess import TRAIN_FILE, check_classes, read_part
-from tabular.split import MIN_TRAINING_ROWS, ROW_ID
+from tabular.split import MIN_TRAINING_ROWS, set_aside
+from tabular.tags import own_tags
 from tabular.tracking import Step, log_new_params, main, say
 
 if TYPE_CHECKING:
+    from mlflow.data.pandas_dataset import PandasDataset
     from mlflow.models import ModelSignature
     from sklearn.pipeline import Pipeline
 
 EXAMPLE_ROWS = 3
-REQUIREMENTS = ("mlflow-skinny", "cloudpickle", "numpy", "pandas", "scikit-learn", "scipy", "skops")
-"""Distributions that loading and serving the model need, logged in the installed versions."""
+TWO_CLASSES = 2  # of more, nobody could say whose probability rises
+NO, YES = "no", "yes"
 
 OPTIONS = (
     Option(
@@ -36,6 +42,15 @@ OPTIONS = (
     ),
     Option("model", "random_forest", "kind of model"),
     *models.OPTIONS,
+    Option("validation_fraction", 0.0, "share of the rows scored, not fitted", minimum=0, below=1),
+    Option(
+        "early_stopping_rounds",
+        0,
+        "xgboost stops after so many rounds without a better validation error; 0 for never",
+        minimum=0,
+    ),
+    Option("tags", "", "tags of your own for the run: name=value, with commas"),
+    Option("autolog", NO, "also log what MLflow's autologging does", choices=(NO, YES)),
 )
 
 
@@ -50,92 +65,157 @@ def train(values: Mapping[str, Any]) -> None:
     """
     import mlflow
 
+    mlflow.set_tags(own_tags(values["tags"]))
     folder = Path(values["data"])
     facts = Facts.read(folder)
     used = models.choose(values["model"], facts.task, values)
     rows = read_part(folder, TRAIN_FILE)
-    _check(rows, facts)
-    log_new_params(
-        {
-            "model": values["model"],
-            **used,
-            "dataset": facts.dataset,
-            "task": facts.task,
-            "target": facts.target,
-        }
-    )
-    mlflow.set_tag("data.sha256", facts.sha256)
-    _log_input(rows, facts, "training")
-    features, target = rows[list(facts.features)], rows[facts.target]
-    features = as_inputs(features, facts)
-    pipeline = models.build(values["model"], facts, used).fit(features, target)
-    mlflow.log_metrics(_metrics(pipeline, features, rows, facts))
-    _log_model(pipeline, features)
+    _check(rows, facts, used)
+    _describe_run(values, used, facts)
+    parts, tables = _parts(rows, facts, values["validation_fraction"])
+    pipeline = models.build(values["model"], facts, used)
+    with _autologged(values["autolog"]):
+        curves = _fit(pipeline, parts, facts, values["early_stopping_rounds"])
+    scores = {name: _scores(pipeline, part, facts) for name, part in parts.items()}
+    _say_scores(scores, parts, facts)
+    log_curves(curves)
+    model_id = _log_model(pipeline, as_inputs(parts["train"], facts), values["model"])
+    for name, table in tables.items():
+        named = {f"{name}_{metric}": value for metric, value in scores[name].items()}
+        log_metrics(named, table, model_id)
 
 
-def as_inputs(features: pd.DataFrame, facts: Facts) -> pd.DataFrame:
+def as_inputs(rows: pd.DataFrame, facts: Facts) -> pd.DataFrame:
     """Return the features as the model's inputs: numbers as float64, text as text."""
     numbers = [name for name in facts.features if facts.columns[name].kind == "number"]
-    return features.astype(dict.fromkeys(numbers, "float64"))
+    return rows[list(facts.features)].astype(dict.fromkeys(numbers, "float64"))
 
 
-def _check(rows: pd.DataFrame, facts: Facts) -> None:
+def _check(rows: pd.DataFrame, facts: Facts, used: Mapping[str, Any]) -> None:
+    """Check what parameters and rows only show together."""
+    target = rows[facts.target]
     if len(rows) < MIN_TRAINING_ROWS:
         raise DataError(
             f"there are {len(rows)} training rows",
             allowed=f"at least {MIN_TRAINING_ROWS}",
             action="bring more rows",
         )
-    if rows[facts.target].isna().any():
+    if target.isna().any():
         raise DataError(
-            f"{int(rows[facts.target].isna().sum())} training rows have no target",
+            f"{int(target.isna().sum())} training rows have no target",
             allowed="a target in every row",
             action="run preprocess, which rejects such rows",
         )
     if facts.task == "classification":
-        check_classes(rows[facts.target], "training")
+        check_classes(target, "training")
+        if used.get("monotone") and target.nunique() > TWO_CLASSES:
+            raise ParameterError(
+                f"monotone is given and there are {target.nunique()} classes",
+                allowed="a regression or two classes",
+                action="leave monotone out",
+            )
+    if used.get("criterion") == "poisson" and (target.min() < 0 or target.sum() <= 0):
+        raise ParameterError(
+            f"criterion is 'poisson' and the smallest target is {target.min():g}",
+            allowed="targets of at least 0, one of them above",
+            action="pass -P criterion=squared_error",
+        )
 
 
-def _metrics(
-    pipeline: "Pipeline", features: pd.DataFrame, rows: pd.DataFrame, facts: Facts
-) -> dict[str, float]:
+def _describe_run(values: Mapping[str, Any], used: Mapping[str, Any], facts: Facts) -> None:
+    """Log what is known before the fit, so that a failed run says what failed."""
+    import mlflow
+
+    log_new_params(
+        {
+            "model": values["model"],
+            **used,
+            "validation_fraction": values["validation_fraction"],
+            "early_stopping_rounds": values["early_stopping_rounds"],
+            "dataset": facts.dataset,
+            "task": facts.task,
+            "target": facts.target,
+        }
+    )
+    mlflow.set_tag("data.sha256", facts.sha256)
+
+
+def _parts(
+    rows: pd.DataFrame, facts: Facts, fraction: float
+) -> "tuple[dict[str, pd.DataFrame], dict[str, PandasDataset]]":
+    """Return the rows to fit (`train`) and to score (`validation`), and both as logged inputs."""
+    if not fraction:
+        return {"train": rows}, {"train": log_rows(rows, facts, "training")}
+    aside = set_aside(rows, facts.time, fraction)
+    parts = {
+        "train": rows[~aside].reset_index(drop=True),
+        "validation": rows[aside].reset_index(drop=True),
+    }
+    if facts.task == "classification":
+        check_classes(parts["train"][facts.target], "fitted")
+    contexts = {"train": "training", "validation": "validation"}
+    return parts, {name: log_rows(part, facts, contexts[name]) for name, part in parts.items()}
+
+
+@contextmanager
+def _autologged(wanted: str) -> Iterator[None]:
+    """Within this block MLflow logs by itself, where it is wanted; the model we log ourselves."""
+    if wanted == NO:
+        yield
+        return
+    import mlflow
+
+    mlflow.sklearn.autolog(log_models=False, log_datasets=False, silent=True)
+    try:
+        yield
+    finally:
+        mlflow.sklearn.autolog(disable=True)
+
+
+def _fit(
+    pipeline: "Pipeline", parts: Mapping[str, pd.DataFrame], facts: Facts, patience: int
+) -> Curves:
+    made = {name: Part(as_inputs(part, facts), part[facts.target]) for name, part in parts.items()}
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is an error below
+        return fit(pipeline, made["train"], made.get("validation"), patience)
+
+
+def _scores(pipeline: "Pipeline", rows: pd.DataFrame, facts: Facts) -> dict[str, float]:
+    """Return the metrics of some rows.
+
+    Raises:
+        TrainingError: if a prediction is not finite.
+    """
     from tabular import metrics
     from tabular.predictions import class_names
 
-    guess = pd.Series(pipeline.predict(features))
+    features = as_inputs(rows, facts)
     if facts.task == "regression":
-        values = metrics.regression(rows[facts.target], guess)
-    else:
-        names = class_names(pd.Series(pipeline.classes_))
-        shares = pd.DataFrame(pipeline.predict_proba(features), columns=list(names))
-        values = metrics.classification(class_names(rows[facts.target]), class_names(guess), shares)
-    main_metric = "rmse" if facts.task == "regression" else "accuracy"
-    say(f"{facts.dataset}: {len(rows):,} rows, train_{main_metric} {values[main_metric]:.4g}")
-    return {f"train_{name}": value for name, value in values.items()}
+        guess = np.asarray(pipeline.predict(features), dtype="float64")
+        _check_finite(guess)
+        return metrics.regression(rows[facts.target], pd.Series(guess))
+    names = class_names(pd.Series(pipeline.classes_))
+    shares = pd.DataFrame(pipeline.predict_proba(features), columns=list(names))
+    _check_finite(shares.to_numpy())
+    guessed = class_names(pd.Series(pipeline.predict(features)))
+    return metrics.classification(class_names(rows[facts.target]), guessed, shares)
 
 
-def _log_input(rows: pd.DataFrame, facts: Facts, context: str) -> None:
-    """Log the rows as the run's input; the digest covers all of them, unlike MLflow's own."""
-    import mlflow
-    from mlflow.data.code_dataset_source import CodeDatasetSource
-    from mlflow.data.pandas_dataset import from_pandas
-
-    from tabular.identity import content_sha256
-
-    table = from_pandas(
-        rows.drop(columns=[ROW_ID]).astype(_floats(rows)),
-        # A plain string would be looked up among all kinds of sources, with a warning.
-        source=CodeDatasetSource({"data.source": facts.source, "data.sha256": facts.sha256}),
-        targets=facts.target,
-        name=facts.dataset,
-        digest=content_sha256(rows)[:36],
-    )
-    mlflow.log_input(table, context=context)
+def _check_finite(guess: "np.ndarray[Any, Any]") -> None:
+    """Check single precision, in which boosting computes: beyond it its sums stand still."""
+    with np.errstate(over="ignore"):
+        single = guess.astype("float32").reshape(len(guess), -1)
+    bad = int((~np.isfinite(single)).any(axis=1).sum())
+    if bad:
+        raise diverged(f"{bad:,} of {len(guess):,} rows get no finite prediction")
 
 
-def _floats(rows: pd.DataFrame) -> dict[str, str]:
-    """Return whole-number columns with the type that also holds a missing value."""
-    return dict.fromkeys(rows.select_dtypes("integer").columns, "float64")
+def _say_scores(
+    scores: Mapping[str, Mapping[str, float]], parts: Mapping[str, pd.DataFrame], facts: Facts
+) -> None:
+    metric = "rmse" if facts.task == "regression" else "accuracy"
+    for name, values in scores.items():
+        say(f"{facts.dataset}: {len(parts[name]):,} rows, {name}_{metric} {values[metric]:.4g}")
 
 
 def _signature(pipeline: "Pipeline", features: pd.DataFrame) -> "ModelSignature":
@@ -147,19 +227,22 @@ def _signature(pipeline: "Pipeline", features: pd.DataFrame) -> "ModelSignature"
         return infer_signature(features, pipeline.predict(features.head(EXAMPLE_ROWS)))
 
 
-def _log_model(pipeline: "Pipeline", features: pd.DataFrame) -> None:
+def _log_model(pipeline: "Pipeline", features: pd.DataFrame, kind: str) -> str:
+    """Log the model; return the id under which MLflow keeps it."""
     import mlflow
 
-    mlflow.sklearn.log_model(
+    logged = mlflow.sklearn.log_model(
         pipeline,
         name="model",
         signature=_signature(pipeline, features),
         input_example=features.head(EXAMPLE_ROWS),
         # Given, because inferring them takes 19 seconds and finds what happens to be installed.
-        pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
+        pip_requirements=models.requirements(kind),
         serialization_format="skops",
-        skops_trusted_types=models.TRUSTED_TYPES,
+        skops_trusted_types=models.trusted_types(kind),
     )
+    model_id: str = logged.model_id
+    return model_id
 
 
 STEP = Step("train", OPTIONS, train)

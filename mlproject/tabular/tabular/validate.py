@@ -21,9 +21,10 @@ from tabular.facts import Facts
 from tabular.predictions import Scorer, inputs, predict, probabilities_of
 from tabular.preprocess import HOLDOUT_FILE, read_part
 from tabular.space import room_for
-from tabular.tracking import Step, main, say
+from tabular.tracking import Step, log_new_params, main, say
 
 TIMED_CALLS = 20
+_OWN_PARAMETERS = ("data", "model_uri", "slices", "tags", "autolog")
 
 OPTIONS = (
     Option(
@@ -51,6 +52,7 @@ def validate(values: Mapping[str, Any]) -> None:
     import mlflow
 
     from tabular.identity import content_sha256
+    from tabular.inputs import log_metrics, log_rows
 
     folder = Path(values["data"])
     facts = Facts.read(folder)
@@ -60,8 +62,20 @@ def validate(values: Mapping[str, Any]) -> None:
     predictions = predict(model, holdout, facts)
     scores = _scores(predictions, facts)
     mlflow.set_tags({"data.sha256": facts.sha256, "data.holdout.sha256": content_sha256(holdout)})
-    mlflow.log_metrics({**scores, **_costs(model, inputs(model, holdout))})
+    measured = {**scores, **_costs(model, inputs(model, holdout))}
+    model_id = _described(model, facts)
+    log_metrics(measured, log_rows(holdout, facts, "holdout"), model_id)
     _log_predictions(predictions.join(_beside(holdout, slices, facts)))
+
+
+def _described(model: Scorer, facts: Facts) -> str | None:
+    """Give the run the model's own parameters, to be compared by; return the model's id, if any."""
+    import mlflow
+
+    model_id: str | None = getattr(model, "model_id", None)
+    known = mlflow.get_logged_model(model_id).params or {} if model_id else {}
+    log_new_params({name: known[name] for name in known if name not in _OWN_PARAMETERS})
+    return model_id
 
 
 def _slices(text: str, facts: Facts, holdout: pd.DataFrame) -> list[str]:

@@ -1,0 +1,73 @@
+"""Rows as MLflow datasets: which rows a run took, and of which rows and which model a metric is.
+
+Touches the MLflow run.
+"""
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from tabular.facts import Facts
+from tabular.split import ROW_ID
+
+if TYPE_CHECKING:
+    from mlflow.data.pandas_dataset import PandasDataset
+
+
+def log_rows(rows: pd.DataFrame, facts: Facts, context: str) -> "PandasDataset":
+    """Log rows as the run's input and return them as MLflow knows them.
+
+    Args:
+        rows: with `row_id` and the target. The digest covers all of them, unlike MLflow's own.
+        facts: what is known about them.
+        context: what the run does with them: "training", "validation" or "holdout".
+    """
+    import mlflow
+    from mlflow.data.code_dataset_source import CodeDatasetSource
+    from mlflow.data.pandas_dataset import from_pandas
+
+    from tabular.identity import content_sha256
+
+    table = from_pandas(
+        rows.drop(columns=[ROW_ID]).astype(_floats(rows)),
+        # A plain string would be looked up among all kinds of sources, with a warning.
+        source=CodeDatasetSource({"data.source": facts.source, "data.sha256": facts.sha256}),
+        targets=facts.target,
+        name=facts.dataset,
+        digest=content_sha256(rows)[:36],
+    )
+    mlflow.log_input(table, context=context)
+    return table
+
+
+def log_metrics(values: Mapping[str, float], table: "PandasDataset", model_id: str | None) -> None:
+    """Log metrics of the active run, linked to rows and a model, which MLflow compares by them.
+
+    Args:
+        values: name to value.
+        table: the rows they are of, as `log_rows` returned them.
+        model_id: the model they are of; None where MLflow keeps none.
+    """
+    import mlflow
+    from mlflow.entities import Metric
+
+    run = mlflow.active_run() or mlflow.start_run()
+    about: dict[str, Any] = {
+        "timestamp": int(time.time() * 1000),
+        "step": 0,
+        "model_id": model_id,
+        "dataset_name": table.name,
+        "dataset_digest": table.digest,
+        "run_id": run.info.run_id,
+    }
+    # Not mlflow.log_metrics: that would log the rows once more for each of them, and the model of a
+    # training as one that it took.
+    points = [Metric(name, value, **about) for name, value in values.items()]
+    mlflow.MlflowClient().log_batch(run.info.run_id, metrics=points)
+
+
+def _floats(rows: pd.DataFrame) -> dict[str, str]:
+    """Return whole-number columns with the type that also holds a missing value."""
+    return dict.fromkeys(rows.select_dtypes("integer").columns, "float64")

@@ -1,0 +1,30 @@
+"""Reads the tags that a user gives a run. Touches nothing."""
+
+from tabular.errors import ParameterError
+from tabular.tracking import ERROR_TAG
+
+_OURS = ("mlflow.", "understudy.", "data.", ERROR_TAG)
+
+
+def own_tags(text: str) -> dict[str, str]:
+    """Return the user's tags.
+
+    Args:
+        text: `name=value`, several with commas between them.
+
+    Raises:
+        ParameterError: if a part has another form, or a name that the steps or MLflow use.
+    """
+    pairs = [part.partition("=") for part in text.split(",") if part.strip()]
+    wrong = [
+        name or value
+        for name, sign, value in pairs
+        if not sign or not name.strip() or name.strip().startswith(_OURS)
+    ]
+    if wrong:
+        raise ParameterError(
+            f"tags has {wrong[0].strip()!r}",
+            allowed=f"name=value, with commas; no name that begins with {', '.join(_OURS)}",
+            action="correct -P tags=...",
+        )
+    return {name.strip(): value.strip() for name, _, value in pairs}

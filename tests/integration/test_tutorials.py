@@ -1,0 +1,86 @@
+"""The tutorials in docs/, from nothing to the last line, as a person types them.
+
+They build their environments, start their servers and clone over HTTP. Only the public addresses
+and the fixed ports are replaced, by what stands in for them on loopback.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.githosts import http_host
+from tests.loopback import free_port
+from tests.tutorials import blocks, run
+
+pytestmark = pytest.mark.integration
+
+ROOT = Path(__file__).parents[2]
+REAL_DATA = Path(os.environ.get("UNDERSTUDY_TEST_DATA", ROOT.parent / "shared" / "data"))
+HAPPINESS = REAL_DATA / "world-happiness-2021" / "world-happiness-report-2021.csv"
+PUBLIC_GIT = "https://github.com/acme/understudy.git"
+PUBLIC_DATA = "https://archive.ics.uci.edu"
+_PORT_WORDS = ("127.0.0.1:", "--port ")
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Serve this checkout, as it is in the working tree, by a Git server; return its address."""
+    base = tmp_path_factory.mktemp("published")
+    made = base / "understudy.git"
+    listing = ("git", "ls-files", "--cached", "--others", "--exclude-standard", "--deduplicate")
+    names = subprocess.run(listing, cwd=ROOT, check=True, capture_output=True, text=True)
+    for name in filter(lambda name: (ROOT / name).is_file(), names.stdout.splitlines()):
+        (made / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, made / name)
+    identity = ("-c", "user.name=Test", "-c", "user.email=test@example.com")
+    for command in (
+        ("init", "--quiet", "--initial-branch=main"),
+        ("add", "--all"),
+        (*identity, "commit", "--quiet", "--message=published"),
+    ):
+        subprocess.run(("git", *command), cwd=made, check=True)
+    with http_host(base) as host:
+        yield f"{host.url}/understudy.git"
+
+
+@pytest.mark.timeout(1500)
+def test_tables(published: str, data_server: str, tmp_path: Path) -> None:
+    """Wine quality, then the exercise on world happiness, with one server and one environment."""
+    if not HAPPINESS.exists():
+        pytest.skip(f"the real data are not here: {HAPPINESS}")
+    shutil.copy(HAPPINESS, tmp_path)
+    names = ("setup", "wine-quality", "world-happiness")
+    tutorial = [block for name in names for block in blocks(ROOT / "docs" / "tutorials" / f"{name}.md")]
+    wrong = run(
+        tutorial,
+        tmp_path,
+        {PUBLIC_GIT: published, PUBLIC_DATA: data_server, **_ports(5000, 5001, 5002)},
+        {**_clean(), "UNDERSTUDY_DATA_MIRROR": data_server},
+    )
+    assert wrong == ""
+
+
+def _ports(*fixed: int) -> dict[str, str]:
+    """Return a free port for each fixed one, in the two ways in which tutorials write them."""
+    free = {port: free_port() for port in fixed}
+    return {f"{word}{port}": f"{word}{free[port]}" for port in fixed for word in _PORT_WORDS}
+
+
+def _clean() -> dict[str, str]:
+    """Return the variables of a person's shell, with uv on its path, and quiet servers."""
+    misleading = ("MLFLOW_", "UNDERSTUDY_", "VIRTUAL_ENV", "PYTHON")
+    kept = {name: v for name, v in os.environ.items() if not name.startswith(misleading)}
+    return {
+        **kept,
+        "PATH": f"{os.environ['PATH']}{os.pathsep}{Path(sys.executable).parent}",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "NO_PROXY": "127.0.0.1",
+        "no_proxy": "127.0.0.1",
+    }
