@@ -9,17 +9,20 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable
 from typing import Any, Final
 
 from tests.stack.team import Team, docker, eventually
 
-from bench.team_nights import Nights, seconds_since, write_dags
+from bench.team_nights import Nights, names_of, seconds_since, write_dags
 
 Fault = Callable[[Team], None]
 CUT_S: Final = 60.0
 NIGHT: Final = "bench_0000"
+AT_ONCE: Final = 3
+"""Nights that run when a fault comes."""
 _RUNNING: Final = """
 import mlflow
 client = mlflow.MlflowClient()
@@ -68,13 +71,18 @@ FAULTS: Final[dict[str, Fault]] = {
 
 def run(team: Team, rounds: int) -> list[dict[str, Any]]:
     """Inject each fault so many times; return what came of it."""
-    write_dags(team, 1)
+    names = write_dags(team, AT_ONCE)
     nights = Nights(team)
-    nights.unpause([NIGHT])
-    nights.end(NIGHT, nights.trigger(NIGHT))
-    return [
-        _once(team, nights, name, fault) for name, fault in FAULTS.items() for _ in range(rounds)
-    ]
+    nights.unpause(names)
+    for one in [(name, nights.trigger(name)) for name in names]:
+        assert nights.end(*one)["state"] == "success", one
+    measured = []
+    for name, fault in FAULTS.items():
+        for _ in range(rounds):
+            measured.append(_once(team, nights, name, fault))
+            sys.stdout.write(f"{json.dumps(measured[-1])}\n")
+            sys.stdout.flush()
+    return measured
 
 
 def full_store(team: Team, _rounds: int) -> list[dict[str, Any]]:
@@ -103,18 +111,26 @@ def older_worker(team: Team, _rounds: int) -> list[dict[str, Any]]:
 
 
 def _once(team: Team, nights: Nights, name: str, fault: Fault) -> dict[str, Any]:
-    run_id = nights.trigger(NIGHT)
-    nights.started(NIGHT, run_id, "train")
+    """Let several nights run, break something while one of them trains, and look afterwards."""
+    runs = {dag: nights.trigger(dag) for dag in names_of(AT_ONCE)}
+    nights.started(NIGHT, runs[NIGHT], "train")
+    steps = [_running_tasks(nights, *one) for one in runs.items()]
     begin = time.monotonic()
     fault(team)
-    ended = nights.end(NIGHT, run_id)
+    states = [nights.end(*one)["state"] for one in runs.items()]
     seconds = seconds_since(begin)
-    tries = max(one["try_number"] for one in nights.tasks(NIGHT, run_id).values())
-    running = eventually(lambda: _says(team, _RUNNING) == "0", 120)
-    history = team.compose("exec", "-T", "worker", "understudy", "history", NIGHT).decode()
-    assert running
-    assert "is champion since" in history, history
-    return {"fault": name, "state": ended["state"], "seconds": seconds, "tries": tries}
+    tried = (one["try_number"] for run in runs.items() for one in nights.tasks(*run).values())
+    assert eventually(lambda: _says(team, _RUNNING) == "0", 180)
+    for dag in runs:
+        history = team.compose("exec", "-T", "worker", "understudy", "history", dag).decode()
+        assert "is champion since" in history, history
+    return {"fault": name, "in": steps, "states": states, "seconds": seconds, "tries": max(tried)}
+
+
+def _running_tasks(nights: Nights, name: str, run_id: str) -> str:
+    """Return the tasks of a night that run now."""
+    tasks = nights.tasks(name, run_id)
+    return " ".join(sorted(task for task, one in tasks.items() if one["state"] == "running"))
 
 
 def _says(team: Team, program: str) -> str:

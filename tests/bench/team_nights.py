@@ -26,10 +26,15 @@ dag = pipeline(
 '''
 
 
+def names_of(count: int) -> list[str]:
+    """Return the names of so many Dags."""
+    return [f"bench_{number:04}" for number in range(count)]
+
+
 def write_dags(team: Team, count: int, schedule: str | None = None) -> list[str]:
     """Write so many Dag files, and return the Dags' names."""
     folder = team.folder / "dags"
-    names = [f"bench_{number:04}" for number in range(count)]
+    names = names_of(count)
     for name in names:
         (folder / f"{name}.py").write_text(_DAG.format(name=name, schedule=schedule), "utf-8")
     return names
