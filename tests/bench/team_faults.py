@@ -23,6 +23,8 @@ CUT_S: Final = 60.0
 NIGHT: Final = "bench_0000"
 AT_ONCE: Final = 3
 """Nights that run when a fault comes."""
+MOMENTS: Final = ("download", "train", "promote")
+"""Tasks of the first of them that a fault comes in, one after the other."""
 _RUNNING: Final = """
 import mlflow
 client = mlflow.MlflowClient()
@@ -35,12 +37,17 @@ def _container(team: Team, service: str) -> str:
     return team.compose("ps", "--quiet", service).decode().split()[0]
 
 
+def _process(team: Team, service: str) -> int:
+    """Return the process of a service that is up, else 0."""
+    state = json.loads(docker("inspect", _container(team, service)))[0]["State"]
+    return int(state["Pid"]) if state["Status"] == "running" else 0
+
+
 def killed(service: str) -> Fault:
     """Return the fault that ends a service's processes without a word; Docker restarts it."""
 
     def inject(team: Team) -> None:
-        state = json.loads(docker("inspect", _container(team, service)))[0]["State"]
-        os.kill(state["Pid"], signal.SIGKILL)
+        os.kill(eventually(lambda: _process(team, service), 120), signal.SIGKILL)
 
     return inject
 
@@ -111,12 +118,14 @@ def older_worker(team: Team, _rounds: int) -> list[dict[str, Any]]:
 
 
 def _once(team: Team, nights: Nights, name: str, fault: Fault) -> dict[str, Any]:
-    """Let several nights run, break something while one of them trains, and look afterwards."""
+    """Let several nights run, break something in each of three tasks, and look afterwards."""
+    team.up()  # waits until all is well again
     runs = {dag: nights.trigger(dag) for dag in names_of(AT_ONCE)}
-    nights.started(NIGHT, runs[NIGHT], "train")
-    steps = [_running_tasks(nights, *one) for one in runs.items()]
-    begin = time.monotonic()
-    fault(team)
+    begin, struck = time.monotonic(), []
+    for moment in MOMENTS:
+        nights.reached(NIGHT, runs[NIGHT], moment)
+        struck.append([_running_tasks(nights, *one) for one in runs.items()])
+        fault(team)
     states = [nights.end(*one)["state"] for one in runs.items()]
     seconds = seconds_since(begin)
     tried = (one["try_number"] for run in runs.items() for one in nights.tasks(*run).values())
@@ -124,7 +133,7 @@ def _once(team: Team, nights: Nights, name: str, fault: Fault) -> dict[str, Any]
     for dag in runs:
         history = team.compose("exec", "-T", "worker", "understudy", "history", dag).decode()
         assert "is champion since" in history, history
-    return {"fault": name, "in": steps, "states": states, "seconds": seconds, "tries": max(tried)}
+    return {"fault": name, "in": struck, "states": states, "s": seconds, "tries": max(tried)}
 
 
 def _running_tasks(nights: Nights, name: str, run_id: str) -> str:
