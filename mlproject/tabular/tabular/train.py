@@ -54,7 +54,7 @@ def train(values: Mapping[str, Any]) -> None:
     facts = Facts.read(folder)
     used = models.choose(values["model"], facts.task, values)
     rows = read_part(folder, TRAIN_FILE)
-    _check(rows, facts)
+    check_rows(rows, facts)
     log_new_params(
         {
             "model": values["model"],
@@ -65,7 +65,7 @@ def train(values: Mapping[str, Any]) -> None:
         }
     )
     mlflow.set_tag("data.sha256", facts.sha256)
-    _log_input(rows, facts, "training")
+    log_input(rows, facts, "training")
     features, target = rows[list(facts.features)], rows[facts.target]
     features = as_inputs(features, facts)
     pipeline = models.build(values["model"], facts, used).fit(features, target)
@@ -79,7 +79,12 @@ def as_inputs(features: pd.DataFrame, facts: Facts) -> pd.DataFrame:
     return features.astype(dict.fromkeys(numbers, "float64"))
 
 
-def _check(rows: pd.DataFrame, facts: Facts) -> None:
+def check_rows(rows: pd.DataFrame, facts: Facts) -> None:
+    """Check that rows can train a model.
+
+    Raises:
+        DataError: for too few rows, rows without a target, or a single class.
+    """
     if len(rows) < MIN_TRAINING_ROWS:
         raise DataError(
             f"there are {len(rows)} training rows",
@@ -99,22 +104,39 @@ def _check(rows: pd.DataFrame, facts: Facts) -> None:
 def _metrics(
     pipeline: "Pipeline", features: pd.DataFrame, rows: pd.DataFrame, facts: Facts
 ) -> dict[str, float]:
-    from tabular import metrics
-    from tabular.predictions import class_names
-
-    guess = pd.Series(pipeline.predict(features))
-    if facts.task == "regression":
-        values = metrics.regression(rows[facts.target], guess)
-    else:
-        names = class_names(pd.Series(pipeline.classes_))
-        shares = pd.DataFrame(pipeline.predict_proba(features), columns=list(names))
-        values = metrics.classification(class_names(rows[facts.target]), class_names(guess), shares)
+    values = scores(pipeline, features, rows[facts.target], facts)
     main_metric = "rmse" if facts.task == "regression" else "accuracy"
     say(f"{facts.dataset}: {len(rows):,} rows, train_{main_metric} {values[main_metric]:.4g}")
     return {f"train_{name}": value for name, value in values.items()}
 
 
-def _log_input(rows: pd.DataFrame, facts: Facts, context: str) -> None:
+def scores(
+    pipeline: "Pipeline", features: pd.DataFrame, target: pd.Series, facts: Facts
+) -> dict[str, float]:
+    """Return a fitted pipeline's metrics on some rows, by their plain names.
+
+    Args:
+        pipeline: what `models.build` returned, fitted.
+        features: what it takes, see `as_inputs`.
+        target: true values of the same rows.
+        facts: of the data.
+
+    Raises:
+        DataError: if a prediction or metric is missing or not finite.
+    """
+    from tabular import metrics
+    from tabular.predictions import class_names
+
+    guess = pd.Series(pipeline.predict(features))
+    if facts.task == "regression":
+        return metrics.regression(target, guess)
+    names = class_names(pd.Series(pipeline.classes_))
+    shares = pd.DataFrame(pipeline.predict_proba(features), columns=list(names))
+    truth = class_names(target).reset_index(drop=True)
+    return metrics.classification(truth, class_names(guess), shares)
+
+
+def log_input(rows: pd.DataFrame, facts: Facts, context: str) -> None:
     """Log the rows as the run's input; the digest covers all of them, unlike MLflow's own."""
     import mlflow
     from mlflow.data.code_dataset_source import CodeDatasetSource
