@@ -18,7 +18,6 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import PROJECT
 from mlflow import MlflowClient
 
 from tabular import search, train
@@ -26,6 +25,8 @@ from tabular.declaration import Column, Holdout
 from tabular.facts import Facts
 from tabular.preprocess import TRAIN_FILE
 from tabular.tracking import Step, main
+
+PROJECT = Path(search.__file__).parents[1]
 
 pytestmark = [pytest.mark.integration, pytest.mark.filterwarnings("default")]
 

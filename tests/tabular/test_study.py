@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import PROJECT
 from optuna.trial import FrozenTrial, TrialState
 
 from tabular import samplers, study_storage, workers
@@ -29,6 +28,8 @@ from tabular.study import (
     open_study,
     summary,
 )
+
+PROJECT = Path(samplers.__file__).parents[1]
 
 pytestmark = pytest.mark.unit
 

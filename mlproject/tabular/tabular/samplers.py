@@ -60,7 +60,8 @@ def sampler(name: str, space: Space, random_state: int) -> BaseSampler:
     if name == GRID:
         points = list(space.points())
         order = np.random.default_rng(random_state).permutation(len(points))
-        return _Placed(lambda place: _Point(points[order[place]]))
+        # One that finds no place left is given up at once, whatever its point.
+        return _Placed(lambda place: _Point(points[order[place % len(points)]]))
 
     def seed(place: int) -> int:
         return int(np.random.SeedSequence([random_state, place]).generate_state(1)[0])

@@ -140,10 +140,21 @@ class SharedStudy:
         return self._study._storage.get_trial(trial._trial_id)  # noqa: SLF001 - no other way
 
     def _is_surplus(self, trial: FrozenTrial) -> bool:
+        """Return whether another trial has its place, or there is none left."""
+        if PLACE in trial.user_attrs:
+            again = self._successors(trial.user_attrs[PLACE], trial.user_attrs[TRIES])
+            return any(other.number < trial.number for other in again)
         most = self._budget.trials
-        return PLACE not in trial.user_attrs and most is not None and (
-            place_of(self._study, trial) >= most
-        )
+        return most is not None and place_of(self._study, trial) >= most
+
+    def _successors(self, place: int, tries: int) -> list[FrozenTrial]:
+        """Return those that took over a place for the so-manyth time: two may have been asked to."""
+        wanted = (place, tries)
+        return [
+            trial
+            for trial in self.trials()
+            if (trial.user_attrs.get(PLACE), trial.user_attrs.get(TRIES)) == wanted
+        ]
 
     def _fail_dead(self) -> None:
         for trial in self.trials():
@@ -151,16 +162,18 @@ class SharedStudy:
                 self._fail(trial)
 
     def _fail(self, dead: FrozenTrial) -> None:
-        """Fail a trial whose worker is gone, and let its place be taken over; one process does."""
-        tries = int(dead.user_attrs.get(TRIES, 1))
-        place = place_of(self._study, dead)
-        if not self._ended(dead):
-            return
+        """Let the place of a trial whose worker is gone be taken over, then fail the trial.
+
+        In this order: killed between the two, it is done again, and a second successor finds that
+        there is a first one.
+        """
+        tries, place = int(dead.user_attrs.get(TRIES, 1)), place_of(self._study, dead)
         again = tries < MOST_TRIES and not self._is_surplus(dead)
-        if again:
+        if again and not self._successors(place, tries + 1):
             attributes = {PLACE: place, TRIES: tries + 1}
             self._study.enqueue_trial(dict(dead.params), user_attrs=attributes)
-        self._on_dead(dead)
+        if self._ended(dead):
+            self._on_dead(dead)
 
     def _ended(self, dead: FrozenTrial) -> bool:
         """Return whether this very process ended it."""

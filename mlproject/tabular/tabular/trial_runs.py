@@ -7,13 +7,15 @@ comparing the study with the runs, and written by who goes on. Touches MLflow ru
 
 import queue
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from optuna.trial import FrozenTrial, TrialState
 
 from tabular.study import ERROR, METRICS, WORKER, died_of, has_died, is_dead
 from tabular.tracking import ERROR_TAG, LONGEST_TAG
+from tabular.workers import GONE_AFTER
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -73,22 +75,22 @@ class TrialRuns:
     def write_missing(self, trials: Iterable[FrozenTrial]) -> int:
         """Write the finished trials of dead processes that have no finished run; return how many.
 
-        Two processes may do so at once: of two runs of one trial, the one with the smaller id
-        stays.
+        Two processes may do so at once: each then removes its own run of a trial that has another
+        one with a smaller id.
         """
         known = self._known()
         lacking = [
             trial
             for trial in trials
-            if trial.state.is_finished()
-            and (WORKER not in trial.user_attrs or has_died(trial) or is_dead(trial))
+            if _is_left(trial)
             and not any(run.info.status in _OVER for run in known.get(trial.number, []))
         ]
+        own = set[str]()
         for trial in lacking:
             half = known.get(trial.number)
-            self._write(trial, half[0].info.run_id if half else "")
+            own.add(self._write(trial, half[0].info.run_id if half else ""))
         if lacking:
-            self._remove_doubles()
+            self._remove_doubles(own)
         return len(lacking)
 
     def _check(self) -> None:
@@ -103,8 +105,8 @@ class TrialRuns:
                 self._failure = error
                 return
 
-    def _write(self, trial: FrozenTrial, run_id: str = "") -> None:
-        """Write one trial; into a run that was begun and not ended, if there is one."""
+    def _write(self, trial: FrozenTrial, run_id: str = "") -> str:
+        """Write one trial, into a run that was begun and not ended if there is one; return it."""
         info = self._parent.info
         start, end = _milliseconds(trial)
         if not run_id:
@@ -113,6 +115,7 @@ class TrialRuns:
             run_id = made.info.run_id
         self._log(run_id, trial, end)
         self._client.set_terminated(run_id, _STATUS[trial.state], end)
+        return run_id
 
     def _log(self, run_id: str, trial: FrozenTrial, end: int) -> None:
         from mlflow.entities import Metric, Param
@@ -155,10 +158,24 @@ class TrialRuns:
             if not token:
                 return {n: sorted(runs, key=_run_id) for n, runs in found.items()}
 
-    def _remove_doubles(self) -> None:
+    def _remove_doubles(self, own: Collection[str]) -> None:
         for runs in self._known().values():
             for double in runs[1:]:
-                self._client.delete_run(double.info.run_id)
+                if double.info.run_id in own:
+                    self._client.delete_run(double.info.run_id)
+
+
+def _is_left(trial: FrozenTrial) -> bool:
+    """Return whether nobody is going to write a trial's run.
+
+    One that died is written by who found it: soon, unless that process died, too.
+    """
+    if not trial.state.is_finished():
+        return False
+    if has_died(trial):
+        ended = trial.datetime_complete
+        return ended is None or (datetime.now() - ended).total_seconds() > GONE_AFTER  # noqa: DTZ005 - as Optuna's
+    return WORKER not in trial.user_attrs or is_dead(trial)
 
 
 def _run_id(run: "Run") -> str:
