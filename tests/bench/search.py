@@ -108,6 +108,7 @@ def _calibrated() -> int:
 def _task(rows: int) -> Any:  # noqa: ANN401 - the project is no package of ours
     import numpy as np
     import pandas as pd
+
     from tabular.declaration import Column
     from tabular.facts import Facts
     from tabular.folds import cut
@@ -130,6 +131,7 @@ def _work(way: str, rows: int, name: str, trials: int) -> tuple[float, float]:
     if way == _PLAIN:
         return _plain(task, trials)
     import mlflow
+
     from tabular.samplers import sampler
     from tabular.search import _work as work
     from tabular.study import Budget, open_study

@@ -71,8 +71,8 @@ def test_two_workers_search_and_the_best_is_trained(
     assert {name: got[name] for name in left} == {name: str(v) for name, v in left.items()}
     (night,) = installation.nights("searching")
     assert night["understudy.outcome"] == "PROMOTED"
-    shown = [*(run.data.tags.values() for run in workers), *(r.data.params.values() for r in workers)]
-    assert not any("studies" in value for values in shown for value in values)
+    shown = [{**run.data.tags, **run.data.params} for run in workers]
+    assert not any("studies" in text for texts in shown for text in texts.values())
 
 
 def test_a_killed_worker_s_trial_is_tried_again(installation: Installation) -> None:

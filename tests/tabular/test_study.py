@@ -180,16 +180,16 @@ def test_where_studies_are(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     monkeypatch.delenv(study_storage.VARIABLE, raising=False)
     assert study_storage.address_of("") == str(tmp_path / "tabular" / "studies")
-    secret = "postgresql+psycopg://ada:s3cret@127.0.0.1:1/studies"
-    monkeypatch.setenv(study_storage.VARIABLE, secret)
-    assert study_storage.address_of("") == study_storage.address_of("env:OPTUNA_STORAGE") == secret
+    address = "postgresql+psycopg://ada:s3cret@127.0.0.1:1/studies"
+    monkeypatch.setenv(study_storage.VARIABLE, address)
+    assert study_storage.address_of("") == study_storage.address_of("env:OPTUNA_STORAGE") == address
     for given, words in (
-        (secret, "storage holds a password: postgresql+psycopg://127.0.0.1:1/studies"),
+        (address, "storage holds a password: postgresql+psycopg://127.0.0.1:1/studies"),
         ("env:NOWHERE", "no variable NOWHERE"),
         ("redis://127.0.0.1", "of the kind 'redis'"),
     ):
         with pytest.raises(ParameterError, match=re.escape(words)):
             study_storage.address_of(given)
     with pytest.raises(UnavailableError, match="cannot be used") as caught:
-        study_storage.open_storage(secret, "s")
+        study_storage.open_storage(address, "s")
     assert "s3cret" not in str(caught.value)

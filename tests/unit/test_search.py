@@ -13,6 +13,8 @@ from understudy.search import Search
 
 pytestmark = pytest.mark.unit
 
+PROJECT = Project("https://example.com/x.git")
+
 
 @pytest.mark.parametrize(
     ("fields", "message"),
@@ -25,7 +27,7 @@ pytestmark = pytest.mark.unit
         ({"space": {}}, "space is empty"),
         ({"space": {"max_depth": []}}, r"space\['max_depth'\] is \[\]: no value"),
         ({"space": {"max_depth": 3}}, "neither a list nor a range"),
-        ({"space": {"max_depth": {"low": 1, "hihg": 2}}}, r"'hihg' is unknown \(did you mean 'high'"),
+        ({"space": {"max_depth": {"low": 1, "hihg": 2}}}, r"unknown \(did you mean 'high'"),
         ({"space": {"max_depth": {"low": 1}}}, "there is no 'high'"),
         ({"space": {"max_depth": {"low": "1", "high": 2}}}, "low and high are no numbers"),
         ({"space": {"max_depth": {"low": 2, "high": 2}}}, "low is not below high"),
@@ -52,9 +54,7 @@ def test_a_search_and_the_parameters_do_not_contradict(
     """A parameter has a value or is searched; what nights fill in, nobody sets."""
     search = Search(space={"max_depth": [1, 2]})
     with pytest.raises(DeclarationError, match=message):
-        Pipeline(
-            "wine", Project("https://example.com/x.git"), Gate(Metric("rmse")), search=search, **fields
-        )
+        Pipeline("wine", PROJECT, Gate(Metric("rmse")), search=search, **fields)
 
 
 def test_what_the_entry_point_is_asked_for() -> None:

@@ -22,6 +22,7 @@ _HIGHER_IS_BETTER = frozenset({
     "roc_auc", "mcc",
 })  # fmt: skip
 
+
 @dataclass(frozen=True)
 class Folds:
     """Training rows, cut into parts of which each is the judge once.
@@ -51,18 +52,18 @@ class Folds:
         found = pd.DataFrame([self._score(model, used, *part) for part in self.parts])
         found = found.dropna(axis="columns")  # what one fold does not define has no mean
         means = {f"{PREFIX}{name}": float(found[name].mean()) for name in found}
-        return means | {
-            f"{PREFIX}{name}{SPREAD}": float(found[name].std(ddof=0)) for name in found
-        }
+        return means | {f"{PREFIX}{name}{SPREAD}": float(found[name].std(ddof=0)) for name in found}
 
     def _score(
-        self, model: str, used: Mapping[str, Any], fit: Any, judge: Any  # noqa: ANN401 - positions
+        self,
+        model: str,
+        used: Mapping[str, Any],
+        fit: Any,  # noqa: ANN401 - positions
+        judge: Any,  # noqa: ANN401 - ditto
     ) -> dict[str, float]:
         pipeline = models.build(model, self.facts, used)
         pipeline.fit(self.features.iloc[fit], self.target.iloc[fit])
-        return scores(
-            pipeline, self.features.iloc[judge], self.target.iloc[judge], self.facts
-        )
+        return scores(pipeline, self.features.iloc[judge], self.target.iloc[judge], self.facts)
 
 
 def cut(rows: pd.DataFrame, facts: Facts, count: int, random_state: int) -> Folds:

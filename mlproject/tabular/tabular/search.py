@@ -190,10 +190,13 @@ def _work(study: Study, task: Task, budget: Budget) -> Sequence[FrozenTrial]:
     adopted = runs.write_missing(shared.trials())
     if adopted:
         say(f"{adopted} trials of a worker that died had no MLflow run: they have one now")
-    while (trial := shared.next()) is not None:
-        with shared.seen(trial):
-            _do(shared, task, trial)
-        runs.add(_frozen(study, trial))
+    with warnings.catch_warnings():
+        # A solver that does not converge says so for every fold of every trial.
+        warnings.simplefilter("once")
+        while (trial := shared.next()) is not None:
+            with shared.seen(trial):
+                _do(shared, task, trial)
+            runs.add(_frozen(study, trial))
     runs.close()
     trials = shared.trials()
     runs.write_missing(trials)
@@ -203,10 +206,7 @@ def _work(study: Study, task: Task, budget: Budget) -> Sequence[FrozenTrial]:
 def _do(shared: SharedStudy, task: Task, trial: Trial) -> None:
     """Do one trial; whatever its parameters cause is written down, and the study goes on."""
     try:
-        with warnings.catch_warnings():
-            # A solver that does not converge says so for every fold of every trial.
-            warnings.simplefilter("once")
-            found = task.score(trial.params)
+        found = task.score(trial.params)
     except Exception as error:  # noqa: BLE001 - a failed trial is a result
         message = str(error) if isinstance(error, TabularError) else _told(error)
         say(f"trial {trial.number} failed: {message}")
@@ -307,7 +307,7 @@ def _log_course(task: Task, complete: Sequence[FrozenTrial]) -> None:
 
 
 def _say_best(task: Task, best: FrozenTrial, trials: Sequence[FrozenTrial]) -> None:
-    counts = ", ".join(f"{count} {name}" for name, count in summary(trials).items())
+    counts = ", ".join(f"{count} {name.removeprefix('trials_')}" for name, count in summary(trials).items())
     say(f"best: trial {best.number} with {task.metric} {best.value:.5g} ({counts})")
     parameters = task.parameters(best.params).items()
     options = " ".join(f"-P {name}={shlex.quote(str(value))}" for name, value in parameters)

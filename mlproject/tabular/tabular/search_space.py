@@ -58,9 +58,9 @@ _SPACES: Mapping[str, Mapping[str, Any]] = {
         "max_leaf_nodes": [15, 31, 63],
     },
 }
-_CRITERIA: Mapping[Task, Sequence[str]] = {
-    "regression": ("squared_error", "friedman_mse"),
-    "classification": ("gini", "entropy"),
+_CRITERIA: Mapping[Task, Mapping[str, Any]] = {
+    "regression": {},  # the others are slow, or want no target below zero
+    "classification": {"criterion": ["gini", "entropy"]},
 }
 
 
@@ -115,8 +115,10 @@ class Range:
         count = math.floor((self.high - self.low) / self.step + 1e-9) + 1
         # 0.1 + 2 * 0.1 shall be 0.3, as it was written.
         return tuple(
-            round(self.low + i * self.step, 12) if isinstance(self.low, float) else self.low + i
-            * self.step for i in range(count)
+            round(self.low + i * self.step, 12)
+            if isinstance(self.low, float)
+            else self.low + i * self.step
+            for i in range(count)
         )
 
     def distribution(self) -> "BaseDistribution":
@@ -205,7 +207,7 @@ def _searchable(model: str) -> list[str]:
 
 
 def _named(name: str, model: str, task: Task) -> dict[str, Any]:
-    declared = {**_SPACES[name], "criterion": list(_CRITERIA[task])}
+    declared = {**_SPACES[name], **_CRITERIA[task]}
     return {one: declared[one] for one in _searchable(model) if one in declared}
 
 
@@ -299,9 +301,7 @@ def _options() -> dict[str, Option]:
     return {option.name: option for option in models.OPTIONS}
 
 
-def _option(
-    name: str, what: str, options: Mapping[str, Option], allowed: Sequence[str]
-) -> Option:
+def _option(name: str, what: str, options: Mapping[str, Option], allowed: Sequence[str]) -> Option:
     if name not in allowed:
         known = "is no parameter of this model" if name in options else "is no parameter"
         raise ParameterError(

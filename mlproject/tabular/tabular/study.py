@@ -148,7 +148,7 @@ class SharedStudy:
         return most is not None and place_of(self._study, trial) >= most
 
     def _successors(self, place: int, tries: int) -> list[FrozenTrial]:
-        """Return those that took over a place for the so-manyth time: two may have been asked to."""
+        """Return who took over a place for the so-manyth time: two may have been asked to."""
         wanted = (place, tries)
         return [
             trial

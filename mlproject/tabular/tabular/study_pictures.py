@@ -46,13 +46,16 @@ def correlations(complete: Sequence[FrozenTrial], values: "np.ndarray") -> pd.Se
     if len(complete) < FEWEST_FOR_RANKS:
         return pd.Series(dtype="float64")
     params = pd.DataFrame([trial.params for trial in complete]).select_dtypes("number")
-    varied = params.loc[:, params.nunique() > 1]
+    varied = params.loc[:, params.min() < params.max()]
     found = varied.rank().corrwith(pd.Series(values).rank()).dropna()
     return found.sort_values(key=np.abs)
 
 
 def _course(
-    complete: Sequence[FrozenTrial], values: "np.ndarray", metric: str, direction: str  # type: ignore[type-arg]
+    complete: Sequence[FrozenTrial],
+    values: "np.ndarray",
+    metric: str,
+    direction: str,  # type: ignore[type-arg]
 ) -> Figure:
     figure = Figure(figsize=(8, 4), layout="constrained")
     axes = figure.subplots()

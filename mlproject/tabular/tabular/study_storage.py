@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import BaseJournalFileLock, JournalFileBackend
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 from tabular.errors import ParameterError, UnavailableError
 
@@ -96,7 +96,7 @@ def open_storage(address: str, study: str) -> BaseStorage:
         if "://" in address:
             return _database(address)
         return _journal(Path(address).expanduser(), study)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - each driver has errors of its own
         raise UnavailableError(
             f"the study's storage {without_password(address)} cannot be used: "
             f"{_first_line(error, address)}",
@@ -138,10 +138,11 @@ def _heal(file: Path) -> None:
         os.truncate(file, whole)
 
 
-class _FileLock(BaseJournalFileLock):
+class _FileLock(JournalFileOpenLock):
     """A lock of the kernel's, which goes with its process; Optuna's own would stay for 30 s."""
 
     def __init__(self, file: Path) -> None:
+        super().__init__(str(file))
         self.path = file.with_name(f"{file.name}.lock")
         self._descriptor: int | None = None
 

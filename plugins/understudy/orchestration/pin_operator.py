@@ -152,7 +152,7 @@ class PinOperator(ProjectOperator):
         steps, search = self.pipeline.steps, self.pipeline.search
         every = list(steps.by_role.items())
         if search is not None:
-            every.append((Role.TRAIN, search.entry_point))  # it gets the rows that the training gets
+            every.append((Role.TRAIN, search.entry_point))  # the same inputs
         for role, step in every:
             declared = projectfile.named(pinned.entry_points, step)
             filled = {name: "runs:/0/x" for name in steps.filled_in(role) if name in declared}

@@ -61,8 +61,9 @@ def _of_connection(conn_id: str) -> str:
     user, password = connection.login or "", connection.password or ""
     if password:
         mask_secret(password)
-    opened = f"{quote(user, safe='')}:{quote(password, safe='')}@" if password else user and f"{quote(user, safe='')}@"
+    opened = quote(user, safe="") + (f":{quote(password, safe='')}" if password else "")
+    at = f"{opened}@" if opened else ""
     port = f":{connection.port}" if connection.port else ""
     query = urlencode({name: str(value) for name, value in connection.extra_dejson.items()})
-    address = f"{driver}://{opened}{connection.host or ''}{port}/{connection.schema or ''}"
+    address = f"{driver}://{at}{connection.host or ''}{port}/{connection.schema or ''}"
     return f"{address}?{query}" if query else address
