@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +20,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.study import load_study
+from optuna.trial import TrialState
 
 from tabular import search, train
 from tabular.declaration import Column, Holdout
@@ -49,7 +54,7 @@ class Place:
         try:
             status = main(step, [f"--{name}={value}" for name, value in given.items()])
         finally:
-            del os.environ["MLFLOW_RUN_ID"]
+            os.environ.pop("MLFLOW_RUN_ID", None)
         return status, self.client.get_run(run_id)
 
     def trials(self, study: str) -> list[Any]:
@@ -77,18 +82,24 @@ def rows(folder: Path, **facts: Any) -> None:
     Facts("demo", "regression", "price", known, ("size",), **facts).write(folder)
 
 
-@pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
-    """Return a store of the test's own; everything points there while it lives."""
-    rows(tmp_path / "data")
-    uri, before = f"sqlite:///{tmp_path}/mlflow.db", mlflow.get_tracking_uri()
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    monkeypatch.setenv("OPTUNA_STORAGE", str(tmp_path / "studies"))
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Return the address of a store of this module's own; everything points there."""
+    uri, before = f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/m.db", mlflow.get_tracking_uri()
     mlflow.set_tracking_uri(uri)
-    client = MlflowClient()
-    experiment = client.create_experiment("search", artifact_location=str(tmp_path / "artifacts"))
-    yield Place(client, experiment, tmp_path / "data")
+    yield uri
     mlflow.set_tracking_uri(before)
+
+
+@pytest.fixture
+def place(store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    """Return an experiment, rows and a folder of studies of the test's own."""
+    rows(tmp_path / "data")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    monkeypatch.setenv("OPTUNA_STORAGE", str(tmp_path / "studies"))
+    client, name = MlflowClient(), uuid.uuid4().hex
+    experiment = client.create_experiment(name, artifact_location=str(tmp_path / "artifacts"))
+    return Place(client, experiment, tmp_path / "data")
 
 
 def test_a_study_in_one_process(place: Place, capfd: pytest.CaptureFixture[str]) -> None:
@@ -134,9 +145,10 @@ def test_a_killed_search_goes_on(place: Place, tmp_path: Path) -> None:
     asked = {
         "model": "random_forest",
         "space": '{"max_depth": {"low": 1, "high": 8}}',
-        "fixed": '{"n_estimators": 40}',
+        "fixed": '{"n_estimators": 60}',
         "sampler": "random",
-        "trials": "8",
+        "trials": 6,
+        "folds": 2,
     }
     begun = place.client.create_run(place.experiment_id).info.run_id
     options = [f"--{name}={value}" for name, value in {"data": place.data, **asked}.items()]
@@ -144,26 +156,38 @@ def test_a_killed_search_goes_on(place: Place, tmp_path: Path) -> None:
         [sys.executable, "-m", "tabular.search", *options],
         cwd=PROJECT,
         env={**os.environ, "MLFLOW_RUN_ID": begun},
-        stdout=subprocess.PIPE,
-        text=True,
     ) as process:
-        assert process.stdout is not None
-        said = iter(process.stdout.readline, "")
-        while not next(said).startswith("trial 2:"):
-            pass
-        time.sleep(0.05)  # in the middle of the next one
+        while not stopped_in_a_trial(process.pid, tmp_path / "studies"):
+            time.sleep(0.05)
         os.kill(process.pid, signal.SIGKILL)
     status, run = place.run(search.STEP, **asked)
     assert status == 0, run.data.tags.get("error")
     trials = place.trials(run.data.tags["search.study"])
-    assert Counter(one.info.status for one in trials) == {"FINISHED": 8, "FAILED": 1}
+    assert Counter(one.info.status for one in trials) == {"FINISHED": 6, "FAILED": 1}
     died = next(one for one in trials if one.info.status == "FAILED")
     assert "its worker ended without a word" in died.data.tags["error"]
-    assert run.data.metrics["trials_complete"] == 8
+    assert run.data.metrics["trials_complete"] == 6
     assert run.data.metrics["trials_died"] == 1
     undisturbed = tmp_path / "other"
     _, alone = place.run(search.STEP, **asked, storage=undisturbed)
     assert place.json(alone, "best_params.json") == place.json(run, "best_params.json")
+
+
+def stopped_in_a_trial(pid: int, folder: Path) -> bool:
+    """Stop a process; return whether it has a third trial or a later one, else let it go on."""
+    for file in folder.glob("*.journal"):
+        os.kill(pid, signal.SIGSTOP)
+        storage = JournalStorage(JournalFileBackend(str(file)))
+        names = [study.study_name for study in storage.get_all_studies()]
+        states = [
+            one.state
+            for name in names
+            for one in load_study(study_name=name, storage=storage).trials
+        ]
+        if len(states) > 2 and states[-1] == TrialState.RUNNING:
+            return True
+        os.kill(pid, signal.SIGCONT)
+    return False
 
 
 @pytest.mark.parametrize(

@@ -194,26 +194,28 @@ def _work(study: Study, task: Task, budget: Budget) -> Sequence[FrozenTrial]:
         # A solver that does not converge says so for every fold of every trial.
         warnings.simplefilter("once")
         while (trial := shared.next()) is not None:
-            with shared.seen(trial):
-                _do(shared, task, trial)
-            runs.add(_frozen(study, trial))
+            if _do(shared, task, trial):
+                runs.add(_frozen(study, trial))
     runs.close()
     trials = shared.trials()
     runs.write_missing(trials)
     return trials
 
 
-def _do(shared: SharedStudy, task: Task, trial: Trial) -> None:
-    """Do one trial; whatever its parameters cause is written down, and the study goes on."""
+def _do(shared: SharedStudy, task: Task, trial: Trial) -> bool:
+    """Do one trial; whatever its parameters cause is written down, and the study goes on.
+
+    Returns whether it counts: not where others took this worker for dead meanwhile.
+    """
     try:
-        found = task.score(trial.params)
+        with shared.seen(trial):
+            found = task.score(trial.params)
     except Exception as error:  # noqa: BLE001 - a failed trial is a result
         message = str(error) if isinstance(error, TabularError) else _told(error)
         say(f"trial {trial.number} failed: {message}")
-        shared.failed(trial, message)
-    else:
-        say(f"trial {trial.number}: {task.metric} {found[task.metric]:.5g}, {trial.params}")
-        shared.succeeded(trial, found[task.metric], found)
+        return shared.failed(trial, message)
+    say(f"trial {trial.number}: {task.metric} {found[task.metric]:.5g}, {trial.params}")
+    return shared.succeeded(trial, found[task.metric], found)
 
 
 def _told(error: Exception) -> str:
@@ -307,7 +309,7 @@ def _log_course(task: Task, complete: Sequence[FrozenTrial]) -> None:
 
 
 def _say_best(task: Task, best: FrozenTrial, trials: Sequence[FrozenTrial]) -> None:
-    counts = ", ".join(f"{count} {name.removeprefix('trials_')}" for name, count in summary(trials).items())
+    counts = ", ".join(f"{n} {how.removeprefix('trials_')}" for how, n in summary(trials).items())
     say(f"best: trial {best.number} with {task.metric} {best.value:.5g} ({counts})")
     parameters = task.parameters(best.params).items()
     options = " ".join(f"-P {name}={shlex.quote(str(value))}" for name, value in parameters)
@@ -315,9 +317,10 @@ def _say_best(task: Task, best: FrozenTrial, trials: Sequence[FrozenTrial]) -> N
 
 
 def _nothing(trials: Sequence[FrozenTrial]) -> DataError:
-    errors = [trial.user_attrs[ERROR] for trial in trials if ERROR in trial.user_attrs]
+    errors = [str(one.user_attrs[ERROR]) for one in trials if ERROR in one.user_attrs]
+    last = errors[-1].rstrip(".") if errors else "its worker died"
     return DataError(
-        f"none of {len(trials)} trials succeeded; the last one: {errors[-1] if errors else 'died'}",
+        f"none of {len(trials)} trials succeeded; the last one: {last}",
         allowed="at least one trial that can be scored",
         action="read the errors of the trials' runs, then correct space, fixed or metric; a search "
         "that was not changed goes on with the same study, so pass another study or more trials",

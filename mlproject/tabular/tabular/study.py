@@ -88,15 +88,31 @@ class SharedStudy:
             else:
                 return None
 
-    def succeeded(self, trial: Trial, value: float, metrics: Mapping[str, float]) -> None:
-        """Finish a trial with its value, and with everything else that was measured."""
-        trial.set_user_attr(METRICS, dict(metrics))
-        self._study.tell(trial, value)
+    def succeeded(self, trial: Trial, value: float, metrics: Mapping[str, float]) -> bool:
+        """Finish a trial with its value, and with everything else that was measured.
 
-    def failed(self, trial: Trial, error: str) -> None:
-        """Finish a trial that could not be done; the study goes on."""
-        trial.set_user_attr(ERROR, error)
-        self._study.tell(trial, state=TrialState.FAIL)
+        Returns whether it counts: not where others took this worker for dead meanwhile.
+        """
+        return self._finished(trial, METRICS, dict(metrics), value=value)
+
+    def failed(self, trial: Trial, error: str) -> bool:
+        """Finish a trial that could not be done, and the study goes on; as `succeeded`."""
+        return self._finished(trial, ERROR, error, state=TrialState.FAIL)
+
+    def _finished(
+        self,
+        trial: Trial,
+        name: str,
+        told: object,
+        value: float | None = None,
+        state: TrialState | None = None,
+    ) -> bool:
+        try:
+            trial.set_user_attr(name, told)
+        except optuna.exceptions.UpdateFinishedTrialError:
+            return False
+        self._study.tell(trial, value, state)
+        return True
 
     @contextmanager
     def seen(self, trial: Trial) -> Iterator[None]:
@@ -114,7 +130,10 @@ class SharedStudy:
         worker = trial.user_attrs[WORKER]
         while not done.wait(SEEN_EVERY):
             seen = {**worker, "seen": time.time()}
-            self._study._storage.set_trial_user_attr(trial._trial_id, WORKER, seen)  # noqa: SLF001 - a Trial is not for two threads
+            try:  # past the Trial, which is not for two threads
+                self._study._storage.set_trial_user_attr(trial._trial_id, WORKER, seen)  # noqa: SLF001
+            except optuna.exceptions.UpdateFinishedTrialError:
+                return  # others took this worker for dead
 
     def _is_open(self, trials: Sequence[FrozenTrial]) -> bool:
         """Return whether there is a place to take, or one to take over, and time for it."""
