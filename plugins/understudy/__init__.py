@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from understudy.orchestration.rollback_dag import rollback_dag
     from understudy.orchestration.step_operator import MlflowRunOperator
     from understudy.promotion.retention import Keep
+    from understudy.search import Search
 
 __all__ = [
     "AfterPromotion",
@@ -31,6 +32,7 @@ __all__ = [
     "Pipeline",
     "Project",
     "Rehearsal",
+    "Search",
     "Slice",
     "Steps",
     "champion_asset",
@@ -52,6 +54,7 @@ _HOMES = {
     "Pipeline": "understudy.declaration",
     "Project": "understudy.declaration",
     "Rehearsal": "understudy.declaration",
+    "Search": "understudy.search",
     "Slice": "understudy.gate",
     "Steps": "understudy.declaration",
     "champion_asset": "understudy.orchestration.assets",

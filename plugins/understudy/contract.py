@@ -39,6 +39,13 @@ DECISION_SUMMARY: Final = f"{DECISION_ARTIFACT}/summary.json"
 ENVIRONMENT_ARTIFACT: Final = "environment"
 """What a step's environment held and was built from: folder of the step's own run."""
 
+BEST_PARAMETERS: Final = "best_params.json"
+"""What a search leaves: a JSON object of parameters for the training."""
+STUDY_VARIABLE: Final = "OPTUNA_STORAGE"
+"""Environment variable by which a search is told where its study is; Optuna reads it, too."""
+STUDIES_VARIABLE: Final = "UNDERSTUDY_STUDIES"
+"""Environment variable of the workers: where the studies of all pipelines are."""
+
 ENV_MANAGERS: Final = ("uv", "virtualenv", "conda", "docker", "local")
 """What can make the environment that a step runs in; ``local`` makes none."""
 

@@ -15,13 +15,14 @@ from typing import Annotated, Any, Final
 from pydantic import Field
 
 from understudy import giturl
-from understudy.contract import ENV_MANAGERS, LOCAL
+from understudy.contract import ENV_MANAGERS, LOCAL, STUDY_VARIABLE
 from understudy.declared import declared
 from understudy.entry_points import MODEL_URI, Steps
 from understudy.errors import DeclarationError, listed, nearest
 from understudy.gate.rules import Gate
 from understudy.placement import placement
 from understudy.redact import secret_in
+from understudy.search import FILLED_IN, Search
 
 FORM_FIELDS: Final = ("version", "as_of", "force", "promote")
 """Fields of the trigger form that are ours; a project's parameter must not have their names."""
@@ -154,6 +155,7 @@ class Pipeline:
         model: Name of the registered model.
         experiment: Name of the MLflow experiment.
         steps: Which entry point is which step.
+        search: A search for the hyperparameters that the night trains with; None for none.
         promote: ``auto``, ``ask`` (a person approves in Airflow) or ``never``.
         skip_unchanged: A night with the same code, data, parameters and rules as one that was
             judged before ends SKIPPED.
@@ -203,6 +205,7 @@ class Pipeline:
     model: str = ""
     experiment: str = ""
     steps: Steps = Steps()
+    search: Search | None = None
     promote: str = Promotion.AUTO.value
     skip_unchanged: bool = True
     rehearsal: Rehearsal | None = Rehearsal()
@@ -232,6 +235,7 @@ class Pipeline:
         placement(self.backend, self.backend_config, self.environment)
         self._check_times()
         self._check_label_delay()
+        self._check_search()
         self._check_parameters()
         self._check_after_promotion()
 
@@ -295,8 +299,24 @@ class Pipeline:
                 "name the entry point that scores a model, or leave label_delay out",
             )
 
+    def _check_search(self) -> None:
+        if self.search is None:
+            return
+        if both := self.search.searched & {*self.parameters}:
+            raise _wrong(
+                f"parameters and search have {listed(both)}",
+                "a parameter that is searched, or one that has a value",
+                "take it out of one of them",
+            )
+        if self.search.connection and self.backend != LOCAL:
+            raise _wrong(
+                f"search has a connection, whose password a job of {self.backend!r} would show",
+                f"no connection with backend={self.backend!r}",
+                f"give the job's container {STUDY_VARIABLE} from a secret of the cluster",
+            )
+
     def _check_parameters(self) -> None:
-        reserved = {*FORM_FIELDS, *self.steps.reserved}
+        reserved = {*FORM_FIELDS, *self.steps.reserved, *(FILLED_IN if self.search else ())}
         if taken := {*self.parameters} & reserved:
             raise _wrong(
                 f"parameters has {listed(taken)}",
@@ -353,5 +373,6 @@ __all__ = [
     "Project",
     "Promotion",
     "Rehearsal",
+    "Search",
     "Steps",
 ]

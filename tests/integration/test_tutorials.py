@@ -55,8 +55,8 @@ def test_tables(published: str, data_server: str, tmp_path: Path) -> None:
     if not HAPPINESS.exists():
         pytest.skip(f"the real data are not here: {HAPPINESS}")
     shutil.copy(HAPPINESS, tmp_path)
-    names = ("setup", "wine-quality", "world-happiness")
-    tutorial = [block for name in names for block in blocks(ROOT / "docs" / "tutorials" / f"{name}.md")]
+    names = ("setup.md", "wine-quality.md", "world-happiness.md")
+    tutorial = [block for name in names for block in blocks(ROOT / "docs" / "tutorials" / name)]
     wrong = run(
         tutorial,
         tmp_path,

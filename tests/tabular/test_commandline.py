@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tabular import download, explore, preprocess, train, validate
+from tabular import download, explore, preprocess, search, train, validate
 from tabular import main as main_step
 from tabular.commandline import Option, read_options
 from tabular.errors import ParameterError
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.unit
 PROJECT = Path(download.__file__).parents[1]
 STEPS = {
     module.STEP.name: module.STEP
-    for module in (download, explore, preprocess, train, validate, main_step)
+    for module in (download, explore, preprocess, search, train, validate, main_step)
 }
 OPTIONS = (
     Option("rows", 5, "rows", minimum=1, maximum=10),

@@ -67,9 +67,9 @@ class Option:
         try:
             value = int(text) if isinstance(self.default, int) else float(text)
         except ValueError:
-            raise self._refused(text) from None
+            raise self.refused(text) from None
         if not math.isfinite(value) or not self._within(value):
-            raise self._refused(text)
+            raise self.refused(text)
         return value
 
     def _text(self, text: str) -> str:
@@ -80,7 +80,7 @@ class Option:
                 action=f"pass -P {self.name}=...",
             )
         if self.choices and text not in self.choices:
-            raise self._refused(text)
+            raise self.refused(text)
         return text
 
     def _within(self, value: float) -> bool:
@@ -91,7 +91,8 @@ class Option:
             and (self.below is None or value < self.below)
         )
 
-    def _refused(self, text: str) -> ParameterError:
+    def refused(self, text: str) -> ParameterError:
+        """Return the error for a text that is no value of this option."""
         return ParameterError(
             f"parameter '{self.name}' is {text!r}{nearest(text, self.choices)}",
             allowed=self.allowed,
@@ -135,7 +136,7 @@ def read_options(step: str, options: Sequence[Option], argv: Sequence[str]) -> M
         except ParameterError as problem:
             problems.append(problem)
     if problems:
-        raise _together(problems)
+        raise together(problems)
     if unknown:
         parser.error(f"{unknown[0]!r} belongs to no parameter")
     return values
@@ -151,7 +152,7 @@ def _unknown(word: str, step: str, options: Sequence[Option]) -> ParameterError:
     )
 
 
-def _together(problems: Sequence[ParameterError]) -> ParameterError:
+def together(problems: Sequence[ParameterError]) -> ParameterError:
     """Merge several problems into one error; a single one stays as it is."""
     if len(problems) == 1:
         return problems[0]

@@ -20,9 +20,10 @@ from tabular.commandline import Option
 from tabular.curves import log_curves
 from tabular.errors import DataError, ParameterError
 from tabular.facts import Facts
-from tabular.fitting import Curves, Part, diverged, fit
+from tabular.fitting import Curves, Part, fit
 from tabular.inputs import log_metrics, log_rows
 from tabular.preprocess import TRAIN_FILE, check_classes, read_part
+from tabular.scoring import as_inputs, scores
 from tabular.split import MIN_TRAINING_ROWS, set_aside
 from tabular.tags import own_tags
 from tabular.tracking import Step, log_new_params, main, say
@@ -70,29 +71,33 @@ def train(values: Mapping[str, Any]) -> None:
     facts = Facts.read(folder)
     used = models.choose(values["model"], facts.task, values)
     rows = read_part(folder, TRAIN_FILE)
-    _check(rows, facts, used)
+    check_rows(rows, facts, used)
     _describe_run(values, used, facts)
     parts, tables = _parts(rows, facts, values["validation_fraction"])
     pipeline = models.build(values["model"], facts, used)
     with _autologged(values["autolog"]):
         curves = _fit(pipeline, parts, facts, values["early_stopping_rounds"])
-    scores = {name: _scores(pipeline, part, facts) for name, part in parts.items()}
-    _say_scores(scores, parts, facts)
+    scored = {name: scores(pipeline, part, facts) for name, part in parts.items()}
+    _say_scores(scored, parts, facts)
     log_curves(curves)
     model_id = _log_model(pipeline, as_inputs(parts["train"], facts), values["model"])
     for name, table in tables.items():
-        named = {f"{name}_{metric}": value for metric, value in scores[name].items()}
+        named = {f"{name}_{metric}": value for metric, value in scored[name].items()}
         log_metrics(named, table, model_id)
 
 
-def as_inputs(rows: pd.DataFrame, facts: Facts) -> pd.DataFrame:
-    """Return the features as the model's inputs: numbers as float64, text as text."""
-    numbers = [name for name in facts.features if facts.columns[name].kind == "number"]
-    return rows[list(facts.features)].astype(dict.fromkeys(numbers, "float64"))
+def check_rows(rows: pd.DataFrame, facts: Facts, used: Mapping[str, Any]) -> None:
+    """Check what parameters and rows only show together.
 
+    Args:
+        rows: what `preprocess` left for training.
+        facts: of the data.
+        used: the model's parameters, as `models.choose` returned them.
 
-def _check(rows: pd.DataFrame, facts: Facts, used: Mapping[str, Any]) -> None:
-    """Check what parameters and rows only show together."""
+    Raises:
+        DataError: for too few rows, rows without a target, or a single class.
+        ParameterError: if a parameter does not fit the target.
+    """
     target = rows[facts.target]
     if len(rows) < MIN_TRAINING_ROWS:
         raise DataError(
@@ -180,41 +185,11 @@ def _fit(
         return fit(pipeline, made["train"], made.get("validation"), patience)
 
 
-def _scores(pipeline: "Pipeline", rows: pd.DataFrame, facts: Facts) -> dict[str, float]:
-    """Return the metrics of some rows.
-
-    Raises:
-        TrainingError: if a prediction is not finite.
-    """
-    from tabular import metrics
-    from tabular.predictions import class_names
-
-    features = as_inputs(rows, facts)
-    if facts.task == "regression":
-        guess = np.asarray(pipeline.predict(features), dtype="float64")
-        _check_finite(guess)
-        return metrics.regression(rows[facts.target], pd.Series(guess))
-    names = class_names(pd.Series(pipeline.classes_))
-    shares = pd.DataFrame(pipeline.predict_proba(features), columns=list(names))
-    _check_finite(shares.to_numpy())
-    guessed = class_names(pd.Series(pipeline.predict(features)))
-    return metrics.classification(class_names(rows[facts.target]), guessed, shares)
-
-
-def _check_finite(guess: "np.ndarray[Any, Any]") -> None:
-    """Check single precision, in which boosting computes: beyond it its sums stand still."""
-    with np.errstate(over="ignore"):
-        single = guess.astype("float32").reshape(len(guess), -1)
-    bad = int((~np.isfinite(single)).any(axis=1).sum())
-    if bad:
-        raise diverged(f"{bad:,} of {len(guess):,} rows get no finite prediction")
-
-
 def _say_scores(
-    scores: Mapping[str, Mapping[str, float]], parts: Mapping[str, pd.DataFrame], facts: Facts
+    scored: Mapping[str, Mapping[str, float]], parts: Mapping[str, pd.DataFrame], facts: Facts
 ) -> None:
     metric = "rmse" if facts.task == "regression" else "accuracy"
-    for name, values in scores.items():
+    for name, values in scored.items():
         say(f"{facts.dataset}: {len(parts[name]):,} rows, {name}_{metric} {values[metric]:.4g}")
 
 

@@ -39,6 +39,11 @@ class Place:
         return self.state / "mlflow"
 
     @property
+    def studies(self) -> Path:
+        """The studies of searches, one file for each."""
+        return self.state / "studies"
+
+    @property
     def git(self) -> Path:
         """What the git server serves: one link to the checkout."""
         return self.state / "git"

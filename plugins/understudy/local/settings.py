@@ -143,6 +143,7 @@ def environment(place: Place, ports: Mapping[str, int], mark: str) -> dict[str, 
         # Job consumers would take five times the memory and the time to start.
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "UNDERSTUDY_CACHE": str(place.cache),
+        "UNDERSTUDY_STUDIES": str(place.studies),
         "UV_PYTHON_DOWNLOADS": "never",
         "PATH": os.pathsep.join(programs),
         "PYTHONUNBUFFERED": "1",

@@ -23,7 +23,9 @@ from understudy.orchestration.pin_operator import PinOperator
 from understudy.orchestration.promote_operator import PromoteOperator
 from understudy.orchestration.rehearse_operator import RehearseOperator
 from understudy.orchestration.report_operator import ReportOperator
+from understudy.orchestration.search_operator import SearchOperator, TrainOperator
 from understudy.orchestration.verdict_operators import ApproveOperator, GateOperator
+from understudy.search import Search
 
 _ROLES: Final = ["challenger", "champion"]
 
@@ -68,7 +70,7 @@ def build(spec: Pipeline) -> DAG:
 def _tasks(spec: Pipeline) -> None:
     chain(
         PinOperator(**_named(task.PIN), pipeline=spec),
-        *(_step(spec, role, entry_point) for role, entry_point in spec.steps.by_role.items()),
+        *_steps(spec),
         GateOperator(**_named(task.GATE), pipeline=spec, trigger_rule=TriggerRule.ALL_DONE),
         ApproveOperator(
             **_named(task.APPROVE),
@@ -90,6 +92,22 @@ def _tasks(spec: Pipeline) -> None:
     )
 
 
+def _steps(spec: Pipeline) -> Iterator[Any]:
+    """Yield the tasks of the project's entry points; the search comes before the training."""
+    for role, entry_point in spec.steps.by_role.items():
+        if role is Role.TRAIN and spec.search is not None:
+            yield _search(spec, spec.search)
+        yield _step(spec, role, entry_point)
+
+
+def _search(spec: Pipeline, search: Search) -> Any:  # noqa: ANN401 -- a mapped operator
+    """Return the workers of the search."""
+    mapped = SearchOperator.partial(
+        **_named(task.SEARCH), pipeline=spec, map_index_template="worker {{ task.worker }}"
+    )
+    return mapped.expand(worker=list(range(search.workers)))
+
+
 def _step(spec: Pipeline, role: Role, entry_point: str) -> Any:  # noqa: ANN401 -- or a mapped one
     """Return the task of one entry point of the project."""
     fields = {**_named(role.value), "pipeline": spec, "step": entry_point}
@@ -100,6 +118,10 @@ def _step(spec: Pipeline, role: Role, entry_point: str) -> Any:  # noqa: ANN401 
     if role is Role.VALIDATE:
         mapped = ValidateOperator.partial(**fields, map_index_template="{{ task.role }}")
         return mapped.expand(role=_ROLES)
+    if role is Role.TRAIN and spec.search is not None:
+        # A worker that fails for good costs the night nothing: the others finish the study.
+        rule = TriggerRule.ALL_DONE_MIN_ONE_SUCCESS
+        return TrainOperator(**fields, trigger_rule=rule)
     return NightStepOperator(**fields)
 
 

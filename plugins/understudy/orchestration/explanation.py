@@ -17,6 +17,8 @@ TASKS: Final = {
     task.DOWNLOAD: "Gets the data as of the night. Where code, data, parameters and rules are "
     "those of an earlier night, the night ends here: SKIPPED.",
     task.PREPROCESS: "Checks the rows and splits them into a training set and a holdout.",
+    task.SEARCH: "Workers that share one study of hyperparameters; each ends when the study has "
+    "ended. Tried again or cleared, it goes on with the study.",
     task.TRAIN: "Trains the challenger.",
     task.VALIDATE: "Scores challenger and champion on the same holdout, one task each. Without a "
     "champion its task is skipped.",
@@ -90,6 +92,8 @@ def project(pipeline: Pipeline) -> str:
 def _tasks(pipeline: Pipeline) -> Iterator[tuple[str, str]]:
     """Yield the tasks that the pipeline has, with what each does."""
     missing = {str(role) for role in set(Role) - set(pipeline.steps.by_role)}
+    if pipeline.search is None:
+        missing.add(task.SEARCH)
     if pipeline.rehearsal is None:
         missing.add(task.REHEARSE)
     if pipeline.label_delay is None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 PIN: Final = "pin"
 DOWNLOAD: Final = "download"
 PREPROCESS: Final = "preprocess"
+SEARCH: Final = "search"
 TRAIN: Final = "train"
 VALIDATE: Final = "validate"
 GATE: Final = "gate"

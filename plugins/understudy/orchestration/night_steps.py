@@ -94,7 +94,7 @@ class NightStepOperator(MlflowRunOperator):
             tags={**airflow_tags(context), Tag.PIPELINE.value: night.pipeline},
             parent_run_id=night.run_id,
             env_manager=self.env_manager,
-            environment=visible_environment(self.environment),
+            environment=self.variables(),
             reuse=self.may_reuse(parameters) and not night.force,
         )
         return self.run_step(context, services, request)
@@ -108,6 +108,10 @@ class NightStepOperator(MlflowRunOperator):
         artifacts = map(self.pipeline.steps.called, (RAW, DATA, MODEL_URI))
         takes_artifact = any(name in parameters for name in artifacts)
         return self.pipeline.reuse.get(self.task_id, takes_artifact)
+
+    def variables(self) -> dict[str, str]:
+        """Return the environment variables that the step is given; values may be secrets."""
+        return visible_environment(self.environment)
 
     def attempt(self, context: Context) -> str:
         """Return the identity of this try."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from understudy import giturl
 from understudy.contract import LOCAL, Tag
 from understudy.declaration import Pipeline, Promotion
-from understudy.entry_points import MODEL_URI
+from understudy.entry_points import MODEL_URI, Role
 from understudy.errors import ParameterError, ProjectError, listed, nearest
 from understudy.night import Night
 from understudy.orchestration.assets import (
@@ -178,8 +178,11 @@ class PinOperator(ProjectOperator):
         pinned = runner.pin(self.project, str(context["params"]["version"] or ""))
         parameters = self._parameters(context)
         self._refuse_unknown(pinned, parameters)
-        steps = self.pipeline.steps
-        for role, step in steps.by_role.items():
+        steps, search = self.pipeline.steps, self.pipeline.search
+        every = list(steps.by_role.items())
+        if search is not None:
+            every.append((Role.TRAIN, search.entry_point))  # the same inputs
+        for role, step in every:
             declared = projectfile.named(pinned.entry_points, step)
             filled = {name: "runs:/0/x" for name in steps.filled_in(role) if name in declared}
             chosen = {name: value for name, value in parameters.items() if name in declared}
@@ -197,7 +200,8 @@ class PinOperator(ProjectOperator):
             )
 
     def _refuse_unknown(self, pinned: Pinned, parameters: Mapping[str, Any]) -> None:
-        steps = self.pipeline.steps.names
+        search = self.pipeline.search
+        steps = (*self.pipeline.steps.names, *([search.entry_point] if search else ()))
         entry_points = [projectfile.named(pinned.entry_points, step) for step in steps]
         known = {name for entry_point in entry_points for name in entry_point}
         for name in (*parameters, *self.pipeline.steps.inputs.values()):
@@ -237,11 +241,15 @@ class PinOperator(ProjectOperator):
             "promote": _promotion(context).value,
             "force": bool(context["params"]["force"]) or not self.pipeline.skip_unchanged,
             "rules": self.pipeline.gate.to_dict(),
-            "recipe": [*self.pipeline.steps.recipe, self.pipeline.env_manager],
+            "recipe": [*self.pipeline.steps.recipe, self.pipeline.env_manager, *self._search()],
             "model_artifact": self.pipeline.steps.model,
             "data_artifact": self.pipeline.steps.data,
             "validated": self.pipeline.steps.validate is not None,
         }
+
+    def _search(self) -> list[str]:
+        """Return what tells the pipeline's search from others."""
+        return [] if self.pipeline.search is None else [self.pipeline.search.recipe]
 
     def _tags(self, context: Context) -> dict[str, str]:
         delay = self.pipeline.label_delay

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.sdk import DAG, AssetAll, Param, task
+from airflow.sdk import DAG, AssetAll, Param, TriggerRule, task
 
 from understudy import (
     AfterPromotion,
@@ -21,6 +21,7 @@ from understudy import (
     Metric,
     Pipeline,
     Project,
+    Search,
     Steps,
     champion_asset,
     pipeline,
@@ -54,6 +55,15 @@ def test_the_tasks_follow_each_other() -> None:
     assert [task.task_id for task in dag.topological_sort()] == FLOW
     for before, after in pairwise(FLOW):
         assert dag.get_task(before).downstream_task_ids == {after}
+
+
+def test_a_search_comes_before_the_training() -> None:
+    """So many workers as declared; one that succeeds is enough."""
+    dag = built(search=Search(workers=3))
+    assert [task.task_id for task in dag.topological_sort()] == [*FLOW[:3], "search", *FLOW[3:]]
+    assert dag.get_task("search").downstream_task_ids == {"train"}
+    assert dag.get_task("search").expand_input.value == {"worker": [0, 1, 2]}
+    assert dag.get_task("train").trigger_rule == TriggerRule.ALL_DONE_MIN_ONE_SUCCESS
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,26 @@
+"""Nights of the bundled diabetes data that search their parameters, by Airflow."""
+
+from datetime import timedelta
+
+from airflow.sdk import Param
+
+from understudy import Gate, Metric, Project, Search, pipeline
+
+dag = pipeline(
+    "searching",
+    project=Project("{{ var.value.understudy_repository }}#mlproject/tabular"),
+    parameters={
+        "dataset": "diabetes",
+        "model": "random_forest",
+        "n_estimators": 60,
+        "folds": 3,
+        "trials": Param(10, type="integer", minimum=1),
+    },
+    search=Search(
+        workers=2,
+        space={"max_depth": {"low": 1, "high": 8}, "min_samples_leaf": [1, 5, 20]},
+    ),
+    gate=Gate(Metric("rmse", min_gain=0.0)),
+    rehearsal=None,
+    retry_delay=timedelta(seconds=1),
+)
