@@ -21,7 +21,7 @@ from bench.team_nights import Nights, names_of, seconds_since, write_dags
 Fault = Callable[[Team], None]
 CUT_S: Final = 60.0
 NIGHT: Final = "bench_0000"
-AT_ONCE: Final = 3
+AT_ONCE: Final = 2
 """Nights that run when a fault comes."""
 MOMENTS: Final = ("download", "train", "promote")
 """Tasks of the first of them that a fault comes in, one after the other."""
