@@ -7,11 +7,11 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from tests.stack.team import Team, eventually
+from tests.stack.team import SLOTS, Team, eventually
 
 from bench.team_nights import Nights, seconds_since, write_dags
 
-PIPELINES: Final = 24
+PIPELINES: Final = 12
 """Nights of the measurement of nights per hour."""
 PARSED: Final = (100, 300, 1000)
 DUE: Final = 500
@@ -69,6 +69,7 @@ def hourly(team: Team, _rounds: int) -> list[dict[str, Any]]:
     nights.unpause(names)
     measured = []
     for workers in (1, 2, 4):
+        team.configure(UNDERSTUDY_PARALLEL_TASKS=str(workers * SLOTS))
         team.compose("up", "--detach", "--wait", "--no-build", "--scale", f"worker={workers}")
         begin = time.monotonic()
         runs = [(name, nights.trigger(name)) for name in names]

@@ -26,6 +26,8 @@ IMAGES = {
 }
 IMAGE = "understudy:test"
 STORE = "understudy-test-store:1"
+SLOTS = 2
+"""Tasks that a worker runs at once."""
 _PORTS = ("AIRFLOW", "MLFLOW", "CHAMPION")
 
 
@@ -113,11 +115,16 @@ class Team:
             "UNDERSTUDY_CLONE": str(clone),
             "UNDERSTUDY_IMAGE": IMAGE,
             "UNDERSTUDY_TEST_DATA": str(DATA),
-            "UNDERSTUDY_SLOTS": "2",
+            "UNDERSTUDY_SLOTS": str(SLOTS),
             **chosen,
             **{f"UNDERSTUDY_{name}_PORT": str(port) for name, port in self.ports.items()},
             **self.settings,
         }
+        self.configure()
+
+    def configure(self, **settings: str) -> None:
+        """Write the settings, these among them."""
+        self.settings |= settings
         lines = "".join(f"{name}={value}\n" for name, value in self.settings.items())
         (self.folder / "env").write_text(lines, "utf-8")
 
