@@ -23,8 +23,8 @@ CUT_S: Final = 60.0
 NIGHT: Final = "bench_0000"
 AT_ONCE: Final = 2
 """Nights that run when a fault comes."""
-MOMENTS: Final = ("download", "train", "promote")
-"""Tasks of the first of them that a fault comes in, one after the other."""
+TASKS: Final = ("pin", "download", "preprocess", "train", "validate", "gate", "promote", "report")
+"""In each of them, in the first of the nights, comes another fault."""
 _RUNNING: Final = """
 import mlflow
 client = mlflow.MlflowClient()
@@ -77,18 +77,18 @@ FAULTS: Final[dict[str, Fault]] = {
 
 
 def run(team: Team, rounds: int) -> list[dict[str, Any]]:
-    """Inject each fault so many times; return what came of it."""
+    """Let so many nights have a fault in each of their tasks; five of them have each four times."""
     names = write_dags(team, AT_ONCE)
     nights = Nights(team)
     nights.unpause(names)
     for one in [(name, nights.trigger(name)) for name in names]:
         assert nights.end(*one)["state"] == "success", one
-    measured = []
-    for name, fault in FAULTS.items():
-        for _ in range(rounds):
-            measured.append(_once(team, nights, name, fault))
-            sys.stdout.write(f"{json.dumps(measured[-1])}\n")
-            sys.stdout.flush()
+    kinds, measured = list(FAULTS), []
+    for number in range(rounds):
+        kind = [kinds[(number * len(TASKS) + place) % len(kinds)] for place in range(len(TASKS))]
+        measured.append(_stormy(team, nights, dict(zip(TASKS, kind, strict=True))))
+        sys.stdout.write(f"{json.dumps(measured[-1])}\n")
+        sys.stdout.flush()
     return measured
 
 
@@ -117,23 +117,33 @@ def older_worker(team: Team, _rounds: int) -> list[dict[str, Any]]:
     return [{"image": team.settings.get("UNDERSTUDY_OLDER_IMAGE", ""), "state": ended["state"]}]
 
 
-def _once(team: Team, nights: Nights, name: str, fault: Fault) -> dict[str, Any]:
-    """Let several nights run, break something in each of three tasks, and look afterwards."""
+def _stormy(team: Team, nights: Nights, kinds: dict[str, str]) -> dict[str, Any]:
+    """Let several nights run, with a fault in each task of the first, and look afterwards."""
     team.up()  # waits until all is well again
     runs = {dag: nights.trigger(dag) for dag in names_of(AT_ONCE)}
-    begin, struck = time.monotonic(), []
-    for moment in MOMENTS:
-        nights.reached(NIGHT, runs[NIGHT], moment)
-        struck.append([_running_tasks(nights, *one) for one in runs.items()])
-        fault(team)
+    begin, faults = time.monotonic(), []
+    for task, kind in kinds.items():
+        nights.reached(NIGHT, runs[NIGHT], task)
+        running = [_running_tasks(nights, *one) for one in runs.items()]
+        FAULTS[kind](team)
+        at = seconds_since(begin)
+        faults.append({"fault": kind, "while": running, "at s": at})
     states = [nights.end(*one)["state"] for one in runs.items()]
     seconds = seconds_since(begin)
-    tried = (one["try_number"] for run in runs.items() for one in nights.tasks(*run).values())
+    tries = [_tries(nights, *one) for one in runs.items()]
     assert eventually(lambda: _says(team, _RUNNING) == "0", 180)
     for dag in runs:
         history = team.compose("exec", "-T", "worker", "understudy", "history", dag).decode()
         assert "is champion since" in history, history
-    return {"fault": name, "in": struck, "states": states, "s": seconds, "tries": max(tried)}
+    return {"states": states, "s": seconds, "tries": tries, "faults": faults}
+
+
+def _tries(nights: Nights, name: str, run_id: str) -> dict[str, str]:
+    """Return how the tasks of a night ended that were tried more than once, or failed."""
+    tasks = nights.tasks(name, run_id)
+    told = {task: f"{one['state']} at try {one['try_number']}" for task, one in tasks.items()}
+    again = {task for task, one in tasks.items() if one["try_number"] > 1}
+    return {task: how for task, how in told.items() if task in again or "fail" in how}
 
 
 def _running_tasks(nights: Nights, name: str, run_id: str) -> str:
