@@ -81,8 +81,6 @@ def run(team: Team, rounds: int) -> list[dict[str, Any]]:
     names = write_dags(team, AT_ONCE)
     nights = Nights(team)
     nights.unpause(names)
-    for one in [(name, nights.trigger(name)) for name in names]:
-        assert nights.end(*one)["state"] == "success", one
     kinds, measured = list(FAULTS), []
     for number in range(rounds):
         kind = [kinds[(number * len(TASKS) + place) % len(kinds)] for place in range(len(TASKS))]
@@ -132,9 +130,9 @@ def _stormy(team: Team, nights: Nights, kinds: dict[str, str]) -> dict[str, Any]
     seconds = seconds_since(begin)
     tries = [_tries(nights, *one) for one in runs.items()]
     assert eventually(lambda: _says(team, _RUNNING) == "0", 180)
-    for dag in runs:
+    for dag, state in zip(runs, states, strict=True):
         history = team.compose("exec", "-T", "worker", "understudy", "history", dag).decode()
-        assert "is champion since" in history, history
+        assert state != "success" or "is champion since" in history, history
     return {"states": states, "s": seconds, "tries": tries, "faults": faults}
 
 
