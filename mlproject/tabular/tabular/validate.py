@@ -63,12 +63,12 @@ def validate(values: Mapping[str, Any]) -> None:
     scores = _scores(predictions, facts)
     mlflow.set_tags({"data.sha256": facts.sha256, "data.holdout.sha256": content_sha256(holdout)})
     measured = {**scores, **_costs(model, inputs(model, holdout))}
-    model_id = _described(model, facts)
+    model_id = _described(model)
     log_metrics(measured, log_rows(holdout, facts, "holdout"), model_id)
     _log_predictions(predictions.join(_beside(holdout, slices, facts)))
 
 
-def _described(model: Scorer, facts: Facts) -> str | None:
+def _described(model: Scorer) -> str | None:
     """Give the run the model's own parameters, to be compared by; return the model's id, if any."""
     import mlflow
 
