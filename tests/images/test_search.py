@@ -35,7 +35,7 @@ pytestmark = [
 ]
 
 EPOCHS = 4
-FIXED = json.dumps({"epochs": EPOCHS, "batch_size": 16, "filters": 8})
+FIXED = json.dumps({"epochs": EPOCHS, "batch_size": 32, "filters": 8})
 RATES = [0.02, 0.01, 0.005, 0.002, 0.001, 1e-6, 1e-7, 1e-8]
 """The last three learn nothing in so few epochs."""
 

@@ -67,7 +67,7 @@ def test_tables(published: str, data_server: str, tmp_path: Path) -> None:
     assert wrong == ""
 
 
-@pytest.mark.timeout(1500)
+@pytest.mark.timeout(3000)
 def test_images(published: str, mnist_server: str, tmp_path: Path) -> None:
     """Digits from raw pixels to a served network, then MNIST for an epoch."""
     tutorial = [block for name in ("setup", "images") for block in _blocks(name)]
