@@ -62,7 +62,11 @@ def test_tables(published: str, data_server: str, tmp_path: Path) -> None:
         tutorial,
         tmp_path,
         {PUBLIC_GIT: published, PUBLIC_DATA: data_server, **_ports(5000, 5001, 5002)},
-        {**_clean(), "UNDERSTUDY_DATA_MIRROR": data_server},
+        {
+            **_clean(),
+            "UNDERSTUDY_DATA_MIRROR": data_server,
+            "XDG_STATE_HOME": str(tmp_path / "state"),
+        },
     )
     assert wrong == ""
 
