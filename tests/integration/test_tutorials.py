@@ -79,7 +79,11 @@ def test_images(published: str, mnist_server: str, tmp_path: Path) -> None:
         tutorial,
         tmp_path,
         {PUBLIC_GIT: published, **_ports(5000, 5003)},
-        {**_clean(), "UNDERSTUDY_DATA_MIRROR": mnist_server},
+        {
+            **_clean(),
+            "UNDERSTUDY_DATA_MIRROR": mnist_server,
+            "XDG_STATE_HOME": str(tmp_path / "state"),
+        },
     )
     assert wrong == ""
 
