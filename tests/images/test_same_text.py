@@ -32,8 +32,8 @@ def parsed(project: str, module: str) -> str:
     [
         *("addresses", "commandline", "errors", "fetch", "space", "tracking"),
         # A search, but for what is tried and how it is judged.
-        *("pruners", "samplers", "search_results", "search_space", "searching", "space_reading"),
-        *("study", "study_pictures", "study_storage", "trial_runs", "workers"),
+        *("objective", "pruners", "samplers", "search_results", "search_space", "searching"),
+        *("space_reading", "study", "study_pictures", "study_storage", "trial_runs", "workers"),
     ],
 )
 def test_shared_modules_do_not_drift_apart(module: str) -> None:

@@ -18,9 +18,9 @@ from optuna.trial import TrialState
 
 from tabular import pruners, searching
 from tabular.errors import DataError
+from tabular.objective import Report
 from tabular.pruners import pruner
 from tabular.search_space import Choices, Space
-from tabular.searching import Report
 from tabular.study import Budget, SharedStudy, has_died, open_study
 from tabular.study_storage import open_storage
 

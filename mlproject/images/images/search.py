@@ -18,8 +18,8 @@ from images.commandline import Option
 from images.facts import Facts
 from images.judges import Judges, metric_of, read_judges
 from images.network_spaces import space_of
+from images.objective import Report
 from images.search_space import Space
-from images.searching import Report
 from images.tracking import Step, log_new_params, main
 
 OPTIONS = (
@@ -34,7 +34,7 @@ OPTIONS = (
 
 @dataclass(frozen=True)
 class Validation:
-    """What every trial of a study has in common; a `searching.Objective`.
+    """What every trial of a study has in common; an `objective.Objective`.
 
     Attributes:
         judges: the validation images.

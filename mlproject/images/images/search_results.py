@@ -6,15 +6,15 @@ Touches the active MLflow run and a temporary folder.
 import json
 import shlex
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
 
 import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
 from images import study_pictures
 from images.errors import DataError
+from images.objective import Objective
 from images.study import ERROR, METRICS, summary
 from images.tracking import say
 
@@ -22,27 +22,12 @@ BEST_FILE, STUDY_FILE, TRIALS_FILE = "best_params.json", "study.json", "trials.c
 PICTURES = "pictures"
 
 
-class Sought(Protocol):
-    """What the study was for, see `searching.Objective`."""
-
-    @property
-    def metric(self) -> str:
-        """What leads, with its prefix."""
-
-    @property
-    def direction(self) -> str:
-        """Either "minimize" or "maximize"."""
-
-    def parameters(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what `train` needs for the model that a trial judged, beside the data."""
-
-
-def log_results(study: str, sought: Sought, trials: Sequence[FrozenTrial]) -> None:
+def log_results(study: str, objective: Objective, trials: Sequence[FrozenTrial]) -> None:
     """Log the best trial, a table of all and the pictures.
 
     Args:
         study: its name.
-        sought: what it was for.
+        objective: what its trials have in common.
         trials: all of them.
 
     Raises:
@@ -53,50 +38,52 @@ def log_results(study: str, sought: Sought, trials: Sequence[FrozenTrial]) -> No
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        _table(sought, trials).to_csv(folder / TRIALS_FILE, index=False)
+        _table(objective, trials).to_csv(folder / TRIALS_FILE, index=False)
         if complete:
-            best = _best(sought, complete)
-            _write_best(folder, study, sought, best, trials)
+            best = _best(objective, complete)
+            _write_best(folder, study, objective, best, trials)
             (folder / PICTURES).mkdir()
-            study_pictures.draw_all(trials, sought.metric, sought.direction, folder / PICTURES)
+            study_pictures.draw_all(
+                trials, objective.metric, objective.direction, folder / PICTURES
+            )
         mlflow.log_artifacts(str(folder))
     mlflow.log_metrics({name: float(count) for name, count in summary(trials).items()})
     if not complete:
         raise _nothing(trials)
     mlflow.log_metrics(best.user_attrs[METRICS])
-    _log_course(sought, complete)
-    _say_best(sought, best, trials)
+    _log_course(objective, complete)
+    _say_best(objective, best, trials)
 
 
-def _best(sought: Sought, complete: Sequence[FrozenTrial]) -> FrozenTrial:
+def _best(objective: Objective, complete: Sequence[FrozenTrial]) -> FrozenTrial:
     """Return the best trial; of equal ones the first."""
-    sign = 1 if sought.direction == "minimize" else -1
+    sign = 1 if objective.direction == "minimize" else -1
     return min(complete, key=lambda trial: (sign * (trial.value or 0.0), trial.number))
 
 
 def _write_best(
-    folder: Path, study: str, sought: Sought, best: FrozenTrial, trials: Sequence[FrozenTrial]
+    folder: Path, study: str, objective: Objective, best: FrozenTrial, trials: Sequence[FrozenTrial]
 ) -> None:
     told = {
         "study": study,
-        "metric": sought.metric,
-        "direction": sought.direction,
+        "metric": objective.metric,
+        "direction": objective.direction,
         "best_trial": best.number,
         "best_value": best.value,
         **summary(trials),
     }
-    for name, content in ((BEST_FILE, sought.parameters(best.params)), (STUDY_FILE, told)):
+    for name, content in ((BEST_FILE, objective.parameters(best.params)), (STUDY_FILE, told)):
         (folder / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def _table(sought: Sought, trials: Sequence[FrozenTrial]) -> pd.DataFrame:
+def _table(objective: Objective, trials: Sequence[FrozenTrial]) -> pd.DataFrame:
     stepwise = any(trial.intermediate_values for trial in trials)
     return pd.DataFrame(
         [
             {
                 "trial": trial.number,
                 "state": trial.state.name.lower(),
-                sought.metric: trial.value,
+                objective.metric: trial.value,
                 **trial.params,
                 **({"steps": len(trial.intermediate_values)} if stepwise else {}),
                 "seconds": trial.duration.total_seconds() if trial.duration else None,
@@ -107,28 +94,28 @@ def _table(sought: Sought, trials: Sequence[FrozenTrial]) -> pd.DataFrame:
     )
 
 
-def _log_course(sought: Sought, complete: Sequence[FrozenTrial]) -> None:
+def _log_course(objective: Objective, complete: Sequence[FrozenTrial]) -> None:
     """Log the best value so far, by number of finished trials, as a curve of the search's run."""
     import mlflow
     from mlflow.entities import Metric
 
-    better = min if sought.direction == "minimize" else max
+    better = min if objective.direction == "minimize" else max
     curve: list[Metric] = []
     for step, trial in enumerate(complete, start=1):
         value = trial.value or 0.0
         best = better(value, curve[-1].value) if curve else value
         moment = trial.datetime_complete or trial.datetime_start
         stamp = int(1000 * moment.timestamp()) if moment else 0
-        curve.append(Metric(f"best_{sought.metric}", best, stamp, step))
+        curve.append(Metric(f"best_{objective.metric}", best, stamp, step))
     client, active = mlflow.MlflowClient(), mlflow.active_run()
     for start in range(0, len(curve), 1000):  # what one call may hold
         client.log_batch(active.info.run_id, metrics=curve[start : start + 1000])
 
 
-def _say_best(sought: Sought, best: FrozenTrial, trials: Sequence[FrozenTrial]) -> None:
+def _say_best(objective: Objective, best: FrozenTrial, trials: Sequence[FrozenTrial]) -> None:
     counts = ", ".join(f"{n} {how.removeprefix('trials_')}" for how, n in summary(trials).items())
-    say(f"best: trial {best.number} with {sought.metric} {best.value:.5g} ({counts})")
-    parameters = sought.parameters(best.params).items()
+    say(f"best: trial {best.number} with {objective.metric} {best.value:.5g} ({counts})")
+    parameters = objective.parameters(best.params).items()
     options = " ".join(f"-P {name}={shlex.quote(str(value))}" for name, value in parameters)
     say(f"train it with: mlflow run ... -e train -P data=... {options}")
 

@@ -11,7 +11,7 @@ import keras
 from images.facts import VALIDATION_FILE
 from images.fitting import fitted, untrained
 from images.judges import Judges
-from images.searching import Report
+from images.objective import Report
 from images.stream import batches_of
 from images.training import named
 

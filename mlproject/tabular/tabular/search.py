@@ -22,9 +22,9 @@ from tabular.folds import Folds, cut, metric_of
 from tabular.identity import content_sha256
 from tabular.inputs import log_rows
 from tabular.model_spaces import space_of
+from tabular.objective import Report
 from tabular.preprocess import TRAIN_FILE, read_part
 from tabular.search_space import Space
-from tabular.searching import Report
 from tabular.tracking import Step, log_new_params, main
 from tabular.train import check_rows
 
@@ -41,7 +41,7 @@ OPTIONS = (
 
 @dataclass(frozen=True)
 class CrossValidation:
-    """What every trial of a study has in common; a `searching.Objective`.
+    """What every trial of a study has in common; an `objective.Objective`.
 
     Attributes:
         model: kind of model.

@@ -13,7 +13,7 @@ import time
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from optuna.pruners import BasePruner
 from optuna.study import Study
@@ -22,6 +22,7 @@ from optuna.trial import FrozenTrial, Trial
 from tabular import samplers
 from tabular.commandline import Option
 from tabular.errors import DataError, ParameterError, TabularError
+from tabular.objective import Objective, Pruned
 from tabular.search_results import log_results
 from tabular.search_space import Space
 from tabular.study import Budget, SharedStudy, open_study
@@ -42,55 +43,6 @@ OPTIONS = (
     Option("random_state", 42, "seed of everything random", minimum=0, maximum=2**32 - 1),
 )
 """What a search takes in every project."""
-
-
-class Pruned(Exception):  # noqa: N818 - a result, no error
-    """Ends a trial that has no prospect."""
-
-
-class Report(Protocol):
-    """Tells the study how a trial is doing."""
-
-    def __call__(
-        self, step: int, value: float, figures: Mapping[str, float], *, last: bool = False
-    ) -> None:
-        """Report a step that is done.
-
-        Args:
-            step: its number, from 1.
-            value: the leading metric's after it.
-            figures: the points of the run's curves.
-            last: whether it was the last one, after which there is nothing to save.
-
-        Raises:
-            Pruned: where the trial is to be ended.
-        """
-
-
-class Objective(Protocol):
-    """What all trials of a study have in common."""
-
-    @property
-    def space(self) -> Space:
-        """What is tried."""
-
-    @property
-    def metric(self) -> str:
-        """What leads, with its prefix."""
-
-    @property
-    def direction(self) -> str:
-        """Either "minimize" or "maximize"."""
-
-    def parameters(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what `train` needs for the model that a trial judged, beside the data."""
-
-    def score(self, params: Mapping[str, Any], report: Report) -> dict[str, float]:
-        """Return the metrics of a trial's parameters.
-
-        Raises:
-            Exception: whatever goes wrong, which fails the trial.
-        """
 
 
 @dataclass(frozen=True)
@@ -231,7 +183,7 @@ class _Progress:
     def __call__(
         self, step: int, value: float, figures: Mapping[str, float], *, last: bool = False
     ) -> None:
-        """Report a step; see `Report`."""
+        """Report a step; see `objective.Report`."""
         self.curve.append((step, time.time(), dict(figures)))
         if not self._shared.has_prospect(self._trial, step, value) and not last:
             raise Pruned
