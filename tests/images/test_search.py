@@ -71,14 +71,14 @@ def in_turn(
     """Return the runs of two searches and a training, all done by one process."""
     studies = tmp_path_factory.mktemp("studies")
     asked = {"fixed": FIXED, "sampler": "grid", "storage": studies}
-    dark = prepared(store, raw, validation_fraction=0.3, std="1e-7", mean="-1e9")
+    endless = prepared(store, raw, validation_fraction=0.3, mean="1e38", std="1e-38")
     ended = store.in_turn(
         python,
         ("search", {**asked, "data": data, "space": json.dumps({"learning_rate": RATES})}),
-        ("search", {**asked, "data": dark, "space": '{"learning_rate": [0.0001, 10]}'}),
+        ("search", {**asked, "data": endless, "space": '{"learning_rate": [0.01, 0.001]}'}),
         ("train", {"data": data, "learning_rate": 0.01, **json.loads(FIXED)}),
     )
-    assert [status for status, _ in ended] == [0, 0, 0]
+    assert [status for status, _ in ended] == [0, 65, 0]
     return [store.client.get_run(run_id) for _, run_id in ended]
 
 
@@ -137,13 +137,18 @@ def test_what_is_left_is_what_train_takes(store: Store, in_turn: list[Any]) -> N
 
 
 def test_a_trial_that_diverges_is_a_failed_run(store: Store, in_turn: list[Any]) -> None:
-    """With the reason; the study goes on, and the other one is the best."""
-    found = {run.data.params["learning_rate"]: run for run in trials(store, in_turn[1])}
-    assert found["10.0"].info.status == "FAILED"
-    assert found["10.0"].data.tags["error"].startswith("the training diverged: train_loss is nan")
-    assert found["0.0001"].info.status == "FINISHED"
-    counts = in_turn[1].data.metrics
-    assert (counts["trials_complete"], counts["trials_failed"]) == (1, 1)
+    """With the reason; the next one is tried. Where all do, nothing is left to train with."""
+    found = trials(store, in_turn[1])
+    assert [run.info.status for run in found] == ["FAILED", "FAILED"]
+    words = "the training diverged: train_loss is nan in batch 1 of epoch 1"
+    assert all(run.data.tags["error"].startswith(words) for run in found)
+    assert (
+        in_turn[1]
+        .data.tags["error"]
+        .startswith(f"none of 2 trials succeeded; the last one: {words}")
+    )
+    assert in_turn[1].data.metrics["trials_failed"] == 2
+    assert "best_params.json" not in store.files(in_turn[1].info.run_id)
 
 
 def test_killed_and_gone_on_with_by_two(
