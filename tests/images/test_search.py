@@ -30,6 +30,7 @@ from images.network_spaces import space_of
 
 pytestmark = [
     pytest.mark.integration,
+    pytest.mark.timeout(1800),  # a dozen short trainings, on a machine that is busy
     # Warnings of MLflow and its dependencies about themselves.
     pytest.mark.filterwarnings("default"),
 ]
