@@ -3,3 +3,9 @@
 Each entry point of the MLproject is one module here (`download`, `explore`, `preprocess`, `train`,
 `validate`, `main`). The package touches only the MLflow run of its step and a temporary folder.
 """
+
+import os
+
+# Before any library that has threads: while these wait they should not spin, since other trials and
+# steps want the processor, too (boosting beside one other process: three to eight times as fast).
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
