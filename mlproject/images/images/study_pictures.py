@@ -126,7 +126,7 @@ def _curves(trials: Sequence[FrozenTrial], metric: str) -> Figure:
         whole = trial.state == TrialState.COMPLETE
         axes.plot(steps, values, marker=".", alpha=0.7, color="C0" if whole else "grey")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set(xlabel="step of the trial", ylabel=metric, title="Each trial (grey: pruned or failed)")
+    axes.set(xlabel="step of the trial", ylabel=metric, title="Trials (grey: pruned, failed)")
     return figure
 
 
