@@ -1,8 +1,8 @@
 """An MLproject for any table with a target: data sets, checks, split, models and metrics.
 
 Each entry point of the MLproject is one module here (`download`, `explore`, `preprocess`, `search`,
-`train`, `validate`, `main`). The package touches only the MLflow run of its step, a temporary folder,
-and where `search` keeps its studies.
+`train`, `validate`, `main`). The package touches only the MLflow run of its step, a temporary
+folder, and where `search` keeps its studies.
 """
 
 import os
