@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from understudy.contract import CHALLENGER, CHAMPION, MODEL_ARTIFACT, Tag
-from understudy.errors import RegistryError
+from understudy.errors import RegistryError, TrackingRefusedError
 from understudy.tracking import tracking_errors
 from understudy.trained_models import TrainedModel, trained_model
 
@@ -145,6 +145,12 @@ class Registry:
                 return self._client.get_model_version_by_alias(model, alias)
         except MlflowException as error:
             if _says_missing(error):
+                return None
+            raise
+        except TrackingRefusedError:
+            # To whoever is no administrator, MLflow forbids the aliases of a model that there is
+            # not. About the model itself it tells the two apart.
+            if registered(self._client, model) is None:
                 return None
             raise
 

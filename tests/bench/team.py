@@ -52,6 +52,8 @@ def started(chosen: dict[str, str], *files: str) -> Iterator[Team]:
         team = Team(folder, f"understudy-bench-{uuid.uuid4().hex[:6]}")
         team.files += ["tests/bench/team.yaml", *files]
         team.settings["UNDERSTUDY_BENCH_DAGS"] = str(folder / "dags")
+        # A small store has room for volumes, which are made only where a whole one fits.
+        team.settings["UNDERSTUDY_STORE_VOLUME_MB"] = "16"
         if OLDER in os.environ:
             team.settings[OLDER] = os.environ[OLDER]
         team.prepare(chosen)

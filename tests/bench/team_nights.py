@@ -9,6 +9,7 @@ import httpx
 from tests.stack.team import Team, eventually
 
 FINISHED: Final = ("success", "failed")
+REACHED: Final = (*FINISHED, "running", "up_for_retry", "upstream_failed", "skipped")
 _DAG: Final = '''"""An Airflow Dag of the bench."""
 from understudy import Gate, Metric, Project, pipeline
 
@@ -26,10 +27,15 @@ dag = pipeline(
 '''
 
 
+def names_of(count: int) -> list[str]:
+    """Return the names of so many Dags."""
+    return [f"bench_{number:04}" for number in range(count)]
+
+
 def write_dags(team: Team, count: int, schedule: str | None = None) -> list[str]:
     """Write so many Dag files, and return the Dags' names."""
     folder = team.folder / "dags"
-    names = [f"bench_{number:04}" for number in range(count)]
+    names = names_of(count)
     for name in names:
         (folder / f"{name}.py").write_text(_DAG.format(name=name, schedule=schedule), "utf-8")
     return names
@@ -70,9 +76,15 @@ class Nights:
         found = self.get(f"dags/{name}/dagRuns/{run_id}/taskInstances")["task_instances"]
         return {one["task_id"]: one for one in found}
 
-    def started(self, name: str, run_id: str, task: str, limit: float = 600) -> None:
-        """Wait until a task of a night runs."""
-        eventually(lambda: self.tasks(name, run_id)[task]["state"] == "running", limit, 0.2)
+    def reached(self, name: str, run_id: str, task: str, limit: float = 1800) -> None:
+        """Wait until a task of a night runs, or has ended, or the night has."""
+
+        def there() -> bool:
+            if self.get(f"dags/{name}/dagRuns/{run_id}")["state"] in FINISHED:
+                return True
+            return self.tasks(name, run_id)[task]["state"] in REACHED
+
+        eventually(there, limit, 0.5)
 
     def end(self, name: str, run_id: str, limit: float = 1800) -> dict[str, Any]:
         """Wait until a night is over, and return its Dag run."""

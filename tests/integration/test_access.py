@@ -7,6 +7,7 @@ histories, but not to the model.
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import uuid
 from collections.abc import Iterator
@@ -31,7 +32,7 @@ from understudy.tracking import RunStore
 pytestmark = pytest.mark.integration
 
 SETTINGS = """[mlflow]
-default_permission = NO_PERMISSIONS
+default_permission = {default}
 grant_default_workspace_access = false
 database_uri = sqlite:///{folder}/accounts.db
 admin_username = admin
@@ -92,11 +93,10 @@ class Guarded:
         return mover(self.uri).move(Wanted(self.model, after, before, f"{before} to {after}"))
 
 
-@pytest.fixture(scope="module")
-def accounts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+@contextlib.contextmanager
+def _guarded(folder: Path, default: str) -> Iterator[tuple[str, str]]:
     """Run a server with accounts; yield its address and the administrator's password."""
-    folder = tmp_path_factory.mktemp("guarded")
-    (folder / "accounts.ini").write_text(SETTINGS.format(folder=folder))
+    (folder / "accounts.ini").write_text(SETTINGS.format(folder=folder, default=default))
     password = secrets.token_urlsafe(16)
     with mlflow_server(
         folder,
@@ -106,6 +106,13 @@ def accounts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, st
         MLFLOW_FLASK_SERVER_SECRET_KEY=secrets.token_urlsafe(16),
     ) as address:
         yield address, password
+
+
+@pytest.fixture(scope="module")
+def accounts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """Run a server on which an account alone lets nobody see anything."""
+    with _guarded(tmp_path_factory.mktemp("guarded"), "NO_PERMISSIONS") as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
@@ -207,3 +214,15 @@ def test_artifacts_of_others_are_refused_not_missing(known: Guarded, tmp_path: P
     for fetch in (found, downloaded):
         with pytest.raises(TrackingRefusedError, match="403"):
             fetch(known.client(), run, "model/MLmodel", tmp_path)
+
+
+def test_a_model_that_is_not_there_yet_has_no_champion(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where every account may read, as on the team stack: its first night finds no model."""
+    with _guarded(tmp_path, "READ") as (address, password):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+        server = Guarded(address, monkeypatch, {"admin": password})
+        server.add("pipelines")
+        server.be("pipelines")
+        assert Registry(server.client()).champion("none of this name") is None

@@ -26,6 +26,8 @@ IMAGES = {
 }
 IMAGE = "understudy:test"
 STORE = "understudy-test-store:1"
+SLOTS = 2
+"""Tasks that a worker runs at once."""
 _PORTS = ("AIRFLOW", "MLFLOW", "CHAMPION")
 
 
@@ -103,6 +105,9 @@ class Team:
         """Clone this checkout for the stack to serve, and write its settings."""
         clone = self.folder / "clone.git"
         subprocess.run(["git", "clone", "-q", "--bare", CHECKOUT, clone], check=True)
+        # Whatever branch is checked out here: it is the one that the stack knows as main.
+        subprocess.run(["git", "-C", clone, "branch", "-qf", "main", "HEAD"], check=True)
+        subprocess.run(["git", "-C", clone, "symbolic-ref", "HEAD", "refs/heads/main"], check=True)
         self.settings = {
             "COMPOSE_PROJECT_NAME": self.name,
             "COMPOSE_PROFILES": "clone",
@@ -110,13 +115,31 @@ class Team:
             "UNDERSTUDY_CLONE": str(clone),
             "UNDERSTUDY_IMAGE": IMAGE,
             "UNDERSTUDY_TEST_DATA": str(DATA),
-            "UNDERSTUDY_SLOTS": "2",
+            "UNDERSTUDY_SLOTS": str(SLOTS),
             **chosen,
             **{f"UNDERSTUDY_{name}_PORT": str(port) for name, port in self.ports.items()},
             **self.settings,
         }
+        self.configure()
+
+    def configure(self, **settings: str) -> None:
+        """Write the settings, these among them."""
+        self.settings |= settings
         lines = "".join(f"{name}={value}\n" for name, value in self.settings.items())
         (self.folder / "env").write_text(lines, "utf-8")
+
+    def push(self, path: str, content: str) -> str:
+        """Commit a file to the repository that the stack serves; return the commit."""
+        work = self.folder / "work"
+        git = ["git", "-c", "user.name=Ann", "-c", "user.email=ann@example.org", "-C", str(work)]
+        if not work.exists():
+            clone = ["git", "clone", "-q", "--branch", "main", self.folder / "clone.git", work]
+            subprocess.run(clone, check=True)
+        (work / path).write_text(content, "utf-8")
+        for words in (["add", path], ["commit", "-qm", path], ["push", "-q", "origin", "main"]):
+            subprocess.run([*git, *words], check=True)
+        head = subprocess.run([*git, "rev-parse", "HEAD"], check=True, stdout=subprocess.PIPE)
+        return head.stdout.decode().strip()
 
     def compose(self, *arguments: str, content: bytes | None = None) -> bytes:
         """Run docker compose on this stack."""

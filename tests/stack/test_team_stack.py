@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import subprocess
 import uuid
 from collections.abc import Iterator
@@ -46,6 +47,16 @@ RIGHTS = {
     "approve": ("PATCH", "dags/rollback/dagRuns/x/taskInstances/approve/-1/hitlDetails"),
 }
 """What docs/registry.md says that a role may do, and the call that does it."""
+RECORD = """
+import json, mlflow, sys
+client = mlflow.MlflowClient()
+[night] = client.search_runs(
+    [one.experiment_id for one in client.search_experiments()],
+    f"tags.`understudy.dag_run_id` = '{sys.argv[1]}' AND tags.`understudy.kind` = 'night'")
+path = client.download_artifacts(night.info.run_id, "decision/decision.json")
+print(json.dumps(json.load(open(path))["context"]))
+"""
+"""Prints the context of a night's decision record."""
 SCRIPTS = CHECKOUT / "plugins" / "understudy" / "containers"
 
 
@@ -128,27 +139,27 @@ def _may(http: httpx.Client, method: str, path: str) -> bool:
     return status != 403
 
 
-def _trigger(team: Team, conf: dict[str, Any]) -> str:
+def _trigger(team: Team, conf: dict[str, Any], dag: str = DAG) -> str:
     """Start a Dag run as the form of Airflow's UI does; return its id."""
     with _logged_in(team, "admin", team.secret("login/airflow")) as http:
         body = {"logical_date": None, "conf": conf}
-        answer = http.post(f"/api/v2/dags/{DAG}/dagRuns", json=body).raise_for_status()
+        answer = http.post(f"/api/v2/dags/{dag}/dagRuns", json=body).raise_for_status()
         return str(answer.json()["dag_run_id"])
 
 
-def _outcome(airflow: AirflowApi, run_id: str) -> str:
+def _outcome(airflow: AirflowApi, run_id: str, dag: str = DAG) -> str:
     """Wait for the end of a Dag run, and return its state."""
 
     def ended() -> str:
-        states = {one["dag_run_id"]: one["state"] for one in airflow.dag_runs(DAG)}
+        states = {one["dag_run_id"]: one["state"] for one in airflow.dag_runs(dag)}
         return states[run_id] if states.get(run_id) in {"success", "failed"} else ""
 
     return str(eventually(ended, NIGHT_S, 3))
 
 
-def _failures(airflow: AirflowApi, run_id: str) -> str:
+def _failures(airflow: AirflowApi, run_id: str, dag: str = DAG) -> str:
     lines: list[str] = []
-    for one in airflow.task_instances(DAG, run_id):
+    for one in airflow.task_instances(dag, run_id):
         lines.append(f"{one['task_id']}: {one['state']}, try {one['try_number']}")
         if one["state"] == "failed":
             lines += airflow.task_log(one)[-40:]
@@ -253,3 +264,24 @@ def test_a_backup_fills_an_empty_stack(team: Team, tmp_path: Path) -> None:
     assert team.secret("login/airflow") == password
     assert _served(team) == "1"
     assert _prediction(team) == before
+
+
+def test_a_push_deploys_dag_files(team: Team, airflow: AirflowApi) -> None:
+    """Dag files from Git: a Dag run keeps its commit, and the record of the decision names it."""
+    name, path = "pushed", "dags/pushed.py"
+    file = (CHECKOUT / "dags" / f"{DAG}.py").read_text("utf-8")
+    file = file.replace(f'"{DAG}"', f'"{name}"', 1).replace('"@daily"', "None")
+    file = re.sub(r"(?m)^    search=.*\n", "", file)  # one model of the plainest kind is enough
+    team.files.append("docker-compose.git-dags.yaml")
+    team.up()
+    commit = team.push(path, file)
+    eventually(lambda: name in [dag["dag_id"] for dag in airflow.dags()], 180)
+    airflow.pause(name, paused=False)
+    run_id = _trigger(team, {"model": "elastic_net"}, name)
+    assert team.push(path, f"{file}# Later.\n") != commit
+    assert _outcome(airflow, run_id, name) == "success", _failures(airflow, run_id, name)
+    (run,) = (one for one in airflow.dag_runs(name) if one["dag_run_id"] == run_id)
+    said = team.compose("exec", "-T", "worker", "python", "-c", RECORD, run_id).decode()
+    context = json.loads(said.splitlines()[-1])
+    assert context["dag_version"] == run["bundle_version"] == commit
+    assert len(context["commit"]) == len(commit)

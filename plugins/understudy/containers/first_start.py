@@ -130,7 +130,8 @@ def _foreign_files(known: Known) -> dict[str, Callable[[], str]]:
         "broker/valkey.conf": lambda: _broker(known.broker),
         "store/s3.json": lambda: _store(known.store),
         "grafana/admin": _password,
-        "prometheus/mlflow": lambda: known.accounts[READER],
+        # MLflow shows its metrics to administrators alone.
+        "prometheus/mlflow": lambda: known.accounts[ADMIN],
     }
 
 

@@ -123,7 +123,7 @@ def test_what_two_sides_share_is_the_same(root: Path) -> None:
     assert (
         f"mlflow_tracking_password = {agreed['accounts']['reader']}" in files["reader/credentials"]
     )
-    assert files["prometheus/mlflow"] == agreed["accounts"]["reader"]
+    assert files["prometheus/mlflow"] == agreed["accounts"]["admin"]
     assert f"admin_password = {files['login/mlflow']}" in files["mlflow/auth.ini"]
     digest = hashlib.sha256(agreed["broker"].encode()).hexdigest()
     assert f"user default on #{digest} " in files["broker/valkey.conf"]
