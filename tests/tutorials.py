@@ -10,13 +10,18 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
 import signal
 import subprocess
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 _BLOCK = re.compile(r"^```(sh|python|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_ANYTHING = re.compile(r"(?:\\\.){3}(?!\\\.)")
+"""Three dots as `re.escape` writes them; of four the last three: 0.... is 0. and anything."""
 _MARK = "-----block "
 
 
@@ -47,7 +52,7 @@ class Block:
         """Return the first expected line that the output lacks, '' if it has all in this order."""
         lines = iter(output.splitlines())
         for expected in self.printed:
-            pattern = re.escape(expected).replace(re.escape("..."), ".*")
+            pattern = _ANYTHING.sub(".*", re.escape(expected))
             if not any(re.fullmatch(pattern, line.rstrip()) for line in lines):
                 return expected
         return ""
@@ -93,22 +98,32 @@ def run(
     script = public.sub(lambda match: replaced[match[0]], "\n".join(lines))
     (folder / "tutorial.sh").write_text(script, encoding="utf-8")
     with (folder / "tutorial.log").open("wb") as log:
-        shell = subprocess.Popen(
-            ["bash", "tutorial.sh"],
-            cwd=folder,
-            env=dict(variables),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        status = _shell(folder, variables, log)
+    return _judged(tutorial, (folder / "tutorial.log").read_text(errors="replace"), status)
+
+
+def _shell(folder: Path, variables: Mapping[str, str], log: BinaryIO) -> int:
+    """Run the script; end what it left running; return its exit status.
+
+    It prints into a pipe, as into a terminal: `tee /dev/stderr` would cut a file off at its begin.
+    """
+    with subprocess.Popen(
+        ["bash", "tutorial.sh"],
+        cwd=folder,
+        env=dict(variables),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    ) as shell:
+        copier = threading.Thread(target=shutil.copyfileobj, args=(shell.stdout, log))
+        copier.start()
         try:
-            status = shell.wait()
+            return shell.wait()
         finally:
             with contextlib.suppress(ProcessLookupError):  # nothing was left running
                 os.killpg(shell.pid, signal.SIGKILL)
-            shell.wait()
-    return _judged(tutorial, (folder / "tutorial.log").read_text(errors="replace"), status)
+            copier.join()
 
 
 def _judged(tutorial: Sequence[Block], log: str, status: int) -> str:

@@ -98,7 +98,7 @@ def _calibrated() -> int:
     while True:
         task = _task(rows)
         begin = time.perf_counter()
-        task.score({"max_depth": 19, "min_samples_leaf": 2})
+        task.score({"max_depth": 19, "min_samples_leaf": 2}, None)
         took = time.perf_counter() - begin
         if took > SECONDS / 2:
             return int(rows * SECONDS / took)
@@ -112,37 +112,39 @@ def _task(rows: int) -> Any:  # noqa: ANN401 - the project is no package of ours
     from tabular.declaration import Column
     from tabular.facts import Facts
     from tabular.folds import cut
-    from tabular.search import Task
-    from tabular.search_space import read_space
+    from tabular.model_spaces import space_of
+    from tabular.search import CrossValidation
 
     names = [f"x{number}" for number in range(8)]
     numbers = np.random.default_rng(1).normal(size=(rows, 9))
     frame = pd.DataFrame(numbers, columns=[*names, "y"])
     facts = Facts("bench", "regression", "y", {one: Column() for one in frame}, tuple(names))
-    space = read_space(SPACE, "", "decision_tree", "regression", grid=False)
+    space = space_of(SPACE, "", "decision_tree", "regression", grid=False)
     folds = cut(frame, facts, FOLDS, 1)
-    return Task("decision_tree", space, folds, "cv_rmse", "minimize", 1)
+    return CrossValidation("decision_tree", space, folds, "cv_rmse", "minimize", 1)
 
 
 def _work(way: str, rows: int, name: str, trials: int) -> tuple[float, float]:
     """Do the trials; return when the first one began and the last one was written."""
     task = _task(rows)
-    task.score({"max_depth": 19, "min_samples_leaf": 2})  # everything is imported
+    task.score({"max_depth": 19, "min_samples_leaf": 2}, None)  # everything is imported
     if way == _PLAIN:
         return _plain(task, trials)
     import mlflow
 
+    from tabular.pruners import pruner
     from tabular.samplers import sampler
-    from tabular.search import _work as work
+    from tabular.searching import Search
     from tabular.study import Budget, open_study
     from tabular.study_storage import address_of, open_storage
 
     how = sampler("random", task.space, 1)
-    study = open_study(open_storage(address_of(""), name), name, task.direction, how)
+    storage = open_storage(address_of(""), name)
+    study = open_study(storage, name, task.direction, how, pruner("none"))
     mlflow.set_experiment("bench")
     with mlflow.start_run():
         begin = time.time()
-        work(study, task, Budget(trials, None))
+        Search(study, task, Budget(trials, None)).work()
         return begin, time.time()
 
 
@@ -154,7 +156,7 @@ def _plain(task: Any, trials: int) -> tuple[float, float]:  # noqa: ANN401 - see
 
     def objective(trial: Any) -> float:  # noqa: ANN401 - Optuna is imported here alone
         params = {name: trial._suggest(name, one) for name, one in distributions.items()}
-        return float(task.score(params)[task.metric])
+        return float(task.score(params, None)[task.metric])
 
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
     begin = time.time()

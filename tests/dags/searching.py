@@ -1,4 +1,4 @@
-"""Nights of the bundled diabetes data that search their parameters, by Airflow."""
+"""Nights of bundled data that search their parameters, by Airflow: a table, and images."""
 
 from datetime import timedelta
 
@@ -21,6 +21,16 @@ dag = pipeline(
         space={"max_depth": {"low": 1, "high": 8}, "min_samples_leaf": [1, 5, 20]},
     ),
     gate=Gate(Metric("rmse", min_gain=0.0)),
+    rehearsal=None,
+    retry_delay=timedelta(seconds=1),
+)
+
+searching_images = pipeline(
+    "searching_images",
+    project=Project("{{ var.value.understudy_repository }}#mlproject/images"),
+    parameters={"dataset": "digits", "epochs": 3, "batch_size": 32, "pruner": "halving"},
+    search=Search(workers=2, trials=4, space={"learning_rate": [0.01, 0.001, 0.0001, 0.00001]}),
+    gate=Gate(Metric("accuracy", min_gain=0.0)),
     rehearsal=None,
     retry_delay=timedelta(seconds=1),
 )

@@ -11,10 +11,26 @@ import pytest
 from tests.loopback import answering
 from tests.tabular.data_server import Answer, DataServer, Handler
 
+from understudy.steps import projectfile
+from understudy.steps.environment import EnvironmentStore
+from understudy.steps.process import Supervisor
+from understudy.steps.settings import Settings
+
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = ROOT / "mlproject" / "images"
+CACHE = ROOT / ".state" / "cache"
+"""Where the local stack has its environments, too: a second run finds this one there."""
 # The package lives beside its MLproject, which MLflow makes the working folder of a step.
 sys.path[:0] = [str(PROJECT), str(Path(__file__).parent)]
+
+
+@pytest.fixture(scope="session")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Return the Python of the project's environment, built as a night builds it."""
+    store = EnvironmentStore(Settings(CACHE, tmp_path_factory.mktemp("scratch")), Supervisor())
+    with store.hold(projectfile.load(PROJECT, str(PROJECT)), "uv", print) as environment:
+        assert environment.bin
+        yield environment.bin / "python"
 
 
 @pytest.fixture

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from images.tracking import Step
 
 PROJECT = Path(download.__file__).parents[1]
+IN_TURN = Path(__file__).parent / "steps_in_turn.py"
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,22 @@ class Store:
             )
         assert run.get_status() == "FINISHED"
         return str(run.run_id)
+
+    def in_turn(self, python: Path, *asked: tuple[str, Mapping[str, Any]]) -> list[list[Any]]:
+        """Run steps by one process with this Python; return exit status and run id of each."""
+        steps = [
+            [self.experiment_id, name, {key: str(value) for key, value in values.items()}]
+            for name, values in asked
+        ]
+        done = subprocess.run(
+            [python, IN_TURN],
+            input=json.dumps(steps),
+            check=True,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        ended: list[list[Any]] = json.loads(done.stdout.splitlines()[-1])
+        return ended
 
     def step(self, step: Step, **values: Any) -> tuple[int, str]:
         """Run a step in this process within a run made for it; return exit status and run id."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from images import download, explore, preprocess, publish, train, validate
+from images import download, explore, preprocess, publish, search, train, validate
 from images import main as main_step
 from images.commandline import read_options
 from images.errors import ParameterError
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.unit
 PROJECT = Path(download.__file__).parents[1]
 STEPS = {
     module.STEP.name: module.STEP
-    for module in (download, explore, preprocess, train, validate, publish, main_step)
+    for module in (download, explore, preprocess, search, train, validate, publish, main_step)
 }
 
 
@@ -41,10 +41,11 @@ def test_mlproject_and_options_agree() -> None:
 def test_the_commands_that_documents_show(document: str) -> None:
     """Each names an entry point that there is, parameters that it has, and all that it needs."""
     text = (PROJECT.parents[1] / document).read_text(encoding="utf-8").replace("\\\n", " ")
-    commands = re.findall(r"^ *(mlflow run .*)$", text, re.MULTILINE)
+    commands = re.findall(r"^[ $]*(?:\w+=\$\()?((?:mlflow run|step) .*)$", text, re.MULTILINE)
     assert len(commands) >= 5
-    for command in commands:
-        name = (re.findall(r" -e (\w+)", command) or ["main"])[0]
+    for command in (one for one in commands if '"$@"' not in one):
+        named = r"(?:^step| -e| --entry-point) (\w+)"
+        name = (re.findall(named, command) or ["main"])[0]
         given = set(re.findall(r" -P (\w+)=", command))
         assert given <= {option.name for option in STEPS[name].options}, command
         assert {option.name for option in STEPS[name].options if option.required} <= given, command

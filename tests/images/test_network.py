@@ -23,15 +23,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from made import npz, random_images
-from store import PROJECT, Store, opened
+from store import Store, opened
 
 from images import download, metrics, preprocess
 from images.facts import Facts
 from images.tables import ROW_ID, read
-from understudy.steps import projectfile
-from understudy.steps.environment import EnvironmentStore
-from understudy.steps.process import Supervisor
-from understudy.steps.settings import Settings
 
 pytestmark = [
     pytest.mark.integration,
@@ -40,21 +36,9 @@ pytestmark = [
 ]
 
 HERE = Path(__file__).parent
-CACHE = HERE.parents[1] / ".state" / "cache"
-"""Where the local stack has its environments, too: a second run finds this one there."""
 START_LIMIT = 240  # seconds
 ASKED = 5
 """Images that are sent to a server."""
-
-
-@pytest.fixture(scope="module")
-def python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Return the Python of the project's environment, built as a night builds it."""
-    store = EnvironmentStore(Settings(CACHE, tmp_path_factory.mktemp("scratch")), Supervisor())
-    project = projectfile.load(PROJECT, str(PROJECT))
-    with store.hold(project, "uv", print) as environment:
-        assert environment.bin
-        yield environment.bin / "python"
 
 
 @pytest.fixture(scope="module")
@@ -204,25 +188,13 @@ def in_turn(store: Store, night: Night, python: Path, tmp_path_factory: Any) -> 
     path.write_bytes(npz(x_train=random_images(200, 6, 5), y_train=np.arange(200) % 11))
     raw = store.path(store.good(download.STEP, dataset="npz", source=path), "raw")
     other = store.path(store.good(preprocess.STEP, raw=raw), "data")
-    asked = [
+    return store.in_turn(
+        python,
         ("train", {"data": night.data, **PARAMETERS}),
         ("train", {"data": store.path(endless, "data"), "epochs": 1}),
         ("validate", {"data": other, "model_uri": night.model}),
         ("train", {"data": night.data, "epochs": 50, "patience": 1, "learning_rate": 10}),
-    ]
-    steps = [
-        [store.experiment_id, name, {key: str(value) for key, value in values.items()}]
-        for name, values in asked
-    ]
-    done = subprocess.run(
-        [python, HERE / "steps_in_turn.py"],
-        input=json.dumps(steps),
-        check=True,
-        stdout=subprocess.PIPE,
-        text=True,
     )
-    ended: list[list[Any]] = json.loads(done.stdout.splitlines()[-1])
-    return ended
 
 
 def test_the_same_seed_is_the_same_network(

@@ -28,7 +28,13 @@ def parsed(project: str, module: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "module", ["addresses", "commandline", "errors", "fetch", "space", "tracking"]
+    "module",
+    [
+        *("addresses", "commandline", "errors", "fetch", "space", "tracking"),
+        # A search, but for what is tried and how it is judged.
+        *("objective", "pruners", "samplers", "search_results", "search_space", "searching"),
+        *("space_reading", "study", "study_pictures", "study_storage", "trial_runs", "workers"),
+    ],
 )
 def test_shared_modules_do_not_drift_apart(module: str) -> None:
     """A fault that is mended in one is mended in the other; tests/tabular tests them for both."""

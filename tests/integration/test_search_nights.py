@@ -27,10 +27,10 @@ FORCED = 3
 """Dashes in the name of a forced night's study: pipeline, code, night, content."""
 
 
-def studies(installation: Installation) -> dict[str, list[Any]]:
+def studies(installation: Installation, pipeline: str = "searching") -> dict[str, list[Any]]:
     """Return the runs of trials, by study."""
     found: dict[str, list[Any]] = {}
-    for run in installation.runs("searching"):
+    for run in installation.runs(pipeline):
         if "search.trial" in run.data.tags:
             found.setdefault(run.data.tags["search.study"], []).append(run)
     return found
@@ -42,10 +42,10 @@ def searches(installation: Installation, night: str) -> list[Any]:
     return installation.runs("searching", wanted)
 
 
-def trained(installation: Installation, night: str) -> Any:  # noqa: ANN401 -- MLflow's run
+def trained(installation: Installation, night: str, pipeline: str = "searching") -> Any:  # noqa: ANN401 -- MLflow's run
     """Return the run of a night's training."""
     wanted = f"tags.`understudy.task_id` = 'train' AND tags.`understudy.dag_run_id` = '{night}'"
-    (run,) = installation.runs("searching", wanted)
+    (run,) = installation.runs(pipeline, wanted)
     return run
 
 
@@ -127,3 +127,22 @@ def _at_work(installation: Installation) -> set[int]:
         running = (one for one in study.trials if one.state == TrialState.RUNNING)
         found |= {one.user_attrs["worker"]["pid"] for one in running if "worker" in one.user_attrs}
     return found
+
+
+def test_two_workers_search_a_network(installation: Installation) -> None:
+    """By the validation images, by the gate's metric; the best network is trained and promoted."""
+    installation.trigger("searching_images", "night")
+    assert installation.wait("searching_images", "night", LIMIT) == "success"
+    ((_, trials),) = studies(installation, "searching_images").items()
+    states = Counter(run.info.status for run in trials)
+    assert states["FINISHED"] + states["KILLED"] == len(trials) == 4
+    whole = [run for run in trials if run.info.status == "FINISHED"]
+    best = max(whole, key=lambda run: run.data.metrics["val_accuracy"])
+    got = trained(installation, "night", "searching_images").data
+    assert got.params["learning_rate"] == best.data.params["learning_rate"]
+    assert got.params["epochs"] == "3"
+    assert got.metrics["best_validation_accuracy"] == pytest.approx(
+        best.data.metrics["val_accuracy"]
+    )
+    (night,) = installation.nights("searching_images")
+    assert night["understudy.outcome"] == "PROMOTED"

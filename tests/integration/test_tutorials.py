@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 from tests.githosts import http_host
-from tests.loopback import free_port
-from tests.tutorials import blocks, run
+from tests.loopback import free_port, serving
+from tests.tutorials import Block, blocks, run
 
 pytestmark = pytest.mark.integration
 
@@ -25,6 +25,7 @@ REAL_DATA = Path(os.environ.get("UNDERSTUDY_TEST_DATA", ROOT.parent / "shared" /
 HAPPINESS = REAL_DATA / "world-happiness-2021" / "world-happiness-report-2021.csv"
 PUBLIC_GIT = "https://github.com/acme/understudy.git"
 PUBLIC_DATA = "https://archive.ics.uci.edu"
+PUBLIC_MNIST = "/cvdf-datasets/mnist"
 _PORT_WORDS = ("127.0.0.1:", "--port ")
 
 
@@ -55,15 +56,50 @@ def test_tables(published: str, data_server: str, tmp_path: Path) -> None:
     if not HAPPINESS.exists():
         pytest.skip(f"the real data are not here: {HAPPINESS}")
     shutil.copy(HAPPINESS, tmp_path)
-    names = ("setup.md", "wine-quality.md", "world-happiness.md")
-    tutorial = [block for name in names for block in blocks(ROOT / "docs" / "tutorials" / name)]
+    names = ("setup", "wine-quality", "world-happiness")
+    tutorial = [block for name in names for block in _blocks(name)]
     wrong = run(
         tutorial,
         tmp_path,
         {PUBLIC_GIT: published, PUBLIC_DATA: data_server, **_ports(5000, 5001, 5002)},
-        {**_clean(), "UNDERSTUDY_DATA_MIRROR": data_server},
+        {
+            **_clean(),
+            "UNDERSTUDY_DATA_MIRROR": data_server,
+            "XDG_STATE_HOME": str(tmp_path / "state"),
+        },
     )
     assert wrong == ""
+
+
+@pytest.mark.timeout(3000)
+def test_images(published: str, mnist_server: str, tmp_path: Path) -> None:
+    """Digits from raw pixels to a served network, then MNIST for an epoch."""
+    tutorial = [block for name in ("setup", "images") for block in _blocks(name)]
+    wrong = run(
+        tutorial,
+        tmp_path,
+        {PUBLIC_GIT: published, **_ports(5000, 5003)},
+        {
+            **_clean(),
+            "UNDERSTUDY_DATA_MIRROR": mnist_server,
+            "XDG_STATE_HOME": str(tmp_path / "state"),
+        },
+    )
+    assert wrong == ""
+
+
+@pytest.fixture(scope="module")
+def mnist_server() -> Iterator[str]:
+    """Serve the real MNIST on loopback under the paths of its public addresses."""
+    files = sorted((REAL_DATA / "mnist").glob("*.gz"))
+    if not files:
+        pytest.skip(f"the real data are not here: {REAL_DATA / 'mnist'}")
+    with serving({f"{PUBLIC_MNIST}/{file.name}": file.read_bytes() for file in files}) as address:
+        yield address
+
+
+def _blocks(name: str) -> list[Block]:
+    return blocks(ROOT / "docs" / "tutorials" / f"{name}.md")
 
 
 def _ports(*fixed: int) -> dict[str, str]:

@@ -20,10 +20,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
-from optuna.study import load_study
-from optuna.trial import TrialState
+from tests.studies import stopped_in_a_trial
 
 from tabular import search, train
 from tabular.declaration import Column, Holdout
@@ -171,23 +168,6 @@ def test_a_killed_search_goes_on(place: Place, tmp_path: Path) -> None:
     undisturbed = tmp_path / "other"
     _, alone = place.run(search.STEP, **asked, storage=undisturbed)
     assert place.json(alone, "best_params.json") == place.json(run, "best_params.json")
-
-
-def stopped_in_a_trial(pid: int, folder: Path) -> bool:
-    """Stop a process; return whether it has a third trial or a later one, else let it go on."""
-    for file in folder.glob("*.journal"):
-        os.kill(pid, signal.SIGSTOP)
-        storage = JournalStorage(JournalFileBackend(str(file)))
-        names = [study.study_name for study in storage.get_all_studies()]
-        states = [
-            one.state
-            for name in names
-            for one in load_study(study_name=name, storage=storage).trials
-        ]
-        if len(states) > 2 and states[-1] == TrialState.RUNNING:
-            return True
-        os.kill(pid, signal.SIGCONT)
-    return False
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,9 @@ import pytest
 
 from tabular.declaration import Task
 from tabular.errors import ParameterError
+from tabular.model_spaces import space_of
 from tabular.models import MODELS
-from tabular.search_space import Choices, Range, Space, read_space
+from tabular.search_space import Choices, Range, Space
 
 pytestmark = pytest.mark.unit
 
@@ -26,14 +27,14 @@ PAIRS = [
 def read(space: object, model: str = "decision_tree", fixed: str = "", **more: Any) -> Space:
     """Return a space for regression, given as JSON values or as text."""
     text = space if isinstance(space, str) else json.dumps(space)
-    return read_space(text, fixed, model, "regression", **{"grid": False, **more})
+    return space_of(text, fixed, model, "regression", **{"grid": False, **more})
 
 
 @pytest.mark.parametrize(("name", "task"), PAIRS)
 @pytest.mark.parametrize("grid", [False, True])
 def test_every_model_has_a_space(name: str, task: Task, grid: bool) -> None:  # noqa: FBT001 - parametrized
     """Ranges for random and TPE, a number of points for a grid."""
-    space = read_space("", "", name, task, grid=grid)
+    space = space_of("", "", name, task, grid=grid)
     assert {*space.dimensions} <= {*MODELS[name].parameters}
     assert (space.size or 0) > 1 if grid else space.distributions()
 
@@ -68,9 +69,9 @@ def test_what_has_one_value_leaves_the_default_space() -> None:
         ("defualt", "(did you mean 'default'?)"),
         ([1, 2], "is JSON, but no object"),
         ('{"max_depth": [1, 2], "max_depth": [3]}', "max_depth stands there twice"),
-        ({"max_dept": [1, 2]}, "'max_dept' is no parameter (did you mean 'max_depth'?)"),
-        ({"alpha": [1, 2]}, "'alpha' is no parameter of this model"),
-        ({"random_state": [1, 2]}, "'random_state' is no parameter of this model"),
+        ({"max_dept": [1, 2]}, "'max_dept' is no parameter here (did you mean 'max_depth'?)"),
+        ({"alpha": [1, 2]}, "'alpha' is no parameter here"),
+        ({"random_state": [1, 2]}, "'random_state' is no parameter here"),
         ({"max_depth": 3}, "'max_depth' is 3. Allowed: a list of values, or a range"),
         ({"max_depth": []}, "the list of 'max_depth' is empty"),
         ({"max_depth": [3, 3]}, "'max_depth' has a value twice"),

@@ -17,8 +17,10 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tabular import samplers, study_storage, workers
 from tabular.errors import ParameterError, UnavailableError
+from tabular.model_spaces import space_of
+from tabular.pruners import pruner
 from tabular.samplers import PLACE, SURPLUS, sampler
-from tabular.search_space import Space, read_space
+from tabular.search_space import Space
 from tabular.study import (
     Budget,
     SharedStudy,
@@ -52,14 +54,14 @@ SPACE = '{"max_depth": {"low": 1, "high": 20}, "min_samples_leaf": [1, 2, 3, 4, 
 
 def space(sampler_name: str) -> Space:
     """Return a space of 120 points."""
-    return read_space(SPACE, "", "decision_tree", "regression", grid=sampler_name == "grid")
+    return space_of(SPACE, "", "decision_tree", "regression", grid=sampler_name == "grid")
 
 
 def shared(folder: Path, name: str, most: int, dead: list[FrozenTrial] | None = None) -> Any:  # noqa: ANN401 - study and its wrapper
     """Return a study in a file, and what works on it."""
     tried = space(name)
     storage = study_storage.open_storage(str(folder), "s")
-    study = open_study(storage, "s", "minimize", sampler(name, tried, 7))
+    study = open_study(storage, "s", "minimize", sampler(name, tried, 7), pruner("none"))
     told = [] if dead is None else dead
     return study, SharedStudy(study, tried, Budget(most, None), told.append)
 
@@ -145,7 +147,7 @@ def test_minutes_are_those_of_work(tmp_path: Path) -> None:
     """A pause does not count; a budget that is spent ends the study."""
     tried = space("random")
     storage = study_storage.open_storage(str(tmp_path), "s")
-    study = open_study(storage, "s", "minimize", sampler("random", tried, 7))
+    study = open_study(storage, "s", "minimize", sampler("random", tried, 7), pruner("none"))
     runs = SharedStudy(study, tried, Budget(None, 0.5 / 60), lambda _dead: None)
     done = 0
     while (trial := runs.next()) is not None:

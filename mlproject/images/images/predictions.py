@@ -88,11 +88,11 @@ def _of_batch(model: Scorer, some: Images, classes: Sequence[str]) -> pd.DataFra
         raise _other_answer(answer, len(some.labels), classes)
     likeliest = [classes[number] for number in answer.argmax(axis=1)]
     names = [f"{PROBABILITY}{name}" for name in classes]
-    shares = pd.DataFrame(_shares(answer), columns=names)
+    shares = pd.DataFrame(as_shares(answer), columns=names)
     return pd.concat([known.assign(prediction=likeliest), shares], axis=1)
 
 
-def _shares(answer: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
+def as_shares(answer: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
     """Return probabilities as float64 that sum to one, of those that float32 has rounded.
 
     Raises:

@@ -15,7 +15,7 @@ import numpy as np
 
 from images.commandline import Option
 from images.errors import DataError
-from images.facts import TRAIN_FILE, VALIDATION_FILE, Facts
+from images.facts import TRAIN_FILE, Facts
 from images.space import room_for
 from images.tables import ROW_ID, count, read
 from images.tracking import Step, log_new_params, main, say
@@ -62,7 +62,7 @@ def train(values: Mapping[str, Any]) -> None:
 
     folder = Path(values["data"])
     facts = Facts.read(folder)
-    _check(facts, folder)
+    check_fitted(facts, folder)
     log_new_params(
         {
             **{name: value for name, value in values.items() if name != "data"},
@@ -72,7 +72,7 @@ def train(values: Mapping[str, Any]) -> None:
         }
     )
     mlflow.set_tag("data.sha256", facts.sha256)
-    _log_input(facts)
+    log_input(facts, "training")
     with tempfile.TemporaryDirectory() as place, room_for(Path(place), 0):
         network, history = _trained(facts, folder, values, Path(place))
         mlflow.log_metrics(history.metrics())
@@ -82,7 +82,12 @@ def train(values: Mapping[str, Any]) -> None:
         _log_model(network, facts, folder)
 
 
-def _check(facts: Facts, folder: Path) -> None:
+def check_fitted(facts: Facts, folder: Path) -> None:
+    """Check that `preprocess` left training images, and what normalises them.
+
+    Raises:
+        DataError: if not.
+    """
     if not facts.mean or not count(folder / TRAIN_FILE):
         raise DataError(
             f"the input folder of {facts.dataset} has no training images with mean and deviation",
@@ -98,24 +103,15 @@ def _trained(
     import mlflow
 
     from images.epoch_files import EVENTS, Checkpoints, EventFiles
-    from images.network import Architecture, build, without_optimizer
-    from images.stream import batches_of
-    from images.training import Plan, fit, prepare
+    from images.fitting import fitted, untrained
+    from images.network import without_optimizer
+    from images.training import Curves
 
-    prepare(values["random_state"])
-    size, seed = values["batch_size"], values["random_state"]
-    network = build(facts, Architecture(values["filters"], values["dropout"]))
+    network = untrained(facts, values)
     say(f"{facts.dataset}: {network.count_params():,} weights")
     mlflow.log_text(_summary(network), "model_summary.txt")
-    watching = folder / VALIDATION_FILE
-    plan = Plan(values["learning_rate"], values["schedule"], values["epochs"], values["patience"])
-    history = fit(
-        network,
-        batches_of(folder / TRAIN_FILE, facts, size, seed),
-        batches_of(watching, facts, size) if count(watching) else None,
-        plan,
-        [EventFiles(place / EVENTS), Checkpoints(place)],
-    )
+    callbacks = [Curves(), EventFiles(place / EVENTS), Checkpoints(place)]
+    history = fitted(network, facts, folder, values, callbacks)
     mlflow.log_artifacts(str(place / EVENTS), EVENTS)
     return without_optimizer(network), history
 
@@ -131,15 +127,20 @@ def _tell(facts: Facts, history: "History") -> None:
     say(f"{facts.dataset}: {history.best} of {len(history.curves['train_loss'])} epochs is best")
 
 
-def _log_input(facts: Facts) -> None:
-    """Log the images as the run's input, by their digest."""
+def log_input(facts: Facts, context: str) -> None:
+    """Log the images as the run's input, by their digest.
+
+    Args:
+        facts: of the images.
+        context: what the run does with them, such as "training".
+    """
     import mlflow
     from mlflow.data.code_dataset_source import CodeDatasetSource
     from mlflow.data.meta_dataset import MetaDataset
 
     source = CodeDatasetSource({"data.source": facts.source, "data.sha256": facts.sha256})
     known = MetaDataset(source, name=facts.dataset, digest=facts.sha256[:36])
-    mlflow.log_input(known, context="training")
+    mlflow.log_input(known, context=context)
 
 
 def _log_pictures(history: "History", folder: Path) -> None:

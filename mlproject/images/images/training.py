@@ -1,6 +1,6 @@
 """Trains the network: learning rate, early stopping, curves, and an end when it diverges.
 
-Imports Keras and TensorFlow. Touches the active MLflow run, into which the curves go.
+Imports Keras and TensorFlow. Touches the active MLflow run, where `Curves` is one of the callbacks.
 """
 
 import math
@@ -119,8 +119,27 @@ def _rate(plan: Plan, steps: int) -> Any:  # noqa: ANN401 - a number or a schedu
     return keras.optimizers.schedules.CosineDecay(plan.learning_rate, steps)
 
 
+def named(logs: Mapping[str, float] | None) -> dict[str, float]:
+    """Return Keras's figures of an epoch by our names."""
+    return {CURVES[name]: float(v) for name, v in (logs or {}).items() if name in CURVES}
+
+
+class Curves(keras.callbacks.Callback):
+    """Logs each epoch's figures in the active MLflow run, and says them."""
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        """Log what this epoch came to."""
+        import mlflow
+
+        figures = named(logs)
+        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        mlflow.log_metrics({**figures, "learning_rate": rate}, step=epoch + 1)
+        shown = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
+        say(f"epoch {epoch + 1}: {shown}")
+
+
 class _Watch(keras.callbacks.Callback):
-    """Logs the curves, and ends a training that diverges."""
+    """Keeps the curves, and ends a training that diverges."""
 
     def __init__(self, history: History) -> None:
         super().__init__()
@@ -131,17 +150,10 @@ class _Watch(keras.callbacks.Callback):
         self._check(logs or {}, f"batch {batch + 1} of epoch {self._epoch}")
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-        """Keep and log what this epoch came to."""
-        import mlflow
-
+        """Keep what this epoch came to."""
         self._check(logs or {}, f"epoch {epoch + 1}")
-        figures = {CURVES[name]: float(v) for name, v in (logs or {}).items() if name in CURVES}
-        for name, value in figures.items():
+        for name, value in named(logs).items():
             self._history.curves.setdefault(name, []).append(value)
-        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
-        mlflow.log_metrics({**figures, "learning_rate": rate}, step=epoch + 1)
-        shown = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
-        say(f"epoch {epoch + 1}: {shown}")
 
     @property
     def _epoch(self) -> int:

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import optuna
+from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage
 from optuna.study import Study
@@ -26,6 +27,10 @@ from tabular.workers import SEEN_EVERY, is_gone, this_worker
 WORKER, METRICS, ERROR, TRIES = "worker", "metrics", "error", "tries"
 """A trial's own attributes: who works on it, what was measured, what went wrong, how often its
 place was taken over."""
+CURVE = "curve"
+"""And its course: steps, each with its number, the seconds since the epoch, and figures."""
+
+Curve = Sequence[tuple[int, float, Mapping[str, float]]]
 
 MOST_TRIES = 3
 POLL_SECONDS = 0.5
@@ -88,27 +93,45 @@ class SharedStudy:
             else:
                 return None
 
-    def succeeded(self, trial: Trial, value: float, metrics: Mapping[str, float]) -> bool:
+    def has_prospect(self, trial: Trial, step: int, value: float) -> bool:
+        """Note how a trial does after a step; return whether it is to go on.
+
+        Not where others took this worker for dead meanwhile, either.
+        """
+        try:
+            trial.report(value, step)
+            return not trial.should_prune()
+        except optuna.exceptions.UpdateFinishedTrialError:
+            return False
+
+    def succeeded(
+        self, trial: Trial, value: float, metrics: Mapping[str, float], curve: Curve = ()
+    ) -> bool:
         """Finish a trial with its value, and with everything else that was measured.
 
         Returns whether it counts: not where others took this worker for dead meanwhile.
         """
-        return self._finished(trial, METRICS, dict(metrics), value=value)
+        return self._finished(trial, {METRICS: dict(metrics), CURVE: curve}, value=value)
 
-    def failed(self, trial: Trial, error: str) -> bool:
+    def pruned(self, trial: Trial, curve: Curve) -> bool:
+        """Finish a trial that had no prospect; as `succeeded`."""
+        return self._finished(trial, {CURVE: curve}, state=TrialState.PRUNED)
+
+    def failed(self, trial: Trial, error: str, curve: Curve = ()) -> bool:
         """Finish a trial that could not be done, and the study goes on; as `succeeded`."""
-        return self._finished(trial, ERROR, error, state=TrialState.FAIL)
+        return self._finished(trial, {CURVE: curve, ERROR: error}, state=TrialState.FAIL)
 
     def _finished(
         self,
         trial: Trial,
-        name: str,
-        told: object,
+        told: Mapping[str, Any],
         value: float | None = None,
         state: TrialState | None = None,
     ) -> bool:
         try:
-            trial.set_user_attr(name, told)
+            for name, what in told.items():
+                if what:  # each is a write of its own
+                    trial.set_user_attr(name, what)
         except optuna.exceptions.UpdateFinishedTrialError:
             return False
         self._study.tell(trial, value, state)
@@ -207,7 +230,9 @@ class SharedStudy:
             return False
 
 
-def open_study(storage: BaseStorage, name: str, direction: str, sampler: BaseSampler) -> Study:
+def open_study(
+    storage: BaseStorage, name: str, direction: str, sampler: BaseSampler, pruner: BasePruner
+) -> Study:
     """Return the study of that name, made where there is none.
 
     Args:
@@ -215,6 +240,7 @@ def open_study(storage: BaseStorage, name: str, direction: str, sampler: BaseSam
         name: of the study.
         direction: "minimize" or "maximize".
         sampler: how this process chooses points.
+        pruner: and how it ends trials before their time.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna.create_study(
@@ -222,6 +248,7 @@ def open_study(storage: BaseStorage, name: str, direction: str, sampler: BaseSam
         study_name=name,
         direction=direction,
         sampler=sampler,
+        pruner=pruner,
         load_if_exists=True,
     )
 

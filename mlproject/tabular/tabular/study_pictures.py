@@ -1,4 +1,4 @@
-"""Draws a study: its course, each parameter against the result, what mattered, how good fits cost.
+"""Draws a study: its course, each parameter against the result, what mattered, what good fits cost.
 
 Uses matplotlib without a display. Touches only the files it is asked to write.
 """
@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 MOST_PANELS = 24
 FEWEST_FOR_RANKS = 5  # trials; with fewer a rank correlation says nothing
@@ -20,15 +21,16 @@ FEWEST_FOR_RANKS = 5  # trials; with fewer a rank correlation says nothing
 mpl.use("Agg")
 
 
-def draw_all(complete: Sequence[FrozenTrial], metric: str, direction: str, folder: Path) -> None:
+def draw_all(trials: Sequence[FrozenTrial], metric: str, direction: str, folder: Path) -> None:
     """Draw every picture that fits into `folder`.
 
     Args:
-        complete: the finished trials, at least one, the first one first.
+        trials: all of them, at least one of which is complete, the first one first.
         metric: what led the study.
         direction: "minimize" or "maximize".
         folder: where the files go.
     """
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     values = np.array([trial.value for trial in complete], dtype="float64")
     _save(_course(complete, values, metric, direction), folder / "course.png")
     _save(_parameters(complete, values, metric), folder / "parameters.png")
@@ -36,6 +38,8 @@ def draw_all(complete: Sequence[FrozenTrial], metric: str, direction: str, folde
     ranks = correlations(complete, values)
     if len(ranks):
         _save(_ranks(ranks, metric), folder / "rank_correlation.png")
+    if any(len(trial.intermediate_values) > 1 for trial in trials):
+        _save(_curves(trials, metric), folder / "curves.png")
 
 
 def correlations(complete: Sequence[FrozenTrial], values: "np.ndarray") -> pd.Series:  # type: ignore[type-arg]
@@ -109,6 +113,20 @@ def _ranks(ranks: pd.Series, metric: str) -> Figure:
     axes.barh([str(name) for name in ranks.index], ranks.to_numpy())
     axes.axvline(0, color="grey", linewidth=0.8)
     axes.set(xlim=(-1, 1), xlabel=f"Spearman's rank correlation with {metric}")
+    return figure
+
+
+def _curves(trials: Sequence[FrozenTrial], metric: str) -> Figure:
+    """Each trial's course, those that were ended before their time in grey."""
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    axes = figure.subplots()
+    for trial in trials:
+        steps = sorted(trial.intermediate_values)
+        values = [trial.intermediate_values[step] for step in steps]
+        whole = trial.state == TrialState.COMPLETE
+        axes.plot(steps, values, marker=".", alpha=0.7, color="C0" if whole else "grey")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set(xlabel="step of the trial", ylabel=metric, title="Trials (grey: pruned, failed)")
     return figure
 
 

@@ -1,8 +1,9 @@
 """Writes each trial of a study as an MLflow run below the search's own, without keeping it waiting.
 
 One thread in the background does it, three calls for a trial: make the run, log everything in one
-batch, end it. A study knows nothing of MLflow, so what a killed process did not write is found by
-comparing the study with the runs, and written by who goes on. Touches MLflow runs.
+batch, end it. A trial that was ended before its time is a run that was KILLED, with its curve. A
+study knows nothing of MLflow, so what a killed process did not write is found by comparing the
+study with the runs, and written by who goes on. Touches MLflow runs.
 """
 
 import queue
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from tabular.study import ERROR, METRICS, WORKER, died_of, has_died, is_dead
+from tabular.study import CURVE, ERROR, METRICS, WORKER, died_of, has_died, is_dead
 from tabular.tracking import ERROR_TAG, LONGEST_TAG
 from tabular.workers import GONE_AFTER
 
@@ -21,14 +22,14 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
-STUDY_TAG, TRIAL_TAG = "search.study", "search.trial"
+STUDY_TAG, TRIAL_TAG, PRUNED_TAG = "search.study", "search.trial", "search.pruned"
 _INHERITED = (
     "mlflow.user",
     "mlflow.source.name",
     "mlflow.source.type",
     "mlflow.source.git.commit",
 )
-_PAGE = 1000
+_PAGE, _MOST_POINTS = 1000, 1000
 _STATUS = {TrialState.COMPLETE: "FINISHED", TrialState.PRUNED: "KILLED", TrialState.FAIL: "FAILED"}
 _OVER = frozenset(_STATUS.values())
 
@@ -121,12 +122,18 @@ class TrialRuns:
         from mlflow.entities import Metric, Param
 
         measured = trial.user_attrs.get(METRICS, {})
+        points = [Metric(name, value, end, 0) for name, value in measured.items()]
+        for step, seconds, figures in trial.user_attrs.get(CURVE, ()):
+            stamp = int(1000 * seconds)
+            points += [Metric(name, value, stamp, step) for name, value in figures.items()]
         params = {**self._common, **trial.params}
         self._client.log_batch(
             run_id,
-            metrics=[Metric(name, value, end, 0) for name, value in measured.items()],
+            metrics=points[:_MOST_POINTS],
             params=[Param(name, str(value)) for name, value in params.items() if value != ""],
         )
+        for start in range(_MOST_POINTS, len(points), _MOST_POINTS):
+            self._client.log_batch(run_id, metrics=points[start : start + _MOST_POINTS])
 
     def _tags(self, trial: FrozenTrial) -> dict[str, str]:
         parents = self._parent.data.tags
@@ -137,6 +144,8 @@ class TrialRuns:
             STUDY_TAG: self._study,
             TRIAL_TAG: str(trial.number),
         }
+        if trial.state == TrialState.PRUNED:
+            tags[PRUNED_TAG] = f"after step {trial.last_step}"
         return {**tags, ERROR_TAG: error[:LONGEST_TAG]} if error else tags
 
     def _known(self) -> dict[int, list["Run"]]:

@@ -157,10 +157,11 @@ def test_a_wrong_declaration_of_what_follows(after: Any, message: str) -> None: 
 def test_the_example_of_the_images_tutorial_is_a_dag() -> None:
     """And one that hands its champion on."""
     text = (Path(__file__).parents[3] / "docs/tutorials/images.md").read_text(encoding="utf-8")
-    code = re.findall(r"```python\n(.*?)```", text, re.DOTALL)[-1]
+    (code,) = re.findall(r"```py\n(.*?)```", text, re.DOTALL)
     names: dict[str, Any] = {}
     exec(code, names)  # noqa: S102 -- our own document
     assert "`mnist_publish`" in names["dag"].doc_md
+    assert "search" in names["dag"].task_ids
 
 
 def test_the_example_of_late_targets_is_a_dag() -> None:

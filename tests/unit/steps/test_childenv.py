@@ -36,7 +36,14 @@ ALWAYS = {
 )
 def test_step(uris: tuple[str, ...], local: bool, more: set[str]) -> None:  # noqa: FBT001
     """A cloud's credentials only where the step's data are in it; nothing of Airflow's ever."""
-    assert set(step_environment(OURS, uris, local=local)) == ALWAYS | more
+    assert set(step_environment(OURS, uris, local=local)) == ALWAYS | {"OMP_WAIT_POLICY"} | more
+
+
+def test_threads_that_wait_do_not_spin_unless_the_worker_says_so() -> None:
+    """Steps share the processors; a worker that has them to itself may say otherwise."""
+    assert step_environment({}, (), local=False) == {"OMP_WAIT_POLICY": "PASSIVE"}
+    active = {"OMP_WAIT_POLICY": "ACTIVE"}
+    assert step_environment(active, (), local=False) == active
 
 
 def test_build() -> None:

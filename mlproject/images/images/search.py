@@ -1,0 +1,109 @@
+"""Entry point `search`: an Optuna study over the network's parameters, judged while it trains.
+
+Judges are the validation images that `preprocess` set aside. After each epoch a trial without
+prospect may be ended. Run again with the same data and parameters, it goes on with the same study;
+run several times at once, it shares it. Every trial is an MLflow run below the search's. What it
+leaves for `train` is `best_params.json`. Touches the MLflow run, those of the trials, the study's
+storage and a temporary folder.
+"""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from images import pruners, samplers, searching, train
+from images.commandline import Option
+from images.facts import Facts
+from images.judges import Judges, metric_of, read_judges
+from images.network_spaces import space_of
+from images.objective import Report
+from images.search_space import Space
+from images.tracking import Step, log_new_params, main
+
+OPTIONS = (
+    Option(
+        "data", "", "the artifact folder that preprocess logged, runs:/<run id>/data", required=True
+    ),
+    Option("metric", "", "what the best trial is best in; '' for accuracy"),
+    Option("pruner", pruners.MEDIAN, "when a trial is ended early", choices=pruners.NAMES),
+    *searching.OPTIONS,
+)
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What every trial of a study has in common; an `objective.Objective`.
+
+    Attributes:
+        judges: the validation images.
+        space: what is tried.
+        metric: what leads, with its prefix.
+        direction: "minimize" or "maximize".
+        random_state: seed of the networks.
+    """
+
+    judges: Judges
+    space: Space
+    metric: str
+    direction: str
+    random_state: int
+
+    def parameters(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what `train` needs for the network that a trial judged, beside the data."""
+        return {"random_state": self.random_state, **self.space.fixed, **params}
+
+    def score(self, params: Mapping[str, Any], report: Report) -> dict[str, float]:
+        """Return the metrics of a trial's parameters.
+
+        Raises:
+            Exception: whatever training raises, and what `report` does.
+        """
+        from images import trial
+
+        defaults = {option.name: option.default for option in train.OPTIONS}
+        values = {**defaults, **self.parameters(params)}
+        return trial.score(self.judges, values, self.metric, report)
+
+
+def search(values: Mapping[str, Any]) -> None:
+    """Do the step within the active MLflow run.
+
+    Args:
+        values: the parameters, as `OPTIONS` names them.
+
+    Raises:
+        ImagesError: see `errors`.
+    """
+    folder = Path(values["data"])
+    facts = Facts.read(folder)
+    train.check_fitted(facts, folder)
+    objective = _objective(values, read_judges(folder, facts))
+    data = [objective.judges.sha256, facts.classes, facts.mean, facts.std]
+    code = [values["pruner"], train.requirements()]
+    how = pruners.pruner(values["pruner"])
+    begun = searching.begin(values, objective, how, facts.dataset, [*data, *code])
+    _log_begin(values, facts)
+    begun.conduct()
+
+
+def _objective(values: Mapping[str, Any], judges: Judges) -> Validation:
+    grid = values["sampler"] == samplers.GRID
+    space = space_of(values["space"], values["fixed"], grid=grid)
+    metric, direction = metric_of(values["metric"], judges)
+    return Validation(judges, space, metric, direction, values["random_state"])
+
+
+def _log_begin(values: Mapping[str, Any], facts: Facts) -> None:
+    import mlflow
+
+    log_new_params({"pruner": values["pruner"], "dataset": facts.dataset, "form": facts.form})
+    mlflow.set_tag("data.sha256", facts.sha256)
+    train.log_input(facts, "search")
+
+
+STEP = Step("search", OPTIONS, search)
+
+if __name__ == "__main__":
+    sys.exit(main(STEP))
