@@ -94,15 +94,21 @@ def _started(
 
 def _calibrated() -> int:
     """Return for how many rows one trial takes about `SECONDS`."""
+    _seconds_of_one(1000)  # the first one imports
     rows = 1000
-    while True:
-        task = _task(rows)
+    while (took := _seconds_of_one(rows)) < SECONDS / 2:
+        rows *= 2
+    return int(rows * SECONDS / took)
+
+
+def _seconds_of_one(rows: int) -> float:
+    """Return how long one trial takes, the median of three."""
+    task, spans = _task(rows), []
+    for _ in range(3):
         begin = time.perf_counter()
         task.score({"max_depth": 19, "min_samples_leaf": 2}, None)
-        took = time.perf_counter() - begin
-        if took > SECONDS / 2:
-            return int(rows * SECONDS / took)
-        rows *= 2
+        spans.append(time.perf_counter() - begin)
+    return statistics.median(spans)
 
 
 def _task(rows: int) -> Any:  # noqa: ANN401 - the project is no package of ours
