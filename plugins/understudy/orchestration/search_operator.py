@@ -106,10 +106,11 @@ class TrainOperator(NightStepOperator):
                 allowed="a night in which one did",
                 action=f"clear the task {SEARCH} of this Dag run",
             )
-        content = json.loads(read_text(services.client, services.runs.get(run_id), BEST_PARAMETERS))
+        text = read_text(services.client, services.runs.get(run_id), BEST_PARAMETERS)
+        content = _json(text)
         if not isinstance(content, dict):
             raise ProjectError(
-                f"{BEST_PARAMETERS} of the run {run_id} is a {type(content).__name__}",
+                f"{BEST_PARAMETERS} of the run {run_id} is {text[:100]!r}",
                 allowed="a JSON object of parameters of the training",
                 action="correct the project's search",
             )
@@ -131,6 +132,14 @@ def _study(night: Night) -> str:
     """
     name = f"{night.pipeline[:_LONGEST_NAME]}-{night.tree[:12]}"
     return f"{name}-{night.run_id[:12]}" if night.force else name
+
+
+def _json(text: str) -> object:
+    """Return what a project wrote as JSON, None where it is none."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
 
 
 def _declared(pinned: Pinned, entry_point: str) -> Mapping[str, object]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from typing import Final
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, unquote, urlencode, urlsplit
 
 from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowNotFoundException
@@ -39,7 +39,14 @@ def study_storage(search: Search) -> str:
             action="create an Airflow connection of type postgres and name it in Search(...), or "
             "set the variable where the workers are started",
         )
+    _mask(unquote(urlsplit(address).password or ""))
     return address
+
+
+def _mask(password: str) -> None:
+    """Keep a password out of the task's log, also as it stands in a URL."""
+    for text in filter(None, {password, quote(password, safe="")}):
+        mask_secret(text)
 
 
 def _of_connection(conn_id: str) -> str:
@@ -59,8 +66,7 @@ def _of_connection(conn_id: str) -> str:
             action="name another connection in Search(connection=...)",
         )
     user, password = connection.login or "", connection.password or ""
-    if password:
-        mask_secret(password)
+    _mask(password)
     opened = quote(user, safe="") + (f":{quote(password, safe='')}" if password else "")
     at = f"{opened}@" if opened else ""
     port = f":{connection.port}" if connection.port else ""

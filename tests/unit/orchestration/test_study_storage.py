@@ -7,6 +7,7 @@ import json
 import pytest
 
 from understudy.errors import ParameterError, SettingsError
+from understudy.orchestration import study_storage as study_storage_module
 from understudy.orchestration.study_storage import study_storage
 from understudy.search import Search
 
@@ -42,3 +43,18 @@ def test_several_workers_need_a_place_to_share(monkeypatch: pytest.MonkeyPatch) 
     assert study_storage(Search(workers=1)) == ""
     with pytest.raises(SettingsError, match="2 workers share a study, and nothing says where"):
         study_storage(Search())
+
+
+def test_no_password_of_a_database_reaches_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither as it is nor as it stands in a URL, whoever named the database."""
+    told: list[str] = []
+    monkeypatch.setattr(study_storage_module, "mask_secret", told.append)
+    url = "postgresql+psycopg://optuna:s%40crets@db.example.com/studies"
+    monkeypatch.setenv("UNDERSTUDY_STUDIES", url)
+    assert study_storage(Search()) == url
+    assert set(told) == {"s@crets", "s%40crets"}
+    told.clear()
+    connection = {"conn_type": "postgres", "host": "db", "login": "o", "password": "w@rds/more"}
+    monkeypatch.setenv("AIRFLOW_CONN_STUDIES", json.dumps(connection))
+    assert "w%40rds%2Fmore" in study_storage(Search(connection="studies"))
+    assert set(told) == {"w@rds/more", "w%40rds%2Fmore"}
