@@ -179,6 +179,7 @@ def test_a_killed_search_goes_on(place: Place, tmp_path: Path) -> None:
         ({"metric": "accuracy"}, "metric 'accuracy' is none of regression"),
         ({"folds": 100, "study": "a b"}, "study is 'a b'"),
         ({"storage": "sqlite://u:p@/x"}, "storage holds a password"),
+        ({"storage": "postgresql://h/x?password=p"}, "storage holds a password: postgresql://h/x."),
         ({"fixed": "{"}, "parameter 'fixed' is '{'"),
         ({"fixed": '{"criterion": "poisson"}'}, "criterion is 'poisson' and the smallest target"),
         ({"fixed": '{"early_stopping_rounds": 5}'}, "early_stopping_rounds is 5 in a search"),

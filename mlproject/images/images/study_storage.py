@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
@@ -58,7 +58,8 @@ def _own_folder() -> Path:
 
 
 def _refuse_password(address: str) -> None:
-    if "://" in address and urlsplit(address).password:
+    parts = urlsplit(address)
+    if parts.password or (parts.scheme and "password" in parse_qs(parts.query)):
         raise ParameterError(
             f"storage holds a password: {without_password(address)}",
             allowed="an address without one (parameters are stored and shown)",
