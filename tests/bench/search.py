@@ -1,12 +1,14 @@
 """What a search costs beside plain Optuna: trials per second, alone and with two workers.
 
-    python -m bench.search [--trials 60] [--rounds 3] [--json FILE]
+    python -m bench.search [--trials 120] [--rounds 3] [--json FILE]
 
 Starts an MLflow server of its own on SQLite, in a temporary folder that it removes. All ways score
 the same points of the same rows with the same code, cut so that one trial takes about 0.2 s of
 fitting: plain Optuna in memory without MLflow; the entry point's own loop with a run for each trial
-and the study in a file; and the same by two processes that share the study. Rates are counted from
-the first trial's begin to the last one's end, or until the last run is written.
+and the study in a file; and the same by two processes that share the study. Two processes of plain
+Optuna that share nothing show what the machine itself allows. All begin at once, when they have
+imported everything; rates are counted from there until the last one has ended its last trial and
+written its last run.
 """
 
 from __future__ import annotations
@@ -30,19 +32,21 @@ SECONDS = 0.2
 SPACE = '{"min_samples_leaf": {"low": 1, "high": 3}, "max_depth": {"low": 18, "high": 20}}'
 FOLDS = 2
 _PLAIN, _ONE, _TWO = "plain Optuna", "one worker", "two workers"
+_PAIR, _READY = "two plain processes", "ready"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the bench, or one of its workers."""
     parser = argparse.ArgumentParser(description="What a search costs beside plain Optuna.")
-    parser.add_argument("--trials", type=int, default=60)
+    parser.add_argument("--trials", type=int, default=120)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--worker", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.worker:
         kind, rows, study = options.worker
-        _say(json.dumps(_work(kind, int(rows), study, options.trials)))
+        _work(kind, int(rows), study, options.trials)
+        _say(str(time.time()))
         return 0
     from bench.tracking_server import TrackingServer
 
@@ -67,48 +71,54 @@ def _rounds(address: str, folder: Path, trials: int, rounds: int) -> dict[str, A
         "OMP_NUM_THREADS": "1",
     }
     rows = _calibrated()
-    rates: dict[str, list[float]] = {_PLAIN: [], _ONE: [], _TWO: []}
+    ways = ((_PLAIN, 1, trials), (_ONE, 1, trials), (_TWO, 2, trials), (_PAIR, 2, trials // 2))
+    rates: dict[str, list[float]] = {way: [] for way, _, _ in ways}
     for number in range(rounds):
-        for way, processes in ((_PLAIN, 1), (_ONE, 1), (_TWO, 2)):
-            spans = _started(way, rows, f"{way[:3]}{number}", trials, processes)
-            seconds = max(end for _, end in spans) - min(begin for begin, _ in spans)
+        for way, processes, each in ways:
+            seconds = _seconds(way, rows, f"{way[:3]}{number}", each, processes)
             rates[way].append(trials / seconds)
             _say(f"round {number}, {way}: {trials / seconds:.2f} trials/s")
     return {"rows": rows, "trials": trials, "rates": rates, "load": os.getloadavg()}
 
 
-def _started(
-    way: str, rows: int, study: str, trials: int, processes: int
-) -> list[tuple[float, float]]:
-    """Run the workers of one way at once; return when each began and ended."""
+def _seconds(way: str, rows: int, study: str, trials: int, processes: int) -> float:
+    """Run the workers of one way at once; return how long it took from their begin to their end."""
     command = [sys.executable, "-m", "bench.search", f"--trials={trials}"]
     command += ["--worker", way, str(rows), study]
-    children = [
-        subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(processes)
-    ]
+    children = [_ready(command) for _ in range(processes)]
+    begin = time.time()
+    for child in children:
+        child.stdin.write("go\n")
+        child.stdin.flush()
     answers = [child.communicate()[0] for child in children]
     if any(child.returncode for child in children):
         raise AssertionError(answers)
-    return [tuple(json.loads(answer.splitlines()[-1])) for answer in answers]
+    return max(float(answer.splitlines()[-1]) for answer in answers) - begin
+
+
+def _ready(command: Sequence[str]) -> Any:  # noqa: ANN401 - its pipes are there
+    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    for line in child.stdout or ():
+        if line == f"{_READY}\n":
+            return child
+    raise AssertionError(command)
+
+
+def _wait() -> None:
+    """Say that everything is imported, and wait for the others."""
+    _say(_READY)
+    sys.stdin.readline()
 
 
 def _calibrated() -> int:
-    """Return for how many rows one trial takes about `SECONDS`."""
-    _seconds_of_one(1000)  # the first one imports
-    rows = 1000
-    while (took := _seconds_of_one(rows)) < SECONDS / 2:
-        rows *= 2
-    return int(rows * SECONDS / took)
+    """Return for how many rows a trial of plain Optuna takes about `SECONDS`, as the rounds run it.
 
-
-def _seconds_of_one(rows: int) -> float:
-    """Return how long one trial takes, the median of three."""
-    task, spans = _task(rows), []
-    for _ in range(3):
-        begin = time.perf_counter()
-        task.score({"max_depth": 19, "min_samples_leaf": 2}, None)
-        spans.append(time.perf_counter() - begin)
-    return statistics.median(spans)
+    In three steps, because a machine's speed and the cost of a row are not known beforehand.
+    """
+    rows = 4000
+    for step in range(3):
+        rows = int(rows * SECONDS * 20 / _seconds(_PLAIN, rows, f"calibration {step}", 20, 1))
+    return rows
 
 
 def _task(rows: int) -> Any:  # noqa: ANN401 - the project is no package of ours
@@ -130,12 +140,17 @@ def _task(rows: int) -> Any:  # noqa: ANN401 - the project is no package of ours
     return CrossValidation("decision_tree", space, folds, "cv_rmse", "minimize", 1)
 
 
-def _work(way: str, rows: int, name: str, trials: int) -> tuple[float, float]:
-    """Do the trials; return when the first one began and the last one was written."""
+def _work(way: str, rows: int, name: str, trials: int) -> None:
+    """Do the trials."""
     task = _task(rows)
     task.score({"max_depth": 19, "min_samples_leaf": 2}, None)  # everything is imported
-    if way == _PLAIN:
-        return _plain(task, trials)
+    if way in {_PLAIN, _PAIR}:
+        _plain(task, trials)
+    else:
+        _ours(task, name, trials)
+
+
+def _ours(task: Any, name: str, trials: int) -> None:  # noqa: ANN401 - the project is no package of ours
     import mlflow
 
     from tabular.pruners import pruner
@@ -149,12 +164,11 @@ def _work(way: str, rows: int, name: str, trials: int) -> tuple[float, float]:
     study = open_study(storage, name, task.direction, how, pruner("none"))
     mlflow.set_experiment("bench")
     with mlflow.start_run():
-        begin = time.time()
+        _wait()
         Search(study, task, Budget(trials, None)).work()
-        return begin, time.time()
 
 
-def _plain(task: Any, trials: int) -> tuple[float, float]:  # noqa: ANN401 - see above
+def _plain(task: Any, trials: int) -> None:  # noqa: ANN401 - see above
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -165,9 +179,8 @@ def _plain(task: Any, trials: int) -> tuple[float, float]:  # noqa: ANN401 - see
         return float(task.score(params, None)[task.metric])
 
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
-    begin = time.time()
+    _wait()
     study.optimize(objective, n_trials=trials)
-    return begin, time.time()
 
 
 def _report(found: dict[str, Any]) -> None:
@@ -176,6 +189,7 @@ def _report(found: dict[str, Any]) -> None:
         _say(f"{way}: {rate:.2f} trials/s (median)")
     _say(f"one worker / plain Optuna: {median[_ONE] / median[_PLAIN]:.3f}")
     _say(f"two workers / one worker: {median[_TWO] / median[_ONE]:.3f}")
+    _say(f"two plain processes / plain Optuna: {median[_PAIR] / median[_PLAIN]:.3f}")
     _say(f"load at the end: {', '.join(f'{one:.1f}' for one in found['load'])}")
 
 

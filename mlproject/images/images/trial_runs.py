@@ -6,9 +6,11 @@ study knows nothing of MLflow, so what a killed process did not write is found b
 study with the runs, and written by who goes on. Touches MLflow runs.
 """
 
+import os
 import queue
 import threading
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +34,7 @@ _INHERITED = (
 _PAGE, _MOST_POINTS = 1000, 1000
 _STATUS = {TrialState.COMPLETE: "FINISHED", TrialState.PRUNED: "KILLED", TrialState.FAIL: "FAILED"}
 _OVER = frozenset(_STATUS.values())
+_NO_LINKS = "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"
 
 
 class TrialRuns:
@@ -172,6 +175,20 @@ class TrialRuns:
             for double in runs[1:]:
                 if double.info.run_id in own:
                     self._client.delete_run(double.info.run_id)
+
+
+@contextmanager
+def without_links() -> Iterator[None]:
+    """Let MLflow print no link to each trial's run: for its name it would ask the server again."""
+    before = os.environ.get(_NO_LINKS)
+    os.environ[_NO_LINKS] = "true"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_NO_LINKS]
+        else:
+            os.environ[_NO_LINKS] = before
 
 
 def _is_left(trial: FrozenTrial) -> bool:

@@ -28,7 +28,7 @@ from tabular.search_space import Space
 from tabular.study import Budget, SharedStudy, open_study
 from tabular.study_storage import address_of, open_storage, without_password
 from tabular.tracking import log_new_params, say
-from tabular.trial_runs import STUDY_TAG, TrialRuns
+from tabular.trial_runs import STUDY_TAG, TrialRuns, without_links
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{0,200}")
 
@@ -76,13 +76,13 @@ class Search:
         adopted = runs.write_missing(shared.trials())
         if adopted:
             say(f"{adopted} trials of a worker that died had no MLflow run: they have one now")
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), without_links():
             # What a library warns of, it would warn of in every trial.
             warnings.simplefilter("once")
             while (trial := shared.next()) is not None:
                 if _do(shared, self.objective, trial):
                     runs.add(self._frozen(trial))
-        runs.close()
+            runs.close()
         trials = shared.trials()
         runs.write_missing(trials)
         return trials
