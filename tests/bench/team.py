@@ -1,11 +1,12 @@
 """The team stack under faults and load, started for real: docker-compose.yaml in containers.
 
-    python -m bench.team [faults full older hourly parsing midnight history ...]
+    python -m bench.team [full older faults hourly history midnight parsing ...]
         [--rounds 3] [--json FILE]
 
-Each part starts what it needs from the image of this checkout and removes it afterwards; what was
-measured is printed as JSON. tests/stack/team.py says which images have to be there;
-UNDERSTUDY_OLDER_IMAGE names the one whose worker the part ``older`` starts.
+Starts the stack from the image of this checkout and removes it afterwards; parts that need no stack
+of their own share one. What was measured is printed as JSON; a part that fails is told, and the
+next one begins. tests/stack/team.py says which images have to be there; UNDERSTUDY_OLDER_IMAGE
+names the one whose worker the part ``older`` starts.
 """
 
 from __future__ import annotations
@@ -15,25 +16,28 @@ import json
 import os
 import sys
 import tempfile
+import traceback
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
 
+import httpx
 from tests.stack.team import Team, build, images
 
 from bench import team_faults, team_scale
 
 Part = Callable[[Team, int], list[dict[str, Any]]]
 PARTS: Final[dict[str, Part]] = {
-    "faults": team_faults.run,
     "full": team_faults.full_store,
     "older": team_faults.older_worker,
+    "faults": team_faults.run,
     "hourly": team_scale.hourly,
-    "parsing": team_scale.parsing,
-    "midnight": team_scale.midnight,
     "history": team_scale.history,
+    "midnight": team_scale.midnight,
+    "parsing": team_scale.parsing,
 }
 
 
@@ -73,14 +77,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     chosen = images()
     build(chosen["UNDERSTUDY_PYTHON_IMAGE"])
-    measured = {}
-    for name in options.parts:
-        with started(chosen, *filter(None, [FILES.get(name)])) as team:
-            measured[name] = PARTS[name](team, options.rounds)
-        sys.stdout.write(f"{name}: {json.dumps(measured[name])}\n")
-    if options.json:
-        options.json.write_text(json.dumps(measured, indent=1), "utf-8")
-    return 0
+    measured: dict[str, list[dict[str, Any]]] = {}
+    for file, names in groupby(options.parts, FILES.get):
+        with started(chosen, *filter(None, [file])) as team:
+            for name in names:
+                measured[name] = _measured(name, team, options.rounds)
+                sys.stdout.write(f"{name}: {json.dumps(measured[name])}\n")
+                sys.stdout.flush()
+                if options.json:
+                    options.json.write_text(json.dumps(measured, indent=1), "utf-8")
+    return int(any("failed" in one for part in measured.values() for one in part))
+
+
+def _measured(name: str, team: Team, rounds: int) -> list[dict[str, Any]]:
+    try:
+        return PARTS[name](team, rounds)
+    except (AssertionError, httpx.HTTPError) as error:
+        traceback.print_exception(error)
+        return [{"failed": f"{type(error).__name__}: {error}"[:500]}]
 
 
 if __name__ == "__main__":

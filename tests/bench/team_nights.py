@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import httpx
@@ -11,12 +12,15 @@ from tests.stack.team import Team, eventually
 FINISHED: Final = ("success", "failed")
 REACHED: Final = (*FINISHED, "running", "up_for_retry", "upstream_failed", "skipped")
 _DAG: Final = '''"""An Airflow Dag of the bench."""
+from datetime import datetime
+
 from understudy import Gate, Metric, Project, pipeline
 
 dag = pipeline(
     "{name}",
     project=Project("{{{{ var.value.understudy_repository }}}}#tests/projects/number"),
     schedule={schedule!r},
+    start=datetime.fromisoformat({start!r}),
     env_manager="local",
     parameters={{"factor": 1.0, "broken": "no"}},
     gate=Gate(Metric("rmse", min_gain=0.0)),
@@ -32,12 +36,21 @@ def names_of(count: int) -> list[str]:
     return [f"bench_{number:04}" for number in range(count)]
 
 
-def write_dags(team: Team, count: int, schedule: str | None = None) -> list[str]:
-    """Write so many Dag files, and return the Dags' names."""
+def write_dags(team: Team, count: int, due: datetime | None = None) -> list[str]:
+    """Write so many Dag files, and return the Dags' names.
+
+    Args:
+        team: the stack that reads them.
+        count: so many.
+        due: when the first night of each is, and one every day after it; None for none.
+    """
     folder = team.folder / "dags"
     names = names_of(count)
+    schedule = f"{due.minute} {due.hour} * * *" if due else None
+    start = (due or datetime(2026, 1, 1, tzinfo=UTC)).isoformat()
     for name in names:
-        (folder / f"{name}.py").write_text(_DAG.format(name=name, schedule=schedule), "utf-8")
+        text = _DAG.format(name=name, schedule=schedule, start=start)
+        (folder / f"{name}.py").write_text(text, "utf-8")
     return names
 
 
@@ -99,17 +112,16 @@ class Nights:
         """Return how many Dag runs of all Dags are in a state."""
         return int(self.get("dags/~/dagRuns", state=state, limit=1)["total_entries"])
 
-    def first_tasks_started(self) -> list[str]:
-        """Return when each night's first task started: ISO times."""
+    def first_tasks_started(self, since: datetime) -> list[str]:
+        """Return when the first task of each night started that began after a moment: ISO times."""
         starts: list[str] = []
+        query = {"task_id": "pin", "start_date_gte": since.isoformat(), "limit": 100}
         while True:
-            page = self.get(
-                "dags/~/dagRuns/~/taskInstances", task_id="pin", limit=100, offset=len(starts)
-            )
+            page = self.get("dags/~/dagRuns/~/taskInstances", **query, offset=len(starts))
             found = page["task_instances"]
             starts += [one["start_date"] for one in found]
             if not found or len(starts) >= page["total_entries"]:
-                return [start for start in starts if start]
+                return starts
 
 
 def seconds_since(begin: float) -> float:

@@ -93,14 +93,14 @@ def parsing(team: Team, _rounds: int) -> list[dict[str, Any]]:
 
 def midnight(team: Team, _rounds: int) -> list[dict[str, Any]]:
     """From the moment that pipelines are due until the last has begun."""
-    due = (datetime.now(UTC) + timedelta(minutes=15)).replace(second=0, microsecond=0)
-    names = write_dags(team, DUE, f"{due.minute} {due.hour} * * *")
+    due = (datetime.now(UTC) + timedelta(minutes=12)).replace(second=0, microsecond=0)
+    names = write_dags(team, DUE, due)
     nights = Nights(team)
     nights.unpause(names, 1500)
     left = (due - datetime.now(UTC)).total_seconds()
     time.sleep(max(left, 0))
-    eventually(lambda: len(nights.first_tasks_started()) >= DUE, 7200, 15)
-    starts = sorted(map(datetime.fromisoformat, nights.first_tasks_started()))
+    eventually(lambda: len(nights.first_tasks_started(due)) >= DUE, 7200, 15)
+    starts = sorted(map(datetime.fromisoformat, nights.first_tasks_started(due)))
     delays = [(start - due).total_seconds() for start in starts]
     return [
         {"pipelines": DUE, "ready before due s": round(left)},
