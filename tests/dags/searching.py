@@ -31,6 +31,5 @@ searching_images = pipeline(
     parameters={"dataset": "digits", "epochs": 3, "batch_size": 32, "pruner": "halving"},
     search=Search(workers=2, trials=4, space={"learning_rate": [0.01, 0.001, 0.0001, 0.00001]}),
     gate=Gate(Metric("accuracy", min_gain=0.0)),
-    rehearsal=None,
     retry_delay=timedelta(seconds=1),
 )

@@ -3,9 +3,10 @@
 Started as ``python sample_questions.py MODEL OUT ROWS [HOLDOUT PREDICTIONS]``. With a holdout and
 predictions (Parquet with ``row_id``) it runs in the environment of the project whose steps wrote
 them: the questions are some of the rows, chosen by a hash of their ids, and the answers are the
-predictions that the gate judged. Without, it runs in the model's environment: the question is the
-model's input example, and the answer what the model, loaded here, predicts for it. A model that has
-no example gets no question.
+predictions that the gate judged. Where the model takes tensors, a cell is one: as lists, or as its
+bytes in the type and shape that the signature names. Without, it runs in the model's environment:
+the question is the model's input example, and the answer what the model, loaded here, predicts for
+it. A model that has no example gets no question.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ import io
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     import pandas as pd
+    from mlflow.types import TensorSpec
 
 ROW_ID, PREDICTION, PROBABILITY = "row_id", "prediction", "probability_"
 LACKING = 69  # sysexits.h EX_UNAVAILABLE
@@ -57,15 +59,11 @@ def from_holdout(model: Path, rows: int, holdout: Path, predictions: Path) -> li
         for file, columns in ((holdout, None), (predictions, wanted))
     )
     said = said.set_index(ROW_ID)
-    columns = _columns(model, list(asked.columns))
+    asked = asked[asked[ROW_ID].isin(said.index)]
+    bodies = [] if asked.empty else _bodies(model, asked)
     return [
-        {
-            "name": f"row {asked[ROW_ID].iloc[place]}",
-            "body": _body(asked[columns].iloc[[place]]),
-            "expected": _expected(said.loc[asked[ROW_ID].iloc[place]]),
-        }
-        for place in range(len(asked))
-        if asked[ROW_ID].iloc[place] in said.index
+        {"name": f"row {row_id}", "body": body, "expected": _expected(said.loc[row_id])}
+        for row_id, body in zip(asked[ROW_ID], bodies, strict=False)
     ]
 
 
@@ -94,14 +92,60 @@ def _is_probability(name: str) -> bool:
     return name.startswith(PROBABILITY)
 
 
-def _columns(model: Path, names: list[str]) -> list[str]:
-    """Return the columns that the model takes, as its signature says, else all."""
+def _bodies(model: Path, rows: pd.DataFrame) -> list[Question]:
+    """Return the request for each row; none where the rows have not what the model takes."""
     from mlflow.models import Model
 
     schema = Model.load(str(model)).get_input_schema()
-    if schema is None or not schema.has_input_names():
-        return [name for name in names if name != ROW_ID]
-    return [name for name in schema.input_names() if name in names]
+    if schema is not None and schema.is_tensor_spec():
+        taken = _tensor_columns(cast("list[TensorSpec]", schema.inputs), rows)
+        return [_tensors(taken, rows.iloc[place]) for place in range(len(rows))] if taken else []
+    names = list(rows.columns.drop(ROW_ID))
+    if schema is not None and schema.has_input_names():
+        names = [name for name in schema.input_names() if name in names]
+    return [_body(rows[names].iloc[[place]]) for place in range(len(rows))]
+
+
+def _tensor_columns(specs: list[TensorSpec], rows: pd.DataFrame) -> dict[str, TensorSpec]:
+    """Return the column of each of the model's tensors; none where one has not exactly one.
+
+    That of a tensor without a name is the only one whose first cell fits.
+    """
+    found = {}
+    for spec in specs:
+        cells = {str(name): rows[name].iloc[0] for name in rows if spec.name in {None, name}}
+        fitting = [name for name, cell in cells.items() if _is_tensor(cell, spec)]
+        if len(fitting) != 1:
+            return {}
+        found[fitting[0]] = spec
+    return found
+
+
+def _is_tensor(cell: object, spec: TensorSpec) -> bool:
+    if isinstance(cell, str) or not hasattr(cell, "__len__"):
+        return False
+    try:
+        _tensor(cell, spec)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _tensor(cell: Any, spec: TensorSpec) -> list[Any]:  # noqa: ANN401 - bytes, or nested lists
+    """Return one row's tensor, with a first dimension of one.
+
+    Raises:
+        TypeError, ValueError: if it has not the signature's type and shape.
+    """
+    import numpy as np
+
+    values = np.frombuffer(cell, spec.type) if isinstance(cell, bytes) else np.stack(cell)
+    return list(values.astype(spec.type).reshape((1, *spec.shape[1:])).tolist())
+
+
+def _tensors(columns: dict[str, TensorSpec], row: pd.Series) -> Question:
+    found = {spec.name: _tensor(row[column], spec) for column, spec in columns.items()}
+    return {"instances": found[None]} if None in found else {"inputs": found}
 
 
 def _body(rows: pd.DataFrame) -> dict[str, Any]:
