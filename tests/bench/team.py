@@ -1,12 +1,12 @@
 """The team stack under faults and load, started for real: docker-compose.yaml in containers.
 
-    python -m bench.team [full older faults hourly history midnight parsing ...]
+    python -m bench.team [full older upgrade faults hourly history midnight parsing ...]
         [--rounds 3] [--json FILE]
 
 Starts the stack from the image of this checkout and removes it afterwards; parts that need no stack
 of their own share one. What was measured is printed as JSON; a part that fails is told, and the
 next one begins. tests/stack/team.py says which images have to be there; UNDERSTUDY_OLDER_IMAGE
-names the one whose worker the part ``older`` starts.
+names the one whose worker the part ``older`` starts, and to which ``upgrade`` goes back.
 """
 
 from __future__ import annotations
@@ -27,12 +27,14 @@ from typing import Any, Final
 import httpx
 from tests.stack.team import Team, build, images
 
-from bench import team_faults, team_scale
+from bench import team_faults, team_scale, team_upgrade
+from bench.team_upgrade import OLDER
 
 Part = Callable[[Team, int], list[dict[str, Any]]]
 PARTS: Final[dict[str, Part]] = {
     "full": team_faults.full_store,
     "older": team_faults.older_worker,
+    "upgrade": team_upgrade.upgrade,
     "faults": team_faults.run,
     "hourly": team_scale.hourly,
     "history": team_scale.history,
@@ -43,7 +45,6 @@ PARTS: Final[dict[str, Part]] = {
 
 FILES: Final = {"full": "tests/bench/team_small_store.yaml", "older": "tests/bench/team_older.yaml"}
 """Compose file that a part adds."""
-OLDER: Final = "UNDERSTUDY_OLDER_IMAGE"
 
 
 @contextmanager

@@ -1,0 +1,60 @@
+"""The team stack under an older image, and with an older Airflow's tables: back, and forth."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from pathlib import Path
+from typing import Any, Final
+
+from tests.stack.team import CHECKOUT, Team
+
+from bench.team_nights import Nights, seconds_since, write_dags
+
+OLDER: Final = "UNDERSTUDY_OLDER_IMAGE"
+NIGHT: Final = "bench_0000"
+EARLIER: Final = "3.2.0"
+"""Airflow whose tables are made of those of this one, for the migration to bring up to date."""
+_SCRIPTS: Final = CHECKOUT / "plugins" / "understudy" / "containers"
+
+
+def upgrade(team: Team, _rounds: int) -> list[dict[str, Any]]:
+    """Restore a backup under the older image, then start this one over older tables."""
+    write_dags(team, 1)
+    measured = [_night(team, "this image")]
+    _run(team, "backup.sh", team.folder / "backup")
+    team.remove()
+    image = team.settings["UNDERSTUDY_IMAGE"]
+    team.configure(UNDERSTUDY_IMAGE=os.environ.get(OLDER, image))
+    begin = time.monotonic()
+    _run(team, "restore.sh", team.folder / "backup")
+    seconds = seconds_since(begin)
+    measured.append({**_night(team, "the older image, restored"), "s to healthy": seconds})
+    team.compose("down")
+    team.compose("up", "--detach", "--wait", "postgres")
+    back = ("airflow", "db", "downgrade", "--to-version", EARLIER, "--yes")
+    team.compose("run", "--rm", "-T", "--no-deps", "migrations", *back)
+    team.configure(UNDERSTUDY_IMAGE=image)
+    seconds = round(team.up(), 1)
+    told = {
+        **_night(team, f"this image, over tables of Airflow {EARLIER}"),
+        "s to healthy": seconds,
+    }
+    return [*measured, told]
+
+
+def _night(team: Team, what: str) -> dict[str, Any]:
+    """Run a night; return how it ended, and how many moves of the champion are known."""
+    nights = Nights(team)
+    nights.unpause([NIGHT])
+    ended = nights.end(NIGHT, nights.trigger(NIGHT))
+    history = team.compose("exec", "-T", "worker", "understudy", "history", NIGHT).decode()
+    assert "is champion since" in history, history
+    return {"under": what, "night": ended["state"], "history": history.splitlines()[:3]}
+
+
+def _run(team: Team, script: str, folder: Path) -> None:
+    files = {"COMPOSE_ENV_FILES": str(team.folder / "env"), "COMPOSE_FILE": ":".join(team.files)}
+    command = ["sh", _SCRIPTS / script, folder]
+    subprocess.run(command, cwd=CHECKOUT, env={**os.environ, **files}, check=True)
