@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from airflow.sdk import Param
 
-from understudy import Gate, Metric, Project, Search, pipeline
+from understudy import Gate, Metric, Project, Rehearsal, Search, pipeline
 
 dag = pipeline(
     "searching",
@@ -31,5 +31,6 @@ searching_images = pipeline(
     parameters={"dataset": "digits", "epochs": 3, "batch_size": 32, "pruner": "halving"},
     search=Search(workers=2, trials=4, space={"learning_rate": [0.01, 0.001, 0.0001, 0.00001]}),
     gate=Gate(Metric("accuracy", min_gain=0.0)),
+    rehearsal=Rehearsal(latency=timedelta(seconds=30)),  # whatever else the machine does
     retry_delay=timedelta(seconds=1),
 )

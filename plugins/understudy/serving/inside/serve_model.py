@@ -28,9 +28,17 @@ def main(argv: list[str]) -> int:
     config = uvicorn.Config(
         "mlflow.pyfunc.scoring_server.app:app", access_log=False, timeout_keep_alive=3600
     )
+    config.load()  # the model with it
+    _quieten()
     server = uvicorn.Server(config)
     server.run(sockets=[socket.socket(fileno=int(descriptor))])
     return 0 if server.started else 1
+
+
+def _quieten() -> None:
+    """Keep Keras, if the model has brought it, from drawing a bar for every request."""
+    if keras := sys.modules.get("keras"):
+        keras.config.disable_interactive_logging()
 
 
 if __name__ == "__main__":
