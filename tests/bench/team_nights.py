@@ -37,7 +37,7 @@ def names_of(count: int) -> list[str]:
 
 
 def write_dags(team: Team, count: int, due: datetime | None = None) -> list[str]:
-    """Write so many Dag files, and return the Dags' names.
+    """Write so many Dag files, in place of all others, and return the Dags' names.
 
     Args:
         team: the stack that reads them.
@@ -48,6 +48,8 @@ def write_dags(team: Team, count: int, due: datetime | None = None) -> list[str]
     names = names_of(count)
     schedule = f"{due.minute} {due.hour} * * *" if due else None
     start = (due or datetime(2026, 1, 1, tzinfo=UTC)).isoformat()
+    for file in folder.glob("bench_*.py"):
+        file.unlink()
     for name in names:
         text = _DAG.format(name=name, schedule=schedule, start=start)
         (folder / f"{name}.py").write_text(text, "utf-8")
