@@ -76,7 +76,14 @@ class Nights:
 
     def unpause(self, names: list[str], limit: float = 900) -> None:
         """Wait until Airflow knows all of these Dags, and let them run."""
-        eventually(lambda: self.get("dags", limit=1)["total_entries"] >= len(names), limit)
+
+        def known() -> bool:
+            asked = (self._http.get(f"/api/v2/dags/{name}") for name in {names[0], names[-1]})
+            if not all(answer.is_success for answer in asked):
+                return False
+            return int(self.get("dags", limit=1)["total_entries"]) >= len(names)
+
+        eventually(known, limit)
         query = {"dag_id_pattern": "bench_%", "exclude_stale": "true"}
         self._http.patch("/api/v2/dags", params=query, json={"is_paused": False}).raise_for_status()
 
