@@ -93,7 +93,7 @@ def parsing(team: Team, _rounds: int) -> list[dict[str, Any]]:
 
 def midnight(team: Team, _rounds: int) -> list[dict[str, Any]]:
     """From the moment that pipelines are due until the last has begun."""
-    due = (datetime.now(UTC) + timedelta(minutes=12)).replace(second=0, microsecond=0)
+    due = (datetime.now(UTC) + timedelta(minutes=6)).replace(second=0, microsecond=0)
     names = write_dags(team, DUE, due)
     nights = Nights(team)
     nights.unpause(names, 1500)
