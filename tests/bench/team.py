@@ -6,7 +6,7 @@
 Starts the stack from the image of this checkout and removes it afterwards; parts that need no stack
 of their own share one. What was measured is printed as JSON; a part that fails is told, and the
 next one begins. tests/stack/team.py says which images have to be there; UNDERSTUDY_OLDER_IMAGE
-names the one whose worker the part ``older`` starts, and to which ``upgrade`` goes back.
+names the one whose worker the part ``older`` starts.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ import httpx
 from tests.stack.team import Team, build, images
 
 from bench import team_faults, team_scale, team_upgrade
-from bench.team_upgrade import OLDER
 
 Part = Callable[[Team, int], list[dict[str, Any]]]
 PARTS: Final[dict[str, Part]] = {
@@ -45,6 +44,7 @@ PARTS: Final[dict[str, Part]] = {
 
 FILES: Final = {"full": "tests/bench/team_small_store.yaml", "older": "tests/bench/team_older.yaml"}
 """Compose file that a part adds."""
+OLDER: Final = "UNDERSTUDY_OLDER_IMAGE"
 
 
 @contextmanager
