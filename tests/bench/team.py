@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import subprocess
 import sys
 import tempfile
 import traceback
@@ -93,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _measured(name: str, team: Team, rounds: int) -> list[dict[str, Any]]:
     try:
         return PARTS[name](team, rounds)
-    except (AssertionError, httpx.HTTPError) as error:
+    except (AssertionError, httpx.HTTPError, subprocess.CalledProcessError) as error:
         traceback.print_exception(error)
         return [{"failed": f"{type(error).__name__}: {error}"[:500]}]
 

@@ -41,13 +41,13 @@ def upgrade(team: Team, _rounds: int) -> list[dict[str, Any]]:
 
 
 def _night(team: Team, what: str) -> dict[str, Any]:
-    """Run a night; return how it ended, and how many moves of the champion are known."""
+    """Run a night; return how it ended, and what the history says of the champion."""
     nights = Nights(team)
     nights.unpause([NIGHT])
     ended = nights.end(NIGHT, nights.trigger(NIGHT))
     history = team.compose("exec", "-T", "worker", "understudy", "history", NIGHT).decode()
     assert "is champion since" in history, history
-    return {"under": what, "night": ended["state"], "history": history.splitlines()[:3]}
+    return {"under": what, "night": ended["state"], "champion": history.splitlines()[0]}
 
 
 def _run(team: Team, script: str, folder: Path) -> None:

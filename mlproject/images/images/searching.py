@@ -67,6 +67,7 @@ class Search:
         """
         log_results(self.study.study_name, self.objective, self.work())
 
+    @without_links()
     def work(self) -> Sequence[FrozenTrial]:
         """Do trials until the study is over; return all of them, those of other workers too."""
         runs = _runs(self.study, self.objective)
@@ -76,13 +77,13 @@ class Search:
         adopted = runs.write_missing(shared.trials())
         if adopted:
             say(f"{adopted} trials of a worker that died had no MLflow run: they have one now")
-        with warnings.catch_warnings(), without_links():
+        with warnings.catch_warnings():
             # What a library warns of, it would warn of in every trial.
             warnings.simplefilter("once")
             while (trial := shared.next()) is not None:
                 if _do(shared, self.objective, trial):
                     runs.add(self._frozen(trial))
-            runs.close()
+        runs.close()
         trials = shared.trials()
         runs.write_missing(trials)
         return trials

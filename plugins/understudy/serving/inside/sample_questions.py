@@ -45,7 +45,7 @@ def main(argv: list[str]) -> int:
 
 
 def from_holdout(model: Path, rows: int, holdout: Path, predictions: Path) -> list[Question]:
-    """Return a question per row; none where the two files have no row ids in common."""
+    """Return a question per row; none without row ids in common, or what the model takes."""
     import pyarrow.parquet as pq
 
     if any(ROW_ID not in pq.read_schema(file).names for file in (holdout, predictions)):
@@ -61,9 +61,11 @@ def from_holdout(model: Path, rows: int, holdout: Path, predictions: Path) -> li
     said = said.set_index(ROW_ID)
     asked = asked[asked[ROW_ID].isin(said.index)]
     bodies = [] if asked.empty else _bodies(model, asked)
+    if not bodies:
+        return []
     return [
         {"name": f"row {row_id}", "body": body, "expected": _expected(said.loc[row_id])}
-        for row_id, body in zip(asked[ROW_ID], bodies, strict=False)
+        for row_id, body in zip(asked[ROW_ID], bodies, strict=True)
     ]
 
 
