@@ -4,12 +4,14 @@ SETUP := sh plugins/understudy/local/setup.sh
 AIRFLOW := .state/venvs/airflow/bin/python
 DEV := .state/venvs/dev/bin/python
 PYTEST_ARGS ?=
+# A file's tests run in order in one process; files run beside each other, the first ones first.
+PARALLEL := --numprocesses=auto --dist=loadfile --no-loadscope-reorder
 BENCH_ARGS ?=
 export PYTHON
 # Without byte code each start of MLflow or Airflow compiles itself anew: 10 s of CPU, every time.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo up down status test test-stack backup restore bench bench-team lint format lock clean
+.PHONY: help demo up down status test-quick test test-long test-stack backup restore bench bench-team lint format lock clean
 .DEFAULT_GOAL := help
 
 help: ## Say what there is
@@ -32,9 +34,18 @@ status: ## Say what is running, and where
 	@$(SETUP) airflow
 	@$(AIRFLOW) -m understudy.local status
 
-test: ## Unit tests, then integration tests with real servers
+test-quick: ## Unit tests alone, below a minute: for while you write
+	@$(SETUP) airflow dev
+	@$(DEV) -m pytest $(PARALLEL) -m "not long" --hypothesis-profile=quick tests/unit \
+		$(PYTEST_ARGS)
+
+test: ## All that decides whether it works: unit tests, then whole nights on real servers
 	@$(SETUP) airflow mlflow dev
-	@$(DEV) -m pytest $(PYTEST_ARGS)
+	@$(DEV) -m pytest $(PARALLEL) -m "not long" $(PYTEST_ARGS)
+
+test-long: ## What takes long by nature: tutorials, TensorFlow, kills, stand-ins of clusters
+	@$(SETUP) airflow mlflow dev
+	@$(DEV) -m pytest $(PARALLEL) -m long $(PYTEST_ARGS)
 
 test-stack: ## Start docker-compose.yaml for real, and have it run, serve, stop and come back
 	@$(SETUP) airflow dev

@@ -13,8 +13,11 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+pytest_plugins = ["tests.fixtures.shared", "tests.fixtures.servers", "tests.fixtures.airflow"]
+
 # A deadline per example would measure how busy the machine is.
 settings.register_profile("any machine", deadline=None)
+settings.register_profile("quick", deadline=None, max_examples=20)  # make test-quick asks for it
 settings.load_profile("any machine")
 
 
@@ -28,6 +31,20 @@ def pytest_configure(config: pytest.Config) -> None:
     folder = tempfile.TemporaryDirectory(prefix="understudy-tests-", ignore_cleanup_errors=True)
     os.environ["TMPDIR"], tempfile.tempdir = folder.name, None
     config.add_cleanup(folder.cleanup)
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Return two processes for each processor: most of a test is waiting for a server."""
+    del config
+    return 2 * len(os.sched_getaffinity(0))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Check that each test of the long lane says why it is there."""
+    for item in items:
+        for mark in item.iter_markers("long"):
+            if len(mark.args) != 1:
+                raise pytest.UsageError(f"{item.nodeid}: long() takes one reason in words")
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tests.integration.conftest import Installation
+    from tests.fixtures.airflow import Installation
 
 _NUMBERS = itertools.count(1)
 

@@ -24,7 +24,7 @@ from functools import partial
 from pathlib import Path
 
 from mlflow.tracking import MlflowClient
-from tests.integration.conftest import Installation
+from tests.fixtures.airflow import Installation
 
 from bench import machine_faults, stack_faults
 from bench.cpu import end_forkservers

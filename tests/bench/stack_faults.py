@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 
 import psutil
-from tests.integration.conftest import Installation
+from tests.fixtures.airflow import Installation
 from tests.lingering import Lingering, eventually
 
 from bench.cpu import forkservers

@@ -17,7 +17,7 @@ from pathlib import Path
 import httpx
 import pytest
 from mlflow.tracking import MlflowClient
-from tests.integration.conftest import mlflow_server
+from tests.fixtures.servers import mlflow_server
 from tests.promoting import mover
 
 from understudy.cli.main import main

@@ -18,7 +18,7 @@ from understudy.local import settings
 
 if TYPE_CHECKING:
     from playwright.sync_api import StorageState
-    from tests.integration.conftest import Installation
+    from tests.fixtures.airflow import Installation
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = [

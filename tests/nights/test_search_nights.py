@@ -17,7 +17,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 if TYPE_CHECKING:
-    from tests.integration.conftest import Installation
+    from tests.fixtures.airflow import Installation
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(3600)]
 

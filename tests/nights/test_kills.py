@@ -18,7 +18,7 @@ from tests.lingering import Lingering, eventually
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from tests.integration.conftest import Installation
+    from tests.fixtures.airflow import Installation
 
 pytestmark = pytest.mark.integration
 
@@ -80,17 +80,3 @@ def test_a_killed_task_process_takes_its_step_with_it(installation: Installation
     step.mark("failed")
     assert eventually(lambda: step.statuses() == ["KILLED", "KILLED"], 20), step.statuses()
     assert eventually(lambda: not step.alive(), 20), step.alive()
-
-
-def test_a_killed_scheduler_leaves_no_step_behind(installation: Installation) -> None:
-    """Its task goes on without it; started again, Airflow runs the step anew, and only that."""
-    step = Lingering(installation, "linger_again")
-    step.wait_until_up()
-    before = set(step.alive())
-    installation.kill("scheduler")
-    installation.up()
-    assert eventually(lambda: not before & set(step.alive()), 60)
-    assert eventually(lambda: step.statuses()[:1] == ["KILLED"], 120), step.statuses()
-    step.mark("failed")
-    assert eventually(lambda: not step.alive(), 30)
-    assert eventually(lambda: "RUNNING" not in step.statuses(), 30), step.statuses()
