@@ -7,7 +7,7 @@ import shutil
 import threading
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,6 +93,7 @@ class Bench:
     settings: Settings
     project: Repository
     experiment_id: str
+    artifacts: Path
     lines: list[str] = field(default_factory=list)
 
     @property
@@ -140,7 +141,7 @@ class Bench:
 
     def stored(self, run_id: str) -> Path:
         """Return the folder in which the server keeps a run's artifacts."""
-        return next(self.settings.cache.parent.parent.rglob(f"{run_id}/artifacts"))
+        return self.artifacts / self.experiment_id / run_id / "artifacts"
 
 
 @pytest.fixture(scope="module")
@@ -165,22 +166,26 @@ def project(
     return made
 
 
-def _bench(mlflow_uri: str, settings: Settings, project: Repository) -> Bench:
+def _bench(mlflow_uri: str, artifacts: Path, settings: Settings, project: Repository) -> Bench:
     client = tracking.client(mlflow_uri)
     experiment_id = RunStore(client).experiment(f"reuse {uuid.uuid4().hex}")
-    return Bench(client, settings, project, experiment_id)
+    return Bench(client, settings, project, experiment_id, artifacts)
 
 
 @pytest.fixture
-def bench(mlflow_uri: str, settings: Settings, project: Repository) -> Bench:
+def bench(
+    mlflow_uri: str, mlflow_artifacts: Path, settings: Settings, project: Repository
+) -> Bench:
     """Return a bench with an experiment of its own, so that tests do not reuse each other's."""
-    return _bench(mlflow_uri, settings, project)
+    return _bench(mlflow_uri, mlflow_artifacts, settings, project)
 
 
 @pytest.fixture(scope="module")
-def known(mlflow_uri: str, settings: Settings, project: Repository) -> tuple[Bench, str]:
+def known(
+    mlflow_uri: str, mlflow_artifacts: Path, settings: Settings, project: Repository
+) -> tuple[Bench, str]:
     """Return a bench on which a step has finished, and the address of the step's input."""
-    made = _bench(mlflow_uri, settings, project)
+    made = _bench(mlflow_uri, mlflow_artifacts, settings, project)
     raw = made.get()
     made.use(raw)
     return made, raw
@@ -319,9 +324,7 @@ def test_two_at_once(bench: Bench) -> None:
     """Both finish, whoever is first; one of them serves afterwards."""
     raw = bench.get()
     both: list[StepResult] = []
-    others = [
-        Bench(bench.client, bench.settings, bench.project, bench.experiment_id) for _ in range(2)
-    ]
+    others = [replace(bench, lines=[]) for _ in range(2)]
     threads = [threading.Thread(target=lambda b=b: both.append(b.use(raw))) for b in others]
     for thread in threads:
         thread.start()

@@ -18,7 +18,10 @@ from tests.githosts import http_host
 from tests.loopback import free_port, serving
 from tests.tutorials import Block, blocks, run
 
-pytestmark = pytest.mark.integration
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.long("installs every environment that a reader would, and trains networks"),
+]
 
 ROOT = Path(__file__).parents[2]
 REAL_DATA = Path(os.environ.get("UNDERSTUDY_TEST_DATA", ROOT.parent / "shared" / "data"))

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
     from tests.fixtures.airflow import Installation
 
-pytestmark = pytest.mark.integration
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.long("waits for Airflow to notice each of ten ends"),
+]
 
 ENDS: dict[str, Callable[[Lingering], None]] = {
     "failed": lambda step: step.mark("failed"),

@@ -19,7 +19,11 @@ from optuna.trial import TrialState
 if TYPE_CHECKING:
     from tests.fixtures.airflow import Installation
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(3600)]
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.timeout(3600),
+    pytest.mark.long("dozens of trainings, and TensorFlow's environment"),
+]
 
 LIMIT = 1500
 """Seconds that a night may take on a machine that is busy."""

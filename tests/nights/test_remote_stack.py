@@ -16,9 +16,13 @@ from tests.standins.kubernetes_api import TOKEN, Server, cluster
 from understudy.contract import Tag
 
 if TYPE_CHECKING:
-    from conftest import Installation, Repository
+    from tests.fixtures.airflow import Installation
+    from tests.fixtures.servers import ServedRepository
 
-pytestmark = pytest.mark.integration
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.long("starts an Airflow of its own, and a stand-in of a cluster"),
+]
 
 CLIENT = ("kubernetes", "oauthlib", "requests_oauthlib", "websocket", "durationpy")
 """What the extra ``kubernetes`` adds to the environment of a stack, which has it not."""
@@ -86,9 +90,12 @@ def eventually(condition: Callable[[], object], limit: float = 60) -> None:
 
 @pytest.fixture(scope="module")
 def elsewhere(
-    installation: Installation, models: Repository, tmp_path_factory: pytest.TempPathFactory
+    installation_to_break: Installation,
+    models: ServedRepository,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Elsewhere]:
     """Add a cluster, its connection and two Dags to the stack."""
+    installation = installation_to_break
     place, node = installation.stack.place, tmp_path_factory.mktemp("node")
     _lend_client(place.airflow / "config")
     (models.folder / "waits").mkdir(exist_ok=True)
