@@ -4,6 +4,7 @@ SETUP := sh plugins/understudy/local/setup.sh
 AIRFLOW := .state/venvs/airflow/bin/python
 DEV := .state/venvs/dev/bin/python
 PYTEST_ARGS ?=
+BENCH ?= night
 BENCH_ARGS ?=
 export PYTHON
 # Without byte code each start of MLflow or Airflow compiles itself anew: 10 s of CPU, every time.
@@ -46,13 +47,13 @@ backup: ## Write all of the container stack into the new folder FOLDER
 restore: ## Fill an empty container stack from FOLDER, and start it
 	@sh plugins/understudy/containers/restore.sh "$(FOLDER)"
 
-bench: ## What one night costs: as plain scripts, as a plain Dag of mlflow run, and ours
-	@$(SETUP) airflow mlflow dev
-	@PYTHONPATH=tests $(DEV) -m bench $(BENCH_ARGS)
+bench: ## What a night costs in several ways, in 12 minutes (BENCH=NAME: another of tests/bench)
+	@PYTHONPATH=tests $(SETUP) --run -m bench --check $(BENCH) $(BENCH_ARGS)
+	@$(SETUP) airflow mlflow $(if $(filter-out night,$(BENCH)),dev)
+	@PYTHONPATH=tests $(if $(filter-out night,$(BENCH)),$(DEV),$(AIRFLOW)) -m bench $(BENCH) $(BENCH_ARGS)
 
 bench-team: ## The team stack under faults and load: what came of each, and how it grows
-	@$(SETUP) airflow dev
-	@PYTHONPATH=tests:. $(DEV) -m bench.team $(BENCH_ARGS)
+	@$(MAKE) --no-print-directory bench BENCH=team
 
 lint: ## ruff, mypy and the import contracts
 	@$(SETUP) dev

@@ -1,4 +1,4 @@
-"""One night of wine quality, in several ways, all against the servers of one stack.
+"""One night, in several ways, all against the servers of one stack.
 
 Each night downloads, preprocesses, trains, validates the challenger and validates the champion, and
 every step is one MLflow run in a process of its own. Only our way also judges and promotes.
@@ -7,6 +7,7 @@ every step is one MLflow run in a process of its own. Only our way also judges a
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -17,11 +18,11 @@ from typing import Any, Protocol
 
 import httpx
 
-from bench.setting import CHAMPION, PARAMETERS, PROJECT, Setting, clean_environment
+from bench.setting import CHAMPION, MIRROR, PROJECT, Setting, clean_environment
 from understudy.local.airflow_api import FINISHED, AirflowApi
 from understudy.local.errors import StackError
 
-OTHERS = ("one", "scripts", "mlflow", "plain")
+OTHERS = ("one", "scripts", "plain", "mlflow")
 """Names of the ways that are not ours."""
 LIMIT = 400.0  # seconds for one night
 _LOOK = 2.0  # seconds; each look costs the API server, and Airflow itself notes when a night ends
@@ -49,6 +50,8 @@ class Way(Protocol):
 
     name: str
     title: str
+    is_warmed: bool
+    """Whether it has something that its first night has to make or compile."""
 
     def run(self) -> Night:
         """Run one night to its end.
@@ -60,6 +63,8 @@ class Way(Protocol):
 
 class Shell:
     """The steps one after another in one shell, without Airflow."""
+
+    is_warmed = False
 
     def __init__(self, setting: Setting, name: str, title: str, *command: str) -> None:
         self._setting, self.name, self.title, self._command = setting, name, title, command
@@ -86,25 +91,29 @@ class Shell:
 
     def _environment(self) -> dict[str, str]:
         setting, inherited = self._setting, clean_environment()
+        airflow = setting.stack.place.environment("airflow")
         return {
             **inherited,
-            "PATH": f"{setting.programs}:{inherited['PATH']}",
+            # `mlflow run` looks for uv there, which the caller's PATH need not have.
+            "PATH": os.pathsep.join((str(setting.programs), str(airflow), inherited["PATH"])),
             "TMPDIR": str(setting.folder / "tmp"),
             "MLFLOW_TRACKING_URI": setting.stack.addresses().mlflow,
             "MLFLOW_EXPERIMENT_NAME": f"bench_{self.name}",
             "MLFLOW_DISABLE_TELEMETRY": "true",
             "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
             "MLFLOW_ENV_ROOT": str(setting.folder / "environments"),
-            "UNDERSTUDY_DATA_MIRROR": setting.mirror,
+            MIRROR: os.environ[MIRROR],
             "PROJECT": f"{setting.stack.addresses().repository}#{PROJECT}",
             "COMMIT": setting.commit,
             "CHAMPION": CHAMPION,
-            **{name.upper(): str(value) for name, value in PARAMETERS.items()},
+            **{name.upper(): str(value) for name, value in setting.parameters.items()},
         }
 
 
 class AirflowDag:
     """A Dag of the stack's Airflow, triggered as a person would."""
+
+    is_warmed = True
 
     def __init__(self, setting: Setting, name: str, title: str, **conf: str) -> None:
         self._setting, self._api = setting, setting.stack.api()
@@ -124,7 +133,7 @@ class AirflowDag:
         return Night(seconds(run["end_date"]) - began, scores, began, tasks)
 
     def _trigger(self, run_id: str) -> None:
-        conf = {**PARAMETERS, "version": self._setting.commit, **self._conf}
+        conf = {**self._setting.parameters, "version": self._setting.commit, **self._conf}
         answer = self._api._http.post(
             f"/api/v2/dags/{self._dag_id}/dagRuns",
             json={"dag_run_id": run_id, "logical_date": None, "conf": conf},
@@ -170,20 +179,16 @@ class Ours(AirflowDag):
 def ways(setting: Setting, beside: Sequence[str]) -> list[Way]:
     """Return the ways; ours is first because the others validate the champion that it makes."""
     here = Path(__file__).parent
-    ours = Ours(setting, "ours", "Understudy, with gate and promotion")
+    ours = Ours(setting, "ours", "Understudy")
     others: dict[str, Callable[[str], Way]] = {
         "one": lambda name: Shell(
-            setting, name, "all steps in one process", "python", str(here / "one_process.py")
+            setting, name, "one process", "python", str(here / "one_process.py")
         ),
         "scripts": lambda name: Shell(
-            setting, name, "plain scripts in one shell", str(here / "plain_scripts.sh")
+            setting, name, "plain scripts", str(here / "plain_scripts.sh")
         ),
-        "mlflow": lambda name: Shell(
-            setting, name, "mlflow run, step by step", str(here / "mlflow_runs.sh")
-        ),
-        "plain": lambda name: AirflowDag(
-            setting, name, "Airflow, BashOperators with mlflow run", state=str(setting.folder)
-        ),
+        "mlflow": lambda name: Shell(setting, name, "mlflow run", str(here / "mlflow_runs.sh")),
+        "plain": lambda name: AirflowDag(setting, name, "plain Airflow", state=str(setting.folder)),
     }
     return [ours, *(others[name](name) for name in beside)]
 
