@@ -25,7 +25,7 @@ up: ## Start MLflow, a git server and Airflow on loopback, and leave them runnin
 	@$(SETUP) airflow mlflow
 	@$(AIRFLOW) -m understudy.local up
 
-down: ## End what make up and make demo started
+down: ## End what make up, make demo and make bench started
 	@$(SETUP) airflow
 	@$(AIRFLOW) -m understudy.local down
 

@@ -1,4 +1,4 @@
-"""Runs one bench, once everything is there that it needs: `make bench [BENCH=NAME] [BENCH_ARGS=...]`.
+"""Runs one bench, once all is there that it needs: `make bench [BENCH=NAME] [BENCH_ARGS=...]`.
 
     PYTHONPATH=tests python -m bench [--check] NAME [OPTIONS]
 

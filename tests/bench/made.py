@@ -1,6 +1,6 @@
 """Makes the table of a night: as large as wine quality, and the same on every machine. Pure.
 
-6,497 rows; eleven numbers, a colour and a mark in halves from 3 to 9, which depends on some of them.
+6,497 rows: eleven numbers, a colour, and a mark in halves from 3 to 9 that depends on some of them.
 """
 
 from __future__ import annotations

@@ -3,18 +3,18 @@
     make bench [BENCH_ARGS='--rounds N --beside WAY ... --data FOLDER --json FILE']
 
 Needs what `make demo` needs: Python, git with its server, and the environments that make builds.
-Starts a stack of its own (MLflow, a git server, Airflow; loopback only) in .state/bench, ends it, and
-removes its files unless something failed; a bench that was killed is ended by the next one, or by
-`make clean`. Writes .state/bench.json and, like every stack, the checkout's cache of commits and
-environments.
+Starts a stack of its own (MLflow, a git server, Airflow; loopback only) in .state/bench, ends it,
+and removes its files unless something failed; what a bench that was killed left running, the next
+one ends, or `make down`. Writes .state/bench.json and, like every stack, the checkout's cache of
+commits and environments.
 
 The night's data are a table that is made here, as large as wine quality. ``--data`` takes the real
 one, from FOLDER/wine-quality/winequality-red.csv and -white.csv.
 
-First every way that has something to warm runs once, and is not measured. Then rounds follow, in each
-of which every way runs once: as many as end within twelve minutes, or as ``--rounds`` says. The first
-is always whole; the last may end before its last way. All ways run the same commit, data, parameters
-and seed, and the bench fails unless all of them arrive at the same rmse. CPU: see cpu.py.
+Ways that have something to build or to compile run once first, and are not measured. Then rounds
+follow, in each of which every way runs once: as many as end within twelve minutes, or as
+``--rounds`` says. The last round may end before its last way. All ways run the same commit, data,
+parameters and seed, and the bench fails unless all arrive at the same rmse. CPU: see cpu.py.
 """
 
 from __future__ import annotations
@@ -35,22 +35,24 @@ from bench import made, report
 from bench.anatomy import Anatomy, dissect
 from bench.cpu import FORKSERVERS, SETTLE, Meter, end_forkservers
 from bench.ending import end_on_terminate
-from bench.needs import CHECKOUT, STATE
+from bench.needs import STATE
 from bench.setting import MIRROR, PROJECT, Setting, export, head, programs_of
 from bench.ways import OTHERS, Night, Ours, Way, ways
 from understudy.errors import UnderstudyError
 from understudy.local import record
 from understudy.local.errors import StackError
-from understudy.local.place import Place
+from understudy.local.place import bench_place
 from understudy.local.progress import Progress
 from understudy.local.stack import Stack
 
 LIMIT = 12 * 60.0
-"""Seconds that the whole bench takes at most, once its environments are built and cores are free."""
+"""Seconds that the whole bench takes, unless even the least takes longer: ours and one other."""
 CLOSING = 15.0
 """Seconds of them that are kept for the end of the stack."""
 IDLE = 15.0
 """Seconds for which the stack is watched at rest."""
+LEAST = 2
+"""Ways without which there is no ratio."""
 VALIDATIONS = 2
 STEPS = 5
 
@@ -101,7 +103,9 @@ class Bench:
             number += 1
             readings: list[report.Reading] = []
             for way in contestants:
-                if rounds is None and number > 1 and not self._fits(way):
+                is_due = number == 1 and len(readings) < LEAST
+                if rounds is None and not is_due and not self._fits(way):
+                    self._progress.say(f"no time is left for another night of {way.title}")
                     break
                 readings.append(self._measure(way, f"round {number}", at_least=VALIDATIONS))
             is_whole = len(readings) == len(contestants)
@@ -109,8 +113,9 @@ class Bench:
                 yield readings
 
     def _fits(self, way: Way) -> bool:
-        """Whether a way, if it takes as long as it ever did, ends in time."""
-        return self._progress.elapsed() + self._longest[way.name] + CLOSING < LIMIT
+        """Whether a way ends in time, if it takes as long as it ever did, or as any ever did."""
+        longest = self._longest.get(way.name, max(self._longest.values()))
+        return self._progress.elapsed() + longest + CLOSING < LIMIT
 
     def _measure(self, way: Way, label: str, at_least: int) -> report.Reading:
         start = time.monotonic()
@@ -192,15 +197,15 @@ def alone() -> Iterator[None]:
 
 @contextmanager
 def running(folder: Path, data: Path | None, progress: Progress) -> Iterator[Setting]:
-    """Start everything that a bench needs, in place of what an earlier one left; yield it; end it."""
-    stack = Stack(Place(folder / "stack", CHECKOUT, folder / "dags"), progress)
+    """Start what a bench needs, in place of what an earlier one left; yield it; end it."""
+    stack = Stack(bench_place(), progress)
     stack.down()
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "tmp").mkdir(parents=True)
     commit, table = head(), folder / "table.csv"
     os.environ |= {"UNDERSTUDY_CACHE": str(stack.place.cache), MIRROR: str(data or "")}
     export(commit, folder / "project")
-    shutil.copytree(Path(__file__).with_name("dags"), folder / "dags")
+    shutil.copytree(Path(__file__).with_name("dags"), stack.place.dags)
     table.write_text(made.table(), "utf-8")
     with programs_of(folder / "project" / PROJECT) as programs:
         try:
