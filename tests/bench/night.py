@@ -23,7 +23,6 @@ import argparse
 import fcntl
 import json
 import os
-import resource
 import shutil
 import sys
 import time
@@ -33,7 +32,7 @@ from pathlib import Path
 
 from bench import made, report
 from bench.anatomy import Anatomy, dissect
-from bench.cpu import FORKSERVERS, SETTLE, Meter, end_forkservers
+from bench.cpu import SETTLE, Meter, end_forkservers
 from bench.ending import end_on_terminate
 from bench.needs import STATE
 from bench.setting import MIRROR, PROJECT, Setting, export, head, programs_of
@@ -68,14 +67,13 @@ class Bench:
         self._pids = {one: known.processes[one].pid for one in names if one != "migration"}
         self._setting, self._progress, self._meter = setting, progress, Meter(self._pids)
         self._longest: dict[str, float] = {}
-        self._orphans = 0.0
 
     def run(self, rounds: int | None, beside: Sequence[str]) -> report.Result:
         """Run the rounds, as many as there is time for where None, and return what they cost."""
         contestants = ways(self._setting, beside)
-        for way in contestants:
-            if way.is_warmed:
-                self._measure(way, "warm-up", at_least=1)
+        for way in (one for one in contestants if one.is_cold):
+            with self._progress.phase(f"warm-up: {way.title}"), self._meter.window():
+                way.warm()
         with self._progress.phase("the stack at rest"):
             end_forkservers()
             time.sleep(SETTLE)
@@ -87,13 +85,9 @@ class Bench:
             rounds=measured,
             idle=self._meter.idle,
             lookups=self._lookups(),
+            cpu=self._meter.whole(),
             load=os.getloadavg(),
         )
-
-    @property
-    def orphans(self) -> float:
-        """CPU seconds of forkservers, which outlive the tasks that start them."""
-        return self._orphans
 
     def _rounds(
         self, contestants: Sequence[Way], rounds: int | None
@@ -107,7 +101,7 @@ class Bench:
                 if rounds is None and not is_due and not self._fits(way):
                     self._progress.say(f"no time is left for another night of {way.title}")
                     break
-                readings.append(self._measure(way, f"round {number}", at_least=VALIDATIONS))
+                readings.append(self._measure(way, f"round {number}"))
             is_whole = len(readings) == len(contestants)
             if readings:
                 yield readings
@@ -117,14 +111,13 @@ class Bench:
         longest = self._longest.get(way.name, max(self._longest.values()))
         return self._progress.elapsed() + longest + CLOSING < LIMIT
 
-    def _measure(self, way: Way, label: str, at_least: int) -> report.Reading:
+    def _measure(self, way: Way, label: str) -> report.Reading:
         start = time.monotonic()
         end_forkservers()  # a night begins without what an earlier one left
         with self._meter.window() as window:
             night = way.run()
-        _check_scores(way, night, at_least)
+        _check_scores(way, night)
         net = self._meter.net(window)
-        self._orphans += window.parts[FORKSERVERS]
         took = time.monotonic() - start
         self._longest[way.name] = max(took, self._longest.get(way.name, 0.0))
         used = f"{night.wall:.1f} s, {sum(net.values()):.1f} CPU s"
@@ -137,7 +130,7 @@ class Bench:
             parts=net,
             gross=sum(window.parts.values()),
             others=window.others,
-            anatomy=self._dissected(night) if isinstance(way, Ours) and at_least > 1 else None,
+            anatomy=self._dissected(night) if isinstance(way, Ours) else None,
         )
 
     def _dissected(self, night: Night) -> Anatomy:
@@ -165,12 +158,12 @@ class Bench:
             return time.perf_counter() - start
 
 
-def _check_scores(way: Way, night: Night, at_least: int) -> None:
+def _check_scores(way: Way, night: Night) -> None:
     scores = {round(score, 9) for score in night.scores}
-    if len(night.scores) < at_least or len(scores) != 1:
+    if len(night.scores) < VALIDATIONS or len(scores) != 1:
         raise StackError(
             f"{way.title} scored {night.scores}",
-            allowed=f"{at_least} validations or more with the same rmse, since nothing differs",
+            allowed=f"{VALIDATIONS} validations or more with the same rmse, since nothing differs",
             action="compare the runs in MLflow; the steps have to be deterministic",
         )
 
@@ -234,16 +227,16 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def _show(result: report.Result, whole: report.Whole, target: Path) -> None:
+def _show(result: report.Result, seconds: float, target: Path) -> None:
     tables = (report.comparison, report.night, report.tasks, report.cpu)
     sys.stdout.write("\n" + "\n\n".join(table(result) for table in tables) + "\n")
     busy = [one.others for measured in result.rounds for one in measured]
     sys.stdout.write(
         f"\n{os.cpu_count()} cores; other programs kept {min(busy):.2f} to {max(busy):.2f} of them"
         f" busy meanwhile; commit {result.commit[:12]}; {result.data}\n"
-        f"The whole bench took {whole.wall:.0f} s and {whole.cpu:.0f} CPU s.\n"
+        f"The whole bench took {seconds:.0f} s and {result.cpu:.0f} CPU s.\n"
     )
-    target.write_text(json.dumps(report.as_json(result, whole), indent=2) + "\n", "utf-8")
+    target.write_text(json.dumps(report.as_json(result, seconds), indent=2) + "\n", "utf-8")
     sys.stdout.write(f"Everything as JSON: {target}\n")
 
 
@@ -255,18 +248,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with alone():
             with running(folder, data, progress) as setting:
-                bench = Bench(setting, progress)
-                result = bench.run(options.rounds, options.beside)
+                result = Bench(setting, progress).run(options.rounds, options.beside)
             shutil.rmtree(folder)
     except UnderstudyError as error:
         sys.stderr.write(f"bench: {error}\nbench: the logs are in {folder}\n")
         return 1
-    whole = report.Whole(progress.elapsed(), _cpu() + bench.orphans)
-    _show(result, whole, options.json)
+    _show(result, progress.elapsed(), options.json)
     return 0
-
-
-def _cpu() -> float:
-    """Return the CPU seconds of this process and of all that it started and waited for."""
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(one.ru_utime + one.ru_stime for one in used)

@@ -48,6 +48,7 @@ class Result:
         rounds: The measured rounds, ours first in each; the warm-up is not among them.
         idle: CPU seconds per second of the stack at rest, by part.
         lookups: Seconds that finding commit and environment takes once, warm.
+        cpu: CPU seconds of the whole bench, start and warm-up included.
         load: The machine's load averages at the end (1, 5, 15 minutes).
     """
 
@@ -56,6 +57,7 @@ class Result:
     rounds: Sequence[Sequence[Reading]]
     idle: Mapping[str, float]
     lookups: float
+    cpu: float
     load: Sequence[float]
 
     def of(self, way: str) -> list[Reading]:
@@ -77,28 +79,15 @@ class Result:
         return [ours / theirs for ours, theirs in pairs]
 
 
-@dataclass(frozen=True)
-class Whole:
-    """What the bench itself took, start and warm-up included.
-
-    Attributes:
-        wall: Seconds.
-        cpu: CPU seconds.
-    """
-
-    wall: float
-    cpu: float
-
-
-def as_json(result: Result, whole: Whole) -> dict[str, Any]:
-    """Return everything as JSON values."""
+def as_json(result: Result, seconds: float) -> dict[str, Any]:
+    """Return everything as JSON values; ``seconds`` is how long the whole bench took."""
     machine = {
         "cores": os.cpu_count(),
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
     }
     ways = {way: _figures(result, way) for way in result.ways()}
-    return {"machine": machine, "ways": ways, "whole": asdict(whole), **asdict(result)}
+    return {"machine": machine, "ways": ways, "seconds": seconds, **asdict(result)}
 
 
 def _figures(result: Result, way: str) -> dict[str, Any]:

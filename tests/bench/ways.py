@@ -50,8 +50,15 @@ class Way(Protocol):
 
     name: str
     title: str
-    is_warmed: bool
-    """Whether it has something that its first night has to make or compile."""
+    is_cold: bool
+    """Whether `warm` has something to do."""
+
+    def warm(self) -> None:
+        """Do what only the first night has to: build an environment, compile modules.
+
+        Raises:
+            StackError: it failed.
+        """
 
     def run(self) -> Night:
         """Run one night to its end.
@@ -62,21 +69,38 @@ class Way(Protocol):
 
 
 class Shell:
-    """The steps one after another in one shell, without Airflow."""
+    """The steps one after another in one shell, without Airflow.
 
-    is_warmed = False
+    Args:
+        command: Of the whole night.
+        first: What warms it; None where another way does, since both use one environment.
+    """
 
-    def __init__(self, setting: Setting, name: str, title: str, *command: str) -> None:
+    def __init__(
+        self, setting: Setting, name: str, title: str, *command: str, first: str | None = None
+    ) -> None:
         self._setting, self.name, self.title, self._command = setting, name, title, command
+        self._first, self.is_cold = first, first is not None
+
+    def warm(self) -> None:
+        """Run the first step only."""
+        if self._first is not None:
+            self._call(*self._command, self._first)
 
     def run(self) -> Night:
         """Run one night."""
-        setting, began = self._setting, time.time()
-        log, start = setting.folder / f"{self.name}.log", time.perf_counter()
+        began, start = time.time(), time.perf_counter()
+        self._call(*self._command)
+        wall = time.perf_counter() - start
+        scores = self._setting.scores(f"bench_{self.name}", int(began * 1000))
+        return Night(wall, scores, began)
+
+    def _call(self, *command: str) -> None:
+        log = self._setting.folder / f"{self.name}.log"
         with log.open("ab") as output:
             done = subprocess.run(
-                self._command,
-                cwd=setting.project,
+                command,
+                cwd=self._setting.project,
                 env=self._environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -84,10 +108,8 @@ class Shell:
                 timeout=LIMIT,
                 check=False,
             )
-        wall = time.perf_counter() - start
         if done.returncode:
             raise _failed(self.title, "\n".join(log.read_text("utf-8").splitlines()[-20:]))
-        return Night(wall, setting.scores(f"bench_{self.name}", int(began * 1000)), began)
 
     def _environment(self) -> dict[str, str]:
         setting, inherited = self._setting, clean_environment()
@@ -113,13 +135,17 @@ class Shell:
 class AirflowDag:
     """A Dag of the stack's Airflow, triggered as a person would."""
 
-    is_warmed = True
+    is_cold = True
 
     def __init__(self, setting: Setting, name: str, title: str, **conf: str) -> None:
         self._setting, self._api = setting, setting.stack.api()
         self.name, self.title = name, title
         self._dag_id, self._conf = f"bench_{name}", conf
         self._api.pause(self._dag_id, paused=False)
+
+    def warm(self) -> None:
+        """Run a whole night."""
+        self.run()
 
     def run(self) -> Night:
         """Run one night."""
