@@ -73,7 +73,7 @@ class Shell:
 
     Args:
         command: Of the whole night.
-        first: What warms it; None where another way does, since both use one environment.
+        first: Its first step alone, which warms it; None where our night has warmed all.
     """
 
     def __init__(
