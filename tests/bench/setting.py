@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
-import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -98,11 +98,10 @@ def head() -> str:
 def export(commit: str, folder: Path) -> None:
     """Write the project as of a commit below a folder, for scripts that know no Git."""
     folder.mkdir(parents=True)
-    archive = folder / "project.tar"
+    archive = folder / "project.zip"  # which every Python takes out safely, unlike a tar
     argv = ["git", "-C", str(CHECKOUT), "archive", f"--output={archive}", commit, PROJECT]
     subprocess.run(argv, check=True)
-    with tarfile.open(archive) as opened:
-        opened.extractall(folder, filter="data")
+    shutil.unpack_archive(archive, folder)
     archive.unlink()
 
 
