@@ -6,6 +6,7 @@ DEV := .state/venvs/dev/bin/python
 PYTEST_ARGS ?=
 # A file's tests run in order in one process; files run beside each other, the first ones first.
 PARALLEL := --numprocesses=auto --dist=loadfile --no-loadscope-reorder
+BENCH ?= night
 BENCH_ARGS ?=
 export PYTHON
 # Without byte code each start of MLflow or Airflow compiles itself anew: 10 s of CPU, every time.
@@ -26,7 +27,7 @@ up: ## Start MLflow, a git server and Airflow on loopback, and leave them runnin
 	@$(SETUP) airflow mlflow
 	@$(AIRFLOW) -m understudy.local up
 
-down: ## End what make up and make demo started
+down: ## End what make up, make demo and make bench started
 	@$(SETUP) airflow
 	@$(AIRFLOW) -m understudy.local down
 
@@ -57,13 +58,13 @@ backup: ## Write all of the container stack into the new folder FOLDER
 restore: ## Fill an empty container stack from FOLDER, and start it
 	@sh plugins/understudy/containers/restore.sh "$(FOLDER)"
 
-bench: ## What one night costs: as plain scripts, as a plain Dag of mlflow run, and ours
-	@$(SETUP) airflow mlflow dev
-	@PYTHONPATH=tests $(DEV) -m bench $(BENCH_ARGS)
+bench: ## What a night costs in several ways, in 12 minutes (BENCH=NAME: another of tests/bench)
+	@PYTHONPATH=tests $(SETUP) --run -m bench --check $(BENCH) $(BENCH_ARGS)
+	@$(SETUP) airflow mlflow $(if $(filter-out night,$(BENCH)),dev)
+	@PYTHONPATH=tests $(if $(filter-out night,$(BENCH)),$(DEV),$(AIRFLOW)) -m bench $(BENCH) $(BENCH_ARGS)
 
 bench-team: ## The team stack under faults and load: what came of each, and how it grows
-	@$(SETUP) airflow dev
-	@PYTHONPATH=tests:. $(DEV) -m bench.team $(BENCH_ARGS)
+	@$(MAKE) --no-print-directory bench BENCH=team
 
 lint: ## ruff, mypy and the import contracts
 	@$(SETUP) dev

@@ -69,6 +69,7 @@ class Meter:
     def __init__(self, components: Mapping[str, int]) -> None:
         self._components = components
         self.idle: dict[str, float] = {}
+        self._forkservers = 0.0
 
     def measure_idle(self, seconds: float) -> None:
         """Measure what each part uses per second while nothing is asked of it."""
@@ -85,8 +86,17 @@ class Meter:
         after = self._read()
         window.seconds = after.moment - before.moment
         window.parts = {name: after.parts[name] - before.parts[name] for name in after.parts}
+        self._forkservers += window.parts[FORKSERVERS]
         ours = sum(window.parts.values()) + after.own - before.own
         window.others = (after.machine - before.machine - ours) / window.seconds
+
+    def whole(self) -> float:
+        """Return the CPU seconds of everything since the stack was started, the bench included.
+
+        Forkservers end between windows, so that theirs are those of all windows.
+        """
+        now = self._read()
+        return sum(now.parts.values()) - now.parts[FORKSERVERS] + self._forkservers + now.own
 
     def net(self, window: Window) -> dict[str, float]:
         """Return the CPU seconds by part beyond what the stack uses when idle."""

@@ -1,10 +1,11 @@
 """Faults, injected for real, many times over; after each is counted what it left behind.
 
-    python -m bench.faults [--times 10] [--only WORD ...] [--json FILE]
+    make bench BENCH=faults [BENCH_ARGS='--times 10 --only WORD ... --json FILE']
 
 Starts a stack of its own in a temporary folder (loopback only), removed afterwards unless something
 went wrong. A fault that does not end as it should is counted, told, and does not end the program;
-its exit status is 0 only if all ended well and nothing was left. Needs root for the full disks.
+its exit status is 0 only if all ended well and nothing was left. Needs root for the full disks, a
+package index for environments that are built from nothing, and hours, unless told how often.
 """
 
 from __future__ import annotations
@@ -170,7 +171,7 @@ def _machine(folder: Path, ground: Ground) -> Machine:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Inject everything, print the table."""
-    parser = argparse.ArgumentParser(prog="bench.faults", description="What do faults leave?")
+    parser = argparse.ArgumentParser(prog="bench faults", description="What do faults leave?")
     parser.add_argument("--times", type=int, default=10, help="of each (default 10)")
     parser.add_argument(
         "--only", nargs="+", default=[""], help="only faults with one of these in their name"
@@ -194,7 +195,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if good:
         shutil.rmtree(folder)
     return 0 if good else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

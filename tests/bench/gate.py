@@ -1,6 +1,6 @@
 """What the gate's statistics cost on many rows, beside `scipy.stats.bootstrap` on the same work.
 
-    python -m bench.gate [--rows 10000000] [--resamples 50] [--json FILE]
+    make bench BENCH=gate [BENCH_ARGS='--rows 10000000 --resamples 50 --json FILE']
 
 Writes two files of predictions to a temporary folder and removes them. Each way is a process of its
 own, which reports its seconds and its peak memory, imports and reading of the files included. SciPy
@@ -133,7 +133,7 @@ def ways(resamples: int) -> dict[str, Callable[[Path], str]]:
 
 def measure(name: str, folder: Path, resamples: int) -> dict[str, Any]:
     """Return the seconds and the peak memory of one way in a process of its own."""
-    command = [sys.executable, "-m", "bench.gate", "--one", name, "--folder", str(folder)]
+    command = [sys.executable, "-m", "bench", "gate", "--one", name, "--folder", str(folder)]
     start = time.perf_counter()
     done = subprocess.run(
         [*command, "--resamples", str(resamples)], check=True, capture_output=True, text=True
@@ -154,9 +154,9 @@ def one(name: str, folder: Path, resamples: int) -> None:
     print(json.dumps(told))  # noqa: T201 -- it is how the parent hears of it
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure every way and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure every way and print a table; return 0."""
+    parser = argparse.ArgumentParser(prog="bench gate", description=__doc__.partition("\n")[0])
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--resamples", type=int, default=50)
     parser.add_argument("--json", type=Path)
@@ -165,7 +165,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     asked = parser.parse_args(arguments)
     if asked.one:
         one(asked.one, asked.folder, asked.resamples)
-        return
+        return 0
     with tempfile.TemporaryDirectory(prefix="understudy-bench-") as place:
         write(Path(place), asked.rows)
         results = [measure(name, Path(place), asked.resamples) for name in ways(asked.resamples)]
@@ -177,7 +177,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
     ]
     header = [f"{asked.rows:,} rows", "wall s", "CPU s", "peak GB", "found"]
     print(render(header, rows))  # noqa: T201 -- a terminal program
-
-
-if __name__ == "__main__":
-    main()
+    return 0

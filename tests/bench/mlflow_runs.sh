@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
-# A night as `mlflow run` after `mlflow run` in one shell; stops at the first that fails. Reads
-# PROJECT (a Git URL with #folder), COMMIT, DATASET, MODEL, N_ESTIMATORS and CHAMPION.
+# A night as `mlflow run` after `mlflow run` in one shell; stops at the first that fails, or
+# after the download if that is its argument. Reads
+# PROJECT (a Git URL with #folder), COMMIT, DATASET, SOURCE, TARGET, MODEL, N_ESTIMATORS and
+# CHAMPION.
 set -euo pipefail
 
 run() {
@@ -9,7 +11,8 @@ run() {
         tee -a /dev/stderr | tail -n 1 | cut -d "'" -f 2
 }
 
-download=$(run download -P "dataset=$DATASET")
+download=$(run download -P "dataset=$DATASET" -P "source=$SOURCE" -P "target=$TARGET")
+if [ "${1:-}" = download ]; then exit; fi
 preprocess=$(run preprocess -P "raw=runs:/$download/raw")
 data=data=runs:/$preprocess/data
 train=$(run train -P "$data" -P "model=$MODEL" -P "n_estimators=$N_ESTIMATORS")

@@ -1,7 +1,7 @@
 """A night in one Python process, in the project's folder: the least that its steps can take.
 
-Reads DATASET, MODEL, N_ESTIMATORS and CHAMPION; every step is one MLflow run, and fetches its
-inputs from the tracking server as a step does.
+Reads DATASET, SOURCE, TARGET, MODEL, N_ESTIMATORS and CHAMPION; every step is one MLflow run, and
+fetches its inputs from the tracking server as a step does.
 """
 
 import os
@@ -18,7 +18,10 @@ def step(name: str, *arguments: str) -> str:
     return run_id
 
 
-download = step("download", f"--dataset={os.environ['DATASET']}")
+download = step(
+    "download",
+    *(f"--{name.lower()}={os.environ[name]}" for name in ("DATASET", "SOURCE", "TARGET")),
+)
 preprocess = step("preprocess", f"--raw=runs:/{download}/raw")
 data = f"--data=runs:/{preprocess}/data"
 model = (f"--model={os.environ['MODEL']}", f"--n_estimators={os.environ['N_ESTIMATORS']}")

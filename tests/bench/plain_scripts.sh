@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # A night as plain scripts, one after another in one shell; stops at the first that fails. Each
-# prints the id of its run last. Reads DATASET, MODEL, N_ESTIMATORS and CHAMPION.
+# prints the id of its run last. Reads DATASET, SOURCE, TARGET, MODEL,
+# N_ESTIMATORS and CHAMPION.
 set -euo pipefail
 
 step() {
@@ -8,7 +9,7 @@ step() {
     python "$(dirname "$0")/plain_step.py" "$@" | tee -a /dev/stderr | tail -n 1
 }
 
-download=$(step download "--dataset=$DATASET")
+download=$(step download "--dataset=$DATASET" "--source=$SOURCE" "--target=$TARGET")
 preprocess=$(step preprocess "--raw=runs:/$download/raw")
 data=runs:/$preprocess/data
 train=$(step train "--data=$data" "--model=$MODEL" "--n_estimators=$N_ESTIMATORS")

@@ -1,6 +1,7 @@
 """What faults do to promotions: the fault table, and how long a long history takes to read.
 
-    python -m bench.promotion [--races 200] [--restarts 100] [--moves 10000] [--json FILE]
+    make bench BENCH=promotion
+        [BENCH_ARGS='--races 200 --by-hand 50 --restarts 100 --moves 10000 --json FILE']
 
 Starts an MLflow server of its own on SQLite, in a temporary folder that it removes. Every fault is
 made for real: kill -9 after each single answer of the server, answers lost on the way, racing
@@ -287,7 +288,7 @@ def _faults(server: TrackingServer, options: argparse.Namespace) -> Iterator[Fau
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Make all faults, print the table; exit code 1 if anything was lost."""
-    parser = argparse.ArgumentParser(prog="bench.promotion", description="What is lost?")
+    parser = argparse.ArgumentParser(prog="bench promotion", description="What is lost?")
     parser.add_argument("--races", type=int, default=200)
     parser.add_argument("--by-hand", type=int, default=50)
     parser.add_argument("--restarts", type=int, default=100)
@@ -317,7 +318,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
         document = {"faults": [asdict(one) for one in faults], "history": dict(timings)}
         options.json.write_text(json.dumps(document, indent=2), encoding="utf-8")
     return int(any(fault.lost for fault in faults))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

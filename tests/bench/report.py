@@ -44,16 +44,20 @@ class Result:
 
     Attributes:
         commit: Of the project that all ways ran.
-        rounds: The measured rounds; the warm-up is not among them.
+        data: What all nights took.
+        rounds: The measured rounds, ours first in each; the warm-up is not among them.
         idle: CPU seconds per second of the stack at rest, by part.
         lookups: Seconds that finding commit and environment takes once, warm.
+        cpu: CPU seconds of the whole bench, start and warm-up included.
         load: The machine's load averages at the end (1, 5, 15 minutes).
     """
 
     commit: str
+    data: str
     rounds: Sequence[Sequence[Reading]]
     idle: Mapping[str, float]
     lookups: float
+    cpu: float
     load: Sequence[float]
 
     def of(self, way: str) -> list[Reading]:
@@ -64,41 +68,60 @@ class Result:
         """Return the titles by name."""
         return {one.way: one.title for one in self.rounds[0]}
 
+    def ratios(self, way: str, figure: str) -> list[float]:
+        """Return ours divided by another way's of the same round, for ``wall`` or ``cpu``."""
+        pairs = [
+            (getattr(measured[0], figure), getattr(one, figure))
+            for measured in self.rounds
+            for one in measured
+            if one.way == way
+        ]
+        return [ours / theirs for ours, theirs in pairs]
 
-def as_json(result: Result) -> dict[str, Any]:
-    """Return everything as JSON values."""
+
+def as_json(result: Result, seconds: float) -> dict[str, Any]:
+    """Return everything as JSON values; ``seconds`` is how long the whole bench took."""
     machine = {
         "cores": os.cpu_count(),
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
     }
-    medians = {
-        way: {
-            "wall": median(one.wall for one in result.of(way)),
-            "cpu": median(one.cpu for one in result.of(way)),
-        }
-        for way in result.ways()
+    ways = {way: _figures(result, way) for way in result.ways()}
+    return {"machine": machine, "ways": ways, "seconds": seconds, **asdict(result)}
+
+
+def _figures(result: Result, way: str) -> dict[str, Any]:
+    found = result.of(way)
+    return {
+        "wall": _span([one.wall for one in found]),
+        "cpu": _span([one.cpu for one in found]),
+        "ours_by_this_wall": _span(result.ratios(way, "wall")),
+        "ours_by_this_cpu": _span(result.ratios(way, "cpu")),
     }
-    return {"machine": machine, "medians": medians, **asdict(result)}
+
+
+def _span(values: Sequence[float]) -> dict[str, float]:
+    return {"median": median(values), "least": min(values), "most": max(values)}
 
 
 def comparison(result: Result) -> str:
     """Return the table of ways, with ours as a ratio of each."""
-    ours = result.of("ours")
     rows = []
     for way, title in result.ways().items():
         found = result.of(way)
+        ratios = [_spread(result.ratios(way, figure), 2) for figure in ("wall", "cpu")]
         rows.append(
             [
                 title,
-                _spread([one.wall for one in found]),
-                _spread([one.cpu for one in found]),
-                _ratio([one.wall for one in ours], [one.wall for one in found]),
-                _ratio([one.cpu for one in ours], [one.cpu for one in found]),
+                str(len(found)),
+                _spread([one.wall for one in found], 1),
+                _spread([one.cpu for one in found], 1),
+                *([""] * len(ratios) if way == "ours" else ratios),
             ]
         )
-    titles = ["one night of wine quality", "wall s", "CPU s", "ours/this wall", "ours/this CPU"]
-    return render(titles, rows)
+    titles = ["one night", "times", "wall s", "CPU s", "ours/this wall", "ours/this CPU"]
+    legend = "median (least to most); a ratio is of two nights of the same round"
+    return f"{render(titles, rows)}\n{legend}"
 
 
 def night(result: Result) -> str:
@@ -141,9 +164,8 @@ def tasks(result: Result) -> str:
     return render(["last night, task", "wall s"], rows)
 
 
-def _spread(values: Sequence[float]) -> str:
-    return f"{median(values):.1f} ({min(values):.1f} to {max(values):.1f})"
-
-
-def _ratio(ours: Sequence[float], theirs: Sequence[float]) -> str:
-    return f"{median(ours) / median(theirs):.2f}"
+def _spread(values: Sequence[float], digits: int) -> str:
+    middle, least, most = (
+        f"{one:.{digits}f}" for one in (median(values), min(values), max(values))
+    )
+    return f"{middle} ({least} to {most})"

@@ -1,6 +1,6 @@
 """What a search costs beside plain Optuna: trials per second, alone and with two workers.
 
-    python -m bench.search [--trials 120] [--rounds 3] [--json FILE]
+    make bench BENCH=search [BENCH_ARGS='--trials 120 --rounds 3 --json FILE']
 
 Starts an MLflow server of its own on SQLite, in a temporary folder that it removes. All ways score
 the same points of the same rows with the same code, cut so that one trial takes about 0.2 s of
@@ -37,7 +37,9 @@ _PAIR, _READY = "two plain processes", "ready"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the bench, or one of its workers."""
-    parser = argparse.ArgumentParser(description="What a search costs beside plain Optuna.")
+    parser = argparse.ArgumentParser(
+        prog="bench search", description="What a search costs beside plain Optuna."
+    )
     parser.add_argument("--trials", type=int, default=120)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path)
@@ -83,7 +85,7 @@ def _rounds(address: str, folder: Path, trials: int, rounds: int) -> dict[str, A
 
 def _seconds(way: str, rows: int, study: str, trials: int, processes: int) -> float:
     """Run the workers of one way at once; return how long it took from their begin to their end."""
-    command = [sys.executable, "-m", "bench.search", f"--trials={trials}"]
+    command = [sys.executable, "-m", "bench", "search", f"--trials={trials}"]
     command += ["--worker", way, str(rows), study]
     children = [_ready(command) for _ in range(processes)]
     begin = time.time()
@@ -196,7 +198,3 @@ def _report(found: dict[str, Any]) -> None:
 def _say(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,6 +1,7 @@
 """What clients notice while champions change: requests, failures, latencies, seconds to the next.
 
-    python -m bench.serving [--promotions 20] [--clients 8] [--workers 1] [--json FILE]
+    make bench BENCH=serving
+        [BENCH_ARGS='--promotions 20 --clients 8 --workers 1 --json FILE']
 
 Starts an MLflow server of its own and ``understudy serve``, in a temporary folder that it removes.
 Clients ask without a pause on connections that they keep; each answer is compared. Every promotion
@@ -101,7 +102,7 @@ def measured(folder: Path, options: argparse.Namespace) -> Load:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print what was seen; exit code 1 if a request failed."""
-    parser = argparse.ArgumentParser(prog="bench.serving", description="Who notices a promotion?")
+    parser = argparse.ArgumentParser(prog="bench serving", description="Who notices a promotion?")
     parser.add_argument("--promotions", type=int, default=20)
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--workers", type=int, default=1)
@@ -114,7 +115,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.json:
         options.json.write_text(json.dumps(asdict(load), indent=2), encoding="utf-8")
     return int(load.failed > 0)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

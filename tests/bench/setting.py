@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
-import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.made import TARGET
+from understudy.contract import Tag
 from understudy.local.place import CHECKOUT
 from understudy.local.stack import Stack
 
@@ -18,8 +20,9 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 PROJECT = "mlproject/tabular"
-PARAMETERS = {"dataset": "wine_quality", "model": "random_forest", "n_estimators": 50}
+MODEL = {"model": "random_forest", "n_estimators": 50}
 """Of every night, whichever way it takes."""
+MIRROR = "UNDERSTUDY_DATA_MIRROR"
 CHAMPION = "models:/bench_ours@champion"
 
 
@@ -33,7 +36,7 @@ class Setting:
         folder: The bench's own folder, for everything that is written.
         programs: Folder of programs of the project's environment.
         commit: Full id of the commit that all ways run.
-        mirror: Address of the data server.
+        table: The table that was made for all nights; None where they take the real wine quality.
     """
 
     stack: Stack
@@ -41,7 +44,19 @@ class Setting:
     folder: Path
     programs: Path
     commit: str
-    mirror: str
+    table: Path | None
+
+    @property
+    def parameters(self) -> dict[str, str | int]:
+        """The parameters of every night."""
+        if self.table is None:
+            return {"dataset": "wine_quality", "source": "", "target": "", **MODEL}
+        return {"dataset": "csv", "source": str(self.table), "target": TARGET, **MODEL}
+
+    @property
+    def title(self) -> str:
+        """What the nights' data are."""
+        return "the real wine quality" if self.table is None else "a made table"
 
     @property
     def project(self) -> Path:
@@ -58,13 +73,20 @@ class Setting:
         return [float(run.data.metrics["rmse"]) for run in runs]
 
     def processes(self, experiment: str, since_ms: int) -> list[tuple[float, float]]:
-        """Return when each step's process ran since a time, in seconds since 1970."""
+        """Return when each step's process ran since a time, in seconds since 1970.
+
+        A step that was reused from an earlier night had none.
+        """
         found = self.client.get_experiment_by_name(experiment)
         if found is None:
             return []
         query = f"attributes.start_time >= {since_ms} and tags.`understudy.kind` = 'step'"
         runs = self.client.search_runs([found.experiment_id], query)
-        return [(run.info.start_time / 1000, run.info.end_time / 1000) for run in runs]
+        return [
+            (run.info.start_time / 1000, run.info.end_time / 1000)
+            for run in runs
+            if Tag.REUSED_FROM not in run.data.tags
+        ]
 
 
 def head() -> str:
@@ -76,11 +98,10 @@ def head() -> str:
 def export(commit: str, folder: Path) -> None:
     """Write the project as of a commit below a folder, for scripts that know no Git."""
     folder.mkdir(parents=True)
-    archive = folder / "project.tar"
+    archive = folder / "project.zip"  # which every Python takes out safely, unlike a tar
     argv = ["git", "-C", str(CHECKOUT), "archive", f"--output={archive}", commit, PROJECT]
     subprocess.run(argv, check=True)
-    with tarfile.open(archive) as opened:
-        opened.extractall(folder, filter="data")
+    shutil.unpack_archive(archive, folder)
     archive.unlink()
 
 

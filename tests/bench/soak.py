@@ -1,6 +1,6 @@
 """Many nights of many pipelines on one machine, two at a time: does anything pile up?
 
-    python -m bench.soak [--pipelines 10] [--nights 50] [--at-once 2] [--json FILE]
+    make bench BENCH=soak [BENCH_ARGS='--pipelines 10 --nights 50 --at-once 2 --json FILE']
 
 Starts a stack of its own in a temporary folder, lets the scheduler make up for the nights of two
 pipelines at a time, and after each pair counts what lives and lies around: processes, open files
@@ -14,7 +14,6 @@ import argparse
 import json
 import os
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -185,7 +184,7 @@ def _environment(folder: Path, cache: Path) -> Mapping[str, str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Soak, print the counts, and end the stack."""
-    parser = argparse.ArgumentParser(prog="bench.soak", description="Does anything pile up?")
+    parser = argparse.ArgumentParser(prog="bench soak", description="Does anything pile up?")
     parser.add_argument("--pipelines", type=int, default=10)
     parser.add_argument("--nights", type=int, default=50)
     parser.add_argument("--at-once", type=int, default=2)
@@ -213,7 +212,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
         end_forkservers()
     shutil.rmtree(folder)
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,7 +1,7 @@
 """The team stack under faults and load, started for real: docker-compose.yaml in containers.
 
-    python -m bench.team [full older upgrade faults hourly parsing history midnight ...]
-        [--rounds 3] [--json FILE]
+    make bench BENCH=team [BENCH_ARGS='full older upgrade faults hourly parsing history midnight
+        --rounds 3 --json FILE']
 
 Starts the stack from the image of this checkout and removes it afterwards; parts that need no stack
 of their own share one. What was measured is printed as JSON; a part that fails is told, and the
@@ -72,7 +72,7 @@ def started(chosen: dict[str, str], *files: str) -> Iterator[Team]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the parts that were asked for."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser = argparse.ArgumentParser(prog="bench team", description="The team stack under faults.")
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], default=[*PARTS])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path)
@@ -97,7 +97,3 @@ def _measured(name: str, team: Team, rounds: int) -> list[dict[str, Any]]:
     except (AssertionError, httpx.HTTPError, subprocess.CalledProcessError) as error:
         traceback.print_exception(error)
         return [{"failed": f"{type(error).__name__}: {error}"[:500]}]
-
-
-if __name__ == "__main__":
-    sys.exit(main())

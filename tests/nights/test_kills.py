@@ -1,7 +1,7 @@
 """Steps that are ended from outside, on a real Airflow: nothing of them stays, and MLflow knows.
 
 Each step has a daemon and a child that ignores TERM. Both kinds of steps are tested: a program that
-a forkserver runs, and a command that a shell runs. ``python -m bench.faults`` does the same, and
+a forkserver runs, and a command that a shell runs. ``make bench BENCH=faults`` does the same, and
 more, many times over.
 """
 

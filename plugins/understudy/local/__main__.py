@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from understudy.errors import UnderstudyError
-from understudy.local.place import Place, demo_place, stack_place
+from understudy.local.place import Place, bench_place, demo_place, stack_place
 from understudy.local.stack import Stack, describe
+
+_DEFAULTS = (stack_place(), demo_place(), bench_place())
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -34,8 +36,7 @@ def _up(options: argparse.Namespace) -> int:
 
 
 def _down(options: argparse.Namespace) -> int:
-    defaults = (stack_place(), demo_place())
-    places = [_place(defaults[0], options)] if options.state else list(defaults)
+    places = [_place(stack_place(), options)] if options.state else [*_DEFAULTS]
     ended = [Stack(place).down() for place in places]
     if not any(ended):
         print("nothing was running")
@@ -43,9 +44,7 @@ def _down(options: argparse.Namespace) -> int:
 
 
 def _status(options: argparse.Namespace) -> int:
-    places = [stack_place(), demo_place()]
-    if options.state:
-        places = [_place(places[0], options)]
+    places = [_place(stack_place(), options)] if options.state else [*_DEFAULTS]
     for place in places:
         stack = Stack(place)
         state = stack.state()

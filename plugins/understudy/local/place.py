@@ -90,3 +90,9 @@ def stack_place() -> Place:
 def demo_place() -> Place:
     """The place of `make demo`."""
     return Place(CHECKOUT / ".state" / "demo")
+
+
+def bench_place() -> Place:
+    """The place of `make bench`."""
+    folder = CHECKOUT / ".state" / "bench"
+    return Place(folder / "stack", CHECKOUT, folder / "dags")

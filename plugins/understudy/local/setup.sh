@@ -1,6 +1,7 @@
 #!/bin/sh
 # Finds a Python that fits and checks that git works here, then hands over to bootstrap.py with the
-# same arguments. Writes nothing itself. Plain sh, because it runs before anything is installed.
+# same arguments, or runs that Python with what follows --run. Writes nothing itself. Plain sh,
+# because it runs before anything is installed.
 set -u
 root=$(cd "$(dirname "$0")/../../.." && pwd)
 
@@ -39,4 +40,8 @@ if ! answer=$(git -C "$root" rev-parse --verify --quiet HEAD 2>&1 >/dev/null); t
         "clone the repository with git and run make in the clone."
 fi
 
+if [ "${1:-}" = --run ]; then
+    shift
+    exec "$PYTHON" "$@"
+fi
 exec "$PYTHON" "$root/plugins/understudy/local/bootstrap.py" "$@"

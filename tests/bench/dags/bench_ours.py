@@ -11,7 +11,13 @@ dag = pipeline(
     rehearsal=None,  # the other ways serve nothing
     step_timeout=timedelta(minutes=5),
     project=Project("{{ var.value.understudy_repository }}#mlproject/tabular"),
-    parameters={"dataset": "wine_quality", "model": "random_forest", "n_estimators": 50},
+    parameters={
+        "dataset": "wine_quality",
+        "source": "",
+        "target": "",
+        "model": "random_forest",
+        "n_estimators": 50,
+    },
     # The same data and seed give the same model: not worse is what it has to be.
     gate=Gate(Metric("rmse", at_most=1.0, max_loss=0.01, relative=True)),
 )

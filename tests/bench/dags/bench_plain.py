@@ -46,6 +46,8 @@ with DAG(
     schedule=None,
     params={
         "dataset": Param("wine_quality", type="string"),
+        "source": Param("", type="string"),
+        "target": Param("", type="string"),
         "model": Param("random_forest", type="string"),
         "n_estimators": Param(50, type="integer"),
         "version": Param("", type="string"),
@@ -55,7 +57,11 @@ with DAG(
 ):
     data = f"-P data=runs:/{result('preprocess')}/data"
     chain(
-        step("download", "download -P dataset='{{ params.dataset }}'"),
+        step(
+            "download",
+            "download -P dataset='{{ params.dataset }}' -P source='{{ params.source }}'"
+            " -P target='{{ params.target }}'",
+        ),
         step("preprocess", f"preprocess -P raw=runs:/{result('download')}/raw"),
         step(
             "train",
