@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
-from tests.loopback import serving
+from tests.fixtures.loopback import serving
 
 from bench import data, report
 from bench.anatomy import dissect

@@ -12,8 +12,9 @@ import time
 from collections.abc import Callable, Mapping
 
 import psutil
+from tests.fixtures.lingering_step import Lingering
+from tests.fixtures.waiting import eventually
 from tests.integration.conftest import Installation
-from tests.lingering import Lingering, eventually
 
 from bench.cpu import forkservers
 

@@ -21,9 +21,10 @@ from typing import Any
 import httpx
 import pytest
 from mlflow.tracking import MlflowClient
-from tests.judged import Pipeline, gathered_here
-from tests.loopback import free_port, serving
-from tests.theatre import Theatre, opened
+from tests.fixtures.loopback import free_port, serving
+from tests.fixtures.nights import Pipeline, gathered_here
+from tests.fixtures.rehearsal import RehearsalSetup as Theatre
+from tests.fixtures.rehearsal import set_up as opened
 
 from understudy.judging.gathering import Gatherer
 from understudy.local import record

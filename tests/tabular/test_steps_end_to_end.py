@@ -7,11 +7,8 @@ steps run in this process, so that each costs no imports.
 from __future__ import annotations
 
 import json
-import os
 import re
-import sys
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,14 +16,14 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
-from mlflow import MlflowClient
 
 from tabular import download, explore, metrics, preprocess, train, validate
 from tabular import main as main_step
-from tabular.tracking import Step, main
+from tabular.tracking import main
 
 if TYPE_CHECKING:
-    from data_server import DataServer
+    from tests.fixtures.file_server import FileServer
+    from tests.fixtures.project_store import ProjectStore
 
 pytestmark = [
     pytest.mark.integration,
@@ -38,89 +35,14 @@ PROJECT = Path(download.__file__).parents[1]
 COMMON_TAGS = {"data.sha256"}
 
 
-@dataclass(frozen=True)
-class Store:
-    """A real MLflow store in SQLite, and steps run against it."""
-
-    client: MlflowClient
-    experiment_id: str
-    uri: str
-
-    def project(self, entry_point: str, **parameters: Any) -> str:
-        """Run an entry point as a user does; return the run id."""
-        run = mlflow.projects.run(
-            str(PROJECT),
-            entry_point=entry_point,
-            parameters=parameters,
-            experiment_id=self.experiment_id,
-            env_manager="local",
-        )
-        assert run.get_status() == "FINISHED"
-        return str(run.run_id)
-
-    def step(self, step: Step, **values: Any) -> tuple[int, str]:
-        """Run a step in this process within a run made for it; return exit status and run id."""
-        run_id = self.client.create_run(self.experiment_id).info.run_id
-        os.environ["MLFLOW_RUN_ID"] = run_id
-        try:
-            return main(step, [f"--{name}={value}" for name, value in values.items()]), run_id
-        finally:
-            os.environ.pop("MLFLOW_RUN_ID", None)
-
-    def good(self, step: Step, **values: Any) -> str:
-        """Run a step that must succeed."""
-        status, run_id = self.step(step, **values)
-        assert status == 0, self.tags(run_id).get("error")
-        return run_id
-
-    def bad(self, step: Step, **values: Any) -> tuple[int, str]:
-        """Run a step that must fail; return exit status and message; the run ended FAILED."""
-        status, run_id = self.step(step, **values)
-        assert self.client.get_run(run_id).info.status == "FAILED"
-        return status, self.tags(run_id)["error"]
-
-    def tags(self, run_id: str) -> dict[str, str]:
-        """Return the run's own tags."""
-        tags = self.client.get_run(run_id).data.tags
-        return {name: value for name, value in tags.items() if not name.startswith("mlflow.")}
-
-    def files(self, run_id: str, folder: str) -> set[str]:
-        """Return the names of the run's artifacts in a folder."""
-        listed = self.client.list_artifacts(run_id, folder or None)
-        return {Path(entry.path).name for entry in listed}
-
-    def path(self, run_id: str, artifact: str) -> str:
-        """Return a local copy of an artifact, as MLflow makes one for `path` parameters."""
-        return str(mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=artifact))
-
-    def model(self, raw: str, **values: Any) -> tuple[str, str]:
-        """Preprocess and train; return the data folder and the model's URI."""
-        data = self.path(self.good(preprocess.STEP, raw=raw), "data")
-        return data, f"runs:/{self.good(train.STEP, data=data, **values)}/model"
+def modelled(store: ProjectStore, raw: Path, **values: Any) -> tuple[Path, str]:
+    """Preprocess and train; return the data folder and the model's URI."""
+    data = store.path(store.good(preprocess.STEP, raw=raw), "data")
+    return data, f"runs:/{store.good(train.STEP, data=data, **values)}/model"
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    """Return a store of this module's own; everything points there while it lives."""
-    folder = tmp_path_factory.mktemp("mlflow")
-    uri = f"sqlite:///{folder}/mlflow.db"
-    before = mlflow.get_tracking_uri()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", uri)
-        patch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
-        patch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
-        for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"):
-            patch.delenv(name, raising=False)
-        mlflow.set_tracking_uri(uri)
-        client = MlflowClient()
-        experiment = client.create_experiment("tabular", artifact_location=str(folder / "art"))
-        mlflow.set_experiment(experiment_id=experiment)
-        yield Store(client, experiment, uri)
-    mlflow.set_tracking_uri(before)
-
-
-@pytest.fixture(scope="module")
-def night(store: Store) -> dict[str, str]:
+def night(store: ProjectStore) -> dict[str, str]:
     """Return the run ids of one night of diabetes through MLflow Projects."""
     runs = {"download": store.project("download", dataset="diabetes", as_of="2026-01-03")}
     raw = f"runs:/{runs['download']}/raw"
@@ -132,7 +54,7 @@ def night(store: Store) -> dict[str, str]:
     return runs
 
 
-def test_download_keeps_the_contract(store: Store, night: Mapping[str, str]) -> None:
+def test_download_keeps_the_contract(store: ProjectStore, night: Mapping[str, str]) -> None:
     """Artifacts and tags of `download`, exactly."""
     run_id = night["download"]
     assert store.files(run_id, "raw") == {"data.parquet", "dataset.json", "malformed.json"}
@@ -142,11 +64,11 @@ def test_download_keeps_the_contract(store: Store, night: Mapping[str, str]) -> 
     assert tags["data.as_of"] == "2026-01-03"
     assert tags["data.newest"] == "2026-01-03"
     assert tags["data.source"] == "scikit-learn load_diabetes"
-    frame = pd.read_parquet(Path(store.path(run_id, "raw")) / "data.parquet")
+    frame = pd.read_parquet(store.path(run_id, "raw") / "data.parquet")
     assert tags["data.rows"] == str(len(frame)) == "229"
 
 
-def test_preprocess_keeps_the_contract(store: Store, night: Mapping[str, str]) -> None:
+def test_preprocess_keeps_the_contract(store: ProjectStore, night: Mapping[str, str]) -> None:
     """Artifacts and tags of `preprocess`; the parts are disjoint and complete."""
     run_id = night["preprocess"]
     assert store.files(run_id, "data") == {
@@ -158,7 +80,7 @@ def test_preprocess_keeps_the_contract(store: Store, night: Mapping[str, str]) -
         *("data.train.rows", "data.holdout.rows", "data.holdout.sha256", "data.rejected.rows"),
         *COMMON_TAGS,
     }
-    folder = Path(store.path(run_id, "data"))
+    folder = store.path(run_id, "data")
     train_rows = pd.read_parquet(folder / "train.parquet")
     holdout = pd.read_parquet(folder / "holdout.parquet")
     assert len(train_rows) + len(holdout) == 229
@@ -167,7 +89,7 @@ def test_preprocess_keeps_the_contract(store: Store, night: Mapping[str, str]) -
     assert statistics["bmi"]["mean"] == pytest.approx(train_rows["bmi"].mean())
 
 
-def test_train_keeps_the_contract(store: Store, night: Mapping[str, str]) -> None:
+def test_train_keeps_the_contract(store: ProjectStore, night: Mapping[str, str]) -> None:
     """Params, metrics, input and a model that answers raw rows, also with a missing value."""
     run = store.client.get_run(night["train"])
     assert set(run.data.metrics) == {f"train_{name}" for name in metrics.REGRESSION}
@@ -178,11 +100,11 @@ def test_train_keeps_the_contract(store: Store, night: Mapping[str, str]) -> Non
     model = mlflow.pyfunc.load_model(f"runs:/{night['train']}/model")
     assert model.metadata.signature is not None
     assert model.metadata.saved_input_example_info
-    raw = pd.read_parquet(Path(store.path(night["download"], "raw")) / "data.parquet")
+    raw = pd.read_parquet(store.path(night["download"], "raw") / "data.parquet")
     assert len(model.predict(raw.assign(bmi=np.nan))) == len(raw)
 
 
-def test_validate_keeps_the_contract(store: Store, night: Mapping[str, str]) -> None:
+def test_validate_keeps_the_contract(store: ProjectStore, night: Mapping[str, str]) -> None:
     """Metrics under plain names, and predictions from which they can be computed again."""
     run = store.client.get_run(night["validate"])
     costs = {"model_bytes", "latency_p50_ms", "latency_p95_ms"}
@@ -198,21 +120,21 @@ def test_validate_keeps_the_contract(store: Store, night: Mapping[str, str]) -> 
     assert again == pytest.approx({name: run.data.metrics[name] for name in again})
 
 
-def test_the_same_night_again_is_the_same(store: Store, night: Mapping[str, str]) -> None:
+def test_the_same_night_again_is_the_same(store: ProjectStore, night: Mapping[str, str]) -> None:
     """Sunday's data is Saturday's, and the same rows and seed give the same model."""
     sunday = store.good(download.STEP, dataset="diabetes", as_of="2026-01-04")
     digest = store.tags(night["download"])["data.sha256"]
     assert store.tags(sunday)["data.sha256"] == digest
-    data, model = store.model(store.path(sunday, "raw"), n_estimators=30)
+    data, model = modelled(store, store.path(sunday, "raw"), n_estimators=30)
     scored = store.client.get_run(store.good(validate.STEP, data=data, model_uri=model))
     first = store.client.get_run(night["validate"])
     assert scored.data.metrics["rmse"] == first.data.metrics["rmse"]
 
 
-def test_classification_and_a_champion_without_probabilities(store: Store) -> None:
+def test_classification_and_a_champion_without_probabilities(store: ProjectStore) -> None:
     """Probabilities per class; a foreign model that only gives labels is scored by labels."""
     raw = store.path(store.good(download.STEP, dataset="digits", as_of="2026-01-02"), "raw")
-    data, model = store.model(raw, model="logistic_regression", max_iter=200)
+    data, model = modelled(store, raw, model="logistic_regression", max_iter=200)
     run_id = store.good(validate.STEP, data=data, model_uri=model, slices="pixel_0_0")
     assert set(metrics.CLASSIFICATION) < set(store.client.get_run(run_id).data.metrics)
     rows = pd.read_parquet(store.path(run_id, "predictions.parquet"))
@@ -232,7 +154,7 @@ def test_classification_and_a_champion_without_probabilities(store: Store) -> No
     assert store.client.get_run(run_id).data.metrics["accuracy"] < 0.3
 
 
-def test_explore_and_main(store: Store, night: Mapping[str, str]) -> None:
+def test_explore_and_main(store: ProjectStore, night: Mapping[str, str]) -> None:
     """Pictures and statistics; and all steps in one go as nested runs."""
     run_id = store.good(explore.STEP, raw=store.path(night["download"], "raw"))
     pictures = {"target.png", "features.png", "missing.png", "correlation.png"}
@@ -255,7 +177,9 @@ def test_explore_and_main(store: Store, night: Mapping[str, str]) -> None:
     assert (together.params["model"], together.params["missing"]) == ("decision_tree", "median")
 
 
-def test_boosting_is_tracked_as_the_courses_show_it(store: Store, night: Mapping[str, str]) -> None:
+def test_boosting_is_tracked_as_the_courses_show_it(
+    store: ProjectStore, night: Mapping[str, str]
+) -> None:
     """Tags, curves, metrics of rows that were not fitted, autologging; all of it on one model."""
     run_id = store.good(
         train.STEP,
@@ -300,7 +224,7 @@ def test_boosting_is_tracked_as_the_courses_show_it(store: Store, night: Mapping
     ],
 )
 def test_a_training_that_cannot_be_ends_with_its_reason(
-    store: Store, night: Mapping[str, str], given: dict[str, Any], words: str
+    store: ProjectStore, night: Mapping[str, str], given: dict[str, Any], words: str
 ) -> None:
     """The run is FAILED, and has no metric and no model that a gate could take."""
     data = store.path(night["preprocess"], "data")
@@ -313,14 +237,14 @@ def test_a_training_that_cannot_be_ends_with_its_reason(
 
 
 def test_nights_of_bikes_hold_out_what_is_new(
-    store: Store, test_data: Path, monkeypatch: pytest.MonkeyPatch
+    store: ProjectStore, test_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The real data: the holdout is the newest week, and no earlier night trained on it."""
     monkeypatch.setenv("UNDERSTUDY_DATA_MIRROR", str(test_data))
     ends = []
     for day in ("2011-07-01", "2011-07-02"):
         raw = store.path(store.good(download.STEP, dataset="bike_sharing", as_of=day), "raw")
-        data = Path(store.path(store.good(preprocess.STEP, raw=raw, training_days=30), "data"))
+        data = store.path(store.good(preprocess.STEP, raw=raw, training_days=30), "data")
         trained = pd.read_parquet(data / "train.parquet")["time"]
         held = pd.read_parquet(data / "holdout.parquet")["time"]
         assert (held.max() - held.min()).days == 6
@@ -347,10 +271,10 @@ CSV = "id,size,price\n" + "".join(f"{n},{n % 7},{3 * n}\n" for n in range(60))
     ],
 )
 def test_a_bad_file_ends_download(
-    store: Store, data_server: DataServer, text: str, given: dict[str, str], words: str
+    store: ProjectStore, file_server: FileServer, text: str, given: dict[str, str], words: str
 ) -> None:
     """Over HTTP, with a message of three parts in the run, and the run FAILED."""
-    url = data_server.serve("/rows.csv", text.encode())
+    url = file_server.serve("/rows.csv", text.encode())
     values = {"dataset": "csv", "source": url, "target": "price", **given}
     code, message = store.bad(download.STEP, **values)
     assert code == 65
@@ -360,37 +284,39 @@ def test_a_bad_file_ends_download(
 
 
 def test_a_server_that_is_away_may_be_tried_again(
-    store: Store, data_server: DataServer, monkeypatch: pytest.MonkeyPatch
+    store: ProjectStore, file_server: FileServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """404 is for good; 503 is for now, with an exit status of its own."""
     monkeypatch.setattr("tabular.fetch.time.sleep", lambda _seconds: None)
-    gone = {"dataset": "csv", "target": "price", "source": f"{data_server.url}/none.csv"}
+    gone = {"dataset": "csv", "target": "price", "source": f"{file_server.url}/none.csv"}
     assert store.bad(download.STEP, **gone)[0] == 65
-    url = data_server.serve("/busy.csv", status=503)
+    url = file_server.serve("/busy.csv", status=503)
     monkeypatch.setattr("tabular.fetch.fetch.__kwdefaults__", {"sleep": lambda _s: 0, "tries": 2})
     code, message = store.bad(download.STEP, dataset="csv", target="price", source=url)
     assert (code, "status 503" in message) == (69, True)
 
 
 def test_a_pinned_file_that_changed(
-    store: Store, data_server: DataServer, monkeypatch: pytest.MonkeyPatch
+    store: ProjectStore, file_server: FileServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The checksum decides, whatever the mirror says."""
-    monkeypatch.setenv("UNDERSTUDY_DATA_MIRROR", data_server.url)
+    monkeypatch.setenv("UNDERSTUDY_DATA_MIRROR", file_server.url)
     path = "/ml/machine-learning-databases/wine-quality/winequality-red.csv"
-    data_server.serve(path, b"quality\n5\n")
+    file_server.serve(path, b"quality\n5\n")
     code, message = store.bad(download.STEP, dataset="wine_quality")
     assert (code, "checksum" in message) == (65, True)
 
 
-def rows_of(store: Store, csv_file: Callable[[str], Path], text: str, **given: str) -> str:
+def rows_of(store: ProjectStore, csv_file: Callable[[str], Path], text: str, **given: str) -> Path:
     """Download a CSV text; return the raw folder."""
     values = {"dataset": "csv", "target": "price", "identity": "id", **given}
     run_id = store.good(download.STEP, source=csv_file(text), **values)
     return store.path(run_id, "raw")
 
 
-def test_dirty_rows_are_reported_or_refused(store: Store, csv_file: Callable[[str], Path]) -> None:
+def test_dirty_rows_are_reported_or_refused(
+    store: ProjectStore, csv_file: Callable[[str], Path]
+) -> None:
     """Few of them: rejected and counted. Too many: an error, and the report is there to read."""
     dirty = CSV + "60,oops,1\n61,3\n"
     raw = rows_of(store, csv_file, dirty)
@@ -410,7 +336,7 @@ def test_dirty_rows_are_reported_or_refused(store: Store, csv_file: Callable[[st
     ],
 )
 def test_bad_rows_end_preprocess(
-    store: Store, csv_file: Callable[[str], Path], text: str, words: str
+    store: ProjectStore, csv_file: Callable[[str], Path], text: str, words: str
 ) -> None:
     """Too few rows, or too many without a target."""
     code, message = store.bad(preprocess.STEP, raw=rows_of(store, csv_file, text))
@@ -418,18 +344,20 @@ def test_bad_rows_end_preprocess(
     assert words in message
 
 
-def test_one_class_only(store: Store, csv_file: Callable[[str], Path]) -> None:
+def test_one_class_only(store: ProjectStore, csv_file: Callable[[str], Path]) -> None:
     """There is nothing to tell apart."""
     text = "id,size,price\n" + "".join(f"{n},{n},yes\n" for n in range(100))
     code, message = store.bad(preprocess.STEP, raw=rows_of(store, csv_file, text))
     assert (code, "one class only, 'yes'" in message) == (65, True)
 
 
-def test_an_old_champion_with_other_columns(store: Store, csv_file: Callable[[str], Path]) -> None:
+def test_an_old_champion_with_other_columns(
+    store: ProjectStore, csv_file: Callable[[str], Path]
+) -> None:
     """It is scored on tonight's rows if they have its columns; else the missing one is named."""
     wide = re.sub(r"(?m)^(\d+),(\d),", r"\1,\2,\2\2,", CSV).replace("size", "size,extra")
-    old_data, old = store.model(rows_of(store, csv_file, wide), model="linear_regression")
-    data, model = store.model(rows_of(store, csv_file, CSV), model="linear_regression")
+    old_data, old = modelled(store, rows_of(store, csv_file, wide), model="linear_regression")
+    data, model = modelled(store, rows_of(store, csv_file, CSV), model="linear_regression")
     store.good(validate.STEP, data=old_data, model_uri=model)
     code, message = store.bad(validate.STEP, data=data, model_uri=old)
     assert (code, "lack columns that the model takes: 'extra'" in message) == (65, True)
@@ -446,7 +374,7 @@ def test_an_old_champion_with_other_columns(store: Store, csv_file: Callable[[st
     ],
 )
 def test_what_cannot_be_validated(
-    store: Store, night: Mapping[str, str], given: dict[str, str], words: str
+    store: ProjectStore, night: Mapping[str, str], given: dict[str, str], words: str
 ) -> None:
     """Models and folders that are not there."""
     values = {"data": store.path(night["preprocess"], "data"), **given}

@@ -6,13 +6,12 @@ import itertools
 import json
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
-from tests.decisions import Document, cases
 
 from understudy.gate import (
     Basis,
@@ -30,11 +29,14 @@ from understudy.gate import (
 from understudy.gate.record import SCHEMA
 from understudy.gate.verdict import Case, Cause, Check, CheckResult, Score, Unscored
 
+if TYPE_CHECKING:
+    from tests.fixtures.decision_records import Document
+
+
 PATH = Path(__file__).parents[3] / "docs/schema/decision-2.json"
 PUBLISHED = json.loads(PATH.read_text(encoding="utf-8"))
 VALIDATOR = Draft202012Validator(PUBLISHED)
 GATE = Gate(Metric("rmse", max_loss=0.5, relative=True), [Metric("r2", at_least=0.2)])
-RECORDS = {name: record for name, (record, _) in cases().items() if record["schema"] == SCHEMA}
 
 
 def test_it_is_a_schema() -> None:
@@ -43,10 +45,9 @@ def test_it_is_a_schema() -> None:
     assert PUBLISHED["properties"]["schema"]["const"] == SCHEMA
 
 
-@pytest.mark.parametrize("name", RECORDS)
-def test_it_describes_every_record(name: str) -> None:
+def test_it_describes_every_record(current_record: Document) -> None:
     """Records of every kind pass."""
-    VALIDATOR.validate(RECORDS[name])
+    VALIDATOR.validate(current_record)
 
 
 @settings(max_examples=30, deadline=None)  # a record is validated several times
@@ -113,9 +114,11 @@ def test_it_knows_each_word() -> None:
         {"reasons": "because"},
     ],
 )
-def test_it_refuses_what_is_no_record(change: Document) -> None:
+def test_it_refuses_what_is_no_record(
+    decision_records: dict[str, tuple[Document, Document | None]], change: Document
+) -> None:
     """A schema that lets everything through describes nothing."""
-    assert not VALIDATOR.is_valid({**RECORDS["promote"], **change})
+    assert not VALIDATOR.is_valid({**decision_records["promote"][0], **change})
 
 
 def test_it_explains_itself() -> None:

@@ -10,20 +10,33 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from tests.unit.guards.rows import FEATURES, frame, night
 
 from understudy.gate.evidence import Finding
 from understudy.gate.guards import Guards
 from understudy.guards import Absent, Profile, find, profile_of
 
 pytestmark = pytest.mark.unit
+Rows = Callable[..., pd.DataFrame]
+Night = Callable[..., Path]
 
 
 @pytest.fixture(scope="module")
-def champion(tmp_path_factory: pytest.TempPathFactory) -> Profile:
+def champion(frame: Rows, night: Night, tmp_path_factory: pytest.TempPathFactory) -> Profile:
     """Return what is kept of the rows that the champion was trained on."""
     folder = night(tmp_path_factory.mktemp("champion"), frame(seed=1), frame(200, seed=2))
     return Profile.from_json(profile_of(folder).to_json())
+
+
+@pytest.fixture
+def tonight(frame: Rows, night: Night, tmp_path: Path) -> Night:
+    """Return what writes fresh rows of the kind of the champion's, changed, into a folder."""
+
+    def write(
+        change: Callable[[pd.DataFrame], pd.DataFrame] = lambda rows: rows, **facts: Any
+    ) -> Path:
+        return night(tmp_path, change(frame(seed=3)), change(frame(200, seed=4)), **facts)
+
+    return write
 
 
 def looked(
@@ -40,27 +53,25 @@ def changed(frame: pd.DataFrame, **columns: Callable[[pd.DataFrame], Any]) -> pd
     return frame.assign(**columns)
 
 
-def test_rows_like_the_champions_pass(tmp_path: Path, champion: Profile) -> None:
+def test_rows_like_the_champions_pass(tonight: Night, champion: Profile) -> None:
     """Fresh rows of the same kind raise no alarm at all."""
-    folder = night(tmp_path, frame(seed=3), frame(200, seed=4))
-    found = looked(folder, champion, Guards(max_age="3d"), as_of="2026-02-12T00:00:00")
+    found = looked(tonight(), champion, Guards(max_age="3d"), as_of="2026-02-12T00:00:00")
     assert set(found) == {
         "schema", "categories", "drift", "target_drift", "leakage", "rows", "age",
     }  # fmt: skip
     assert {one.result for one in found.values()} == {"passed"}
 
 
-def test_guards_that_are_off_do_not_look(tmp_path: Path, champion: Profile) -> None:
+def test_guards_that_are_off_do_not_look(tonight: Night, champion: Profile) -> None:
     """Nothing is said of them."""
     names = ("schema", "categories", "drift", "target_drift", "leakage", "rows")
     off: dict[str, Any] = dict.fromkeys(names, "off")
-    folder = night(tmp_path, frame(seed=3), frame(200, seed=4))
-    assert set(looked(folder, champion, Guards(**off))) == set()
+    assert set(looked(tonight(), champion, Guards(**off))) == set()
 
 
-def test_the_first_model_has_nothing_to_be_compared_with(tmp_path: Path) -> None:
+def test_the_first_model_has_nothing_to_be_compared_with(tonight: Night) -> None:
     """Tonight's rows are looked at alone."""
-    found = looked(night(tmp_path, frame(seed=3), frame(200, seed=4)), None)
+    found = looked(tonight(), None)
     assert {name: one.result for name, one in found.items()} == {
         "leakage": "passed",
         "rows": "passed",
@@ -121,21 +132,20 @@ def test_the_first_model_has_nothing_to_be_compared_with(tmp_path: Path) -> None
     ],
 )
 def test_what_is_found(
-    tmp_path: Path,
+    tonight: Night,
     champion: Profile,
     change: Callable[[pd.DataFrame], pd.DataFrame],
     expected: tuple[str, str],
     told: str,
 ) -> None:
     """Each change is found by the guard that is there for it, with the declared level."""
-    folder = night(tmp_path, change(frame(seed=3)), change(frame(200, seed=4)))
     guard, level = expected
-    finding = looked(folder, champion)[guard]
+    finding = looked(tonight(change), champion)[guard]
     assert (finding.level, finding.result) == (level, "failed")
     assert re.search(told, finding.reason), finding.reason
 
 
-def test_rows_of_both_parts(tmp_path: Path, champion: Profile) -> None:
+def test_rows_of_both_parts(frame: Rows, night: Night, tmp_path: Path, champion: Profile) -> None:
     """Holdout rows that the challenger was trained on, by name and by content alike."""
     train, holdout = frame(seed=3), frame(200, seed=4)
     renamed = train.head(10).assign(row_id=[f"other-{i}" for i in range(10)])
@@ -149,7 +159,9 @@ def test_rows_of_both_parts(tmp_path: Path, champion: Profile) -> None:
         assert finding.reason.endswith(f"{by}; 1.00% may be")
 
 
-def test_rows_that_the_champion_was_trained_on(tmp_path: Path, champion: Profile) -> None:
+def test_rows_that_the_champion_was_trained_on(
+    frame: Rows, night: Night, tmp_path: Path, champion: Profile
+) -> None:
     """They are found although the champion's rows themselves are gone."""
     holdout = pd.concat([frame(200, seed=4), frame(seed=1).head(20)])
     finding = looked(night(tmp_path, frame(seed=3), holdout), champion)["leakage"]
@@ -158,7 +170,7 @@ def test_rows_that_the_champion_was_trained_on(tmp_path: Path, champion: Profile
     assert "the champion was trained on" in finding.reason
 
 
-def test_rows_of_few_columns_are_alike_by_chance(tmp_path: Path) -> None:
+def test_rows_of_few_columns_are_alike_by_chance(frame: Rows, night: Night, tmp_path: Path) -> None:
     """Twins across the parts say nothing where the training rows have as many among themselves."""
     coarse = [
         frame(n, seed=s)[["row_id", "hour", "region"]].assign(price=1.0 * (s > 0))
@@ -168,7 +180,9 @@ def test_rows_of_few_columns_are_alike_by_chance(tmp_path: Path) -> None:
     assert finding.result == "passed"
 
 
-def test_counted_rows_have_no_names(tmp_path: Path, champion: Profile) -> None:
+def test_counted_rows_have_no_names(
+    frame: Rows, night: Night, tmp_path: Path, champion: Profile
+) -> None:
     """Numbers from 0 in each file make no row of one the row of the other."""
     parts = [frame(n, seed=s).assign(row_id=range(n)) for n, s in ((1000, 3), (200, 4))]
     found = find(Guards(), night(tmp_path, *parts), champion)
@@ -180,10 +194,9 @@ def test_counted_rows_have_no_names(tmp_path: Path, champion: Profile) -> None:
 @pytest.mark.parametrize(
     ("as_of", "result"), [("2026-02-14", "passed"), ("2026-02-20T12:00:00+00:00", "failed")]
 )
-def test_age(tmp_path: Path, as_of: str, result: str) -> None:
+def test_age(tonight: Night, as_of: str, result: str) -> None:
     """The newest row of either part counts, as of the night and not as of now."""
-    folder = night(tmp_path, frame(seed=3), frame(200, seed=4))
-    finding = looked(folder, None, Guards(max_age="3d"), as_of=as_of)["age"]
+    finding = looked(tonight(), None, Guards(max_age="3d"), as_of=as_of)["age"]
     assert (finding.level, finding.result) == ("hold", result)
     assert "the newest row is of 2026-02-11 15:00 UTC" in finding.reason
 
@@ -198,10 +211,10 @@ def test_age(tmp_path: Path, as_of: str, result: str) -> None:
     ],
 )
 def test_what_cannot_be_checked(
-    tmp_path: Path, champion: Absent | None, facts: dict[str, str], guard: str, why: str
+    tonight: Night, champion: Absent | None, facts: dict[str, str], guard: str, why: str
 ) -> None:
     """It is said, and holds only where the pipeline wants that."""
-    folder = night(tmp_path, frame(seed=3), frame(200, seed=4), **facts)
+    folder = tonight(**facts)
     for level in ("warn", "hold"):
         asked = Guards(max_age="1d", unchecked=level)
         finding = looked(folder, champion, asked, as_of="2026-02-12")[guard]
@@ -210,9 +223,9 @@ def test_what_cannot_be_checked(
 
 
 @pytest.mark.parametrize("lost", ["train.parquet", "holdout.parquet", "content"])
-def test_no_rows_to_look_at(tmp_path: Path, lost: str) -> None:
+def test_no_rows_to_look_at(tonight: Night, lost: str) -> None:
     """A project that logs something else is judged without these guards."""
-    folder = night(tmp_path, frame(seed=3), frame(200, seed=4))
+    folder = tonight()
     if lost == "content":
         (folder / "train.parquet").write_text("no rows")
     else:
@@ -222,10 +235,12 @@ def test_no_rows_to_look_at(tmp_path: Path, lost: str) -> None:
     assert found.profile is None
 
 
-def test_empty_and_strange_rows(tmp_path: Path, champion: Profile) -> None:
+def test_empty_and_strange_rows(
+    frame: Rows, night: Night, tmp_path: Path, champion: Profile
+) -> None:
     """No rows, nothing but missing values, lists and constants: all have an answer."""
     train = frame(seed=3).assign(hour=None, tags=[["a"]] * 1000, one=1.0)
-    folder = night(tmp_path, train, frame(0), features=[*FEATURES, "tags", "one"])
+    folder = night(tmp_path, train, frame(0), features=["size", "hour", "region", "tags", "one"])
     found = looked(folder, champion)
     assert "0 rows to judge on, 20 are needed" in found["rows"].reason
     assert found["leakage"].result in {"passed", "undecided"}

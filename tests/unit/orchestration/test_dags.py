@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.airflow_home import airflow_variables
 
 ROOT = Path(__file__).parents[3]
 WRONG = {
@@ -43,32 +43,40 @@ print("\\n" + json.dumps([loaded(folder) for folder in sys.argv[1:]]))
 """
 
 
-def loaded(home: Path, *folders: Path) -> list[dict[str, Any]]:
-    """Return what one fresh process sees when it loads folders of Dag files as Airflow does."""
-    settings = {
-        "AIRFLOW__CORE__DAGS_FOLDER": str(folders[0]),
-        "PYTHONPATH": str(ROOT / "plugins"),
-    }
-    probe = subprocess.run(
-        [sys.executable, "-c", PROBE, *map(str, folders)],
-        env=airflow_variables(home, **settings),
-        cwd=home,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    result: list[dict[str, Any]] = json.loads(probe.stdout.splitlines()[-1])
-    return result
+Loaded = Callable[..., list[dict[str, Any]]]
 
 
 @pytest.fixture(scope="module")
-def once(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def loaded(airflow_variables: Callable[..., dict[str, str]]) -> Loaded:
+    """Return what returns what a fresh process sees of folders of Dag files, in Airflow's way."""
+
+    def load(home: Path, *folders: Path) -> list[dict[str, Any]]:
+        settings = {
+            "AIRFLOW__CORE__DAGS_FOLDER": str(folders[0]),
+            "PYTHONPATH": str(ROOT / "plugins"),
+        }
+        probe = subprocess.run(
+            [sys.executable, "-c", PROBE, *map(str, folders)],
+            env=airflow_variables(home, **settings),
+            cwd=home,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        result: list[dict[str, Any]] = json.loads(probe.stdout.splitlines()[-1])
+        return result
+
+    return load
+
+
+@pytest.fixture(scope="module")
+def once(loaded: Loaded, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Return what the first process saw in dags/."""
     return loaded(tmp_path_factory.mktemp("home"), ROOT / "dags")[0]
 
 
 @pytest.fixture(scope="module")
-def again(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+def again(loaded: Loaded, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """Return what another process saw: in dags/, then in a folder of wrong files."""
     home = tmp_path_factory.mktemp("home")
     wrong = home / "wrong"

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+import pytest
 
 
-def regression(rows: int, *, error: float = 1.0, seed: int = 0, **more: Any) -> pd.DataFrame:
-    """Return predictions whose errors have a standard deviation of ``error``.
-
-    The targets depend on ``rows`` alone: models of different seeds are on the same rows.
-    """
+def _regression(rows: int, *, error: float = 1.0, seed: int = 0, **more: Any) -> pd.DataFrame:
     target = np.random.default_rng(rows).normal(10, 2, rows)
     noise = np.random.default_rng(seed).normal(0, error, rows)
     return pd.DataFrame(
@@ -21,10 +18,9 @@ def regression(rows: int, *, error: float = 1.0, seed: int = 0, **more: Any) -> 
     )
 
 
-def classification(
+def _classification(
     rows: int, *, classes: str = "ab", error: float = 1.0, seed: int = 0, **more: Any
 ) -> pd.DataFrame:
-    """Return predictions of classes with probabilities, the worse the larger ``error``."""
     codes = np.random.default_rng(rows).integers(0, len(classes), rows)
     scores = np.eye(len(classes))[codes] + np.random.default_rng(seed).normal(
         0, error, (rows, len(classes))
@@ -42,6 +38,21 @@ def classification(
     )
 
 
-def weights(rows: int) -> NDArray[np.float64]:
-    """Return weights of which some are zero."""
-    return np.random.default_rng(7).integers(0, 4, rows) / 2 + (np.arange(rows) < 2)
+@pytest.fixture(scope="session")
+def regression() -> Callable[..., pd.DataFrame]:
+    """Return what makes predictions of so many rows, with an ``error``, a ``seed`` and columns.
+
+    The errors are normal with a standard deviation of ``error`` (1). The targets depend on the
+    number of rows alone: models of different seeds (0) are on the same rows.
+    """
+    return _regression
+
+
+@pytest.fixture(scope="session")
+def classification() -> Callable[..., pd.DataFrame]:
+    """Return what makes predictions of classes with probabilities, of so many rows.
+
+    They are the worse the larger ``error`` (1); ``classes`` are letters ("ab"). The targets depend
+    on rows and classes alone; the predictions on the ``seed`` (0), too.
+    """
+    return _classification
