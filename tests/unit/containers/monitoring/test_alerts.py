@@ -16,7 +16,7 @@ from understudy.monitoring.figures import Figures
 
 pytestmark = pytest.mark.unit
 
-FOLDER = Path(__file__).parents[3] / "plugins" / "understudy" / "containers" / "monitoring"
+FOLDER = Path(__file__).parents[4] / "plugins" / "understudy" / "containers" / "monitoring"
 TOLD = set(re.findall(r"# TYPE (\S+) ", exposition(Figures())))
 
 

@@ -1,4 +1,4 @@
-"""A night's rows looked at as the gate does: real files, every guard, against the champion's."""
+"""The whole package: a night's rows, in real files, under every guard, against the champion's."""
 
 from __future__ import annotations
 

@@ -31,7 +31,6 @@ pytestmark = [
     pytest.mark.filterwarnings("default"),
 ]
 
-PROJECT = Path(download.__file__).parents[1]
 COMMON_TAGS = {"data.sha256"}
 
 

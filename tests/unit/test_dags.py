@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 WRONG = {
     "mistyped": ("gate=Gate(Metric('rmse')), retires=3", "no field (did you mean 'retries'?)"),
     "no_gate": ("gate=None", "'gate' is None"),
