@@ -1,19 +1,47 @@
-"""What all tests share: settings of hypothesis, and real Git repositories below tmp_path."""
+"""What all tests share: settings of hypothesis, a temporary folder, and fixtures by topic.
+
+The modules of tests/fixtures are loaded by every run. What takes seconds to import, as MLflow and
+pandas do, they import where it is used.
+"""
 
 from __future__ import annotations
 
 import os
-import subprocess
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
 from multiprocessing import util
-from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
-pytest_plugins = ["tests.fixtures.shared", "tests.fixtures.servers", "tests.fixtures.airflow"]
+# They assert, and they import each other: pytest has to know before the first of them is loaded.
+pytest.register_assert_rewrite("tests.fixtures")
+pytest_plugins = [
+    "tests.fixtures.airflow",
+    "tests.fixtures.airflow_home",
+    "tests.fixtures.databricks_workspace",
+    "tests.fixtures.decision_records",
+    "tests.fixtures.file_server",
+    "tests.fixtures.git",
+    "tests.fixtures.git_hosts",
+    "tests.fixtures.kubernetes_cluster",
+    "tests.fixtures.lingering_step",
+    "tests.fixtures.loopback",
+    "tests.fixtures.machine",
+    "tests.fixtures.mlflow_server",
+    "tests.fixtures.model_registry",
+    "tests.fixtures.nights",
+    "tests.fixtures.programs",
+    "tests.fixtures.project_store",
+    "tests.fixtures.rehearsal",
+    "tests.fixtures.servers",
+    "tests.fixtures.serving",
+    "tests.fixtures.shared",
+    "tests.fixtures.studies",
+    "tests.fixtures.team_stack",
+    "tests.fixtures.tutorials",
+    "tests.fixtures.waiting",
+    "tests.fixtures.wheels",
+]
 
 # A deadline per example would measure how busy the machine is.
 settings.register_profile("any machine", deadline=None)
@@ -45,65 +73,3 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for mark in item.iter_markers("long"):
             if len(mark.args) != 1:
                 raise pytest.UsageError(f"{item.nodeid}: long() takes one reason in words")
-
-
-@dataclass(frozen=True)
-class Repository:
-    """A Git repository with a working tree, as a user has it."""
-
-    folder: Path
-
-    @property
-    def url(self) -> str:
-        """Its file:// URL."""
-        return f"file://{self.folder}"
-
-    def git(self, *arguments: str) -> str:
-        """Run git in it and return what it prints, stripped."""
-        settings = ("user.name=Ada", "user.email=ada@example.com", "protocol.file.allow=always")
-        options = [part for setting in settings for part in ("-c", setting)]
-        clean = {name: v for name, v in os.environ.items() if not name.startswith("GIT_")}
-        done = subprocess.run(
-            ("git", *options, *arguments),
-            cwd=self.folder,
-            env=clean,
-            check=True,
-            capture_output=True,
-            text=True,
-        )
-        return done.stdout.strip()
-
-    def commit(self, **files: str) -> str:
-        """Write files and commit; ``__`` in a name stands for '/', ``_DOT_`` for '.'."""
-        for name, content in files.items():
-            path = self.folder / name.replace("__", "/").replace("_DOT_", ".")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(content)
-        self.git("add", "--all")
-        self.git("commit", "--quiet", "--allow-empty", "--message", "work")
-        return self.git("rev-parse", "HEAD")
-
-
-def _repository(folder: Path) -> Repository:
-    folder.mkdir(parents=True)
-    made = Repository(folder)
-    made.git("init", "--quiet", "--initial-branch", "main")
-    return made
-
-
-@pytest.fixture(scope="session")
-def new_repository() -> Callable[[Path], Repository]:
-    """Return what makes an empty repository of a folder that is not there yet."""
-    return _repository
-
-
-@pytest.fixture
-def repository(tmp_path: Path) -> Repository:
-    """Return an empty repository."""
-    return _repository(tmp_path / "repository")
-
-
-@pytest.fixture
-def other_repository(tmp_path: Path) -> Repository:
-    """Return a second empty repository."""
-    return _repository(tmp_path / "other")

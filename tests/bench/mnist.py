@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import mlflow
-from tests.loopback import serving
+from tests.fixtures.loopback import serving
 
 from understudy.local.place import CHECKOUT
 from understudy.steps import projectfile

@@ -31,8 +31,8 @@ from pathlib import Path
 from mlflow.entities import Param
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
-from tests.loopback import first_time, lossy
-from tests.promoting import calls_of, move_and_die, mover, race, started
+from tests.fixtures.loopback import first_time, lossy
+from tests.fixtures.model_registry import calls_of, move_and_die, mover, race, started
 
 from bench.tracking_server import TrackingServer
 from understudy.contract import CHAMPION, PREVIOUS

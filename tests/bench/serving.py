@@ -21,9 +21,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tests import theatre
-from tests.promoting import mover
-from tests.served import Serving
+from tests.fixtures import rehearsal
+from tests.fixtures.model_registry import mover
+from tests.fixtures.serving import Serving
 
 from bench.tracking_server import TrackingServer
 from understudy.local.table import render
@@ -49,7 +49,7 @@ class Load:
 def promoted(serving: Serving, version: str, before: str | None) -> float:
     """Promote a version; return the seconds until it answers."""
     began = time.monotonic()
-    uri = serving.theatre.client.tracking_uri
+    uri = serving.client.tracking_uri
     mover(uri).move(Wanted(serving.model, version, before, f"{before} {version} {began}"))
     serving.eventually(lambda: serving.get("/champion").get("version") == version)
     return time.monotonic() - began
@@ -83,13 +83,13 @@ def measured(folder: Path, options: argparse.Namespace) -> Load:
     server = TrackingServer(folder)
     server.start()
     try:
-        stage = theatre.opened(server.address, folder)
+        stage = rehearsal.set_up(server.address, folder)
         model, client = f"served {uuid.uuid4().hex[:8]}", stage.client
         source = client.get_model_version(stage.model, "1").source
         client.create_registered_model(model)
         for _ in range(2):
             client.create_model_version(model, source, model_id=source.rpartition("/")[2])
-        serving = Serving(stage, model, folder / "serve.log", options.clients, options.workers)
+        serving = Serving(client, model, folder / "serve.log", options.clients, options.workers)
         try:
             serving.eventually(lambda: serving.get("/champion") != {})
             return loaded(serving, options.promotions)

@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping
 
 import psutil
 from tests.fixtures.airflow import Installation
-from tests.lingering import Lingering, eventually
+from tests.fixtures.lingering_step import Lingering
+from tests.fixtures.waiting import eventually
 
 from bench.cpu import forkservers
 

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import httpx
-from tests.stack.team import Team, build, images
+from tests.fixtures.team_stack import Team, build, images
 
 from bench import team_faults, team_scale, team_upgrade
 

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from tests.stack.team import Team, docker, eventually
+from tests.fixtures.team_stack import Team, docker, eventually
 
 from bench.team_nights import Nights, names_of, seconds_since, write_dags
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import httpx
-from tests.stack.team import Team, eventually
+from tests.fixtures.team_stack import Team, eventually
 
 FINISHED: Final = ("success", "failed")
 REACHED: Final = (*FINISHED, "running", "up_for_retry", "upstream_failed", "skipped")

@@ -7,7 +7,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from tests.stack.team import SLOTS, Team, eventually
+from tests.fixtures.team_stack import SLOTS, Team, eventually
 
 from bench.team_nights import Nights, seconds_since, write_dags
 

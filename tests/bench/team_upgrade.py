@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-from tests.stack.team import CHECKOUT, Team
+from tests.fixtures.team_stack import CHECKOUT, Team
 
 from bench.team_nights import Nights, seconds_since, write_dags
 

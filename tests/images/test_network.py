@@ -9,25 +9,25 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import mlflow
 import numpy as np
 import pandas as pd
 import pytest
-from made import npz, random_images
-from store import Store, opened
 
 from images import download, metrics, preprocess
 from images.facts import Facts
 from images.tables import ROW_ID, read
+
+if TYPE_CHECKING:
+    from tests.fixtures.project_store import ProjectStore
+
 
 pytestmark = [
     pytest.mark.integration,
@@ -35,17 +35,10 @@ pytestmark = [
     pytest.mark.filterwarnings("default"),
 ]
 
-HERE = Path(__file__).parent
+ASK_SAVED_MODEL = Path(__file__).parents[1] / "programs" / "ask_saved_model.py"
 START_LIMIT = 240  # seconds
 ASKED = 5
 """Images that are sent to a server."""
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    """Return a store of this module's own."""
-    with opened(tmp_path_factory.mktemp("mlflow")) as made:
-        yield made
 
 
 @dataclass(frozen=True)
@@ -72,20 +65,20 @@ PARAMETERS = {"epochs": 4, "batch_size": 16}
 
 
 @pytest.fixture(scope="module")
-def night(store: Store, python: Path) -> Night:
+def night(store: ProjectStore, python: Path) -> Night:
     """Return one night of digits, its heavy steps through MLflow Projects."""
     raw = store.path(store.good(download.STEP, dataset="digits"), "raw")
     data = store.path(store.good(preprocess.STEP, raw=raw), "data")
-    trained = store.project(python, "train", data=str(data), **PARAMETERS)
+    trained = store.project("train", python, data=str(data), **PARAMETERS)
     model = f"runs:/{trained}/model"
-    validated = store.project(python, "validate", data=str(data), model_uri=model)
+    validated = store.project("validate", python, data=str(data), model_uri=model)
     return Night(data, trained, validated)
 
 
 CURVES = {f"{part}_{figure}" for part in ("train", "validation") for figure in ("loss", "accuracy")}
 
 
-def test_train_keeps_the_contract(store: Store, night: Night) -> None:
+def test_train_keeps_the_contract(store: ProjectStore, night: Night) -> None:
     """Params, curves, the dataset, pictures, and a model that says what it takes and gives."""
     run = store.client.get_run(night.train)
     best = {f"best_{name}" for name in CURVES}
@@ -119,7 +112,7 @@ def test_train_keeps_the_contract(store: Store, night: Night) -> None:
     }
 
 
-def test_validate_keeps_the_contract(store: Store, night: Night) -> None:
+def test_validate_keeps_the_contract(store: ProjectStore, night: Night) -> None:
     """Metrics under plain names and per class; predictions from which they are computed again."""
     values = store.metrics(night.validate)
     per_class = {f"{figure}_{digit}" for figure in metrics.PER_CLASS for digit in range(10)}
@@ -142,7 +135,7 @@ def test_validate_keeps_the_contract(store: Store, night: Night) -> None:
     assert again == pytest.approx({name: values[name] for name in again})
 
 
-def test_the_same_digest_of_the_holdout_as_preprocess(store: Store, night: Night) -> None:
+def test_the_same_digest_of_the_holdout_as_preprocess(store: ProjectStore, night: Night) -> None:
     """By which the gate knows that both models saw the same images."""
     raw = store.path(store.good(download.STEP, dataset="digits"), "raw")
     run = store.good(preprocess.STEP, raw=raw)
@@ -150,14 +143,14 @@ def test_the_same_digest_of_the_holdout_as_preprocess(store: Store, night: Night
     assert store.tags(night.validate)["data.holdout.sha256"] == digest
 
 
-def predictions(store: Store, run_id: str) -> pd.DataFrame:
+def predictions(store: ProjectStore, run_id: str) -> pd.DataFrame:
     """Return the probabilities by row id."""
     rows = pd.read_parquet(store.path(run_id, "predictions.parquet")).set_index("row_id")
     return rows[[name for name in rows.columns if name.startswith("probability_")]]
 
 
 def test_the_saved_model_needs_no_code_of_ours(
-    store: Store, night: Night, python: Path, tmp_path: Path
+    store: ProjectStore, night: Night, python: Path, tmp_path: Path
 ) -> None:
     """TensorFlow alone answers raw images as the MLflow model does; TF Serving's contract holds."""
     (number,) = store.files(night.train, "saved_model")
@@ -165,7 +158,7 @@ def test_the_saved_model_needs_no_code_of_ours(
     folder = store.path(night.train, f"saved_model/{number}")
     ids, images = night.holdout()
     np.save(tmp_path / "images.npy", images)
-    command = [python, "-I", HERE / "ask_saved_model.py", folder, tmp_path / "images.npy"]
+    command = [python, "-I", ASK_SAVED_MODEL, folder, tmp_path / "images.npy"]
     done = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True)
     answer = json.loads(done.stdout)
     assert answer["tags"] == ["serve"]
@@ -180,13 +173,23 @@ def test_the_saved_model_needs_no_code_of_ours(
 
 
 @pytest.fixture(scope="module")
-def in_turn(store: Store, night: Night, python: Path, tmp_path_factory: Any) -> list[list[Any]]:  # noqa: ANN401
+def other_images(
+    npz: Callable[..., bytes],
+    random_images: Callable[..., np.ndarray[Any, Any]],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """Return a file of images of another size, in eleven classes."""
+    path = tmp_path_factory.mktemp("other") / "set.npz"
+    path.write_bytes(npz(x_train=random_images(200, 6, 5), y_train=np.arange(200) % 11))
+    return path
+
+
+@pytest.fixture(scope="module")
+def in_turn(store: ProjectStore, night: Night, python: Path, other_images: Path) -> list[list[Any]]:
     """Return exit status and run id of further steps, all run by one process."""
     raw = store.path(store.good(download.STEP, dataset="digits"), "raw")
     endless = store.good(preprocess.STEP, raw=raw, mean="1e38", std="1e-38")
-    path = tmp_path_factory.mktemp("other") / "set.npz"
-    path.write_bytes(npz(x_train=random_images(200, 6, 5), y_train=np.arange(200) % 11))
-    raw = store.path(store.good(download.STEP, dataset="npz", source=path), "raw")
+    raw = store.path(store.good(download.STEP, dataset="npz", source=other_images), "raw")
     other = store.path(store.good(preprocess.STEP, raw=raw), "data")
     return store.in_turn(
         python,
@@ -198,7 +201,7 @@ def in_turn(store: Store, night: Night, python: Path, tmp_path_factory: Any) -> 
 
 
 def test_the_same_seed_is_the_same_network(
-    store: Store, night: Night, in_turn: list[list[Any]]
+    store: ProjectStore, night: Night, in_turn: list[list[Any]]
 ) -> None:
     """In another process, to the last bit of every loss."""
     (status, run_id), *_ = in_turn
@@ -211,7 +214,7 @@ def test_the_same_seed_is_the_same_network(
         assert histories[0] == histories[1]
 
 
-def test_a_training_that_diverges_fails(store: Store, in_turn: list[list[Any]]) -> None:
+def test_a_training_that_diverges_fails(store: ProjectStore, in_turn: list[list[Any]]) -> None:
     """With the reason; no number and no model of it reaches anybody."""
     status, run_id = in_turn[1]
     assert status == 65
@@ -226,7 +229,7 @@ def test_a_training_that_diverges_fails(store: Store, in_turn: list[list[Any]]) 
     assert run_id not in {model.source_run_id for model in models}
 
 
-def test_a_model_of_other_images_is_refused(store: Store, in_turn: list[list[Any]]) -> None:
+def test_a_model_of_other_images_is_refused(store: ProjectStore, in_turn: list[list[Any]]) -> None:
     """The two shapes are named."""
     status, run_id = in_turn[2]
     assert status == 65
@@ -235,7 +238,7 @@ def test_a_model_of_other_images_is_refused(store: Store, in_turn: list[list[Any
     assert store.metrics(run_id) == {}
 
 
-def test_a_training_without_gain_ends_early(store: Store, in_turn: list[list[Any]]) -> None:
+def test_a_training_without_gain_ends_early(store: ProjectStore, in_turn: list[list[Any]]) -> None:
     """And the weights are those of its best epoch."""
     status, run_id = in_turn[3]
     assert status == 0
@@ -246,12 +249,16 @@ def test_a_training_without_gain_ends_early(store: Store, in_turn: list[list[Any
 
 
 @pytest.fixture(scope="module")
-def served(night: Night, python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def served(
+    night: Night,
+    python: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    free_port: Callable[[], int],
+    await_server: Callable[..., None],
+) -> Iterator[str]:
     """Serve the model as a user does; return the server's address."""
     log = tmp_path_factory.mktemp("serve") / "log"
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [python.parent / "mlflow", "models", "serve", "--model-uri", night.model]
     command += ["--env-manager", "local", "--port", str(port), "--workers", "1"]
     with log.open("wb") as file:
@@ -263,26 +270,14 @@ def served(night: Night, python: Path, tmp_path_factory: pytest.TempPathFactory)
             start_new_session=True,
         )
     try:
-        _await(f"http://127.0.0.1:{port}/ping", server, log)
+        await_server(f"http://127.0.0.1:{port}/ping", server, log, START_LIMIT)
         yield f"http://127.0.0.1:{port}/invocations"
     finally:
         os.killpg(server.pid, signal.SIGTERM)
         server.wait(30)
 
 
-def _await(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
-    end = time.monotonic() + START_LIMIT
-    while time.monotonic() < end:
-        assert server.poll() is None, log.read_text()
-        try:
-            if httpx.get(url, trust_env=False).is_success:
-                return
-        except httpx.TransportError:
-            time.sleep(0.2)
-    pytest.fail(f"{url} did not answer within {START_LIMIT} s: {log.read_text()}")
-
-
-def test_it_answers_raw_images_over_rest(store: Store, night: Night, served: str) -> None:
+def test_it_answers_raw_images_over_rest(store: ProjectStore, night: Night, served: str) -> None:
     """Nobody normalises: the answers are those of validate."""
     ids, images = night.holdout()
     body = {"instances": images[:ASKED].tolist()}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
-from made import random_images
 
+from images.batches import Pixels
 from images.errors import DataError, ParameterError
 from images.normalization import PixelSums, given
 
@@ -13,7 +15,7 @@ pytestmark = pytest.mark.unit
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_they_are_numpys(channels: int) -> None:
+def test_they_are_numpys(random_images: Callable[..., Pixels], channels: int) -> None:
     """Per channel, and the same to the last bit whatever the batches."""
     pixels = random_images(50, 6, 7, channels)
     whole, pieces = PixelSums(channels), PixelSums(channels)
@@ -26,7 +28,7 @@ def test_they_are_numpys(channels: int) -> None:
     assert std == pytest.approx(pixels.std(axis=(0, 1, 2)))
 
 
-def test_equal_pixels_cannot_be_normalised() -> None:
+def test_equal_pixels_cannot_be_normalised(random_images: Callable[..., Pixels]) -> None:
     """The deviation would be zero; the channel's value is named."""
     sums = PixelSums(3)
     pixels = random_images(5, 4, 4, 3)

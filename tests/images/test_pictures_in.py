@@ -6,15 +6,15 @@ import io
 import shutil
 import tarfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from made import pictures, png, random_images
 from PIL import Image
 
 from images import archives
-from images.batches import Batch
+from images.batches import Batch, Pixels
 from images.datasets import find
 from images.errors import DataError, ParameterError
 from images.pictures_in import Form, PictureFolder
@@ -30,7 +30,9 @@ def read(folder: Path, form: Form = Form()) -> tuple[list[Batch], dict[str, str]
     return batches, {each.name: each.reason for each in found.malformed}
 
 
-def test_a_folder_per_class(tmp_path: Path) -> None:
+def test_a_folder_per_class(
+    random_images: Callable[..., Pixels], pictures: Callable[..., Path], tmp_path: Path
+) -> None:
     """Every picture comes with its folder's name, pixel by pixel."""
     (batch,), malformed = read(pictures(tmp_path / "pets"))
     assert batch.labels == ["cat"] * 3 + ["dog"] * 3
@@ -38,7 +40,7 @@ def test_a_folder_per_class(tmp_path: Path) -> None:
     assert malformed == {}
 
 
-def test_a_publishers_parts(tmp_path: Path) -> None:
+def test_a_publishers_parts(pictures: Callable[..., Path], tmp_path: Path) -> None:
     """Folders `train` and `test` around the classes are parts; what is hidden is none of it."""
     pictures(tmp_path / "pets" / "train")
     pictures(tmp_path / "pets" / "test", 2)
@@ -49,7 +51,12 @@ def test_a_publishers_parts(tmp_path: Path) -> None:
     assert malformed == {}
 
 
-def test_damaged_pictures_are_listed(tmp_path: Path) -> None:
+def test_damaged_pictures_are_listed(
+    random_images: Callable[..., Pixels],
+    png: Callable[[Pixels], bytes],
+    pictures: Callable[..., Path],
+    tmp_path: Path,
+) -> None:
     """Cut short, corrupt, empty, no picture at all, too deep: the others are read."""
     folder = pictures(tmp_path / "pets")
     whole = png(random_images(1, 6, 5)[0])
@@ -70,7 +77,12 @@ def test_damaged_pictures_are_listed(tmp_path: Path) -> None:
     assert "its mode is I;16" in malformed["cat/deep.png"]
 
 
-def test_other_sizes_and_channels(tmp_path: Path) -> None:
+def test_other_sizes_and_channels(
+    random_images: Callable[..., Pixels],
+    png: Callable[[Pixels], bytes],
+    pictures: Callable[..., Path],
+    tmp_path: Path,
+) -> None:
     """Most of the pictures decide; the others are listed, unless the user says what to make."""
     folder = pictures(tmp_path / "pets")
     (folder / "cat" / "large.png").write_bytes(png(random_images(1, 12, 10)[0]))
@@ -101,7 +113,7 @@ def brought(source: Path, folder: Path) -> Delivery:
 
 
 @pytest.mark.parametrize("kind", ["zip", "gztar"])
-def test_an_archive(tmp_path: Path, kind: str) -> None:
+def test_an_archive(pictures: Callable[..., Path], tmp_path: Path, kind: str) -> None:
     """Is unpacked and read like the folder."""
     pictures(tmp_path / "in" / "pets")
     packed = shutil.make_archive(str(tmp_path / "pets"), kind, tmp_path / "in")
@@ -110,7 +122,7 @@ def test_an_archive(tmp_path: Path, kind: str) -> None:
     assert len(batch.labels) == 6
 
 
-def test_a_damaged_archive(tmp_path: Path) -> None:
+def test_a_damaged_archive(pictures: Callable[..., Path], tmp_path: Path) -> None:
     """Cut short, or no archive at all."""
     pictures(tmp_path / "in" / "pets", 40)
     packed = Path(shutil.make_archive(str(tmp_path / "pets"), "gztar", tmp_path / "in"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,10 +12,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from made import random_images
 from mlflow.types import Schema, TensorSpec
 
 from images import metrics
+from images.batches import Pixels
 from images.errors import DataError
 from images.facts import Facts
 from images.mistakes import confusion, draw_all, worst_mistakes
@@ -29,7 +30,7 @@ RIGHT = np.eye(3)[[0, 1, 2, 0] * 3]
 
 
 @pytest.fixture
-def holdout(tmp_path: Path) -> Path:
+def holdout(random_images: Callable[..., Pixels], tmp_path: Path) -> Path:
     """Return a file of twelve images."""
     path = tmp_path / "holdout.parquet"
     with writing(path, FACTS.shape, ROW_ID) as writer:

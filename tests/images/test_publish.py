@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import mlflow
 import pytest
-from store import Store, opened
 
 from images import publish
 from images.errors import DataError
 from images.publish import Version, put
+
+if TYPE_CHECKING:
+    from tests.fixtures.project_store import ProjectStore
+
 
 pytestmark = [
     pytest.mark.integration,
@@ -22,13 +25,12 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+def store(store: ProjectStore, tmp_path_factory: pytest.TempPathFactory) -> ProjectStore:
     """Return a store with three versions of the model `mnist`."""
-    with opened(tmp_path_factory.mktemp("mlflow")) as made:
-        made.client.create_registered_model("mnist")
-        for number in range(1, 4):
-            registered(made, exported(tmp_path_factory.mktemp("export"), number))
-        yield made
+    store.client.create_registered_model("mnist")
+    for number in range(1, 4):
+        registered(store, exported(tmp_path_factory.mktemp("export"), number))
+    return store
 
 
 def exported(folder: Path, number: int) -> Path:
@@ -41,7 +43,7 @@ def exported(folder: Path, number: int) -> Path:
     return folder
 
 
-def registered(store: Store, export: Path | None) -> str:
+def registered(store: ProjectStore, export: Path | None) -> str:
     """Register a training run with such an export; return the version's number."""
     with mlflow.start_run(experiment_id=store.experiment_id) as run:
         if export:
@@ -59,7 +61,7 @@ def served(folder: Path) -> dict[str, str]:
     }
 
 
-def test_the_champion_is_published_under_its_number(store: Store, tmp_path: Path) -> None:
+def test_the_champion_is_published_under_its_number(store: ProjectStore, tmp_path: Path) -> None:
     """With all its files and a card; again, it changes nothing; a later one comes beside it."""
     folder = tmp_path / "served" / "mnist"
     store.client.set_registered_model_alias("mnist", "champion", "1")
@@ -76,7 +78,7 @@ def test_the_champion_is_published_under_its_number(store: Store, tmp_path: Path
     assert {entry.name for entry in folder.iterdir()} == {"1", "3", ".publishing.lock"}
 
 
-def test_a_rollback_takes_later_versions_away(store: Store, tmp_path: Path) -> None:
+def test_a_rollback_takes_later_versions_away(store: ProjectStore, tmp_path: Path) -> None:
     """The server loads the greatest number, so that must be the one published last."""
     for number in (1, 2, 3, 2):
         store.good(publish.STEP, model_uri=f"models:/mnist/{number}", folder=tmp_path)
@@ -125,7 +127,7 @@ def test_ended_in_the_middle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nu
     assert {entry.name for entry in folder.iterdir()} == {"1", "2", ".publishing.lock"}
 
 
-def test_a_folder_of_something_else(store: Store, tmp_path: Path) -> None:
+def test_a_folder_of_something_else(store: ProjectStore, tmp_path: Path) -> None:
     """Another model's, or somebody's own: nothing of it is touched."""
     exported(tmp_path / "served" / "2", 9)
     code, message = store.bad(publish.STEP, model_uri="models:/mnist/2", folder=tmp_path / "served")
@@ -153,14 +155,14 @@ def test_a_folder_of_something_else(store: Store, tmp_path: Path) -> None:
         ("models:/mnist/1", "/dev/null/x", "folder '/dev/null/x' cannot be made: Not a directory"),
     ],
 )
-def test_wrong_parameters(store: Store, uri: str, folder: str, words: str) -> None:
+def test_wrong_parameters(store: ProjectStore, uri: str, folder: str, words: str) -> None:
     """Told before anything is written."""
     code, message = store.bad(publish.STEP, model_uri=uri, folder=folder)
     assert code == 65
     assert words in message
 
 
-def test_a_version_that_exported_nothing(store: Store, tmp_path: Path) -> None:
+def test_a_version_that_exported_nothing(store: ProjectStore, tmp_path: Path) -> None:
     """A stranger's model has no SavedModel of ours."""
     number = registered(store, None)
     code, message = store.bad(publish.STEP, model_uri=f"models:/mnist/{number}", folder=tmp_path)

@@ -12,21 +12,23 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from store import PROJECT, Store, opened
-from tests.studies import stopped_in_a_trial
 
 from images import download, preprocess, search
 from images.errors import DataError
 from images.facts import Facts
 from images.judges import Judges, metric_of
 from images.network_spaces import space_of
+
+if TYPE_CHECKING:
+    from tests.fixtures.project_store import ProjectStore
+
 
 pytestmark = [
     pytest.mark.integration,
@@ -41,33 +43,30 @@ RATES = [1e-8, 0.03, 0.02, 0.01, 0.005, 0.003]
 """The first one learns nothing; with this seed it is tried last, when five trials are finished."""
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    """Return a store of this module's own."""
-    with opened(tmp_path_factory.mktemp("mlflow")) as made:
-        yield made
-
-
-def prepared(store: Store, raw: Path, **given: Any) -> Path:
+def prepared(store: ProjectStore, raw: Path, **given: Any) -> Path:
     """Return what `preprocess` leaves."""
     return store.path(store.good(preprocess.STEP, raw=raw, **given), "data")
 
 
 @pytest.fixture(scope="module")
-def raw(store: Store) -> Path:
+def raw(store: ProjectStore) -> Path:
     """Return the digits as of Saturday, the third of January."""
     return store.path(store.good(download.STEP, dataset="digits", as_of="2026-01-03"), "raw")
 
 
 @pytest.fixture(scope="module")
-def data(store: Store, raw: Path) -> Path:
+def data(store: ProjectStore, raw: Path) -> Path:
     """Return the digits, with many to judge by."""
     return prepared(store, raw, validation_fraction=0.3)
 
 
 @pytest.fixture(scope="module")
 def in_turn(
-    store: Store, raw: Path, data: Path, python: Path, tmp_path_factory: pytest.TempPathFactory
+    store: ProjectStore,
+    raw: Path,
+    data: Path,
+    python: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> list[Any]:
     """Return the runs of two searches and a training, all done by one process."""
     studies = tmp_path_factory.mktemp("studies")
@@ -83,7 +82,7 @@ def in_turn(
     return [store.client.get_run(run_id) for _, run_id in ended]
 
 
-def trials(store: Store, run: Any) -> list[Any]:  # noqa: ANN401 - MLflow's run
+def trials(store: ProjectStore, run: Any) -> list[Any]:  # noqa: ANN401 - MLflow's run
     """Return the runs of a search's trials, in their order."""
     wanted = f"tags.`search.study` = '{run.data.tags['search.study']}'"
     found = store.client.search_runs([store.experiment_id], wanted)
@@ -91,12 +90,12 @@ def trials(store: Store, run: Any) -> list[Any]:  # noqa: ANN401 - MLflow's run
     return sorted(below, key=lambda one: int(one.data.tags["search.trial"]))
 
 
-def curve(store: Store, run: Any, name: str) -> list[float]:  # noqa: ANN401 - MLflow's run
+def curve(store: ProjectStore, run: Any, name: str) -> list[float]:  # noqa: ANN401 - MLflow's run
     """Return the values of a metric, epoch by epoch."""
     return [point.value for point in store.client.get_metric_history(run.info.run_id, name)]
 
 
-def test_trials_without_prospect_are_ended(store: Store, in_turn: list[Any]) -> None:
+def test_trials_without_prospect_are_ended(store: ProjectStore, in_turn: list[Any]) -> None:
     """Their runs are KILLED, say after which epoch, and have the curve so far."""
     found = trials(store, in_turn[0])
     assert len(found) == len(RATES)
@@ -117,7 +116,7 @@ def test_trials_without_prospect_are_ended(store: Store, in_turn: list[Any]) -> 
     assert {"course.png", "parameters.png", "curves.png"} <= drawn
 
 
-def test_what_is_left_is_what_train_takes(store: Store, in_turn: list[Any]) -> None:
+def test_what_is_left_is_what_train_takes(store: ProjectStore, in_turn: list[Any]) -> None:
     """And `train` gets the very network that was judged, to the last bit of every loss."""
     best = json.loads(store.path(in_turn[0].info.run_id, "best_params.json").read_text())
     assert best["learning_rate"] in RATES
@@ -137,7 +136,7 @@ def test_what_is_left_is_what_train_takes(store: Store, in_turn: list[Any]) -> N
     assert ours["best_epoch"] == theirs["best_epoch"]
 
 
-def test_a_trial_that_diverges_is_a_failed_run(store: Store, in_turn: list[Any]) -> None:
+def test_a_trial_that_diverges_is_a_failed_run(store: ProjectStore, in_turn: list[Any]) -> None:
     """With the reason; the next one is tried. Where all do, nothing is left to train with."""
     found = trials(store, in_turn[1])
     assert [run.info.status for run in found] == ["FAILED", "FAILED"]
@@ -153,7 +152,11 @@ def test_a_trial_that_diverges_is_a_failed_run(store: Store, in_turn: list[Any])
 
 
 def test_killed_and_gone_on_with_by_two(
-    store: Store, data: Path, python: Path, tmp_path: Path
+    stopped_in_a_trial: Callable[[int, Path], bool],
+    store: ProjectStore,
+    data: Path,
+    python: Path,
+    tmp_path: Path,
 ) -> None:
     """Killed with -9 in a trial; two workers finish the study: each place once, no run RUNNING."""
     asked = {
@@ -188,13 +191,13 @@ def test_killed_and_gone_on_with_by_two(
     assert ended[0].data.metrics["best_val_log_loss"] == least
 
 
-def started(store: Store, python: Path, asked: dict[str, Any]) -> tuple[Any, str]:
+def started(store: ProjectStore, python: Path, asked: dict[str, Any]) -> tuple[Any, str]:
     """Start a search in a process of its own; return it and its run."""
     run_id = store.client.create_run(store.experiment_id).info.run_id
     options = [f"--{name}={value}" for name, value in asked.items()]
     process = subprocess.Popen(
         [python, "-m", "images.search", *options],
-        cwd=PROJECT,
+        cwd=store.project_folder,
         env={**os.environ, "MLFLOW_RUN_ID": run_id},
         stdout=subprocess.DEVNULL,
     )
@@ -223,7 +226,7 @@ def started(store: Store, python: Path, asked: dict[str, Any]) -> tuple[Any, str
     ],
 )
 def test_wrong_input_is_refused_before_any_trial(
-    store: Store, data: Path, asked: dict[str, Any], words: str
+    store: ProjectStore, data: Path, asked: dict[str, Any], words: str
 ) -> None:
     """The run fails with the reason, before TensorFlow is imported; it has no number."""
     code, message = store.bad(search.STEP, data=data, **asked)
@@ -231,7 +234,9 @@ def test_wrong_input_is_refused_before_any_trial(
     assert words in message
 
 
-def test_images_that_cannot_judge_are_refused(store: Store, raw: Path, tmp_path: Path) -> None:
+def test_images_that_cannot_judge_are_refused(
+    store: ProjectStore, raw: Path, tmp_path: Path
+) -> None:
     """None were set aside; or the metric is not defined without a class that they lack."""
     with_none = prepared(store, raw, validation_fraction=0)
     code, message = store.bad(search.STEP, data=with_none)

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made import random_images
 
 from images.batches import Pixels
 from images.declaration import Replay
@@ -19,7 +18,7 @@ from images.split import HOLDOUT_PART, Split, check
 
 pytestmark = pytest.mark.unit
 
-IMAGES: Pixels = random_images(2000, 3, 3, 1)
+IMAGES: Pixels = np.random.default_rng(0).integers(0, 256, (2000, 3, 3, 1), dtype=np.uint8)
 
 
 def test_a_fingerprint_is_of_shape_and_pixels_alone() -> None:

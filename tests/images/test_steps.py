@@ -6,16 +6,15 @@ import dataclasses
 import gzip
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from made import idx, npz, pictures, png, random_images
-from store import Store, opened
 
 from images import download, explore, preprocess, train, validate
+from images.batches import Pixels
 from images.datasets import fashion_mnist, find, mnist
 from images.declaration import DataSet, File, Idx
 from images.facts import Facts
@@ -23,7 +22,8 @@ from images.tables import PART, ROW_ID, read
 from images.tracking import main
 
 if TYPE_CHECKING:
-    from tests.tabular.data_server import DataServer
+    from tests.fixtures.file_server import FileServer
+    from tests.fixtures.project_store import ProjectStore
 
 pytestmark = [
     pytest.mark.integration,
@@ -33,19 +33,12 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    """Return a store of this module's own."""
-    with opened(tmp_path_factory.mktemp("mlflow")) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def raw(store: Store) -> Path:
+def raw(store: ProjectStore) -> Path:
     """Return the digits as of Saturday, the third of January."""
     return store.path(store.good(download.STEP, dataset="digits", as_of="2026-01-03"), "raw")
 
 
-def test_download_keeps_the_contract(store: Store) -> None:
+def test_download_keeps_the_contract(store: ProjectStore) -> None:
     """Artifacts and tags, exactly; Sunday brings nothing new, so its digest is Saturday's."""
     runs = [
         store.good(download.STEP, dataset="digits", as_of=day)
@@ -59,7 +52,7 @@ def test_download_keeps_the_contract(store: Store) -> None:
     assert 0 < int(tags[0]["data.rows"]) < int(tags[1]["data.rows"]) < 1797
 
 
-def test_explore_keeps_the_contract(store: Store, raw: Path) -> None:
+def test_explore_keeps_the_contract(store: ProjectStore, raw: Path) -> None:
     """Pictures, and the statistics that say why images must be normalised."""
     run = store.good(explore.STEP, raw=raw)
     pictures_drawn = {"examples.png", "mean_images.png", "classes.png", "pixels.png"}
@@ -72,7 +65,7 @@ def test_explore_keeps_the_contract(store: Store, raw: Path) -> None:
     assert sum(statistics["classes"].values()) == len(pixels)
 
 
-def test_preprocess_keeps_the_contract(store: Store, raw: Path) -> None:
+def test_preprocess_keeps_the_contract(store: ProjectStore, raw: Path) -> None:
     """Artifacts, tags, metrics; parts are disjoint and complete; fitted on training images only."""
     run = store.good(preprocess.STEP, raw=raw)
     files = {"train.parquet", "validation.parquet", "holdout.parquet"}
@@ -92,22 +85,29 @@ def test_preprocess_keeps_the_contract(store: Store, raw: Path) -> None:
     assert facts.mean == pytest.approx((pixels.mean(),))
 
 
-def test_given_numbers_win_over_fitted_ones(store: Store, raw: Path) -> None:
+def test_given_numbers_win_over_fitted_ones(store: ProjectStore, raw: Path) -> None:
     """They are the ones that are logged and that train puts into the model."""
     run = store.good(preprocess.STEP, raw=raw, mean=0, std=16)
     assert store.metrics(run) == {"pixel_mean": 0.0, "pixel_std": 16.0}
     assert Facts.read(store.path(run, "data")).std == (16.0,)
 
 
-def pinned(data_set: DataSet, images: int = 60) -> tuple[DataSet, dict[str, bytes]]:
-    """Return the data set with the checksums of files made here, and these files by URL path."""
+@pytest.fixture(params=[mnist.DATASET, fashion_mnist.DATASET], ids=lambda one: one.name)
+def pinned(
+    request: pytest.FixtureRequest,
+    random_images: Callable[..., Pixels],
+    idx: Callable[[Any], bytes],
+) -> tuple[DataSet, dict[str, bytes]]:
+    """Return a data set with the checksums of files made here, and these files by URL path.
+
+    Each of the two parts has 60 images, drawn from the number of the part.
+    """
     files: dict[str, bytes] = {}
     pairs = []
-    assert isinstance(data_set.source, tuple)
-    for seed, pair in enumerate(data_set.source):
+    for seed, pair in enumerate(request.param.source):
         values = {
-            pair.images: random_images(images, 28, 28, seed=seed),
-            pair.labels: np.arange(images) % 10,
+            pair.images: random_images(60, 28, 28, seed=seed),
+            pair.labels: np.arange(60) % 10,
         }
         made = []
         for file, value in values.items():
@@ -115,28 +115,28 @@ def pinned(data_set: DataSet, images: int = 60) -> tuple[DataSet, dict[str, byte
             files[file.url.partition("googleapis.com")[2]] = content
             made.append(File(file.url, hashlib.sha256(content).hexdigest()))
         pairs.append(Idx(pair.part, *made))
-    return dataclasses.replace(data_set, source=tuple(pairs)), files
+    return dataclasses.replace(request.param, source=tuple(pairs)), files
 
 
-@pytest.mark.parametrize("declared", [mnist.DATASET, fashion_mnist.DATASET], ids=lambda d: d.name)
 def test_one_parameter_changes_digits_for_clothes(
-    store: Store,
-    data_server: DataServer,
+    random_images: Callable[..., Pixels],
+    store: ProjectStore,
+    file_server: FileServer,
     monkeypatch: pytest.MonkeyPatch,
-    declared: DataSet,
+    pinned: tuple[DataSet, dict[str, bytes]],
 ) -> None:
     """The real loader on files of the same format, at the paths of the public addresses."""
-    made, files = pinned(declared)
+    made, files = pinned
     for path, content in files.items():
-        data_server.serve(path, content)
-    monkeypatch.setenv("UNDERSTUDY_DATA_MIRROR", data_server.url)
-    monkeypatch.setattr("images.datasets.find", {declared.name: made}.__getitem__)
-    raw = store.path(store.good(download.STEP, dataset=declared.name), "raw")
+        file_server.serve(path, content)
+    monkeypatch.setenv("UNDERSTUDY_DATA_MIRROR", file_server.url)
+    monkeypatch.setattr("images.datasets.find", {made.name: made}.__getitem__)
+    raw = store.path(store.good(download.STEP, dataset=made.name), "raw")
     facts = Facts.read(raw)
     assert (facts.shape, facts.images, facts.holdout) == ((28, 28, 1), 120, "test")
-    assert facts.classes == declared.classes
+    assert facts.classes == made.classes
     (some,) = read(raw / "images.parquet", facts.shape, PART)
-    assert some.labels[:10] == list(declared.classes)
+    assert some.labels[:10] == list(made.classes)
     folder = store.path(store.good(preprocess.STEP, raw=raw), "data")
     (held,) = read(folder / "holdout.parquet", facts.shape, ROW_ID)
     assert (held.pixels[..., 0] == random_images(60, 28, 28, seed=1)).all()
@@ -144,18 +144,20 @@ def test_one_parameter_changes_digits_for_clothes(
 
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "mnist_npz"])
 def test_the_pinned_checksum_decides(
-    store: Store, data_server: DataServer, monkeypatch: pytest.MonkeyPatch, name: str
+    store: ProjectStore, file_server: FileServer, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """Whatever a mirror says, another file than the published one is refused."""
     source: Any = find(name).source
     url = source[0].images.url if isinstance(source, tuple) else source.file.url
-    data_server.serve(url.partition("googleapis.com")[2], b"another file")
-    monkeypatch.setenv("UNDERSTUDY_DATA_MIRROR", data_server.url)
+    file_server.serve(url.partition("googleapis.com")[2], b"another file")
+    monkeypatch.setenv("UNDERSTUDY_DATA_MIRROR", file_server.url)
     code, message = store.bad(download.STEP, dataset=name)
     assert (code, "Allowed: the pinned SHA-256" in message) == (65, True)
 
 
-def test_the_real_mnist(store: Store, test_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_real_mnist(
+    store: ProjectStore, test_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """From its files, checked: 60,000 and 10,000 images, the published test held out."""
     monkeypatch.setenv("UNDERSTUDY_DATA_MIRROR", str(test_data))
     raw = store.path(store.good(download.STEP, dataset="mnist"), "raw")
@@ -167,7 +169,13 @@ def test_the_real_mnist(store: Store, test_data: Path, monkeypatch: pytest.Monke
     assert store.metrics(run) == pytest.approx({"pixel_mean": 33.32, "pixel_std": 78.57}, rel=2e-3)
 
 
-def test_pictures_of_the_users_own(store: Store, tmp_path: Path) -> None:
+def test_pictures_of_the_users_own(
+    random_images: Callable[..., Pixels],
+    png: Callable[[Any], bytes],
+    pictures: Callable[..., Path],
+    store: ProjectStore,
+    tmp_path: Path,
+) -> None:
     """Damaged ones are counted and shown, and stop the night unless a share of them is allowed."""
     folder = pictures(tmp_path / "pets", 40, (6, 5, 3))
     (folder / "cat" / "<cut>.png").write_bytes(png(random_images(1, 6, 5, 3)[0])[:-20])
@@ -188,13 +196,28 @@ def test_pictures_of_the_users_own(store: Store, tmp_path: Path) -> None:
     }
 
 
-X, Y = random_images(200, 6, 5), np.arange(200) % 4
+X = np.random.default_rng(0).integers(0, 256, (200, 6, 5), dtype=np.uint8)
+Y = np.arange(200) % 4
 
 
-def test_arrays_of_the_users_own(store: Store, data_server: DataServer) -> None:
+@pytest.fixture
+def npz_file(npz: Callable[..., bytes], tmp_path: Path) -> Callable[..., Path]:
+    """Return what writes a file of arrays, by their names; it returns the path."""
+
+    def write(**arrays: Any) -> Path:
+        path = tmp_path / "set.npz"
+        path.write_bytes(npz(**arrays))
+        return path
+
+    return write
+
+
+def test_arrays_of_the_users_own(
+    npz: Callable[..., bytes], store: ProjectStore, file_server: FileServer
+) -> None:
     """Classes are in the order of their numbers; the test part is held out if there is one."""
     numbers = np.array([2, 10, 1, 9] * 50)
-    url = data_server.serve("/set.npz", npz(x_train=X, y_train=numbers, x_test=X, y_test=numbers))
+    url = file_server.serve("/set.npz", npz(x_train=X, y_train=numbers, x_test=X, y_test=numbers))
     facts = Facts.read(store.path(store.good(download.STEP, dataset="npz", source=url), "raw"))
     assert (facts.classes, facts.holdout) == (("1", "2", "9", "10"), "test")
 
@@ -212,7 +235,9 @@ def test_arrays_of_the_users_own(store: Store, data_server: DataServer) -> None:
         ({"dataset": "folder", "source": "https://a:s3cret@h/x.zip"}, "a password"),
     ],
 )
-def test_wrong_parameters_of_download(store: Store, given: dict[str, Any], words: str) -> None:
+def test_wrong_parameters_of_download(
+    store: ProjectStore, given: dict[str, Any], words: str
+) -> None:
     """Told before anything is fetched, without repeating a secret."""
     code, message = store.bad(download.STEP, **given)
     assert code == 65
@@ -228,12 +253,10 @@ def test_wrong_parameters_of_download(store: Store, given: dict[str, Any], words
     ],
 )
 def test_wrong_arrays_end_download(
-    store: Store, tmp_path: Path, arrays: dict[str, Any], words: str
+    store: ProjectStore, npz_file: Callable[..., Path], arrays: dict[str, Any], words: str
 ) -> None:
     """The run says which, and nothing is logged."""
-    path = tmp_path / "set.npz"
-    path.write_bytes(npz(**arrays))
-    code, message = store.bad(download.STEP, dataset="npz", source=path)
+    code, message = store.bad(download.STEP, dataset="npz", source=npz_file(**arrays))
     assert code == 65
     assert words in message
 
@@ -253,26 +276,29 @@ def test_wrong_arrays_end_download(
     ],
 )
 def test_images_that_cannot_be_used_end_preprocess(
-    store: Store, tmp_path: Path, arrays: dict[str, Any], given: dict[str, Any], words: str
+    store: ProjectStore,
+    npz_file: Callable[..., Path],
+    arrays: dict[str, Any],
+    given: dict[str, Any],
+    words: str,
 ) -> None:
     """Too few, one class, no test part, all alike, a deviation of zero."""
-    path = tmp_path / "set.npz"
-    path.write_bytes(npz(**arrays))
-    raw = store.path(store.good(download.STEP, dataset="npz", source=path), "raw")
+    run = store.good(download.STEP, dataset="npz", source=npz_file(**arrays))
+    raw = store.path(run, "raw")
     code, message = store.bad(preprocess.STEP, raw=raw, **given)
     assert code == 65
     assert words in message
 
 
 @pytest.mark.parametrize("rate", ["0", "-0.01", "nan", "inf"])
-def test_a_learning_rate_that_is_none(store: Store, raw: Path, rate: str) -> None:
+def test_a_learning_rate_that_is_none(store: ProjectStore, raw: Path, rate: str) -> None:
     """The run fails with the reason, before TensorFlow is imported; it has no number."""
     code, message = store.bad(train.STEP, data=raw, learning_rate=rate)
     assert code == 65
     assert f"parameter 'learning_rate' is '{rate}'. Allowed: a finite number > 0" in message
 
 
-def test_runs_are_named_by_what_they_were_given(store: Store, raw: Path) -> None:
+def test_runs_are_named_by_what_they_were_given(store: ProjectStore, raw: Path) -> None:
     """But for addresses, and where somebody has named them."""
 
     def name(run_id: str) -> str | None:
@@ -290,7 +316,7 @@ def test_runs_are_named_by_what_they_were_given(store: Store, raw: Path) -> None
     assert name(named.info.run_id) == "merry christmas"
 
 
-def test_a_folder_of_another_step(store: Store, raw: Path, tmp_path: Path) -> None:
+def test_a_folder_of_another_step(store: ProjectStore, raw: Path, tmp_path: Path) -> None:
     """Train and validate say which artifact they need, before TensorFlow is imported."""
     code, message = store.bad(train.STEP, data=raw)
     assert (code, "no training images with mean and deviation" in message) == (65, True)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from made import random_images
 
 from images import tables
+from images.batches import Pixels
 from images.errors import DataError
 from images.tables import ROW_ID, Images, Shape, count, read, read_shuffled, writing
 
@@ -21,7 +22,9 @@ NUMBER = 100
 
 
 @pytest.fixture
-def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def path(
+    random_images: Callable[..., Pixels], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
     """Return a file of 100 images in row groups of ten, written seven at a time."""
     monkeypatch.setattr(tables, "_GROUP", 10 * (4 * 5 * 3 + 10))
     monkeypatch.setattr(tables, "_GROUPS_TOGETHER", 3)
@@ -34,7 +37,7 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "images.parquet"
 
 
-def test_read_in_order(path: Path) -> None:
+def test_read_in_order(random_images: Callable[..., Pixels], path: Path) -> None:
     """All images with label and row id, in batches of the wanted size."""
     batches = list(read(path, SHAPE, ROW_ID, 30))
     assert {len(batch.labels) for batch in batches[:-1]} == {30}
@@ -44,7 +47,7 @@ def test_read_in_order(path: Path) -> None:
     assert count(path) == NUMBER
 
 
-def order(path: Path, seed: int) -> list[str]:
+def order(random_images: Callable[..., Pixels], path: Path, seed: int) -> list[str]:
     """Return the row ids as they come shuffled; each with its own pixels."""
     pixels = random_images(NUMBER, *SHAPE)
     marks: list[str] = []
@@ -56,16 +59,16 @@ def order(path: Path, seed: int) -> list[str]:
     return marks
 
 
-def test_read_shuffled(path: Path) -> None:
+def test_read_shuffled(random_images: Callable[..., Pixels], path: Path) -> None:
     """Each image once; the order depends on the seed alone; no more than a window in memory."""
-    first = order(path, 1)
+    first = order(random_images, path, 1)
     assert sorted(first, key=int) == [str(number) for number in range(NUMBER)]
-    assert first == order(path, 1)
-    assert first != order(path, 2)
+    assert first == order(random_images, path, 1)
+    assert first != order(random_images, path, 2)
     assert np.corrcoef([int(mark) for mark in first], range(NUMBER))[0, 1] < 0.6
 
 
-def test_images_of_another_shape(tmp_path: Path) -> None:
+def test_images_of_another_shape(random_images: Callable[..., Pixels], tmp_path: Path) -> None:
     """Are refused when they are written, and when they are read."""
     some = Images(random_images(2, 4, 4, 3), ["a", "b"], ["0", "1"])
     path = tmp_path / "images.parquet"

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 from mlflow.tracking import MlflowClient
-from tests.judged import Pipeline, gathered_here
-from tests.theatre import Theatre, opened
+from tests.fixtures.nights import Pipeline, gathered_here
+from tests.fixtures.rehearsal import RehearsalSetup as Theatre
+from tests.fixtures.rehearsal import set_up as opened
 
 from understudy.judging.gathering import Gatherer
 from understudy.tracking import RunStore

@@ -7,25 +7,23 @@ histories, but not to the model.
 
 from __future__ import annotations
 
-import contextlib
 import secrets
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
 import pytest
 from mlflow.tracking import MlflowClient
-from tests.fixtures.servers import mlflow_server
-from tests.promoting import mover
 
 from understudy.cli.main import main
 from understudy.contract import CHAMPION
 from understudy.errors import TrackingRefusedError
 from understudy.promotion.history import Cause
 from understudy.promotion.ledger import EXPERIMENT
-from understudy.promotion.mover import Wanted
+from understudy.promotion.mover import Mover, Wanted
 from understudy.registry import Registry
 from understudy.tracking import RunStore
 
@@ -38,6 +36,7 @@ database_uri = sqlite:///{folder}/accounts.db
 admin_username = admin
 auth_cache_ttl_seconds = 600
 """
+GuardedServer = Callable[[Path, str], AbstractContextManager[tuple[str, str]]]
 USER, PASSWORD = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"
 
 
@@ -88,30 +87,45 @@ class Guarded:
         self.be("admin")
         return str(self.client().get_model_version_by_alias(self.model, CHAMPION).version)
 
+    def mover(self) -> Mover:
+        """Return what moves the alias as whoever this process is."""
+        client = self.client()
+        return Mover(client, RunStore(client))
+
     def move(self, after: str, before: str | None) -> bool:
         """Move the alias."""
-        return mover(self.uri).move(Wanted(self.model, after, before, f"{before} to {after}"))
-
-
-@contextlib.contextmanager
-def _guarded(folder: Path, default: str) -> Iterator[tuple[str, str]]:
-    """Run a server with accounts; yield its address and the administrator's password."""
-    (folder / "accounts.ini").write_text(SETTINGS.format(folder=folder, default=default))
-    password = secrets.token_urlsafe(16)
-    with mlflow_server(
-        folder,
-        "--app-name=basic-auth",
-        MLFLOW_AUTH_CONFIG_PATH=str(folder / "accounts.ini"),
-        MLFLOW_AUTH_ADMIN_PASSWORD=password,
-        MLFLOW_FLASK_SERVER_SECRET_KEY=secrets.token_urlsafe(16),
-    ) as address:
-        yield address, password
+        return self.mover().move(Wanted(self.model, after, before, f"{before} to {after}"))
 
 
 @pytest.fixture(scope="module")
-def accounts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+def guarded_server(mlflow_server: Callable[..., AbstractContextManager[str]]) -> GuardedServer:
+    """Return what runs a server with accounts; it yields address and administrator's password.
+
+    It takes the server's folder, and what an account alone may do.
+    """
+
+    @contextmanager
+    def run(folder: Path, default: str) -> Iterator[tuple[str, str]]:
+        (folder / "accounts.ini").write_text(SETTINGS.format(folder=folder, default=default))
+        password = secrets.token_urlsafe(16)
+        with mlflow_server(
+            folder,
+            "--app-name=basic-auth",
+            MLFLOW_AUTH_CONFIG_PATH=str(folder / "accounts.ini"),
+            MLFLOW_AUTH_ADMIN_PASSWORD=password,
+            MLFLOW_FLASK_SERVER_SECRET_KEY=secrets.token_urlsafe(16),
+        ) as address:
+            yield address, password
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def accounts(
+    guarded_server: GuardedServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, str]]:
     """Run a server on which an account alone lets nobody see anything."""
-    with _guarded(tmp_path_factory.mktemp("guarded"), "NO_PERMISSIONS") as server:
+    with guarded_server(tmp_path_factory.mktemp("guarded"), "NO_PERMISSIONS") as server:
         yield server
 
 
@@ -150,7 +164,7 @@ def test_the_pipelines_user_promotes_and_rolls_back(
     assert main(["history", known.model]) == 0
     assert "it was worse" in capsys.readouterr().out
     assert known.champion() == "1"
-    causes = [entry.move.cause for entry in mover(known.uri).history(known.model).moves]
+    causes = [entry.move.cause for entry in known.mover().history(known.model).moves]
     assert causes == [Cause.NIGHT, Cause.NIGHT, Cause.ROLLBACK]
 
 
@@ -159,7 +173,7 @@ def test_a_reader_sees_the_history_and_cannot_move_anything(
 ) -> None:
     """The refusal is final, names what to ask for, and nothing was begun."""
     before = known.champion()
-    entries = mover(known.uri).history(known.model).entries
+    entries = known.mover().history(known.model).entries
     known.be("reader")
     assert main(["history", known.model]) == 0
     shown = capsys.readouterr()
@@ -171,7 +185,7 @@ def test_a_reader_sees_the_history_and_cannot_move_anything(
         known.move("2", before)
     assert not caught.value.can_retry
     assert known.champion() == before
-    assert mover(known.uri).history(known.model).entries == entries
+    assert known.mover().history(known.model).entries == entries
 
 
 def test_who_may_write_to_histories_only_leaves_no_move_half_done(known: Guarded) -> None:
@@ -181,7 +195,7 @@ def test_who_may_write_to_histories_only_leaves_no_move_half_done(known: Guarded
     with pytest.raises(TrackingRefusedError, match="403"):
         known.move("2", before)
     assert known.champion() == before
-    history = mover(known.uri).history(known.model)
+    history = known.mover().history(known.model)
     assert history.pending is None
     ending = history.entries[-1].ending
     assert ending is not None
@@ -217,10 +231,10 @@ def test_artifacts_of_others_are_refused_not_missing(known: Guarded, tmp_path: P
 
 
 def test_a_model_that_is_not_there_yet_has_no_champion(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    guarded_server: GuardedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where every account may read, as on the team stack: its first night finds no model."""
-    with _guarded(tmp_path, "READ") as (address, password):
+    with guarded_server(tmp_path, "READ") as (address, password):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
         server = Guarded(address, monkeypatch, {"admin": password})
         server.add("pipelines")

@@ -6,15 +6,13 @@ log models is found, or refused with a sentence that helps.
 
 from __future__ import annotations
 
-import os
 import shutil
-import sys
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.pinned import pinned_night
 
 from understudy import tracking
 from understudy.contract import key_of
@@ -30,8 +28,7 @@ from understudy.tracking import RunStore
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
-
-    from conftest import Repository
+    from tests.fixtures.git import Repository
 
 pytestmark = pytest.mark.integration
 
@@ -41,8 +38,15 @@ HABITS = Path(__file__).parents[1] / "projects" / "habits"
 class Shop:
     """Trains, judges and promotes as a pipeline without a validation does."""
 
-    def __init__(self, client: MlflowClient, settings: Settings, url: str) -> None:
+    def __init__(
+        self,
+        client: MlflowClient,
+        settings: Settings,
+        url: str,
+        pinned_night: Callable[..., Night],
+    ) -> None:
         self.client, self.settings, self.url = client, settings, url
+        self.pinned_night = pinned_night
         self.runs, self.registry = RunStore(client), Registry(client)
         self.court = Court(client, self.runs)
         self.model = f"habits {uuid.uuid4().hex[:8]}"
@@ -50,8 +54,7 @@ class Shop:
         self.lines: list[str] = []
 
     def train(self, entry_point: str, **parameters: Any) -> str:
-        """Run an entry point with this test's Python; return its MLflow run."""
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        """Run an entry point with the tests' Python; return its MLflow run."""
         request = StepRequest(
             project=self.url,
             version="",
@@ -61,7 +64,6 @@ class Shop:
             key=uuid.uuid4().hex,
             name=entry_point,
             env_manager="local",
-            environment={"PATH": path},
         )
         runner = StepRunner(self.runs, self.client, self.settings)
         return runner.run(request, self.lines.append).run_id
@@ -90,7 +92,7 @@ class Shop:
     def night(self, gate: Gate, champion: str | None) -> Night:
         """Return a night without a validation."""
         run_id = self.client.create_run(self.experiment_id).info.run_id
-        return pinned_night(
+        return self.pinned_night(
             run_id,
             self.experiment_id,
             pipeline="habits",
@@ -102,12 +104,17 @@ class Shop:
 
 
 @pytest.fixture
-def shop(mlflow_uri: str, tmp_path: Path, repository: Repository) -> Shop:
+def shop(
+    mlflow_uri: str,
+    tmp_path: Path,
+    repository: Repository,
+    pinned_night: Callable[..., Night],
+) -> Shop:
     """Return a shop for a repository with its MLproject at the top."""
     shutil.copytree(HABITS, repository.folder, dirs_exist_ok=True)
     repository.commit()
     settings = Settings(tmp_path / "cache", tmp_path / "s")
-    return Shop(tracking.client(mlflow_uri), settings, repository.url)
+    return Shop(tracking.client(mlflow_uri), settings, repository.url, pinned_night)
 
 
 def test_from_a_training_to_the_alias(shop: Shop) -> None:

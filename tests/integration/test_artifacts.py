@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import pytest
 from mlflow.tracking import MlflowClient
-from tests.theatre import ROWS, Theatre
 
 from understudy import artifacts
 from understudy.errors import RegistryError, TrackingRefusedError, TrackingUnavailableError
@@ -22,23 +21,27 @@ from understudy.tracking import refused
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tests.fixtures.rehearsal import RehearsalSetup
+
 pytestmark = pytest.mark.integration
 
 NOWHERE = "http://127.0.0.1:9"
 
 
 @pytest.fixture
-def run_id(theatre: Theatre, tmp_path: Path) -> str:
+def run_id(rehearsal_setup: RehearsalSetup, tmp_path: Path) -> str:
     """Return a run with a file in a folder."""
-    return theatre.logs("holdout.parquet", ROWS, tmp_path, "data")
+    return rehearsal_setup.logs("holdout.parquet", rehearsal_setup.rows, tmp_path, "data")
 
 
-def test_what_a_run_has_no_more(theatre: Theatre, run_id: str, tmp_path: Path) -> None:
+def test_what_a_run_has_no_more(
+    rehearsal_setup: RehearsalSetup, run_id: str, tmp_path: Path
+) -> None:
     """The rows of a rehearsal and of the guards are nothing then, and the reader of one is told."""
-    client, run = theatre.client, theatre.client.get_run(run_id)
+    client, run = rehearsal_setup.client, rehearsal_setup.client.get_run(run_id)
     there = holdout(client, f"runs:/{run_id}/data", tmp_path / "there")
     assert there is not None
-    pd.testing.assert_frame_equal(pd.read_parquet(there), ROWS)
+    pd.testing.assert_frame_equal(pd.read_parquet(there), rehearsal_setup.rows)
     artifacts.artifacts_of(client, run).delete_artifacts("data/holdout.parquet")
     assert artifacts.found(client, run, "data/holdout.parquet", tmp_path) is None
     assert holdout(client, f"runs:/{run_id}/data", tmp_path / "gone") is None
@@ -46,31 +49,31 @@ def test_what_a_run_has_no_more(theatre: Theatre, run_id: str, tmp_path: Path) -
 
 
 def test_what_is_removed_while_it_is_fetched(
-    theatre: Theatre, run_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    rehearsal_setup: RehearsalSetup, run_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It fails through the server like an outage; the error says what it is, and is final."""
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     from mlflow.exceptions import MlflowException
 
-    run = theatre.client.get_run(run_id)
+    run = rehearsal_setup.client.get_run(run_id)
     with pytest.raises(MlflowException, match="no artifact 'data/more'") as caught:
-        artifacts.downloaded(theatre.client, run, "data/more", tmp_path)
+        artifacts.downloaded(rehearsal_setup.client, run, "data/more", tmp_path)
     error = refused(caught.value)
     assert isinstance(error, TrackingRefusedError)
     assert not error.can_retry
 
 
-def test_a_model_whose_files_are_gone(theatre: Theatre, tmp_path: Path) -> None:
+def test_a_model_whose_files_are_gone(rehearsal_setup: RehearsalSetup, tmp_path: Path) -> None:
     """Neither served nor measured, which no retry changes; as long as they are there, both are."""
-    client = theatre.client
-    version = client.get_model_version(theatre.model, "1")
-    address = f"models:/{theatre.model}/1"
+    client = rehearsal_setup.client
+    version = client.get_model_version(rehearsal_setup.model, "1")
+    address = f"models:/{rehearsal_setup.model}/1"
     for uri in (address, version.source):
         refuse_gone(client, uri)
-    place = client.get_model_version_download_uri(theatre.model, "1")
+    place = client.get_model_version_download_uri(rehearsal_setup.model, "1")
     assert (artifacts.downloaded_from(client, place, tmp_path) / "MLmodel").is_file()
-    client.create_registered_model(empty := f"{theatre.model} without files")
-    run_id = theatre.run()
+    client.create_registered_model(empty := f"{rehearsal_setup.model} without files")
+    run_id = rehearsal_setup.run()
     client.create_model_version(empty, f"runs:/{run_id}/model", run_id)
     with pytest.raises(RegistryError, match="cannot be had: There is nothing at") as caught:
         downloaded(client, empty, "1", tmp_path)

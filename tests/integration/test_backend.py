@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import os
 import signal
 import subprocess
-import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +22,8 @@ from understudy.steps.process import Supervisor
 from understudy.steps.settings import Settings
 
 if TYPE_CHECKING:
-    from conftest import Repository
+    from tests.fixtures.git import Repository
+    from tests.fixtures.git_hosts import HttpHost
 
 pytestmark = pytest.mark.integration
 
@@ -131,70 +130,13 @@ def test_control_c_and_terminate(terminal: Terminal, number: int) -> None:
     assert terminal.statuses() == ["KILLED"]
 
 
-class GitOverHttp(BaseHTTPRequestHandler):
-    """Runs ``git http-backend`` for who has the password; other words get 401."""
-
-    root: Path
-    wanted = "Basic " + base64.b64encode(b"ada:s3cret-w0rd").decode()
-
-    def do_GET(self) -> None:
-        """Answer the first request of a fetch."""
-        self.answer(b"")
-
-    def do_POST(self) -> None:
-        """Answer the others."""
-        self.answer(self.rfile.read(int(self.headers["Content-Length"])))
-
-    def answer(self, body: bytes) -> None:
-        """Pass the request on to Git's own CGI program."""
-        if self.headers.get("Authorization") != self.wanted:
-            self.send_response(401)
-            self.send_header("WWW-Authenticate", 'Basic realm="x"')
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-            return
-        path, _, query = self.path.partition("?")
-        done = subprocess.run(
-            ("git", "http-backend"),
-            input=body,
-            env={
-                **os.environ,
-                "GIT_PROJECT_ROOT": str(self.root),
-                "GIT_HTTP_EXPORT_ALL": "1",
-                "PATH_INFO": path,
-                "QUERY_STRING": query,
-                "REQUEST_METHOD": self.command,
-                "CONTENT_TYPE": self.headers.get("Content-Type", ""),
-                "CONTENT_LENGTH": str(len(body)),
-                "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
-            },
-            capture_output=True,
-            check=True,
-        )
-        head, _, content = done.stdout.partition(b"\r\n\r\n")
-        self.send_response(200)
-        for line in head.decode().splitlines():
-            name, _, value = line.partition(": ")
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *_: object) -> None:
-        """Stay quiet."""
-
-
 @pytest.fixture
-def private_host(repository: Repository) -> Iterator[str]:
+def private_host(
+    repository: Repository, http_host: Callable[..., AbstractContextManager[HttpHost]]
+) -> Iterator[str]:
     """Serve the repository's parent over HTTP with a password; yields host and port."""
-    GitOverHttp.root = repository.folder.parent
-    server = ThreadingHTTPServer(("127.0.0.1", 0), GitOverHttp)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with http_host(repository.folder.parent, "ada:s3cret-w0rd") as host:
+        yield host.url.removeprefix("http://")
 
 
 def test_a_private_repository_over_http(

@@ -35,9 +35,8 @@ def command(tmp_path: Path) -> list[str]:
 
 @pytest.fixture
 def variables(tmp_path: Path) -> dict[str, str]:
-    """Return the variables of its process: the steps use the Python of these tests."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    own = {"PATH": path, "UNDERSTUDY_CACHE": str(tmp_path / "cache"), "TMPDIR": str(tmp_path)}
+    """Return the variables of its process, whose cache and temporary folder are the test's own."""
+    own = {"UNDERSTUDY_CACHE": str(tmp_path / "cache"), "TMPDIR": str(tmp_path)}
     return {**os.environ, **own}
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
 import threading
 import time
 from dataclasses import dataclass
@@ -14,19 +12,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 import pytest
-from tests.judged import GAINS, Pipeline, frame
 
 from understudy.cli.main import main
 from understudy.contract import DECISION_PAGE, Kind, Tag
 from understudy.decision import Exhibits, Validation
 from understudy.errors import StepStoppedError
-from understudy.gate import Budgets, DecisionRecord, Gate, Limit, Verdict
+from understudy.gate import Budgets, DecisionRecord, Gate, Limit, Metric, Verdict
 from understudy.judging import costing
 from understudy.measuring import Effort, Stopwatch
 from understudy.steps.settings import CACHE_VARIABLE
 
 if TYPE_CHECKING:
-    from conftest import Repository
+    from tests.fixtures.git import Repository
+    from tests.fixtures.nights import Pipeline
 
 pytestmark = [
     pytest.mark.integration,
@@ -39,7 +37,8 @@ BUDGETS = Budgets(
     memory=Limit(),
     latency_p95=Limit("10s", growth=0.5, level="reject"),
 )
-GATE = Gate(GAINS.primary, budgets=BUDGETS)
+RMSE = Metric("rmse", confidence=0.95)
+GATE = Gate(RMSE, budgets=BUDGETS)
 
 
 @dataclass(frozen=True)
@@ -80,8 +79,7 @@ def trained(pipeline: Pipeline, repository: Repository) -> Trained:
 
 @pytest.fixture(autouse=True)
 def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Measure a little only, in the Python of the tests; nothing of it stays."""
-    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    """Measure a little only; nothing of it stays."""
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
     monkeypatch.setattr(costing, "EFFORT", Effort(rounds=8, calls=5, seconds=60))
 
@@ -101,7 +99,7 @@ def told(record: DecisionRecord) -> dict[str, str]:
     return {one.guard: one.result for one in record.evidence.findings if one.level != "warn"}
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("gate_in_this_process")
 def test_a_better_model_that_costs_too_much(
     pipeline: Pipeline,
     trained: Trained,
@@ -111,9 +109,9 @@ def test_a_better_model_that_costs_too_much(
 ) -> None:
     """It is larger, which holds, and slower, which rejects; both are kept and judged again."""
     night = pipeline.night("2026-01-01", GATE)
-    ours = Validation(trained.large, pipeline.validated("", frame(2.0)).run_id)
+    ours = Validation(trained.large, pipeline.validated("", pipeline.predicted(2.0)).run_id)
     version = champion_of(pipeline, trained.small)
-    theirs = Validation(version, pipeline.validated("", frame(3.0, 1)).run_id)
+    theirs = Validation(version, pipeline.validated("", pipeline.predicted(3.0, 1)).run_id)
     said: list[str] = []
     record = pipeline.court().judge(night, Exhibits(ours, theirs, trained.rows), said.append)
     assert record.verdict is Verdict.REJECT, (record.decision, said)
@@ -131,20 +129,23 @@ def test_a_better_model_that_costs_too_much(
     # The machine and the minute of that night are gone: nothing is measured again.
     monkeypatch.setattr(Stopwatch, "measure", lambda *_: pytest.fail("it was measured again"))
     assert main(["replay", night.run_id]) == 0
-    lenient = Gate(GAINS.primary, budgets=Budgets(size=Limit("200MB"), latency_p95=Limit("10s")))
+    lenient = Gate(RMSE, budgets=Budgets(size=Limit("200MB"), latency_p95=Limit("10s")))
     (tmp_path / "lenient.json").write_text(json.dumps(lenient.to_dict()))
     assert main(["replay", night.run_id, "--rules", str(tmp_path / "lenient.json")]) == 0
     assert "Verdict then: REJECT\nVerdict: PROMOTE" in capsys.readouterr().out
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("gate_in_this_process")
 def test_two_runs_on_a_command_line(
     pipeline: Pipeline, trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The runs of two validations say which models these are; the small one costs less."""
     (tmp_path / "rules.json").write_text(json.dumps(GATE.to_dict()))
     runs = []
-    for address, predictions in ((trained.small, frame(2.0)), (trained.large, frame(3.0, 1))):
+    for address, predictions in (
+        (trained.small, pipeline.predicted(2.0)),
+        (trained.large, pipeline.predicted(3.0, 1)),
+    ):
         runs.append(pipeline.validated("", predictions).run_id)
         pipeline.client.log_param(runs[-1], "model_uri", address)
     given = ["gate", "--rules", str(tmp_path / "rules.json"), "--out", str(tmp_path / "out.json")]
@@ -156,13 +157,13 @@ def test_two_runs_on_a_command_line(
     assert main(["replay", str(tmp_path / "out.json")]) == 0
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("gate_in_this_process")
 def test_models_that_cannot_be_measured(pipeline: Pipeline, trained: Trained) -> None:
     """Each says why, and does what the rules say of that; no night fails of it."""
     night = pipeline.night("2026-01-01", GATE)
-    ours = Validation(trained.small, pipeline.validated("", frame(2.0)).run_id)
+    ours = Validation(trained.small, pipeline.validated("", pipeline.predicted(2.0)).run_id)
     lost = Validation("models:/m-" + "0" * 32, ours.run_id)
-    theirs = Validation("7", pipeline.validated("", frame(3.0, 1)).run_id)
+    theirs = Validation("7", pipeline.validated("", pipeline.predicted(3.0, 1)).run_id)
     for challenger, name in ((ours, "7"), (lost, lost.model)):
         record = pipeline.court().judge(night, Exhibits(challenger, theirs, trained.rows))
         assert record.verdict is Verdict.PROMOTE, record.decision.why
@@ -172,11 +173,11 @@ def test_models_that_cannot_be_measured(pipeline: Pipeline, trained: Trained) ->
     assert "is not known" in record.measurement.challenger.error
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("gate_in_this_process")
 def test_a_task_that_is_killed_measures_no_further(pipeline: Pipeline, trained: Trained) -> None:
     """Within the seconds that Airflow gives it; there is no verdict."""
     night, court = pipeline.night("2026-01-01", GATE), pipeline.court()
-    ours = Validation(trained.small, pipeline.validated("", frame(2.0)).run_id)
+    ours = Validation(trained.small, pipeline.validated("", pipeline.predicted(2.0)).run_id)
     stopped: list[float] = []
 
     def stop() -> None:

@@ -11,14 +11,12 @@ import os
 import sys
 import time
 import uuid
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from mlflow.tracking import MlflowClient
-from tests.standins.databricks_api import TOKEN, Workspace, workspace
 
 from understudy.contract import DATABRICKS, Tag
 from understudy.errors import (
@@ -38,7 +36,8 @@ from understudy.steps.step import StepRequest
 from understudy.tracking import RunStore
 
 if TYPE_CHECKING:
-    from tests.conftest import Repository
+    from tests.fixtures.databricks_workspace import Workspace
+    from tests.fixtures.git import Repository
 
 pytestmark = pytest.mark.integration
 
@@ -84,7 +83,9 @@ class Site:
 
     def steps(self, limit: float | None = None, **where: Any) -> RemoteSteps:
         """Return what starts and ends steps, as a process of its own would have it."""
-        access = WorkspaceAccess.of_connection("dbx", self.server.address, ("", TOKEN), {})
+        access = WorkspaceAccess.of_connection(
+            "dbx", self.server.address, ("", self.server.token), {}
+        )
         there = DatabricksWorkspace(replace(self.where, **where), access)
         return RemoteSteps(self.runs, self.client, there, limit)
 
@@ -113,22 +114,24 @@ class Site:
 
 @pytest.fixture
 def site(
-    tmp_path: Path, mlflow_uri: str, repository: Repository, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Site]:
+    tmp_path: Path,
+    mlflow_uri: str,
+    repository: Repository,
+    databricks_workspace: Workspace,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Site:
     """Return a site with the project of these tests."""
     files = {"show.py": SHOW, "here": "my own", "python_env.yaml": "dependencies: []"}
     repository.commit(MLproject=MLPROJECT, **files)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_uri)
     monkeypatch.setenv("UNDERSTUDY_CACHE", str(tmp_path / "cache"))
-    (tmp_path / "workspace").mkdir()
     client = MlflowClient(mlflow_uri)
     runner = StepRunner(RunStore(client), client, Settings.from_environment())
     variables = {"PATH": f"{Path(sys.executable).parent}:{os.defpath}"}
     spec = {"spark_version": "17.3.x-cpu-ml-scala2.13", "node_type_id": "m5.large",
             "num_workers": 0, "spark_env_vars": variables}  # fmt: skip
     where = DatabricksPlacement(new_cluster=spec, tracking_uri=mlflow_uri, poll_seconds=0.1)
-    with workspace(tmp_path / "workspace") as server:
-        yield Site(server, client, runner, where, repository.url)
+    return Site(databricks_workspace, client, runner, where, repository.url)
 
 
 def test_a_step_runs_as_a_job_run_and_its_values_arrive_unharmed(site: Site) -> None:
@@ -151,35 +154,26 @@ def test_a_step_runs_as_a_job_run_and_its_values_arrive_unharmed(site: Site) -> 
     assert tags["mlflow.project.backend"] == DATABRICKS
     (body,) = [run.body for run in site.server.runs.values()]
     assert (body["timeout_seconds"], body["tasks"][0]["max_retries"]) == (120, 0)
-    assert TOKEN not in json.dumps([body, dict(tags)])
+    assert site.server.token not in json.dumps([body, dict(tags)])
 
 
-def test_the_projects_environment_is_built_on_the_cluster(site: Site, tmp_path: Path) -> None:
+def test_the_projects_environment_is_built_on_the_cluster(
+    site: Site, repository: Repository
+) -> None:
     """From the files of the commit, apart from the runtime's packages; a wrong Python is told."""
-    work = Path(site.url.removeprefix("file://"))
-    del tmp_path
-    commit(work, {"python_env.yaml": "dependencies: [-r lock.txt]", "lock.txt": "six==1.17.0"})
+    files = {"python_env.yaml": "dependencies: [-r lock.txt]", "lock.txt": "six==1.17.0"}
+    repository.commit("another environment", **files)
     steps = site.steps()
     started = site.start(steps, "needs")
     seen = site.end(steps, started)
     said = steps.cluster.tail(started.job, 50)
     assert seen.state is JobState.SUCCEEDED, said
     assert any(line.startswith("1.17.0 ") and "environment" in line for line in said)
-    commit(work, {"python_env.yaml": 'python: "3.7"\ndependencies: []'})
+    repository.commit(python_env_DOT_yaml='python: "3.7"\ndependencies: []')
     started = site.start(steps, "needs")
     seen = site.end(steps, started)
     assert (seen.state, seen.exit_code) == (JobState.FAILED, 64)
     assert any("wants Python 3.7" in line for line in steps.cluster.tail(started.job, 50))
-
-
-def commit(work: Path, files: dict[str, str]) -> None:
-    """Commit files to the repository of the test."""
-    import subprocess
-
-    for name, content in files.items():
-        (work / name).write_text(content)
-    subprocess.run(["git", "-C", work, "add", "-A"], check=True)
-    subprocess.run(["git", "-C", work, "commit", "-qm", "another environment"], check=True)
 
 
 def test_a_lost_answer_makes_no_second_run(site: Site) -> None:
@@ -229,21 +223,20 @@ def test_a_refusal_leaves_no_run_behind_that_says_running(site: Site) -> None:
         with pytest.raises(kind, match="by the test") as caught:
             site.start(site.steps(), "sleep", key=key)
         assert caught.value.can_retry is (status == 500)
-        assert TOKEN not in str(caught.value)
+        assert site.server.token not in str(caught.value)
         (run,) = site.runs.tagged(site.experiment_id, Tag.KEY, key)
         assert run.info.status == "FAILED"
 
 
 def test_what_cannot_run_there_is_refused_before_anything_exists(
-    site: Site, monkeypatch: pytest.MonkeyPatch
+    site: Site, repository: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An image of the project's own, an address of this machine, a login that is none."""
     monkeypatch.delenv("DATABRICKS_HOST", raising=False)
     with pytest.raises(ClusterError, match="of this machine only"):
         site.start(site.steps(tracking_uri=""), "sleep", key="checked")
-    work = Path(site.url.removeprefix("file://"))
     docker = MLPROJECT.replace("python_env: python_env.yaml", "docker_env: {image: acme/x}")
-    commit(work, {"MLproject": docker})
+    repository.commit(MLproject=docker)
     with pytest.raises(ProjectError, match="docker_env"):
         site.start(site.steps(), "sleep", key="checked")
     assert not site.runs.tagged(site.experiment_id, Tag.KEY, "checked")
@@ -269,7 +262,7 @@ def test_the_workspace_ends_a_run_in_time_without_us(site: Site) -> None:
 
 def test_the_trigger_waits_and_cancels(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """Opened by the Airflow connection; stored and read again, it holds no secret."""
-    extra = {"conn_type": "databricks", "host": site.server.address, "password": TOKEN}
+    extra = {"conn_type": "databricks", "host": site.server.address, "password": site.server.token}
     monkeypatch.setenv("AIRFLOW_CONN_DBX", json.dumps(extra))
     steps = site.steps(connection="dbx")
     waiting, stopped = site.start(steps, "fail"), site.start(steps, "sleep")
@@ -284,7 +277,7 @@ def test_the_trigger_waits_and_cancels(site: Site, monkeypatch: pytest.MonkeyPat
             deadline=None,
         )
         stored = json.dumps(made.serialize()[1])
-        assert TOKEN not in stored
+        assert site.server.token not in stored
         return RemoteStepTrigger(**json.loads(stored))
 
     async def fired() -> dict[str, Any]:

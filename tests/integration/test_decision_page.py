@@ -6,11 +6,11 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow.tracking import MlflowClient
 from playwright.sync_api import Browser, Page, expect, sync_playwright
-from tests.decisions import cases
 
 from understudy.contract import DECISION_PAGE
 from understudy.orchestration.links import decision_address
@@ -22,6 +22,7 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="no chromium; apt-get install chromium"),
 ]
 ATTACK = "</style><script>document.title='taken'</script><img src=http://127.0.0.1:9/x onerror=x()>"
+Records = dict[str, tuple[dict[str, Any], dict[str, Any] | None]]
 LOOKS = [("light", 1200), ("dark", 1200), ("light", 400)]
 
 
@@ -47,11 +48,11 @@ def opened(page: Page, path: Path) -> list[str]:
 
 @pytest.mark.parametrize(("scheme", "width"), LOOKS)
 def test_every_page_fits_and_is_styled(
-    browser: Browser, tmp_path: Path, scheme: str, width: int
+    decision_records: Records, browser: Browser, tmp_path: Path, scheme: str, width: int
 ) -> None:
     """The policy lets our style through; nothing is wider than the window, nothing is loaded."""
     page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]
-    for name, (record, summary) in cases().items():
+    for name, (record, summary) in decision_records.items():
         path = tmp_path / f"{name}.html"
         path.write_text(render(record, summary, Links("http://127.0.0.1:5000")), encoding="utf-8")
         assert opened(page, path) == []
@@ -61,9 +62,11 @@ def test_every_page_fits_and_is_styled(
     page.close()
 
 
-def test_an_attack_is_read_and_not_run(browser: Browser, tmp_path: Path) -> None:
+def test_an_attack_is_read_and_not_run(
+    decision_records: Records, browser: Browser, tmp_path: Path
+) -> None:
     """A record full of markup stays a page of text, and nothing is asked of the network."""
-    record, summary = cases()["unscored"]
+    record, summary = decision_records["unscored"]
     path = tmp_path / "attack.html"
     hostile = {**record, "reasons": [ATTACK], "context": {**record["context"], "model": ATTACK}}
     path.write_text(render(hostile, summary), encoding="utf-8")
@@ -74,9 +77,11 @@ def test_an_attack_is_read_and_not_run(browser: Browser, tmp_path: Path) -> None
     page.close()
 
 
-def test_what_gets_past_escaping_is_stopped_by_the_policy(browser: Browser, tmp_path: Path) -> None:
+def test_what_gets_past_escaping_is_stopped_by_the_policy(
+    decision_records: Records, browser: Browser, tmp_path: Path
+) -> None:
     """The second line of defence holds on its own: neither script nor style nor picture."""
-    html = render(*cases()["unscored"])
+    html = render(*decision_records["unscored"])
     path = tmp_path / "broken.html"
     path.write_text(html.replace("<main>", f"{ATTACK}<style>main{{display:none}}</style><main>", 1))
     page = browser.new_page()
@@ -88,14 +93,14 @@ def test_what_gets_past_escaping_is_stopped_by_the_policy(browser: Browser, tmp_
 
 
 def test_mlflow_shows_the_page_where_the_button_leads(
-    browser: Browser, mlflow_uri: str, monkeypatch: pytest.MonkeyPatch
+    decision_records: Records, browser: Browser, mlflow_uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In a frame of its own, styled; a click on a link does not empty the frame."""
     client = MlflowClient(mlflow_uri)
     experiment = client.create_experiment(f"test {uuid.uuid4().hex}")
     run = client.create_run(experiment).info.run_id
     links = Links(mlflow_uri, experiment, run)
-    client.log_text(run, render(*cases()["promote"], links), DECISION_PAGE)
+    client.log_text(run, render(*decision_records["promote"], links), DECISION_PAGE)
     monkeypatch.setenv("UNDERSTUDY_MLFLOW_UI", mlflow_uri)
     page = browser.new_page(viewport={"width": 1400, "height": 1000})
     page.goto(decision_address(experiment, run), timeout=60_000)

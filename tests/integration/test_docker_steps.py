@@ -10,14 +10,13 @@ import subprocess
 import sys
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
-from tests.integration.test_steps import NAP, eventually
 
 from understudy import tracking
 from understudy.contract import Tag
@@ -33,8 +32,7 @@ from understudy.tracking import RunStore
 if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
-
-    from conftest import Repository
+    from tests.fixtures.git import Repository
 
 pytestmark = [
     pytest.mark.integration,
@@ -42,7 +40,8 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy"),
 ]
 
-STANDIN = Path(__file__).parents[1] / "standins" / "docker.py"
+NAP = f"{os.getpid()}.75"
+"""Seconds for ``sleep`` that no other process uses: by it containers are found."""
 IMAGE = os.environ.get("UNDERSTUDY_TEST_IMAGE", "python:3.11-slim")
 MLPROJECT = f"""
 name: contained
@@ -141,24 +140,18 @@ class Ward:
 
 @pytest.fixture(params=["real", "stand-in"])
 def ward(
+    eventually: Callable[..., bool],
     request: pytest.FixtureRequest,
     mlflow_uri: str,
     tmp_path: Path,
     repository: Repository,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Ward]:
     """Return a ward; afterwards no container of it is left."""
     real = request.param == "real"
     if real and not engine_answers():
         pytest.skip(f"no Docker engine here that has {IMAGE}")
     if not real:
-        (tmp_path / "bin").mkdir()
-        docker = tmp_path / "bin" / "docker"
-        docker.write_text(f'#!/bin/sh\nexec "{sys.executable}" -I -S "{STANDIN}" "$@"\n')
-        docker.chmod(0o755)
-        monkeypatch.setenv("PATH", f"{docker.parent}{os.pathsep}{os.environ['PATH']}")
-        (tmp_path / "engine").mkdir()
-        monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "engine"))
+        request.getfixturevalue("docker_stand_in")
     image = IMAGE if real else "standin"
     repository.commit(
         beside_DOT_txt="beside",
@@ -209,7 +202,7 @@ def test_a_time_out_ends_the_container(ward: Ward, entry_point: str) -> None:
     assert not ward.sleepers()
 
 
-def test_no_value_stands_on_a_command_line(ward: Ward) -> None:
+def test_no_value_stands_on_a_command_line(eventually: Callable[..., bool], ward: Ward) -> None:
     """Neither of the client nor of what runs inside; stop ends it within its time."""
     runner, request = ward.runner(), ward.request("deaf")
 
@@ -244,7 +237,7 @@ StepRunner(RunStore(client), client, settings).run(request, print)
 """
 
 
-def worker(ward: Ward) -> subprocess.Popen[bytes]:
+def worker(eventually: Callable[..., bool], ward: Ward) -> subprocess.Popen[bytes]:
     """Start a worker whose step sleeps in a container."""
     process = subprocess.Popen(
         [
@@ -258,17 +251,21 @@ def worker(ward: Ward) -> subprocess.Popen[bytes]:
     return process
 
 
-def test_kill_9_of_the_worker_ends_the_container(ward: Ward) -> None:
+def test_kill_9_of_the_worker_ends_the_container(
+    eventually: Callable[..., bool], ward: Ward
+) -> None:
     """Its guardian sees to that."""
-    process = worker(ward)
+    process = worker(eventually, ward)
     process.kill()
     process.wait()
     assert eventually(lambda: not ward.sleepers(), 10)
 
 
-def test_a_container_that_nobody_could_end_is_swept(ward: Ward) -> None:
+def test_a_container_that_nobody_could_end_is_swept(
+    eventually: Callable[..., bool], ward: Ward
+) -> None:
     """Worker, guardian and client killed at once: the next step finds the container."""
-    process = worker(ward)
+    process = worker(eventually, ward)
     family = psutil.Process(process.pid).children(recursive=True)
     inside = {pid for sleeper in ward.sleepers() for pid in (sleeper.pid, sleeper.ppid())}
     for one in reversed(family):

@@ -10,10 +10,11 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from tests.wheels import sha256, wheel
 
 from understudy.errors import EnvironmentBuildError, ProjectError, StepStoppedError
 from understudy.steps.environment import EnvironmentStore
@@ -21,6 +22,10 @@ from understudy.steps.interpreter import _search_path, find_python, satisfies
 from understudy.steps.process import Supervisor
 from understudy.steps.projectfile import ProjectFile
 from understudy.steps.settings import Settings
+
+if TYPE_CHECKING:
+    from tests.fixtures.wheels import Wheel
+
 
 pytestmark = pytest.mark.integration
 
@@ -40,11 +45,11 @@ def store(tmp_path: Path) -> EnvironmentStore:
 
 
 @pytest.fixture
-def with_a_wheel(tmp_path: Path) -> ProjectFile:
+def with_a_wheel(tmp_path: Path, wheel: Callable[..., Wheel]) -> ProjectFile:
     """Return a project that wants a package, which lies in a folder with its hash."""
     one = wheel(tmp_path / "wheels", "one", "1.0")
-    (tmp_path / "lock.txt").write_text(f"one==1.0 --hash={sha256(one)}\n")
-    lines = f"dependencies: ['--no-index', '--find-links {one.parent}', '-r lock.txt']"
+    (tmp_path / "lock.txt").write_text(f"one==1.0 --hash={one.sha256}\n")
+    lines = f"dependencies: ['--no-index', '--find-links {one.path.parent}', '-r lock.txt']"
     return project(tmp_path, lines)
 
 
@@ -217,17 +222,17 @@ def test_the_record_names_versions_hashes_python_and_platform(
     file = with_a_wheel.folder / "python_env.yaml"
     file.write_text(f"{file.read_text()}\n# https://me:s3cret@host/simple\n")
     with store.hold(with_a_wheel, "uv", print) as environment:
-        digest = sha256(with_a_wheel.folder / "wheels/one-1.0-py3-none-any.whl")
         python, platform, maker, line = environment.installed.splitlines()
     assert re.fullmatch(r"# Python 3\.\d+\.\d+", python)
     assert platform.startswith("# Platform ")
-    assert (maker, line) == ("# Made by uv", f"one==1.0 --hash={digest}")
+    locked = (with_a_wheel.folder / "lock.txt").read_text().strip()
+    assert (maker, line) == ("# Made by uv", locked)
     assert set(environment.record) == {"inputs/python_env.yaml", "inputs/lock.txt"}
     assert "https://host/simple" in environment.record["inputs/python_env.yaml"]
 
 
 def test_the_tools_that_build_come_first_and_need_no_hash(
-    store: EnvironmentStore, with_a_wheel: ProjectFile
+    store: EnvironmentStore, with_a_wheel: ProjectFile, wheel: Callable[..., Wheel]
 ) -> None:
     """As with MLflow's manager; in one call pip would refuse the line without a hash."""
     wheel(with_a_wheel.folder / "wheels", "tool", "2.0")

@@ -5,13 +5,12 @@ from __future__ import annotations
 import base64
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.conftest import Repository
-from tests.githosts import HttpHost, SshHost, http_host, ssh_host
 
 from understudy.errors import ProjectError, RepositoryUnavailableError
 from understudy.gitaccess import GitAccess
@@ -20,10 +19,16 @@ from understudy.steps.checkout import CheckoutStore
 from understudy.steps.process import Supervisor
 from understudy.steps.settings import Settings
 
+if TYPE_CHECKING:
+    from tests.fixtures.git import Repository
+    from tests.fixtures.git_hosts import HttpHost, SshHost
+
+
 pytestmark = pytest.mark.integration
 
 TOKEN = "t0k3n-t0k3n"  # noqa: S105 - of a host on loopback
 WRONG = "wr0ng-wr0ng"
+Hosts = Callable[..., AbstractContextManager["HttpHost"]]
 BASIC = base64.b64encode(f"bot:{TOKEN}".encode()).decode()
 
 
@@ -39,7 +44,7 @@ def store(tmp_path: Path) -> CheckoutStore:
 
 
 @pytest.fixture
-def host(tmp_path: Path, repository: Repository) -> Iterator[HttpHost]:
+def host(tmp_path: Path, repository: Repository, http_host: Hosts) -> Iterator[HttpHost]:
     """Serve the repository to everybody."""
     repository.commit(a="1")
     with http_host(tmp_path) as served:
@@ -47,7 +52,7 @@ def host(tmp_path: Path, repository: Repository) -> Iterator[HttpHost]:
 
 
 @pytest.fixture
-def private(tmp_path: Path, repository: Repository) -> Iterator[HttpHost]:
+def private(tmp_path: Path, repository: Repository, http_host: Hosts) -> Iterator[HttpHost]:
     """Serve the repository to who knows the token."""
     repository.commit(a="1")
     with http_host(tmp_path, f"bot:{TOKEN}") as served:
@@ -143,15 +148,12 @@ def test_a_forced_push_between_two_fetches(
 
 
 def test_a_host_that_holds_a_shallow_clone(
-    store: CheckoutStore, repository: Repository, tmp_path: Path
+    store: CheckoutStore, repository: Repository, http_host: Hosts, tmp_path: Path
 ) -> None:
     """Its newest commit is all that is needed; a later push into it too."""
     repository.commit(a="2")
     repository.commit(a="3")
-    shallow = Repository(tmp_path / "shallow")
-    subprocess.run(
-        ("git", "clone", "--quiet", "--depth=1", repository.url, shallow.folder), check=True
-    )
+    shallow = repository.clone(tmp_path / "shallow", "--depth=1")
     with http_host(tmp_path) as host:
         address = parse(f"{host.url}/shallow/.git")
         assert content(store, address) == "3"
@@ -199,12 +201,15 @@ def test_a_wrong_token_and_none(
 
 
 def test_a_submodule_elsewhere_gets_no_token(
-    store: CheckoutStore, repository: Repository, other_repository: Repository, tmp_path: Path
+    store: CheckoutStore,
+    repository: Repository,
+    other_repository: Repository,
+    http_host: Hosts,
+    tmp_path: Path,
 ) -> None:
     """One on the same host does, however its URL is written."""
     other_repository.commit(lib="1")
-    third = Repository(tmp_path / "public/third")
-    shutil.copytree(other_repository.folder, third.folder)
+    shutil.copytree(other_repository.folder, tmp_path / "public/third")
     with (
         http_host(tmp_path, f"bot:{TOKEN}") as host,
         http_host(tmp_path / "public") as elsewhere,
@@ -228,21 +233,19 @@ def test_a_submodule_elsewhere_gets_no_token(
 
 # SSH, with a real sshd
 
-needs_sshd = pytest.mark.skipif(
-    not shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:/usr/bin"),
-    reason="there is no sshd (Debian: openssh-server)",
-)
-
 
 @pytest.fixture
-def sshd(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[SshHost]:
+def sshd(
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    ssh_host: Callable[..., AbstractContextManager[SshHost]],
+) -> Iterator[SshHost]:
     """Run an SSH server; a parameter is its key's passphrase."""
     (tmp_path / "ssh").mkdir()
     with ssh_host(tmp_path / "ssh", getattr(request, "param", "")) as served:
         yield served
 
 
-@needs_sshd
 @pytest.mark.parametrize("sshd", ["", "pass phr4se'$x"], indirect=True)
 def test_a_key_over_ssh(
     store: CheckoutStore,
@@ -267,7 +270,6 @@ def test_a_key_over_ssh(
     assert list((tmp_path / "here/s").iterdir()) == []
 
 
-@needs_sshd
 def test_what_ssh_refuses(
     store: CheckoutStore, repository: Repository, sshd: SshHost, tmp_path: Path
 ) -> None:
@@ -289,7 +291,6 @@ def test_what_ssh_refuses(
     assert content(store, opened(url, **key, strict_host_key_checking="no")) == "1"
 
 
-@needs_sshd
 @pytest.mark.parametrize("sshd", ["right"], indirect=True)
 def test_a_wrong_passphrase(store: CheckoutStore, repository: Repository, sshd: SshHost) -> None:
     """Refused, and not repeated in the message."""
@@ -302,7 +303,6 @@ def test_a_wrong_passphrase(store: CheckoutStore, repository: Repository, sshd: 
     assert WRONG not in str(caught.value)
 
 
-@needs_sshd
 def test_an_ssh_host_that_is_stopped(store: CheckoutStore, sshd: SshHost) -> None:
     """May be asked again later."""
     port = sshd.url.rpartition(":")[2]

@@ -3,31 +3,37 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import pytest
-from tests.integration.test_promotion import Model
-from tests.promoting import mover
 
 from understudy.cli.main import main
 from understudy.contract import CHAMPION
+
+if TYPE_CHECKING:
+    from tests.fixtures.model_registry import RegisteredModel
+
 
 pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
-def model(mlflow_uri: str, monkeypatch: pytest.MonkeyPatch) -> Model:
+def model(
+    registered_model: Callable[[int], RegisteredModel], monkeypatch: pytest.MonkeyPatch
+) -> RegisteredModel:
     """Return a model that was moved twice by nights, and once by somebody else, unnoticed."""
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_uri)
-    made = Model(mlflow_uri, 3)
+    made = registered_model(3)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", made.uri)
     made.move("1", None)
-    mover(mlflow_uri).move(replace(made.wanted("2", "1"), actor="wine night 2", why="rmse 4 < 5"))
+    made.mover().move(replace(made.wanted("2", "1"), actor="wine night 2", why="rmse 4 < 5"))
     made.client.set_registered_model_alias(made.name, CHAMPION, "3")
     return made
 
 
-def test_it_shows_every_move(model: Model, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_shows_every_move(model: RegisteredModel, capsys: pytest.CaptureFixture[str]) -> None:
     """What somebody else did is put on record first."""
     assert main(["history", model.name]) == 0
     first, titles, _, *rows = capsys.readouterr().out.splitlines()
@@ -41,7 +47,7 @@ def test_it_shows_every_move(model: Model, capsys: pytest.CaptureFixture[str]) -
 
 
 def test_it_says_what_was_in_production_then(
-    model: Model, capsys: pytest.CaptureFixture[str]
+    model: RegisteredModel, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """At a moment between two moves, and before all of them."""
     second = model.history().moves[1]
@@ -57,7 +63,9 @@ def test_it_says_what_was_in_production_then(
     assert "is before the history of" in capsys.readouterr().err
 
 
-def test_it_prints_json_for_programs(model: Model, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_prints_json_for_programs(
+    model: RegisteredModel, capsys: pytest.CaptureFixture[str]
+) -> None:
     """One document per move, the last ones or all."""
     assert main(["history", model.name, "--json", "--last=1"]) == 0
     (last,) = map(json.loads, capsys.readouterr().out.splitlines())

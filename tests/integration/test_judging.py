@@ -6,12 +6,11 @@ import json
 import threading
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.judged import GAINS, NOISE, ROWS, TRUTH, Pipeline, frame
 
 from understudy.cli.main import main
 from understudy.contract import (
@@ -53,8 +52,11 @@ from understudy.steps.settings import Settings
 
 if TYPE_CHECKING:
     import pandas as pd
+    from tests.fixtures.nights import Holdout, Pipeline
 
 pytestmark = pytest.mark.integration
+ROWS = 400
+"""Of the holdout that nights are judged on."""
 
 
 @pytest.fixture
@@ -66,8 +68,8 @@ def no_process(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_better_model_is_promoted_and_the_record_says_all(pipeline: Pipeline) -> None:
     """Stored with the night's run, recomputed from itself, and from the predictions."""
     night = pipeline.night("2026-01-01")
-    ours = pipeline.validated("models:/m-1", frame(2.0), rmse=2.0)
-    theirs = pipeline.validated("3", frame(3.0, 1), rmse=3.0)
+    ours = pipeline.validated("models:/m-1", pipeline.predicted(2.0), rmse=2.0)
+    theirs = pipeline.validated("3", pipeline.predicted(3.0, 1), rmse=3.0)
     told: list[str] = []
     record = pipeline.court().judge(night, Exhibits(ours, theirs), told.append)
     assert record.verdict is Verdict.PROMOTE, record.decision.why
@@ -92,11 +94,14 @@ def test_a_better_model_is_promoted_and_the_record_says_all(pipeline: Pipeline) 
     assert "beats the champion" in Path(page).read_text(encoding="utf-8")
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("gate_in_this_process")
 def test_guards_look_at_the_night_s_rows_and_at_those_of_the_champion(pipeline: Pipeline) -> None:
     """A night keeps the profile of its rows, and the next one compares its own with it."""
     gate = Gate(Metric("rmse"), guards=Guards(unchecked="hold", drift="hold"))
-    ours, theirs = pipeline.validated("m", frame(2.0)), pipeline.validated("3", frame(3.0, 1))
+    ours, theirs = (
+        pipeline.validated("m", pipeline.predicted(2.0)),
+        pipeline.validated("3", pipeline.predicted(3.0, 1)),
+    )
     rows = pipeline.rows(slice(0, ROWS // 2), slice(ROWS // 2, ROWS))
     first = pipeline.night("2026-01-01", gate)
     record = pipeline.court().judge(first, Exhibits(ours, None, rows))
@@ -118,14 +123,17 @@ def test_guards_look_at_the_night_s_rows_and_at_those_of_the_champion(pipeline: 
     assert main(["replay", night.run_id]) == 0
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("gate_in_this_process")
 @pytest.mark.parametrize(("level", "verdict"), [("hold", Verdict.HOLD), ("warn", Verdict.PROMOTE)])
 def test_what_a_guard_finds_is_told_everywhere(
     pipeline: Pipeline, level: str, verdict: Verdict
 ) -> None:
     """Holdout rows among the training rows: in the verdict, the log, the question and the page."""
     gate = Gate(Metric("rmse"), guards=Guards(leakage=level))  # type: ignore[arg-type]
-    ours, theirs = pipeline.validated("m", frame(2.0)), pipeline.validated("3", frame(3.0, 1))
+    ours, theirs = (
+        pipeline.validated("m", pipeline.predicted(2.0)),
+        pipeline.validated("3", pipeline.predicted(3.0, 1)),
+    )
     leaking = pipeline.rows(slice(0, ROWS), slice(ROWS // 2, ROWS))
     champion = Validation(pipeline.version(""), theirs.run_id)
     night = pipeline.night("2026-01-01", gate)
@@ -137,13 +145,16 @@ def test_what_a_guard_finds_is_told_everywhere(
     assert "200 of 200 holdout rows" in Path(page).read_text(encoding="utf-8")
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("gate_in_this_process")
 def test_guards_fall_back_to_the_champion_s_own_rows_and_say_what_is_gone(
     pipeline: Pipeline,
 ) -> None:
     """No night kept a profile: the rows that the training names; else it is told, and holds."""
     gate = Gate(Metric("rmse"), guards=Guards(unchecked="hold"))
-    ours, theirs = pipeline.validated("m", frame(2.0)), pipeline.validated("3", frame(3.0, 1))
+    ours, theirs = (
+        pipeline.validated("m", pipeline.predicted(2.0)),
+        pipeline.validated("3", pipeline.predicted(3.0, 1)),
+    )
     rows = pipeline.rows(slice(0, ROWS // 2), slice(ROWS // 2, ROWS))
     inputs = json.dumps({"table": {"address": rows, "digest": "0"}})
 
@@ -166,15 +177,18 @@ def test_guards_fall_back_to_the_champion_s_own_rows_and_say_what_is_gone(
         assert why in record.decision.why
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("gate_in_this_process")
 def test_groups_that_no_rule_names_are_searched(pipeline: Pipeline) -> None:
     """A warning, also on the page: better on the whole, worse in one region."""
-    worse = frame(1.0).assign(
+    worse = pipeline.predicted(1.0).assign(
         prediction=lambda rows: rows["prediction"].where(
-            rows["region"] == "a", TRUTH + 4 * NOISE[0]
+            rows["region"] == "a", pipeline.holdout.truth + 4 * pipeline.holdout.noise[0]
         )
     )
-    ours, theirs = pipeline.validated("m", worse), pipeline.validated("3", frame(3.0, 1))
+    ours, theirs = (
+        pipeline.validated("m", worse),
+        pipeline.validated("3", pipeline.predicted(3.0, 1)),
+    )
     for gate, searched in (
         (Gate(Metric("rmse", max_loss=9)), True),
         (Gate(Metric("rmse", max_loss=9), worst_slices=False), False),
@@ -188,14 +202,16 @@ def test_groups_that_no_rule_names_are_searched(pipeline: Pipeline) -> None:
         assert main(["replay", night.run_id]) == 0
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("gate_in_this_process")
 def test_noise_holds_and_less_is_asked_of_another_rule(
     pipeline: Pipeline, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A point comparison would have promoted; what-if rules answer from the same predictions."""
     night = pipeline.night("2026-01-01")
-    ours = pipeline.validated("models:/m-1", frame(2.95))
-    record = pipeline.court().judge(night, Exhibits(ours, pipeline.validated("3", frame(3.0, 1))))
+    ours = pipeline.validated("models:/m-1", pipeline.predicted(2.95))
+    record = pipeline.court().judge(
+        night, Exhibits(ours, pipeline.validated("3", pipeline.predicted(3.0, 1)))
+    )
     assert record.verdict is Verdict.HOLD
     assert record.decision.checks[0].gain is not None
     assert record.decision.checks[0].gain > 0
@@ -208,37 +224,37 @@ def test_noise_holds_and_less_is_asked_of_another_rule(
     assert "Verdict then: HOLD\nVerdict: PROMOTE" in said
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("gate_in_this_process")
 def test_challengers_on_one_holdout_are_counted_and_a_new_holdout_starts_anew(
     pipeline: Pipeline,
 ) -> None:
     """Not counted: the same model again, this night's own tries, first models, other rows."""
-    theirs = pipeline.validated("3", frame(3.0, 1))
+    theirs = pipeline.validated("3", pipeline.predicted(3.0, 1))
     first = pipeline.night("2026-01-01")
     judged = [("models:/m-1", first), ("models:/m-1", first)]
     judged += [(f"models:/m-{n}", pipeline.night(f"2026-01-0{n}")) for n in (2, 3)]
     judged += [("models:/m-2", pipeline.night("2026-01-04"))]
     counts = []
     for model, night in judged:
-        ours = pipeline.validated(model, frame(2.9))
+        ours = pipeline.validated(model, pipeline.predicted(2.9))
         evidence = pipeline.court().judge(night, Exhibits(ours, theirs)).evidence
         assert evidence is not None
         counts.append(evidence.judged_before)
     assert counts == [0, 0, 1, 2, 2]
-    fresh = frame(2.9).assign(row_id=lambda rows: rows["row_id"] + 1000)
-    moved = frame(3.0, 1).assign(row_id=lambda rows: rows["row_id"] + 1000)
+    fresh = pipeline.predicted(2.9).assign(row_id=lambda rows: rows["row_id"] + 1000)
+    moved = pipeline.predicted(3.0, 1).assign(row_id=lambda rows: rows["row_id"] + 1000)
     ours, theirs = pipeline.validated("models:/m-9", fresh), pipeline.validated("3", moved)
     evidence = pipeline.court().judge(pipeline.night("2026-01-05"), Exhibits(ours, theirs)).evidence
     assert evidence is not None
     assert evidence.judged_before == 0
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("gate_in_this_process")
 def test_a_first_model_spends_nothing(pipeline: Pipeline) -> None:
     """It was compared with nobody."""
     night = pipeline.night("2026-01-01", Gate(Metric("rmse", at_most=5)))
     record = pipeline.court().judge(
-        night, Exhibits(pipeline.validated("models:/m-1", frame(2)), None)
+        night, Exhibits(pipeline.validated("models:/m-1", pipeline.predicted(2)), None)
     )
     assert record.verdict is Verdict.PROMOTE
     assert pipeline.tags(night)[Tag.HOLDOUT] == ""
@@ -258,24 +274,24 @@ def test_without_predictions_logged_metrics_decide_and_no_process_starts(
     assert main(["replay", night.run_id]) == 0
 
 
-def bad_predictions() -> Mapping[str, pd.DataFrame | None]:
-    """Return predictions of a champion that cannot be used, by what is wrong with them."""
-    good = frame(3.0, 1)
-    return {
-        "left none": None,
-        "lacks 'prediction'": good.drop(columns="prediction"),
-        "row_id of": good.assign(row_id=lambda rows: rows["row_id"] / 7),
-    }
+SPOILT: dict[str, Callable[[pd.DataFrame], pd.DataFrame | None]] = {
+    "left none": lambda _: None,
+    "lacks 'prediction'": lambda good: good.drop(columns="prediction"),
+    "row_id of": lambda good: good.assign(row_id=good["row_id"] / 7),
+}
+"""What makes predictions that cannot be used, by what is said of them."""
 
 
-@pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize(("words", "theirs"), bad_predictions().items())
-def test_a_champion_without_usable_predictions_holds(
-    pipeline: Pipeline, words: str, theirs: pd.DataFrame | None
-) -> None:
+@pytest.mark.usefixtures("gate_in_this_process")
+@pytest.mark.parametrize("words", SPOILT)
+def test_a_champion_without_usable_predictions_holds(pipeline: Pipeline, words: str) -> None:
     """The challenger's absolute rules are judged all the same."""
     gate = Gate(Metric("rmse"), [Metric("rmse", at_most=1)])
-    ours, champion = pipeline.validated("m", frame(2.0)), pipeline.validated("3", theirs)
+    theirs = SPOILT[words](pipeline.predicted(3.0, 1))
+    ours, champion = (
+        pipeline.validated("m", pipeline.predicted(2.0)),
+        pipeline.validated("3", theirs),
+    )
     night = pipeline.night("2026-01-01")
     record = pipeline.court().judge(night, Exhibits(ours, champion))
     assert record.verdict is Verdict.HOLD
@@ -288,11 +304,14 @@ def test_a_champion_without_usable_predictions_holds(
     assert strict.verdict is Verdict.REJECT
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("gate_in_this_process")
 def test_other_rows_and_other_targets_hold(pipeline: Pipeline) -> None:
     """They are no champion that cannot be scored: nobody knows what the numbers are of."""
-    ours = pipeline.validated("m", frame(2.0))
-    for others in (frame(3.0, 1).iloc[1:], frame(3.0, 1).assign(target=TRUTH * 2)):
+    ours = pipeline.validated("m", pipeline.predicted(2.0))
+    for others in (
+        pipeline.predicted(3.0, 1).iloc[1:],
+        pipeline.predicted(3.0, 1).assign(target=pipeline.holdout.truth * 2),
+    ):
         theirs = pipeline.validated("3", others)
         record = pipeline.court().judge(pipeline.night("2026-01-01"), Exhibits(ours, theirs))
         assert record.verdict is Verdict.HOLD
@@ -300,26 +319,31 @@ def test_other_rows_and_other_targets_hold(pipeline: Pipeline) -> None:
         assert record.evidence.blockers
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("gate_in_this_process")
 def test_predictions_that_changed_after_the_verdict_are_not_taken_for_its_inputs(
     pipeline: Pipeline, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The stored digest says which ones were judged."""
     night = pipeline.night("2026-01-01")
-    ours = pipeline.validated("m", frame(2.0))
-    pipeline.court().judge(night, Exhibits(ours, pipeline.validated("3", frame(3.0, 1))))
-    pipeline.log(ours.run_id, frame(9.0))
+    ours = pipeline.validated("m", pipeline.predicted(2.0))
+    pipeline.court().judge(
+        night, Exhibits(ours, pipeline.validated("3", pipeline.predicted(3.0, 1)))
+    )
+    pipeline.log(ours.run_id, pipeline.predicted(9.0))
     assert main(["replay", night.run_id]) == 1
     assert "has changed since the verdict" in capsys.readouterr().err
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("gate_in_this_process")
 def test_a_record_that_was_tampered_with_differs(
     pipeline: Pipeline, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A verdict that the numbers do not give is found, with the place and both values."""
     night = pipeline.night("2026-01-01")
-    ours, theirs = (pipeline.validated(*one) for one in (("m", frame(4.0)), ("3", frame(3.0, 1))))
+    ours, theirs = (
+        pipeline.validated(*one)
+        for one in (("m", pipeline.predicted(4.0)), ("3", pipeline.predicted(3.0, 1)))
+    )
     record = pipeline.court().judge(night, Exhibits(ours, theirs))
     forged = record.to_dict() | {"verdict": "PROMOTE"}
     pipeline.client.log_text(night.run_id, json.dumps(forged), DECISION_RECORD)
@@ -345,14 +369,14 @@ def test_shadow_nights_judge_and_only_say_what_they_would_do(pipeline: Pipeline)
     assert shadows[3] == ""
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("gate_in_this_process")
 def test_a_year_of_nights_under_other_rules(
     pipeline: Pipeline, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """One table; the digest of the holdout and the count of each night stay what they were."""
-    theirs = pipeline.validated("3", frame(3.0, 1))
+    theirs = pipeline.validated("3", pipeline.predicted(3.0, 1))
     for number, error in ((1, 2.0), (2, 2.95), (3, 4.0)):
-        ours = pipeline.validated(f"models:/m-{number}", frame(error))
+        ours = pipeline.validated(f"models:/m-{number}", pipeline.predicted(error))
         pipeline.court().judge(pipeline.night(f"2026-01-0{number}"), Exhibits(ours, theirs))
     (tmp_path / "loose.json").write_text('{"primary": {"name": "rmse", "max_loss": 0.9}}')
     command = ["replay", "--pipeline", pipeline.experiment, "--since", "2026-01-02"]
@@ -362,7 +386,7 @@ def test_a_year_of_nights_under_other_rules(
     assert verdicts == [["HOLD", "PROMOTE"], ["REJECT", "HOLD"]]
     assert "2 nights, 2 with another verdict" in said
     assert main([*command, "--until", "2025-01-01"]) == 1
-    pipeline.log(ours.run_id, frame(9.0))
+    pipeline.log(ours.run_id, pipeline.predicted(9.0))
     assert main([*command, "--rules", str(tmp_path / "loose.json")]) == 0
     said = capsys.readouterr().out
     verdicts = [line.split()[1:3] for line in said.splitlines() if line.startswith("2026-")]
@@ -374,9 +398,12 @@ def test_a_year_of_nights_under_other_rules(
     assert "cannot be read: There is no artifact" in " ".join(capsys.readouterr().out.split())
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("gate_in_this_process")
 def test_two_files_are_judged_without_a_server(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    holdout: Holdout,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """With a metric of one's own beside the rules; the record can be judged again."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
@@ -388,8 +415,8 @@ def test_two_files_are_judged_without_a_server(
         "from understudy import Gate, Metric\n"
         "gate = Gate(Metric('within_two', function='shop:within_two', lower_is_better=False))\n"
     )
-    frame(1.0).to_parquet(tmp_path / "new.parquet")
-    frame(3.0, 1).to_parquet(tmp_path / "old.parquet")
+    holdout.predicted(1.0).to_parquet(tmp_path / "new.parquet")
+    holdout.predicted(3.0, 1).to_parquet(tmp_path / "old.parquet")
     given = ["gate", "--rules", str(tmp_path / "rules.py"), "--out", str(tmp_path / "out.json")]
     given += ["--page", str(tmp_path / "page.html")]
     new, old = (str(tmp_path / f"{name}.parquet") for name in ("new", "old"))
@@ -402,14 +429,17 @@ def test_two_files_are_judged_without_a_server(
     assert main([*given, "--challenger", str(tmp_path / "none.parquet")]) == 1
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("gate_in_this_process")
 def test_two_files_have_neither_rows_nor_models(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    holdout: Holdout,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Guards and budgets say that they could not look, and do what the rules say of that."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    frame(1.0).to_parquet(tmp_path / "new.parquet")
-    frame(3.0, 1).to_parquet(tmp_path / "old.parquet")
+    holdout.predicted(1.0).to_parquet(tmp_path / "new.parquet")
+    holdout.predicted(3.0, 1).to_parquet(tmp_path / "old.parquet")
     given = ["gate", "--challenger", str(tmp_path / "new.parquet")]
     given += ["--champion", str(tmp_path / "old.parquet"), "--out", str(tmp_path / "out.json")]
     for unchecked, code in (("warn", 0), ("hold", 3)):
@@ -436,7 +466,10 @@ def test_the_gate_s_process_ends_when_it_is_stopped(
     )
     gate = Gate(Metric("endless", function="endless:metric", lower_is_better=True))
     night, court = pipeline.night("2026-01-01", gate), pipeline.court()
-    ours, theirs = pipeline.validated("m", frame(2)), pipeline.validated("3", frame(3, 1))
+    ours, theirs = (
+        pipeline.validated("m", pipeline.predicted(2)),
+        pipeline.validated("3", pipeline.predicted(3, 1)),
+    )
     begun, ended = threading.Event(), 0.0
 
     def note(line: str) -> None:
@@ -458,7 +491,7 @@ def test_the_gate_s_process_ends_when_it_is_stopped(
     assert Tag.VERDICT not in pipeline.tags(night)
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("gate_in_this_process")
 def test_a_metric_that_fails_never_promotes(
     pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -467,7 +500,10 @@ def test_a_metric_that_fails_never_promotes(
     (tmp_path / "broken.py").write_text("def metric(rows):\n    return 1 / 0\n")
     gate = Gate(Metric("broken", function="broken:metric", lower_is_better=True))
     night = pipeline.night("2026-01-01", gate)
-    ours, theirs = pipeline.validated("m", frame(2)), pipeline.validated("3", frame(3, 1))
+    ours, theirs = (
+        pipeline.validated("m", pipeline.predicted(2)),
+        pipeline.validated("3", pipeline.predicted(3, 1)),
+    )
     record = pipeline.court().judge(night, Exhibits(ours, theirs))
     assert record.verdict is not Verdict.PROMOTE
     assert "division by zero" in record.decision.why
@@ -485,7 +521,7 @@ def test_the_gate_s_process_sees_no_server_and_no_secret(
     )
     gate = Gate(Metric("nosy", function="nosy:metric", lower_is_better=True, at_most=2))
     told: list[str] = []
-    ours = pipeline.validated("m", frame(2))
+    ours = pipeline.validated("m", pipeline.predicted(2))
     pipeline.court().judge(pipeline.night("2026-01-01", gate), Exhibits(ours, None), told.append)
     seen = " ".join(told)
     assert "PATH" in seen
@@ -526,14 +562,15 @@ def test_why_a_champion_could_not_be_validated(
 
 
 def test_the_gate_s_own_environment_is_enough(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    holdout: Holdout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its process runs on a Python that has no Understudy, and gives the same answer."""
     cache = Path(__file__).parents[2] / ".state" / "cache"
     settings = Settings(cache=cache, scratch=tmp_path / "scratch")
-    for name, predictions in (("new", frame(2.0)), ("old", frame(3.0, 1))):
+    for name, predictions in (("new", holdout.predicted(2.0)), ("old", holdout.predicted(3.0, 1))):
         predictions.to_parquet(tmp_path / name)
-    request = Request(GAINS.to_dict(), str(tmp_path / "new"), str(tmp_path / "old"))
+    gate = Gate(Metric("rmse", confidence=0.95))
+    request = Request(gate.to_dict(), str(tmp_path / "new"), str(tmp_path / "old"))
     with (
         EnvironmentStore(settings, Supervisor()).hold(project(), "uv", print) as environment,
         scratch_folder(settings.scratch) as scratch,

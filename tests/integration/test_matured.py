@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import tempfile
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,7 +15,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from mlflow.tracking import MlflowClient
-from tests.pinned import pinned_night
 
 from understudy.cli.main import main
 from understudy.contract import MATURED_RECORD, PREDICTIONS_ARTIFACT, Kind, Outcome, Tag
@@ -28,17 +26,14 @@ from understudy.errors import (
     UnderstudyError,
 )
 from understudy.gate import Choice, Gate, MaturedRecord, Metric, Verdict
-from understudy.judging import child, exchange
-from understudy.judging.exchange import Answer, Request
-from understudy.judging.gathering import Gatherer
 from understudy.judging.maturing import LateLabels
 from understudy.night import Night, NightBook
 from understudy.steps.runner import Settings, StepRequest, StepRunner
-from understudy.steps.scratch import Scratch
 from understudy.tracking import RunStore
 
 pytestmark = [
     pytest.mark.integration,
+    pytest.mark.usefixtures("gate_in_this_process"),
     # MLflow's own SQLite store, opened in this process, uses what SQLAlchemy 2.1 deprecates.
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy"),
 ]
@@ -67,6 +62,7 @@ class Pipeline:
     client: MlflowClient
     runs: RunStore
     experiment: str
+    pinned_night: Callable[..., Night]
     frames: dict[str, pd.DataFrame | UnderstudyError] = field(default_factory=dict)
     replaced: dict[str, str] = field(default_factory=dict)
 
@@ -78,7 +74,8 @@ class Pipeline:
         book = NightBook(self.client, self.runs)
         run_id = book.open(self.experiment, uuid.uuid4().hex, as_of, tags)
         rules = GAINS.to_dict()
-        return pinned_night(run_id, self.experiment, champion=champion, as_of=as_of, rules=rules)
+        pinned = {"champion": champion, "as_of": as_of, "rules": rules}
+        return self.pinned_night(run_id, self.experiment, **pinned)
 
     def judged(self, day: int, ours: str = "models:/m-1", champion: str | None = "3") -> Night:
         """Judge a night on what was known that day."""
@@ -131,30 +128,19 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
 
 
 @pytest.fixture
-def pipeline(mlflow_uri: str, monkeypatch: pytest.MonkeyPatch) -> Pipeline:
+def pipeline(
+    mlflow_uri: str, pinned_night: Callable[..., Night], monkeypatch: pytest.MonkeyPatch
+) -> Pipeline:
     """Return a pipeline whose challenger is better until the night and worse after it."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_uri)
     client = MlflowClient(mlflow_uri)
     runs = RunStore(client)
-    made = Pipeline(client, runs, runs.experiment(f"matured {uuid.uuid4().hex}"))
+    experiment = runs.experiment(f"matured {uuid.uuid4().hex}")
+    made = Pipeline(client, runs, experiment, pinned_night)
     made.frames["models:/m-1"] = frame(0, 2.0, 4.0)
     made.frames[made.address("3")] = frame(1, 3.0, 3.0)
     made.frames[made.address("2")] = frame(2, 3.0, 2.0)
     return made
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have the gate's process answer within this one: its start is tested elsewhere."""
-
-    def gather(
-        _self: Gatherer, requests: Sequence[Request], scratch: Scratch, _on_line: object
-    ) -> list[Answer]:
-        answers = scratch.folder / "answers.json"
-        exchange.write(answers, [child.answered(request) for request in requests])
-        return exchange.read(answers, Answer)
-
-    monkeypatch.setattr(Gatherer, "gather", gather)
 
 
 def test_a_promotion_that_luck_made_is_found_out(
@@ -340,10 +326,8 @@ class Real:
 
 
 @pytest.fixture
-def real(store: MlflowClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Real:
-    """Return the project on a store in files; its steps use the Python of these tests."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    monkeypatch.setenv("PATH", path)
+def real(store: MlflowClient, tmp_path: Path) -> Real:
+    """Return the project on a store in files."""
     settings = Settings(cache=tmp_path / "cache", scratch=tmp_path / "scratch")
     runs = RunStore(store)
     place = (tmp_path / "artifacts").as_uri()
@@ -351,7 +335,9 @@ def real(store: MlflowClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     return Real(store, runs, StepRunner(runs, store, settings), experiment)
 
 
-def test_real_steps_score_the_models_of_a_past_night(real: Real) -> None:
+def test_real_steps_score_the_models_of_a_past_night(
+    real: Real, pinned_night: Callable[..., Night]
+) -> None:
     """The gate held a newer model back; the level went on drifting, so it would have been right."""
     gate = Gate(Metric("rmse", min_gain=2.0, confidence=0.6))
     real.client.create_registered_model("drifting")

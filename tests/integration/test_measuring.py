@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -23,8 +21,7 @@ from understudy.steps.settings import Settings
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
-
-    from conftest import Repository
+    from tests.fixtures.git import Repository
 
 pytestmark = [
     pytest.mark.integration,
@@ -82,11 +79,8 @@ def models(client: MlflowClient, rows: pd.DataFrame) -> dict[str, str]:
 
 
 @pytest.fixture
-def stopwatch(
-    client: MlflowClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Stopwatch]:
+def stopwatch(client: MlflowClient, tmp_path: Path) -> Iterator[Stopwatch]:
     """Return a stopwatch whose local Python is this one; nothing of it stays."""
-    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     settings = Settings(tmp_path / "cache", tmp_path / "scratch", grace=1.0)
     yield Stopwatch(client.tracking_uri, settings, EFFORT)
     assert list((tmp_path / "scratch").iterdir()) == []

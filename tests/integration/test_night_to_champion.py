@@ -7,20 +7,18 @@ does is in test_nights.py.
 from __future__ import annotations
 
 import json
-import os
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from mlflow.tracking import MlflowClient
-from tests.airflow_home import run_dag_file
 
 from understudy.promotion.mover import Mover
 from understudy.tracking import RunStore
 
 if TYPE_CHECKING:
-    from tests.conftest import Repository
+    from tests.fixtures.git import Repository
 
 pytestmark = pytest.mark.integration
 
@@ -81,18 +79,12 @@ if __name__ == "__main__":
 
 @pytest.mark.timeout(900)
 def test_champions_come_by_rehearsal_and_go_by_rollback(
-    repository: Repository, tmp_path: Path, mlflow_uri: str
+    repository: Repository, mlflow_uri: str, run_dag_file: Callable[..., str]
 ) -> None:
     """Two nights promote, a person takes the second back, and no other of its commit wins."""
     files = {"train.py": TRAIN, "doubling.py": MODEL.read_text()}
     repository.commit(MLproject=MLPROJECT, **files)
-    said = run_dag_file(
-        tmp_path,
-        DAG_FILE,
-        THE_PROJECT=repository.url,
-        MLFLOW_TRACKING_URI=mlflow_uri,
-        PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-    )
+    said = run_dag_file(DAG_FILE, THE_PROJECT=repository.url, MLFLOW_TRACKING_URI=mlflow_uri)
     states = {
         (int(number), task): state
         for _, number, task, state in map(

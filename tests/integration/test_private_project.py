@@ -6,15 +6,16 @@ import base64
 import json
 import shutil
 import subprocess
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.airflow_home import run_dag_file
-from tests.githosts import http_host
 
 if TYPE_CHECKING:
-    from tests.conftest import Repository
+    from tests.fixtures.git import Repository
+    from tests.fixtures.git_hosts import HttpHost
 
 pytestmark = pytest.mark.integration
 
@@ -45,14 +46,16 @@ if __name__ == "__main__":
 
 @pytest.mark.timeout(300)
 def test_a_connection_opens_what_is_closed_without_it(
-    repository: Repository, tmp_path: Path
+    repository: Repository,
+    http_host: Callable[..., AbstractContextManager[HttpHost]],
+    run_dag_file: Callable[..., str],
+    tmp_path: Path,
 ) -> None:
     """The token is in no log, command line or file, nor in Airflow's or MLflow's database."""
     repository.commit(MLproject="entry_points:\n  show:\n    command: 'echo it runs'\n")
     with http_host(tmp_path, f"bot:{TOKEN}") as host:
         connection = {"conn_type": "git", "host": host.url, "login": "bot", "password": TOKEN}
         said = run_dag_file(
-            tmp_path,
             DAG_FILE,
             AIRFLOW_CONN_GIT_MODELS=json.dumps(connection),
             PRIVATE_PROJECT=f"{host.url}/repository",

@@ -2,61 +2,32 @@
 
 from __future__ import annotations
 
-import uuid
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import pytest
 from mlflow.tracking import MlflowClient
-from tests.loopback import first_time, lossy
-from tests.promoting import calls_of, move_and_die, mover, race, started
 
 from understudy.contract import CHALLENGER, CHAMPION, PREVIOUS, Tag
-from understudy.promotion.history import Cause, History, State
+from understudy.promotion.history import Cause, State
 from understudy.promotion.ledger import EXPERIMENT, Ledger
-from understudy.promotion.mover import ChampionChangedError, Wanted
+from understudy.promotion.mover import ChampionChangedError, Mover
 from understudy.tracking import RunStore
 
+if TYPE_CHECKING:
+    from tests.fixtures.model_registry import RegisteredModel
+
+
 pytestmark = pytest.mark.integration
+Registered = Callable[[int], "RegisteredModel"]
 
 
-class Model:
-    """A registered model with some versions, and what tests ask of it."""
-
-    def __init__(self, uri: str, versions: int) -> None:
-        self.uri, self.client = uri, MlflowClient(uri)
-        self.name = f"model {uuid.uuid4().hex}"
-        self.client.create_registered_model(self.name)
-        run_id = self.client.create_run("0").info.run_id
-        for _ in range(versions):
-            self.client.create_model_version(self.name, f"runs:/{run_id}/model", run_id)
-
-    def move(self, after: str, before: str | None, key: str = "", patience: float = 60) -> bool:
-        """Move the alias."""
-        return mover(self.uri, patience).move(self.wanted(after, before, key))
-
-    def wanted(self, after: str, before: str | None, key: str = "") -> Wanted:
-        """Return a move that is wanted."""
-        return Wanted(self.name, after, before, key or f"to {after}")
-
-    def aliases(self) -> dict[str, str]:
-        """Return the aliases."""
-        found = self.client.get_registered_model(self.name).aliases
-        return {name: str(version) for name, version in found.items()}
-
-    def history(self) -> History:
-        """Return the whole history."""
-        return mover(self.uri).history(self.name)
-
-    def moves(self) -> list[tuple[str | None, str | None, Cause]]:
-        """Return the moves that were made."""
-        moves = [entry.move for entry in self.history().moves]
-        return [(move.before, move.after, move.cause) for move in moves]
-
-
-def is_whole(model: Model) -> None:
+def is_whole(model: RegisteredModel) -> None:
     """Check that record and alias agree, and that each move begins where the one before ended."""
     history = model.history()
     assert history.pending is None
@@ -67,14 +38,14 @@ def is_whole(model: Model) -> None:
     assert times == sorted(times)
 
 
-def test_a_promotion_moves_champion_and_previous(mlflow_uri: str) -> None:
+def test_a_promotion_moves_champion_and_previous(registered_model: Registered) -> None:
     """The alias moves, the one before is kept, a repeated move does no harm, all is on record."""
-    model = Model(mlflow_uri, 2)
+    model = registered_model(2)
     assert model.move("1", None)
     model.client.set_registered_model_alias(model.name, CHALLENGER, "2")
     wanted = replace(model.wanted("2", "1"), decision_run="abc", actor="night 2", why="better")
-    assert mover(mlflow_uri).move(wanted)
-    assert not mover(mlflow_uri).move(wanted)
+    assert model.mover().move(wanted)
+    assert not model.mover().move(wanted)
     assert model.aliases() == {CHAMPION: "2", PREVIOUS: "1"}
     assert model.moves() == [(None, "1", Cause.NIGHT), ("1", "2", Cause.NIGHT)]
     last = model.history().moves[-1].move
@@ -83,43 +54,39 @@ def test_a_promotion_moves_champion_and_previous(mlflow_uri: str) -> None:
     is_whole(model)
 
 
-def test_killed_after_any_call_the_same_attempt_finishes(mlflow_uri: str) -> None:
+def test_killed_after_any_call_the_same_attempt_finishes(registered_model: Registered) -> None:
     """Kill -9 after each single call: one complete champion, and the retry makes one move."""
-    model = Model(mlflow_uri, 30)
+    model = registered_model(30)
     model.move("1", None)
-    calls = calls_of(mlflow_uri, model.wanted("2", "1"))
+    calls = model.calls_of(model.wanted("2", "1"))
     for number in range(1, calls + 1):
         before, after = str(number + 1), str(number + 2)
         wanted = model.wanted(after, before)
-        process = started(move_and_die, mlflow_uri, wanted, number)
-        process.join(60)
-        assert process.exitcode == -9
+        assert model.killed_after(number, wanted) == -9
         assert model.aliases()[CHAMPION] in {before, after}
-        mover(mlflow_uri).move(wanted)
+        model.mover().move(wanted)
         assert model.aliases() == {CHAMPION: after, PREVIOUS: before}
         is_whole(model)
     assert len(model.moves()) == calls + 2
 
 
-def test_killed_after_any_call_somebody_else_cleans_up(mlflow_uri: str) -> None:
+def test_killed_after_any_call_somebody_else_cleans_up(registered_model: Registered) -> None:
     """Whoever looks next ends the move as it is, and moves on; the dead one's retry is refused."""
-    model = Model(mlflow_uri, 60)
+    model = registered_model(60)
     model.move("1", None)
-    calls = calls_of(mlflow_uri, model.wanted("2", "1"))
+    calls = model.calls_of(model.wanted("2", "1"))
     champion = "2"
     for number in range(1, calls + 1):
         theirs, ours = str(2 * number + 1), str(2 * number + 2)
         wanted = model.wanted(theirs, champion)
-        process = started(move_and_die, mlflow_uri, wanted, number)
-        process.join(60)
-        assert process.exitcode == -9
-        seen = mover(mlflow_uri, patience=0).look(model.name).champion
+        assert model.killed_after(number, wanted) == -9
+        seen = model.mover(patience=0).look(model.name).champion
         assert seen in {champion, theirs}
         is_whole(model)
         assert model.move(ours, seen)
         is_whole(model)
         with pytest.raises(ChampionChangedError):
-            mover(mlflow_uri).move(wanted)
+            model.mover().move(wanted)
         champion = ours
     assert {cause for _, _, cause in model.moves()} == {Cause.NIGHT}
 
@@ -128,38 +95,37 @@ def test_killed_after_any_call_somebody_else_cleans_up(mlflow_uri: str) -> None:
     "part", ["alias", "runs/log-parameter", "runs/create", "set-tag", "model-versions/set-tag"]
 )
 def test_a_lost_answer_makes_one_move(
-    mlflow_uri: str, part: str, monkeypatch: pytest.MonkeyPatch
+    registered_model: Registered,
+    losing_first_answer: Callable[[str, str], AbstractContextManager[str]],
+    part: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The server did the work, and the client asks again."""
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_JITTER", "0")
-    model = Model(mlflow_uri, 1)
-    with lossy(mlflow_uri, first_time(part)) as address:
-        assert mover(address).move(replace(model.wanted("1", None), decision_run="abc"))
+    model = registered_model(1)
+    with losing_first_answer(model.uri, part) as address:
+        client = MlflowClient(address)
+        wanted = replace(model.wanted("1", None), decision_run="abc")
+        assert Mover(client, RunStore(client)).move(wanted)
     assert model.moves() == [(None, "1", Cause.NIGHT)]
     is_whole(model)
     assert len(chapters_of(model)) == 1
 
 
-def test_racing_promoters_lose_no_move(mlflow_uri: str) -> None:
+def test_racing_promoters_lose_no_move(registered_model: Registered) -> None:
     """Four processes promote at once: every move is made once, against the champion it names."""
-    model = Model(mlflow_uri, 12)
+    model = registered_model(12)
     shares = [[str(version) for version in range(first, 13, 4)] for first in range(1, 5)]
-    racers = [
-        started(race, mlflow_uri, model.name, share, f"racer {number}")
-        for number, share in enumerate(shares)
-    ]
-    for racer in racers:
-        racer.join(120)
-    assert [racer.exitcode for racer in racers] == [0, 0, 0, 0]
+    assert model.race(shares) == [0, 0, 0, 0]
     is_whole(model)
     assert sorted(int(after or 0) for _, after, _ in model.moves()) == list(range(1, 13))
 
 
-def test_a_move_from_outside_is_noticed_and_respected(mlflow_uri: str) -> None:
+def test_a_move_from_outside_is_noticed_and_respected(registered_model: Registered) -> None:
     """Made by hand in MLflow's UI: on record as such, never overwritten by an older verdict."""
-    model = Model(mlflow_uri, 3)
+    model = registered_model(3)
     model.move("1", None)
-    mover(mlflow_uri).look(model.name)
+    model.mover().look(model.name)
     model.client.set_registered_model_alias(model.name, CHAMPION, "2")
     with pytest.raises(ChampionChangedError, match=r"is version 2; .* against version 1"):
         model.move("3", "1")
@@ -171,14 +137,14 @@ def test_a_move_from_outside_is_noticed_and_respected(mlflow_uri: str) -> None:
     assert model.history().at(between) in {("1", "2"), ("2",)}
     assert model.history().at(datetime.now(UTC)) == ("2",)
     model.client.delete_model_version(model.name, "2")
-    assert mover(mlflow_uri).look(model.name).champion is None
+    assert model.mover().look(model.name).champion is None
     assert model.moves()[-1] == ("2", None, Cause.OUTSIDE)
     is_whole(model)
 
 
-def test_a_registry_that_others_filled_is_taken_over(mlflow_uri: str) -> None:
+def test_a_registry_that_others_filled_is_taken_over(registered_model: Registered) -> None:
     """Its champion is found when the history begins."""
-    model = Model(mlflow_uri, 2)
+    model = registered_model(2)
     model.client.set_registered_model_alias(model.name, CHAMPION, "1")
     model.move("2", "1")
     assert model.moves() == [(None, "1", Cause.OUTSIDE), ("1", "2", Cause.NIGHT)]
@@ -188,8 +154,8 @@ def test_a_registry_that_others_filled_is_taken_over(mlflow_uri: str) -> None:
 class Late:
     """A mover that stood still after it was asked whether its move is still its own."""
 
-    def __init__(self, model: Model, meanwhile: object) -> None:
-        self.mover, self._meanwhile = mover(model.uri), meanwhile
+    def __init__(self, model: RegisteredModel, meanwhile: object) -> None:
+        self.mover, self._meanwhile = model.mover(), meanwhile
         office = self.mover._office
         point = office.point
 
@@ -202,20 +168,20 @@ class Late:
         office.point = late  # type: ignore[method-assign]
 
 
-def test_a_late_move_that_was_given_up_is_noted_again(mlflow_uri: str) -> None:
+def test_a_late_move_that_was_given_up_is_noted_again(registered_model: Registered) -> None:
     """Nobody else moved since: it stands, and the record says what happened."""
-    model = Model(mlflow_uri, 2)
+    model = registered_model(2)
     model.move("1", None)
-    late = Late(model, lambda: mover(mlflow_uri, patience=0).look(model.name))
+    late = Late(model, lambda: model.mover(patience=0).look(model.name))
     assert late.mover.move(model.wanted("2", "1"))
     endings = [entry.ending.state for entry in model.history().entries if entry.ending]
     assert endings == [State.MOVED, State.ABANDONED, State.MOVED]
     is_whole(model)
 
 
-def test_a_late_move_takes_itself_back_where_another_was_made(mlflow_uri: str) -> None:
+def test_a_late_move_takes_itself_back_where_another_was_made(registered_model: Registered) -> None:
     """The other mover's champion is restored, and each step is on record."""
-    model = Model(mlflow_uri, 3)
+    model = registered_model(3)
     model.move("1", None)
     late = Late(model, lambda: model.move("3", "1", patience=0))
     with pytest.raises(ChampionChangedError):
@@ -229,9 +195,9 @@ def test_a_late_move_takes_itself_back_where_another_was_made(mlflow_uri: str) -
     is_whole(model)
 
 
-def test_a_version_that_is_not_there_leaves_no_loose_end(mlflow_uri: str) -> None:
+def test_a_version_that_is_not_there_leaves_no_loose_end(registered_model: Registered) -> None:
     """MLflow refuses; the move is ended at once, and the champion stays."""
-    model = Model(mlflow_uri, 1)
+    model = registered_model(1)
     model.move("1", None)
     with pytest.raises(Exception, match="Model Version"):
         model.move("9", "1")
@@ -242,10 +208,12 @@ def test_a_version_that_is_not_there_leaves_no_loose_end(mlflow_uri: str) -> Non
     assert "MLflow refused" in ending.why
 
 
-def test_chapters_follow_each_other(mlflow_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chapters_follow_each_other(
+    registered_model: Registered, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A full chapter is followed by another; one deleted in MLflow's UI is brought back."""
     monkeypatch.setattr("understudy.promotion.ledger.CHAPTER", 2)
-    model = Model(mlflow_uri, 5)
+    model = registered_model(5)
     for version in range(1, 6):
         model.move(str(version), str(version - 1) if version > 1 else None)
     client, chapters = model.client, chapters_of(model)
@@ -258,27 +226,27 @@ def test_chapters_follow_each_other(mlflow_uri: str, monkeypatch: pytest.MonkeyP
     assert {client.get_run(run_id).info.status for run_id in chapters} == {"FINISHED"}
 
 
-def test_killed_while_a_chapter_begins(mlflow_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_killed_while_a_chapter_begins(
+    registered_model: Registered, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Kill -9 after each call of the move that needs a new chapter: numbers go on, none twice."""
     monkeypatch.setattr("understudy.promotion.ledger.CHAPTER", 1)
-    model = Model(mlflow_uri, 40)
+    model = registered_model(40)
     model.move("1", None)
-    calls = calls_of(mlflow_uri, model.wanted("2", "1"))
+    calls = model.calls_of(model.wanted("2", "1"))
     for number in range(4, 13):
-        before = mover(mlflow_uri, patience=0).look(model.name).champion
+        before = model.mover(patience=0).look(model.name).champion
         wanted = model.wanted(str(number + 10), before)
-        process = started(move_and_die, mlflow_uri, wanted, number, 1)
-        process.join(60)
-        assert process.exitcode == -9
-        mover(mlflow_uri).move(wanted)
+        assert model.killed_after(number, wanted, chapter=1) == -9
+        model.mover().move(wanted)
         is_whole(model)
     assert calls > 12
     assert len(chapters_of(model)) == len(model.history().entries)
 
 
-def test_many_who_begin_a_history_agree_on_one(mlflow_uri: str) -> None:
+def test_many_who_begin_a_history_agree_on_one(registered_model: Registered) -> None:
     """Nothing in MLflow makes a run unique: the one that is used stays, the others go."""
-    model = Model(mlflow_uri, 2)
+    model = registered_model(2)
     ledger = Ledger(model.client, RunStore(model.client))
     begun = {ledger._begin(model.name, 0, "") for _ in range(3)}
     assert model.move("1", None)
@@ -292,18 +260,18 @@ def test_many_who_begin_a_history_agree_on_one(mlflow_uri: str) -> None:
     is_whole(model)
 
 
-def test_racing_beginners_make_one_history(mlflow_uri: str) -> None:
+def test_racing_beginners_make_one_history(registered_model: Registered) -> None:
     """Eight who notice the same champion of a new model at once note it once."""
-    model = Model(mlflow_uri, 1)
+    model = registered_model(1)
     model.client.set_registered_model_alias(model.name, CHAMPION, "1")
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda _: mover(mlflow_uri).look(model.name), range(8)))
+        list(pool.map(lambda _: model.mover().look(model.name), range(8)))
     assert model.moves() == [(None, "1", Cause.OUTSIDE)]
     assert len(chapters_of(model)) == 1
     is_whole(model)
 
 
-def chapters_of(model: Model) -> set[str]:
+def chapters_of(model: RegisteredModel) -> set[str]:
     """Return the runs that hold a model's history."""
     client = model.client
     experiment = client.get_experiment_by_name(EXPERIMENT)

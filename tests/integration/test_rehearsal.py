@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 import pytest
-from tests.theatre import ROWS, Theatre, servers_of
 
 from understudy.contract import Tag
 from understudy.errors import RegistryError, ServingError, StepStoppedError
@@ -21,7 +20,9 @@ from understudy.steps.projectfile import ProjectFile, load
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("own_python")]
+    from tests.fixtures.rehearsal import RehearsalSetup
+
+pytestmark = pytest.mark.integration
 
 
 def project(folder: Path) -> ProjectFile:
@@ -32,57 +33,59 @@ def project(folder: Path) -> ProjectFile:
     return load(folder, "a project")
 
 
-def material(theatre: Theatre, folder: Path, factor: float = 2) -> Material:
+def material(rehearsal_setup: RehearsalSetup, folder: Path, factor: float = 2) -> Material:
     """Log a holdout, and predictions for it that are right for one factor only."""
-    said = pd.DataFrame({"row_id": ROWS["row_id"], "prediction": ROWS["x"] * factor})
-    data = theatre.logs("holdout.parquet", ROWS.assign(target=0.0), folder, "data")
-    return Material(data, "data", theatre.logs("predictions.parquet", said[::-1], folder))
+    rows = rehearsal_setup.rows
+    said = pd.DataFrame({"row_id": rows["row_id"], "prediction": rows["x"] * factor})
+    data = rehearsal_setup.logs("holdout.parquet", rows.assign(target=0.0), folder, "data")
+    return Material(data, "data", rehearsal_setup.logs("predictions.parquet", said[::-1], folder))
 
 
-def test_a_version_in_its_own_environment(theatre: Theatre, tmp_path: Path) -> None:
+def test_a_version_in_its_own_environment(rehearsal_setup: RehearsalSetup, tmp_path: Path) -> None:
     """Built from what the model records, served by MLflow, asked rows, and everything is kept."""
     candidate = replace(
-        theatre.candidate(material(theatre, tmp_path), manager="uv"), project=project(tmp_path)
+        rehearsal_setup.candidate(material(rehearsal_setup, tmp_path), manager="uv"),
+        project=project(tmp_path),
     )
-    show = theatre.rehearser(rows=7, latency=timedelta(minutes=1)).rehearse(
-        candidate, theatre.spec("own"), theatre.lines.append
+    show = rehearsal_setup.rehearser(rows=7, latency=timedelta(minutes=1)).rehearse(
+        candidate, rehearsal_setup.spec("own"), rehearsal_setup.lines.append
     )
     assert len(show.answers) == 7
     assert len(show.environment) == 32
-    record = json.loads(theatre.text("own", RECORD))
+    record = json.loads(rehearsal_setup.text("own", RECORD))
     assert record["questions"] == 7
     assert record["differences"] == []
     assert 0 < record["p50_ms"] <= record["p95_ms"]
     assert record["startup_s"] > 0
-    assert "Application startup complete" in theatre.text("own", LOG)
-    asked = json.loads(theatre.text("own", QUESTIONS))
+    assert "Application startup complete" in rehearsal_setup.text("own", LOG)
+    asked = json.loads(rehearsal_setup.text("own", QUESTIONS))
     assert asked["source"] == "the holdout, and the predictions that the gate judged"
     assert asked["questions"][0]["body"]["dataframe_split"]["columns"] == ["x"]
-    assert theatre.status("own") == "FINISHED"
-    version = theatre.client.get_model_version(theatre.model, "1")
+    assert rehearsal_setup.status("own") == "FINISHED"
+    version = rehearsal_setup.client.get_model_version(rehearsal_setup.model, "1")
     rehearsed = version.tags[Tag.REHEARSAL_RUN]
-    again = theatre.candidate(Material(rehearsal=rehearsed))
-    theatre.rehearser(latency=timedelta(minutes=1)).rehearse(
-        again, theatre.spec("again"), theatre.lines.append
+    again = rehearsal_setup.candidate(Material(rehearsal=rehearsed))
+    rehearsal_setup.rehearser(latency=timedelta(minutes=1)).rehearse(
+        again, rehearsal_setup.spec("again"), rehearsal_setup.lines.append
     )
-    assert json.loads(theatre.text("again", QUESTIONS)) == asked
+    assert json.loads(rehearsal_setup.text("again", QUESTIONS)) == asked
 
 
-def test_answers_that_differ_are_refused(theatre: Theatre, tmp_path: Path) -> None:
+def test_answers_that_differ_are_refused(rehearsal_setup: RehearsalSetup, tmp_path: Path) -> None:
     """Rows and both values are named; a retry cannot help; the log is kept."""
-    candidate = theatre.candidate(material(theatre, tmp_path, factor=2.001))
+    candidate = rehearsal_setup.candidate(material(rehearsal_setup, tmp_path, factor=2.001))
     with pytest.raises(ServingError, match=r"5 of 5 answers differ .*: row r\d+: served ") as error:
-        theatre.rehearser(rows=5).rehearse(candidate, theatre.spec("differ"), print)
+        rehearsal_setup.rehearser(rows=5).rehearse(candidate, rehearsal_setup.spec("differ"), print)
     assert not error.value.can_retry
-    assert theatre.status("differ") == "FAILED"
-    assert len(json.loads(theatre.text("differ", RECORD))["differences"]) == 5
-    assert "Application startup complete" in theatre.text("differ", LOG)
+    assert rehearsal_setup.status("differ") == "FAILED"
+    assert len(json.loads(rehearsal_setup.text("differ", RECORD))["differences"]) == 5
+    assert "Application startup complete" in rehearsal_setup.text("differ", LOG)
 
 
-def test_without_a_holdout_the_input_example_is_asked(theatre: Theatre) -> None:
+def test_without_a_holdout_the_input_example_is_asked(rehearsal_setup: RehearsalSetup) -> None:
     """And compared with what the model says in its environment, without a server."""
-    show = theatre.rehearser(latency=timedelta(minutes=1)).rehearse(
-        theatre.candidate(), theatre.spec("example"), print
+    show = rehearsal_setup.rehearser(latency=timedelta(minutes=1)).rehearse(
+        rehearsal_setup.candidate(), rehearsal_setup.spec("example"), print
     )
     (answer,) = show.answers
     assert answer.said == {"predictions": [{"x": 3.0}, {"x": 5.0}]}
@@ -97,56 +100,68 @@ REFUSED = {
 
 @pytest.mark.parametrize("fault", REFUSED)
 def test_what_does_not_serve_is_refused(
-    theatre: Theatre, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+    rehearsal_setup: RehearsalSetup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
     """It does not load, or fails on a row: the reason is in the log that is kept."""
-    (message, reason), questions = REFUSED[fault], material(theatre, tmp_path)
+    (message, reason), questions = REFUSED[fault], material(rehearsal_setup, tmp_path)
     monkeypatch.setenv("MLFLOW_TEST_FAULT", fault)
     with pytest.raises(ServingError, match=message) as error:
-        theatre.rehearser(rows=3).rehearse(theatre.candidate(questions), theatre.spec(fault), print)
-    assert theatre.status(fault) == "FAILED"
-    assert reason in theatre.text(fault, LOG) + str(error.value)
+        rehearsal_setup.rehearser(rows=3).rehearse(
+            rehearsal_setup.candidate(questions), rehearsal_setup.spec(fault), print
+        )
+    assert rehearsal_setup.status(fault) == "FAILED"
+    assert reason in rehearsal_setup.text(fault, LOG) + str(error.value)
 
 
-def test_one_that_is_too_slow_to_start_may_be_tried_again(theatre: Theatre, tmp_path: Path) -> None:
+def test_one_that_is_too_slow_to_start_may_be_tried_again(
+    rehearsal_setup: RehearsalSetup, tmp_path: Path
+) -> None:
     """Its server is ended."""
-    rehearser = theatre.rehearser(startup=timedelta(milliseconds=1))
+    rehearser = rehearsal_setup.rehearser(startup=timedelta(milliseconds=1))
     with pytest.raises(ServingError, match=r"did not answer within 0\.001 s") as error:
         rehearser.rehearse(
-            theatre.candidate(material(theatre, tmp_path)), theatre.spec("slow"), print
+            rehearsal_setup.candidate(material(rehearsal_setup, tmp_path)),
+            rehearsal_setup.spec("slow"),
+            print,
         )
     assert error.value.can_retry
-    assert servers_of(theatre) == []
+    assert rehearsal_setup.servers() == []
 
 
-def test_a_stopped_rehearsal_leaves_no_process(theatre: Theatre, tmp_path: Path) -> None:
+def test_a_stopped_rehearsal_leaves_no_process(
+    rehearsal_setup: RehearsalSetup, tmp_path: Path
+) -> None:
     """As when a task is marked failed: the server is gone, and the run says so."""
-    rehearser = theatre.rehearser()
-    candidate = theatre.candidate(material(theatre, tmp_path))
+    rehearser = rehearsal_setup.rehearser()
+    candidate = rehearsal_setup.candidate(material(rehearsal_setup, tmp_path))
     caught: list[BaseException] = []
 
     def act() -> None:
         try:
-            rehearser.rehearse(candidate, theatre.spec("stopped"), theatre.lines.append)
+            rehearser.rehearse(
+                candidate, rehearsal_setup.spec("stopped"), rehearsal_setup.lines.append
+            )
         except (StepStoppedError, ServingError) as error:
             caught.append(error)
 
     thread = threading.Thread(target=act)
-    theatre.lines.clear()
+    rehearsal_setup.lines.clear()
     thread.start()
-    while not servers_of(theatre):
+    while not rehearsal_setup.servers():
         assert thread.is_alive()
     rehearser.stop()
     thread.join(60)
     assert caught
-    assert servers_of(theatre) == []
-    assert theatre.status("stopped") == "FAILED"
+    assert rehearsal_setup.servers() == []
+    assert rehearsal_setup.status("stopped") == "FAILED"
 
 
-def test_a_version_without_files_is_named(theatre: Theatre) -> None:
+def test_a_version_without_files_is_named(rehearsal_setup: RehearsalSetup) -> None:
     """Before anything is built."""
-    run_id = theatre.run()
-    theatre.client.create_model_version(theatre.model, f"runs:/{run_id}/nothing", run_id)
-    candidate = Candidate(theatre.model, "2", "local")
-    with pytest.raises(RegistryError, match=f"models:/{theatre.model}/2 cannot be had"):
-        theatre.rehearser().rehearse(candidate, theatre.spec("files"), print)
+    run_id = rehearsal_setup.run()
+    rehearsal_setup.client.create_model_version(
+        rehearsal_setup.model, f"runs:/{run_id}/nothing", run_id
+    )
+    candidate = Candidate(rehearsal_setup.model, "2", "local")
+    with pytest.raises(RegistryError, match=f"models:/{rehearsal_setup.model}/2 cannot be had"):
+        rehearsal_setup.rehearser().rehearse(candidate, rehearsal_setup.spec("files"), print)

@@ -9,15 +9,14 @@ import asyncio
 import json
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from mlflow.tracking import MlflowClient
-from tests.standins.kubernetes_api import TOKEN, Server, cluster
 
 from understudy.contract import Tag
 from understudy.errors import (
@@ -36,7 +35,8 @@ from understudy.steps.runner import Settings, StepRequest, StepRunner
 from understudy.tracking import RunStore
 
 if TYPE_CHECKING:
-    from tests.conftest import Repository
+    from tests.fixtures.git import Repository
+    from tests.fixtures.kubernetes_cluster import Server
 
 pytestmark = pytest.mark.integration
 
@@ -127,7 +127,11 @@ class Site:
 
 @pytest.fixture
 def site(
-    tmp_path: Path, mlflow_uri: str, repository: Repository, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    mlflow_uri: str,
+    repository: Repository,
+    kubernetes_cluster: Callable[[Path], AbstractContextManager[Server]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Site]:
     """Return a site with the project of these tests."""
     repository.commit(MLproject=MLPROJECT, **{"show.py": SHOW, "end.py": END, "here": "my own"})
@@ -137,7 +141,7 @@ def site(
     client = MlflowClient(mlflow_uri)
     runner = StepRunner(RunStore(client), client, Settings.from_environment())
     where = ClusterPlacement(namespace="training", tracking_uri=mlflow_uri, poll_seconds=0.1)
-    with cluster(tmp_path / "node") as server:
+    with kubernetes_cluster(tmp_path / "node") as server:
         yield Site(server, client, runner, where, repository.url)
 
 
@@ -165,7 +169,7 @@ def test_a_step_runs_as_a_job_and_its_values_arrive_unharmed(site: Site) -> None
     job = site.server.jobs["training", started.job]
     assert job["spec"]["activeDeadlineSeconds"] == 120
     assert job["spec"]["backoffLimit"] == 0
-    assert TOKEN not in json.dumps([job, dict(tags)])
+    assert site.server.token not in json.dumps([job, dict(tags)])
 
 
 def test_parameters_are_checked_before_anything_exists(site: Site) -> None:
@@ -239,7 +243,7 @@ def test_a_refusal_leaves_no_run_behind_that_says_running(site: Site) -> None:
         with pytest.raises(kind, match=f"{status} ") as caught:
             site.start(site.steps(), request)
         assert caught.value.can_retry is (status == 503)
-        assert TOKEN not in str(caught.value)
+        assert site.server.token not in str(caught.value)
         (run,) = site.runs.tagged(site.experiment_id, Tag.KEY, request.key)
         assert run.info.status == "FAILED"
 
@@ -304,7 +308,7 @@ def opened(site: Site, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
 
 
-def trigger(started: Started, deadline: float | None = None) -> RemoteStepTrigger:
+def trigger(site: Site, started: Started, deadline: float | None = None) -> RemoteStepTrigger:
     """Return a trigger that was stored and read again, as after a restart."""
     where = {"connection": "k8s", "namespace": "training", "poll_seconds": 0.1}
     made = RemoteStepTrigger(
@@ -312,7 +316,7 @@ def trigger(started: Started, deadline: float | None = None) -> RemoteStepTrigge
     )
     path, kwargs = made.serialize()
     assert path == "understudy.orchestration.remote_trigger.RemoteStepTrigger"
-    assert TOKEN not in json.dumps(kwargs)
+    assert site.server.token not in json.dumps(kwargs)
     return RemoteStepTrigger(**json.loads(json.dumps(kwargs)))
 
 
@@ -331,13 +335,13 @@ def test_the_trigger_sees_the_end_also_after_a_restart(
         started = site.start(site.steps(), site.request("sleep"))
 
         async def scenario() -> dict[str, Any]:
-            first = asyncio.create_task(fired(trigger(started)))
+            first = asyncio.create_task(fired(trigger(site, started)))
             await asyncio.sleep(1.5)
             first.cancel()
             await asyncio.gather(first, return_exceptions=True)
             assert len(site.server.running()) == 1
             site.server.running()[0].kill()
-            return await fired(trigger(started))
+            return await fired(trigger(site, started))
 
         event = asyncio.run(scenario())
         tags = site.runs.get(started.run_id).data.tags
@@ -355,7 +359,7 @@ def test_the_trigger_goes_on_through_an_outage_and_gives_up_after_long(
         site.server.refuse_with = 503
 
         async def scenario() -> dict[str, Any]:
-            waiting = asyncio.create_task(fired(trigger(started)))
+            waiting = asyncio.create_task(fired(trigger(site, started)))
             await asyncio.sleep(1.5)
             assert not waiting.done()
             site.server.refuse_with = 0
@@ -364,10 +368,10 @@ def test_the_trigger_goes_on_through_an_outage_and_gives_up_after_long(
         assert asyncio.run(scenario())["state"] == "FAILED"
         site.server.refuse_with = 401
         monkeypatch.setattr(remote_trigger, "PATIENCE_S", 0.3)
-        event = asyncio.run(fired(trigger(started)))
+        event = asyncio.run(fired(trigger(site, started)))
         assert event["state"] == "LOST"
         assert "401" in event["detail"]
-        assert TOKEN not in event["detail"]
+        assert site.server.token not in event["detail"]
         assert site.job_requests("DELETE") == 0
 
 
@@ -378,12 +382,12 @@ def test_the_trigger_cancels(site: Site, monkeypatch: pytest.MonkeyPatch, how: s
         steps = site.steps()
         started = site.start(steps, site.request("sleep"))
         if how == "killed in Airflow":
-            asyncio.run(trigger(started).on_kill())
+            asyncio.run(trigger(site, started).on_kill())
         else:
             deadline = time.time() - 1 if how == "deadline" else None
             if deadline is None:
                 site.client.set_terminated(started.run_id, "KILLED")
-            event = asyncio.run(fired(trigger(started, deadline)))
+            event = asyncio.run(fired(trigger(site, started, deadline)))
             assert event["state"] == ("STOPPED" if deadline is None else "TIMED_OUT")
             facts = {name: event[name] for name in ("state", "detail", "exit_code")}
             with pytest.raises(StepStoppedError):

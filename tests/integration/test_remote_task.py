@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from mlflow.tracking import MlflowClient
-from tests.airflow_home import run_dag_file
-from tests.standins.kubernetes_api import TOKEN, cluster
 
 from understudy.contract import Tag
 
 if TYPE_CHECKING:
-    from tests.conftest import Repository
+    from tests.fixtures.git import Repository
+    from tests.fixtures.kubernetes_cluster import Server
 
 pytestmark = pytest.mark.integration
 
@@ -62,14 +63,17 @@ if __name__ == "__main__":
 
 @pytest.mark.timeout(300)
 def test_a_task_defers_and_ends_as_its_job_did(
-    repository: Repository, tmp_path: Path, mlflow_uri: str
+    repository: Repository,
+    tmp_path: Path,
+    mlflow_uri: str,
+    kubernetes_cluster: Callable[[Path], AbstractContextManager[Server]],
+    run_dag_file: Callable[..., str],
 ) -> None:
     """Its log has the job's last lines; nothing anywhere has the cluster's token."""
     repository.commit(MLproject=MLPROJECT)
-    with cluster(tmp_path) as server:
+    with kubernetes_cluster(tmp_path) as server:
         extra = {"kube_config": json.dumps(server.kubeconfig())}
         said = run_dag_file(
-            tmp_path,
             DAG_FILE,
             AIRFLOW_CONN_K8S=json.dumps({"conn_type": "kubernetes", "extra": extra}),
             THE_PROJECT=repository.url,
@@ -81,8 +85,10 @@ def test_a_task_defers_and_ends_as_its_job_did(
     for words in ("the word is it's", "ended with exit code 65", "'word' is missing"):
         assert words in said, said[-6000:]
     _check_runs(MlflowClient(mlflow_uri))
-    assert TOKEN not in said
-    found = subprocess.run(("grep", "-rl", TOKEN, tmp_path), check=False, capture_output=True)
+    assert server.token not in said
+    found = subprocess.run(
+        ("grep", "-rl", server.token, tmp_path), check=False, capture_output=True
+    )
     assert found.stdout == b""
 
 

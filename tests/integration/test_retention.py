@@ -7,13 +7,12 @@ from datetime import timedelta
 
 import pytest
 from mlflow.tracking import MlflowClient
-from tests.promoting import mover
 
 from understudy.cli.main import main
 from understudy.contract import CHAMPION, Kind, Tag
 from understudy.errors import RegistryError
 from understudy.promotion.estate import Owner, Steward
-from understudy.promotion.mover import Wanted
+from understudy.promotion.mover import Mover, Wanted
 from understudy.promotion.retention import KEEP_TAG, Keep
 from understudy.tracking import RunSpec, RunStore
 
@@ -29,7 +28,8 @@ class Past:
         self.runs, self.name = RunStore(self.client), f"past {uuid.uuid4().hex}"
         self.experiment = self.runs.experiment(self.name)
         self.client.create_registered_model(self.name)
-        self.steward = Steward(self.client, self.runs, mover(uri))
+        self.mover = Mover(self.client, self.runs)
+        self.steward = Steward(self.client, self.runs, self.mover)
         self.owner = Owner(self.name, self.name)
 
     def night(self, number: int, reused: str = "") -> str:
@@ -69,7 +69,7 @@ def past(mlflow_uri: str) -> Past:
         made.night(number)
     made.night(8, reused=made.train(6))
     for before, after in ((None, "2"), ("2", "3"), ("3", "4")):
-        mover(mlflow_uri).move(Wanted(made.name, after, before, after))
+        made.mover.move(Wanted(made.name, after, before, after))
     made.client.set_model_version_tag(made.name, "5", KEEP_TAG, "for the audit")
     return made
 
@@ -101,9 +101,9 @@ def test_what_is_removed_is_what_was_named(past: Past) -> None:
     assert past.client.get_run(past.train(6)).info.lifecycle_stage == "active"
     assert f"Removed version 1 of {past.name}" in lines
     assert "Removed night 1 with 2 runs" in lines
-    history = mover(past.uri).history(past.name)
+    history = past.mover.history(past.name)
     assert [entry.move.after for entry in history.moves] == ["2", "3", "4"]
-    assert mover(past.uri).look(past.name).champion == "4"
+    assert past.mover.look(past.name).champion == "4"
 
 
 def test_a_night_whose_targets_come_late_stays_until_it_was_seen(past: Past) -> None:

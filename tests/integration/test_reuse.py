@@ -22,8 +22,7 @@ from understudy.tracking import RunStore
 if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
-
-    from conftest import Repository
+    from tests.fixtures.git import Repository
 
 pytestmark = pytest.mark.integration
 

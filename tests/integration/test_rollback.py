@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,8 +11,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 from mlflow.tracking import MlflowClient
-from tests.integration.test_promotion import Model
-from tests.promoting import mover
 
 from understudy.cli.main import main
 from understudy.contract import CHAMPION, PREVIOUS, Tag
@@ -25,7 +24,8 @@ from understudy.promotion.rollback import Request, Rollbacks
 from understudy.tracking import RunStore
 
 if TYPE_CHECKING:
-    from tests.theatre import Theatre
+    from tests.fixtures.model_registry import RegisteredModel
+    from tests.fixtures.rehearsal import RehearsalSetup
 
 pytestmark = pytest.mark.integration
 
@@ -43,21 +43,21 @@ def rollbacks(uri: str) -> Rollbacks:
 
 
 @pytest.fixture
-def model(mlflow_uri: str) -> Model:
+def model(registered_model: Callable[[int], RegisteredModel]) -> RegisteredModel:
     """Return a model whose champion is version 3, and was 2 and 1 before."""
-    made = Model(mlflow_uri, 4)
+    made = registered_model(4)
     for version, before in (("1", None), ("2", "1"), ("3", "2")):
         made.move(version, before)
     return made
 
 
-def request(model: Model, **fields: object) -> Request:
+def request(model: RegisteredModel, **fields: object) -> Request:
     """Return a rollback."""
     plain = Request(model.name, "it is slow", "ann", "key", rehearse=False)
     return replace(plain, **fields)  # type: ignore[arg-type]
 
 
-def test_back_to_the_champion_before(model: Model) -> None:
+def test_back_to_the_champion_before(model: RegisteredModel) -> None:
     """The alias moves as for a promotion; who and why is on record; a repeated try does nothing."""
     made = rollbacks(model.uri).make(request(model), print)
     assert (made.version, made.replaced) == ("2", "3")
@@ -68,7 +68,7 @@ def test_back_to_the_champion_before(model: Model) -> None:
     assert len(model.moves()) == 4
 
 
-def test_what_was_rolled_back_does_not_return_by_itself(model: Model) -> None:
+def test_what_was_rolled_back_does_not_return_by_itself(model: RegisteredModel) -> None:
     """By version; by commit, until a day. Brought back by a person, it is free again."""
     rollbacks(model.uri).make(request(model), print)
     now = datetime.now(UTC)
@@ -78,7 +78,7 @@ def test_what_was_rolled_back_does_not_return_by_itself(model: Model) -> None:
     assert model.history().held(Trained("3"), now) is None
 
 
-def test_the_commit_is_that_of_the_night(model: Model) -> None:
+def test_the_commit_is_that_of_the_night(model: RegisteredModel) -> None:
     """Found by the decision that the version names."""
     run_id = model.client.create_run("0", tags={Tag.COMMIT: "c0ffee", Tag.FINGERPRINT: "f"})
     model.client.set_model_version_tag(model.name, "3", Tag.DECISION_RUN, run_id.info.run_id)
@@ -95,37 +95,41 @@ def test_the_commit_is_that_of_the_night(model: Model) -> None:
     ("to", "message"),
     [("3", "Version 3 of .* is the champion"), ("99", "There is no version '99'")],
 )
-def test_what_cannot_be_returned_to(model: Model, to: str, message: str) -> None:
+def test_what_cannot_be_returned_to(model: RegisteredModel, to: str, message: str) -> None:
     """It says why, and nothing moves."""
     with pytest.raises(RegistryError, match=message):
         rollbacks(model.uri).make(request(model, to=to), print)
     assert model.aliases()[CHAMPION] == "3"
 
 
-def test_the_first_champion_has_nothing_before_it(mlflow_uri: str) -> None:
+def test_the_first_champion_has_nothing_before_it(
+    registered_model: Callable[[int], RegisteredModel],
+) -> None:
     """Nor has a model without one."""
-    model = Model(mlflow_uri, 1)
+    model = registered_model(1)
     for champion in ("None", "1"):
         with pytest.raises(RegistryError, match=f"no other champion than {champion}"):
-            rollbacks(mlflow_uri).make(request(model), print)
+            rollbacks(model.uri).make(request(model), print)
         model.client.set_registered_model_alias(model.name, CHAMPION, "1")
 
 
-@pytest.mark.usefixtures("own_python")
 def test_the_command_rehearses_and_moves(
-    theatre: Theatre, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    rehearsal_setup: RehearsalSetup,
+    registered_model: Callable[[int], RegisteredModel],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """The version answers the questions of its first rehearsal, on the terms of that."""
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", theatre.client.tracking_uri)
-    monkeypatch.setenv("UNDERSTUDY_CACHE", str(theatre.settings.cache))
-    client, uri = theatre.client, theatre.client.tracking_uri
-    first = client.get_model_version(theatre.model, "1")
-    model = Model(uri, 0)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", rehearsal_setup.client.tracking_uri)
+    monkeypatch.setenv("UNDERSTUDY_CACHE", str(rehearsal_setup.settings.cache))
+    client = rehearsal_setup.client
+    first = client.get_model_version(rehearsal_setup.model, "1")
+    model = registered_model(0)
     for _ in range(2):
         client.create_model_version(model.name, first.source, model_id=first.source.split("/")[-1])
-    terms = theatre.rehearser(rows=1, latency=timedelta(minutes=5))
-    candidate = replace(theatre.candidate(), model=model.name)
-    terms.rehearse(candidate, theatre.spec("before"), print)
+    terms = rehearsal_setup.rehearser(rows=1, latency=timedelta(minutes=5))
+    candidate = replace(rehearsal_setup.candidate(), model=model.name)
+    terms.rehearse(candidate, rehearsal_setup.spec("before"), print)
     model.move("1", None)
     model.move("2", "1")
     assert main(["rollback", model.name, "--why", "numbers look odd", "--hold", "commit"]) == 0
@@ -139,4 +143,4 @@ def test_the_command_rehearses_and_moves(
     assert json.loads(Path(kept).read_text())["source"] == "the model's input example"
     assert main(["rollback", model.name, "--why", "x", "--to", "1"]) == 1
     assert "Version 1 of" in capsys.readouterr().err
-    assert mover(uri).look(model.name).champion == "1"
+    assert model.mover().look(model.name).champion == "1"

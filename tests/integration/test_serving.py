@@ -6,40 +6,41 @@ import os
 import signal
 import subprocess
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
 import psutil
 import pytest
-from tests.served import BODY, Serving
-from tests.theatre import servers_of
 
 from understudy.contract import CHAMPION
 
 if TYPE_CHECKING:
-    from tests.theatre import Theatre
+    from mlflow.tracking import MlflowClient
+    from tests.fixtures.rehearsal import RehearsalSetup
+    from tests.fixtures.serving import Serving
 
 pytestmark = pytest.mark.integration
 
 
 @pytest.fixture(scope="module")
-def serving(theatre: Theatre, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+def serving(
+    rehearsal_setup: RehearsalSetup,
+    serve: Callable[[MlflowClient, str, Path], AbstractContextManager[Serving]],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Serving]:
     """Serve a model with three good versions, and a fourth without files."""
-    client, model = theatre.client, f"served {uuid.uuid4().hex[:8]}"
-    source = client.get_model_version(theatre.model, "1").source
+    client, model = rehearsal_setup.client, f"served {uuid.uuid4().hex[:8]}"
+    source = client.get_model_version(rehearsal_setup.model, "1").source
     client.create_registered_model(model)
     for _ in range(3):
         client.create_model_version(model, source, model_id=source.rpartition("/")[2])
-    run_id = theatre.run()
+    run_id = rehearsal_setup.run()
     client.create_model_version(model, f"runs:/{run_id}/nothing", run_id)
-    made = Serving(theatre, model, tmp_path_factory.mktemp("serve") / "serve.log")
-    try:
+    with serve(client, model, tmp_path_factory.mktemp("serve") / "serve.log") as made:
         yield made
-    finally:
-        if made.process.poll() is None:
-            made.process.kill()
-            made.process.wait()
 
 
 def test_without_a_champion_it_says_so(serving: Serving) -> None:
@@ -47,7 +48,7 @@ def test_without_a_champion_it_says_so(serving: Serving) -> None:
     serving.eventually(lambda: serving.get("/champion") != {})
     assert serving.get("/champion") == {"model": serving.model, "version": None}
     assert httpx.get(f"{serving.address}/ping", trust_env=False).status_code == 503
-    answer = httpx.post(f"{serving.address}/invocations", json=BODY, trust_env=False)
+    answer = httpx.post(f"{serving.address}/invocations", json=serving.question, trust_env=False)
     assert answer.status_code == 503
     assert answer.headers["retry-after"]
     serving.eventually(lambda: "has no champion" in serving.log.read_text())
@@ -87,14 +88,16 @@ def test_no_request_fails_while_champions_change(serving: Serving) -> None:
 
 def test_a_champion_that_does_not_load_leaves_the_old_one(serving: Serving) -> None:
     """Loudly: in the log, and for whoever asks which version it is."""
-    serving.theatre.client.set_registered_model_alias(serving.model, CHAMPION, "4")
+    serving.client.set_registered_model_alias(serving.model, CHAMPION, "4")
     serving.eventually(lambda: "refused" in serving.get("/champion"))
     facts = serving.get("/champion")
     assert facts["version"] == "1"
     assert facts["refused"]["version"] == "4"
     assert "cannot be had" in facts["refused"]["reason"]
     assert "did not come up; version 1 goes on serving" in serving.log.read_text()
-    assert httpx.post(f"{serving.address}/invocations", json=BODY, trust_env=False).is_success
+    assert httpx.post(
+        f"{serving.address}/invocations", json=serving.question, trust_env=False
+    ).is_success
 
 
 def lives(pid: int) -> bool:
@@ -105,10 +108,12 @@ def lives(pid: int) -> bool:
         return False
 
 
-def test_it_ends_with_all_that_it_started(serving: Serving) -> None:
+def test_it_ends_with_all_that_it_started(
+    serving: Serving, rehearsal_setup: RehearsalSetup
+) -> None:
     """On TERM, as from systemd or Docker."""
     servers = serving.servers()
     serving.process.terminate()
     assert serving.process.wait(60) == 0
     assert not any(map(lives, servers))
-    assert servers_of(serving.theatre) == []
+    assert rehearsal_setup.servers() == []

@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -36,8 +35,8 @@ from understudy.steps.settings import CacheLimits
 if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
+    from tests.fixtures.git import Repository
 
-    from conftest import Repository
     from understudy.tracking import RunStore
 
 pytestmark = [
@@ -192,22 +191,22 @@ def naps() -> list[int]:
     return found
 
 
-def eventually(condition: Callable[[], bool], seconds: float = 8.0) -> bool:
-    """Whether a condition comes true in time."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.05)
-    return condition()
+@pytest.fixture
+def settings(cache: Path, tmp_path: Path) -> Settings:
+    """Return settings with a scratch folder of the test's own."""
+    return Settings(cache, tmp_path / "s", grace=0.5)
 
 
 @pytest.fixture
 def bench(
-    runs: RunStore, client: MlflowClient, cache: Path, tmp_path: Path, project: Repository
+    runs: RunStore,
+    client: MlflowClient,
+    settings: Settings,
+    project: Repository,
+    eventually: Callable[..., bool],
 ) -> Iterator[Bench]:
     """Return a bench for the trivial project; afterwards nothing is left of any step."""
-    made = Bench(runs, client, Settings(cache, tmp_path / "s", grace=0.5), f"{project.url}#sub")
+    made = Bench(runs, client, settings, f"{project.url}#sub")
     yield made
     assert eventually(made.nothing_left), "a process or a scratch folder outlived its step"
 
@@ -311,8 +310,7 @@ def test_a_failed_step(bench: Bench, code: int, can_retry: bool) -> None:  # noq
 
 def test_a_child_that_calls_its_run_failed_is_believed(bench: Bench) -> None:
     """Exit code 0 does not make a failure a success; the child's words stay."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    error = bench.fails(StepFailedError, "tell", env_manager="local", environment={"PATH": path})
+    error = bench.fails(StepFailedError, "tell", env_manager="local")
     run = bench.client.get_run(error.run_id)
     assert run.info.status == "FAILED"
     assert run.data.tags["error"] == "the child's own words"
@@ -344,7 +342,7 @@ def test_timeout(bench: Bench) -> None:
     assert bench.nothing_left()
 
 
-def test_stop_from_another_thread(bench: Bench) -> None:
+def test_stop_from_another_thread(eventually: Callable[..., bool], bench: Bench) -> None:
     """As Airflow's on_kill: within the grace, and the run says KILLED."""
     runner, request = bench.runner(), bench.request("sleep", env_manager="local")
     errors: list[BaseException] = []
@@ -415,7 +413,7 @@ print("done")
 
 
 def test_kill_9_of_the_worker_at_many_moments(
-    bench: Bench, client: MlflowClient, tmp_path: Path
+    eventually: Callable[..., bool], bench: Bench, client: MlflowClient, tmp_path: Path
 ) -> None:
     """In the fetch, the build, the run: no process stays, and the next step works in that cache."""
     delays = ["0.02", "0.1", "0.2", "0.4", "0.8", "1.6", "3.0"]
@@ -465,38 +463,19 @@ def test_four_processes_build_one_environment(
 
 
 @pytest.fixture
-def git_daemon(project: Repository, tmp_path: Path) -> Iterator[str]:
-    """Serve the project over git://."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+def served(project: Repository, tmp_path: Path, git_daemon: Callable[[Path], str]) -> str:
+    """Serve the project over git://; return its address."""
     shutil.copytree(project.folder / ".git", tmp_path / "served.git")
-    daemon = subprocess.Popen(
-        [
-            *("git", "daemon", "--export-all", f"--base-path={tmp_path}", f"--port={port}"),
-            *("--listen=127.0.0.1", "--reuseaddr"),
-        ],
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-
-    def answers() -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", port)) == 0
-
-    assert eventually(answers)
-    yield f"git://127.0.0.1:{port}/served.git"
-    os.killpg(daemon.pid, signal.SIGTERM)
-    daemon.wait()
+    return f"{git_daemon(tmp_path)}/served.git"
 
 
 def test_git_protocol_and_a_host_that_goes_away(
-    bench: Bench, git_daemon: str, project: Repository
+    bench: Bench, served: str, project: Repository
 ) -> None:
     """A commit that is here runs on after the host is gone; a wrong repository is not retried."""
-    bench.url = f"{git_daemon}#sub"
+    bench.url = f"{served}#sub"
     assert bench.run("show", env_manager="local").info.status == "FINISHED"
-    error = bench.fails(ProjectError, "show", project=git_daemon.replace("served", "other"))
+    error = bench.fails(ProjectError, "show", project=served.replace("served", "other"))
     assert not error.can_retry
     commit = project.git("rev-parse", "HEAD")
     pinned = bench.runner().pin(bench.url, commit)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 
 import pytest
 from mlflow.tracking import MlflowClient
-from tests.loopback import first_time, lossy
 
 from understudy.contract import Tag
 from understudy.errors import RegistryError, TrackingUnavailableError
@@ -15,6 +16,7 @@ from understudy.registry import Registry, TrainedModel
 from understudy.tracking import RunSpec, RunStore
 
 pytestmark = pytest.mark.integration
+Losing = Callable[[str, str], AbstractContextManager[str]]
 
 
 @pytest.fixture
@@ -55,11 +57,15 @@ def test_the_same_key_is_the_same_run(runs: RunStore, experiment: str) -> None:
 
 
 def test_a_lost_answer_leaves_one_run(
-    mlflow_uri: str, runs: RunStore, experiment: str, monkeypatch: pytest.MonkeyPatch
+    losing_first_answer: Losing,
+    mlflow_uri: str,
+    runs: RunStore,
+    experiment: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """MLflow's client repeats the POST whose answer was lost; the twin it made is removed."""
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_JITTER", "0")
-    with lossy(mlflow_uri, first_time("runs/create")) as address:
+    with losing_first_answer(mlflow_uri, "runs/create") as address:
         made = RunStore(MlflowClient(address)).ensure(RunSpec(experiment, "k", "n"))
     (only,) = runs.tagged(experiment, Tag.KEY, "k")
     assert only.info.run_id == made
@@ -118,11 +124,11 @@ def test_no_champion_is_told_from_an_outage(
 
 
 def test_registering_again_makes_no_second_version(
-    mlflow_uri: str, client: MlflowClient, experiment: str
+    losing_first_answer: Losing, mlflow_uri: str, client: MlflowClient, experiment: str
 ) -> None:
     """Neither a repeated call nor a lost answer changes which version it is."""
     name, trained = f"model {uuid.uuid4().hex}", model_of(client, experiment)
-    with lossy(mlflow_uri, first_time("model-versions/create")) as address:
+    with losing_first_answer(mlflow_uri, "model-versions/create") as address:
         first = Registry(MlflowClient(address)).register(name, trained, "key")
     assert Registry(client).register(name, trained, "key") == first
 

@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.githosts import http_host
-from tests.loopback import free_port, serving
-from tests.tutorials import Block, blocks, run
+from tests.fixtures.git_hosts import http_host
+from tests.fixtures.loopback import free_port, serving
+from tests.fixtures.tutorials import Block, blocks, run
 
 pytestmark = [
     pytest.mark.integration,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.lingering import Lingering, eventually
+from tests.fixtures.lingering_step import Lingering
+from tests.fixtures.waiting import eventually
 
 if TYPE_CHECKING:
     from tests.fixtures.airflow import Installation

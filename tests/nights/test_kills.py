@@ -13,7 +13,8 @@ import signal
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.lingering import Lingering, eventually
+from tests.fixtures.lingering_step import Lingering
+from tests.fixtures.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -8,13 +8,13 @@ import pytest
 
 if TYPE_CHECKING:
     from tests.fixtures.airflow import Installation
-    from tests.fixtures.servers import ServedRepository
+    from tests.fixtures.git import Repository
 
 pytestmark = pytest.mark.integration
 
 
 def test_a_push_in_mid_run_does_not_mix_commits(
-    installation: Installation, models: ServedRepository
+    installation: Installation, models: Repository
 ) -> None:
     """The night keeps the commit that it pinned; the next night has the new one."""
     before = models.git("rev-parse", "HEAD")

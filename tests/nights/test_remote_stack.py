@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.standins.kubernetes_api import TOKEN, Server, cluster
 
 from understudy.contract import Tag
 
 if TYPE_CHECKING:
     from tests.fixtures.airflow import Installation
-    from tests.fixtures.servers import ServedRepository
+    from tests.fixtures.git import Repository
+    from tests.fixtures.kubernetes_cluster import Server
 
 pytestmark = [
     pytest.mark.integration,
@@ -80,18 +80,12 @@ class Elsewhere:
         return found
 
 
-def eventually(condition: Callable[[], object], limit: float = 60) -> None:
-    """Wait until something holds."""
-    end = time.monotonic() + limit
-    while not condition():
-        assert time.monotonic() < end, "it did not come true"
-        time.sleep(0.2)
-
-
 @pytest.fixture(scope="module")
 def elsewhere(
     installation_to_break: Installation,
-    models: ServedRepository,
+    models: Repository,
+    kubernetes_cluster: Callable[[Path], AbstractContextManager[Server]],
+    eventually: Callable[..., bool],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Elsewhere]:
     """Add a cluster, its connection and two Dags to the stack."""
@@ -104,7 +98,7 @@ def elsewhere(
     dag_file = DAG_FILE.replace("PROJECT", models.url)
     dag_file = dag_file.replace("TRACKING", installation.stack.addresses().mlflow)
     (place.dags / "remote.py").write_text(dag_file)
-    with cluster(node) as server:
+    with kubernetes_cluster(node) as server:
         extra = json.dumps({"kube_config": json.dumps(server.kubeconfig())})
         named = {"connection_id": "k8s", "conn_type": "kubernetes"}
         installation.call("POST", "connections", **named, extra=extra)
@@ -112,7 +106,7 @@ def elsewhere(
             installation.kill(component)  # they look for modules when they start
         installation.up()
         wanted = {"remote_wait", "remote_night"}
-        eventually(lambda: wanted <= _dags(installation), limit=120)
+        assert eventually(lambda: wanted <= _dags(installation), 120, pause=0.2)
         yield Elsewhere(installation, server)
 
 
@@ -147,12 +141,14 @@ def test_a_night_whose_steps_are_jobs_ends_with_a_champion(elsewhere: Elsewhere)
 
 
 @pytest.mark.timeout(600)
-def test_a_triggerer_that_dies_loses_nothing(elsewhere: Elsewhere, tmp_path: Path) -> None:
+def test_a_triggerer_that_dies_loses_nothing(
+    eventually: Callable[..., bool], elsewhere: Elsewhere, tmp_path: Path
+) -> None:
     """Nor does it cancel anything: the same Job goes on to its end."""
     stack, gate = elsewhere.stack, tmp_path / "gate"
     run_id = stack.trigger("remote_wait", "restart", gate=str(gate))
     stack.wait_for_task("remote_wait", run_id, "wait", {"deferred"})
-    eventually(lambda: elsewhere.run(run_id).data.tags[Tag.JOB_STATE.value] == "watched")
+    assert eventually(lambda: elsewhere.run(run_id).data.tags[Tag.JOB_STATE.value] == "watched")
     job = elsewhere.run(run_id).data.tags[Tag.JOB.value]
     stack.kill("triggerer")
     assert job in {pod.job for pod in elsewhere.server.running()}
@@ -162,31 +158,35 @@ def test_a_triggerer_that_dies_loses_nothing(elsewhere: Elsewhere, tmp_path: Pat
     assert elsewhere.run(run_id).info.status == "FINISHED"
     log = stack.log("remote_wait", run_id, "wait")
     assert "started" in log
-    assert TOKEN not in log
+    assert elsewhere.server.token not in log
 
 
 @pytest.mark.timeout(600)
-def test_a_task_that_is_marked_failed_cancels_its_job(elsewhere: Elsewhere, tmp_path: Path) -> None:
+def test_a_task_that_is_marked_failed_cancels_its_job(
+    eventually: Callable[..., bool], elsewhere: Elsewhere, tmp_path: Path
+) -> None:
     """The pod ends, and its run says KILLED."""
     stack = elsewhere.stack
     run_id = stack.trigger("remote_wait", "marked", gate=str(tmp_path / "never"))
     stack.wait_for_task("remote_wait", run_id, "wait", {"deferred"})
-    eventually(lambda: elsewhere.run(run_id).data.tags[Tag.JOB_STATE.value] == "watched")
+    assert eventually(lambda: elsewhere.run(run_id).data.tags[Tag.JOB_STATE.value] == "watched")
     job = elsewhere.run(run_id).data.tags[Tag.JOB.value]
     path = f"dags/remote_wait/dagRuns/{run_id}/taskInstances/wait"
     stack.call("PATCH", path, new_state="failed")
-    eventually(lambda: job not in {pod.job for pod in elsewhere.server.running()})
-    eventually(lambda: elsewhere.run(run_id).info.status == "KILLED")
+    assert eventually(lambda: job not in {pod.job for pod in elsewhere.server.running()})
+    assert eventually(lambda: elsewhere.run(run_id).info.status == "KILLED")
 
 
 @pytest.mark.timeout(600)
-def test_the_next_night_cancels_what_nobody_waits_for(elsewhere: Elsewhere, tmp_path: Path) -> None:
+def test_the_next_night_cancels_what_nobody_waits_for(
+    eventually: Callable[..., bool], elsewhere: Elsewhere, tmp_path: Path
+) -> None:
     """No triggerer ran when a person stopped the night: the Job ran on, and is KILLED now."""
     stack, server = elsewhere.stack, elsewhere.server
     run_id = stack.trigger("remote_night", "left", force=True, broken=str(tmp_path / "never"))
     stack.wait_for_task("remote_night", run_id, "download", {"deferred"})
     condition = f"tags.`{Tag.DAG_RUN_ID.value}` = '{run_id}' and tags.`{Tag.JOB.value}` != ''"
-    eventually(server.running)
+    assert eventually(server.running)
     stack.kill("triggerer")
     stack.call("PATCH", f"dags/remote_night/dagRuns/{run_id}", state="failed")
     stack.up()

@@ -12,18 +12,21 @@ import os
 import re
 import subprocess
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from tests.stack.team import CHECKOUT, DATA, Team, build, docker, eventually, images
 
 from understudy.local.airflow_api import Account, AirflowApi
 
+if TYPE_CHECKING:
+    from tests.fixtures.team_stack import Team
+
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(3600)]
 
+CHECKOUT = Path(__file__).parents[2]
 DAG = "wine_quality"
 NIGHT_S = 1800.0
 ROW = {
@@ -71,21 +74,11 @@ def figures(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def team(tmp_path_factory: pytest.TempPathFactory, figures: dict[str, Any]) -> Iterator[Team]:
+def team(prepared_team: Team, figures: dict[str, Any]) -> Team:
     """Start a stack from nothing."""
-    if not (DATA / "wine-quality").is_dir():
-        pytest.skip(f"the real data are not here: {DATA} (set UNDERSTUDY_TEST_DATA)")
-    chosen = images()
-    figures["image bytes"] = build(chosen["UNDERSTUDY_PYTHON_IMAGE"])
-    folder = tmp_path_factory.mktemp("team")
-    stack = Team(folder, f"understudy-test-{uuid.uuid4().hex[:6]}")
-    stack.prepare(chosen)
-    try:
-        figures["seconds to healthy"] = stack.up()
-        yield stack
-    finally:
-        (folder / "log").write_bytes(stack.compose("logs", "--no-color", "--timestamps"))
-        stack.remove()
+    figures["image bytes"] = prepared_team.image_bytes
+    figures["seconds to healthy"] = prepared_team.up()
+    return prepared_team
 
 
 @pytest.fixture
@@ -114,11 +107,16 @@ def _prediction(team: Team) -> list[float]:
     return list(answer.json()["predictions"])
 
 
-def _served(team: Team) -> str:
-    """Return the version that answers, once one does."""
+@pytest.fixture(scope="module")
+def served(team: Team) -> Callable[[], str]:
+    """Return what returns the version that answers, once one does."""
     address = team.address("CHAMPION")
-    eventually(lambda: httpx.get(f"{address}/ping", trust_env=False).is_success, 600)
-    return str(httpx.get(f"{address}/champion", trust_env=False).json()["version"])
+
+    def version() -> str:
+        team.eventually(lambda: httpx.get(f"{address}/ping", trust_env=False).is_success, 600)
+        return str(httpx.get(f"{address}/champion", trust_env=False).json()["version"])
+
+    return version
 
 
 @contextlib.contextmanager
@@ -147,14 +145,18 @@ def _trigger(team: Team, conf: dict[str, Any], dag: str = DAG) -> str:
         return str(answer.json()["dag_run_id"])
 
 
-def _outcome(airflow: AirflowApi, run_id: str, dag: str = DAG) -> str:
-    """Wait for the end of a Dag run, and return its state."""
+@pytest.fixture
+def outcome(team: Team, airflow: AirflowApi) -> Callable[..., str]:
+    """Return what waits for the end of a Dag run, and returns its state."""
 
-    def ended() -> str:
-        states = {one["dag_run_id"]: one["state"] for one in airflow.dag_runs(dag)}
-        return states[run_id] if states.get(run_id) in {"success", "failed"} else ""
+    def wait(run_id: str, dag: str = DAG) -> str:
+        def ended() -> str:
+            states = {one["dag_run_id"]: one["state"] for one in airflow.dag_runs(dag)}
+            return states[run_id] if states.get(run_id) in {"success", "failed"} else ""
 
-    return str(eventually(ended, NIGHT_S, 3))
+        return str(team.eventually(ended, NIGHT_S, 3))
+
+    return wait
 
 
 def _failures(airflow: AirflowApi, run_id: str, dag: str = DAG) -> str:
@@ -189,7 +191,7 @@ def test_what_a_role_may_do(team: Team) -> None:
     assert allowed == expected
 
 
-def test_no_secret_shows_in_docker(team: Team) -> None:
+def test_no_secret_shows_in_docker(team: Team, docker: Callable[..., bytes]) -> None:
     """Neither in a container's settings, nor in the image, nor in a log."""
     shown = docker("inspect", *team.containers(), team.settings["UNDERSTUDY_IMAGE"]).decode()
     shown += docker("history", "--no-trunc", team.settings["UNDERSTUDY_IMAGE"]).decode()
@@ -220,32 +222,40 @@ def test_the_environments_are_built_beforehand(team: Team) -> None:
 
 
 def test_a_night_makes_a_champion_that_serves(
-    team: Team, airflow: AirflowApi, figures: dict[str, Any]
+    team: Team,
+    airflow: AirflowApi,
+    outcome: Callable[..., str],
+    served: Callable[[], str],
+    figures: dict[str, Any],
 ) -> None:
     """Triggered as the UI does, on the real wine-quality data."""
     figures["memory at rest"] = team.memory()
-    eventually(lambda: DAG in [dag["dag_id"] for dag in airflow.dags()], 120)
+    team.eventually(lambda: DAG in [dag["dag_id"] for dag in airflow.dags()], 120)
     assert airflow.import_errors() == []
     airflow.pause(DAG, paused=False)
     run_id = _trigger(team, {"model": "random_forest"})
-    assert _outcome(airflow, run_id) == "success", _failures(airflow, run_id)
-    assert _served(team) == "1"
+    assert outcome(run_id) == "success", _failures(airflow, run_id)
+    assert served() == "1"
     (predicted,) = _prediction(team)
     assert 3 <= predicted <= 9
 
 
-def test_what_was_stopped_is_all_there_again(team: Team, figures: dict[str, Any]) -> None:
+def test_what_was_stopped_is_all_there_again(
+    team: Team, served: Callable[[], str], figures: dict[str, Any]
+) -> None:
     """Champion, history and login outlive the containers."""
     before = _prediction(team)
     team.compose("down")
     figures["seconds to healthy again"] = team.up()
-    assert _served(team) == "1"
+    assert served() == "1"
     assert _prediction(team) == before
     moves = team.compose("exec", "-T", "worker", "understudy", "history", DAG).decode()
     assert "version 1 is champion" in moves
 
 
-def test_a_backup_fills_an_empty_stack(team: Team, tmp_path: Path) -> None:
+def test_a_backup_fills_an_empty_stack(
+    team: Team, served: Callable[[], str], tmp_path: Path
+) -> None:
     """One command each; the same champion gives the same answer, and the same login opens."""
     before, password = _prediction(team), team.secret("login/airflow")
     environment = {
@@ -262,11 +272,13 @@ def test_a_backup_fills_an_empty_stack(team: Team, tmp_path: Path) -> None:
     team.remove()
     run("restore.sh", tmp_path / "backup")
     assert team.secret("login/airflow") == password
-    assert _served(team) == "1"
+    assert served() == "1"
     assert _prediction(team) == before
 
 
-def test_a_push_deploys_dag_files(team: Team, airflow: AirflowApi) -> None:
+def test_a_push_deploys_dag_files(
+    team: Team, airflow: AirflowApi, outcome: Callable[..., str]
+) -> None:
     """Dag files from Git: a Dag run keeps its commit, and the record of the decision names it."""
     name, path = "pushed", "dags/pushed.py"
     file = (CHECKOUT / "dags" / f"{DAG}.py").read_text("utf-8")
@@ -275,11 +287,11 @@ def test_a_push_deploys_dag_files(team: Team, airflow: AirflowApi) -> None:
     team.files.append("docker-compose.git-dags.yaml")
     team.up()
     commit = team.push(path, file)
-    eventually(lambda: name in [dag["dag_id"] for dag in airflow.dags()], 180)
+    team.eventually(lambda: name in [dag["dag_id"] for dag in airflow.dags()], 180)
     airflow.pause(name, paused=False)
     run_id = _trigger(team, {"model": "elastic_net"}, name)
     assert team.push(path, f"{file}# Later.\n") != commit
-    assert _outcome(airflow, run_id, name) == "success", _failures(airflow, run_id, name)
+    assert outcome(run_id, name) == "success", _failures(airflow, run_id, name)
     (run,) = (one for one in airflow.dag_runs(name) if one["dag_run_id"] == run_id)
     said = team.compose("exec", "-T", "worker", "python", "-c", RECORD, run_id).decode()
     context = json.loads(said.splitlines()[-1])

@@ -1,46 +1,27 @@
-"""Fixtures of the tabular project's tests: a loopback data server and frames of rows."""
+"""Fixtures of the tabular project's tests: a store, and rows as files and frames."""
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import pytest
-from tests.loopback import answering
 
-ROOT = Path(__file__).resolve().parents[2]
-PROJECT = ROOT / "mlproject" / "tabular"
-# The package lives beside its MLproject, which MLflow makes the working folder of a step.
-sys.path[:0] = [str(PROJECT), str(Path(__file__).parent)]
-
-from data_server import Answer, DataServer, Handler  # noqa: E402 - found on the path just set
+if TYPE_CHECKING:
+    from tests.fixtures.project_store import ProjectStore
 
 
-@pytest.fixture
-def data_server() -> Iterator[DataServer]:
-    """Return a running server; it ends with the test."""
-    answers: dict[str, Answer] = {}
-    handler = type("Handler", (Handler,), {"answers": answers})
-    with answering(handler) as address:
-        yield DataServer(address, answers)
-
-
-@pytest.fixture(autouse=True)
-def no_mirror(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let no mirror of the machine's own into a test."""
-    monkeypatch.delenv("UNDERSTUDY_DATA_MIRROR", raising=False)
-
-
-@pytest.fixture(scope="session")
-def test_data() -> Path:
-    """Return the folder of real data, or skip."""
-    folder = Path(os.environ.get("UNDERSTUDY_TEST_DATA", ROOT.parent / "shared" / "data"))
-    if not folder.is_dir():
-        pytest.skip(f"the real data is not here: {folder} (set UNDERSTUDY_TEST_DATA)")
-    return folder
+@pytest.fixture(scope="module")
+def store(
+    project_store: Callable[[Path, str], AbstractContextManager[ProjectStore]],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[ProjectStore]:
+    """Return a store of the module's own; everything points there while it lives."""
+    with project_store(tmp_path_factory.mktemp("mlflow"), "tabular") as made:
+        yield made
 
 
 @pytest.fixture

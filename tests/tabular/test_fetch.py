@@ -15,7 +15,7 @@ from tabular.fetch import check_sha256, fetch
 from tabular.sources import bring
 
 if TYPE_CHECKING:
-    from data_server import DataServer
+    from tests.fixtures.file_server import FileServer
 
 pytestmark = pytest.mark.unit
 
@@ -27,26 +27,26 @@ def get(url: str, path: Path) -> Path:
     return fetch(url, path, sleep=lambda _seconds: None)
 
 
-def test_a_whole_file_arrives(data_server: DataServer, tmp_path: Path) -> None:
+def test_a_whole_file_arrives(file_server: FileServer, tmp_path: Path) -> None:
     """Byte for byte, in one request."""
-    url = data_server.serve("/a.csv", BODY)
+    url = file_server.serve("/a.csv", BODY)
     assert get(url, tmp_path / "a.csv").read_bytes() == BODY
-    assert data_server.answers["/a.csv"].seen == [""]
+    assert file_server.answers["/a.csv"].seen == [""]
 
 
 @pytest.mark.parametrize("how", [{"resumable": True}, {"resumable": False}])
 def test_a_broken_transfer_goes_on(
-    data_server: DataServer, tmp_path: Path, how: dict[str, bool]
+    file_server: FileServer, tmp_path: Path, how: dict[str, bool]
 ) -> None:
     """From where it stopped if the server can, else from the start; the file is whole."""
-    url = data_server.serve("/a.csv", BODY, cuts=[1000, 500_000], **how)
+    url = file_server.serve("/a.csv", BODY, cuts=[1000, 500_000], **how)
     assert get(url, tmp_path / "a.csv").read_bytes() == BODY
-    assert data_server.answers["/a.csv"].seen == ["", "bytes=1000-", "bytes=500000-"]
+    assert file_server.answers["/a.csv"].seen == ["", "bytes=1000-", "bytes=500000-"]
 
 
-def test_half_a_file_is_not_enough(data_server: DataServer, tmp_path: Path) -> None:
+def test_half_a_file_is_not_enough(file_server: FileServer, tmp_path: Path) -> None:
     """A server that always breaks off: how much came of how much, and a retry may help."""
-    url = data_server.serve("/a.csv", BODY, cuts=[100] * 9, resumable=False)
+    url = file_server.serve("/a.csv", BODY, cuts=[100] * 9, resumable=False)
     with pytest.raises(UnavailableError, match=rf"\(100 of {len(BODY)} bytes\)") as raised:
         get(url, tmp_path / "a.csv")
     assert raised.value.exit_code == 69
@@ -62,10 +62,10 @@ def test_half_a_file_is_not_enough(data_server: DataServer, tmp_path: Path) -> N
     ],
 )
 def test_other_answers_are_told_apart(
-    data_server: DataServer, tmp_path: Path, how: dict[str, Any], error: type[Exception], words: str
+    file_server: FileServer, tmp_path: Path, how: dict[str, Any], error: type[Exception], words: str
 ) -> None:
     """Gone for good, away for now, or a page instead of data."""
-    url = data_server.serve("/a.csv", b"<html>", **how)
+    url = file_server.serve("/a.csv", b"<html>", **how)
     with pytest.raises(error, match=words):
         get(url, tmp_path / "a.csv")
 
@@ -76,9 +76,9 @@ def test_nobody_there(tmp_path: Path) -> None:
         get("http://127.0.0.1:9/a.csv", tmp_path / "a.csv")
 
 
-def test_a_full_disk_names_folder_and_bytes(data_server: DataServer, tmp_path: Path) -> None:
+def test_a_full_disk_names_folder_and_bytes(file_server: FileServer, tmp_path: Path) -> None:
     """The kernel's own ENOSPC, through a file that is always full."""
-    url = data_server.serve("/a.csv", BODY)
+    url = file_server.serve("/a.csv", BODY)
     full = tmp_path / "a.csv"
     full.symlink_to("/dev/full")
     with pytest.raises(StorageError, match=rf"no room for {len(BODY):,} bytes in {tmp_path}"):
@@ -132,10 +132,10 @@ def test_other_sources_are_refused(address: str) -> None:
 
 
 def test_a_signed_address_comes_from_the_environment(
-    data_server: DataServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    file_server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is fetched as it is, and what is stored of it does not show the signature."""
-    url = data_server.serve("/x.csv", b"a,target\n1,2\n3,4\n")
+    url = file_server.serve("/x.csv", b"a,target\n1,2\n3,4\n")
     monkeypatch.setenv("DATA_URL", f"{url}?sig=s3cret")
     delivery = bring(find("csv"), "env:DATA_URL", ",", tmp_path)
     assert len(delivery.table.frame) == 2

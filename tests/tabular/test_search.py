@@ -10,7 +10,7 @@ import sys
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
-from tests.studies import stopped_in_a_trial
 
 from tabular import search, train
 from tabular.declaration import Column, Holdout
@@ -137,7 +136,9 @@ def test_a_study_in_one_process(place: Place, capfd: pytest.CaptureFixture[str])
     assert trained.data.params["max_depth"] == str(best["max_depth"])
 
 
-def test_a_killed_search_goes_on(place: Place, tmp_path: Path) -> None:
+def test_a_killed_search_goes_on(
+    stopped_in_a_trial: Callable[[int, Path], bool], place: Place, tmp_path: Path
+) -> None:
     """Killed with -9 and run again: every place once, each trial one run, no run left RUNNING."""
     asked = {
         "model": "random_forest",

@@ -1,12 +1,75 @@
-"""Fixtures of the backtest's tests."""
+"""A backtest whose nights were never run: its files are written as workers would leave them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
-from tests.unit.backtest.replayed import Replayed
+
+from understudy.backtest.history import History
+from understudy.backtest.place import PREDICTIONS, ROWS, Place, made
+from understudy.backtest.plan import Plan
+
+PER_DAY = 24
+WINDOW = 3  # days of a holdout
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """A backtest of a target that is always zero, so that a prediction is an error.
+
+    It has 24 rows a day, and holdouts of three days.
+
+    Attributes:
+        folder: Where it is kept.
+        errors: What each night's model predicts; None for a night that failed.
+        extra: More columns of the predictions.
+    """
+
+    folder: Path
+    errors: Sequence[float | None]
+    extra: dict[str, object] = field(default_factory=dict)
+
+    @property
+    def plan(self) -> Plan:
+        """One night a day from the fourth day on."""
+        days = [f"2012-01-{WINDOW + 1 + i:02}" for i in range(len(self.errors) + 1)]
+        return Plan("/p", "", "c", {}, tuple(days[:-1]), days[-1], float(WINDOW), "uv")
+
+    @property
+    def place(self) -> Place:
+        """Where it is kept."""
+        return Place(self.folder)
+
+    def history(self) -> History:
+        """Return what a backtest would read."""
+        return History.read(self.place, self.plan)
+
+    def write(self) -> Replayed:
+        """Leave the files of all nights."""
+        plan, noise = self.plan, np.random.default_rng(7)
+        pool = self.rows(0, WINDOW + len(self.errors))
+        for i, moment in enumerate((*plan.nights, plan.end)):
+            with made(self.place.rows(plan.rows(moment))) as folder:
+                self.rows(i, i + WINDOW).to_parquet(folder / ROWS)
+        for moment, error in zip(plan.nights, self.errors, strict=True):
+            if error is not None:
+                guess = error * (1 + 0.01 * noise.standard_normal(len(pool)))
+                with made(self.place.night(plan.night(moment))) as folder:
+                    frame = pool.assign(target=0.0, prediction=guess, **self.extra)
+                    frame.to_parquet(folder / PREDICTIONS)
+        return self
+
+    @staticmethod
+    def rows(first: int, last: int) -> pd.DataFrame:
+        """Return the rows of some days, the last one excluded, counted from the first there is."""
+        return pd.DataFrame(
+            {"row_id": [f"{d}-{h}" for d in range(first, last) for h in range(PER_DAY)]}
+        )
 
 
 @pytest.fixture

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from tests.unit.backtest.replayed import PER_DAY, WINDOW, Replayed, rows
 
 from understudy.backtest import evaluation
 from understudy.backtest.cost import Cost
@@ -19,9 +19,11 @@ from understudy.errors import DecisionError
 from understudy.gate import Gate, Metric
 
 pytestmark = pytest.mark.unit
-Replay = Callable[..., Replayed]
+Replay = Callable[..., Any]
 
 RMSE = Metric("rmse")
+PER_DAY, WINDOW = 24, 3
+"""Rows of a day, and days of a holdout."""
 
 
 def test_each_row_is_served_once_by_the_night_before_it(replayed: Replay) -> None:
@@ -137,7 +139,7 @@ def test_rows_that_nobody_scored_are_refused(replayed: Replay) -> None:
     """What served them cannot be known."""
     replay = replayed(1.0, 1.0)
     target = replay.place.rows(replay.plan.rows(replay.plan.end)) / ROWS
-    rows(90, 92).to_parquet(target)
+    replay.rows(90, 92).to_parquet(target)
     with pytest.raises(DecisionError, match=f"{2 * PER_DAY} of {2 * PER_DAY} rows"):
         replay.history()
 

@@ -19,7 +19,7 @@ from understudy.steps.pruning import pruner
 from understudy.steps.settings import Settings
 
 if TYPE_CHECKING:
-    from conftest import Repository
+    from tests.fixtures.git import Repository
 
 pytestmark = pytest.mark.unit
 

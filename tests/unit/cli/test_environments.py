@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import re
-import subprocess
+import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from tests.wheels import wheel
 
 from understudy.cli.main import main
+
+if TYPE_CHECKING:
+    from tests.fixtures.git import Repository
+    from tests.fixtures.wheels import Wheel
+
 
 pytestmark = pytest.mark.unit
 
@@ -24,7 +30,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Path:
+def project(tmp_path: Path, wheel: Callable[..., Wheel]) -> Path:
     """Return a folder with a project that wants one package."""
     wheel(tmp_path / "wheels", "one", "1.0")
     folder = tmp_path / "project"
@@ -66,14 +72,15 @@ def test_build_then_list(
     assert rows[1][0] == "half"
 
 
-def test_a_commit_of_a_repository(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_commit_of_a_repository(
+    project: Path, repository: Repository, capsys: pytest.CaptureFixture[str]
+) -> None:
     """As the night will have it: from the mirror, for that version."""
-    git = ["git", "-C", str(project), "-c", "user.name=x", "-c", "user.email=x@example.com"]
-    for words in (["init", "-qb", "main"], ["add", "-A"], ["commit", "-qm", "x"], ["tag", "v1"]):
-        subprocess.run([*git, *words], check=True)
-    (project / "python_env.yaml").write_text("dependencies: [no-such-package]")
-    subprocess.run([*git, "commit", "-qam", "broken"], check=True)
-    assert understudy("build", f"file://{project}", "--version", "v1") == 0
+    shutil.copytree(project, repository.folder, dirs_exist_ok=True)
+    repository.commit()
+    repository.git("tag", "v1")
+    repository.commit(python_env_DOT_yaml="dependencies: [no-such-package]")
+    assert understudy("build", repository.url, "--version", "v1") == 0
     assert "Ready: " in capsys.readouterr().out
 
 

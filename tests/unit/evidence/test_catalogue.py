@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn import metrics
-from tests.unit.evidence import samples
 
 from understudy.errors import DecisionError
 from understudy.evidence import known, load
@@ -19,15 +18,23 @@ from understudy.evidence.definition import Definition, Input, measured
 from understudy.evidence.pairing import Rows, paired
 from understudy.gate.metrics import HIGHER_IS_BETTER, LOWER_IS_BETTER
 
-_FRAMES = {
-    "regression": samples.regression(60, weight=samples.weights(60)),
-    "two": samples.classification(60, weight=samples.weights(60)),
-    "three": samples.classification(60, classes="abc"),
-    "numbers as classes": samples.classification(60, classes="123").assign(
-        target=lambda f: f["target"].astype(float), prediction=lambda f: f["prediction"].astype(int)
-    ),
-    "only probabilities": samples.classification(60).drop(columns="prediction"),
-}
+KINDS = ("regression", "two", "three", "numbers as classes", "only probabilities")
+
+
+@pytest.fixture(scope="module")
+def frames(
+    regression: Callable[..., pd.DataFrame], classification: Callable[..., pd.DataFrame]
+) -> dict[str, pd.DataFrame]:
+    """Return predictions of each of ``KINDS``; some of the weights are zero."""
+    weight = np.random.default_rng(7).integers(0, 4, 60) / 2 + (np.arange(60) < 2)
+    made = (
+        regression(60, weight=weight),
+        classification(60, weight=weight),
+        classification(60, classes="abc"),
+        classification(60, classes="123").astype({"target": float, "prediction": int}),
+        classification(60).drop(columns="prediction"),
+    )
+    return dict(zip(KINDS, made, strict=True))
 
 
 def rows_of(frame: pd.DataFrame) -> Rows:
@@ -48,12 +55,12 @@ def defined_on() -> dict[str, list[str]]:
     return {}
 
 
-@pytest.mark.parametrize("kind", _FRAMES)
+@pytest.mark.parametrize("kind", KINDS)
 def test_means_give_the_value_that_scikit_learn_gives(
-    kind: str, defined_on: dict[str, list[str]]
+    frames: dict[str, pd.DataFrame], kind: str, defined_on: dict[str, list[str]]
 ) -> None:
     """Or scikit-learn's value is not defined on such rows."""
-    rows = rows_of(_FRAMES[kind])
+    rows = rows_of(frames[kind])
     for name in sorted(known()):
         made = defined(name).means
         value, why = measured(defined(name), rows)
@@ -78,9 +85,11 @@ def test_every_metric_was_compared(defined_on: dict[str, list[str]]) -> None:
         ("max_error", lambda f: abs(f["target"] - f["prediction"]).max()),
     ],
 )
-def test_numbers(name: str, expected: Callable[[pd.DataFrame], float]) -> None:
+def test_numbers(
+    regression: Callable[..., pd.DataFrame], name: str, expected: Callable[[pd.DataFrame], float]
+) -> None:
     """The file's columns go where they belong."""
-    frame = samples.regression(31)
+    frame = regression(31)
     assert measured(defined(name), rows_of(frame)) == (pytest.approx(expected(frame)), "")
 
 
@@ -104,9 +113,13 @@ def test_numbers(name: str, expected: Callable[[pd.DataFrame], float]) -> None:
         ("mcc", lambda f: metrics.matthews_corrcoef(f["target"], f["prediction"])),
     ],
 )
-def test_classes(name: str, expected: Callable[[pd.DataFrame], float]) -> None:
+def test_classes(
+    classification: Callable[..., pd.DataFrame],
+    name: str,
+    expected: Callable[[pd.DataFrame], float],
+) -> None:
     """The positive class is the second by name."""
-    frame = samples.classification(31)
+    frame = classification(31)
     assert measured(defined(name), rows_of(frame)) == (pytest.approx(expected(frame)), "")
 
 
@@ -134,9 +147,11 @@ def test_directions_are_those_that_the_rules_know() -> None:
         ("accuracy", {}, "the target has too many different values to be classes"),
     ],
 )
-def test_what_rows_do_not_define(name: str, change: dict[str, Any], reason: str) -> None:
+def test_what_rows_do_not_define(
+    regression: Callable[..., pd.DataFrame], name: str, change: dict[str, Any], reason: str
+) -> None:
     """It is nobody's fault: no value, and the reason."""
-    rows = rows_of(samples.regression(1100).assign(**change))
+    rows = rows_of(regression(1100).assign(**change))
     value, why = measured(defined(name), rows)
     assert value is None
     assert why.startswith(reason)
@@ -153,9 +168,11 @@ def test_what_rows_do_not_define(name: str, change: dict[str, Any], reason: str)
         ("accuracy", {"target": ["a", "b", "a"], "prediction": [None, "a", "b"]}, "1 of 3"),
     ],
 )
-def test_what_a_model_has_got_wrong(name: str, change: dict[str, Any], reason: str) -> None:
+def test_what_a_model_has_got_wrong(
+    regression: Callable[..., pd.DataFrame], name: str, change: dict[str, Any], reason: str
+) -> None:
     """The value is not a number, and the reason says how often."""
-    value, why = measured(defined(name), rows_of(samples.regression(3).assign(**change)))
+    value, why = measured(defined(name), rows_of(regression(3).assign(**change)))
     assert value is not None
     assert not math.isfinite(value)
     assert reason in why
@@ -169,9 +186,11 @@ def test_what_a_model_has_got_wrong(name: str, change: dict[str, Any], reason: s
         ([np.nan, 0.5], "1 of 4 rows have probabilities that are no finite numbers"),
     ],
 )
-def test_probabilities_that_are_none(shares: list[float], reason: str) -> None:
+def test_probabilities_that_are_none(
+    classification: Callable[..., pd.DataFrame], shares: list[float], reason: str
+) -> None:
     """A metric of labels does not mind them; one of probabilities has no value."""
-    frame = samples.classification(4)
+    frame = classification(4)
     frame.loc[2, ["probability_a", "probability_b"]] = shares
     value, why = measured(defined("log_loss"), rows_of(frame))
     assert value is not None
@@ -180,18 +199,20 @@ def test_probabilities_that_are_none(shares: list[float], reason: str) -> None:
     assert math.isfinite(measured(defined("accuracy"), rows_of(frame))[0] or math.nan)
 
 
-def test_rounded_probabilities_are_good_enough() -> None:
+def test_rounded_probabilities_are_good_enough(classification: Callable[..., pd.DataFrame]) -> None:
     """What a network writes as 32-bit floats is no mistake."""
-    frame = samples.classification(500, classes="abcdefgh")
+    frame = classification(500, classes="abcdefgh")
     narrow = frame.astype({name: "float32" for name in frame if name.startswith("probability_")})
     value, why = measured(defined("log_loss"), rows_of(narrow))
     assert why == ""
     assert value == pytest.approx(measured(defined("log_loss"), rows_of(frame))[0], rel=1e-5)
 
 
-def test_a_class_that_the_model_does_not_know_has_no_probability() -> None:
+def test_a_class_that_the_model_does_not_know_has_no_probability(
+    classification: Callable[..., pd.DataFrame],
+) -> None:
     """The loss is large and finite."""
-    frame = samples.classification(30, classes="abc")
+    frame = classification(30, classes="abc")
     without = frame.drop(columns="probability_c")
     without[["probability_a", "probability_b"]] = 0.5
     value, _ = measured(defined("log_loss"), rows_of(without))
@@ -212,9 +233,9 @@ def one_hundredth(frame: pd.DataFrame) -> float:
 NOT_A_FUNCTION = 1
 
 
-def test_a_function_of_ones_own() -> None:
+def test_a_function_of_ones_own(regression: Callable[..., pd.DataFrame]) -> None:
     """It gets the columns of the file."""
-    frame = samples.regression(20, price=2.0)
+    frame = regression(20, price=2.0)
     definition = find("cost", f"{__name__}:cost")
     assert definition is not None
     assert definition.reads is Input.FRAME
@@ -222,11 +243,11 @@ def test_a_function_of_ones_own() -> None:
     assert measured(definition, rows_of(frame)) == (pytest.approx(expected), "")
 
 
-def test_a_function_that_fails() -> None:
+def test_a_function_that_fails(regression: Callable[..., pd.DataFrame]) -> None:
     """What it raised is the reason why there is no value."""
     definition = find("h", f"{__name__}:one_hundredth")
     assert definition is not None
-    value, why = measured(definition, rows_of(samples.regression(100)))
+    value, why = measured(definition, rows_of(regression(100)))
     assert value is None
     assert why.endswith(":one_hundredth raised ZeroDivisionError: division by zero")
 

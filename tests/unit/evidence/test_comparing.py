@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,6 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.unit.evidence import samples
 
 from understudy.evidence import compare, load
 from understudy.gate import Gate, Metric, Score, Verdict, judge
@@ -34,12 +33,14 @@ def verdict(gate: Gate, challenger: pd.DataFrame, champion: pd.DataFrame) -> Ver
     return judge(gate, Score("ours", {}), Score("theirs", {}), evidence=evidence).verdict
 
 
-def test_a_better_model_is_promoted_and_a_worse_one_rejected() -> None:
+def test_a_better_model_is_promoted_and_a_worse_one_rejected(
+    regression: Callable[..., pd.DataFrame],
+) -> None:
     """The whole way, where there is something to see."""
-    good, bad = samples.regression(200, error=0.5, seed=1), samples.regression(200, seed=2)
+    good, bad = regression(200, error=0.5, seed=1), regression(200, seed=2)
     assert verdict(RMSE, good, bad) is Verdict.PROMOTE
     assert verdict(RMSE, bad, good) is Verdict.REJECT
-    assert verdict(RMSE, bad, samples.regression(200, seed=3)) is Verdict.HOLD
+    assert verdict(RMSE, bad, regression(200, seed=3)) is Verdict.HOLD
 
 
 @pytest.mark.parametrize(
@@ -57,10 +58,13 @@ def test_a_better_model_is_promoted_and_a_worse_one_rejected() -> None:
     ],
 )
 def test_what_cannot_be_compared(
-    challenger: Mapping[str, Any], champion: Mapping[str, Any], reason: str
+    regression: Callable[..., pd.DataFrame],
+    challenger: Mapping[str, Any],
+    champion: Mapping[str, Any],
+    reason: str,
 ) -> None:
     """It holds, with the reason, however good the challenger looks."""
-    good, bad = samples.regression(ROWS, error=0.1, seed=1), samples.regression(ROWS, seed=2)
+    good, bad = regression(ROWS, error=0.1, seed=1), regression(ROWS, seed=2)
     good, bad = good.assign(**challenger), bad.assign(**champion)
     evidence = evidence_of(RMSE, good, bad)
     assert evidence.comparisons == ()
@@ -68,32 +72,34 @@ def test_what_cannot_be_compared(
     assert verdict(RMSE, good, bad) is Verdict.HOLD
 
 
-def test_an_empty_holdout() -> None:
+def test_an_empty_holdout(regression: Callable[..., pd.DataFrame]) -> None:
     """Nothing is known."""
-    nothing = samples.regression(5).iloc[:0]
+    nothing = regression(5).iloc[:0]
     assert evidence_of(RMSE, nothing, nothing).blockers[0] == "challenger: the holdout is empty"
     assert verdict(RMSE, nothing, nothing) is Verdict.HOLD
 
 
-def test_clusters_that_the_file_does_not_name() -> None:
+def test_clusters_that_the_file_does_not_name(regression: Callable[..., pd.DataFrame]) -> None:
     """No interval without them."""
     gate = Gate(Metric("rmse"), cluster="customer")
-    frames = [samples.regression(ROWS, seed=seed) for seed in (1, 2)]
+    frames = [regression(ROWS, seed=seed) for seed in (1, 2)]
     assert "lack the column 'customer'" in evidence_of(gate, *frames).blockers[0]
 
 
 @pytest.mark.parametrize("metric", ["rmse", "r2", "max_error", "mae"])
 @pytest.mark.parametrize("rows", [1, 2, 4])
-def test_few_rows_prove_nothing(metric: str, rows: int) -> None:
+def test_few_rows_prove_nothing(
+    regression: Callable[..., pd.DataFrame], metric: str, rows: int
+) -> None:
     """However good the challenger was on them."""
-    frame = samples.regression(rows)
+    frame = regression(rows)
     perfect, wrong = frame.assign(prediction=frame["target"]), frame.assign(prediction=-50.0)
     assert verdict(Gate(Metric(metric, confidence=0.6)), perfect, wrong) is Verdict.HOLD
 
 
-def test_a_constant_target() -> None:
+def test_a_constant_target(regression: Callable[..., pd.DataFrame]) -> None:
     """It has a mean error, and no share of variance that could be explained."""
-    frames = [samples.regression(ROWS, seed=seed).assign(target=1.0) for seed in (1, 2)]
+    frames = [regression(ROWS, seed=seed).assign(target=1.0) for seed in (1, 2)]
     gate = Gate(Metric("mae"), [Metric("r2", at_least=0.0)])
     mae, r2 = evidence_of(gate, *frames).comparisons
     assert mae.interval is not None
@@ -102,11 +108,11 @@ def test_a_constant_target() -> None:
     assert verdict(gate, *frames) is not Verdict.PROMOTE
 
 
-def test_one_class_in_a_slice() -> None:
+def test_one_class_in_a_slice(classification: Callable[..., pd.DataFrame]) -> None:
     """It has an accuracy and no ROC area."""
-    frame = samples.classification(200, seed=1)
+    frame = classification(200, seed=1)
     group = np.where(frame["target"] == "a", "only a", np.where(frame.index % 2, "x", "y"))
-    frames = [samples.classification(200, seed=seed, group=group) for seed in (1, 2)]
+    frames = [classification(200, seed=seed, group=group) for seed in (1, 2)]
     gate = Gate(Metric("roc_auc"), [Metric("accuracy", at_least=0.1)], slices=["group"])
     by_slice = {(one.slice, one.metric): one for one in evidence_of(gate, *frames).comparisons}
     assert by_slice["group=only a", "roc_auc"].challenger is None
@@ -114,26 +120,26 @@ def test_one_class_in_a_slice() -> None:
     assert by_slice["group=only a", "accuracy"].challenger is not None
 
 
-def test_a_metric_that_predictions_do_not_give() -> None:
+def test_a_metric_that_predictions_do_not_give(regression: Callable[..., pd.DataFrame]) -> None:
     """It is left to what was logged, and a note says so."""
-    evidence = evidence_of(Gate(Metric("loss")), *[samples.regression(ROWS)] * 2)
+    evidence = evidence_of(Gate(Metric("loss")), *[regression(ROWS)] * 2)
     assert evidence.comparisons == ()
     expected = "loss is no metric that predictions give (did you mean 'log_loss'?)"
     assert evidence.notes == (expected,)
 
 
-def test_without_a_champion() -> None:
+def test_without_a_champion(regression: Callable[..., pd.DataFrame]) -> None:
     """Values, and nothing to compare them with."""
     gate = Gate(Metric("rmse"), [Metric("r2", at_least=0.5)])
-    rmse, r2 = compare(gate, load(samples.regression(ROWS)), None).comparisons
+    rmse, r2 = compare(gate, load(regression(ROWS)), None).comparisons
     assert rmse.challenger == pytest.approx(1, abs=0.3)
     assert (rmse.champion, rmse.gain, rmse.needed, rmse.interval) == (None, None, None, None)
     assert (r2.rule, r2.needed) == ("at_least", 0.5)
 
 
-def test_numbers_of_a_comparison() -> None:
+def test_numbers_of_a_comparison(regression: Callable[..., pd.DataFrame]) -> None:
     """Values, gain, need and confidence are those of the rule."""
-    challenger, champion = (samples.regression(ROWS, seed=seed) for seed in (1, 2))
+    challenger, champion = (regression(ROWS, seed=seed) for seed in (1, 2))
     gate = Gate(Metric("mae", max_loss=0.1, relative=True, confidence=0.9))
     (found,) = compare(gate, load(challenger), load(champion), judged_before=2).comparisons
     values = [abs(f["target"] - f["prediction"]).mean() for f in (challenger, champion)]
@@ -151,9 +157,9 @@ def test_numbers_of_a_comparison() -> None:
     assert middle == pytest.approx(found.gain - found.needed)
 
 
-def test_mcnemar_is_shown_for_classes() -> None:
+def test_mcnemar_is_shown_for_classes(classification: Callable[..., pd.DataFrame]) -> None:
     """Beside what decides."""
-    frames = [samples.classification(ROWS, seed=seed) for seed in (1, 2)]
+    frames = [classification(ROWS, seed=seed) for seed in (1, 2)]
     (accuracy, loss) = evidence_of(
         Gate(Metric("accuracy"), [Metric("log_loss", max_loss=0.1)]), *frames
     ).comparisons
@@ -164,10 +170,12 @@ def test_mcnemar_is_shown_for_classes() -> None:
 
 @given(seeds)
 @settings(max_examples=15)
-def test_the_order_of_rows_does_not_matter(seed: int) -> None:
+def test_the_order_of_rows_does_not_matter(
+    regression: Callable[..., pd.DataFrame], seed: int
+) -> None:
     """Not of one file, not of the other: all numbers are the same, to the last bit."""
     region = np.where(np.arange(ROWS) % 3, "north", "south")
-    frames = [samples.regression(ROWS, seed=s, region=region) for s in (1, 2)]
+    frames = [regression(ROWS, seed=s, region=region) for s in (1, 2)]
     gate = Gate(
         Metric("rmse", min_gain=0.1, relative=True),
         [Metric("r2", max_loss=0.05)],
@@ -197,19 +205,29 @@ predictions = st.one_of(
 models = st.sampled_from(["challenger", "champion"])
 
 
-def predicted(kind: tuple[str, int, float]) -> pd.DataFrame:
-    """Return a model of some quality on the same rows."""
-    name, seed, size = kind
-    if name == "noise":
-        return samples.regression(ROWS, seed=seed, error=size)
-    frame = samples.regression(ROWS)
-    return frame.assign(prediction=frame["target"] + size)
+@pytest.fixture(scope="module")
+def predicted(
+    regression: Callable[..., pd.DataFrame],
+) -> Callable[[tuple[str, int, float]], pd.DataFrame]:
+    """Return what returns a model of some quality on the same rows."""
+
+    def make(kind: tuple[str, int, float]) -> pd.DataFrame:
+        name, seed, size = kind
+        if name == "noise":
+            return regression(ROWS, seed=seed, error=size)
+        frame = regression(ROWS)
+        return frame.assign(prediction=frame["target"] + size)
+
+    return make
 
 
 @given(gates, predictions, predictions)
 @settings(max_examples=30, deadline=None)
 def test_swapping_the_models_never_promotes_both(
-    gate: Gate, ours: tuple[str, int, float], theirs: tuple[str, int, float]
+    predicted: Callable[[tuple[str, int, float]], pd.DataFrame],
+    gate: Gate,
+    ours: tuple[str, int, float],
+    theirs: tuple[str, int, float],
 ) -> None:
     """Nor identical ones."""
     one, other = predicted(ours), predicted(theirs)
@@ -221,29 +239,40 @@ def test_swapping_the_models_never_promotes_both(
 @given(predictions, st.sampled_from([np.nan, np.inf, -np.inf]), models, st.integers(0, 39))
 @settings(max_examples=30, deadline=None)
 def test_a_number_that_is_none_never_promotes(
-    ours: tuple[str, int, float], bad: float, place: str, row: int
+    predicted: Callable[[tuple[str, int, float]], pd.DataFrame],
+    ours: tuple[str, int, float],
+    bad: float,
+    place: str,
+    row: int,
 ) -> None:
     """In one row of one model, whatever the other rows say."""
     gate = Gate(Metric("mae", confidence=0.55), [Metric("rmse", max_loss=5.0)])
-    challenger, champion = predicted(ours), samples.regression(ROWS, error=9, seed=1)
+    challenger, champion = predicted(ours), predicted(("noise", 1, 9))
     (champion if place == "champion" else challenger).loc[row, "prediction"] = bad
     expected = Verdict.HOLD if place == "champion" else Verdict.REJECT
     assert verdict(gate, challenger, champion) is expected
 
 
-def shifted(by: float) -> Comparison:
-    """Return the comparison of a challenger that is better on every row by ``by`` more."""
-    frame = samples.regression(ROWS)
+@pytest.fixture(scope="module")
+def shifted(regression: Callable[..., pd.DataFrame]) -> Callable[[float], Comparison]:
+    """Return what compares a challenger that is better on every row by that much more."""
+    frame = regression(ROWS)
     error = abs(frame["prediction"] - frame["target"]) + 5
-    challenger = frame.assign(prediction=frame["target"] + error - by)
-    champion = samples.regression(ROWS, error=7)
-    (found,) = evidence_of(Gate(Metric("mae")), challenger, champion).comparisons
-    return found
+    champion = regression(ROWS, error=7)
+
+    def make(by: float) -> Comparison:
+        challenger = frame.assign(prediction=frame["target"] + error - by)
+        (found,) = evidence_of(Gate(Metric("mae")), challenger, champion).comparisons
+        return found
+
+    return make
 
 
 @given(st.floats(0, 5), st.floats(0, 5))
 @settings(max_examples=25, deadline=None)
-def test_better_rows_are_never_worse_evidence(one: float, other: float) -> None:
+def test_better_rows_are_never_worse_evidence(
+    shifted: Callable[[float], Comparison], one: float, other: float
+) -> None:
     """A challenger that is better on each row has both ends of its interval higher."""
     less, more = sorted([one, other])
     weak, strong = shifted(less), shifted(more)
@@ -254,19 +283,19 @@ def test_better_rows_are_never_worse_evidence(one: float, other: float) -> None:
     assert (strong.p_value or 0) <= (weak.p_value or 0) + 1e-9
 
 
-@given(predictions, predictions, st.floats(0, 1), st.floats(0, 1), st.sampled_from([0, 1]))
+@given(predictions, predictions, st.tuples(st.floats(0, 1), st.floats(0, 1)), st.booleans())
 @settings(max_examples=40, deadline=None)
 def test_asking_for_more_is_never_easier(
+    predicted: Callable[[tuple[str, int, float]], pd.DataFrame],
     ours: tuple[str, int, float],
     theirs: tuple[str, int, float],
-    one: float,
-    other: float,
-    relative: int,
+    gains: tuple[float, float],
+    relative: bool,  # noqa: FBT001
 ) -> None:
     """Who gains enough for a large bound gains enough for a smaller one."""
     lows = []
-    for gain in sorted([one, other]):
-        gate = Gate(Metric("rmse", min_gain=gain, relative=bool(relative)))
+    for gain in sorted(gains):
+        gate = Gate(Metric("rmse", min_gain=gain, relative=relative))
         (found,) = evidence_of(gate, predicted(ours), predicted(theirs)).comparisons
         lows.append(-math.inf if found.excess is None else found.excess.low)
     assert lows[1] <= lows[0] + 1e-9
@@ -274,12 +303,14 @@ def test_asking_for_more_is_never_easier(
 
 @given(seeds)
 @settings(max_examples=15, deadline=None)
-def test_more_of_the_same_rows_is_more_evidence(seed: int) -> None:
+def test_more_of_the_same_rows_is_more_evidence(
+    regression: Callable[..., pd.DataFrame], seed: int
+) -> None:
     """Four times the rows, as they are, give an interval within the one before."""
     intervals = []
     for copies in (1, 4):
         frames = [
-            pd.concat([samples.regression(ROWS, seed=s)] * copies, ignore_index=True)
+            pd.concat([regression(ROWS, seed=s)] * copies, ignore_index=True)
             for s in (seed, seed + 1)
         ]
         frames = [frame.assign(row_id=np.arange(len(frame))) for frame in frames]

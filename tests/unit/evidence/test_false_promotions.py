@@ -7,11 +7,13 @@ thousand times, so that the tests do not fail by chance and would fail for a rat
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.typing import NDArray
 from scipy import stats
-from tests.unit.evidence import samples
 
 from understudy.evidence import compare, load
 from understudy.evidence.inference import Draw, Margin
@@ -39,13 +41,13 @@ def promoted(ours: Floats, theirs: Floats, units: Units, shape: Shape = Shape.ME
     return excess is not None and excess.low > 0
 
 
-def test_a_year_through_the_whole_gate() -> None:
+def test_a_year_through_the_whole_gate(regression: Callable[..., pd.DataFrame]) -> None:
     """Equal models on fresh rows each night: predictions in, verdicts out."""
     gate = Gate(Metric("mae", min_gain=0.0, confidence=1 - ALPHA))
     verdicts, better = [], 0
     for night in range(NIGHTS):
         ours, theirs = (
-            samples.regression(ROWS, seed=seed).assign(row_id=np.arange(ROWS) + ROWS * night)
+            regression(ROWS, seed=seed).assign(row_id=np.arange(ROWS) + ROWS * night)
             for seed in (2 * night, 2 * night + 1)
         )
         evidence = compare(gate, load(ours), load(theirs), search=False)

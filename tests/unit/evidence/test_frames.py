@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,17 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.evidence import samples
 
 from understudy.errors import DecisionError
 from understudy.evidence import frames, load, tables
 
 
-def test_a_file_and_a_frame_are_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_and_a_frame_are_the_same(
+    classification: Callable[..., pd.DataFrame], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Batches are put together as one; text, numbers, times (in UTC) and gaps survive."""
     monkeypatch.setattr(tables, "_BATCH", 7)
-    frame = samples.classification(
+    frame = classification(
         50,
         region=["north", None] * 25,
         age=[1.5, np.nan] * 25,
@@ -47,18 +49,22 @@ def test_a_file_and_a_frame_are_the_same(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 @given(st.permutations(range(12)))
-def test_the_order_of_rows_is_forgotten(order: list[int]) -> None:
+def test_the_order_of_rows_is_forgotten(
+    regression: Callable[..., pd.DataFrame], order: list[int]
+) -> None:
     """The same rows give the same arrays and the same digest."""
-    frame = samples.regression(12)
+    frame = regression(12)
     shuffled = load(frame.iloc[order])
     assert shuffled.rows_sha256 == load(frame).rows_sha256
     np.testing.assert_array_equal(shuffled.target.data, load(frame).target.data)
 
 
 @pytest.mark.parametrize("column", ["row_id", "target"])
-def test_the_digest_is_of_ids_and_targets(column: str) -> None:
+def test_the_digest_is_of_ids_and_targets(
+    regression: Callable[..., pd.DataFrame], column: str
+) -> None:
     """Another id or another target is another holdout; another prediction is not."""
-    frame = samples.regression(5)
+    frame = regression(5)
     changed = load(frame.assign(**{column: frame[column] + 100})).rows_sha256
     assert changed != load(frame).rows_sha256
     assert load(frame.assign(prediction=0.0)).rows_sha256 == load(frame).rows_sha256
@@ -76,28 +82,35 @@ def test_the_digest_is_of_ids_and_targets(column: str) -> None:
         ({"weight": [0, 0, 0, 0]}, "all weights are zero"),
     ],
 )
-def test_rows_that_cannot_be_compared(change: dict[str, Any], message: str) -> None:
+def test_rows_that_cannot_be_compared(
+    regression: Callable[..., pd.DataFrame], change: dict[str, Any], message: str
+) -> None:
     """They are read, and say what is wrong with them."""
-    assert load(samples.regression(4).assign(**change)).problems == (message,)
+    assert load(regression(4).assign(**change)).problems == (message,)
 
 
-def test_an_empty_holdout() -> None:
+def test_an_empty_holdout(regression: Callable[..., pd.DataFrame]) -> None:
     """No row is no evidence, and no error."""
-    assert load(samples.regression(4).iloc[:0]).problems == ("the holdout is empty",)
+    assert load(regression(4).iloc[:0]).problems == ("the holdout is empty",)
 
 
 @pytest.mark.parametrize(
-    ("frame", "message"),
+    ("change", "message"),
     [
-        (pd.DataFrame({"row_id": [1]}), "the frame lacks 'prediction', 'target'; it has 'row_id'"),
-        (samples.regression(3).assign(row_id=[0.5, 1.5, 2.5]), "row_id of the frame .* double"),
-        (samples.regression(3).assign(weight=list("abc")), "'weight' .* holds no numbers"),
-        (samples.regression(3).assign(probability_a=list("abc")), "'probability_a' .* no numbers"),
-        (samples.regression(3).assign(target=[[1], [2], [3]]), "target of the frame .* list"),
+        (lambda f: f[["row_id"]], "the frame lacks 'prediction', 'target'; it has 'row_id'"),
+        (lambda f: f.assign(row_id=[0.5, 1.5, 2.5]), "row_id of the frame .* double"),
+        (lambda f: f.assign(weight=list("abc")), "'weight' .* holds no numbers"),
+        (lambda f: f.assign(probability_a=list("abc")), "'probability_a' .* no numbers"),
+        (lambda f: f.assign(target=[[1], [2], [3]]), "target of the frame .* list"),
     ],
 )
-def test_what_are_no_predictions(frame: pd.DataFrame, message: str) -> None:
+def test_what_are_no_predictions(
+    regression: Callable[..., pd.DataFrame],
+    change: Callable[[pd.DataFrame], pd.DataFrame],
+    message: str,
+) -> None:
     """The message names the column, and what it has to be."""
+    frame = change(regression(3))
     with pytest.raises(DecisionError, match=f"{message}.*Allowed: .*Next: "):
         load(frame)
 
@@ -110,10 +123,10 @@ def test_a_file_that_is_none(tmp_path: Path) -> None:
             load(tmp_path / name)
 
 
-def test_a_file_that_breaks_off(tmp_path: Path) -> None:
+def test_a_file_that_breaks_off(regression: Callable[..., pd.DataFrame], tmp_path: Path) -> None:
     """Its head and its schema can be read, its rows cannot."""
     path = tmp_path / "predictions.parquet"
-    samples.regression(5000).to_parquet(path)
+    regression(5000).to_parquet(path)
     content = bytearray(path.read_bytes())
     content[100:-5000] = bytes(len(content) - 5100)
     path.write_bytes(content)
@@ -121,17 +134,19 @@ def test_a_file_that_breaks_off(tmp_path: Path) -> None:
         load(path)
 
 
-def test_columns_of_no_use_are_left_out() -> None:
+def test_columns_of_no_use_are_left_out(regression: Callable[..., pd.DataFrame]) -> None:
     """They do not keep the predictions from being read, and a note says so."""
-    found = load(samples.regression(3).assign(more=[[1], [2], [3]]))
+    found = load(regression(3).assign(more=[[1], [2], [3]]))
     assert found.others == {}
     assert found.notes == ("columns that are no numbers, text or times: 'more'",)
 
 
-def test_free_text_is_left_out_unless_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_free_text_is_left_out_unless_asked_for(
+    regression: Callable[..., pd.DataFrame], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A column with a text per row would take the memory of all of them."""
     monkeypatch.setattr(tables, "MAX_NAMES", 3)
-    frame = samples.regression(9, customer=list("abcdefghi"), region=list("abcabcabc"))
+    frame = regression(9, customer=list("abcdefghi"), region=list("abcabcabc"))
     found = load(frame)
     assert set(found.others) == {"region"}
     assert found.notes == ("free text is not sliced by: 'customer'",)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import pandas as pd
 import pytest
-from tests.unit.evidence import samples
 
 from understudy.evidence import load
 from understudy.evidence.mcnemar import mcnemar, mid_p
@@ -25,9 +27,9 @@ def test_the_mid_p_value(b: int, c: int, p: float) -> None:
     assert mid_p(c, b) == mid_p(b, c)
 
 
-def test_the_champions_rows_come_first() -> None:
+def test_the_champions_rows_come_first(classification: Callable[..., pd.DataFrame]) -> None:
     """``b`` counts what only the champion got right."""
-    frame = samples.classification(10).assign(target="a", prediction="a")
+    frame = classification(10).assign(target="a", prediction="a")
     worse = frame.assign(prediction=["b"] * 3 + ["a"] * 7)
     pair = paired(load(worse), load(frame))
     assert pair.champion is not None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
-from tests.unit.evidence import samples
 
 from understudy.evidence import compare, load
 from understudy.evidence.ranks import area
@@ -37,9 +39,9 @@ def test_the_influence_is_what_leaving_a_row_out_changes() -> None:
         assert 299 * (found.value - without) == pytest.approx(found.influence[row], abs=0.03)
 
 
-def test_the_interval_is_delongs() -> None:
+def test_the_interval_is_delongs(classification: Callable[..., pd.DataFrame]) -> None:
     """The covariance of the placements, written out pair by pair as in the paper."""
-    challenger, champion = (samples.classification(120, seed=seed) for seed in (1, 2))
+    challenger, champion = (classification(120, seed=seed) for seed in (1, 2))
     positive = (challenger["target"] == "b").to_numpy()
     placements = []
     for frame in (challenger, champion):
@@ -62,9 +64,11 @@ def test_the_interval_is_delongs() -> None:
     assert found.smallest_detectable / quantiles == pytest.approx(float(variance) ** 0.5, rel=0.01)
 
 
-def test_three_positives_are_three_pieces_of_evidence() -> None:
+def test_three_positives_are_three_pieces_of_evidence(
+    classification: Callable[..., pd.DataFrame],
+) -> None:
     """However many negatives there are, no interval is claimed."""
-    frames = [samples.classification(400, seed=seed) for seed in (1, 2)]
+    frames = [classification(400, seed=seed) for seed in (1, 2)]
     few = [frame[(frame["target"] == "a") | (frame.index % 60 == 0)] for frame in frames]
     count = int((few[0]["target"] == "b").sum())
     assert 2 <= count <= 4
@@ -73,9 +77,9 @@ def test_three_positives_are_three_pieces_of_evidence() -> None:
     assert found.note == f"the rarest class has {count} rows; it takes 5 at this confidence"
 
 
-def test_several_classes_are_averaged() -> None:
+def test_several_classes_are_averaged(classification: Callable[..., pd.DataFrame]) -> None:
     """Each class against the rest."""
-    challenger, champion = (samples.classification(90, classes="abc", seed=s) for s in (1, 2))
+    challenger, champion = (classification(90, classes="abc", seed=s) for s in (1, 2))
     (found,) = compare(Gate(Metric("roc_auc_ovr")), load(challenger), load(champion)).comparisons
     shares = challenger[["probability_a", "probability_b", "probability_c"]]
     expected = roc_auc_score(challenger["target"], shares, multi_class="ovr")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
-from tests.unit.evidence import samples
 
 from understudy.evidence import load, means, smooth
 from understudy.evidence.columns import Codes
@@ -17,12 +19,19 @@ HIGHER = Margin(1.0, 0.0, 0.0)
 F1 = means.binary(means.PER_CLASS["f1"])
 
 
-def two(rows: int, *, regression: bool = False) -> Pair:
-    """Return two models on the same rows."""
-    make = samples.regression if regression else samples.classification
-    return paired(
-        *(load(make(rows, error=error, seed=seed)) for seed, error in ((1, 1.0), (2, 1.1)))
-    )
+@pytest.fixture(scope="module")
+def two(
+    regression: Callable[..., pd.DataFrame], classification: Callable[..., pd.DataFrame]
+) -> Callable[..., Pair]:
+    """Return what returns two models on so many rows: of classes, or of numbers."""
+
+    def make(rows: int, *, numbers: bool = False) -> Pair:
+        sample = regression if numbers else classification
+        return paired(
+            *(load(sample(rows, error=error, seed=seed)) for seed, error in ((1, 1.0), (2, 1.1)))
+        )
+
+    return make
 
 
 def both(pair: Pair) -> tuple[Rows, Rows]:
@@ -41,7 +50,7 @@ def f1(truth: Codes, guess: Codes) -> float:
     return float(2 * (truth & guess).sum() / (truth.sum() + guess.sum()))
 
 
-def test_the_interval_is_scipys() -> None:
+def test_the_interval_is_scipys(two: Callable[..., Pair]) -> None:
     """The same BCa interval, up to the noise of drawing."""
     pair = two(300)
     challenger, champion = both(pair)
@@ -64,7 +73,7 @@ def test_the_interval_is_scipys() -> None:
     assert found.method == "paired bootstrap, B=4000, units=300, BCa"
 
 
-def test_the_seed_decides() -> None:
+def test_the_seed_decides(two: Callable[..., Pair]) -> None:
     """The same seed gives the same numbers, another one others."""
     pair, units = two(200), Units.of_rows(200)
     first, again, other = (inferred(pair, Draw(units, 0.05, seed)) for seed in (1, 1, 2))
@@ -72,9 +81,9 @@ def test_the_seed_decides() -> None:
     assert first.gain != other.gain
 
 
-def test_the_p_value_belongs_to_the_interval() -> None:
+def test_the_p_value_belongs_to_the_interval(two: Callable[..., Pair]) -> None:
     """At an error rate a little above it the interval is above zero, a little below it is not."""
-    pair, units = two(200, regression=True), Units.of_rows(200)
+    pair, units = two(200, numbers=True), Units.of_rows(200)
     p_value = inferred(pair, Draw(units, 0.05, 0), means.R2).p_value
     assert p_value is not None
     assert 0.01 < p_value < 0.4
@@ -86,9 +95,11 @@ def test_the_p_value_belongs_to_the_interval() -> None:
     assert wider.low < 0 < narrower.low
 
 
-def test_random_groups_of_rows_are_as_good_as_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_random_groups_of_rows_are_as_good_as_rows(
+    two: Callable[..., Pair], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What bounds the memory for ten million rows changes the interval by a few per cent."""
-    pair, draw = two(6000, regression=True), Draw(Units.of_rows(6000), 0.05, 0)
+    pair, draw = two(6000, numbers=True), Draw(Units.of_rows(6000), 0.05, 0)
     rows = inferred(pair, draw, means.R2).gain
     monkeypatch.setattr(smooth, "MOST_UNITS", 600)
     grouped = inferred(pair, draw, means.R2)
@@ -98,7 +109,7 @@ def test_random_groups_of_rows_are_as_good_as_rows(monkeypatch: pytest.MonkeyPat
     assert grouped.gain.high - grouped.gain.low == pytest.approx(rows.high - rows.low, rel=0.1)
 
 
-def test_whole_clusters_are_drawn() -> None:
+def test_whole_clusters_are_drawn(two: Callable[..., Pair]) -> None:
     """Twenty copies of each row are no more evidence than the row."""
     pair = two(100)
     copied = pair.take(np.repeat(np.arange(100), 20))
@@ -111,7 +122,9 @@ def test_whole_clusters_are_drawn() -> None:
 
 
 @pytest.mark.parametrize(("rows", "alpha"), [(80, 1e-4), (39, 0.05)])
-def test_tails_and_few_units_get_students_interval(rows: int, alpha: float) -> None:
+def test_tails_and_few_units_get_students_interval(
+    two: Callable[..., Pair], rows: int, alpha: float
+) -> None:
     """Resamples do not reach that far; the error is the jackknife's, written out."""
     pair = two(rows)
     challenger, champion = both(pair)
@@ -130,9 +143,9 @@ def test_tails_and_few_units_get_students_interval(rows: int, alpha: float) -> N
     assert found.gain.low == pytest.approx(full + error * stats.t.ppf(alpha, rows - 1))
 
 
-def test_a_relative_margin_is_resampled_with_the_champion() -> None:
+def test_a_relative_margin_is_resampled_with_the_champion(two: Callable[..., Pair]) -> None:
     """The bound moves with the champion's value in each resample."""
-    pair, draw = two(300, regression=True), Draw(Units.of_rows(300), 0.05, 0)
+    pair, draw = two(300, numbers=True), Draw(Units.of_rows(300), 0.05, 0)
     plain = inferred(pair, draw, means.R2)
     relative = inferred(pair, draw, means.R2, Margin(1.0, 0.1, 0.0))
     assert plain.excess is not None
@@ -142,13 +155,15 @@ def test_a_relative_margin_is_resampled_with_the_champion() -> None:
     assert moved != pytest.approx(width, rel=1e-3)
 
 
-def test_identical_models_and_units_without_say() -> None:
+def test_identical_models_and_units_without_say(
+    classification: Callable[..., pd.DataFrame],
+) -> None:
     """No difference has no p-value; one that no row changes has no interval."""
-    one = paired(*(load(samples.classification(60)) for _ in range(2)))
+    one = paired(*(load(classification(60)) for _ in range(2)))
     same = inferred(one, Draw(Units.of_rows(60), 0.05, 0))
     assert same.excess is not None
     assert (same.excess.low, same.excess.high, same.p_value) == (0.0, 0.0, None)
-    frame = samples.classification(60).assign(target=["b"] * 3 + ["a"] * 57)
+    frame = classification(60).assign(target=["b"] * 3 + ["a"] * 57)
     never, always = frame.assign(prediction="a"), frame.assign(prediction=frame["target"])
     recall = means.binary(means.PER_CLASS["recall"])
     found = inferred(paired(load(always), load(never)), Draw(Units.of_rows(60), 0.05, 0), recall)
@@ -156,9 +171,9 @@ def test_identical_models_and_units_without_say() -> None:
     assert found.note == "no row tells the two models apart"
 
 
-def test_resamples_that_leave_a_metric_undefined() -> None:
+def test_resamples_that_leave_a_metric_undefined(regression: Callable[..., pd.DataFrame]) -> None:
     """Explained variance of a target that is the same in almost all rows."""
-    frame = samples.regression(60).assign(target=[1.0] + [0.0] * 59)
+    frame = regression(60).assign(target=[1.0] + [0.0] * 59)
     other = frame.assign(prediction=frame["prediction"] + 1)
     pair = paired(load(frame), load(other))
     found = inferred(pair, Draw(Units.of_rows(60), 0.05, 0), means.R2)

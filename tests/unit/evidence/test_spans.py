@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.evidence import samples
 
 from understudy.evidence import load
 from understudy.evidence.spans import within
@@ -28,9 +29,11 @@ def at(hour: float) -> str:
 
 
 @given(ends=st.tuples(*[st.floats(-5, HOURS + 5)] * 2).map(sorted), seed=st.randoms())
-def test_exactly_the_rows_of_the_span_are_left(ends: list[float], seed: object) -> None:
+def test_exactly_the_rows_of_the_span_are_left(
+    regression: Callable[..., pd.DataFrame], ends: list[float], seed: object
+) -> None:
     """Whatever their order; the first end is open, the last one closed."""
-    frame = samples.regression(HOURS, time=PLAIN)
+    frame = regression(HOURS, time=PLAIN)
     order = list(range(HOURS))
     seed.shuffle(order)  # type: ignore[attr-defined]
     found = within(load(frame.iloc[order]), at(ends[0]), at(ends[1]))
@@ -55,9 +58,11 @@ def test_exactly_the_rows_of_the_span_are_left(ends: list[float], seed: object) 
         pa.array([time.isoformat() for time in PLAIN]),
     ],
 )
-def test_times_of_every_kind(times: pa.Array, tmp_path: Path) -> None:
+def test_times_of_every_kind(
+    regression: Callable[..., pd.DataFrame], times: pa.Array, tmp_path: Path
+) -> None:
     """With zones, without, and as text."""
-    table = pa.Table.from_pandas(samples.regression(HOURS)).append_column("time", times)
+    table = pa.Table.from_pandas(regression(HOURS)).append_column("time", times)
     pq.write_table(table, tmp_path / "predictions.parquet")
     found = within(load(tmp_path / "predictions.parquet"), at(0), at(24))
     assert (len(found), found.problems) == (24, ())
@@ -72,16 +77,18 @@ def test_times_of_every_kind(times: pa.Array, tmp_path: Path) -> None:
         ({"time": np.full(HOURS, "NaT", "datetime64[ns]")}, "none has a time"),
     ],
 )
-def test_rows_whose_time_nobody_knows(columns: dict[str, object], why: str) -> None:
+def test_rows_whose_time_nobody_knows(
+    regression: Callable[..., pd.DataFrame], columns: dict[str, object], why: str
+) -> None:
     """They are compared with nothing, and the reason says so."""
-    frame = samples.regression(HOURS, **columns)
+    frame = regression(HOURS, **columns)
     (problem,) = within(load(frame), at(0), at(24)).problems
     assert why in problem
 
 
-def test_only_what_is_wrong_inside_the_span_counts() -> None:
+def test_only_what_is_wrong_inside_the_span_counts(regression: Callable[..., pd.DataFrame]) -> None:
     """A target that has not come yet is no matter where its row is not looked at."""
-    frame = samples.regression(HOURS, time=PLAIN, weight=np.arange(HOURS) - 20.0)
+    frame = regression(HOURS, time=PLAIN, weight=np.arange(HOURS) - 20.0)
     frame.loc[frame.index[-10:], "target"] = np.nan
     whole = load(frame)
     assert len(whole.problems) == 2

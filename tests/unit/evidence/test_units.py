@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
 import pytest
-from tests.unit.evidence import samples
 
 from understudy.evidence import load
 from understudy.evidence.pairing import paired
 from understudy.evidence.units import Units, units_of
 
 
-def of(cluster: str = "", time_block: str = "", **columns: object) -> Units | str:
-    """Return the units of six rows with some columns."""
-    pair = paired(load(samples.regression(6, **columns)), None)
-    return units_of(pair, cluster, time_block)
+@pytest.fixture(scope="module")
+def of(regression: Callable[..., pd.DataFrame]) -> Callable[..., Units | str]:
+    """Return what returns the units of six rows with some columns."""
+
+    def make(cluster: str = "", time_block: str = "", **columns: object) -> Units | str:
+        pair = paired(load(regression(6, **columns)), None)
+        return units_of(pair, cluster, time_block)
+
+    return make
 
 
-def test_rows_are_the_default() -> None:
+def test_rows_are_the_default(of: Callable[..., Units | str]) -> None:
     """Each row is one of its own."""
     found = of()
     assert isinstance(found, Units)
@@ -36,7 +41,9 @@ def test_rows_are_the_default() -> None:
         (["a", None, None, "b", "b", "b"], 3),
     ],
 )
-def test_a_column_says_which_rows_belong_together(values: list[object], count: int) -> None:
+def test_a_column_says_which_rows_belong_together(
+    of: Callable[..., Units | str], values: list[object], count: int
+) -> None:
     """Numbers, text; rows without a value are one unit, the careful way."""
     found = of("customer", customer=values)
     assert isinstance(found, Units)
@@ -48,7 +55,9 @@ def test_a_column_says_which_rows_belong_together(values: list[object], count: i
     ("block", "count"), [("1h", 6), ("12h", 4), ("1D", 3), ("2D", 2), ("1W", 1), ("30m", 6)]
 )
 @pytest.mark.parametrize("as_text", [False, True])
-def test_blocks_of_time(block: str, count: int, *, as_text: bool) -> None:
+def test_blocks_of_time(
+    of: Callable[..., Units | str], block: str, count: int, *, as_text: bool
+) -> None:
     """Counted from the beginning of 1970 in UTC, whatever the zone; 2026-01-02 is a Friday."""
     hours = [0, 6, 18, 24, 30, 54]
     times = pd.Timestamp("2026-01-02 00:30") + pd.to_timedelta(hours, unit="h")
@@ -68,7 +77,10 @@ def test_blocks_of_time(block: str, count: int, *, as_text: bool) -> None:
     ],
 )
 def test_units_that_the_rows_do_not_name(
-    arguments: tuple[str, str], columns: dict[str, object], reason: str
+    of: Callable[..., Units | str],
+    arguments: tuple[str, str],
+    columns: dict[str, object],
+    reason: str,
 ) -> None:
     """The reason says what is there."""
     found = of(*arguments, **columns)

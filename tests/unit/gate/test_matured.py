@@ -6,14 +6,13 @@ import json
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
-from tests.decisions import RUN, cases, score
 
 from understudy.errors import DecisionError
 from understudy.gate import (
@@ -29,12 +28,18 @@ from understudy.gate import (
     MaturedRecord,
     Maturity,
     Metric,
+    Predictions,
     Previous,
+    Score,
     Tally,
     Verdict,
     replay,
 )
 from understudy.gate.matured import SCHEMA, choice, rules_of_rows
+
+if TYPE_CHECKING:
+    from tests.fixtures.decision_records import Document
+
 
 SCHEMAS = Path(__file__).parents[3] / "docs/schema"
 PUBLISHED, DECISION = (
@@ -43,16 +48,31 @@ PUBLISHED, DECISION = (
 )
 KNOWN: Registry[Any] = Registry().with_resource(DECISION["$id"], Resource.from_contents(DECISION))
 VALIDATOR = Draft202012Validator(PUBLISHED, registry=KNOWN)
+RUN = "6d1f4c0b2a9e48d7b3c5a1e0f7d69824"
 ABOUT = Maturity(
     *("wine", "wine", RUN, "2026-01-04T00:00:00+00:00", Verdict.PROMOTE, "PROMOTED"),
     *("ab12", "2026-01-18T00:00:00+00:00", "2026-01-18T00:00:00+00:00"),
 )
-LATER = {
-    name: replay(json.dumps(record))
-    for name, (record, _) in cases().items()
-    if name in {"promote", "hold", "reject", "first", "unscored"}
-}
+LATER = ("promote", "hold", "reject", "first", "unscored")
 FINITE = st.floats(-1e6, 1e6)
+
+
+@pytest.fixture(scope="module")
+def later_decisions(
+    decision_records: dict[str, tuple[Document, Document | None]],
+) -> dict[str, DecisionRecord]:
+    """Return the decisions that later rows led to."""
+    return {
+        name: replay(json.dumps(record))
+        for name, (record, _) in decision_records.items()
+        if name in LATER
+    }
+
+
+def score(model: str) -> Score:
+    """Return the numbers of a model whose predictions are stored."""
+    stored = Predictions(RUN, "predictions.parquet", "9b" * 32, 48211)
+    return Score(model, {}, RUN, "ab" * 32, stored)
 
 
 def seen(then: Verdict, later: DecisionRecord | None, **more: Any) -> MaturedRecord:
@@ -68,7 +88,7 @@ def compared(gain: float, width: float) -> DecisionRecord:
         *("rmse", "min_gain", "", 80, 80, 3.0 - gain, 3.0, gain, 0.0, ends, ends),
         *(p_value, None, 0.1, "t", None),
     )
-    ours, theirs = score("8", {}), score("7", {})
+    ours, theirs = score("8"), score("7")
     basis, evidence = Basis.PREDICTIONS, Evidence((found,), rows=80)
     return DecisionRecord.of({}, Gate(Metric("rmse")), ours, theirs, basis=basis, evidence=evidence)
 
@@ -109,11 +129,13 @@ def test_promoting_and_keeping_are_never_both_right(gain: float, width: float) -
 
 
 @pytest.mark.parametrize(("then", "name"), list(product(Verdict, LATER)))
-def test_a_record_comes_back_and_is_what_was_published(then: Verdict, name: str) -> None:
+def test_a_record_comes_back_and_is_what_was_published(
+    later_decisions: dict[str, DecisionRecord], then: Verdict, name: str
+) -> None:
     """With every verdict, with a previous version and without."""
     comparisons = compared(0.5, 0.1).evidence.comparisons  # type: ignore[union-attr]
     for previous in (None, Previous("6", "it was deleted"), Previous("6", "", comparisons)):
-        record = seen(then, LATER[name], previous=previous)
+        record = seen(then, later_decisions[name], previous=previous)
         VALIDATOR.validate(record.to_dict())
         again = MaturedRecord.of(record.to_json())
         assert again.to_json() == record.to_json()
@@ -136,7 +158,9 @@ def test_it_is_told_in_one_line() -> None:
     assert "\n" not in told
 
 
-def test_nights_are_counted_and_wrong_ones_priced() -> None:
+def test_nights_are_counted_and_wrong_ones_priced(
+    later_decisions: dict[str, DecisionRecord],
+) -> None:
     """What right ones saved does not pay for them."""
     records = [
         seen(Verdict.PROMOTE, compared(-0.5, 0.1)),
@@ -152,7 +176,7 @@ def test_nights_are_counted_and_wrong_ones_priced() -> None:
         "The gate chose right in 33% of the 3 nights that are decided",
         "Where it was wrong, the other model's rmse was better by 1 on average, 1.5 at most",
     ]
-    mixed = Tally.of([*records, seen(Verdict.PROMOTE, LATER["reject"])])
+    mixed = Tally.of([*records, seen(Verdict.PROMOTE, later_decisions["reject"])])
     assert mixed.counts[Choice.WRONG] == 3
     assert not mixed.costs
 
@@ -181,10 +205,10 @@ def test_other_documents_are_refused(document: str) -> None:
         MaturedRecord.of(document)
 
 
-def test_the_schema_lets_nothing_else_through() -> None:
+def test_the_schema_lets_nothing_else_through(later_decisions: dict[str, DecisionRecord]) -> None:
     """Unknown fields and words are refused; each field is explained."""
     Draft202012Validator.check_schema(PUBLISHED)
-    record = seen(Verdict.HOLD, LATER["promote"]).to_dict()
+    record = seen(Verdict.HOLD, later_decisions["promote"]).to_dict()
     for change in ({"choice": "perhaps"}, {"surprise": 1}, {"schema": "understudy/matured/2"}):
         assert not VALIDATOR.is_valid({**record, **change})
     for name, part in {**PUBLISHED["properties"], **PUBLISHED["$defs"]}.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,6 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.guards.rows import frame, night
 
 from understudy.errors import DecisionError
 from understudy.guards import Profile, profile_of
@@ -54,7 +54,9 @@ def test_rare_texts_are_not_kept() -> None:
     assert (column.levels, column.counts) == (("north",), (9, 54))
 
 
-def test_through_json(tmp_path: Path) -> None:
+def test_through_json(
+    frame: Callable[..., pd.DataFrame], night: Callable[..., Path], tmp_path: Path
+) -> None:
     """It comes back whole, and is small."""
     profile = profile_of(night(tmp_path, frame(20_000), frame(200, seed=2)))
     document = profile.to_json()

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -22,13 +21,6 @@ PARENT = (
     "import subprocess, sys; "
     f"print(subprocess.Popen([sys.executable, '-c', {SLEEP!r}]).pid, flush=True); {SLEEP}"
 )
-
-
-def _wait(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.02)
 
 
 @pytest.fixture
@@ -54,9 +46,9 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Identity]]:
         process.wait()
 
 
-def _first_line(tmp_path: Path) -> str:
+def _first_line(eventually: Callable[..., bool], tmp_path: Path) -> str:
     log = tmp_path / "log"
-    _wait(lambda: log.exists() and "\n" in log.read_text())
+    assert eventually(lambda: log.exists() and "\n" in log.read_text(), 20)
     return log.read_text().splitlines()[0]
 
 
@@ -78,49 +70,53 @@ def test_a_reused_process_id_is_left_alone(start: Callable[..., Identity], tmp_p
 
 
 def test_what_a_killed_leader_left_behind_is_ended(
-    start: Callable[..., Identity], tmp_path: Path
+    eventually: Callable[..., bool], start: Callable[..., Identity], tmp_path: Path
 ) -> None:
     """SIGKILL of the leader leaves its children; they are found by their session."""
     leader = start(PARENT)
-    child = Identity.of(int(_first_line(tmp_path)))
+    child = Identity.of(int(_first_line(eventually, tmp_path)))
     assert child is not None
     os.kill(leader.pid, signal.SIGKILL)
-    _wait(lambda: not leader.alive())
+    assert eventually(lambda: not leader.alive(), 20)
     assert child.alive()
     processes.end([leader], tmp_path)
     assert not child.alive()
 
 
 def test_the_left_behind_of_a_foreign_session_are_not_ours(
-    start: Callable[..., Identity], tmp_path: Path
+    eventually: Callable[..., bool], start: Callable[..., Identity], tmp_path: Path
 ) -> None:
     """Without their leader, only processes that work below the stack's folder count."""
     leader = start(PARENT)
-    child = Identity.of(int(_first_line(tmp_path)))
+    child = Identity.of(int(_first_line(eventually, tmp_path)))
     os.kill(leader.pid, signal.SIGKILL)
-    _wait(lambda: not leader.alive())
+    assert eventually(lambda: not leader.alive(), 20)
     assert session(leader, tmp_path / "elsewhere") == set()
     assert session(leader, tmp_path) == {child}
 
 
 def test_a_program_that_ignores_the_request_is_killed(
-    start: Callable[..., Identity], tmp_path: Path
+    eventually: Callable[..., bool], start: Callable[..., Identity], tmp_path: Path
 ) -> None:
     """SIGKILL follows when the patience is over."""
     stubborn = start(STUBBORN)
-    assert _first_line(tmp_path) == "on"
+    assert _first_line(eventually, tmp_path) == "on"
     processes.end([stubborn], tmp_path, patience=0.3)
     assert not stubborn.alive()
 
 
-def test_processes_are_found_by_their_mark(start: Callable[..., Identity]) -> None:
+def test_processes_are_found_by_their_mark(
+    eventually: Callable[..., bool], start: Callable[..., Identity]
+) -> None:
     """What fell out of every session still carries the stack's word."""
     identity = start(SLEEP, UNDERSTUDY_TEST_MARK="here")
-    _wait(lambda: marked("UNDERSTUDY_TEST_MARK", "here") == {identity})
+    assert eventually(lambda: marked("UNDERSTUDY_TEST_MARK", "here") == {identity}, 20)
     assert marked("UNDERSTUDY_TEST_MARK", "there") == set()
 
 
-def test_a_program_does_not_begin_before_it_is_recorded(tmp_path: Path) -> None:
+def test_a_program_does_not_begin_before_it_is_recorded(
+    eventually: Callable[..., bool], tmp_path: Path
+) -> None:
     """When keeping the identity fails, nothing has run and nothing is left."""
     seen: list[Identity] = []
 
@@ -132,5 +128,5 @@ def test_a_program_does_not_begin_before_it_is_recorded(tmp_path: Path) -> None:
     program = processes.Program("program", argv, os.environ, tmp_path, tmp_path / "log")
     with pytest.raises(RuntimeError):
         processes.start(program, refuse)
-    _wait(lambda: not seen[0].alive())
+    assert eventually(lambda: not seen[0].alive(), 20)
     assert not (tmp_path / "began").exists()

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.decisions import Document, cases
 
 from understudy.errors import DecisionError
 from understudy.page import Links, render
 
+Document = dict[str, Any]
 LINKS = Links("https://mlflow.example.com/", "12", "0badc0de" * 4)
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -36,6 +36,8 @@ VOCABULARY = {
     *("night", "nights", "unscored_champion", "cause"),
 }
 """Fields whose texts are words of ours; another word is another page."""
+Shape = list[tuple[str, tuple[str, ...]]]
+Records = dict[str, tuple[Document, Document | None]]
 TAGS = {
     *("html", "head", "meta", "title", "style", "body", "main", "section", "footer"),
     *("h1", "h2", "h3", "p", "ul", "li", "dl", "dt", "dd", "pre", "code", "a", "bdi", "span"),
@@ -43,12 +45,6 @@ TAGS = {
     *("table", "thead", "tbody", "tr", "th", "td"),
     *("svg", "path", "line", "rect", "circle", "text"),
 }
-
-
-@cache
-def documents() -> dict[str, tuple[Document, Document | None]]:
-    """Return a record of every kind, with its summary."""
-    return cases()
 
 
 class Skeleton(HTMLParser):
@@ -70,7 +66,7 @@ class Skeleton(HTMLParser):
         self.texts.append(data)
 
     @property
-    def shape(self) -> list[tuple[str, tuple[str, ...]]]:
+    def shape(self) -> Shape:
         """Tags with the names of their attributes, in the order of the page."""
         return [(tag, tuple(attributes)) for tag, attributes in self.tags]
 
@@ -123,10 +119,9 @@ def safe(page: str) -> Skeleton:
     return found
 
 
-@pytest.mark.parametrize("case", documents())
-def test_every_kind_of_record_has_a_page(case: str) -> None:
+def test_every_kind_of_record_has_a_page(decision_records: Records, decision_kind: str) -> None:
     """It names the verdict first, holds every reason, and is small enough to store every night."""
-    record, summary = documents()[case]
+    record, summary = decision_records[decision_kind]
     page = render(record, summary, LINKS)
     found = safe(page)
     text = found.text
@@ -136,15 +131,19 @@ def test_every_kind_of_record_has_a_page(case: str) -> None:
     for check in record["checks"]:
         assert check["metric"] in text
     assert len(page) < 250_000
-    assert ("Both models on the same rows" in text) == (summary is not None and case != "first")
+    assert ("Both models on the same rows" in text) == (
+        summary is not None and decision_kind != "first"
+    )
 
 
 @pytest.mark.parametrize("hostile", HOSTILE, ids=range(len(HOSTILE)))
 @pytest.mark.parametrize("case", ["hold", "multiclass", "unscored", "logged"])
-def test_text_of_a_record_is_text_on_the_page(case: str, hostile: str) -> None:
+def test_text_of_a_record_is_text_on_the_page(
+    decision_records: Records, harmless_shape: Callable[[str], Shape], case: str, hostile: str
+) -> None:
     """The page of hostile texts has exactly the tags of the page of harmless ones."""
     counter = iter(range(10**6))
-    page = render(*changed(documents()[case], lambda _: f"{next(counter)} {hostile}"), LINKS)
+    page = render(*changed(decision_records[case], lambda _: f"{next(counter)} {hostile}"), LINKS)
     assert safe(page).shape == harmless_shape(case)
     assert len(page) < 2_000_000
 
@@ -164,24 +163,33 @@ def changed(
 
 @settings(max_examples=20, deadline=None)
 @given(st.text(st.characters(codec=None), min_size=1))
-def test_no_text_at_all_becomes_a_tag(text: str) -> None:
+def test_no_text_at_all_becomes_a_tag(
+    decision_records: Records, harmless_shape: Callable[[str], Shape], text: str
+) -> None:
     """The same for whatever hypothesis comes up with."""
     counter = iter(range(10**6))
-    hostile = changed(documents()["binary"], lambda _: f"{next(counter)} {text}")
+    hostile = changed(decision_records["binary"], lambda _: f"{next(counter)} {text}")
     assert safe(render(*hostile, LINKS)).shape == harmless_shape("binary")
 
 
-@cache
-def harmless_shape(case: str) -> list[tuple[str, tuple[str, ...]]]:
-    """Return the shape of a page of which every text is another harmless one."""
-    counter = iter(range(10**6))
-    plain = changed(documents()[case], lambda _: f"{next(counter)} harmless")
-    return safe(render(*plain, LINKS)).shape
+@pytest.fixture(scope="module")
+def harmless_shape(decision_records: Records) -> Callable[[str], Shape]:
+    """Return what returns the shape of a page of which every text is another harmless one."""
+
+    @cache
+    def of(case: str) -> Shape:
+        counter = iter(range(10**6))
+        plain = changed(decision_records[case], lambda _: f"{next(counter)} harmless")
+        return safe(render(*plain, LINKS)).shape
+
+    return of
 
 
-def test_the_browser_is_told_to_allow_our_style_sheet_and_nothing_else() -> None:
+def test_the_browser_is_told_to_allow_our_style_sheet_and_nothing_else(
+    decision_records: Records,
+) -> None:
     """The policy stands before the style, and names it by its digest."""
-    page = render(*documents()["promote"], LINKS)
+    page = render(*decision_records["promote"], LINKS)
     style = page.partition("<style>")[2].partition("</style>")[0]
     digest = b64encode(sha256(style.encode()).digest()).decode()
     (policy,) = (
@@ -214,39 +222,41 @@ def test_only_addresses_of_the_web_are_linked(ui: str, experiment: str, address:
     assert Links(ui, experiment).run("../../x") == ""
 
 
-def test_what_repeated_testing_costs_is_said_in_words() -> None:
+def test_what_repeated_testing_costs_is_said_in_words(decision_records: Records) -> None:
     """The fourth challenger on the same rows gets less of the error rate than the first."""
-    text = Skeleton(render(*documents()["binary"], LINKS)).text
+    text = Skeleton(render(*decision_records["binary"], LINKS)).text
     assert "This is the 4th challenger that was judged on these very rows." in text
     assert "It was judged at an error rate of 0.19 %." in text
 
 
-def test_a_night_in_shadow_says_so_before_its_verdict_is_believed() -> None:
+def test_a_night_in_shadow_says_so_before_its_verdict_is_believed(
+    decision_records: Records,
+) -> None:
     """Whoever reads only the box still learns that nothing moved."""
-    text = Skeleton(render(*documents()["shadow"], LINKS)).text
+    text = Skeleton(render(*decision_records["shadow"], LINKS)).text
     box = text.partition("What was compared")[0]
     assert "The challenger would have been promoted. Nothing moves tonight." in box
     assert "Shadow night 3 of 14" in box
 
 
-def test_the_page_says_how_to_compute_the_verdict_again() -> None:
+def test_the_page_says_how_to_compute_the_verdict_again(decision_records: Records) -> None:
     """With the run that it belongs to, where that is known."""
-    record, summary = documents()["hold"]
+    record, summary = decision_records["hold"]
     assert f"understudy replay {LINKS.run_id}" in render(record, summary, LINKS)
     assert "understudy replay RUN" in render(record)
 
 
-def test_a_warning_looks_like_one_and_not_like_a_failure() -> None:
+def test_a_warning_looks_like_one_and_not_like_a_failure(decision_records: Records) -> None:
     """A guard that only warns has not failed the challenger."""
-    text = Skeleton(render(*documents()["promote"], LINKS)).text
+    text = Skeleton(render(*decision_records["promote"], LINKS)).text
     guards = text.partition("Guards and budgets")[2]
     assert "drift warning warn 2 of 11 columns" in guards
     assert "distance, the upright line is the limit of 0.1 alcohol 0.181" in guards
 
 
-def test_numbers_that_are_not_finite_are_told() -> None:
+def test_numbers_that_are_not_finite_are_told(decision_records: Records) -> None:
     """The record writes them as text; a page shows their names, in no picture."""
-    record, summary = documents()["reject"]
+    record, summary = decision_records["reject"]
     broken = json.loads(json.dumps(record))
     for number in ("nan", "inf", "-inf"):
         for name in ("challenger", "gain", "needed"):

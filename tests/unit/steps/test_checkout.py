@@ -25,7 +25,7 @@ from understudy.steps.process import Supervisor
 from understudy.steps.settings import Settings
 
 if TYPE_CHECKING:
-    from conftest import Repository
+    from tests.fixtures.git import Repository
 
 pytestmark = pytest.mark.unit
 

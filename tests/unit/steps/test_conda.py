@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,6 @@ from understudy.steps.settings import Settings
 
 pytestmark = pytest.mark.unit
 
-STANDIN = Path(__file__).parents[2] / "standins" / "conda.py"
 CONTENT = "name: x\ndependencies: [python=3.11, gdal=3.9, {pip: ['-r more.txt']}]\n"
 
 
@@ -32,14 +31,6 @@ def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("CONDA_EXE", "MAMBA_EXE"):
         monkeypatch.delenv(name, raising=False)
     return folder
-
-
-def install(folder: Path, name: str) -> Path:
-    """Put a stand-in into a folder."""
-    path = folder / name
-    path.write_text(f'#!/bin/sh\nexec "{sys.executable}" -I "{STANDIN}" {name} "$@"\n')
-    path.chmod(0o755)
-    return path
 
 
 @pytest.fixture
@@ -58,10 +49,14 @@ def store(tmp_path: Path) -> EnvironmentStore:
 
 @pytest.mark.parametrize("name", ["conda", "mamba", "micromamba"])
 def test_built_entered_and_recorded(
-    store: EnvironmentStore, wanted: ProjectFile, bare: Path, name: str
+    install_conda: Callable[[Path, str], Path],
+    store: EnvironmentStore,
+    wanted: ProjectFile,
+    bare: Path,
+    name: str,
 ) -> None:
     """Each by its own command line; the command sees what activation sets."""
-    install(bare, name)
+    install_conda(bare, name)
     said: list[str] = []
     with store.hold(wanted, "conda", said.append) as environment:
         assert environment.bin
@@ -83,10 +78,13 @@ def test_built_entered_and_recorded(
 
 
 def test_the_content_of_every_file_counts(
-    store: EnvironmentStore, wanted: ProjectFile, bare: Path
+    install_conda: Callable[[Path, str], Path],
+    store: EnvironmentStore,
+    wanted: ProjectFile,
+    bare: Path,
 ) -> None:
     """Of the conda.yaml and of the requirements that it names."""
-    install(bare, "conda")
+    install_conda(bare, "conda")
     digests = []
     for file, text in (("more.txt", "six==1.17.0\n"), ("conda.yaml", f"{CONTENT}# other\n")):
         with store.hold(wanted, "conda", print) as environment:
@@ -98,10 +96,13 @@ def test_the_content_of_every_file_counts(
 
 
 def test_a_python_that_no_channel_has(
-    store: EnvironmentStore, wanted: ProjectFile, bare: Path
+    install_conda: Callable[[Path, str], Path],
+    store: EnvironmentStore,
+    wanted: ProjectFile,
+    bare: Path,
 ) -> None:
     """What conda says is in the message; nothing counts as built."""
-    install(bare, "conda")
+    install_conda(bare, "conda")
     (wanted.folder / "conda.yaml").write_text("dependencies: [python=3.4]\n")
     with (
         pytest.raises(EnvironmentBuildError, match=r"conda: exit code 1.*nothing provides python"),
@@ -123,12 +124,15 @@ def test_none_here(store: EnvironmentStore, wanted: ProjectFile, bare: Path) -> 
 
 
 def test_an_activated_shell_names_its_conda(
-    bare: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    install_conda: Callable[[Path, str], Path],
+    bare: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """CONDA_EXE comes before PATH, and one that is gone does not count."""
     (tmp_path / "other").mkdir()
-    there = install(tmp_path / "other", "conda")
-    on_path = install(bare, "mamba")
+    there = install_conda(tmp_path / "other", "conda")
+    on_path = install_conda(bare, "mamba")
     monkeypatch.setenv("CONDA_EXE", str(there))
     assert conda.here() == there
     monkeypatch.setenv("CONDA_EXE", "/gone/conda")

@@ -50,18 +50,8 @@ def _naps(entry: Path) -> bool:
         return False
 
 
-def eventually(condition: Callable[[], bool], seconds: float = 5.0) -> bool:
-    """Whether a condition comes true in time."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.02)
-    return condition()
-
-
 @pytest.fixture(autouse=True)
-def _no_stragglers() -> Iterator[None]:
+def _no_stragglers(eventually: Callable[..., bool]) -> Iterator[None]:
     """No test leaves a process."""
     yield
     assert eventually(nobody_naps, 2.0), "a process outlived its guardian"
@@ -125,7 +115,9 @@ def test_timeout(tmp_path: Path) -> None:
     assert time.monotonic() - started < 3
 
 
-def test_stop_from_another_thread_waits_until_all_is_gone(tmp_path: Path) -> None:
+def test_stop_from_another_thread_waits_until_all_is_gone(
+    eventually: Callable[..., bool], tmp_path: Path
+) -> None:
     """Well within the five seconds that Airflow gives; nothing starts afterwards."""
     supervisor = Supervisor()
     endings: list[Ending] = []
@@ -144,7 +136,9 @@ def test_stop_from_another_thread_waits_until_all_is_gone(tmp_path: Path) -> Non
         supervisor.run(command("true", tmp_path), lambda _: None)
 
 
-def test_a_stop_is_told_while_the_command_is_still_being_ended(tmp_path: Path) -> None:
+def test_a_stop_is_told_while_the_command_is_still_being_ended(
+    eventually: Callable[..., bool], tmp_path: Path
+) -> None:
     """Once, in the thread that runs it, before one that ignores TERM is killed."""
     supervisor = Supervisor()
     told: list[tuple[int, bool]] = []
@@ -226,7 +220,9 @@ def start_worker(folder: Path, line: str) -> subprocess.Popen[bytes]:
     return worker
 
 
-def test_kill_9_of_the_worker_ends_everything(tmp_path: Path) -> None:
+def test_kill_9_of_the_worker_ends_everything(
+    eventually: Callable[..., bool], tmp_path: Path
+) -> None:
     """The guardian sees its pipe close, ends the tree and removes the scratch folder."""
     line = f"(trap '' TERM; setsid {NAP} &) ; {NAP} & echo started; wait"
     with start_worker(tmp_path, line) as worker:
@@ -249,7 +245,9 @@ def test_kill_9_of_the_guardian_ends_the_command(tmp_path: Path) -> None:
     assert not ending.ok
 
 
-def test_kill_9_of_the_guardian_ends_daemons_too(tmp_path: Path) -> None:
+def test_kill_9_of_the_guardian_ends_daemons_too(
+    eventually: Callable[..., bool], tmp_path: Path
+) -> None:
     """Nobody reaps them then, but they have the attempt's own temporary folder."""
 
     def on_line(line: str) -> None:

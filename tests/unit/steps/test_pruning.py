@@ -22,7 +22,7 @@ from understudy.steps.pruning import Pruned, Terms, prune, pruner
 from understudy.steps.settings import CacheLimits, Settings
 
 if TYPE_CHECKING:
-    from conftest import Repository
+    from tests.fixtures.git import Repository
 
 pytestmark = pytest.mark.unit
 

@@ -57,16 +57,6 @@ def servers(folder: Path) -> list[int]:
     return found
 
 
-def eventually(condition: Callable[[], bool], seconds: float = 60.0) -> bool:
-    """Whether a condition comes true in time."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.02)
-    return condition()
-
-
 class Bench:
     """Runs the same program warm and cold."""
 
@@ -170,7 +160,9 @@ def test_it_ends_as_it_would(bench: Bench, source: str, code: int) -> None:
     assert warm[0].exit_code == code
 
 
-def test_what_it_imports_is_there_the_next_time(bench: Bench) -> None:
+def test_what_it_imports_is_there_the_next_time(
+    eventually: Callable[..., bool], bench: Bench
+) -> None:
     """Libraries only: the project's own modules are read anew by every program."""
     bench.write("WORD = 'old'", "own.py")
     bench.write(
@@ -207,7 +199,9 @@ def test_two_run_at_once(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("how", ["stop", "timeout"])
-def test_a_stop_ends_it_and_all_it_started(bench: Bench, how: str) -> None:
+def test_a_stop_ends_it_and_all_it_started(
+    eventually: Callable[..., bool], bench: Bench, how: str
+) -> None:
     """Daemons included; the server goes on."""
     nap = f"{os.getpid()}.75"
     bench.write(
@@ -247,7 +241,9 @@ Supervisor(Forkservers(folder / "servers", 60)).run(command, lambda line: print(
 """
 
 
-def test_a_killed_worker_takes_its_program_with_it(bench: Bench) -> None:
+def test_a_killed_worker_takes_its_program_with_it(
+    eventually: Callable[..., bool], bench: Bench
+) -> None:
     """And its scratch folder; the server lives, since others use it."""
     (bench.folder / "scratch").mkdir()
     bench.write("import os, time; print(os.getpid(), flush=True); time.sleep(60)")
@@ -283,7 +279,7 @@ def test_a_killed_server_does_not_take_programs_with_it(bench: Bench) -> None:
     assert bench.run()[1] == ["up", "done"]
 
 
-def test_an_idle_server_ends_by_itself(bench: Bench) -> None:
+def test_an_idle_server_ends_by_itself(eventually: Callable[..., bool], bench: Bench) -> None:
     """Nothing is left running after the last night."""
     bench.write("print('x')")
     bench.run()
@@ -323,7 +319,7 @@ UNFIT = {
     ],
 )
 def test_imports_that_would_not_stand_a_fork_are_not_done_ahead(
-    bench: Bench, how: str, reason: str
+    eventually: Callable[..., bool], bench: Bench, how: str, reason: str
 ) -> None:
     """Such a project's programs are started cold, and the log says why."""
     bench.write("print('fine')")
@@ -343,7 +339,9 @@ def test_imports_that_would_not_stand_a_fork_are_not_done_ahead(
     assert {lines[-1] for lines in said} == {"fine"}
 
 
-def test_variables_set_before_an_import_are_respected(bench: Bench) -> None:
+def test_variables_set_before_an_import_are_respected(
+    eventually: Callable[..., bool], bench: Bench
+) -> None:
     """What the program sets itself could change what its imports do: it is started cold."""
     bench.write("import os; os.environ['OMP_NUM_THREADS'] = '1'; import wave; print('ran')")
     assert bench.run()[1] == ["ran"]

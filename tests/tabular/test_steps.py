@@ -1,0 +1,399 @@
+"""The entry points for real, through MLflow Projects and a real store, to the contract's letter.
+
+The contract test names every artifact, tag and metric that the orchestration reads. The failing
+steps run in this process, so that each costs no imports.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+
+from tabular import download, explore, metrics, preprocess, train, validate
+from tabular import main as main_step
+from tabular.tracking import main
+
+if TYPE_CHECKING:
+    from tests.fixtures.file_server import FileServer
+    from tests.fixtures.project_store import ProjectStore
+
+pytestmark = [
+    pytest.mark.integration,
+    # Warnings of MLflow and its dependencies about themselves.
+    pytest.mark.filterwarnings("default"),
+]
+
+COMMON_TAGS = {"data.sha256"}
+
+
+def modelled(store: ProjectStore, raw: Path, **values: Any) -> tuple[Path, str]:
+    """Preprocess and train; return the data folder and the model's URI."""
+    data = store.path(store.good(preprocess.STEP, raw=raw), "data")
+    return data, f"runs:/{store.good(train.STEP, data=data, **values)}/model"
+
+
+@pytest.fixture(scope="module")
+def night(store: ProjectStore) -> dict[str, str]:
+    """Return the run ids of one night of diabetes through MLflow Projects."""
+    runs = {"download": store.project("download", dataset="diabetes", as_of="2026-01-03")}
+    raw = f"runs:/{runs['download']}/raw"
+    runs["preprocess"] = store.project("preprocess", raw=raw)
+    data = f"runs:/{runs['preprocess']}/data"
+    runs["train"] = store.project("train", data=data, model="random_forest", n_estimators=30)
+    model = f"runs:/{runs['train']}/model"
+    runs["validate"] = store.project("validate", data=data, model_uri=model)
+    return runs
+
+
+def test_download_keeps_the_contract(store: ProjectStore, night: Mapping[str, str]) -> None:
+    """Artifacts and tags of `download`, exactly."""
+    run_id = night["download"]
+    assert store.files(run_id, "raw") == {"data.parquet", "dataset.json", "malformed.json"}
+    tags = store.tags(run_id)
+    names = {"data.rows", "data.newest", "data.source", "data.as_of", *COMMON_TAGS}
+    assert set(tags) == names
+    assert tags["data.as_of"] == "2026-01-03"
+    assert tags["data.newest"] == "2026-01-03"
+    assert tags["data.source"] == "scikit-learn load_diabetes"
+    frame = pd.read_parquet(store.path(run_id, "raw") / "data.parquet")
+    assert tags["data.rows"] == str(len(frame)) == "229"
+
+
+def test_preprocess_keeps_the_contract(store: ProjectStore, night: Mapping[str, str]) -> None:
+    """Artifacts and tags of `preprocess`; the parts are disjoint and complete."""
+    run_id = night["preprocess"]
+    assert store.files(run_id, "data") == {
+        *("train.parquet", "holdout.parquet", "statistics.json"),
+        *("schema_report.json", "schema_report.html", "dataset.json"),
+    }
+    tags = store.tags(run_id)
+    assert set(tags) == {
+        *("data.train.rows", "data.holdout.rows", "data.holdout.sha256", "data.rejected.rows"),
+        *COMMON_TAGS,
+    }
+    folder = store.path(run_id, "data")
+    train_rows = pd.read_parquet(folder / "train.parquet")
+    holdout = pd.read_parquet(folder / "holdout.parquet")
+    assert len(train_rows) + len(holdout) == 229
+    assert not set(train_rows["row_id"]) & set(holdout["row_id"])
+    statistics = json.loads((folder / "statistics.json").read_text())
+    assert statistics["bmi"]["mean"] == pytest.approx(train_rows["bmi"].mean())
+
+
+def test_train_keeps_the_contract(store: ProjectStore, night: Mapping[str, str]) -> None:
+    """Params, metrics, input and a model that answers raw rows, also with a missing value."""
+    run = store.client.get_run(night["train"])
+    assert set(run.data.metrics) == {f"train_{name}" for name in metrics.REGRESSION}
+    assert set(store.tags(night["train"])) == COMMON_TAGS
+    assert run.data.params["model"] == "random_forest"
+    assert run.data.params["n_estimators"] == "30"
+    assert [entry.dataset.name for entry in run.inputs.dataset_inputs] == ["diabetes"]
+    model = mlflow.pyfunc.load_model(f"runs:/{night['train']}/model")
+    assert model.metadata.signature is not None
+    assert model.metadata.saved_input_example_info
+    raw = pd.read_parquet(store.path(night["download"], "raw") / "data.parquet")
+    assert len(model.predict(raw.assign(bmi=np.nan))) == len(raw)
+
+
+def test_validate_keeps_the_contract(store: ProjectStore, night: Mapping[str, str]) -> None:
+    """Metrics under plain names, and predictions from which they can be computed again."""
+    run = store.client.get_run(night["validate"])
+    costs = {"model_bytes", "latency_p50_ms", "latency_p95_ms"}
+    assert set(run.data.metrics) == {*metrics.REGRESSION, *costs}
+    assert store.tags(night["validate"]) == {
+        "data.sha256": store.tags(night["download"])["data.sha256"],
+        "data.holdout.sha256": store.tags(night["preprocess"])["data.holdout.sha256"],
+    }
+    assert store.files(night["validate"], "") == {"predictions.parquet"}
+    rows = pd.read_parquet(store.path(night["validate"], "predictions.parquet"))
+    assert list(rows.columns) == ["row_id", "target", "prediction"]
+    again = metrics.regression(rows["target"], rows["prediction"])
+    assert again == pytest.approx({name: run.data.metrics[name] for name in again})
+
+
+def test_the_same_night_again_is_the_same(store: ProjectStore, night: Mapping[str, str]) -> None:
+    """Sunday's data is Saturday's, and the same rows and seed give the same model."""
+    sunday = store.good(download.STEP, dataset="diabetes", as_of="2026-01-04")
+    digest = store.tags(night["download"])["data.sha256"]
+    assert store.tags(sunday)["data.sha256"] == digest
+    data, model = modelled(store, store.path(sunday, "raw"), n_estimators=30)
+    scored = store.client.get_run(store.good(validate.STEP, data=data, model_uri=model))
+    first = store.client.get_run(night["validate"])
+    assert scored.data.metrics["rmse"] == first.data.metrics["rmse"]
+
+
+def test_classification_and_a_champion_without_probabilities(store: ProjectStore) -> None:
+    """Probabilities per class; a foreign model that only gives labels is scored by labels."""
+    raw = store.path(store.good(download.STEP, dataset="digits", as_of="2026-01-02"), "raw")
+    data, model = modelled(store, raw, model="logistic_regression", max_iter=200)
+    run_id = store.good(validate.STEP, data=data, model_uri=model, slices="pixel_0_0")
+    assert set(metrics.CLASSIFICATION) < set(store.client.get_run(run_id).data.metrics)
+    rows = pd.read_parquet(store.path(run_id, "predictions.parquet"))
+    classes = [f"probability_{digit}" for digit in range(10)]
+    assert list(rows.columns) == ["row_id", "target", "prediction", *classes, "pixel_0_0"]
+    assert rows[classes].sum(axis=1).to_numpy() == pytest.approx(1.0)
+    assert set(rows["target"]) <= set("0123456789")
+
+    class Always(mlflow.pyfunc.PythonModel):
+        def predict(self, model_input: pd.DataFrame) -> list[int]:
+            return [1] * len(model_input)
+
+    with mlflow.start_run(experiment_id=store.experiment_id):
+        foreign = mlflow.pyfunc.log_model(name="model", python_model=Always(), pip_requirements=[])
+    run_id = store.good(validate.STEP, data=data, model_uri=foreign.model_uri)
+    assert "log_loss" not in store.client.get_run(run_id).data.metrics
+    assert store.client.get_run(run_id).data.metrics["accuracy"] < 0.3
+
+
+def test_explore_and_main(store: ProjectStore, night: Mapping[str, str]) -> None:
+    """Pictures and statistics; and all steps in one go as nested runs."""
+    run_id = store.good(explore.STEP, raw=store.path(night["download"], "raw"))
+    pictures = {"target.png", "features.png", "missing.png", "correlation.png"}
+    assert store.files(run_id, "explore") == {"statistics.json", *pictures}
+    run_id = store.good(
+        main_step.STEP, dataset="breast_cancer", model="decision_tree", as_of="2026-01-02"
+    )
+    children = store.client.search_runs(
+        [store.experiment_id], f"tags.mlflow.parentRunId = '{run_id}'"
+    )
+    assert {child.info.run_name for child in children} == {
+        "download",
+        "preprocess",
+        "train",
+        "validate",
+    }
+    assert {child.info.status for child in children} == {"FINISHED"}
+    together = store.client.get_run(run_id).data
+    assert set(metrics.CLASSIFICATION) <= set(together.metrics)
+    assert (together.params["model"], together.params["missing"]) == ("decision_tree", "median")
+
+
+def test_boosting_is_tracked_as_the_courses_show_it(
+    store: ProjectStore, night: Mapping[str, str]
+) -> None:
+    """Tags, curves, metrics of rows that were not fitted, autologging; all of it on one model."""
+    run_id = store.good(
+        train.STEP,
+        data=store.path(night["preprocess"], "data"),
+        model="xgboost",
+        validation_fraction=0.25,
+        n_estimators=20,
+        tags="author=Ada,release=spring",
+        autolog="yes",
+    )
+    run = store.client.get_run(run_id)
+    assert {"author": "Ada", "release": "spring"}.items() <= store.tags(run_id).items()
+    named = {f"{part}_{name}" for part in ("train", "validation") for name in metrics.REGRESSION}
+    assert named <= set(run.data.metrics)
+    curve = store.client.get_metric_history(run_id, "rounds/validation_rmse")
+    assert [point.step for point in curve] == list(range(1, 21))
+    assert curve[-1].value == pytest.approx(run.data.metrics["validation_rmse"], rel=1e-3)
+    contexts = {tag.value for entry in run.inputs.dataset_inputs for tag in entry.tags}
+    assert contexts == {"training", "validation"}
+    data, uri = store.path(night["preprocess"], "data"), f"runs:/{run_id}/model"
+    scored = store.client.get_run(store.good(validate.STEP, data=data, model_uri=uri))
+    assert (scored.data.params["model"], scored.data.params["n_estimators"]) == ("xgboost", "20")
+    (logged,) = [
+        model
+        for model in store.client.search_logged_models([store.experiment_id])
+        if model.source_run_id == run_id
+    ]
+    assert {"train_rmse", "validation_rmse", "rmse"} <= {one.key for one in logged.metrics}
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"learning_rate": 0}, "'learning_rate' is '0'"),
+        ({"learning_rate": -0.1}, "'learning_rate' is '-0.1'"),
+        ({"learning_rate": "nan"}, "'learning_rate' is 'nan'"),
+        ({"learning_rate": 10, "n_estimators": 500}, "the training diverged"),
+        ({"model": "hist_gradient_boosting", "learning_rate": 10, "n_estimators": 500}, "diverged"),
+        ({"model": "random_forest", "criterion": "poisson", "tags": "x"}, "tags has 'x'"),
+        ({"early_stopping_rounds": 5}, "no rows to stop early by"),
+        ({"validation_fraction": 0.01}, "validation_fraction 0.01 of"),
+    ],
+)
+def test_a_training_that_cannot_be_ends_with_its_reason(
+    store: ProjectStore, night: Mapping[str, str], given: dict[str, Any], words: str
+) -> None:
+    """The run is FAILED, and has no metric and no model that a gate could take."""
+    data = store.path(night["preprocess"], "data")
+    values = {"data": data, "model": "xgboost", **given}
+    status, run_id = store.step(train.STEP, **values)
+    assert (status, words in store.tags(run_id)["error"]) == (65, True)
+    run = store.client.get_run(run_id)
+    assert (run.info.status, run.data.metrics) == ("FAILED", {})
+    assert not run.outputs.model_outputs
+
+
+def test_nights_of_bikes_hold_out_what_is_new(
+    store: ProjectStore, test_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The real data: the holdout is the newest week, and no earlier night trained on it."""
+    monkeypatch.setenv("UNDERSTUDY_DATA_MIRROR", str(test_data))
+    ends = []
+    for day in ("2011-07-01", "2011-07-02"):
+        raw = store.path(store.good(download.STEP, dataset="bike_sharing", as_of=day), "raw")
+        data = store.path(store.good(preprocess.STEP, raw=raw, training_days=30), "data")
+        trained = pd.read_parquet(data / "train.parquet")["time"]
+        held = pd.read_parquet(data / "holdout.parquet")["time"]
+        assert (held.max() - held.min()).days == 6
+        ends.append((trained.max(), held.min()))
+    assert ends[0][0] < ends[1][1]
+    model = f"runs:/{store.good(train.STEP, data=str(data), model='linear_regression')}/model"
+    scored = store.good(validate.STEP, data=str(data), model_uri=model)
+    rows = pd.read_parquet(store.path(scored, "predictions.parquet"))
+    assert rows["time"].tolist() == held.tolist()
+
+
+CSV = "id,size,price\n" + "".join(f"{n},{n % 7},{3 * n}\n" for n in range(60))
+
+
+@pytest.mark.parametrize(
+    ("text", "given", "words"),
+    [
+        (CSV, {"target": "prize"}, "missing column 'prize' (did you mean 'price'?)"),
+        ("", {}, "is empty"),
+        ("<html><body>Log in", {}, "HTML page"),
+        (CSV, {"separator": ";"}, "missing column 'price'"),
+        (CSV, {"dataset": "cvs"}, "no data set 'cvs' (did you mean 'csv'?)"),
+        (CSV, {"as_of": "soon"}, "'as_of' is 'soon'"),
+    ],
+)
+def test_a_bad_file_ends_download(
+    store: ProjectStore, file_server: FileServer, text: str, given: dict[str, str], words: str
+) -> None:
+    """Over HTTP, with a message of three parts in the run, and the run FAILED."""
+    url = file_server.serve("/rows.csv", text.encode())
+    values = {"dataset": "csv", "source": url, "target": "price", **given}
+    code, message = store.bad(download.STEP, **values)
+    assert code == 65
+    assert words in message
+    assert "Allowed: " in message
+    assert "Next: " in message
+
+
+def test_a_server_that_is_away_may_be_tried_again(
+    store: ProjectStore, file_server: FileServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """404 is for good; 503 is for now, with an exit status of its own."""
+    monkeypatch.setattr("tabular.fetch.time.sleep", lambda _seconds: None)
+    gone = {"dataset": "csv", "target": "price", "source": f"{file_server.url}/none.csv"}
+    assert store.bad(download.STEP, **gone)[0] == 65
+    url = file_server.serve("/busy.csv", status=503)
+    monkeypatch.setattr("tabular.fetch.fetch.__kwdefaults__", {"sleep": lambda _s: 0, "tries": 2})
+    code, message = store.bad(download.STEP, dataset="csv", target="price", source=url)
+    assert (code, "status 503" in message) == (69, True)
+
+
+def test_a_pinned_file_that_changed(
+    store: ProjectStore, file_server: FileServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The checksum decides, whatever the mirror says."""
+    monkeypatch.setenv("UNDERSTUDY_DATA_MIRROR", file_server.url)
+    path = "/ml/machine-learning-databases/wine-quality/winequality-red.csv"
+    file_server.serve(path, b"quality\n5\n")
+    code, message = store.bad(download.STEP, dataset="wine_quality")
+    assert (code, "checksum" in message) == (65, True)
+
+
+def rows_of(store: ProjectStore, csv_file: Callable[[str], Path], text: str, **given: str) -> Path:
+    """Download a CSV text; return the raw folder."""
+    values = {"dataset": "csv", "target": "price", "identity": "id", **given}
+    run_id = store.good(download.STEP, source=csv_file(text), **values)
+    return store.path(run_id, "raw")
+
+
+def test_dirty_rows_are_reported_or_refused(
+    store: ProjectStore, csv_file: Callable[[str], Path]
+) -> None:
+    """Few of them: rejected and counted. Too many: an error, and the report is there to read."""
+    dirty = CSV + "60,oops,1\n61,3\n"
+    raw = rows_of(store, csv_file, dirty)
+    run_id = store.good(preprocess.STEP, raw=raw)
+    assert store.tags(run_id)["data.rejected.rows"] == "2"
+    status, failed = store.step(preprocess.STEP, raw=raw, max_rejected=0.01)
+    assert status == 65
+    assert "2 of 62 rows (3.2%) fail the schema" in store.tags(failed)["error"]
+    assert "schema_report.html" in store.files(failed, "data")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("id,size,price\n1,2,3\n2,3,4\n", "training rows"),
+        (re.sub(r"(?m)^(\d+),0,\d+$", r"\1,0,", CSV), "'price' is not missing fails in 9 rows"),
+    ],
+)
+def test_bad_rows_end_preprocess(
+    store: ProjectStore, csv_file: Callable[[str], Path], text: str, words: str
+) -> None:
+    """Too few rows, or too many without a target."""
+    code, message = store.bad(preprocess.STEP, raw=rows_of(store, csv_file, text))
+    assert code == 65
+    assert words in message
+
+
+def test_one_class_only(store: ProjectStore, csv_file: Callable[[str], Path]) -> None:
+    """There is nothing to tell apart."""
+    text = "id,size,price\n" + "".join(f"{n},{n},yes\n" for n in range(100))
+    code, message = store.bad(preprocess.STEP, raw=rows_of(store, csv_file, text))
+    assert (code, "one class only, 'yes'" in message) == (65, True)
+
+
+def test_an_old_champion_with_other_columns(
+    store: ProjectStore, csv_file: Callable[[str], Path]
+) -> None:
+    """It is scored on tonight's rows if they have its columns; else the missing one is named."""
+    wide = re.sub(r"(?m)^(\d+),(\d),", r"\1,\2,\2\2,", CSV).replace("size", "size,extra")
+    old_data, old = modelled(store, rows_of(store, csv_file, wide), model="linear_regression")
+    data, model = modelled(store, rows_of(store, csv_file, CSV), model="linear_regression")
+    store.good(validate.STEP, data=old_data, model_uri=model)
+    code, message = store.bad(validate.STEP, data=data, model_uri=old)
+    assert (code, "lack columns that the model takes: 'extra'" in message) == (65, True)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"model_uri": "runs:/00000000000000000000000000000000/model"}, "could not be loaded"),
+        ({"model_uri": "models:/nobody@champion"}, "could not be loaded"),
+        ({"model_uri": ""}, "'model_uri' is missing"),
+        ({"model_uri": "x", "slices": "sise"}, "no column 'sise' to slice by"),
+        ({"model_uri": "x", "data": "/nowhere"}, "no 'dataset.json' in the input folder"),
+    ],
+)
+def test_what_cannot_be_validated(
+    store: ProjectStore, night: Mapping[str, str], given: dict[str, str], words: str
+) -> None:
+    """Models and folders that are not there."""
+    values = {"data": store.path(night["preprocess"], "data"), **given}
+    code, message = store.bad(validate.STEP, **values)
+    assert code == 65
+    assert words in message
+
+
+def test_a_tracking_server_that_is_away(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One attempt, a message of three parts, and the exit status for a retry."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri("http://127.0.0.1:9")
+    try:
+        assert main(download.STEP, []) == 69
+    finally:
+        mlflow.set_tracking_uri(before)
+    last = capfd.readouterr().err.strip().splitlines()[-1]
+    assert last.startswith("error: the MLflow server did not answer")
+    assert "Next: start it" in last
