@@ -40,7 +40,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy"),
 ]
 
-NAP = f"{os.getpid()}.75"
+NAP = f"{os.getpid()}.125"
 """Seconds for ``sleep`` that no other process uses: by it containers are found."""
 IMAGE = os.environ.get("UNDERSTUDY_TEST_IMAGE", "python:3.11-slim")
 MLPROJECT = f"""

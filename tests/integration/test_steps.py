@@ -252,11 +252,14 @@ def test_an_environment_is_made_again_from_its_record(
     assert platform
     uv, again = find_uv(), tmp_path / "again"
     into = ("--python", str(again / "bin" / "python"))
+    path = f"{os.environ['PATH']}{os.pathsep}{sys.base_prefix}/bin"  # that Python is somewhere
     for words in (
         ("venv", "--no-project", "--python", python, str(again)),
         ("pip", "install", "--no-deps", *into, "-r", str(folder / "requirements.txt")),
     ):
-        subprocess.run([uv, *words], check=True, capture_output=True)
+        subprocess.run(
+            [uv, *words], env={**os.environ, "PATH": path}, check=True, capture_output=True
+        )
     done = subprocess.run([uv, "pip", "freeze", *into], check=True, capture_output=True, text=True)
     assert done.stdout.splitlines() == [line for line in record.splitlines() if line[0] != "#"]
 

@@ -200,7 +200,7 @@ def test_two_run_at_once(bench: Bench) -> None:
 
 @pytest.mark.parametrize("how", ["stop", "timeout"])
 def test_a_stop_ends_it_and_all_it_started(
-    eventually: Callable[..., bool], bench: Bench, how: str
+    running: Callable[[str], list[int]], eventually: Callable[..., bool], bench: Bench, how: str
 ) -> None:
     """Daemons included; the server goes on."""
     nap = f"{os.getpid()}.75"
@@ -219,9 +219,7 @@ def test_a_stop_ends_it_and_all_it_started(
 
     ending = supervisor.run(command, stop)
     assert (ending.stopped, ending.timed_out) == (how == "stop", how == "timeout")
-    assert eventually(
-        lambda: subprocess.run(["pgrep", "-f", f"sleep {nap}"], check=False).returncode == 1
-    )
+    assert eventually(lambda: not running(f"sleep {nap}"))
     assert len(servers(bench.folder)) == 1
 
 
