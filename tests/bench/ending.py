@@ -14,4 +14,6 @@ def end_on_terminate() -> None:
 
 
 def _leave(number: int, _frame: FrameType | None) -> None:
+    name = signal.Signals(number).name
+    sys.stderr.write(f"\n{name}: what was started is being ended\n")
     sys.exit(128 + number)
