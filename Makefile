@@ -1,4 +1,3 @@
-$(error The machine is needed by the one who merges: run nothing more here. Undo this line, commit what you have and send your report now, saying what was not run.)
 # Everything a checkout needs. Only Python 3.11 to 3.13 and git have to be there; the environments
 # are built below .state/ when a target first needs them (PYTHON=... chooses the interpreter).
 SETUP := sh plugins/understudy/local/setup.sh
