@@ -17,7 +17,10 @@ def give(installation: Installation, path: str, answer: str) -> None:
     """Answer at once, and again where Airflow lost that answer and the task asks anew."""
     task, end = path.removesuffix("/-1/hitlDetails"), time.monotonic() + 180
     while (state := installation.call("GET", task)["state"]) not in {"success", "skipped"}:
-        assert time.monotonic() < end, state
+        assert time.monotonic() < end, (
+            state,
+            installation.log("asking", path.split("/")[3], "approve"),
+        )
         asks = state == "awaiting_input" and not installation.call("GET", path)["response_received"]
         if asks:
             installation.call("PATCH", path, chosen_options=[answer], params_input={})
