@@ -14,6 +14,9 @@ def end_on_terminate() -> None:
 
 
 def _leave(number: int, _frame: FrameType | None) -> None:
+    # make passes on what it gets itself: the second one would cut the taking down short.
+    for other in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(other, signal.SIG_IGN)
     name = signal.Signals(number).name
     sys.stderr.write(f"\n{name}: what was started is being ended\n")
     sys.exit(128 + number)

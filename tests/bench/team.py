@@ -5,8 +5,8 @@
 
 Starts the stack from the image of this checkout and removes it afterwards; parts that need no stack
 of their own share one. What was measured is printed as JSON; a part that fails is told, and the
-next one begins. tests/stack/team.py says which images have to be there; UNDERSTUDY_OLDER_IMAGE
-names the one whose worker the part ``older`` starts.
+next one begins. tests/fixtures/team_stack.py says which images have to be there;
+UNDERSTUDY_OLDER_IMAGE names the one whose worker the part ``older`` starts.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import ast
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -98,6 +99,34 @@ def test_each_bench_says_how_to_run_it() -> None:
     for name in names:
         text = ast.get_docstring(ast.parse((BENCHES / f"{name}.py").read_text("utf-8"))) or ""
         assert f"make bench{'' if name == 'night' else f' BENCH={name}'}" in text
+
+
+ENDED_TWICE = """
+import os, signal, time
+from bench.ending import end_on_terminate
+end_on_terminate()
+try:
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(60)
+finally:
+    os.kill(os.getpid(), signal.SIGTERM)
+    os.kill(os.getpid(), signal.SIGINT)
+    print("taken down")
+"""
+
+
+def test_what_a_bench_started_is_taken_down_however_often_it_is_told_to_end() -> None:
+    """Ctrl-C reaches it twice, by itself and through make."""
+    done = subprocess.run(
+        [sys.executable, "-c", ENDED_TWICE],
+        env={**os.environ, "PYTHONPATH": str(TESTS)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout) == (128 + signal.SIGTERM, "taken down\n")
+    assert done.stderr.count("SIGTERM: what was started is being ended") == 1
 
 
 def test_no_test_imports_a_bench() -> None:
