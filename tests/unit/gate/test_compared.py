@@ -279,6 +279,7 @@ def test_a_promotion_rests_on_finite_numbers(
         rests_on = (found.challenger, found.champion, found.gain, found.needed, low, high)
         assert all(number is not None and math.isfinite(number) for number in rests_on)
         assert low is not None
-        assert low >= -1e-6
+        assert found.needed is not None
+        assert low >= -max(1e-6, 2e-9 * abs(found.needed))  # the rounding of what was asked for
     if decision.verdict is Verdict.REJECT:
         assert decision.checks[0].result is CheckResult.FAILED
