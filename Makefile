@@ -35,7 +35,7 @@ status: ## Say what is running, and where
 	@$(SETUP) airflow
 	@$(AIRFLOW) -m understudy.local status
 
-test-quick: ## Unit tests alone, below a minute: for while you write
+test-quick: ## Unit tests alone, with fewer examples: for while you write
 	@$(SETUP) airflow dev
 	@$(DEV) -m pytest $(PARALLEL) -m "not long" --hypothesis-profile=quick tests/unit \
 		$(PYTEST_ARGS)
@@ -44,7 +44,7 @@ test: ## All that decides whether it works: unit tests, then whole nights on rea
 	@$(SETUP) airflow mlflow dev
 	@$(DEV) -m pytest $(PARALLEL) -m "not long" $(PYTEST_ARGS)
 
-test-long: ## What takes long by nature: tutorials, TensorFlow, kills, stand-ins of clusters
+test-long: ## What takes long by nature: tutorials, nights that search, killed servers and steps
 	@$(SETUP) airflow mlflow dev
 	@$(DEV) -m pytest $(PARALLEL) -m long $(PYTEST_ARGS)
 
