@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from airflow.sdk import DAG, Param
 
-from understudy import Budgets, Gate, Guards, Metric, Project, Rehearsal, pipeline
+from understudy import Gate, Guards, Metric, Project, Rehearsal, pipeline
 
 
 def ugly(name: str, gate: Gate, **parameters: object) -> DAG:
@@ -39,7 +39,6 @@ price: DAG = ugly(
         slices=["Energie=Klasse"],
         time_block="1D",
         guards=Guards(),
-        budgets=Budgets(),
     ),
     dataset="csv",
     separator=";",

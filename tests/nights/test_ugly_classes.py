@@ -1,0 +1,23 @@
+"""Whole nights of classes, one of them rare, from a Parquet file: tests/ugly_table.py."""
+
+from __future__ import annotations
+
+import pytest
+from tests import ugly_table
+from tests.nights.played import Table
+from tests.nights.whole_nights import WholeNights
+
+pytestmark = pytest.mark.integration
+
+TABLE = Table(
+    "ugly_condition",
+    ugly_table.CONDITION,
+    ugly_table.parquet,
+    good={"model": "hist_gradient_boosting", "n_estimators": 40},
+    similar={"model": "hist_gradient_boosting", "n_estimators": 41},
+    truth=bool,
+)
+
+
+class TestConditions(WholeNights):
+    """Boosting, whose texts are codes, after a tree."""

@@ -1,0 +1,23 @@
+"""Whole nights of prices, from a CSV file that is as people have it: tests/ugly_table.py."""
+
+from __future__ import annotations
+
+import pytest
+from tests import ugly_table
+from tests.nights.played import Table
+from tests.nights.whole_nights import WholeNights
+
+pytestmark = pytest.mark.integration
+
+TABLE = Table(
+    "ugly_price",
+    ugly_table.PRICE,
+    ugly_table.csv,
+    good={"model": "random_forest", "n_estimators": 20},
+    similar={"model": "random_forest", "n_estimators": 21},
+    truth=str,
+)
+
+
+class TestPrices(WholeNights):
+    """A forest, whose texts get a column each, after a tree."""
