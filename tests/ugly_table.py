@@ -29,8 +29,8 @@ STREET, ENERGY = 'Straße "Lage"', "Energie=Klasse"
 CHECKED, ENTERED = "Geprüft am", "Erfasst um"
 """Dates, with many gaps, and times."""
 CONSTANT, EMPTY = "Währung", "Bemerkung"
-RARE = 'Denkmal; "geschützt"'
-"""The class of one row in a hundred."""
+RARE, LATE = 'Denkmal; "geschützt"', "abgerissen"
+"""The class of one row in a hundred; and that of one in fifteen, which nobody saw for 45 days."""
 SEPARATOR = ";"
 
 Numbers = np.ndarray[Any, np.dtype[Any]]
@@ -126,5 +126,7 @@ def _conditions(chance: np.random.Generator, table: pd.DataFrame) -> pd.Series:
     """Return in which state a flat is: new ones use little energy, large ones were renovated."""
     energy = table[ENERGY].map("ABCDE".index) + chance.normal(0, 0.5, len(table))
     classes = np.where(energy < 1, "neu", np.where(table[AREA] > 70, "saniert", "einfach"))
-    classes = np.where(chance.random(len(table)) < 0.01, RARE, classes)
+    classes = np.where(chance.random(len(table)) < 1 / 100, RARE, classes)
+    late = np.arange(len(table)) >= 45 * A_DAY
+    classes = np.where(late & (chance.random(len(table)) < 1 / 15), LATE, classes)
     return pd.Series(classes, dtype="str")

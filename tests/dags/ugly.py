@@ -23,6 +23,7 @@ def ugly(name: str, gate: Gate, **parameters: object) -> DAG:
             "model": Param("decision_tree", type="string"),
             "max_depth": Param(0, type="integer"),
             "n_estimators": Param(100, type="integer"),
+            "random_state": Param(42, type="integer"),
             **parameters,
         },
         gate=gate,

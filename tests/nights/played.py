@@ -71,7 +71,7 @@ _TRUTHS = (ugly_table.BALCONY, ugly_table.GARAGE)
 _TIMES = (ugly_table.TIME, ugly_table.ENTERED, ugly_table.CHECKED)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Nights:
     """The nights of a table, on a server whose file is that of the night.
 
@@ -112,8 +112,8 @@ class Nights:
         return Path(self.installation.client.download_artifacts(run.info.run_id, path))
 
     def strict(self, run: Any, path: str) -> Any:  # noqa: ANN401 -- JSON
-        """Return a JSON artifact; NaN and infinity are none."""
-        return json.loads(self.file(run, path).read_text(), parse_constant=_no_json)
+        """Return a JSON artifact."""
+        return strict(self.file(run, path))
 
     @cache  # noqa: B019 -- ends with the tests
     def offline(self, name: str) -> pd.Series:
@@ -126,8 +126,13 @@ class Nights:
         return once.set_index(ugly_table.IDENTITY)["prediction"]
 
 
-def _no_json(constant: str) -> None:
-    raise AssertionError(constant)
+def strict(file: Path) -> Any:  # noqa: ANN401 -- JSON
+    """Return the content of a JSON file, in which NaN and infinity are none."""
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} in {file}")
+
+    return json.loads(file.read_text(), parse_constant=refuse)
 
 
 class Served:

@@ -14,7 +14,7 @@ TABLE = Table(
     ugly_table.CONDITION,
     ugly_table.parquet,
     good={"model": "hist_gradient_boosting", "n_estimators": 40},
-    similar={"model": "hist_gradient_boosting", "n_estimators": 41},
+    similar={"model": "hist_gradient_boosting", "n_estimators": 40, "max_depth": 6},
     truth=bool,
 )
 

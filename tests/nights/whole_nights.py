@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pytest
 from tests import ugly_table
-from tests.nights.played import AFTER, ALIKE, BEFORE
+from tests.nights.played import AFTER, ALIKE, BEFORE, strict
 
 from understudy.cli.main import main
 from understudy.judging.hearing import Hearing
@@ -76,16 +75,14 @@ class WholeNights:
         record = nights.strict(run, "rehearsal/rehearsal.json")
         assert (record["questions"], record["differences"]) == (20, [])
 
-    @pytest.mark.parametrize("name", JUDGED)
-    def test_what_a_night_leaves_is_strict_json(self, nights: Nights, name: str) -> None:
-        """So that every program can read it: there is a NaN nowhere."""
-        for run, folder in (
-            (nights.of(name), "decision"),
-            (nights.step(name, "preprocess"), "data"),
-            (nights.step(name, "train"), ""),
-        ):
-            for file in nights.file(run, folder).rglob("*.json"):
-                nights.strict(run, f"{folder}/{file.name}" if folder else file.name)
+    def test_what_nights_leave_is_strict_json(self, nights: Nights) -> None:
+        """So that every program can read it: NaN is none."""
+        run = nights.of("first")
+        folder = nights.installation.stack.place.mlflow / "artifacts" / run.info.experiment_id
+        files = list(folder.rglob("*.json"))
+        assert {"decision.json", "dataset.json", "questions.json"} <= {one.name for one in files}
+        for file in files:
+            strict(file)
 
     @pytest.mark.usefixtures("quick")
     def test_the_same_verdicts_are_reached_again(self, nights: Nights) -> None:
@@ -134,26 +131,21 @@ class WholeNights:
         check_answers(nights, served, "first", "split", 10)
 
     def test_a_backtest_goes_over_the_same_rows(self, nights: Nights, tmp_path: Path) -> None:
-        """Two nights of the whole table, whose newest week judges."""
-        source = tmp_path / "table"
+        """Two nights of the whole table, whose newest week judges; in the nights' environment."""
+        source, out = tmp_path / "table", tmp_path / "out"
         source.write_bytes(nights.table.file(ugly_table.DAYS))
         night = nights.strict(nights.of("first"), "night.json")
         given = {**night["parameters"], "source": source, "holdout": "newest"}
         words = ["backtest", str(PROJECT), "--nights=2", "--every=3d", "--holdout-days=7"]
-        words += ["--env-manager=local", "--jobs=1", f"--out={tmp_path / 'out'}"]
-        words += [f"--metric={night['rules']['primary']['name']}"]
-        words += [part for item in given.items() for part in ("-P", "{}={}".format(*item))]
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        own = {"PATH": path, "UNDERSTUDY_CACHE": str(tmp_path / "cache"), "TMPDIR": str(tmp_path)}
+        words += [f"--metric={night['rules']['primary']['name']}", f"--out={out}"]
+        words += [part for name, one in given.items() for part in ("-P", f"{name}={one}")]
+        cache = {"UNDERSTUDY_CACHE": str(nights.installation.stack.place.cache)}
+        command = [sys.executable, "-m", "understudy", *words]
         done = subprocess.run(
-            [sys.executable, "-m", "understudy", *words],
-            env={**os.environ, **own},
-            capture_output=True,
-            text=True,
-            check=False,
+            command, env={**os.environ, **cache}, check=False, stderr=subprocess.PIPE, text=True
         )
         assert done.returncode == 0, done.stderr
-        result = json.loads((tmp_path / "out" / "results.json").read_text())
+        result = strict(out / "results.json")
         assert not result["failures"]
         assert len(result["nights"]) == 2
         assert all(rows > 50 for rows in result["rows"])
