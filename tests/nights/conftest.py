@@ -37,3 +37,24 @@ def served(nights: Nights, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     finally:
         made.process.terminate()
         made.process.wait(60)
+
+
+import os, sys
+
+if os.environ.get("UG"):
+    sys.path.insert(0, "/tmp/u")
+
+    @pytest.fixture(scope="session")
+    def installation():
+        from persist import inst
+
+        yield inst()
+
+    @pytest.fixture(scope="module")
+    def nights(request, installation):
+        content = {}
+        with serving(content) as address:
+            made = Nights(installation, request.module.TABLE, content, address)
+            if os.environ.get("UGRUN"):
+                made.run()
+            yield made
