@@ -1,4 +1,4 @@
-"""A table as people really have it, for whole nights: it grows by the day, and little of it is clean.
+"""A table as people really have it, for whole nights: it grows by the day, and little is clean.
 
 Flats in a town, with a price to predict (regression) and a condition (classes). The same rows on
 every machine: all that is random comes from one seed.
@@ -78,8 +78,16 @@ def _whole() -> tuple[pd.DataFrame, pd.Series]:
 
 
 _GAPS = {
-    **{TIME: 0.005, AREA: 0.1, ROOMS: 0.1, BALCONY: 0.15, STREET: 0.05, ENERGY: 0.1},
-    **{CHECKED: 0.3, ENTERED: 0.05, PRICE: 0.02, CONDITION: 0.02},
+    TIME: 0.005,
+    AREA: 0.1,
+    ROOMS: 0.1,
+    BALCONY: 0.15,
+    STREET: 0.05,
+    ENERGY: 0.1,
+    CHECKED: 0.3,
+    ENTERED: 0.05,
+    PRICE: 0.02,
+    CONDITION: 0.02,
 }
 """The share of a column's values that is missing."""
 

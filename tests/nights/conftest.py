@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 from tests.integration.conftest import (  # noqa: F401 -- fixtures, found by their names
-    data_server,
     dags_folder,
+    data_server,
     installation,
     models,
-    own_python,
     quick,
 )
-from tests.integration.conftest import Installation
 from tests.loopback import serving
 from tests.nights.played import Nights, Served
+
+if TYPE_CHECKING:
+    from tests.integration.conftest import Installation
 
 
 @pytest.fixture(scope="module")
@@ -37,24 +39,3 @@ def served(nights: Nights, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     finally:
         made.process.terminate()
         made.process.wait(60)
-
-
-import os, sys
-
-if os.environ.get("UG"):
-    sys.path.insert(0, "/tmp/u")
-
-    @pytest.fixture(scope="session")
-    def installation():
-        from persist import inst
-
-        yield inst()
-
-    @pytest.fixture(scope="module")
-    def nights(request, installation):
-        content = {}
-        with serving(content) as address:
-            made = Nights(installation, request.module.TABLE, content, address)
-            if os.environ.get("UGRUN"):
-                made.run()
-            yield made

@@ -51,7 +51,7 @@ class WholeNights:
         assert sum(parts) == len(kept)
 
     def test_rows_that_come_late_are_used(self, nights: Nights) -> None:
-        """Of days that were over when the first night ran: in neither of its parts, in later ones."""
+        """Of days that were over when the first night ran, which had not seen them."""
         cut = pd.Timestamp(ugly_table.as_of(BEFORE))
         late, seen = [], []
         for name in ("first", "better"):
@@ -118,7 +118,6 @@ class WholeNights:
             assert None not in answers
             assert answers == served.asked("split", odd)
 
-    @pytest.mark.usefixtures("own_python")
     def test_a_rollback_brings_back_a_champion_that_answers(
         self, nights: Nights, served: Served, monkeypatch: pytest.MonkeyPatch
     ) -> None:

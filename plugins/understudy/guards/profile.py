@@ -71,27 +71,10 @@ class Column:
         known = values.dropna()
         bare = cls(kind, len(values), len(values) - len(known))
         if kind is Kind.TEXT:
-            return bare._of_texts(known)
+            return _of_texts(bare, known)
         if kind is not Kind.NUMBER:
             return bare
-        return replace(bare, **_moments(known), **_shape_of_numbers(known))._counted(known)
-
-    def _of_texts(self, known: pd.Series[Any]) -> Column:
-        """Return this column with the frequent ones of some texts as its levels.
-
-        Of many texts that are about as frequent as each other, those that are so in these rows are
-        so by chance, and in no other rows: chosen and counted in the same ones they would seem to
-        have become rare on every night. So they are chosen in one half and counted in the other.
-        """
-        whole = replace(self, levels=_levels(known))._counted(known)
-        if sum(whole.counts[:-1]) >= LISTED * len(known):
-            return whole
-        half = np.random.default_rng(0).random(len(known)) < 1 / 2
-        return replace(self, levels=_levels(known[half]))._counted(known[~half])
-
-    def _counted(self, values: pd.Series[Any]) -> Column:
-        """Return this column with the counts of some values."""
-        return replace(self, counts=tuple(map(int, self.count(values))))
+        return _counted(replace(bare, **_moments(known), **_shape_of_numbers(known)), known)
 
     @property
     def compares(self) -> bool:
@@ -229,6 +212,25 @@ def _shape_of_numbers(known: pd.Series[Any]) -> dict[str, Any]:
     bins = min(BINS, max(2, len(known) // ROWS_PER_BIN))
     edges = np.quantile(known.to_numpy(dtype="float64"), np.linspace(0, 1, bins + 1))
     return {"edges": tuple(map(float, np.unique(edges)))}
+
+
+def _of_texts(bare: Column, known: pd.Series[Any]) -> Column:
+    """Return a column with the frequent ones of some texts as its levels.
+
+    Of many texts that are about as frequent as each other, those that are so in these rows are so
+    by chance, and in no other rows: chosen and counted in the same ones they would seem to have
+    become rare on every night. So they are chosen in one half and counted in the other.
+    """
+    whole = _counted(replace(bare, levels=_levels(known)), known)
+    if sum(whole.counts[:-1]) >= LISTED * len(known):
+        return whole
+    half = np.random.default_rng(0).random(len(known)) < 1 / 2
+    return _counted(replace(bare, levels=_levels(known[half])), known[~half])
+
+
+def _counted(column: Column, values: pd.Series[Any]) -> Column:
+    """Return a column with the counts of some values."""
+    return replace(column, counts=tuple(map(int, column.count(values))))
 
 
 def _levels(known: pd.Series[Any]) -> tuple[str, ...]:
