@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,20 +12,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.integration
 
 
-def give(installation: Installation, path: str, answer: str) -> None:
-    """Answer at once, and again where Airflow lost that answer and the task asks anew."""
-    task, end = path.removesuffix("/-1/hitlDetails"), time.monotonic() + 180
-    while (state := installation.call("GET", task)["state"]) not in {"success", "skipped"}:
-        assert time.monotonic() < end, (
-            state,
-            installation.log("asking", path.split("/")[3], "approve"),
-        )
-        asks = state == "awaiting_input" and not installation.call("GET", path)["response_received"]
-        if asks:
-            installation.call("PATCH", path, chosen_options=[answer], params_input={})
-        time.sleep(0.1)
-
-
 @pytest.mark.parametrize(
     ("answer", "factor", "outcome"), [("Approve", 0.5, "PROMOTED"), ("Reject", 0.2, "HELD")]
 )
@@ -35,14 +20,14 @@ def test_a_person_decides_where_the_night_asks(
 ) -> None:
     """The task waits without a worker, the answer and the person are on record."""
     run_id = installation.trigger("asking", answer, promote="ask", factor=factor)
-    installation.wait_for_task("asking", run_id, "approve", {"awaiting_input"})
+    installation.wait_for_question("asking", run_id, "approve")
     waiting = installation.client.get_registered_model("asking").aliases
     assert "challenger" in waiting
     path = f"dags/asking/dagRuns/{run_id}/taskInstances/approve/-1/hitlDetails"
     shown = installation.call("GET", path)["body"]
     assert "rmse" in shown
     assert "/artifactPath/decision/decision.html)" in shown
-    give(installation, path, answer)
+    installation.call("PATCH", path, chosen_options=[answer], params_input={})
     assert installation.wait("asking", run_id) == "success"
     night = installation.nights("asking")[-1]
     assert night["understudy.outcome"] == outcome

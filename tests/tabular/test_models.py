@@ -61,6 +61,25 @@ def test_every_model_takes_raw_rows_and_stores_safely(
     assert list(loaded.predict(rows)) == list(pipeline.predict(rows))
 
 
+@pytest.mark.parametrize("name", [name for name, task in PAIRS if task == "regression"])
+def test_a_missing_text_is_the_same_in_a_file_and_in_a_request(
+    frame: pd.DataFrame, name: str
+) -> None:
+    """NaN in the one, None in the other, and both are what the training rows had; or had not."""
+    known, used = facts("regression"), choose(name, "regression", DEFAULTS)
+    rows = as_inputs(frame, known).assign(id=0.0, size=0.0)
+    gaps = rows.assign(colour=rows["colour"].mask(frame["id"] % 4 == 1))
+    for colours in (gaps["colour"], rows["colour"], gaps["colour"].mask(gaps["colour"].notna())):
+        seen = rows.assign(colour=colours)
+        pipeline = build(name, known, used).fit(seen, colours.isna() * 100.0 + frame["id"])
+        asked = rows.head(2).assign(colour=pd.Series(["red", None], dtype="object"))
+        told = rows.head(2).assign(colour=pd.Series(["red", np.nan], dtype="str"))
+        assert list(pipeline.predict(asked)) == list(pipeline.predict(told))
+        for place in (0, 1):
+            alone = pipeline.predict(asked.iloc[[place]])
+            assert list(alone) == list(pipeline.predict(told.iloc[[place]]))
+
+
 @pytest.mark.parametrize(
     ("name", "task", "given", "words"),
     [

@@ -313,6 +313,29 @@ def rows_of(store: ProjectStore, csv_file: Callable[[str], Path], text: str, **g
     return store.path(run_id, "raw")
 
 
+def test_an_input_example_with_gaps_is_json(
+    store: ProjectStore, csv_file: Callable[[str], Path]
+) -> None:
+    """As a client may copy it: null where a number, a text or a whole number is missing."""
+    text = "id,size,colour,rooms,price\n1,,red,,3\n2,1.5,,3,4\n"
+    text += "".join(
+        f"{n},{n % 7},{'blue' if n % 2 else ''},{n % 3},{3 * n}\n" for n in range(3, 60)
+    )
+    raw = rows_of(store, csv_file, text)
+    _, model = store.model(raw, model="random_forest", n_estimators=2)
+    files = Path(mlflow.artifacts.download_artifacts(model))
+    cells = []
+    for name, inside in (("input_example", []), ("serving_input_example", ["dataframe_split"])):
+        found = json.loads((files / f"{name}.json").read_text(), parse_constant=pytest.fail)
+        cells.append(
+            [cell for row in (found[inside[0]] if inside else found)["data"] for cell in row]
+        )
+    assert cells[0] == cells[1]
+    assert None in cells[0]
+    loaded = mlflow.pyfunc.load_model(model)
+    assert len(loaded.predict(loaded.input_example)) == train.EXAMPLE_ROWS
+
+
 def test_dirty_rows_are_reported_or_refused(
     store: ProjectStore, csv_file: Callable[[str], Path]
 ) -> None:

@@ -7,6 +7,7 @@ nothing.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from tabular.errors import ParameterError, nearest
@@ -115,9 +116,27 @@ def _numbers(missing: str, *, scaled: bool) -> "BaseEstimator | str":
 
 
 def _one_column_each() -> "BaseEstimator":
+    """Return the encoder of texts by columns, one of them for texts that are missing.
+
+    In rows of a file these are NaN, in a request of a single row None, which scikit-learn would
+    take for a category that it has not seen.
+    """
+    import numpy as np
+    from sklearn.impute import SimpleImputer
+    from sklearn.pipeline import Pipeline
     from sklearn.preprocessing import OneHotEncoder
 
-    return OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=2, sparse_output=False)
+    fill = partial(SimpleImputer, strategy="constant", fill_value="", keep_empty_features=True)
+    encode = OneHotEncoder(
+        handle_unknown="infrequent_if_exist", min_frequency=2, sparse_output=False
+    )
+    return Pipeline(
+        [
+            ("nan", fill(missing_values=np.nan)),
+            ("none", fill(missing_values=None)),
+            ("encode", encode),
+        ]
+    )
 
 
 def _codes() -> "BaseEstimator":

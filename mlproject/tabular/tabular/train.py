@@ -202,6 +202,12 @@ def _signature(pipeline: "Pipeline", features: pd.DataFrame) -> "ModelSignature"
         return infer_signature(features, pipeline.predict(features.head(EXAMPLE_ROWS)))
 
 
+def _example(features: pd.DataFrame) -> pd.DataFrame:
+    """Return rows to show what the model takes; None for what is missing, as NaN is no JSON."""
+    rows = features.head(EXAMPLE_ROWS)
+    return rows.astype("object").where(rows.notna(), None)
+
+
 def _log_model(pipeline: "Pipeline", features: pd.DataFrame, kind: str) -> str:
     """Log the model; return the id under which MLflow keeps it."""
     import mlflow
@@ -210,7 +216,7 @@ def _log_model(pipeline: "Pipeline", features: pd.DataFrame, kind: str) -> str:
         pipeline,
         name="model",
         signature=_signature(pipeline, features),
-        input_example=features.head(EXAMPLE_ROWS),
+        input_example=_example(features),
         # Given, because inferring them takes 19 seconds and finds what happens to be installed.
         pip_requirements=models.requirements(kind),
         serialization_format="skops",

@@ -30,6 +30,8 @@ LEAST_ROWS: Final = 5
 """A value that fewer rows have is not named: it may be a person's."""
 FEW_NUMBERS: Final = 30
 """A column of no more different numbers is compared value by value, such as one of hours."""
+LISTED: Final = 0.95
+"""The share of a column of text that its levels must have to be counted where they were chosen."""
 _LONGEST_TEXT: Final = 80
 
 Counts = np.ndarray[Any, np.dtype[np.int64]]
@@ -48,7 +50,8 @@ class Column:
             Empty where values are counted one by one.
         levels: The values that are counted one by one, as text.
         counts: By bin with the two outside of all edges first and last; or by level, those that
-            are none of ``levels`` last. Empty for what is not compared: times, lists.
+            are none of ``levels`` last. Of many different texts about half the rows are counted,
+            see ``_of_texts``. Empty for what is not compared: times, lists.
         mean: Of numbers, in their unit; None for others.
         deviation: Their standard deviation.
     """
@@ -67,13 +70,11 @@ class Column:
         """Return the distribution of a column's values."""
         known = values.dropna()
         bare = cls(kind, len(values), len(values) - len(known))
-        if kind is Kind.NUMBER:
-            shaped = replace(bare, **_moments(known), **_shape_of_numbers(known))
-        elif kind is Kind.TEXT:
-            shaped = replace(bare, levels=_levels(known))
-        else:
+        if kind is Kind.TEXT:
+            return _of_texts(bare, known)
+        if kind is not Kind.NUMBER:
             return bare
-        return replace(shaped, counts=tuple(map(int, shaped.count(values))))
+        return _counted(replace(bare, **_moments(known), **_shape_of_numbers(known)), known)
 
     @property
     def compares(self) -> bool:
@@ -211,6 +212,25 @@ def _shape_of_numbers(known: pd.Series[Any]) -> dict[str, Any]:
     bins = min(BINS, max(2, len(known) // ROWS_PER_BIN))
     edges = np.quantile(known.to_numpy(dtype="float64"), np.linspace(0, 1, bins + 1))
     return {"edges": tuple(map(float, np.unique(edges)))}
+
+
+def _of_texts(bare: Column, known: pd.Series[Any]) -> Column:
+    """Return a column with the frequent ones of some texts as its levels.
+
+    Of many texts that are about as frequent as each other, those that are so in these rows are so
+    by chance, and in no other rows: chosen and counted in the same ones they would seem to have
+    become rare on every night. So they are chosen in one half and counted in the other.
+    """
+    whole = _counted(replace(bare, levels=_levels(known)), known)
+    if sum(whole.counts[:-1]) >= LISTED * len(known):
+        return whole
+    half = np.random.default_rng(0).random(len(known)) < 1 / 2
+    return _counted(replace(bare, levels=_levels(known[half])), known[~half])
+
+
+def _counted(column: Column, values: pd.Series[Any]) -> Column:
+    """Return a column with the counts of some values."""
+    return replace(column, counts=tuple(map(int, column.count(values))))
 
 
 def _levels(known: pd.Series[Any]) -> tuple[str, ...]:

@@ -15,27 +15,32 @@ from understudy.guards.profile import Column, Profile
 from understudy.guards.table import Kind
 from understudy.guards.tonight import Numbers, Tonight, made, some
 
+Split = tuple[int, int]
+
 
 @dataclass(frozen=True, slots=True)
 class _Rise:
-    """How the share of a column's values that something is said of has risen; counts, rows."""
+    """How the share of a column's values that something is said of has risen.
+
+    Attributes:
+        pair: The column.
+        then, now: Of how many it is said, and of how many others not.
+    """
 
     pair: Pair
-    then: int
-    now: int
+    then: Split
+    now: Split
 
     @property
     def shares(self) -> tuple[float, float]:
         """Then and now."""
-        return self.then / max(self.pair.then.rows, 1), self.now / max(self.pair.now.rows, 1)
+        (then, other_then), (now, other_now) = self.then, self.now
+        return then / max(then + other_then, 1), now / max(now + other_now, 1)
 
     @property
     def p_value(self) -> float:
         """Of the hypothesis that the rise is chance."""
-        return chance(
-            np.array([self.then, self.pair.then.rows - self.then]),
-            np.array([self.now, self.pair.now.rows - self.now]),
-        )
+        return chance(np.array(self.then), np.array(self.now))
 
     def __str__(self) -> str:
         then, now = self.shares
@@ -86,7 +91,9 @@ def _otherwise(tonight: Tonight, then: Profile) -> list[str]:
     ]
 
 
-def _risen(pairs: Sequence[Pair], counted: Callable[[Column], int], allowed: float) -> list[_Rise]:
+def _risen(
+    pairs: Sequence[Pair], counted: Callable[[Column], Split], allowed: float
+) -> list[_Rise]:
     """Return the columns of which something can credibly be said more often than it may be."""
     rises = [_Rise(pair, counted(pair.then), counted(pair.now)) for pair in pairs]
     real = credible([rise.p_value for rise in rises])
@@ -97,12 +104,12 @@ def _risen(pairs: Sequence[Pair], counted: Callable[[Column], int], allowed: flo
     ]
 
 
-def _missing(column: Column) -> int:
-    return column.missing
+def _missing(column: Column) -> Split:
+    return column.missing, column.rows - column.missing
 
 
-def _unlisted(column: Column) -> int:
-    return column.counts[-1] if column.counts else 0
+def _unlisted(column: Column) -> Split:
+    return (column.counts[-1], sum(column.counts[:-1])) if column.counts else (0, 0)
 
 
 def _numbers(pairs: Sequence[Pair], risen: list[_Rise]) -> Numbers:

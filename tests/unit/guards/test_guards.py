@@ -62,6 +62,41 @@ def test_rows_like_the_champions_pass(tonight: Night, champion: Profile) -> None
     assert {one.result for one in found.values()} == {"passed"}
 
 
+@pytest.fixture(scope="module")
+def of_streets(frame: Rows) -> Rows:
+    """Return what draws rows of many regions that are about as frequent as each other."""
+
+    def draw(rows: int, seed: int, streets: int = 150) -> pd.DataFrame:
+        drawn = np.random.default_rng(seed).integers(0, streets, rows)
+        return frame(rows, seed).assign(region=[f"street {one}" for one in drawn])
+
+    return draw
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_many_texts_of_the_same_kind_pass(
+    night: Night, of_streets: Rows, tmp_path: Path, seed: int
+) -> None:
+    """Which of them are frequent is chance: those that were so are rarer in every other row."""
+    before = night(tmp_path / "before", of_streets(1500, seed), of_streets(300, 100 + seed))
+    tonight = night(tmp_path / "tonight", of_streets(1500, 200 + seed), of_streets(400, 300 + seed))
+    found = looked(tonight, profile_of(before))
+    assert found["drift"].result == "passed", found["drift"].reason
+    assert found["categories"].result == "passed", found["categories"].reason
+
+
+def test_many_texts_that_became_others_are_told(
+    night: Night, of_streets: Rows, tmp_path: Path
+) -> None:
+    """Three quarters of the rows have streets that the champion's had not."""
+    before = night(tmp_path / "before", of_streets(1500, 1), of_streets(300, 2))
+    tonight = night(tmp_path / "tonight", of_streets(1500, 3, 600), of_streets(400, 4, 600))
+    found = looked(tonight, profile_of(before))
+    for guard in ("drift", "categories"):
+        assert found[guard].result == "failed"
+        assert "'region'" in found[guard].reason
+
+
 def test_guards_that_are_off_do_not_look(tonight: Night, champion: Profile) -> None:
     """Nothing is said of them."""
     names = ("schema", "categories", "drift", "target_drift", "leakage", "rows")

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from understudy.errors import DecisionError
 from understudy.guards import Profile, profile_of
-from understudy.guards.profile import Column
+from understudy.guards.profile import LEVELS, Column
 from understudy.guards.table import Kind
 
 pytestmark = pytest.mark.unit
@@ -49,9 +49,23 @@ def test_few_numbers_are_counted_one_by_one() -> None:
 
 def test_rare_texts_are_not_kept() -> None:
     """A value of fewer than five rows may be somebody's name."""
-    texts = pd.Series(["north"] * 9 + ["Ada Lovelace"] * 4 + [f"someone {n}" for n in range(50)])
+    rare = ["Ada Lovelace"] * 4 + [f"someone {n}" for n in range(50)]
+    column = Column.of(pd.Series(["north"] * 60 + rare), Kind.TEXT)
+    assert column.levels == ("north",)
+    few = Column.of(pd.Series(["north"] * 600 + rare[:20]), Kind.TEXT)
+    assert (few.levels, few.counts) == (("north",), (600, 20))
+
+
+def test_many_texts_are_counted_where_they_were_not_chosen() -> None:
+    """About half the rows; a text that is listed need not be frequent among these."""
+    texts = pd.Series([f"street {n % 90}" for n in np.random.default_rng(1).permutation(1800)])
     column = Column.of(texts, Kind.TEXT)
-    assert (column.levels, column.counts) == (("north",), (9, 54))
+    assert len(column.levels) == LEVELS
+    assert 800 < sum(column.counts) < 1000
+    assert (column.rows, column.missing) == (1800, 0)
+    whole = column.like(texts)
+    assert sum(whole.counts) == 1800
+    assert whole.counts[-1] == (90 - LEVELS) * 20
 
 
 def test_through_json(

@@ -3,10 +3,10 @@
 Started as ``python sample_questions.py MODEL OUT ROWS [HOLDOUT PREDICTIONS]``. With a holdout and
 predictions (Parquet with ``row_id``) it runs in the environment of the project whose steps wrote
 them: the questions are some of the rows, chosen by a hash of their ids, and the answers are the
-predictions that the gate judged. Where the model takes tensors, a cell is one: as lists, or as its
-bytes in the type and shape that the signature names. Without, it runs in the model's environment:
-the question is the model's input example, and the answer what the model, loaded here, predicts for
-it. A model that has no example gets no question.
+predictions that the gate judged. A missing cell is asked as null. Where the model takes tensors, a
+cell is one: as lists, or as its bytes in the type and shape that the signature names. Without, it
+runs in the model's environment: the question is the model's input example, and the answer what the
+model, loaded here, predicts for it. A model that has no example gets no question.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -39,7 +40,8 @@ def main(argv: list[str]) -> int:
     except ImportError as error:
         sys.stderr.write(f"There is no {error.name} here.\n")
         return LACKING
-    document = {"source": source if found else "nothing", "questions": found}
+    asked = [one for one in map(_strict, found) if _is_json(one)]
+    document = {"source": source if asked else "nothing", "questions": asked}
     Path(out).write_text(json.dumps(document), encoding="utf-8")
     return 0
 
@@ -105,7 +107,9 @@ def _bodies(model: Path, rows: pd.DataFrame) -> list[Question]:
     names = list(rows.columns.drop(ROW_ID))
     if schema is not None and schema.has_input_names():
         names = [name for name in schema.input_names() if name in names]
-    return [_body(rows[names].iloc[[place]]) for place in range(len(rows))]
+    # As objects, for only these can be None: NaN, NaT and NA are no JSON, and MLflow keeps them.
+    cells = rows[names].astype("object").where(rows[names].notna(), None)
+    return [_body(cells.iloc[[place]]) for place in range(len(cells))]
 
 
 def _tensor_columns(specs: list[TensorSpec], rows: pd.DataFrame) -> dict[str, TensorSpec]:
@@ -164,6 +168,24 @@ def _expected(said: pd.Series) -> dict[str, Any]:
         return shares
     value = said[PREDICTION]
     return {PREDICTION: value if isinstance(value, str) else float(value), **shares}
+
+
+def _strict(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+    """Return a JSON value with null for NaN, which JSON has not, and most clients do not send."""
+    if isinstance(value, dict):
+        return {name: _strict(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_strict(one) for one in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _is_json(question: Question) -> bool:
+    """Whether a question can be asked, and its answer said: infinity is in no JSON."""
+    try:
+        json.dumps(question, allow_nan=False)
+    except ValueError:
+        return False
+    return True
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import pytest
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 
-from understudy.serving.inside.sample_questions import from_holdout
+from understudy.serving.inside.sample_questions import from_holdout, main
 
 pytestmark = pytest.mark.unit
 
@@ -20,6 +22,20 @@ IMAGES = np.arange(3 * 2 * 2, dtype="uint8").reshape(3, 2, 2, 1)
 PREDICTIONS = pd.DataFrame(
     {"row_id": IDS, "prediction": ["x", "y", "x"], "probability_x": [0.9, 0.2, 0.7]}
 )
+
+
+def written(folder: Path, inputs: list[Any], holdout: dict[str, Any]) -> dict[str, Any]:
+    """Return the document with the questions about all rows, read as strict JSON."""
+    signature = ModelSignature(inputs=Schema(inputs)) if inputs else None
+    Model(signature=signature).save(str(folder / "MLmodel"))
+    files = folder / "holdout.parquet", folder / "predictions.parquet"
+    pd.DataFrame({"row_id": IDS, **holdout}).to_parquet(files[0])
+    PREDICTIONS.to_parquet(files[1])
+    assert main([str(folder), str(folder / "out.json"), "3", *map(str, files)]) == 0
+    found: dict[str, Any] = json.loads(
+        (folder / "out.json").read_text(), parse_constant=pytest.fail
+    )
+    return found
 
 
 def drawn(folder: Path, inputs: list[Any], holdout: dict[str, list[Any]]) -> dict[str, Any]:
@@ -40,6 +56,47 @@ def test_rows_are_asked_by_the_columns_that_the_model_takes(tmp_path: Path) -> N
     assert len(bodies) == 2
     for name, body in bodies.items():
         assert body == {"dataframe_split": {"columns": ["u"], "data": [rows[name]]}}
+
+
+GAPS = {
+    "number": [1.5, np.nan, 2.5],
+    "whole": pd.array([1, None, 3], dtype="Int64"),
+    "whole_as_float": [1.0, np.nan, 3.0],
+    "text": ["u", None, "w"],
+    "truth": [True, None, False],
+    "truth_of_pandas": pd.array([True, None, False], dtype="boolean"),
+    "day": [dt.date(2026, 1, 1), None, dt.date(2026, 1, 3)],
+    "moment": pd.to_datetime(["2026-01-01T06:00", None, "2026-01-03T00:00"]),
+    "list": [[1.0, 2.0], [np.nan, 2.0], [3.0, 4.0]],
+}
+"""A column of each kind, whose second row is missing."""
+ASKED = {
+    "row a": [1.5, 1, 1.0, "u", True, True, "2026-01-01", "2026-01-01T06:00:00", [1.0, 2.0]],
+    "row b": [None] * 8 + [[None, 2.0]],
+    "row c": [2.5, 3, 3.0, "w", False, False, "2026-01-03", "2026-01-03T00:00:00", [3.0, 4.0]],
+}
+
+
+@pytest.mark.filterwarnings("ignore:Operation with range is deprecated")
+@pytest.mark.parametrize("signature", [True, False])
+def test_what_is_missing_is_asked_as_null(tmp_path: Path, *, signature: bool) -> None:
+    """Of whatever kind the column is: the document is strict JSON, which has no NaN."""
+    types = {"number": DataType.double, "whole": DataType.long, "text": DataType.string}
+    inputs = [ColSpec(types.get(name, DataType.double), name, required=False) for name in GAPS]
+    found = written(tmp_path, inputs if signature else [], GAPS)
+    assert found["source"].startswith("the holdout")
+    bodies = {one["name"]: one["body"]["dataframe_split"] for one in found["questions"]}
+    assert bodies == {name: {"columns": list(GAPS), "data": [row]} for name, row in ASKED.items()}
+
+
+@pytest.mark.filterwarnings("ignore:Operation with range is deprecated")
+def test_a_row_that_no_json_holds_is_not_asked(tmp_path: Path) -> None:
+    """The others are; where it is all of them, nothing is."""
+    holdout = {"u": [1.0, np.inf, -np.inf]}
+    found = written(tmp_path, [ColSpec(DataType.double, "u")], holdout)
+    assert [one["name"] for one in found["questions"]] == ["row a"]
+    lost = written(tmp_path, [ColSpec(DataType.double, "u")], {"u": [np.inf] * 3})
+    assert lost == {"source": "nothing", "questions": []}
 
 
 @pytest.mark.parametrize(
