@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 pytestmark = [
     pytest.mark.integration,
+    pytest.mark.long("trains networks with TensorFlow, and serves one"),
     # Warnings of MLflow and its dependencies about themselves.
     pytest.mark.filterwarnings("default"),
 ]

@@ -37,6 +37,8 @@ pytestmark = [
     pytest.mark.filterwarnings("default"),
 ]
 
+trains = pytest.mark.long("trains networks with TensorFlow")
+
 EPOCHS = 3
 FIXED = json.dumps({"epochs": EPOCHS, "batch_size": 32, "filters": 8})
 RATES = [1e-8, 0.03, 0.02, 0.01, 0.005, 0.003]
@@ -95,6 +97,7 @@ def curve(store: ProjectStore, run: Any, name: str) -> list[float]:  # noqa: ANN
     return [point.value for point in store.client.get_metric_history(run.info.run_id, name)]
 
 
+@trains
 def test_trials_without_prospect_are_ended(store: ProjectStore, in_turn: list[Any]) -> None:
     """Their runs are KILLED, say after which epoch, and have the curve so far."""
     found = trials(store, in_turn[0])
@@ -116,6 +119,7 @@ def test_trials_without_prospect_are_ended(store: ProjectStore, in_turn: list[An
     assert {"course.png", "parameters.png", "curves.png"} <= drawn
 
 
+@trains
 def test_what_is_left_is_what_train_takes(store: ProjectStore, in_turn: list[Any]) -> None:
     """And `train` gets the very network that was judged, to the last bit of every loss."""
     best = json.loads(store.path(in_turn[0].info.run_id, "best_params.json").read_text())
@@ -136,6 +140,7 @@ def test_what_is_left_is_what_train_takes(store: ProjectStore, in_turn: list[Any
     assert ours["best_epoch"] == theirs["best_epoch"]
 
 
+@trains
 def test_a_trial_that_diverges_is_a_failed_run(store: ProjectStore, in_turn: list[Any]) -> None:
     """With the reason; the next one is tried. Where all do, nothing is left to train with."""
     found = trials(store, in_turn[1])
@@ -151,6 +156,7 @@ def test_a_trial_that_diverges_is_a_failed_run(store: ProjectStore, in_turn: lis
     assert "best_params.json" not in store.files(in_turn[1].info.run_id)
 
 
+@trains
 def test_killed_and_gone_on_with_by_two(
     stopped_in_a_trial: Callable[[int, Path], bool],
     store: ProjectStore,

@@ -14,7 +14,10 @@ from typing import Any
 import psutil
 import pytest
 
-pytestmark = pytest.mark.integration
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.long("two backtests of six nights, of which one is killed"),
+]
 
 PROJECT = Path(__file__).parents[1] / "projects" / "drifting"
 NIGHTS = 6

@@ -17,7 +17,11 @@ from understudy.gate import replay
 if TYPE_CHECKING:
     from tests.fixtures.airflow import Installation
 
-pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("real_data", "pipelines")]
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.long("seven nights of thousands of rows; those of the main lane have a made table"),
+    pytest.mark.usefixtures("real_data", "pipelines"),
+]
 
 NIGHT = "scheduled__2026-01-{:02}T00:00:00+00:00"
 BIKE_NIGHT = "scheduled__2012-12-{:02}T00:00:00+00:00"
