@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 from multiprocessing import util
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -56,10 +57,17 @@ def pytest_configure(config: pytest.Config) -> None:
     ``tmp_path`` stays where it is: pytest keeps the last three of those for who looks into them.
     """
     util.get_temp_dir()  # its own, which it removes when ours is gone already
-    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
-    folder = tempfile.TemporaryDirectory(prefix="understudy-tests-", ignore_cleanup_errors=True)
-    os.environ["TMPDIR"], tempfile.tempdir = folder.name, None
-    config.add_cleanup(folder.cleanup)
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    if worker:
+        # Below that of the leading process. A short name: the path of a socket has 107 bytes.
+        os.environ["TMPDIR"] = str(Path(tempfile.gettempdir(), worker))
+        Path(os.environ["TMPDIR"]).mkdir()
+    else:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
+        folder = tempfile.TemporaryDirectory(prefix="understudy-", ignore_cleanup_errors=True)
+        os.environ["TMPDIR"] = folder.name
+        config.add_cleanup(folder.cleanup)
+    tempfile.tempdir = None
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
