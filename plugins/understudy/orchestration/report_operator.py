@@ -168,6 +168,12 @@ def outcome_of(tags: Mapping[str, str], now: Mapping[str, str]) -> tuple[Outcome
             believed only where the task that writes it has run in this one.
         now: The state of each task of the Dag run.
     """
+    outcome, reason = _end_of(tags, now)
+    less = tags.get(Tag.SAW_LESS.value, "")
+    return outcome, f"{reason}; {less}" if less else reason
+
+
+def _end_of(tags: Mapping[str, str], now: Mapping[str, str]) -> tuple[Outcome, str]:
     failed = sorted(task for task, state in now.items() if state in _BAD and task != REPORT)
     if now.get(DOWNLOAD) == "skipped":
         return Outcome.SKIPPED, tags.get(Tag.SKIPPED_BECAUSE.value, "the download was skipped")
