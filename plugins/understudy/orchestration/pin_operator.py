@@ -71,7 +71,7 @@ class PinOperator(ProjectOperator):
             "Commit %s of %s; champion: %s; data as of %s; parent run %s",
             night.commit,
             night.repository,
-            night.champion or "none yet",
+            night.champion or "none",
             night.as_of,
             night.run_id,
         )
@@ -160,6 +160,9 @@ class PinOperator(ProjectOperator):
             **_code(pinned),
         )
         services.nights.pin(night)
+        lost = services.mover.lost(night.model) if night.champion is None else None
+        if lost is not None:
+            self.log.warning("Version %s was the champion; %s", lost.version, lost.reason)
         if less := services.nights.note_less_seen(night):
             self.log.warning("This night may know less than the one before: %s", less)
         return night

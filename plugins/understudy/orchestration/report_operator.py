@@ -104,7 +104,8 @@ class ReportOperator(BaseOperator):
         self.log.info("Night of %s: %s", night.as_of, outcome)
         for line in reason.split("; "):
             self.log.info("Why: %s", line)
-        self.log.info("Champion of %s: %s -> %s", night.model, night.champion or "none", version)
+        before, after = night.champion or "none", version or "none"
+        self.log.info("Champion of %s: %s -> %s", night.model, before, after)
         self.log.info("MLflow: %s", self.mlflow_address or night.run_id)
 
     def _end(self, outcome: Outcome, reason: str, version: str) -> dict[str, str]:
