@@ -24,10 +24,10 @@ def test_a_tick_sees_its_rows_and_a_hand_is_obeyed_after_the_end(
     run = installation.run("ticking", f"scheduled__{TICK}")
     assert run["logical_date"].startswith("2026-01-01T00:00:00")
     now = datetime.now(UTC)
-    asked = {"dag_run_id": "by hand", "logical_date": now.isoformat(), "conf": {}}
+    asked = {"dag_run_id": "by_hand", "logical_date": now.isoformat(), "conf": {}}
     installation.call("POST", "dags/ticking/dagRuns", **asked)
-    assert installation.wait("ticking", "by hand") == "success"
-    assert installation.tasks("ticking", "by hand")["report"] == "success"
+    assert installation.wait("ticking", "by_hand") == "success"
+    assert installation.tasks("ticking", "by_hand")["report"] == "success"
     first, second = installation.nights("ticking")
     assert first["understudy.as_of"] == TICK
     assert second["understudy.as_of"] == now.isoformat(timespec="seconds")

@@ -36,7 +36,9 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 _BY_VERDICT = {Verdict.REJECT.value: Outcome.REJECTED, Verdict.HOLD.value: Outcome.HELD}
-_BAD = frozenset({"failed", "upstream_failed", "removed"})
+_FAILED = frozenset({"failed", "removed"})
+_BAD = _FAILED | {"upstream_failed"}
+"""States of a task that has failed, or never ran because another one had."""
 
 
 class ReportOperator(BaseOperator):
@@ -175,10 +177,11 @@ def outcome_of(tags: Mapping[str, str], now: Mapping[str, str]) -> tuple[Outcome
 
 
 def _end_of(tags: Mapping[str, str], now: Mapping[str, str]) -> tuple[Outcome, str]:
-    failed = sorted(task for task, state in now.items() if state in _BAD and task != REPORT)
+    ill = {task: state for task, state in now.items() if state in _BAD and task != REPORT}
     if now.get(DOWNLOAD) == "skipped":
         return Outcome.SKIPPED, tags.get(Tag.SKIPPED_BECAUSE.value, "the download was skipped")
-    if now.get(GATE) != "success" or {APPROVE, PROMOTE} & set(failed):
+    if now.get(GATE) != "success" or {APPROVE, PROMOTE} & ill.keys():
+        failed = sorted(task for task, state in ill.items() if state in _FAILED)
         return Outcome.FAILED, f"these tasks failed: {', '.join(failed) or 'none'}"
     verdict, reason = tags[Tag.VERDICT.value], tags[Tag.VERDICT_REASON.value]
     if shadow := tags.get(Tag.SHADOW.value, ""):
