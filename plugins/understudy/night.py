@@ -170,6 +170,7 @@ class NightBook:
             let_go(run)
             reason = "abandoned: its night was over and it was not ended"
             self._runs.end(run.info.run_id, "KILLED", reason)
+            self._runs.end_nested(run, "KILLED")
         return [str(run.info.run_id) for run in dead]
 
     def same_input(self, night: Night, fingerprint: str) -> Run | None:
