@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +64,8 @@ class ReportOperator(BaseOperator):
             night = self._night(context, services, now)
             tags = dict(services.runs.get(night.run_id).data.tags)
             outcome, reason = outcome_of(tags, now)
+            if outcome is Outcome.FAILED:
+                reason = "; ".join([reason, *_errors(context, services, night, now)])
             _withdraw(context, services, night)
             version = services.mover.look(night.model).champion
             services.nights.close(night, outcome, reason, version)
@@ -163,6 +165,24 @@ def _withdraw(context: Context, services: Services, night: Night) -> None:
         services.registry.withdraw(night.model, str(waiting.version))
 
 
+def _errors(
+    context: Context, services: Services, night: Night, now: Mapping[str, str]
+) -> Iterator[str]:
+    """Yield why tasks failed, as far as the MLflow run of their last try says so."""
+    for task in _failed(now):
+        name, _, index = task.rpartition("_")
+        mapped = index.isdecimal()
+        key = task_key(context, name if mapped else task, int(index) if mapped else NOT_MAPPED)
+        for run in services.runs.tagged(night.experiment_id, Tag.ATTEMPT_OF, key, limit=1):
+            if error := run.data.tags.get(Tag.ERROR.value):
+                yield f"{task}: {error}"
+
+
+def _failed(now: Mapping[str, str]) -> list[str]:
+    """Return the tasks that failed themselves."""
+    return sorted(task for task, state in now.items() if state in _FAILED and task != REPORT)
+
+
 def outcome_of(tags: Mapping[str, str], now: Mapping[str, str]) -> tuple[Outcome, str]:
     """Return how a night ended, and why.
 
@@ -181,8 +201,7 @@ def _end_of(tags: Mapping[str, str], now: Mapping[str, str]) -> tuple[Outcome, s
     if now.get(DOWNLOAD) == "skipped":
         return Outcome.SKIPPED, tags.get(Tag.SKIPPED_BECAUSE.value, "the download was skipped")
     if now.get(GATE) != "success" or {APPROVE, PROMOTE} & ill.keys():
-        failed = sorted(task for task, state in ill.items() if state in _FAILED)
-        return Outcome.FAILED, f"these tasks failed: {', '.join(failed) or 'none'}"
+        return Outcome.FAILED, f"these tasks failed: {', '.join(_failed(now)) or 'none'}"
     verdict, reason = tags[Tag.VERDICT.value], tags[Tag.VERDICT_REASON.value]
     if shadow := tags.get(Tag.SHADOW.value, ""):
         return Outcome.HELD, f"{shadow}: {reason}"
