@@ -7,12 +7,97 @@ from there, and what it imported would be stale in every task after an edit.
 from __future__ import annotations
 
 import sys
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 from airflow.plugins_manager import AirflowPlugin
+from airflow.timetables.base import Timetable
+
+if TYPE_CHECKING:
+    from airflow.sdk.bases.timetable import BaseTimetable
+    from airflow.timetables.base import DagRunInfo, DataInterval, TimeRestriction
+    from pendulum import DateTime
 
 if {"scheduler", "worker"} & set(sys.argv[1:3]):
     # Tasks are forked from here: what is imported once costs each of them nothing.
     import mlflow  # noqa: F401
+
+
+class Until(Timetable):
+    """Makes the runs of another timetable up to a moment; by hand a Dag runs afterwards, too.
+
+    A Dag's own ``end_date`` would make a run by hand after that date a success without any task:
+    Airflow leaves those out whose end is before the run's logical date.
+
+    Args:
+        timetable: Whose runs; Airflow's for Dag files, or that of its scheduler.
+        end: The last moment, with time zone, at which a run begins.
+    """
+
+    def __init__(self, timetable: BaseTimetable | Timetable, end: datetime) -> None:
+        self.timetable, self.end = timetable, end
+        self.can_be_scheduled = timetable.can_be_scheduled
+        self.active_runs_limit = timetable.active_runs_limit
+        if isinstance(timetable, Timetable):  # in the scheduler, and for Airflow's pages
+            self.periodic, self.description = timetable.periodic, timetable.description
+
+    @classmethod
+    def deserialize(cls, data: dict[str, Any]) -> Timetable:
+        """Return what ``serialize`` wrote."""
+        from airflow.serialization.decoders import decode_timetable
+
+        return cls(decode_timetable(data["timetable"]), datetime.fromisoformat(data["end"]))
+
+    def serialize(self) -> dict[str, Any]:
+        """Return JSON values."""
+        from airflow.serialization.encoders import encode_timetable
+
+        return {"timetable": encode_timetable(self.timetable), "end": self.end.isoformat()}
+
+    def validate(self) -> None:
+        """Refuse what the other timetable refuses."""
+        self.timetable.validate()
+
+    @property
+    def summary(self) -> str:
+        """The schedule, as Airflow's list of Dags shows it."""
+        return self._scheduling.summary
+
+    def next_dagrun_info(
+        self, *, last_automated_data_interval: DataInterval | None, restriction: TimeRestriction
+    ) -> DagRunInfo | None:
+        """Return the next run after one of that data interval, None after the end."""
+        found = self._scheduling.next_dagrun_info(
+            last_automated_data_interval=last_automated_data_interval, restriction=restriction
+        )
+        return self._in_time(found)
+
+    def next_dagrun_info_v2(
+        self, *, last_dagrun_info: DagRunInfo | None, restriction: TimeRestriction
+    ) -> DagRunInfo | None:
+        """Return the next run, None after the end."""
+        found = self._scheduling.next_dagrun_info_v2(
+            last_dagrun_info=last_dagrun_info, restriction=restriction
+        )
+        return self._in_time(found)
+
+    def infer_manual_data_interval(self, *, run_after: DateTime) -> DataInterval:
+        """Return the data interval of a run by hand."""
+        return self._scheduling.infer_manual_data_interval(run_after=run_after)
+
+    def generate_run_id(self, **known: Any) -> str:
+        """Return the id of a new run."""
+        return self._scheduling.generate_run_id(**known)
+
+    def _in_time(self, found: DagRunInfo | None) -> DagRunInfo | None:
+        return found if found is not None and found.run_after <= self.end else None
+
+    @property
+    def _scheduling(self) -> Timetable:
+        """The other timetable, as the scheduler knows it."""
+        from airflow.serialization.encoders import coerce_to_core_timetable
+
+        return coerce_to_core_timetable(self.timetable)
 
 
 class UnderstudyPlugin(AirflowPlugin):
@@ -22,3 +107,4 @@ class UnderstudyPlugin(AirflowPlugin):
     """
 
     name = "understudy"
+    timetables = [Until]  # noqa: RUF012 -- Airflow's plug-ins are made of lists

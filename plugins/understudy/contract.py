@@ -65,6 +65,8 @@ class Tag(StrEnum):
     PIPELINE = "understudy.pipeline"
     MODEL = "understudy.model"
     AS_OF = "understudy.as_of"
+    SAW_LESS = "understudy.saw_less"
+    """Which night before this one saw later data."""
     FINGERPRINT = "understudy.fingerprint"
     SKIPPED_BECAUSE = "understudy.skipped_because"
     VERDICT = "understudy.verdict"

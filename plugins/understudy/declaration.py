@@ -148,7 +148,8 @@ class Pipeline:
         schedule: What Airflow takes: a cron expression, ``@daily``, a timetable, assets; None for
             "only by hand".
         start: Time of the first night (with time zone); None starts now.
-        end: Time of the last night; None never ends.
+        end: Time of the last night that the schedule makes; None never ends. By hand the Dag runs
+            afterwards, too.
         catchup: Whether nights between ``start`` and now are made up for, one after another.
         parameters: Parameters of the project's entry points, offered in the trigger form. A value
             may be an ``airflow.sdk.Param`` with type, bounds, choices and help text.

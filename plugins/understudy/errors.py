@@ -10,6 +10,7 @@
     |-- RepositoryUnavailableError  the Git host does not answer                (a retry can help)
     |-- EnvironmentBuildError       an environment could not be built           (a retry can help)
     |-- StepFailedError             the entry point ended with an exit code or a signal
+    |   `-- StepUnfitError          what it does can succeed in no run of ours
     |-- StepStoppedError            the entry point was stopped: time-out, clear, mark, shutdown
     |-- ClusterError                a cluster refuses a job, or cannot be used as it is set up
     |   `-- ClusterUnavailableError it does not answer                        (a retry can help)
@@ -105,6 +106,15 @@ class StepFailedError(UnderstudyError):
     def can_retry(self) -> bool:
         """False where the entry point itself said that its input is bad."""
         return self.exit_code not in _FINAL_EXIT_CODES
+
+
+class StepUnfitError(StepFailedError):
+    """An entry point does what can succeed in no run of ours, and has to be changed."""
+
+    @property
+    def can_retry(self) -> bool:
+        """Never: the same program does the same."""
+        return False
 
 
 class StepStoppedError(UnderstudyError):

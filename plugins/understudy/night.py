@@ -170,6 +170,7 @@ class NightBook:
             let_go(run)
             reason = "abandoned: its night was over and it was not ended"
             self._runs.end(run.info.run_id, "KILLED", reason)
+            self._runs.end_nested(run, "KILLED")
         return [str(run.info.run_id) for run in dead]
 
     def same_input(self, night: Night, fingerprint: str) -> Run | None:
@@ -191,6 +192,18 @@ class NightBook:
             if run.info.run_id != night.run_id and _is_settled(run.data.tags):
                 return run
         return None
+
+    def note_less_seen(self, night: Night) -> str:
+        """Note on a night that the one before it saw later data; return the words, '' for none."""
+        wanted = {Tag.PIPELINE: night.pipeline, Tag.KIND: Kind.NIGHT.value}
+        last = self._runs.search(night.experiment_id, wanted, limit=2)
+        before = next((run for run in last if run.info.run_id != night.run_id), None)
+        seen = "" if before is None else before.data.tags.get(Tag.AS_OF.value, "")
+        if before is None or seen <= night.as_of:
+            return ""
+        words = f"it saw data as of {night.as_of}, and {before.info.run_name} before it of {seen}"
+        self._runs.tag(night.run_id, {Tag.SAW_LESS: words})
+        return words
 
     def skips_in_a_row(self, night: Night) -> int:
         """Return how many nights before this one ended SKIPPED without another outcome between."""

@@ -38,10 +38,9 @@ class Registry:
         """Return the version that waits for a person, or None."""
         return self._aliased(model, CHALLENGER)
 
-    def version(self, model: str, version: str) -> ModelVersion:
-        """Return a version of a registered model."""
-        with tracking_errors():
-            return self._client.get_model_version(model, version)
+    def version(self, model: str, version: str) -> ModelVersion | None:
+        """Return a version of a registered model, None where somebody has deleted it."""
+        return version_of(self._client, model, version)
 
     def trained(self, run_id: str, name: str = MODEL_ARTIFACT) -> TrainedModel:
         """Return the model that a training step logged under ``name``.
@@ -172,6 +171,23 @@ def registered(client: MlflowClient, model: str) -> RegisteredModel | None:
         return None
 
 
+def version_of(client: MlflowClient, model: str, version: str) -> ModelVersion | None:
+    """Return a version of a registered model, or None where there is no such version.
+
+    Raises:
+        TrackingUnavailableError: when the server does not answer.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        with tracking_errors():
+            return client.get_model_version(model, version)
+    except MlflowException as error:
+        if error.error_code not in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
+            raise
+        return None
+
+
 def _says_missing(error: MlflowException) -> bool:
     """Tell "no such model" and "no such alias" from everything else that goes wrong."""
     if error.error_code == "RESOURCE_DOES_NOT_EXIST":
@@ -179,4 +195,4 @@ def _says_missing(error: MlflowException) -> bool:
     return error.error_code == "INVALID_PARAMETER_VALUE" and _ALIAS_MISSING in error.message
 
 
-__all__ = ["Registry", "TrainedModel", "registered"]
+__all__ = ["Registry", "TrainedModel", "registered", "version_of"]

@@ -164,7 +164,8 @@ class RunStore:
     def is_within(self, run_id: str, outer: str) -> bool:
         """Return whether a run is another one, or nested in it."""
         while run_id and run_id != outer:
-            run_id = self.get(run_id).data.tags.get(_PARENT, "")
+            run = self.found(run_id)
+            run_id = "" if run is None else run.data.tags.get(_PARENT, "")
         return run_id == outer
 
     def tag(
@@ -207,6 +208,31 @@ class RunStore:
                 self._client.set_tag(run_id, Tag.ERROR.value, reason[:_REASON_LIMIT])
             self._client.set_terminated(run_id, status=status)
 
+    def end_nested(self, run: Run, status: str) -> list[str]:
+        """End as an outer run has ended those within it that still say RUNNING; return their ids.
+
+        A program that ends without a word leaves such runs, which nobody else would end.
+        """
+        alive = self.search(run.info.experiment_id, {}, also=RUNNING)
+        left = [str(one.info.run_id) for one in alive if one.data.tags.get(_PARENT)]
+        within = [one for one in left if self.is_within(one, run.info.run_id)]
+        for run_id in within:
+            self.end(run_id, status, "" if status == "FINISHED" else "the run around it ended")
+        return within
+
+    def strays(self, run: Run) -> list[str]:
+        """Return runs that began in a run's experiment after it, say RUNNING, and are nobody's.
+
+        They may be those of a person who works there: what they are is for a person to see.
+        """
+        alive = self.search(run.info.experiment_id, {}, also=RUNNING)
+        return [
+            str(one.info.run_id)
+            for one in alive
+            if one.info.start_time >= run.info.start_time
+            and not {_PARENT, Tag.KIND.value} & one.data.tags.keys()
+        ]
+
     def end_abandoned(self, experiment_id: str, tag: Tag, value: str, keep: str = "") -> list[str]:
         """End as KILLED the runs with that tag that still say RUNNING; return their ids.
 
@@ -218,8 +244,10 @@ class RunStore:
         """
         alive = self.search(experiment_id, {tag: value}, also=RUNNING)
         dead = [run.info.run_id for run in alive if run.info.run_id != keep]
-        for run_id in dead:
-            self.end(run_id, "KILLED", "abandoned: its worker ended without a word")
+        for run in alive:
+            if run.info.run_id in dead:
+                self.end(run.info.run_id, "KILLED", "abandoned: its worker ended without a word")
+                self.end_nested(run, "KILLED")
         return dead
 
     def _eldest(self, spec: RunSpec) -> Run:

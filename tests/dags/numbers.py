@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow.sdk import DAG, BaseNotifier, Param, task
+from airflow.sdk import DAG, BaseNotifier, CronDataIntervalTimetable, Param, task
 
 from understudy import (
     AfterPromotion,
@@ -59,6 +59,14 @@ nights = number(
     label_delay=timedelta(days=1),
     notify={"*": [Told("{{ understudy.event }}: {{ understudy.title }}")]},
 )
+ticking = number(
+    "ticking",
+    schedule=CronDataIntervalTimetable("@daily", timezone="UTC"),
+    start=datetime(2026, 1, 1, tzinfo=UTC),
+    end=datetime(2026, 1, 2, tzinfo=UTC),
+    catchup=True,
+)
+bereft = number("bereft")
 moving = number("moving")
 asking = number("asking", approval_timeout=timedelta(minutes=10), retry_delay=timedelta(seconds=1))
 broken = number("broken")

@@ -59,6 +59,16 @@ night = pipeline(
     env_manager="local",
     retries=0,
 )
+hasty = pipeline(
+    "hasty",
+    project=Project(os.environ["THE_PROJECT"]),
+    steps=Steps.single("main"),
+    parameters={"error": 1.0},
+    gate=Gate(Metric("rmse")),
+    rehearsal=Rehearsal(startup=timedelta(milliseconds=1)),
+    env_manager="local",
+    retries=0,
+)
 back = rollback_dag()
 
 if __name__ == "__main__":
@@ -70,6 +80,7 @@ if __name__ == "__main__":
         (night, {"error": 2.0}),
         (back, {"model": "night", "why": "it is odd", "hold": "commit"}),
         (night, {"error": 1.0}),
+        (hasty, {}),
     ]
     for number, (dag, conf) in enumerate(takes):
         for ti in dag.test(run_conf=conf).get_task_instances():
@@ -97,6 +108,8 @@ def test_champions_come_by_rehearsal_and_go_by_rollback(
     assert states[2, "rollback"] == "success", said[-6000:]
     _check_history(mlflow_uri)
     _check_nights(mlflow_uri)
+    assert (states[4, "rehearse"], states[4, "promote"]) == ("failed", "upstream_failed")
+    _check_failure(mlflow_uri)
 
 
 def _check_history(uri: str) -> None:
@@ -124,3 +137,16 @@ def _check_nights(uri: str) -> None:
     outcomes = [tags["understudy.outcome"] for tags in nights]
     assert outcomes == ["PROMOTED", "PROMOTED", "HELD"]
     assert "version 2 was rolled back by " in nights[-1]["understudy.reason"]
+
+
+def _check_failure(uri: str) -> None:
+    """The night names the rehearsal alone, with its three parts."""
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name("hasty")
+    assert experiment is not None
+    night = "tags.`understudy.kind` = 'night'"
+    (failed,) = client.search_runs([experiment.experiment_id], night)
+    assert failed.data.tags["understudy.outcome"] == "FAILED"
+    reason = failed.data.tags["understudy.reason"]
+    assert reason.startswith("these tasks failed: rehearse; rehearse: The model's server did not")
+    assert reason.count(" Allowed: ") == reason.count(" Next: ") == 1

@@ -142,6 +142,54 @@ def test_a_move_from_outside_is_noticed_and_respected(registered_model: Register
     is_whole(model)
 
 
+def _delete_version(model: RegisteredModel) -> None:
+    model.client.delete_model_version(model.name, "2")
+
+
+def _delete_alias(model: RegisteredModel) -> None:
+    model.client.delete_registered_model_alias(model.name, CHAMPION)
+
+
+def _delete_both(model: RegisteredModel) -> None:
+    for version in ("1", "2"):
+        model.client.delete_model_version(model.name, version)
+
+
+def _delete_model(model: RegisteredModel) -> None:
+    model.client.delete_registered_model(model.name)
+
+
+LOST = {
+    "version": (_delete_version, "somebody deleted it", "makes version 1 champion again"),
+    "alias": (_delete_alias, "somebody took the alias champion", "makes version 2 champion again"),
+    "versions": (_delete_both, "somebody deleted it", "no former champion is left"),
+    "model": (_delete_model, "somebody deleted it", "no former champion is left"),
+}
+
+
+@pytest.mark.parametrize("kind", LOST)
+def test_the_history_knows_the_champion_that_somebody_took_away(
+    registered_model: Registered, kind: str
+) -> None:
+    """With its alias, which MLflow drops without a word; and what can be done."""
+    take_away, what, advice = LOST[kind]
+    model = registered_model(3)
+    assert model.mover().lost(model.name) is None
+    model.move("1", None)
+    model.move("2", "1")
+    assert model.mover().lost(model.name) is None
+    take_away(model)
+    for _ in range(2):  # noticed, and known
+        lost = model.mover().lost(model.name)
+        assert lost is not None
+        assert (lost.version, lost.deleted) == ("2", kind != "alias")
+        assert what in lost.reason
+        assert advice in lost.reason
+    if kind != "model":
+        model.move("3", None)
+        assert model.mover().lost(model.name) is None
+
+
 def test_a_registry_that_others_filled_is_taken_over(registered_model: Registered) -> None:
     """Its champion is found when the history begins."""
     model = registered_model(2)

@@ -113,6 +113,27 @@ def test_the_first_champion_has_nothing_before_it(
         model.client.set_registered_model_alias(model.name, CHAMPION, "1")
 
 
+def test_versions_that_somebody_deleted_are_passed_over(
+    model: RegisteredModel, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also the champion itself; where none is left, it says so."""
+    for version in ("3", "2"):
+        model.client.delete_model_version(model.name, version)
+    made = rollbacks(model.uri).make(request(model), print)
+    assert (made.version, made.replaced) == ("1", None)
+    said = capsys.readouterr().out
+    assert [f"Version {version} of {model.name} was" in said for version in "321"] == [1, 1, 0]
+    assert model.aliases()[CHAMPION] == "1"
+    with pytest.raises(RegistryError, match="that is still there: 3, 2 were deleted"):
+        rollbacks(model.uri).make(request(model, key="again"), print)
+
+
+def test_a_champion_whose_alias_was_taken_away_returns(model: RegisteredModel) -> None:
+    """It is the last one that was in production."""
+    model.client.delete_registered_model_alias(model.name, CHAMPION)
+    assert rollbacks(model.uri).make(request(model), print).version == "3"
+
+
 def test_the_command_rehearses_and_moves(
     rehearsal_setup: RehearsalSetup,
     registered_model: Callable[[int], RegisteredModel],

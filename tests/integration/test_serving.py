@@ -103,6 +103,19 @@ def test_a_champion_that_does_not_load_leaves_the_old_one(serving: Serving) -> N
     ).is_success
 
 
+def test_a_champion_that_somebody_deletes_is_served_on(serving: Serving) -> None:
+    """Its alias goes with it; what answers has the files, and says what is wrong."""
+    log = serving.log.read_text()
+    for version in ("4", "1"):  # the champion, and the one that answers in its place
+        serving.client.delete_model_version(serving.model, version)
+    serving.eventually(
+        lambda: "has no champion. What is served stays" in serving.log.read_text()[len(log) :]
+    )
+    answer = httpx.post(f"{serving.address}/invocations", json=serving.question, trust_env=False)
+    assert answer.is_success
+    assert answer.headers["x-understudy-version"] == "1"
+
+
 def lives(pid: int) -> bool:
     """Whether a process does; one that has ended may wait for its parent to take note."""
     try:

@@ -12,6 +12,7 @@ from mlflow.tracking import MlflowClient
 
 from understudy.contract import Tag
 from understudy.errors import RegistryError, TrackingUnavailableError
+from understudy.night import NightBook
 from understudy.registry import Registry, TrainedModel
 from understudy.tracking import RunSpec, RunStore
 
@@ -91,6 +92,27 @@ def test_abandoned_runs_are_ended_and_the_living_one_is_not(
     assert runs.end_abandoned(experiment, Tag.PIPELINE, "wine", keep=made[2]) == [made[1]]
     states = [runs.get(run_id).info.status for run_id in made]
     assert states == ["FINISHED", "KILLED", "RUNNING"]
+
+
+@pytest.mark.parametrize("sweeping", [False, True])
+def test_what_a_dead_one_had_begun_itself_is_ended_with_it(
+    client: MlflowClient, runs: RunStore, experiment: str, *, sweeping: bool
+) -> None:
+    """However deep, also below a run that has ended; that of a person beside it is not touched."""
+    dag_run = {Tag.DAG_RUN_ID.value: "night", Tag.PIPELINE.value: "wine"}
+    dead = runs.ensure(RunSpec(experiment, "dead", "dead", dag_run))
+    ended = runs.ensure(RunSpec(experiment, "ended", "ended", parent_run_id=dead))
+    runs.end(ended, "FINISHED")
+    deep = runs.ensure(RunSpec(experiment, "deep", "deep", parent_run_id=ended))
+    gone = client.create_run(experiment).info.run_id
+    beside = runs.ensure(RunSpec(experiment, "beside", "beside", parent_run_id=gone))
+    if sweeping:
+        swept = NightBook(client, runs).sweep(experiment, "wine", lambda name: name == "night")
+    else:
+        swept = runs.end_abandoned(experiment, Tag.PIPELINE, "wine")
+    assert swept == [dead]
+    states = [runs.get(run_id).info.status for run_id in (dead, deep, beside)]
+    assert states == ["KILLED", "KILLED", "RUNNING"]
 
 
 def test_a_server_that_is_away_is_named_as_such(monkeypatch: pytest.MonkeyPatch) -> None:

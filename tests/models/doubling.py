@@ -1,6 +1,7 @@
 """A model as code, for tests: it answers 2 * x, or fails as MLFLOW_TEST_FAULT says."""
 
 import os
+import signal
 from typing import Any
 
 import mlflow
@@ -19,9 +20,12 @@ class Doubling(mlflow.pyfunc.PythonModel):
     ) -> pd.Series:
         """Return twice the column x."""
         del context, params
-        if os.environ.get("MLFLOW_TEST_FAULT") == "predict":
+        fault = os.environ.get("MLFLOW_TEST_FAULT", "")
+        if fault == "predict":
             message = "no GPU here"
             raise RuntimeError(message)
+        if fault.startswith("SIG"):
+            os.kill(os.getpid(), signal.Signals[fault])
         return model_input["x"] * 2
 
 

@@ -24,6 +24,7 @@ from understudy.orchestration.promote_operator import PromoteOperator
 from understudy.orchestration.rehearse_operator import RehearseOperator
 from understudy.orchestration.report_operator import ReportOperator
 from understudy.orchestration.search_operator import SearchOperator, TrainOperator
+from understudy.orchestration.timing import set_times
 from understudy.orchestration.verdict_operators import ApproveOperator, GateOperator
 from understudy.search import Search
 
@@ -53,7 +54,6 @@ def build(spec: Pipeline) -> DAG:
         doc_md=explanation.of_pipeline(spec),
         schedule=spec.schedule,
         start_date=spec.start,
-        end_date=spec.end,
         catchup=spec.catchup,
         max_active_runs=1,
         params=form(spec),
@@ -61,6 +61,7 @@ def build(spec: Pipeline) -> DAG:
         default_args=retrying(spec),
         render_template_as_native_obj=False,
     )
+    set_times(dag, spec)
     with dag:
         _tasks(spec)
     after_promotion_dag(spec)

@@ -48,7 +48,7 @@ def _own_fields(pipeline: Pipeline) -> dict[str, Param]:
             type=["null", "string"],
             format="date-time",
             title="Data as of",
-            description="Use what had arrived by then; empty for the run's own logical date.",
+            description="Use what had arrived by then; empty for the night's own moment.",
         ),
         "force": Param(
             default=False,

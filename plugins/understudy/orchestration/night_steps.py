@@ -220,7 +220,7 @@ class ValidateOperator(NightStepOperator):
     def _model_uri(self, context: Context, night: Night) -> str:
         if self.role == "champion":
             if night.champion is None:
-                raise AirflowSkipException("There is no champion yet.")
+                raise AirflowSkipException("There is no champion to score.")
             return f"models:/{night.model}/{night.champion}"
         return trained_model(context, Services.connect(), night).uri
 

@@ -62,7 +62,7 @@ def of_night(night: Night, outcome: Outcome, facts: Mapping[str, str]) -> Notice
     """
     if outcome not in _BY_OUTCOME:
         return None
-    champion, before = facts["champion"], night.champion or "none"
+    champion, before = facts["champion"] or "none", night.champion or "none"
     moved = f"champion {before} -> {champion}" if champion != before else f"champion {before}"
     return Notice(
         event=_BY_OUTCOME[outcome].value,
@@ -77,7 +77,7 @@ def of_night(night: Night, outcome: Outcome, facts: Mapping[str, str]) -> Notice
         ),
         pipeline=night.pipeline,
         model=night.model,
-        version=champion,
+        version=facts["champion"],
         link=facts["link"],
     )
 

@@ -29,6 +29,7 @@ from understudy.orchestration.step_operator import (
     task_key,
     visible_environment,
 )
+from understudy.orchestration.timing import moment
 from understudy.placement import placement
 from understudy.steps import projectfile
 
@@ -70,7 +71,7 @@ class PinOperator(ProjectOperator):
             "Commit %s of %s; champion: %s; data as of %s; parent run %s",
             night.commit,
             night.repository,
-            night.champion or "none yet",
+            night.champion or "none",
             night.as_of,
             night.run_id,
         )
@@ -159,6 +160,11 @@ class PinOperator(ProjectOperator):
             **_code(pinned),
         )
         services.nights.pin(night)
+        lost = services.mover.lost(night.model) if night.champion is None else None
+        if lost is not None:
+            self.log.warning("Version %s was the champion; %s", lost.version, lost.reason)
+        if less := services.nights.note_less_seen(night):
+            self.log.warning("This night may know less than the one before: %s", less)
         return night
 
     def _begun(self, context: Context, services: Services, experiment_id: str) -> str | None:
@@ -283,17 +289,10 @@ def _is_over(context: Context, dag_run_id: str) -> bool:
     return bool(known) and not alive
 
 
-def _moment(context: Context) -> datetime:
-    """Return the night's time; a run made by hand may have no logical date."""
-    dag_run = context["dag_run"]
-    moment = dag_run.logical_date or dag_run.run_after
-    return moment.astimezone(UTC)
-
-
 def _as_of(context: Context) -> str:
     given = context["params"]["as_of"]
-    moment = as_of_time(str(given)) if given else _moment(context)
-    return moment.isoformat(timespec="seconds")
+    seen = as_of_time(str(given)) if given else moment(context)
+    return seen.isoformat(timespec="seconds")
 
 
 def as_of_time(text: str) -> datetime:
@@ -303,18 +302,18 @@ def as_of_time(text: str) -> datetime:
         ParameterError: when it is no ISO 8601 date or time. Airflow's form lets any text pass.
     """
     try:
-        moment = datetime.fromisoformat(text)
+        asked = datetime.fromisoformat(text)
     except ValueError as error:
         raise ParameterError(
             f"as_of is {text!r}",
             allowed="an ISO 8601 date or time, such as 2026-01-31 or 2026-01-31T03:00:00+00:00",
             action="trigger the Dag again with such a time, or leave as_of empty",
         ) from error
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    return (asked if asked.tzinfo else asked.replace(tzinfo=UTC)).astimezone(UTC)
 
 
 def _name(context: Context) -> str:
-    return f"night {_moment(context):%Y-%m-%d %H:%M}"
+    return f"night {moment(context):%Y-%m-%d %H:%M}"
 
 
 def _promotion(context: Context) -> Promotion:

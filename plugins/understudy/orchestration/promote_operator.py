@@ -13,7 +13,7 @@ from understudy.decision import Exhibits, Validation
 from understudy.declaration import Pipeline
 from understudy.entry_points import MODEL_URI
 from understudy.errors import DecisionError, StepFailedError
-from understudy.gate import DecisionRecord, Verdict
+from understudy.gate import DecisionRecord, Unscored, Verdict
 from understudy.judging.unscored import cause_of
 from understudy.night import Night
 from understudy.orchestration.assets import announce, announced, champion_asset, keep_quiet
@@ -22,7 +22,7 @@ from understudy.orchestration.links import run_address
 from understudy.orchestration.night_context import REHEARSE, TRAIN, night_of, pulled
 from understudy.orchestration.night_steps import NightStepOperator, step_run
 from understudy.orchestration.rehearse_operator import refuse_return
-from understudy.orchestration.scoring import rows_of, trained_score, workshop_of
+from understudy.orchestration.scoring import lost_champion, rows_of, trained_score, workshop_of
 from understudy.orchestration.services import Services
 from understudy.orchestration.step_operator import attempt_key
 from understudy.orchestration.verdict_operators import challenger_version, held
@@ -60,7 +60,11 @@ class PromoteOperator(NightStepOperator):
             rehearsal = str(pulled(context, REHEARSE) or "")
             for self._judgement in range(1, _JUDGEMENTS + 1):
                 try:
-                    wanted = replace(_wanted(night, record, version, who), rehearsal_run=rehearsal)
+                    wanted = replace(
+                        _wanted(night, record, version, who),
+                        expected=compared_with(services, night, record),
+                        rehearsal_run=rehearsal,
+                    )
                     moved = services.mover.move(wanted)
                 except ChampionChangedError as changed:
                     self.log.warning(str(changed))
@@ -130,8 +134,9 @@ class PromoteOperator(NightStepOperator):
         if night.promote == "ask":
             raise held(services, night, "the champion changed after a person had approved")
         champion = services.registry.champion(night.model)
-        theirs = None
-        if champion is not None:
+        if champion is None:
+            theirs = lost_champion(services, night.model)
+        else:
             theirs = self._validated(context, services, night, str(champion.version))
         ours = Validation(record.challenger.model, record.challenger.run_id)
         self._court = services.court
@@ -160,11 +165,21 @@ class PromoteOperator(NightStepOperator):
         return Validation(version, run_id)
 
 
+def compared_with(services: Services, night: Night, record: DecisionRecord) -> str | None:
+    """Return the champion that the alias must still point at; None for "at none"."""
+    if record.champion is None:
+        return None
+    lost = services.mover.lost(night.model) if isinstance(record.champion, Unscored) else None
+    if lost is not None and lost.version == record.champion.model:
+        return None  # the rules waive that comparison
+    return record.champion.model
+
+
 def _wanted(night: Night, record: DecisionRecord, version: str, who: tuple[Cause, str]) -> Wanted:
     return Wanted(
         model=night.model,
         version=version,
-        expected=None if record.champion is None else record.champion.model,
+        expected=None,
         key=key_of("night", night.run_id, version),
         cause=who[0],
         actor=who[1],

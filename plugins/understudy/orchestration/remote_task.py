@@ -93,8 +93,11 @@ class RemoteTask:
             self.steps.mark(run_id, Watched.LOST)
             raise _lost(job, str(facts["detail"]))
         seen = Sighting.of(facts)
-        self._show(job, seen, say)
-        self.steps.conclude(run_id, seen)
+        lines = self._lines(job, seen)
+        for line in lines:
+            say(line)
+        if words := self.steps.conclude(run_id, seen, lines):
+            say(words)
         return run_id
 
     def stop(self) -> None:
@@ -103,16 +106,14 @@ class RemoteTask:
             reason = "the task was stopped"
             self.steps.stop(self.started.run_id, self.started.job, reason)
 
-    def _show(self, job: str, seen: Sighting, say: Callable[[str], None]) -> None:
-        """Show what is still there; a cluster that lost the log keeps no step from its end."""
+    def _lines(self, job: str, seen: Sighting) -> list[str]:
+        """Return what is still there; a cluster that lost the log keeps no step from its end."""
         if seen.state in {JobState.GONE, JobState.STOPPED}:
-            return
+            return []
         try:
-            lines = self.cluster.tail(job, TAIL)
+            return self.cluster.tail(job, TAIL)
         except UnderstudyError as error:
-            lines = [f"The log of the job could not be read: {error}"]
-        for line in lines:
-            say(line)
+            return [f"The log of the job could not be read: {error}"]
 
     def _job(self) -> Started:
         if self.started is None:

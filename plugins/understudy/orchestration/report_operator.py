@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +36,9 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 _BY_VERDICT = {Verdict.REJECT.value: Outcome.REJECTED, Verdict.HOLD.value: Outcome.HELD}
-_BAD = frozenset({"failed", "upstream_failed", "removed"})
+_FAILED = frozenset({"failed", "removed"})
+_BAD = _FAILED | {"upstream_failed"}
+"""States of a task that has failed, or never ran because another one had."""
 
 
 class ReportOperator(BaseOperator):
@@ -62,6 +64,8 @@ class ReportOperator(BaseOperator):
             night = self._night(context, services, now)
             tags = dict(services.runs.get(night.run_id).data.tags)
             outcome, reason = outcome_of(tags, now)
+            if outcome is Outcome.FAILED:
+                reason = "; ".join([reason, *_errors(context, services, night, now)])
             _withdraw(context, services, night)
             version = services.mover.look(night.model).champion
             services.nights.close(night, outcome, reason, version)
@@ -104,7 +108,8 @@ class ReportOperator(BaseOperator):
         self.log.info("Night of %s: %s", night.as_of, outcome)
         for line in reason.split("; "):
             self.log.info("Why: %s", line)
-        self.log.info("Champion of %s: %s -> %s", night.model, night.champion or "none", version)
+        before, after = night.champion or "none", version or "none"
+        self.log.info("Champion of %s: %s -> %s", night.model, before, after)
         self.log.info("MLflow: %s", self.mlflow_address or night.run_id)
 
     def _end(self, outcome: Outcome, reason: str, version: str) -> dict[str, str]:
@@ -160,6 +165,24 @@ def _withdraw(context: Context, services: Services, night: Night) -> None:
         services.registry.withdraw(night.model, str(waiting.version))
 
 
+def _errors(
+    context: Context, services: Services, night: Night, now: Mapping[str, str]
+) -> Iterator[str]:
+    """Yield why tasks failed, as far as the MLflow run of their last try says so."""
+    for task in _failed(now):
+        name, _, index = task.rpartition("_")
+        mapped = index.isdecimal()
+        key = task_key(context, name if mapped else task, int(index) if mapped else NOT_MAPPED)
+        for run in services.runs.tagged(night.experiment_id, Tag.ATTEMPT_OF, key, limit=1):
+            if error := run.data.tags.get(Tag.ERROR.value):
+                yield f"{task}: {error}"
+
+
+def _failed(now: Mapping[str, str]) -> list[str]:
+    """Return the tasks that failed themselves."""
+    return sorted(task for task, state in now.items() if state in _FAILED and task != REPORT)
+
+
 def outcome_of(tags: Mapping[str, str], now: Mapping[str, str]) -> tuple[Outcome, str]:
     """Return how a night ended, and why.
 
@@ -168,11 +191,17 @@ def outcome_of(tags: Mapping[str, str], now: Mapping[str, str]) -> tuple[Outcome
             believed only where the task that writes it has run in this one.
         now: The state of each task of the Dag run.
     """
-    failed = sorted(task for task, state in now.items() if state in _BAD and task != REPORT)
+    outcome, reason = _end_of(tags, now)
+    less = tags.get(Tag.SAW_LESS.value, "")
+    return outcome, f"{reason}; {less}" if less else reason
+
+
+def _end_of(tags: Mapping[str, str], now: Mapping[str, str]) -> tuple[Outcome, str]:
+    ill = {task: state for task, state in now.items() if state in _BAD and task != REPORT}
     if now.get(DOWNLOAD) == "skipped":
         return Outcome.SKIPPED, tags.get(Tag.SKIPPED_BECAUSE.value, "the download was skipped")
-    if now.get(GATE) != "success" or {APPROVE, PROMOTE} & set(failed):
-        return Outcome.FAILED, f"these tasks failed: {', '.join(failed) or 'none'}"
+    if now.get(GATE) != "success" or {APPROVE, PROMOTE} & ill.keys():
+        return Outcome.FAILED, f"these tasks failed: {', '.join(_failed(now)) or 'none'}"
     verdict, reason = tags[Tag.VERDICT.value], tags[Tag.VERDICT_REASON.value]
     if shadow := tags.get(Tag.SHADOW.value, ""):
         return Outcome.HELD, f"{shadow}: {reason}"

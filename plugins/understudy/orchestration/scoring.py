@@ -82,9 +82,9 @@ def _challenger_score(context: Context, services: Services, night: Night) -> Val
 
 
 def _champion_score(context: Context, services: Services, night: Night) -> Validation | None:
-    """Return where the champion's numbers are, or why there are none; None without a champion."""
+    """Return where the champion's numbers are, or why there are none; None where none ever was."""
     if night.champion is None:
-        return None
+        return lost_champion(services, night.model)
     if not night.validated:
         return trained_score(services, night, night.champion)
     run_id = pulled(context, VALIDATE, CHAMPION_INDEX)
@@ -93,9 +93,24 @@ def _champion_score(context: Context, services: Services, night: Night) -> Valid
     return _failed(context, services, night, night.champion)
 
 
+def lost_champion(services: Services, model: str) -> Validation | None:
+    """Return why the champion that somebody took away has no numbers; None where none ever was.
+
+    Without it absolute rules alone would decide, as for a first model.
+    """
+    lost = services.mover.lost(model)
+    if lost is None:
+        return None
+    cause = Cause.DELETED if lost.deleted else Cause.NOT_BEGUN
+    return Validation(lost.version, "", lost.reason, cause)
+
+
 def trained_score(services: Services, night: Night, version: str) -> Validation:
     """Return the run in which a version of the model was trained, where its numbers are."""
-    run_id = services.registry.version(night.model, version).run_id
+    found = services.registry.version(night.model, version)
+    if found is None:
+        return Validation(version, "", "somebody deleted it in MLflow tonight", Cause.DELETED)
+    run_id = found.run_id
     if not run_id:
         return Validation(
             version,

@@ -196,10 +196,22 @@ class History:
         return moves[-1].move.after if moves else None
 
     @property
+    def former(self) -> tuple[str, ...]:
+        """The versions that were in production and are not now, the last one first."""
+        left = [entry.move.before for entry in reversed(self.moves)]
+        known = dict.fromkeys(version for version in left if version is not None)
+        return tuple(version for version in known if version != self.champion)
+
+    @property
     def previous(self) -> str | None:
         """The last version in production that is not the present one."""
-        last = (entry.move.before for entry in reversed(self.moves))
-        return next((version for version in last if version not in {None, self.champion}), None)
+        return next(iter(self.former), None)
+
+    @property
+    def lost(self) -> Move | None:
+        """The move by which somebody took the champion away, and no other came; None for none."""
+        moves = self.moves
+        return moves[-1].move if moves and moves[-1].move.after is None else None
 
     def replaced(self, version: str) -> str | None:
         """Return the version that was in production before a version last came there, or None."""

@@ -212,10 +212,19 @@ class Ledger:
         return str(run.info.run_id)
 
     def _open(self, model: str, run_id: str) -> None:
-        """Let the registered model name a chapter as its last; no run of ours stays RUNNING."""
+        """Let the registered model name a chapter as its last; no run of ours stays RUNNING.
+
+        Where somebody has deleted the model there is nothing to name it: it is searched for then.
+        """
+        from mlflow.exceptions import MlflowException
+
         with tracking_errors():
             self._client.update_run(run_id, status="FINISHED")
-            self._client.set_registered_model_tag(model, Tag.HISTORY.value, run_id)
+            try:
+                self._client.set_registered_model_tag(model, Tag.HISTORY.value, run_id)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                    raise
 
     def _earlier(self, run: Run) -> Iterator[Run]:
         while before := run.data.tags.get(Tag.HISTORY_BEFORE.value):

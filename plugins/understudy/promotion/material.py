@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 HOLDOUT: Final = "holdout.parquet"
 PREDICTIONS: Final = "predictions.parquet"
 QUESTIONS: Final = "rehearsal/questions.json"
+_LAST_LINES: Final = 5
 _LACKING: Final = 69  # sysexits.h EX_UNAVAILABLE
 
 
@@ -99,15 +102,24 @@ def _drawn(
     out = desk.folder / "questions.json"
     script = str(INSIDE / "sample_questions.py")
     arguments = (script, str(desk.model), str(out), str(rows), *files)
-    ending = desk.supervisor.run(command_in(environment, arguments, desk.folder), desk.on_line)
+    last_lines: deque[str] = deque(maxlen=_LAST_LINES)
+
+    def note(line: str) -> None:
+        last_lines.append(line)
+        desk.on_line(line)
+
+    ending = desk.supervisor.run(command_in(environment, arguments, desk.folder), note)
     if ending.exit_code == _LACKING:
         return {"source": "nothing", "questions": []}
     if not ending.ok:
         desk.supervisor.check()  # it may have been stopped
         raise ServingError(
-            f"The questions of the rehearsal could not be drawn: the script ended with {ending}",
+            f"{rows} questions of the rehearsal were to be drawn from"
+            f" {'the holdout' if files else 'the input example'}, and the script ended with"
+            f" {ending}: {' | '.join(last_lines) or 'it said nothing'}",
             allowed="a holdout and a model that it can read",
-            action="read the lines above",
+            action="correct what the last of these lines names, and train again",
+            can_retry=ending.signal == signal.SIGKILL,
         )
     return _document(out)
 

@@ -68,6 +68,21 @@ class Wanted:
     hold: Hold | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A champion that somebody took away, so that a model has none.
+
+    Attributes:
+        version: Its version.
+        deleted: Whether it is gone, and not its alias alone.
+        reason: What happened and what to do, in words.
+    """
+
+    version: str
+    deleted: bool
+    reason: str
+
+
 class ChampionChangedError(RegistryError):
     """The champion is not the one that the decision was made against."""
 
@@ -103,6 +118,16 @@ class Mover:
         standing = self._settler.settled(model)
         self._office.saw(standing)
         return standing
+
+    def lost(self, model: str) -> Lost | None:
+        """Return the champion that somebody took away; None where there is one, or never was."""
+        history = self.look(model).history
+        gone = history.lost
+        if gone is None or gone.before is None:
+            return None
+        deleted = not self._office.has(model, gone.before)
+        back = next((one for one in history.former if self._office.has(model, one)), None)
+        return Lost(gone.before, deleted, _told_lost(model, gone, back, deleted=deleted))
 
     def move(self, wanted: Wanted) -> bool:
         """Move the alias; return False where it was there already.
@@ -183,6 +208,26 @@ class Mover:
         why = f"version {late.after} was set by move {late.number}, which had been given up"
         repair = Wanted(model, version, late.after, f"repair {late.number} {late.key}")
         self.move(replace(repair, cause=Cause.REPAIR, actor=late.actor, why=why))
+
+
+def _told_lost(model: str, gone: Move, back: str | None, *, deleted: bool) -> str:
+    """Return what happened to a champion, and what to do.
+
+    Args:
+        model: The registered model.
+        gone: The move that took it away.
+        back: A former champion that is in the registry; None for none.
+        deleted: Whether the version is gone.
+    """
+    when = f"between {gone.since[:16]} and {gone.at[:16]}" if gone.since else f"by {gone.at[:16]}"
+    what = (
+        f"somebody deleted it in MLflow {when}, and the alias {CHAMPION} with it"
+        if deleted
+        else f"somebody took the alias {CHAMPION} from it in MLflow {when}"
+    )
+    if back is None:
+        return f"{what}, and no former champion is left: give a version that alias in MLflow"
+    return f"{what}: `understudy rollback {model}` makes version {back} champion again"
 
 
 def _refuse_change(standing: Standing, wanted: Wanted) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from understudy.declaration import Rehearsal
 from understudy.errors import ServingError
-from understudy.serving.answers import Question, difference, quantile
+from understudy.serving.answers import Question, difference, quantile, shown
 
 _SHOWN: Final = 3  # differences in a message
 
@@ -103,9 +103,13 @@ class Performance:
             ServingError: when answers differ or take too long.
         """
         if wrong := self.differences(terms):
+            first = next(
+                one for one in self.answers if difference(one.question, one.said, terms.tolerance)
+            )
             raise ServingError(
                 f"{len(wrong)} of {len(self.answers)} answers differ from what the model said"
-                f" offline: {'; '.join(wrong[:_SHOWN])}",
+                f" offline: {'; '.join(wrong[:_SHOWN])}; asked for the first one:"
+                f" {shown(first.question.body)}",
                 allowed=f"equal labels, and numbers within {terms.tolerance:g}",
                 action="look at what differs between the training's environment and the one that"
                 " the model records",
@@ -113,7 +117,8 @@ class Performance:
         allowed = terms.latency.total_seconds() * 1000
         if self.latency(0.95) > allowed:
             raise ServingError(
-                f"The 95th percentile of the answers took {self.latency(0.95):.0f} ms",
+                f"Asked {len(self.answers)} rows one at a time, the 95th percentile of the answers"
+                f" took {self.latency(0.95):.0f} ms",
                 allowed=f"at most {allowed:g} ms, by Rehearsal(latency=...)",
                 action="make the model quicker, or allow more; a busy machine is slow too",
                 can_retry=True,

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Final
 
 from understudy.contract import Tag
 from understudy.declaration import Rehearsal
-from understudy.errors import ServingError, UnderstudyError
+from understudy.errors import UnderstudyError
 from understudy.promotion.material import QUESTIONS, Desk, Material, questions_for
 from understudy.promotion.performance import Answer, Performance
-from understudy.serving.answers import Question, complaint
+from understudy.serving.answers import Question
 from understudy.serving.place import MANAGERS, downloaded, environment_of
 from understudy.serving.server import ModelServer, asking
 from understudy.steps.environment import Environment, EnvironmentStore
@@ -131,8 +131,8 @@ class Rehearser:
             startup = server.await_ready(self._terms.startup.total_seconds())
             with asking(server.address, _SLOWEST) as client:
                 for question in questions[:1]:
-                    _answer(client, question)  # the first one pays for what is loaded late
-                answers = [_answer(client, question) for question in questions]
+                    _answer(server, client, question)  # the first one pays for what is loaded late
+                answers = [_answer(server, client, question) for question in questions]
         show = Performance(
             model=stage.candidate.model,
             version=stage.candidate.version,
@@ -220,28 +220,12 @@ class _Stage:
     scratch: Scratch
 
 
-def _answer(client: httpx.Client, question: Question) -> Answer:
+def _answer(server: ModelServer, client: httpx.Client, question: Question) -> Answer:
     """Ask one question; return the answer and how long it took.
 
     Raises:
         ServingError: when there is none.
     """
-    import httpx
-
     began = time.perf_counter()
-    try:
-        answer = client.post("/invocations", json=question.body)
-    except httpx.TransportError as error:
-        raise _refused(question, f"no answer, {type(error).__name__}: {error}") from error
-    seconds = time.perf_counter() - began
-    if not answer.is_success:
-        raise _refused(question, f"{answer.status_code}: {complaint(answer.text)}")
-    return Answer(question, 1000 * seconds, answer.json())
-
-
-def _refused(question: Question, said: str) -> ServingError:
-    return ServingError(
-        f"The served model gave no prediction for {question.name}: {said}",
-        allowed="an answer to every row of the holdout",
-        action="read the rehearsal's server.log; the request is in its questions.json",
-    )
+    said = server.ask(client, question)
+    return Answer(question, 1000 * (time.perf_counter() - began), said)

@@ -23,6 +23,7 @@ from understudy.promotion.mover import Mover, Wanted
 from understudy.promotion.performance import Performance
 from understudy.promotion.rehearsal import RECORD, Candidate, Rehearser
 from understudy.promotion.standing import Standing
+from understudy.registry import version_of
 from understudy.steps.process import OnLine
 from understudy.tracking import RunSpec, RunStore, tracking_errors
 
@@ -108,23 +109,17 @@ class Rollbacks:
             ChampionChangedError: when somebody else moved the alias meanwhile.
         """
         standing = self._mover.look(request.model)
-        target = self._target(standing, request)
+        target = self._target(standing, request, on_line)
         version = self._version(request.model, target)
         rehearsed = self._rehearsed(request, version, on_line) if request.rehearse else ""
         self._mover.move(self._wanted(standing, request, target, rehearsed))
         return Done(request.model, target, standing.champion, str(version.run_id or ""), rehearsed)
 
-    def _target(self, standing: Standing, request: Request) -> str:
+    def _target(self, standing: Standing, request: Request, on_line: OnLine) -> str:
         last = standing.history.moves[-1].move if standing.history.moves else None
         if last is not None and last.key == request.key:
             return str(last.after)  # this very rollback, made by a try that died afterwards
-        target = request.to or standing.history.previous
-        if target is None:
-            raise RegistryError(
-                f"{request.model} has had no other champion than {standing.champion}",
-                allowed="a model whose champion has replaced another version",
-                action="name the version to return to",
-            )
+        target = request.to or self._former(request.model, standing, on_line)
         if target == standing.champion:
             raise RegistryError(
                 f"Version {target} of {request.model} is the champion",
@@ -133,20 +128,29 @@ class Rollbacks:
             )
         return target
 
-    def _version(self, model: str, version: str) -> ModelVersion:
-        from mlflow.exceptions import MlflowException
+    def _former(self, model: str, standing: Standing, on_line: OnLine) -> str:
+        """Return the last former champion that nobody has deleted."""
+        former = standing.history.former
+        for version in former:
+            if version_of(self._client, model, version) is not None:
+                return version
+            on_line(f"Version {version} of {model} was champion before, and somebody deleted it")
+        deleted = f" that is still there: {', '.join(former)} were deleted" if former else ""
+        raise RegistryError(
+            f"{model} has had no other champion than {standing.champion}{deleted}",
+            allowed="a model whose champion has replaced another version",
+            action="name the version to return to",
+        )
 
-        try:
-            with tracking_errors():
-                return self._client.get_model_version(model, version)
-        except MlflowException as error:
-            if error.error_code not in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
-                raise
+    def _version(self, model: str, version: str) -> ModelVersion:
+        found = version_of(self._client, model, version)
+        if found is None:
             raise RegistryError(
                 f"There is no version {version!r} of {model}",
                 allowed="the number of a version that is in the registry",
                 action="choose one in MLflow, or train again",
-            ) from error
+            )
+        return found
 
     def _wanted(self, standing: Standing, request: Request, target: str, rehearsed: str) -> Wanted:
         hold = None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from understudy.contract import CHAMPION, Tag
 from understudy.promotion.history import Ending, History, Move, State, now_text
 from understudy.promotion.ledger import Ledger, OvertakenError, Tail
-from understudy.registry import registered
+from understudy.registry import registered, version_of
 from understudy.tracking import RunStore, tracking_errors
 
 if TYPE_CHECKING:
@@ -61,6 +61,10 @@ class Office:
     def aliases(self, model: str) -> Mapping[str, str]:
         """Return the versions that have an alias, by its name; none where there is no model."""
         return self._registered(model)[0]
+
+    def has(self, model: str, version: str) -> bool:
+        """Return whether a version is in the registry."""
+        return version_of(self._client, model, version) is not None
 
     def append(self, tail: Tail, move: Move) -> str | None:
         """Note a move; return the run that holds it, or None where another one was quicker."""

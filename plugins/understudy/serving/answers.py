@@ -10,7 +10,7 @@ from typing import Any, Final
 
 _PREDICTIONS, _PREDICTION, _PROBABILITIES = "predictions", "prediction", "probabilities"
 _SHOWN: Final = 100  # characters of a value in a message
-_LONGEST: Final = 500  # characters of an error's line
+_LONGEST: Final = 500  # characters of an error's line, or of a request
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,12 @@ def complaint(text: str) -> str:
         return text[:_LONGEST]
     lines = [line.strip() for line in str(trace).splitlines() if line.strip()]
     return " ".join([str(message)[:_LONGEST], *(line[:_LONGEST] for line in lines[-1:])])
+
+
+def shown(body: Mapping[str, Any]) -> str:
+    """Return a request as a message shows it."""
+    text = json.dumps(body)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 def _only(given: object) -> object:

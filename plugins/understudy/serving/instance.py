@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from understudy.artifacts import found
 from understudy.contract import Tag
 from understudy.errors import ServingError
-from understudy.serving.answers import Question, complaint, difference
+from understudy.serving.answers import Question, difference, shown
 from understudy.serving.place import MANAGERS, downloaded, environment_of
 from understudy.serving.server import ModelServer, asking
 from understudy.steps.environment import Environment, EnvironmentStore
@@ -188,18 +188,13 @@ def _ask(server: ModelServer, rehearsed: _Rehearsed) -> None:
     Raises:
         ServingError: when it does not answer, or answers something else.
     """
-    import httpx
-
     with asking(server.address, _SLOWEST) as client:
         for question in rehearsed.questions:
-            try:
-                answer = client.post("/invocations", json=question.body)
-                said = answer.json() if answer.is_success else complaint(answer.text)
-            except httpx.TransportError as error:
-                said = f"no answer, {type(error).__name__}"
+            said = server.ask(client, question)
             if wrong := difference(question, said, rehearsed.tolerance):
                 raise ServingError(
-                    f"The version does not answer as in its rehearsal: {wrong}",
+                    f"The version does not answer as in its rehearsal: {wrong}; asked"
+                    f" {shown(question.body)}",
                     allowed="the answers that it gave before it became champion",
                     action="read the server's lines above; roll back if the champion is broken",
                 )

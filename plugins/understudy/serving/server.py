@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import signal
 import socket
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from understudy.errors import ServingError
+from understudy.serving.answers import Question, complaint, shown
 from understudy.steps.childenv import step_environment
 from understudy.steps.container import Surroundings
 from understudy.steps.environment import Environment
@@ -23,6 +27,11 @@ if TYPE_CHECKING:
 INSIDE: Final = Path(__file__).with_name("inside")
 _LOOPBACK: Final = "127.0.0.1"
 _PAUSE: Final = 0.05
+_LAST_LINES: Final = 5
+_REAPED_S: Final = 5.0
+"""Seconds in which a server that has let a connection go is known to have ended."""
+_FROM_OUTSIDE: Final = frozenset({signal.SIGKILL, signal.SIGTERM})
+"""Signals that a model does not send itself, such as the kernel's when memory is short."""
 _SECRET: Final = ("MLFLOW_TRACKING_", "MLFLOW_S3_", "MLFLOW_GATEWAY_")
 """Variables that a model does not need to predict."""
 
@@ -42,6 +51,7 @@ class ModelServer:
     ) -> None:
         self._model, self._environment, self._scratch = model, environment, scratch
         self._on_line, self._supervisor = on_line, Supervisor()
+        self._last_lines: deque[str] = deque(maxlen=_LAST_LINES)
         self._thread = threading.Thread(target=self._run, name="model server", daemon=True)
         self._socket = socket.create_server((_LOOPBACK, 0), backlog=2048)
         self._ending: Ending | None = None
@@ -80,6 +90,30 @@ class ModelServer:
             can_retry=True,
         )
 
+    def ask(self, client: httpx.Client, question: Question) -> object:
+        """Return what it answers to a question.
+
+        Args:
+            client: Of ``asking``, for this server.
+            question: What is posted.
+
+        Raises:
+            ServingError: naming question and answer, when there is no prediction.
+        """
+        import httpx
+
+        headers = {"content-type": "application/json"}
+        try:
+            body = json.dumps(question.body, allow_nan=False)
+            answer = client.post("/invocations", content=body, headers=headers)
+            if answer.is_success:
+                return json.loads(answer.text)
+        except httpx.RequestError as error:
+            raise self._silent(question, error) from error
+        except ValueError as error:  # NaN in the question, or no JSON in the answer
+            raise _refused(question, f"that is no JSON: {error}") from error
+        raise _refused(question, f"{answer.status_code}: {complaint(answer.text)}")
+
     def stop(self) -> None:
         """End it; requests that it is answering are answered first."""
         self._supervisor.stop()
@@ -99,15 +133,51 @@ class ModelServer:
         )
         around = Surroundings(code=self._model, scratch=self._scratch)
         with self._environment.enter(command, around) as inside:
-            self._ending = self._supervisor.run(inside, self._on_line)
+            self._ending = self._supervisor.run(inside, self._note)
+
+    def _note(self, line: str) -> None:
+        self._last_lines.append(line)
+        self._on_line(line)
+
+    def _silent(self, question: Question, error: httpx.RequestError) -> ServingError:
+        """Return why a question got no answer at all."""
+        import httpx
+
+        self._thread.join(0 if isinstance(error, httpx.TimeoutException) else _REAPED_S)
+        if not self.alive:
+            return _refused(question, f"no answer: {self._end}", can_retry=self._was_ended)
+        said = f"no answer, {type(error).__name__}: {error}"
+        return _refused(question, said, can_retry=True)
 
     def _ended(self) -> ServingError:
         return ServingError(
-            f"The model's server ended before it answered, with {self._ending or 'no exit code'}",
+            f"The model was to be loaded and served, and {self._end}",
             allowed="a model that MLflow can load and serve in the environment that it records",
-            action="read its log: the last lines say why",
-            can_retry=self._ending is not None and self._ending.signal is not None,
+            action="correct what the last lines of the server's log name, and train again",
+            can_retry=self._was_ended,
         )
+
+    @property
+    def _end(self) -> str:
+        said = " | ".join(self._last_lines) or "it said nothing"
+        return f"its server ended with {self._ending or 'no exit code'}: {said}"
+
+    @property
+    def _was_ended(self) -> bool:
+        """Whether something else than the model has ended it."""
+        return self._ending is not None and self._ending.signal in _FROM_OUTSIDE
+
+
+def _refused(question: Question, said: str, *, can_retry: bool = False) -> ServingError:
+    return ServingError(
+        f"The served model gave no prediction for {question.name}: asked {shown(question.body)}, it"
+        f" answered {said}",
+        allowed="an answer to every row that the model may be asked, also one with missing cells",
+        action="correct the model's signature or its predict for such a row, and train again; the"
+        " whole request is in questions.json of the rehearsal's run, the server's words are in its"
+        " server.log",
+        can_retry=can_retry,
+    )
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from understudy.contract import key_of
 from understudy.errors import StepFailedError, UnderstudyError
 from understudy.steps import projectfile
-from understudy.steps.childenv import step_environment
+from understudy.steps.childenv import run_variables, step_environment
 from understudy.steps.container import Surroundings
 from understudy.steps.filesystem import has_room
 from understudy.steps.process import Command
@@ -116,8 +116,7 @@ class Children:
         return {
             **self.variables(attempt.environment, given, _uris(attempt)),
             "TMPDIR": str(attempt.scratch.temporary),
-            "MLFLOW_RUN_ID": info.run_id,
-            "MLFLOW_EXPERIMENT_ID": info.experiment_id,
+            **run_variables(info.run_id, info.experiment_id),
         }
 
     def variables(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
@@ -50,6 +51,19 @@ _NOT_FOR_BUILDS = (
     "CONDA_PREFIX", "CONDA_DEFAULT_ENV", "CONDA_SHLVL", "CONDA_PROMPT", "CONDA_PYTHON",
 )  # fmt: skip
 _FOR_BUILDS = frozenset({"CC", "CXX", "CFLAGS", "CXXFLAGS", "LDFLAGS", "CARGO_HOME", "RUSTUP_HOME"})
+
+
+def run_variables(run_id: str, experiment_id: str) -> dict[str, str]:
+    """Return the variables that name a step's MLflow run to its program.
+
+    The first run that the program begins is this one. Others that it begins afterwards would stand
+    beside it, as if nobody had made them: MLflow gives them the tags of the last variable.
+    """
+    return {
+        "MLFLOW_RUN_ID": run_id,
+        "MLFLOW_EXPERIMENT_ID": experiment_id,
+        "MLFLOW_RUN_CONTEXT": json.dumps({"mlflow.parentRunId": run_id}),
+    }
 
 
 def step_environment(

@@ -24,6 +24,7 @@ def main(run_id: str, experiment_id: str, tracking_uri: str) -> int:
     os.environ["MLFLOW_TRACKING_URI"] = tracking_uri
     os.environ["MLFLOW_RUN_ID"] = run_id
     os.environ["MLFLOW_EXPERIMENT_ID"] = experiment_id
+    os.environ["MLFLOW_RUN_CONTEXT"] = json.dumps({"mlflow.parentRunId": run_id})
     import mlflow.artifacts
 
     work = tempfile.mkdtemp(prefix="step-")

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from understudy.errors import ClusterError, ProjectError
 from understudy.placement import COMMIT, ClusterPlacement
+from understudy.steps.childenv import run_variables
 from understudy.steps.container import CODE_FOLDER
 from understudy.steps.remote import Order
 
@@ -96,8 +97,7 @@ def _fill(
     container.pop("args", None)
     step = {**order.step, "folder": CODE_FOLDER if has_code(where) else ""}
     ours = {
-        "MLFLOW_RUN_ID": order.run_id,
-        "MLFLOW_EXPERIMENT_ID": order.experiment_id,
+        **run_variables(order.run_id, order.experiment_id),
         "MLFLOW_TRACKING_URI": tracking_uri,
         STEP_VARIABLE: json.dumps(step),
     }

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 
 from understudy.contract import Tag
-from understudy.errors import StepFailedError, StepStoppedError
+from understudy.errors import StepFailedError, StepStoppedError, StepUnfitError
 from understudy.redact import hidden, secrets_among
+from understudy.steps.habits import Advice
 from understudy.steps.process import Ending
 from understudy.steps.step import Attempt
 
@@ -23,7 +24,9 @@ def leftovers(ending: Ending) -> Iterator[str]:
         yield f"{ending.survivors} process(es) of the command could not be ended"
 
 
-def refuse_failure(attempt: Attempt, ending: Ending, run: Run, last_lines: str) -> None:
+def refuse_failure(
+    attempt: Attempt, ending: Ending, run: Run, last_lines: str, advice: Advice | None = None
+) -> None:
     """Check that a step has succeeded.
 
     Args:
@@ -31,6 +34,7 @@ def refuse_failure(attempt: Attempt, ending: Ending, run: Run, last_lines: str) 
         ending: How its process ended.
         run: Its MLflow run, as it is now: the step may have called itself failed.
         last_lines: What it said last; the run's own word for the error is taken first.
+        advice: What it has to change, where that is known.
 
     Raises:
         StepFailedError: if it has not.
@@ -40,6 +44,8 @@ def refuse_failure(attempt: Attempt, ending: Ending, run: Run, last_lines: str) 
         raise _timed_out(attempt)
     secrets = secrets_among(attempt.request.environment.values())
     said = hidden(run.data.tags.get(Tag.ERROR.value) or last_lines, secrets)
+    if advice is not None and not ending.ok:
+        raise _to_be_changed(attempt, ending, advice, secrets)
     if not ending.ok:
         raise _failed(attempt, ending, str(ending), said)
     if run.info.status in {"FAILED", "KILLED"}:
@@ -53,6 +59,19 @@ def _failed(attempt: Attempt, ending: Ending, how: str, said: str) -> StepFailed
         action="read the lines above; exit codes 64 and 65 mean that a retry cannot help",
         run_id=attempt.run.info.run_id,
         exit_code=-ending.signal if ending.signal else ending.exit_code,
+    )
+
+
+def _to_be_changed(
+    attempt: Attempt, ending: Ending, advice: Advice, secrets: Collection[str]
+) -> StepUnfitError:
+    return StepUnfitError(
+        f"The step {attempt.request.entry_point!r} ended with {ending}:"
+        f" {hidden(advice.found, secrets)}",
+        allowed=advice.allowed,
+        action=advice.action,
+        run_id=attempt.run.info.run_id,
+        exit_code=ending.exit_code,
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
@@ -23,9 +23,12 @@ from understudy.errors import (
     ProjectError,
     StepFailedError,
     StepStoppedError,
+    StepUnfitError,
     UnderstudyError,
 )
 from understudy.steps import notes, projectfile
+from understudy.steps.habits import Advice, Witness, is_empty, nothing_logged
+from understudy.steps.outputs import OURS
 from understudy.steps.parcel import ARCHIVE, pack
 from understudy.steps.projectfile import LONGEST_VALUE, ProjectFile
 from understudy.tracking import RUNNING, RunSpec, RunStore, tracking_errors
@@ -237,8 +240,13 @@ class RemoteSteps:
             if job:
                 self.cluster.cancel(job)
 
-    def conclude(self, run_id: str, seen: Sighting) -> None:
-        """End the MLflow run of a job that has ended as the job did.
+    def conclude(self, run_id: str, seen: Sighting, lines: Iterable[str] = ()) -> str:
+        """End the MLflow run of a job that has ended as the job did; return words for its log.
+
+        Args:
+            run_id: The run.
+            seen: How the job ended.
+            lines: What it said last.
 
         Raises:
             StepFailedError: if the job failed, or the entry point ended its own run as FAILED.
@@ -252,19 +260,40 @@ class RemoteSteps:
             if status in {"FAILED", "KILLED"}:
                 raise _failed(run_id, replace(seen, detail=f"its run {status}. {own}"), 0)
             given = notes.read_note(self.client, run, Tag.PARAMETERS)
-            self.runs.log_parameters(run, json.loads(given or "{}"))
+            words = self._nothing_logged(run)
+            told = {Tag.DESCRIPTION.value: words} if words else {}
+            self.runs.log_parameters(run, json.loads(given or "{}"), told)
             self._end(run, "FINISHED")
-            return
+            return words
         if seen.state is JobState.FAILED:
             self._end(run, "FAILED", seen.detail)
+            if advice := self._advice(run_id, lines):
+                raise _unfit(run_id, seen, advice)
             raise _failed(run_id, replace(seen, detail=own or seen.detail), seen.exit_code)
         self._end(run, "KILLED", seen.detail)
         raise _stopped(run_id, seen)
+
+    def _advice(self, run_id: str, lines: Iterable[str]) -> Advice | None:
+        """Return what the entry point has to change, where its last lines tell."""
+        witness = Witness(run_id)  # a cluster may know our server by another address
+        for line in lines:
+            witness.hear(line)
+        return witness.advice()
+
+    def _nothing_logged(self, run: Run) -> str:
+        """Return what is said of an entry point that logged nothing; '' for one that did."""
+        ours = {ARTIFACT_FOLDER, *OURS}
+        with tracking_errors():
+            listed = self.client.list_artifacts(run.info.run_id)
+        theirs = [item.path for item in listed if item.path not in ours]
+        name = run.data.tags.get(Tag.ENTRY_POINT.value, "")
+        return nothing_logged(name) if is_empty(run, theirs) else ""
 
     def _end(self, run: Run, status: str, reason: str = "") -> None:
         said = run.data.tags.get(Tag.ERROR.value, "")
         if run.info.lifecycle_stage == "active" and (reason or run.info.status != status):
             self.runs.end(run.info.run_id, status, "" if said else reason)
+        self.runs.end_nested(run, status)
 
     # What is asked for
 
@@ -426,6 +455,16 @@ def _failed(run_id: str, seen: Sighting, exit_code: int | None) -> StepFailedErr
         action="read the lines above; exit codes 64 and 65 mean that a retry cannot help",
         run_id=run_id,
         exit_code=exit_code,
+    )
+
+
+def _unfit(run_id: str, seen: Sighting, advice: Advice) -> StepUnfitError:
+    return StepUnfitError(
+        f"The job of the step ended: {advice.found}",
+        allowed=advice.allowed,
+        action=advice.action,
+        run_id=run_id,
+        exit_code=seen.exit_code,
     )
 
 

@@ -19,6 +19,7 @@ from understudy.steps import projectfile, reuse
 from understudy.steps.checkout import CheckoutStore
 from understudy.steps.child import Children, absolute_store
 from understudy.steps.environment import Environment, EnvironmentStore
+from understudy.steps.habits import Witness, is_empty, nothing_logged
 from understudy.steps.housekeeping import prune_daily
 from understudy.steps.inputs import InputReader
 from understudy.steps.judgement import leftovers, refuse_failure
@@ -192,26 +193,34 @@ class StepRunner:
     def _finish(self, attempt: Attempt, line: OnLine, on_run: Callable[[str], None]) -> None:
         """Do all that happens between the run's begin and its end."""
         run, lineage = attempt.run, attempt.lineage
-        with self._ended_if_it_fails(run.info.run_id):
+        with self._ended_if_it_fails(run):
             on_run(run.info.run_id)
             lineage.log(self._client, run)
             self._record(run, attempt.environment)
             ended = self._follow(attempt, line)
             outputs = self._outputs.record(ended, attempt.scratch.folder)
+            told = {}
+            if is_empty(ended, outputs.files):
+                strays = self._runs.strays(run)
+                told[Tag.DESCRIPTION.value] = nothing_logged(attempt.request.entry_point, strays)
+                line(told[Tag.DESCRIPTION.value])
             # Only now: MLflow would refuse the step another spelling of a parameter.
-            self._runs.log_parameters(ended, lineage.values, outputs.tags())
+            self._runs.log_parameters(ended, lineage.values, {**outputs.tags(), **told})
             if ended.info.status != "FINISHED":
                 self._runs.end(run.info.run_id, "FINISHED")
+            self._runs.end_nested(run, "FINISHED")
 
     @contextlib.contextmanager
-    def _ended_if_it_fails(self, run_id: str) -> Iterator[None]:
+    def _ended_if_it_fails(self, run: Run) -> Iterator[None]:
         """End the run whatever is raised; an error while doing so does not hide the first."""
+        run_id = str(run.info.run_id)
         try:
             yield
         except BaseException as error:
             failed = isinstance(error, Exception) and not isinstance(error, StepStoppedError)
             try:
                 self._end(run_id, "FAILED" if failed else "KILLED", error)
+                self._runs.end_nested(run, "FAILED" if failed else "KILLED")
             except UnderstudyError as second:
                 error.add_note(f"The run {run_id} could not be ended: {second}")
             raise
@@ -234,9 +243,11 @@ class StepRunner:
     def _follow(self, attempt: Attempt, on_line: OnLine) -> Run:
         """Run the child to its end; return its MLflow run, or raise what became of it."""
         last_lines: deque[str] = deque(maxlen=_LAST_LINES)
+        witness = Witness(attempt.run.info.run_id, absolute_store(self._client.tracking_uri))
 
         def note(line: str) -> None:
             last_lines.append(line)
+            witness.hear(line)
             on_line(line)
 
         command, around = self._children.command(attempt), self._children.surroundings(attempt)
@@ -247,7 +258,7 @@ class StepRunner:
         run = self._runs.get(attempt.run.info.run_id)
         if not ending.timed_out and (ending.stopped or run.info.status == "KILLED"):
             self._supervisor.check()
-        refuse_failure(attempt, ending, run, " | ".join(last_lines))
+        refuse_failure(attempt, ending, run, " | ".join(last_lines), witness.advice())
         return run
 
     def _stopping(self, attempt: Attempt, on_line: OnLine) -> None:

@@ -57,6 +57,13 @@ STALE = {
             id="cleared and failed after it had promoted",
         ),
         pytest.param(
+            {"rehearse": "failed", "promote": "upstream_failed"},
+            {},
+            Outcome.FAILED,
+            "these tasks failed: rehearse",
+            id="what never ran after a failed task is not named",
+        ),
+        pytest.param(
             {"download": "failed", "gate": "skipped", "promote": "skipped"},
             {},
             Outcome.FAILED,

@@ -44,6 +44,16 @@ def of(*entries: Entry) -> History:
     return History("wine", entries)
 
 
+def test_a_champion_that_was_taken_away_is_lost_until_another_comes() -> None:
+    """It is the first of the former ones, each of which is named once."""
+    history = of(entry(1, None, "1"), entry(2, "1", "2"), entry(3, "2", "1"), entry(4, "1", None))
+    assert history.lost == history.entries[-1].move
+    assert (history.champion, history.previous, history.former) == (None, "1", ("1", "2"))
+    again = of(*history.entries, entry(5, None, "2"))
+    assert (again.lost, again.previous, again.former) == (None, "1", ("1",))
+    assert of().lost is None
+
+
 def test_an_empty_history_knows_nothing() -> None:
     """No champion, no move under way, and the first number is 1."""
     empty = History("wine")
