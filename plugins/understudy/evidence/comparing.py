@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+import numpy as np
+
 from understudy.evidence import worst
 from understudy.evidence.catalogue import find, unknown
 from understudy.evidence.definition import Input
@@ -56,8 +58,10 @@ def compare(
     units = units_of(pair, gate.cluster, gate.time_block)
     if isinstance(units, str):
         return replace(evidence, blockers=(units,))
-    comparisons, notes = _compared(gate, pair, units, judged_before)
-    findings = tuple(_worst(gate, pair, units)) if search and gate.worst_slices else ()
+    # Predictions of any size: numbers that overflow are judged as what they are, infinite.
+    with np.errstate(over="ignore", invalid="ignore"):
+        comparisons, notes = _compared(gate, pair, units, judged_before)
+        findings = tuple(_worst(gate, pair, units)) if search and gate.worst_slices else ()
     return replace(evidence, comparisons=comparisons, findings=findings, notes=notes)
 
 
