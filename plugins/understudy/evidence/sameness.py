@@ -33,7 +33,10 @@ def look(rows: Rows, level: str) -> Finding | None:
     if len(rows) < 2 or not columns or not all(map(_is_known, columns)):  # noqa: PLR2004 -- one row
         return None
     what = "the same probabilities" if shares else f"one value, {_shown(columns[0])},"
-    same, varied = all(map(_is_same, columns)), not _is_same(rows.source.target)
+    same, varied = all(map(_is_same, columns)), not _is_same(rows.source.target, 0.0)
+    if same and not shares and columns[0].is_number and rows.source.target.is_number:
+        # Far from zero all numbers are alike: what counts is how far the targets are apart.
+        same = _range(columns[0]) <= _ROUNDING * _range(rows.source.target)
     told = f"the challenger predicts {what} for all {len(rows):,} rows"
     if not same:
         told = f"the challenger tells rows apart: {len(rows):,} of them, not one value for all"
@@ -49,11 +52,15 @@ def _is_known(column: Column) -> bool:
     return bool(np.isfinite(column.data).all())
 
 
-def _is_same(column: Column) -> bool:
+def _is_same(column: Column, rounding: float = _ROUNDING) -> bool:
     if column.names is not None or column.is_time:
         return bool((column.data == column.data[0]).all())
-    low, high = float(column.data.min()), float(column.data.max())
-    return high / 2 - low / 2 <= _ROUNDING * max(abs(low), abs(high)) / 2
+    return _range(column) <= rounding * float(abs(column.data).max()) / 2
+
+
+def _range(column: Column) -> float:
+    """Return half of how far numbers are apart: the whole of it may overflow."""
+    return float(column.data.max()) / 2 - float(column.data.min()) / 2
 
 
 def _shown(column: Column) -> str:

@@ -42,6 +42,14 @@ def test_numbers(regression: Rows, said: float, result: str) -> None:
     assert found(regression(ROWS).assign(prediction=said))[0] == result
 
 
+def test_numbers_far_from_zero(regression: Rows) -> None:
+    """They are alike to nine digits, and told apart by what their targets differ in."""
+    frame = regression(ROWS)
+    far = frame.assign(target=1e12 + frame["target"], prediction=1e12 + frame["prediction"])
+    assert found(far)[0] == "passed"
+    assert found(far.assign(prediction=1e12))[0] == "failed"
+
+
 def test_a_constant_target_is_rightly_said_to_be_one(regression: Rows) -> None:
     """There was nothing else to learn."""
     result, reason = found(regression(ROWS).assign(target=2.0, prediction=2.0))
