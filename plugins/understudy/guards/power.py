@@ -95,7 +95,7 @@ def _power(
     feature, target = values
     if _is_number(feature):
         # Ranks tell a tree the same; it takes single precision, in which numbers may overflow.
-        known = feature.rank().to_numpy(dtype="float64")
+        known = np.asarray(feature.rank(), dtype=np.float64)
     else:
         known = pd.factorize(feature)[0].astype("float64")
     equal = feature.dtype == target.dtype and bool((feature == target).all())
