@@ -86,8 +86,8 @@ def _report(run: Run, night: Night | None, runs: Sequence[Run]) -> NightReport:
         as_of=tags.get(Tag.AS_OF, "")[:10],
         rows=_rows(run.info.run_id, runs),
         metric=metric,
-        challenger=_number(metrics, f"challenger_{metric}"),
-        champion=_number(metrics, f"champion_{metric}"),
+        challenger=_logged(metrics, f"challenger_{metric}"),
+        champion=_logged(metrics, f"champion_{metric}"),
         outcome=tags.get(Tag.OUTCOME, ""),
         reason=tags.get(Tag.REASON, ""),
         champion_before=tags.get(Tag.CHAMPION_BEFORE, ""),
@@ -95,7 +95,7 @@ def _report(run: Run, night: Night | None, runs: Sequence[Run]) -> NightReport:
     )
 
 
-def _number(metrics: Mapping[str, float], name: str) -> float | None:
+def _logged(metrics: Mapping[str, float], name: str) -> float | None:
     return as_logged(metrics[name]) if name in metrics else None
 
 
