@@ -22,7 +22,7 @@ from tabular.curves import log_curves
 from tabular.errors import DataError, ParameterError
 from tabular.facts import Facts
 from tabular.fitting import Curves, Part, fit
-from tabular.inputs import log_metrics, log_rows
+from tabular.inputs import log_metrics, log_rows, typical
 from tabular.preprocess import TRAIN_FILE, check_classes, read_part
 from tabular.scoring import as_inputs, as_target, scores
 from tabular.split import MIN_TRAINING_ROWS, set_aside
@@ -220,7 +220,7 @@ def _signature(pipeline: "Pipeline", features: pd.DataFrame) -> "ModelSignature"
     with warnings.catch_warnings():
         # The hint is about whole numbers that may be missing; a predicted class never is.
         warnings.filterwarnings("ignore", message="Hint: Inferred schema contains integer")
-        return infer_signature(features, pipeline.predict(features.head(EXAMPLE_ROWS)))
+        return infer_signature(typical(features), pipeline.predict(features.head(EXAMPLE_ROWS)))
 
 
 def _example(features: pd.DataFrame) -> pd.DataFrame:
