@@ -207,21 +207,25 @@ class Court:
         return metrics
 
     def _store(self, night: Night, record: DecisionRecord, heard: Heard) -> None:
-        """Keep the record with the night's run; the verdict's tag makes it valid."""
-        from understudy.page import Links, render
+        """Keep the record with the night's run; the verdict's tag makes it valid.
 
-        document, summary = record.to_dict(), dict(heard.summary)
-        links = Links(ui_address(), night.experiment_id, night.run_id)
+        The page is drawn last: a verdict does not depend on its picture.
+        """
+        from understudy.page import Links, render_or_tell
+
+        summary = dict(heard.summary)
         texts = {
             DECISION_RECORD: record.to_json(),
             DECISION_SUMMARY: json.dumps(summary) if summary else "",
             DECISION_PROFILE: heard.profile,
-            DECISION_PAGE: render(document, summary or None, links),
         }
         run = self._runs.get(night.run_id)
         log_texts(self._client, run, {path: text for path, text in texts.items() if text})
         numbers = dict(pair for check in record.decision.checks for pair in _numbers(check))
         self._runs.tag(night.run_id, _tags(record), {**numbers, **dict(_costs(record))})
+        links = Links(ui_address(), night.experiment_id, night.run_id)
+        page = render_or_tell(record.to_dict(), summary or None, links)
+        log_texts(self._client, run, {DECISION_PAGE: page})
 
 
 def _numbers(check: Check) -> Iterator[tuple[str, float]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import math
 import threading
 import time
 import uuid
@@ -65,6 +67,11 @@ def no_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Gatherer, "gather", lambda *_: pytest.fail("it was started"))
 
 
+def same(one: DecisionRecord | None, other: DecisionRecord) -> bool:
+    """Return whether two records say the same; NaN is like NaN there, as both are text."""
+    return one is not None and one.to_json() == other.to_json()
+
+
 def test_a_better_model_is_promoted_and_the_record_says_all(pipeline: Pipeline) -> None:
     """Stored with the night's run, recomputed from itself, and from the predictions."""
     night = pipeline.night("2026-01-01")
@@ -92,6 +99,66 @@ def test_a_better_model_is_promoted_and_the_record_says_all(pipeline: Pipeline) 
     assert kept == {DECISION_RECORD, DECISION_PAGE, DECISION_SUMMARY}
     page = pipeline.client.download_artifacts(night.run_id, DECISION_PAGE)
     assert "beats the champion" in Path(page).read_text(encoding="utf-8")
+
+
+@pytest.mark.usefixtures("gate_in_this_process")
+@pytest.mark.parametrize("size", [1e155, 1e200, math.inf])
+def test_predictions_of_any_size_are_judged_stored_and_drawn(
+    pipeline: Pipeline, size: float
+) -> None:
+    """Their squares overflow; the verdict, its record and its page are there all the same."""
+    night = pipeline.night("2026-01-01")
+    huge = pipeline.predicted(2.0)
+    huge.loc[0, "prediction"] = size
+    ours = pipeline.validated("models:/m-1", huge)
+    theirs = pipeline.validated("3", pipeline.predicted(3.0, 1))
+    record = pipeline.court().judge(night, Exhibits(ours, theirs))
+    assert record.verdict is Verdict.REJECT, record.decision.why
+    assert pipeline.tags(night)[Tag.VERDICT.value] == "REJECT"
+    assert same(pipeline.court().record(night), record)
+    page = Path(pipeline.client.download_artifacts(night.run_id, DECISION_PAGE)).read_text()
+    assert "1 rows are left out" in page
+    assert "could not be drawn" not in page
+
+
+@pytest.mark.usefixtures("gate_in_this_process")
+@pytest.mark.parametrize(
+    ("module", "name"), [("understudy.page.pictures", "drawn"), ("understudy.page.render", "read")]
+)
+def test_a_drawing_that_fails_costs_no_verdict(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, module: str, name: str
+) -> None:
+    """The record is stored first, and the page says what is not on it."""
+    broken = iter(())
+    monkeypatch.setattr(importlib.import_module(module), name, lambda *_: next(broken))
+    night = pipeline.night("2026-01-01")
+    ours = pipeline.validated("models:/m-1", pipeline.predicted(2.0))
+    record = pipeline.court().judge(night, Exhibits(ours, None))
+    assert same(pipeline.court().record(night), record)
+    page = Path(pipeline.client.download_artifacts(night.run_id, DECISION_PAGE)).read_text()
+    assert "could not be drawn (StopIteration: )" in page
+    assert record.verdict.value in page
+
+
+@pytest.mark.parametrize(
+    ("value", "verdict", "words"),
+    [
+        (math.inf, Verdict.REJECT, "roc_auc is infinite (inf)"),
+        (-math.inf, Verdict.REJECT, "roc_auc is infinite (-inf)"),
+        (math.nan, Verdict.HOLD, "roc_auc is not defined on these rows"),
+    ],
+)
+def test_logged_numbers_that_are_none(
+    pipeline: Pipeline, value: float, verdict: Verdict, words: str
+) -> None:
+    """MLflow's store hands infinity back as 1.797e308, which would beat every champion."""
+    night = pipeline.night("2026-01-01", Gate(Metric("roc_auc", at_least=0.5, min_gain=0.0)))
+    ours = pipeline.validated("models:/m-1", None, roc_auc=value)
+    theirs = pipeline.validated("3", None, roc_auc=0.7)
+    record = pipeline.court().judge(night, Exhibits(ours, theirs))
+    assert record.verdict is verdict
+    assert words in record.decision.why
+    assert same(pipeline.court().record(night), record)
 
 
 @pytest.mark.usefixtures("gate_in_this_process")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
@@ -89,6 +90,26 @@ def test_the_content_digest_sees_every_cell(frame: pd.DataFrame) -> None:
         frame[["size", "id", "colour", "price"]],
     ]
     assert len({digest, *map(content_sha256, others)}) == len(others) + 1
+
+
+DIGEST = "97d36495b404d2236f44a33e676ffc9d00338842897e0635ef9cf1766f38291e"
+
+
+@given(st.lists(st.one_of(st.none(), CELLS), max_size=8), st.integers(0, 3))
+@settings(max_examples=60, deadline=None)
+def test_texts_are_digested_as_they_lie(cells: list[str | None], start: int) -> None:
+    """The same digest as of one Python object after another, of a slice of a column as well."""
+    texts = pd.Series(cells, dtype="str")
+    objects = texts.astype("object")
+    for part in (slice(None), slice(start, None)):
+        frame, plain = texts[part].to_frame("t"), objects[part].to_frame("t")
+        assert content_sha256(frame) == content_sha256(plain)
+
+
+def test_the_digest_of_today_is_that_of_tomorrow() -> None:
+    """Another way of computing it must not make every data set look new."""
+    frame = pd.DataFrame({"t": ["a", None, "\\b\x1f", "\u00e4"], "n": [1.5, np.nan, -0.0, 3]})
+    assert content_sha256(frame) == DIGEST
 
 
 def test_the_hash_split_has_about_the_asked_size() -> None:

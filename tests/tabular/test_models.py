@@ -193,6 +193,13 @@ def test_undefined_metrics_are_left_out() -> None:
     assert metrics.missing(values, metrics.CLASSIFICATION) == ["log_loss", "roc_auc"]
 
 
+def test_rows_of_one_class_have_no_area() -> None:
+    """What they define is there, without a warning of a library."""
+    shares = pd.DataFrame({"a": [0.9, 0.8, 0.7], "b": [0.1, 0.2, 0.3]})
+    values = metrics.classification(pd.Series(["a"] * 3), pd.Series(["a"] * 3), shares)
+    assert metrics.missing(values, metrics.CLASSIFICATION) == ["roc_auc"]
+
+
 def test_a_class_that_the_model_does_not_know_costs_log_loss() -> None:
     """It counts with probability zero, as a large finite number."""
     shares = pd.DataFrame({"a": [0.9, 0.2], "b": [0.1, 0.8]})

@@ -20,11 +20,18 @@ import numpy as np
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
+from optuna.distributions import IntDistribution
+from optuna.trial import create_trial
 
 from tabular import search, train
 from tabular.declaration import Column, Holdout
 from tabular.facts import Facts
-from tabular.preprocess import TRAIN_FILE
+from tabular.folds import cut
+from tabular.model_spaces import space_of
+from tabular.preprocess import TRAIN_FILE, read_part
+from tabular.search import CrossValidation
+from tabular.search_results import log_results
+from tabular.study import METRICS
 from tabular.tracking import Step, main
 
 PROJECT = Path(search.__file__).parents[1]
@@ -134,6 +141,29 @@ def test_a_study_in_one_process(place: Place, capfd: pytest.CaptureFixture[str])
     status, trained = place.run(train.STEP, **best)
     assert status == 0, capfd.readouterr().err
     assert trained.data.params["max_depth"] == str(best["max_depth"])
+
+
+def test_numbers_that_cannot_be_drawn_cost_no_result(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What the search found is logged first; matplotlib has no axis for all numbers there are."""
+    facts = Facts.read(place.data)
+    space = space_of('{"max_depth": [1, 2]}', "", "decision_tree", facts.task, grid=False)
+    folds = cut(read_part(place.data, TRAIN_FILE), facts, 2, 0)
+    objective = CrossValidation("decision_tree", space, folds, "cv_rmse", "minimize", 0)
+    trials = [
+        create_trial(
+            value=value,
+            params={"max_depth": number},
+            distributions={"max_depth": IntDistribution(1, 2)},
+            user_attrs={METRICS: {"cv_rmse": value}},
+        )
+        for number, value in enumerate((1.7e308, -1.7e308), start=1)
+    ]
+    with mlflow.start_run(experiment_id=place.experiment_id) as run:
+        log_results("study", objective, trials)
+    assert place.json(run, "best_params.json")["max_depth"] == 2
+    assert "not every picture could be drawn: ValueError" in capsys.readouterr().out
 
 
 def test_a_killed_search_goes_on(

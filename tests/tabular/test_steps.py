@@ -322,7 +322,7 @@ def test_an_input_example_with_gaps_is_json(
         f"{n},{n % 7},{'blue' if n % 2 else ''},{n % 3},{3 * n}\n" for n in range(3, 60)
     )
     raw = rows_of(store, csv_file, text)
-    _, model = store.model(raw, model="random_forest", n_estimators=2)
+    _, model = modelled(store, raw, model="random_forest", n_estimators=2)
     files = Path(mlflow.artifacts.download_artifacts(model))
     cells = []
     for name, inside in (("input_example", []), ("serving_input_example", ["dataframe_split"])):
@@ -371,6 +371,29 @@ def test_one_class_only(store: ProjectStore, csv_file: Callable[[str], Path]) ->
     text = "id,size,price\n" + "".join(f"{n},{n},yes\n" for n in range(100))
     code, message = store.bad(preprocess.STEP, raw=rows_of(store, csv_file, text))
     assert (code, "one class only, 'yes'" in message) == (65, True)
+
+
+def test_a_holdout_without_one_of_the_classes(
+    store: ProjectStore, csv_file: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One of the old days only: it is said, the rest is scored, and an area is not defined."""
+    days = pd.date_range("2026-01-01", periods=100, freq="D").strftime("%Y-%m-%d")
+    lines = [f"{day},{n},{'old' if n % 3 == 0 and n < 60 else 'a=b'}" for n, day in enumerate(days)]
+    raw = rows_of(
+        store, csv_file, "\n".join(["time,size,price", *lines]), identity="", time_column="time"
+    )
+    split = store.good(preprocess.STEP, raw=raw, holdout="newest", holdout_days=20)
+    data = store.path(split, "data")
+    trained = store.good(train.STEP, data=data, model="decision_tree", max_depth=1)
+    model = f"runs:/{trained}/model"
+    assert "no holdout row is of the class 'old'" in capsys.readouterr().out
+    run_id = store.good(validate.STEP, data=data, model_uri=model)
+    scored = store.client.get_run(run_id).data.metrics
+    assert {"accuracy", "log_loss"} <= scored.keys()
+    assert "roc_auc" not in scored
+    told = capsys.readouterr().out
+    assert "the model predicts one class, 'a=b', for all 20 rows" not in told  # so are the targets
+    assert "not defined on these rows, so not logged: roc_auc" in told
 
 
 def test_an_old_champion_with_other_columns(

@@ -138,9 +138,10 @@ def _log_files(
         with room_for(folder, int(predictions.memory_usage(deep=True).sum())):
             predictions.to_parquet(folder / "predictions.parquet", index=False)
             by_class.to_csv(folder / "per_class.csv", index=False)
-            (folder / "pictures").mkdir()
-            draw_all(predictions, holdout, facts, folder / "pictures")
         mlflow.log_artifacts(place)
+    with tempfile.TemporaryDirectory() as place:
+        draw_all(predictions, holdout, facts, Path(place))
+        mlflow.log_artifacts(place, "pictures")
 
 
 STEP = Step("validate", OPTIONS, validate)

@@ -10,6 +10,7 @@ import pandas as pd
 from tabular.errors import ParameterError, TrainingError
 
 if TYPE_CHECKING:
+    from sklearn.compose import TransformedTargetRegressor
     from sklearn.pipeline import Pipeline
     from xgboost import XGBModel
 
@@ -52,10 +53,10 @@ def fit(pipeline: "Pipeline", training: Part, validation: Part | None, patience:
         pipeline.fit(training.features, training.target)
         return {}
     booster.set_params(early_stopping_rounds=patience or None)
-    _fit_rounds(pipeline, booster, training, validation)
+    unit = _fit_rounds(pipeline, booster, training, validation)
     names = dict(zip(("validation_0", "validation_1"), ("train", "validation"), strict=True))
     curves = {
-        f"{names[part]}_{_OUR_NAMES[name]}": values
+        f"{names[part]}_{_OUR_NAMES[name]}": [unit * value for value in values]
         for part, by_name in booster.evals_result().items()
         for name, values in by_name.items()
     }
@@ -66,7 +67,10 @@ def fit(pipeline: "Pipeline", training: Part, validation: Part | None, patience:
 def _booster(pipeline: "Pipeline") -> "XGBModel | None":
     """Return the unfitted model of XGBoost in a pipeline, None where there is another."""
     model = pipeline.named_steps["model"]
-    inner = model.estimators[0][1] if hasattr(model, "estimators") else model
+    if hasattr(model, "regressor"):
+        inner = model.regressor
+    else:
+        inner = model.estimators[0][1] if hasattr(model, "estimators") else model
     return inner if type(inner).__module__.startswith("xgboost.") else None
 
 
@@ -88,8 +92,12 @@ def _check_patience(booster: object, validation: Part | None, patience: int) -> 
 
 def _fit_rounds(
     pipeline: "Pipeline", booster: "XGBModel", training: Part, validation: Part | None
-) -> None:
-    """Fit step by step, so that XGBoost sees the validation rows as prepared by the fitted step."""
+) -> float:
+    """Fit step by step, so that XGBoost sees the validation rows as prepared by the fitted step.
+
+    Returns:
+        What 1 is in the target's unit, where XGBoost is given another one.
+    """
     from sklearn.frozen import FrozenEstimator
     from sklearn.preprocessing import LabelEncoder
 
@@ -99,12 +107,33 @@ def _fit_rounds(
         parts.append((prepare.transform(validation.features), validation.target))
     if model is booster:
         booster.fit(*parts[0], eval_set=parts, verbose=False)
-        return
+        return 1.0
+    if hasattr(model, "regressor"):
+        return _fit_in_deviations(model, booster, parts)
     names = LabelEncoder().fit(training.target)
     known = [(rows[y.isin(names.classes_)], y[y.isin(names.classes_)]) for rows, y in parts]
     coded = [(rows, names.transform(y)) for rows, y in known]
     booster.fit(*coded[0], eval_set=coded, verbose=False)
     model.set_params(xgboost=FrozenEstimator(booster)).fit(*parts[0])
+    return 1.0
+
+
+def _fit_in_deviations(
+    model: "TransformedTargetRegressor",
+    booster: "XGBModel",
+    parts: "Sequence[tuple[np.ndarray, pd.Series]]",  # type: ignore[type-arg]
+) -> float:
+    """Fit a model of `adjusting.in_deviations`; return the standard deviation."""
+    from sklearn.frozen import FrozenEstimator
+
+    scale = model.transformer.fit(parts[0][1].to_numpy(dtype="float64").reshape(-1, 1))
+    scaled = [
+        (rows, scale.transform(target.to_numpy(dtype="float64").reshape(-1, 1)).ravel())
+        for rows, target in parts
+    ]
+    booster.fit(*scaled[0], eval_set=scaled, verbose=False)
+    model.set_params(regressor=FrozenEstimator(booster)).fit(*parts[0])
+    return float(scale.named_steps["deviations"].scale_[0])
 
 
 def _check_finite(curves: Curves) -> None:

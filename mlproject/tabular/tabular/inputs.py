@@ -15,6 +15,8 @@ from tabular.split import ROW_ID
 if TYPE_CHECKING:
     from mlflow.data.pandas_dataset import PandasDataset
 
+FEW_ROWS = 3
+
 
 def log_rows(rows: pd.DataFrame, facts: Facts, context: str) -> "PandasDataset":
     """Log rows as the run's input and return them as MLflow knows them.
@@ -38,8 +40,23 @@ def log_rows(rows: pd.DataFrame, facts: Facts, context: str) -> "PandasDataset":
         name=facts.dataset,
         digest=content_sha256(rows)[:36],
     )
+    # MLflow would look at every value of every text.
+    table.schema = from_pandas(typical(table.df), source=table.source).schema
     mlflow.log_input(table, context=context)
     return table
+
+
+def typical(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return a few rows in which each column has what it has in all: a value, and a missing one.
+
+    Types and what may be missing can be told by them, as each column is of one type.
+    """
+    places = set(range(min(FEW_ROWS, len(rows))))
+    for name in rows.columns:
+        missing = rows[name].isna().to_numpy()
+        if missing.any():
+            places |= {int(missing.argmax()), int(missing.argmin())}
+    return rows.iloc[sorted(places)]
 
 
 def log_metrics(values: Mapping[str, float], table: "PandasDataset", model_id: str | None) -> None:

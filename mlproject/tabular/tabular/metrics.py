@@ -84,17 +84,17 @@ def classification(
     labels = sorted(target.unique())
     macro = {"labels": labels, "average": "macro", "zero_division": 0.0}
     with warnings.catch_warnings():
-        # A class that was predicted and has no rows is no reason for a warning here.
+        # A class that was predicted and has no rows, or rows of one class, are no reason for it.
         warnings.filterwarnings("ignore", message="y_pred contains classes not in y_true")
-        balanced = metrics.balanced_accuracy_score(target, prediction)
-    values = {
-        "accuracy": metrics.accuracy_score(target, prediction),
-        "balanced_accuracy": balanced,
-        "f1_macro": metrics.f1_score(target, prediction, **macro),
-        "precision_macro": metrics.precision_score(target, prediction, **macro),
-        "recall_macro": metrics.recall_score(target, prediction, **macro),
-        "mcc": metrics.matthews_corrcoef(target, prediction),
-    }
+        warnings.filterwarnings("ignore", message="A single label was found")
+        values = {
+            "accuracy": metrics.accuracy_score(target, prediction),
+            "balanced_accuracy": metrics.balanced_accuracy_score(target, prediction),
+            "f1_macro": metrics.f1_score(target, prediction, **macro),
+            "precision_macro": metrics.precision_score(target, prediction, **macro),
+            "recall_macro": metrics.recall_score(target, prediction, **macro),
+            "mcc": metrics.matthews_corrcoef(target, prediction),
+        }
     if probabilities is not None:
         _check_finite(probabilities.to_numpy(dtype="float64"))
         values |= _by_probability(target, probabilities, labels)

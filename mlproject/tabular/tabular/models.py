@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
+from tabular.adjusting import are_sparse, in_deviations, is_extreme
 from tabular.commandline import Option
 from tabular.declaration import Task
 from tabular.errors import ParameterError, nearest
@@ -22,12 +25,13 @@ TRUSTED_TYPES = [
     "numpy.dtype",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
     "sklearn.tree._tree.Tree",
+    "sklearn.utils.validation.check_array",
 ]
 """Types outside skops' own list that the models below are stored with; nothing else is loaded."""
 XGBOOST = "xgboost"
 FURTHER_TYPES: Mapping[str, list[str]] = {
     # With categories it keeps a transformer that checks its input by this function.
-    "hist_gradient_boosting": ["functools.partial", "sklearn.utils.validation.check_array"],
+    "hist_gradient_boosting": ["functools.partial"],
     XGBOOST: [
         "builtins.bytearray",
         "sklearn.utils._bunch.Bunch",
@@ -95,6 +99,7 @@ class Model:
         parameters: options that it uses.
         linear: whether numbers are scaled.
         native: whether it takes categories and missing numbers as they are.
+        unit_bound: whether it learns a number worse where its unit makes it tiny or huge.
     """
 
     build: Callable[[Task, dict[str, Any], Columns], "BaseEstimator"]
@@ -102,6 +107,7 @@ class Model:
     parameters: tuple[str, ...]
     linear: bool = False
     native: bool = False
+    unit_bound: bool = False
 
 
 def _linear_regression(
@@ -190,8 +196,8 @@ MODELS: Mapping[str, Model] = {
         ("C", "max_iter", "random_state"),
         linear=True,
     ),
-    "decision_tree": Model(_decision_tree, _BOTH, _TREE),
-    "random_forest": Model(_random_forest, _BOTH, ("n_estimators", *_TREE)),
+    "decision_tree": Model(_decision_tree, _BOTH, _TREE, unit_bound=True),
+    "random_forest": Model(_random_forest, _BOTH, ("n_estimators", *_TREE), unit_bound=True),
     "hist_gradient_boosting": Model(
         _hist_gradient_boosting,
         _BOTH,
@@ -224,6 +230,7 @@ MODELS: Mapping[str, Model] = {
             "monotone",
         ),
         native=True,
+        unit_bound=True,
     ),
 }
 
@@ -304,13 +311,17 @@ def _check_missing(name: str, used: Mapping[str, Any]) -> None:
     )
 
 
-def build(name: str, facts: Facts, used: Mapping[str, Any]) -> "Pipeline":
+def build(
+    name: str, facts: Facts, used: Mapping[str, Any], rows: pd.DataFrame | None = None
+) -> "Pipeline":
     """Return the unfitted pipeline from raw rows to predictions: steps `prepare` and `model`.
 
     Args:
         name: a key of `MODELS`.
         facts: which columns are features, and of which kind.
         used: what `choose` returned.
+        rows: those to fit, features and target, which decide how texts and an extreme target are
+            taken; None for the usual way.
 
     Raises:
         ParameterError: if `monotone` does not fit the columns.
@@ -325,8 +336,26 @@ def build(name: str, facts: Facts, used: Mapping[str, Any]) -> "Pipeline":
         if not arguments.get(option, True):
             del arguments[option]
     missing, columns = arguments.pop("missing"), Columns.of(facts)
-    first = prepare(columns, missing, scaled=model.linear, coded=model.native)
-    return Pipeline([("prepare", first), ("model", model.build(facts.task, arguments, columns))])
+    sparse = rows is not None and not model.native and are_sparse(rows, columns)
+    first = prepare(columns, missing, scaled=model.linear, coded=model.native, sparse=sparse)
+    last = model.build(facts.task, arguments, columns)
+    if rows is not None:
+        last = _adjusted(model, last, rows[facts.target], facts.task)
+    return Pipeline([("prepare", first), ("model", last)])
+
+
+def _adjusted(
+    model: Model, built: "BaseEstimator", target: pd.Series, task: Task
+) -> "BaseEstimator":
+    """Return an unfitted estimator that can learn this target."""
+    if task == "regression":
+        if not model.unit_bound or not is_extreme(target):
+            return built
+        return in_deviations(built, centred=getattr(built, "criterion", "") != "poisson")
+    # Of a class that occurs once scikit-learn cannot put rows aside to stop early by.
+    if "early_stopping" in built.get_params() and target.value_counts().min() == 1:
+        return built.set_params(early_stopping=False)
+    return built
 
 
 def trusted_types(name: str) -> list[str]:

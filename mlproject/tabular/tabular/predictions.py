@@ -88,10 +88,18 @@ def predict(model: Scorer, holdout: pd.DataFrame, facts: Facts) -> pd.DataFrame:
 
 
 def class_names(values: pd.Series) -> pd.Series:
-    """Return classes as text: 3, 3.0 and '3' are all '3'."""
-    if pd.api.types.is_numeric_dtype(values):
-        return values.map(lambda value: f"{value:.17g}").astype("str")
+    """Return classes as text: 3, 3.0 and '3' are all '3', and 0.1 is '0.1'."""
+    if pd.api.types.is_float_dtype(values) or values.dtype == object:
+        return values.map(_as_name).astype("str")
     return values.astype("str")
+
+
+def _as_name(value: object) -> str:
+    """Return a whole number without '.0', any other as short as it can be read again."""
+    if not isinstance(value, float):
+        return str(value)
+    whole = f"{value:.17g}"
+    return whole if "." not in whole and "e" not in whole else repr(float(value))
 
 
 def probabilities_of(predictions: pd.DataFrame) -> pd.DataFrame | None:

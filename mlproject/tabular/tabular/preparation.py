@@ -80,7 +80,9 @@ class Columns:
         )
 
 
-def prepare(columns: Columns, missing: str, *, scaled: bool, coded: bool) -> "BaseEstimator":
+def prepare(
+    columns: Columns, missing: str, *, scaled: bool, coded: bool, sparse: bool = False
+) -> "BaseEstimator":
     """Return the unfitted transformer from raw rows to the array that the model takes.
 
     A category that no training row had is answered: as "none of them" where there is one column
@@ -91,15 +93,20 @@ def prepare(columns: Columns, missing: str, *, scaled: bool, coded: bool) -> "Ba
         missing: `NATIVE` or one of `IMPUTATIONS`, for numbers.
         scaled: whether numbers get mean 0 and variance 1.
         coded: whether texts become codes, else one column per category.
+        sparse: whether of these columns only what is not zero is kept.
     """
     from sklearn.compose import ColumnTransformer
 
-    encode = _codes() if coded else _one_column_each()
+    encode = _codes() if coded else _one_column_each(sparse=sparse)
     parts = [
         ("numbers", _numbers(missing, scaled=scaled), list(columns.numbers)),
         ("texts", encode, list(columns.texts)),
     ]
-    return ColumnTransformer([part for part in parts if part[2]], verbose_feature_names_out=False)
+    return ColumnTransformer(
+        [part for part in parts if part[2]],
+        verbose_feature_names_out=False,
+        sparse_threshold=1.0 if sparse else 0.0,
+    )
 
 
 def _numbers(missing: str, *, scaled: bool) -> "BaseEstimator | str":
@@ -115,8 +122,10 @@ def _numbers(missing: str, *, scaled: bool) -> "BaseEstimator | str":
     return Pipeline([*steps, ("scale", StandardScaler())] if scaled else list(steps))
 
 
-def _one_column_each() -> "BaseEstimator":
+def _one_column_each(*, sparse: bool) -> "BaseEstimator":
     """Return the encoder of texts by columns, one of them for texts that are missing.
+
+    The rarer categories have one column together, and so have those of a single row.
 
     In rows of a file these are NaN, in a request of a single row None, which scikit-learn would
     take for a category that it has not seen.
@@ -128,7 +137,10 @@ def _one_column_each() -> "BaseEstimator":
 
     fill = partial(SimpleImputer, strategy="constant", fill_value="", keep_empty_features=True)
     encode = OneHotEncoder(
-        handle_unknown="infrequent_if_exist", min_frequency=2, sparse_output=False
+        handle_unknown="infrequent_if_exist",
+        min_frequency=2,
+        max_categories=MOST_CATEGORIES,
+        sparse_output=sparse,
     )
     return Pipeline(
         [

@@ -20,6 +20,8 @@ from tabular.split import Split, split, with_row_ids
 from tabular.tracking import Step, log_new_params, main, say
 
 FEWEST_CLASSES = 2
+MOST_NAMED = 10
+"""Classes that a line of the log names."""
 TRAIN_FILE, HOLDOUT_FILE = "train.parquet", "holdout.parquet"
 
 OPTIONS = (
@@ -116,9 +118,21 @@ def _parts(
     )
     train, holdout = split(numbered, prints, facts.time, how)
     if facts.task == "classification":
-        for name, part in (("training", train), ("holdout", holdout)):
-            check_classes(part[facts.target], name)
+        check_classes(train[facts.target], "training")
+        _say_classes(train[facts.target], holdout[facts.target])
     return train, holdout
+
+
+def _say_classes(train: pd.Series, holdout: pd.Series) -> None:
+    """Say which classes one part lacks: what it does not define is not judged on it."""
+    for there, lacks, words in (
+        (train, holdout, "no holdout row is of the class"),
+        (holdout, train, "no training row is of the class"),
+    ):
+        lacking = sorted(set(there.unique()) - set(lacks.unique()), key=str)
+        if lacking:
+            more = f" and of {len(lacking) - MOST_NAMED} more" if len(lacking) > MOST_NAMED else ""
+            say(f"{words} {', '.join(map(repr, map(str, lacking[:MOST_NAMED])))}{more}")
 
 
 def check_classes(target: pd.Series, part: str) -> None:

@@ -25,7 +25,7 @@ from tabular.model_spaces import space_of
 from tabular.objective import Report
 from tabular.preprocess import TRAIN_FILE, read_part
 from tabular.search_space import Space
-from tabular.tracking import Step, log_new_params, main
+from tabular.tracking import Step, log_new_params, main, say
 from tabular.train import check_rows
 
 OPTIONS = (
@@ -107,7 +107,9 @@ def _objective(values: Mapping[str, Any], facts: Facts, rows: pd.DataFrame) -> C
     check_rows(rows, facts, _used(values["model"], facts, space.fixed))
     metric, direction = metric_of(values["metric"], facts)
     seed = values["random_state"]
-    folds = cut(rows, facts, values["folds"], seed)
+    folds = cut(rows, facts, values["folds"], seed, metric)
+    for line in folds.left_out:
+        say(f"{line}: it is left out")
     return CrossValidation(values["model"], space, folds, metric, direction, seed)
 
 

@@ -42,10 +42,6 @@ def log_results(study: str, objective: Objective, trials: Sequence[FrozenTrial])
         if complete:
             best = _best(objective, complete)
             _write_best(folder, study, objective, best, trials)
-            (folder / PICTURES).mkdir()
-            study_pictures.draw_all(
-                trials, objective.metric, objective.direction, folder / PICTURES
-            )
         mlflow.log_artifacts(str(folder))
     mlflow.log_metrics({name: float(count) for name, count in summary(trials).items()})
     if not complete:
@@ -53,6 +49,20 @@ def log_results(study: str, objective: Objective, trials: Sequence[FrozenTrial])
     mlflow.log_metrics(best.user_attrs[METRICS])
     _log_course(objective, complete)
     _say_best(objective, best, trials)
+    _log_pictures(objective, trials)
+
+
+def _log_pictures(objective: Objective, trials: Sequence[FrozenTrial]) -> None:
+    """Log the pictures, after all else: numbers that cannot be drawn cost no result."""
+    import mlflow
+
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        try:
+            study_pictures.draw_all(trials, objective.metric, objective.direction, folder)
+        except (ArithmeticError, ValueError) as error:
+            say(f"not every picture could be drawn: {type(error).__name__}: {error}")
+        mlflow.log_artifacts(str(folder), PICTURES)
 
 
 def _best(objective: Objective, complete: Sequence[FrozenTrial]) -> FrozenTrial:

@@ -16,14 +16,15 @@ import numpy as np
 import pandas as pd
 
 from tabular import models
+from tabular.adjusting import told
 from tabular.commandline import Option
 from tabular.curves import log_curves
 from tabular.errors import DataError, ParameterError
 from tabular.facts import Facts
 from tabular.fitting import Curves, Part, fit
-from tabular.inputs import log_metrics, log_rows
+from tabular.inputs import log_metrics, log_rows, typical
 from tabular.preprocess import TRAIN_FILE, check_classes, read_part
-from tabular.scoring import as_inputs, scores
+from tabular.scoring import as_inputs, as_target, scores
 from tabular.split import MIN_TRAINING_ROWS, set_aside
 from tabular.tags import own_tags
 from tabular.tracking import Step, log_new_params, main, say
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
 EXAMPLE_ROWS = 3
+LARGEST_TARGET = 1e38
 TWO_CLASSES = 2  # of more, nobody could say whose probability rises
 NO, YES = "no", "yes"
 
@@ -74,7 +76,9 @@ def train(values: Mapping[str, Any]) -> None:
     check_rows(rows, facts, used)
     _describe_run(values, used, facts)
     parts, tables = _parts(rows, facts, values["validation_fraction"])
-    pipeline = models.build(values["model"], facts, used)
+    pipeline = models.build(values["model"], facts, used, parts["train"])
+    for line in told(parts["train"], facts):
+        say(line)
     with _autologged(values["autolog"]):
         curves = _fit(pipeline, parts, facts, values["early_stopping_rounds"])
     scored = {name: scores(pipeline, part, facts) for name, part in parts.items()}
@@ -95,7 +99,7 @@ def check_rows(rows: pd.DataFrame, facts: Facts, used: Mapping[str, Any]) -> Non
         used: the model's parameters, as `models.choose` returned them.
 
     Raises:
-        DataError: for too few rows, rows without a target, or a single class.
+        DataError: for too few rows, rows without a target, a single class, or numbers too large.
         ParameterError: if a parameter does not fit the target.
     """
     target = rows[facts.target]
@@ -112,13 +116,28 @@ def check_rows(rows: pd.DataFrame, facts: Facts, used: Mapping[str, Any]) -> Non
             action="run preprocess, which rejects such rows",
         )
     if facts.task == "classification":
-        check_classes(target, "training")
-        if used.get("monotone") and target.nunique() > TWO_CLASSES:
-            raise ParameterError(
-                f"monotone is given and there are {target.nunique()} classes",
-                allowed="a regression or two classes",
-                action="leave monotone out",
-            )
+        _check_classes(target, used)
+    else:
+        _check_numbers(target, used)
+
+
+def _check_classes(target: pd.Series, used: Mapping[str, Any]) -> None:
+    check_classes(target, "training")
+    if used.get("monotone") and target.nunique() > TWO_CLASSES:
+        raise ParameterError(
+            f"monotone is given and there are {target.nunique()} classes",
+            allowed="a regression or two classes",
+            action="leave monotone out",
+        )
+
+
+def _check_numbers(target: pd.Series, used: Mapping[str, Any]) -> None:
+    if (largest := float(target.abs().max())) >= LARGEST_TARGET:
+        raise DataError(
+            f"target '{target.name}' reaches {largest:.3g}",
+            allowed=f"numbers below {LARGEST_TARGET:g}, as boosting computes in single precision",
+            action="leave such rows out, or give the target in a larger unit",
+        )
     if used.get("criterion") == "poisson" and (target.min() < 0 or target.sum() <= 0):
         raise ParameterError(
             f"criterion is 'poisson' and the smallest target is {target.min():g}",
@@ -180,7 +199,9 @@ def _autologged(wanted: str) -> Iterator[None]:
 def _fit(
     pipeline: "Pipeline", parts: Mapping[str, pd.DataFrame], facts: Facts, patience: int
 ) -> Curves:
-    made = {name: Part(as_inputs(part, facts), part[facts.target]) for name, part in parts.items()}
+    made = {
+        name: Part(as_inputs(part, facts), as_target(part, facts)) for name, part in parts.items()
+    }
     with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is an error below
         return fit(pipeline, made["train"], made.get("validation"), patience)
 
@@ -199,7 +220,7 @@ def _signature(pipeline: "Pipeline", features: pd.DataFrame) -> "ModelSignature"
     with warnings.catch_warnings():
         # The hint is about whole numbers that may be missing; a predicted class never is.
         warnings.filterwarnings("ignore", message="Hint: Inferred schema contains integer")
-        return infer_signature(features, pipeline.predict(features.head(EXAMPLE_ROWS)))
+        return infer_signature(typical(features), pipeline.predict(features.head(EXAMPLE_ROWS)))
 
 
 def _example(features: pd.DataFrame) -> pd.DataFrame:

@@ -20,6 +20,7 @@ from tabular.errors import DataError, ParameterError, nearest
 from tabular.facts import Facts
 from tabular.predictions import Scorer, inputs, predict, probabilities_of
 from tabular.preprocess import HOLDOUT_FILE, read_part
+from tabular.scoring import one_value
 from tabular.space import room_for
 from tabular.tracking import Step, log_new_params, main, say
 
@@ -129,6 +130,8 @@ def _scores(predictions: pd.DataFrame, facts: Facts) -> dict[str, float]:
     else:
         shares = probabilities_of(predictions)
         values, wanted = metrics.classification(target, guess, shares), metrics.CLASSIFICATION
+    if same := one_value(target, guess):
+        say(f"{same}; their targets differ")
     lacking = metrics.missing(values, wanted)
     if lacking:
         say(f"not defined on these rows, so not logged: {', '.join(lacking)}")

@@ -87,7 +87,8 @@ def _evaluate(asked: Path, answer: Path) -> None:
         ending = supervisor.run(command, said.append)
     if not ending.ok:
         raise DecisionError(
-            f"The nights could not be judged: the process ended with {ending}: {' | '.join(said)}",
+            f"The nights could not be judged: the process ended with {ending}"
+            f"{ending.likely_cause}: {' | '.join(said)}",
             allowed="predictions that can be compared by the rules",
             action="read its lines above",
         )

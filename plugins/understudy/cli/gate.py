@@ -33,7 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     from understudy.judging.hearing import Hearing, Matter
-    from understudy.page import render
+    from understudy.page import render_or_tell
 
     gate, client = rules(options.rules), _client(options)
     challenger = _score(client, options.challenger)
@@ -55,7 +55,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.out:
         options.out.write_text(record.to_json(), encoding="utf-8")
     if options.page:
-        page = render(record.to_dict(), dict(heard.summary) or None)
+        page = render_or_tell(record.to_dict(), dict(heard.summary) or None)
         options.page.write_text(page, encoding="utf-8")
     return EXIT_CODES[record.verdict]
 

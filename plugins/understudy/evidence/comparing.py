@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from understudy.evidence import worst
+import numpy as np
+
+from understudy.evidence import sameness, worst
 from understudy.evidence.catalogue import find, unknown
 from understudy.evidence.definition import Input
 from understudy.evidence.frames import TIME, Predictions
@@ -14,6 +16,7 @@ from understudy.evidence.slices import cut
 from understudy.evidence.units import Units, units_of
 from understudy.evidence.views import View
 from understudy.gate.evidence import Comparison, Evidence, Finding
+from understudy.gate.guards import OFF
 from understudy.gate.metrics import Direction
 from understudy.gate.rules import Gate, Slice
 
@@ -56,9 +59,21 @@ def compare(
     units = units_of(pair, gate.cluster, gate.time_block)
     if isinstance(units, str):
         return replace(evidence, blockers=(units,))
-    comparisons, notes = _compared(gate, pair, units, judged_before)
-    findings = tuple(_worst(gate, pair, units)) if search and gate.worst_slices else ()
+    # Predictions of any size: numbers that overflow are judged as what they are, infinite.
+    with np.errstate(over="ignore", invalid="ignore"):
+        comparisons, notes = _compared(gate, pair, units, judged_before)
+        findings = tuple(_found(gate, pair, units, search=search and gate.worst_slices))
     return replace(evidence, comparisons=comparisons, findings=findings, notes=notes)
+
+
+def _found(gate: Gate, pair: Pair, units: Units, *, search: bool) -> Iterator[Finding]:
+    """Yield what else there is to say of the challenger, beside the rules."""
+    if gate.guards is not None and gate.guards.constant != OFF:
+        found = sameness.look(pair.challenger, gate.guards.constant)
+        if found is not None:
+            yield found
+    if search:
+        yield from _worst(gate, pair, units)
 
 
 def _worst(gate: Gate, pair: Pair, units: Units) -> Iterator[Finding]:

@@ -1,4 +1,7 @@
-"""What rows must be like for a metric to mean anything; each says what is wrong, or nothing."""
+"""What rows must be like for a metric to mean anything; each says what is wrong, or nothing.
+
+What rows do not define is no fault of a model: a rule on it can be neither kept nor broken.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from understudy.errors import listed
 from understudy.evidence.pairing import Rows
 
 TWO: Final = 2
+NOT_DEFINED: Final = "not defined on these rows"
 _SHOWN: Final = 5
 
 
@@ -28,12 +32,12 @@ def two_classes(rows: Rows) -> str:
 
 def several_labels(rows: Rows) -> str:
     """The holdout must know more classes than one, though these rows need not have them."""
-    return "" if len(rows.labels) > 1 else "the holdout knows one class only"
+    return "" if len(rows.labels) > 1 else f"{NOT_DEFINED}: the holdout knows one class only"
 
 
 def several_classes(rows: Rows) -> str:
     """The rows must have more classes than one."""
-    return "" if len(rows.present) > 1 else "the rows have one class only"
+    return "" if len(rows.present) > 1 else f"{NOT_DEFINED}, which have one class only"
 
 
 def every_class(rows: Rows) -> str:
@@ -41,25 +45,25 @@ def every_class(rows: Rows) -> str:
     present = set(rows.present.tolist())
     lacking = [name for code, name in enumerate(rows.labels) if code not in present]
     if lacking:
-        return f"the rows lack the classes {listed(lacking[:_SHOWN])}"
+        return f"{NOT_DEFINED}, which lack the classes {listed(lacking[:_SHOWN])}"
     return several_classes(rows)
 
 
 def varied(rows: Rows) -> str:
     """The target must vary."""
-    return "" if np.ptp(rows.truth) > 0 else "the target is the same in all rows"
+    return "" if np.ptp(rows.truth) > 0 else f"{NOT_DEFINED}: the target is the same in all of them"
 
 
 def above_zero(rows: Rows) -> str:
     """Every target must be above zero."""
-    return "" if (rows.truth > 0).all() else "a target is not above zero"
+    return "" if (rows.truth > 0).all() else f"{NOT_DEFINED}: a target is not above zero"
 
 
 def not_below_zero(rows: Rows) -> str:
     """No target may be below zero."""
-    return "" if (rows.truth >= 0).all() else "a target is below zero"
+    return "" if (rows.truth >= 0).all() else f"{NOT_DEFINED}: a target is below zero"
 
 
 def above_minus_one(rows: Rows) -> str:
     """Every target must be above -1, whose logarithm of one more is infinite."""
-    return "" if (rows.truth > -1).all() else "a target is not above -1"
+    return "" if (rows.truth > -1).all() else f"{NOT_DEFINED}: a target is not above -1"

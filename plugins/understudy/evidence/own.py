@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import math
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
 
 from understudy.errors import DecisionError
+from understudy.evidence.conditions import NOT_DEFINED
 from understudy.evidence.definition import SHOWN, Definition, Input, UndefinedError
 from understudy.evidence.pairing import Rows
 
@@ -23,12 +26,29 @@ def own(place: str) -> Definition:
 
     def score(rows: Rows) -> float:
         try:
-            return float(function(rows.frame()))
+            value, undefined = _called(function, rows.frame())
         except Exception as error:  # a user's function may raise anything
             found = f"{place} raised {type(error).__name__}: {error}"
             raise UndefinedError(found.partition("\n")[0][:SHOWN]) from error
+        if undefined and math.isnan(value):
+            raise UndefinedError(f"{NOT_DEFINED}: {undefined}"[:SHOWN])
+        return value
 
     return Definition(score, Input.FRAME)
+
+
+def _called(function: Callable[[pd.DataFrame], Any], frame: pd.DataFrame) -> tuple[float, str]:
+    """Return a function's value, and what scikit-learn said meanwhile of rows that define none."""
+    from sklearn.exceptions import UndefinedMetricWarning
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UndefinedMetricWarning)
+        value = float(function(frame))
+    undefined = [one for one in caught if issubclass(one.category, UndefinedMetricWarning)]
+    for one in caught:
+        if one not in undefined:
+            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+    return value, str(undefined[0].message).partition("\n")[0] if undefined else ""
 
 
 def _imported(place: str) -> Callable[[pd.DataFrame], Any]:

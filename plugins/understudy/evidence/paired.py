@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.linalg import norm
 
 from understudy.evidence.columns import Floats
 from understudy.evidence.inference import Draw, Inferred, Margin, Spread, enough, too_few
@@ -133,5 +134,6 @@ def spread(
     if units.count < 2 or rest.min() <= 0:  # noqa: PLR2004 -- one unit has no spread
         return None
     changes = units.sums((rows - mean) * weights) / rest
-    variance = (units.count - 1) / units.count * float(changes @ changes)
-    return Spread(mean, variance**0.5, (units.count - 1) if freedom is None else freedom)
+    # The norm, and not the root of a sum of squares, which overflows from 1e154 on.
+    error = ((units.count - 1) / units.count) ** 0.5 * float(norm(changes, check_finite=False))
+    return Spread(mean, error, (units.count - 1) if freedom is None else freedom)

@@ -141,5 +141,8 @@ def _needed(rule: Rule, champion: Measured) -> float | None:
 
 
 def _both(ours: str, theirs: str) -> str:
+    """Return why two models have no number; what is so of both is said once."""
+    if ours == theirs:
+        return ours
     notes = (f"challenger: {ours}" if ours else "", f"champion: {theirs}" if theirs else "")
     return "; ".join(note for note in notes if note)

@@ -19,6 +19,7 @@ from understudy.gate.verdict import (
     Score,
     Unscored,
     Verdict,
+    as_logged,
 )
 
 __all__ = [
@@ -54,6 +55,7 @@ __all__ = [
     "Unscorable",
     "Unscored",
     "Verdict",
+    "as_logged",
     "judge",
     "replay",
 ]

@@ -81,7 +81,7 @@ def _checked(one: Compared, champion: Score | Unscored | None) -> Check:
     if found.challenger is None:
         return logged.made(rule, CheckResult.UNDECIDED, f"{name} cannot be computed")
     if not math.isfinite(found.challenger):
-        state = f"{name} is {found.challenger}, not a finite number"
+        state = f"{name} is {logged.stated(found.challenger)}"
         return logged.made(rule, CheckResult.FAILED, state)
     if not rule[1].needs_champion:
         return logged.absolute(rule, found.challenger, _where(found))

@@ -56,6 +56,8 @@ class Comparison:
     note: str = ""
 
 
+CONSTANT: Final = "constant"
+"""Name of the finding on a challenger that predicts one value for all rows."""
 WORST_SLICES: Final = "worst_slices"
 """Name of the finding on groups of rows that no rule names."""
 

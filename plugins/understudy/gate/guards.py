@@ -26,6 +26,7 @@ GUARDS: Final = (
     "leakage",
     "rows",
     "age",
+    "constant",
     "unchecked",
 )
 """The fields of ``Guards`` that are levels."""
@@ -49,6 +50,7 @@ class Guards:
             away.
         rows: Fewer rows than there must be.
         age: Rows that are too old. Looked for only with ``max_age``.
+        constant: A challenger that predicts one value for all rows of the holdout.
         unchecked: What a guard does that cannot look: the champion's rows are gone, say.
         drift_distance: Jensen-Shannon distance (base 2, 0 to 1) from which a credible change counts
             as drift. 0.2 is a shift of half a standard deviation, or a population stability index
@@ -74,6 +76,7 @@ class Guards:
     leakage: Level = "hold"
     rows: Level = "hold"
     age: Level = "hold"
+    constant: Level = "hold"
     unchecked: Told = "warn"
     drift_distance: Share = 0.2
     missing_rise: Share = 0.1

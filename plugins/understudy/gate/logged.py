@@ -9,7 +9,7 @@ import math
 from typing import Final
 
 from understudy.errors import nearest
-from understudy.gate.metrics import Bound, Direction
+from understudy.gate.metrics import UNDEFINED_AS_NAN, Bound, Direction
 from understudy.gate.rules import Rule
 from understudy.gate.verdict import Check, CheckResult, Score, Unscored
 
@@ -32,11 +32,19 @@ def check(rule: Rule, challenger: Score, champion: Score | Unscored | None) -> C
     if value is None:
         known = nearest(metric.name, challenger.metrics)
         return made(rule, CheckResult.UNDECIDED, f"{metric.name} was not logged{known}")
+    if math.isnan(value) and metric.name in UNDEFINED_AS_NAN:
+        reason = f"{metric.name} is not defined on these rows: it was logged as nan"
+        return made(rule, CheckResult.UNDECIDED, reason)
     if not math.isfinite(value):
-        return made(rule, CheckResult.FAILED, f"{metric.name} is {value}, not a finite number")
+        return made(rule, CheckResult.FAILED, f"{metric.name} is {stated(value)}")
     if not bound.needs_champion:
         return absolute(rule, value)
     return _compared(rule, value, champion)
+
+
+def stated(value: float) -> str:
+    """Return a number that is not finite, in words."""
+    return "nan, not a finite number" if math.isnan(value) else f"infinite ({value})"
 
 
 def absolute(rule: Rule, value: float, where: str = "") -> Check:

@@ -57,6 +57,13 @@ HIGHER_IS_BETTER: Final = frozenset({
 })  # fmt: skip
 """Those of which more is better."""
 
+UNDEFINED_AS_NAN: Final = frozenset({
+    "cohen_kappa_score", "d2_absolute_error_score", "d2_log_loss_score", "r2", "r2_score",
+    "roc_auc", "roc_auc_ovo", "roc_auc_ovr", "roc_auc_score",
+})  # fmt: skip
+"""Metrics that scikit-learn returns as NaN for rows that do not define them, such as rows of one
+class, and only for these: predictions that are no numbers are an error of its own."""
+
 NotNegative = Annotated[float, Field(ge=0)]
 Confidence = Annotated[float, Field(gt=0.5, lt=1)]
 _FUNCTION: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+
+
+def as_logged(value: float) -> float:
+    """Return a logged number as it was meant: MLflow's stores keep infinity as the largest double.
+
+    Args:
+        value: What was read from a run; 1.797e308 of either sign stands for infinity.
+    """
+    number = float(value)
+    return math.copysign(math.inf, number) if abs(number) >= sys.float_info.max else number
 
 
 class Verdict(StrEnum):
@@ -81,7 +93,7 @@ class Score:
 
     Attributes:
         model: How the model is named: a version of the registry, or a model URI.
-        metrics: Metric name to value, as logged.
+        metrics: Metric name to value, as logged; see ``as_logged``.
         run_id: The MLflow run of its validation.
         holdout_sha256: Digest of the rows that it was scored on; empty where unknown.
         predictions: Its predictions row by row; None where there are none.
@@ -94,7 +106,7 @@ class Score:
     predictions: Predictions | None = None
 
     def __post_init__(self) -> None:
-        numbers = {name: float(value) for name, value in self.metrics.items()}
+        numbers = {name: as_logged(value) for name, value in self.metrics.items()}
         object.__setattr__(self, "metrics", numbers)
 
 

@@ -107,7 +107,6 @@ def _against(
         return
     beside = pairs(tonight, then)
     yield from schema.find(guards, tonight, then, beside)
-    target = tonight.roles.target or then.target
-    yield from drift.find(guards, beside, tonight.features, target)
+    yield from drift.find(guards, tonight, then, beside)
     if guards.leakage != OFF:
         yield leakage.champions_copies(guards, tonight, then)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
-from scipy.spatial.distance import jensenshannon
+from scipy.special import rel_entr
 from scipy.stats import chi2_contingency, false_discovery_control
 
 from understudy.guards.profile import Counts
@@ -28,9 +28,16 @@ def distance(then: Counts, now: Counts) -> float:
     Args:
         then: Rows by cell; at least one.
         now: The same for other rows.
+
+    Raises:
+        ValueError: when either has no rows: nothing is not the same as nothing changed.
     """
-    found = float(jensenshannon(then, now, base=2))
-    return found if np.isfinite(found) else 0.0  # rounding may leave a root of -1e-17
+    if not np.sum(then) or not np.sum(now):
+        raise ValueError(f"{np.sum(then)} rows cannot be compared with {np.sum(now)}")
+    shares = [np.asarray(counts, dtype="float64") / np.sum(counts) for counts in (then, now)]
+    middle = np.mean(shares, axis=0)
+    divergence = float(sum(rel_entr(share, middle).sum() for share in shares)) / 2 / np.log(2)
+    return float(np.sqrt(min(max(divergence, 0.0), 1.0)))  # rounding may leave -1e-17
 
 
 def chance(then: Counts, now: Counts) -> float:

@@ -1,9 +1,9 @@
-"""Whether values are distributed as when the champion was trained. Pure."""
+"""Whether values are distributed as when the champion was trained. Touches what it reads only."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -11,11 +11,15 @@ import numpy as np
 from understudy.gate.evidence import Finding
 from understudy.gate.guards import OFF, Guards
 from understudy.guards.distances import chance, credible, distance
-from understudy.guards.pairs import Pair
-from understudy.guards.tonight import HOLDOUT, TRAINING, Numbers, made, some, unchecked
+from understudy.guards.pairs import Pair, incomparable
+from understudy.guards.profile import Profile
+from understudy.guards.table import Table
+from understudy.guards.tonight import Numbers, Tonight, made, some, unchecked
 
 _TOLD: Final = 10
 """Columns whose distance a finding tells, the farthest first."""
+_NAMED: Final = 50
+"""Columns of which a finding tells why they are not compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,22 +42,55 @@ class _Shift:
 
 
 def find(
-    guards: Guards, pairs: Sequence[Pair], features: Collection[str], target: str
+    guards: Guards, tonight: Tonight, then: Profile, pairs: Sequence[Pair]
 ) -> Iterator[Finding]:
     """Yield what is to be said about the features, and about the target, of both parts.
 
+    Every column is compared, or said not to be, and why.
+
     Args:
         guards: What is asked.
+        tonight: The rows.
+        then: The champion's training rows.
         pairs: Tonight's columns beside the champion's.
-        features: Columns that the challenger takes.
-        target: The column to predict; '' where it is not known.
     """
-    if guards.drift != OFF:
-        for part in (TRAINING, HOLDOUT):
-            yield _features(guards, part, _shifts(pairs, part, features), len(features))
-    if guards.target_drift != OFF:
-        for part in (TRAINING, HOLDOUT):
-            yield _target(guards, part, _shifts(pairs, part, {target}))
+    features, target = tonight.features, tonight.roles.target or then.target
+    for part, table in tonight.parts:
+        if guards.drift != OFF:
+            shifts = _shifts(pairs, part, features)
+            lacking = _lacking(pairs, then, (part, table), features)
+            if shifts or not lacking:
+                yield _features(guards, part, shifts)
+            if lacking:
+                yield _unchecked_features(guards, part, lacking)
+        if guards.target_drift != OFF:
+            lacking = _lacking(pairs, then, (part, table), [target])
+            yield _target(guards, part, _shifts(pairs, part, {target}), lacking.get(target, ""))
+
+
+def _lacking(
+    pairs: Sequence[Pair], then: Profile, part: tuple[str, Table], names: Sequence[str]
+) -> dict[str, str]:
+    """Return the columns of a part that cannot be compared, and why.
+
+    What is new, or gone, is told of where the columns themselves are looked at.
+    """
+    where, table = part
+    beside = {pair.name: pair for pair in pairs if pair.part == where}
+    reasons = {
+        name: incomparable(then.columns[name], beside.get(name), table.kinds[name])
+        for name in names
+        if name in then.columns and name in table.kinds
+    }
+    return {name: why for name, why in reasons.items() if why}
+
+
+def _unchecked_features(guards: Guards, part: str, lacking: Mapping[str, str]) -> Finding:
+    told = some([f"{name!r}: {why}" for name, why in lacking.items()])
+    why = f"{len(lacking)} features of the {part} cannot be compared: {told}"
+    numbers: Numbers = {"part": part, "columns": len(lacking)}
+    numbers |= {f"not compared: {name}": why for name, why in list(lacking.items())[:_NAMED]}
+    return replace(unchecked("drift", guards.unchecked, why), numbers=numbers)
 
 
 def _shifts(pairs: Sequence[Pair], part: str, names: Collection[str]) -> list[_Shift]:
@@ -76,7 +113,7 @@ def _drifted(guards: Guards, shifts: Sequence[_Shift]) -> list[_Shift]:
     ]
 
 
-def _features(guards: Guards, part: str, shifts: Sequence[_Shift], wanted: int) -> Finding:
+def _features(guards: Guards, part: str, shifts: Sequence[_Shift]) -> Finding:
     far = _drifted(guards, shifts)
     problems = (
         f"{len(far)} of {len(shifts)} features of the {part} are distributed otherwise than when "
@@ -85,16 +122,15 @@ def _features(guards: Guards, part: str, shifts: Sequence[_Shift], wanted: int) 
     fine = f"{len(shifts)} features of the {part} are distributed as when the champion was trained"
     if shifts:
         fine += f"; the farthest is {shifts[0]}"
-    if wanted > len(shifts):
-        fine += f"; {wanted - len(shifts)} cannot be compared"
     numbers = _numbers(guards, part, shifts, far)
     return made("drift", guards.drift, problems if far else "", fine, numbers)
 
 
-def _target(guards: Guards, part: str, shifts: Sequence[_Shift]) -> Finding:
+def _target(guards: Guards, part: str, shifts: Sequence[_Shift], lacking: str) -> Finding:
     if not shifts:
         why = f"the target of the {part} cannot be compared with the champion's"
-        return unchecked("target_drift", guards.unchecked, why)
+        told = f"{why}: {lacking}" if lacking else why
+        return unchecked("target_drift", guards.unchecked, told)
     told = f"the target {shifts[0]} of the {part} is distributed"
     far = _drifted(guards, shifts)
     problems = f"{told} otherwise than when the champion was trained" if far else ""

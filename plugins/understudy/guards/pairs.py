@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from understudy.guards.profile import Column, Profile
+from understudy.guards.table import Kind, Table
 from understudy.guards.tonight import Tonight
 
 
@@ -32,7 +33,7 @@ def wanted(then: Profile) -> tuple[str, ...]:
 
 
 def pairs(tonight: Tonight, then: Profile) -> tuple[Pair, ...]:
-    """Return the columns that both have and that hold the same kind of values.
+    """Return the columns that both have and that hold the same kind of values, or none tonight.
 
     They are those that the champion needed, and what is a feature or the target tonight.
     """
@@ -42,5 +43,29 @@ def pairs(tonight: Tonight, then: Profile) -> tuple[Pair, ...]:
         Pair(part, name, then.columns[name], then.columns[name].like(table.column(name)))
         for part, table in tonight.parts
         for name in names
-        if name in then.columns and table.kinds.get(name) is then.columns[name].kind
+        if name in then.columns and _is_alike(then.columns[name], table, name)
     )
+
+
+def _is_alike(then: Column, table: Table, name: str) -> bool:
+    """Return whether a column holds what it held; one without values is of any kind."""
+    return table.kinds.get(name) in {then.kind, Kind.EMPTY} and then.kind is not Kind.EMPTY
+
+
+def incomparable(before: Column, pair: Pair | None, kind: Kind) -> str:
+    """Return why a column's distribution cannot be compared with the champion's; '' if it can.
+
+    Args:
+        before: The column among the champion's training rows.
+        pair: Both beside each other; None where they do not hold the same.
+        kind: What the column holds tonight.
+    """
+    if before.kind is Kind.EMPTY or before.missing == before.rows:
+        return "it had no values when the champion was trained"
+    if pair is None:
+        return f"it holds {kind}, then {before.kind}"
+    if not before.counts:
+        return f"values of the kind {before.kind.value!r} have no distribution here"
+    if len(before.counts) == 1:
+        return "no value was frequent enough to be kept when the champion was trained"
+    return "" if pair.now.compares else "it has no values tonight"

@@ -94,7 +94,8 @@ def _power(
 ) -> Power:
     feature, target = values
     if _is_number(feature):
-        known = feature.to_numpy(dtype="float64")
+        # Ranks tell a tree the same; it takes single precision, in which numbers may overflow.
+        known = np.asarray(feature.rank(), dtype=np.float64)
     else:
         known = pd.factorize(feature)[0].astype("float64")
     equal = feature.dtype == target.dtype and bool((feature == target).all())

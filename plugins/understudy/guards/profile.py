@@ -78,8 +78,8 @@ class Column:
 
     @property
     def compares(self) -> bool:
-        """Whether distributions of such a column can be compared."""
-        return bool(self.counts) and sum(self.counts) > 0
+        """Whether distributions of such a column can be compared: there is more than one cell."""
+        return len(self.counts) > 1 and sum(self.counts) > 0
 
     def count(self, values: pd.Series[Any]) -> Counts:
         """Return how many of other values fall into each of this column's bins or levels."""
@@ -197,7 +197,7 @@ def _check(schema: str) -> None:
 def _moments(known: pd.Series[Any]) -> dict[str, Any]:
     if not len(known):
         return {}
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         mean, deviation = float(known.mean()), float(known.std(ddof=0))
     return {
         "mean": mean if np.isfinite(mean) else None,
@@ -207,11 +207,13 @@ def _moments(known: pd.Series[Any]) -> dict[str, Any]:
 
 def _shape_of_numbers(known: pd.Series[Any]) -> dict[str, Any]:
     """Return levels for a column of few different numbers, bins of equal counts for others."""
-    if known.nunique() <= FEW_NUMBERS:
-        return {"levels": _levels(known)}
+    if known.nunique() <= FEW_NUMBERS and (levels := _levels(known)):
+        return {"levels": levels}
     bins = min(BINS, max(2, len(known) // ROWS_PER_BIN))
-    edges = np.quantile(known.to_numpy(dtype="float64"), np.linspace(0, 1, bins + 1))
-    return {"edges": tuple(map(float, np.unique(edges)))}
+    # The distance of two doubles may be no double; that of their quarters is one.
+    quarters = known.to_numpy(dtype="float64") / 4 if len(known) else np.zeros(1)
+    edges = np.unique(np.quantile(quarters, np.linspace(0, 1, bins + 1)) * 4)
+    return {"edges": tuple(map(float, edges))} if len(edges) > 1 else {}
 
 
 def _of_texts(bare: Column, known: pd.Series[Any]) -> Column:

@@ -94,9 +94,15 @@ def _named_columns(gate: Gate) -> set[str]:
 
 
 def _summary(challenger: Predictions, champion: Predictions | None) -> dict[str, Any]:
+    """Return what pictures are drawn from; where that fails, why: the evidence is there."""
     from understudy.page.rows import summary_of
+    from understudy.page.summary import empty
+    from understudy.page.words import undrawn
 
-    return summary_of(challenger, champion)
+    try:
+        return summary_of(challenger, champion)
+    except Exception as error:  # noqa: BLE001 -- whatever it is, the page says it
+        return {**empty(len(challenger)), "undrawn": undrawn("The predictions", error)}
 
 
 def _guarded(gate: Gate, evidence: Evidence, rows: Rows | None) -> tuple[Evidence, str]:

@@ -91,7 +91,7 @@ class Gatherer:
 def _failed(ending: Ending, said: deque[str]) -> DecisionError:
     why = f"it took longer than {TIMEOUT:g} s" if ending.timed_out else redacted("\n".join(said))
     return DecisionError(
-        f"The gate's process ended with {ending}: {why}",
+        f"The gate's process ended with {ending}{ending.likely_cause}: {why}",
         allowed="a process that compares the predictions to its end",
         action="read its lines in this log; a metric of your own may have failed",
     )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from understudy.contract import CHAMPION, DataTag, Kind, Outcome, Tag
+from understudy.gate import as_logged
 from understudy.local.errors import StackError
 from understudy.local.table import render
 
@@ -85,13 +86,17 @@ def _report(run: Run, night: Night | None, runs: Sequence[Run]) -> NightReport:
         as_of=tags.get(Tag.AS_OF, "")[:10],
         rows=_rows(run.info.run_id, runs),
         metric=metric,
-        challenger=metrics.get(f"challenger_{metric}"),
-        champion=metrics.get(f"champion_{metric}"),
+        challenger=_logged(metrics, f"challenger_{metric}"),
+        champion=_logged(metrics, f"champion_{metric}"),
         outcome=tags.get(Tag.OUTCOME, ""),
         reason=tags.get(Tag.REASON, ""),
         champion_before=tags.get(Tag.CHAMPION_BEFORE, ""),
         champion_after=tags.get(Tag.CHAMPION_AFTER, ""),
     )
+
+
+def _logged(metrics: Mapping[str, float], name: str) -> float | None:
+    return as_logged(metrics[name]) if name in metrics else None
 
 
 def _rows(parent: str, runs: Sequence[Run]) -> int | None:

@@ -180,7 +180,8 @@ class Stopwatch:
         ending = self._supervisor.run(command, note)
         self._supervisor.check()
         if not ending.ok:
-            raise _failed("took too long" if ending.timed_out else f"ended with {ending}", said)
+            how = "took too long" if ending.timed_out else f"ended with {ending}"
+            raise _failed(f"{how}{ending.likely_cause}", said)
 
 
 def _contestant(

@@ -6,6 +6,6 @@ whenever someone asks. ``understudy.page.rows.summary_of`` makes the summary; it
 imported only by the gate's own process.
 """
 
-from understudy.page.render import Links, render
+from understudy.page.render import Links, render, render_or_tell
 
-__all__ = ["Links", "render"]
+__all__ = ["Links", "render", "render_or_tell"]

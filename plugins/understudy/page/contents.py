@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from understudy.page import pictures, words
 from understudy.page.document import Check, Model, Record, finite
@@ -12,6 +12,8 @@ from understudy.page.drawing import Picture, Table
 from understudy.page.findings import Found, found
 from understudy.page.intervals import Panel, panels
 from understudy.page.text import count, signed, stated
+
+T = TypeVar("T")
 
 _LONG_PANEL: Final = 12
 """Checks from which a panel may be broken over two printed pages."""
@@ -56,6 +58,7 @@ class Contents:
         known: What a reader needs to know of them: a label, and one text for each.
         identity: What identifies models, rows and software, as pairs of a label and a text.
         testing: What the record claims about its errors.
+        undrawn: What could not be drawn, and why, as sentences.
     """
 
     record: Record
@@ -71,26 +74,38 @@ class Contents:
     known: tuple[tuple[str, tuple[str, ...]], ...]
     identity: tuple[tuple[str, str], ...]
     testing: tuple[str, ...]
+    undrawn: tuple[str, ...] = ()
 
 
 def contents(record: Record, summary: Mapping[str, Any]) -> Contents:
     """Return what the page of a record says."""
     models = tuple(_models(record))
+    undrawn = [str(summary["undrawn"])] if summary.get("undrawn") else []
     return Contents(
         record=record,
         verdict=record.verdict.lower(),
         shadow=words.shadow(record),
-        panels=panels(record.checks, _relative(record)),
-        drawings=tuple(pictures.drawn(summary)),
+        panels=_drawn("The checks", lambda: panels(record.checks, _relative(record)), undrawn),
+        drawings=_drawn("The predictions", lambda: pictures.drawn(summary), undrawn),
         left_out=int(finite(summary.get("left_out")) or 0),
-        worst=worst_slices(record.checks),
-        findings=found(record.findings),
+        worst=_drawn("The slices", lambda: worst_slices(record.checks), undrawn),
+        findings=_drawn("What the guards found", lambda: found(record.findings), undrawn),
         facts=tuple(_facts(record)),
         models=models,
         known=tuple(_known([model for _, model in models])),
         identity=tuple(_identity(record, models)),
         testing=tuple(words.testing(record)),
+        undrawn=tuple(undrawn),
     )
+
+
+def _drawn(what: str, draw: Callable[[], Iterable[T]], undrawn: list[str]) -> tuple[T, ...]:
+    """Return what is drawn; nothing, and a sentence more, where that fails: the verdict stands."""
+    try:
+        return tuple(draw())
+    except Exception as error:  # noqa: BLE001 -- whatever it is, the page says it
+        undrawn.append(words.undrawn(what, error))
+        return ()
 
 
 def worst_slices(checks: tuple[Check, ...], most: int = 10) -> tuple[Check, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import html
 import json
 import re
 from base64 import b64encode
@@ -72,6 +73,34 @@ def render(
     """
     found = contents(read(record), summary or {})
     return drawn(found, links)
+
+
+def render_or_tell(
+    record: Mapping[str, Any], summary: Mapping[str, Any] | None = None, links: Links = NOWHERE
+) -> str:
+    """Return the page of a record; where it cannot be drawn at all, one that says so.
+
+    For who has reached a verdict: nothing about a picture may cost it. See ``render``.
+    """
+    try:
+        return render(record, summary, links)
+    except Exception as error:  # noqa: BLE001 -- whatever it is, the page says it
+        return _told(record, error)
+
+
+def _told(record: Mapping[str, Any], error: Exception) -> str:
+    """Return a page of plain sentences, made without the templates."""
+    reasons = (text.shown(reason) for reason in record.get("reasons", ()))
+    verdict = text.shown(record.get("verdict", ""), 20)
+    items = "".join(f"<li>{html.escape(reason)}</li>" for reason in reasons)
+    sentence = html.escape(words.undrawn("This page", error))
+    policy = "default-src 'none'; base-uri 'none'; form-action 'none'"
+    return (
+        '<!doctype html>\n<html lang="en"><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
+        f"<title>{html.escape(verdict)}</title><h1>{html.escape(verdict)}</h1>"
+        f"<ul>{items}</ul><p>{sentence}</p></html>\n"
+    )
 
 
 def drawn(found: Contents, links: Links) -> str:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from understudy.evidence import Predictions
     from understudy.evidence.pairing import Rows
 
+SHOWN_BELOW: Final = 1e140
+"""Numbers of this size and above are left out of the pictures: sums of their squares overflow."""
 _LOOKED_AT: Final = 1 << 16
 """Rows by which numbers are told from classes that are written as numbers."""
 
@@ -25,8 +27,9 @@ _LOOKED_AT: Final = 1 << 16
 def summary_of(challenger: Predictions, champion: Predictions | None) -> dict[str, Any]:
     """Return the summary of a holdout, as JSON values.
 
-    Every row counts once, whatever its weight. Rows without a finite prediction of both models
-    are left out and counted. Models that cannot be compared have no pictures.
+    Every row counts once, whatever its weight. Rows for which a model predicts nothing that can be
+    shown (no finite number, one of ``SHOWN_BELOW`` or more, no probability) are left out and
+    counted. Models that cannot be compared have no pictures.
 
     Args:
         challenger: Its predictions.
@@ -55,9 +58,9 @@ def _classified(rows: Mapping[str, Rows]) -> bool:
 
 def _numbers(rows: Mapping[str, Rows]) -> Numbers:
     target = rows[CHALLENGER].truth
-    kept = np.isfinite(target)
+    kept = np.abs(target) < SHOWN_BELOW  # false for NaN, too
     for one in rows.values():
-        kept &= np.isfinite(one.guess)
+        kept &= np.abs(one.guess) < SHOWN_BELOW
     predictions = {who: _kept(one.guess, kept) for who, one in rows.items()}
     return Numbers(_kept(target, kept), predictions, int(len(kept) - kept.sum()))
 
@@ -67,7 +70,7 @@ def _classes(rows: Mapping[str, Rows]) -> Classes:
     kept = ours.true_class >= 0
     for one in rows.values():
         for column in one.source.probabilities.values():
-            kept &= np.isfinite(column)
+            kept &= (column >= 0) & (column <= 1)
     guesses = {who: _guess(one, kept) for who, one in rows.items()}
     target = _kept(ours.true_class, kept)
     return Classes(ours.labels, target, guesses, int(len(kept) - kept.sum()))

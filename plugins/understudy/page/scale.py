@@ -14,6 +14,8 @@ _MARGIN: Final = 0.04
 """Share of the range that is left free at both ends."""
 _FAR: Final = 1e150
 """Places of values beyond this are not told apart: the width of their axis would overflow."""
+_NARROWEST: Final = 1e-290
+"""The narrowest range of all: the steps of a narrower one would underflow."""
 _FINEST: Final = 1e-9
 """The narrowest range of an axis, as a share of its largest value."""
 
@@ -32,6 +34,15 @@ class Scale:
 
     low: float
     high: float
+
+    def __post_init__(self) -> None:
+        low, high = (min(max(end, -_FAR), _FAR) for end in (self.low, self.high))
+        if high - low < _NARROWEST:
+            low, high = low - _NARROWEST, high + _NARROWEST
+        if low == high:  # so far from zero that doubles are further apart than that
+            low, high = low - abs(low) * _FINEST, high + abs(high) * _FINEST
+        object.__setattr__(self, "low", low)
+        object.__setattr__(self, "high", high)
 
     @classmethod
     def over(cls, values: Iterable[float | None], margin: float = _MARGIN) -> Scale:

@@ -47,6 +47,14 @@ _REPEATED: Final = (
 )
 
 
+def undrawn(what: str, error: Exception) -> str:
+    """Return that something could not be drawn, and why; the numbers are there all the same."""
+    why = shown(f"{type(error).__name__}: {error}", 200)
+    return (
+        f"{what} could not be drawn ({why}). The record has every number, and the verdict stands."
+    )
+
+
 def headline(record: Record) -> str:
     """Return what the verdict means, in one sentence."""
     if record.verdict == "PROMOTE" and shadow(record):

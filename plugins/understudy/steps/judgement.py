@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from understudy.contract import Tag
 from understudy.errors import StepFailedError, StepStoppedError, StepUnfitError
@@ -14,6 +14,12 @@ from understudy.steps.step import Attempt
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
+
+
+_LINES: Final = "read the lines above; exit codes 64 and 65 mean that a retry cannot help"
+_MEMORY: Final = (
+    "look for 'oom' in the system's log; then give the step more memory, or fewer rows or columns"
+)
 
 
 def leftovers(ending: Ending) -> Iterator[str]:
@@ -47,7 +53,7 @@ def refuse_failure(
     if advice is not None and not ending.ok:
         raise _to_be_changed(attempt, ending, advice, secrets)
     if not ending.ok:
-        raise _failed(attempt, ending, str(ending), said)
+        raise _failed(attempt, ending, f"{ending}{ending.likely_cause}", said)
     if run.info.status in {"FAILED", "KILLED"}:
         raise _failed(attempt, ending, f"exit code 0, but with its run {run.info.status}", said)
 
@@ -56,7 +62,7 @@ def _failed(attempt: Attempt, ending: Ending, how: str, said: str) -> StepFailed
     return StepFailedError(
         f"The step {attempt.request.entry_point!r} ended with {how}: {said or 'it said nothing'}",
         allowed="exit code 0",
-        action="read the lines above; exit codes 64 and 65 mean that a retry cannot help",
+        action=_MEMORY if ending.likely_cause else _LINES,
         run_id=attempt.run.info.run_id,
         exit_code=-ending.signal if ending.signal else ending.exit_code,
     )

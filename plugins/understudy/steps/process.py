@@ -77,6 +77,15 @@ class Ending:
         number = -self.exit_code if self.exit_code < 0 else self.exit_code - _SHELL_SIGNAL_BASE
         return number if number in _SIGNAL_NUMBERS else None
 
+    @property
+    def likely_cause(self) -> str:
+        """What most often ends a command so, as the rest of a sentence; empty where it says itself.
+
+        Nobody tells a process that Linux kills for want of memory, nor whoever waits for it.
+        """
+        killed = self.signal == signal.SIGKILL and not self.stopped and not self.timed_out
+        return ", most often because it took more memory than there is" if killed else ""
+
     def __str__(self) -> str:
         number = self.signal
         return f"exit code {self.exit_code}" if number is None else _signal_name(number)

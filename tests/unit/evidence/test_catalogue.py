@@ -134,7 +134,7 @@ def test_directions_are_those_that_the_rules_know() -> None:
 @pytest.mark.parametrize(
     ("name", "change", "reason"),
     [
-        ("r2", {"target": 1.0}, "the target is the same in all rows"),
+        ("r2", {"target": 1.0}, "not defined on these rows: the target is the same in all"),
         ("rmse", {"target": "a"}, "the target is no number"),
         ("log_loss", {}, "there are no probabilities"),
         (
@@ -142,8 +142,8 @@ def test_directions_are_those_that_the_rules_know() -> None:
             {"target": list("abc") * 366 + ["a", "b"]},
             "it is for two classes and there are 3: ",
         ),
-        ("msle", {"target": -2.0}, "a target is not above -1"),
-        ("mean_gamma_deviance", {"target": 0.0}, "a target is not above zero"),
+        ("msle", {"target": -2.0}, "not defined on these rows: a target is not above -1"),
+        ("mean_gamma_deviance", {"target": 0.0}, "not defined on these rows: a target is not"),
         ("accuracy", {}, "the target has too many different values to be classes"),
     ],
 )
@@ -250,6 +250,20 @@ def test_a_function_that_fails(regression: Callable[..., pd.DataFrame]) -> None:
     value, why = measured(definition, rows_of(regression(100)))
     assert value is None
     assert why.endswith(":one_hundredth raised ZeroDivisionError: division by zero")
+
+
+def own_area(frame: pd.DataFrame) -> float:
+    """Return an area under the ROC curve as somebody would write it."""
+    return float(metrics.roc_auc_score(frame["target"] == "b", frame["probability_b"]))
+
+
+def test_an_area_of_ones_own_on_one_class(classification: Callable[..., pd.DataFrame]) -> None:
+    """What scikit-learn warns of is the reason: the rows define none, the model is not to blame."""
+    definition = find("own", f"{__name__}:own_area")
+    assert definition is not None
+    value, why = measured(definition, rows_of(classification(40).assign(target="a")))
+    assert value is None
+    assert why.startswith("not defined on these rows: Only one class is present")
 
 
 @pytest.mark.parametrize(

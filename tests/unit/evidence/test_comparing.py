@@ -104,7 +104,7 @@ def test_a_constant_target(regression: Callable[..., pd.DataFrame]) -> None:
     mae, r2 = evidence_of(gate, *frames).comparisons
     assert mae.interval is not None
     assert r2.challenger is None
-    assert r2.note.startswith("challenger: the target is the same in all rows; champion: ")
+    assert r2.note == "not defined on these rows: the target is the same in all of them"
     assert verdict(gate, *frames) is not Verdict.PROMOTE
 
 
@@ -116,8 +116,34 @@ def test_one_class_in_a_slice(classification: Callable[..., pd.DataFrame]) -> No
     gate = Gate(Metric("roc_auc"), [Metric("accuracy", at_least=0.1)], slices=["group"])
     by_slice = {(one.slice, one.metric): one for one in evidence_of(gate, *frames).comparisons}
     assert by_slice["group=only a", "roc_auc"].challenger is None
-    assert "the rows lack the classes 'b'" in by_slice["group=only a", "roc_auc"].note
+    assert "on these rows, which lack the classes 'b'" in by_slice["group=only a", "roc_auc"].note
     assert by_slice["group=only a", "accuracy"].challenger is not None
+
+
+@pytest.mark.parametrize("metric", ["roc_auc", "average_precision"])
+@pytest.mark.parametrize("second", [0, 3])
+def test_rows_of_one_class_hold(
+    classification: Callable[..., pd.DataFrame], metric: str, second: int
+) -> None:
+    """All rows of one, or so few of the other that resamples have none: nobody knows, never NaN."""
+    target = ["b"] * second + ["a"] * (200 - second)
+    frames = [classification(200, seed=seed).assign(target=target) for seed in (1, 2)]
+    gate = Gate(Metric(metric, min_gain=0.0))
+    (found,) = evidence_of(gate, *frames).comparisons
+    assert found.excess is None
+    assert verdict(gate, *frames) is Verdict.HOLD
+    assert second or found.note == "not defined on these rows, which lack the classes 'b'"
+
+
+@pytest.mark.parametrize("size", [1e155, 1e200, 1.7e308])
+@pytest.mark.parametrize("metric", ["rmse", "mae", "r2", "mape"])
+def test_predictions_of_any_size_are_judged(
+    regression: Callable[..., pd.DataFrame], metric: str, size: float
+) -> None:
+    """Squares overflow from 1e154 on; the model that said such a thing is rejected all the same."""
+    frames = [regression(ROWS, seed=seed) for seed in (1, 2)]
+    frames[0].loc[0, "prediction"] = size
+    assert verdict(Gate(Metric(metric, confidence=0.7)), *frames) is Verdict.REJECT
 
 
 def test_a_metric_that_predictions_do_not_give(regression: Callable[..., pd.DataFrame]) -> None:

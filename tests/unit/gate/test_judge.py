@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 
 import pytest
 from hypothesis import given
@@ -104,6 +105,29 @@ def test_without_a_champion_only_absolute_rules_apply() -> None:
 def test_a_challenger_that_is_not_finite_is_rejected(value: float, champion: Score | None) -> None:
     """NaN and infinity never pass, first model or not."""
     assert judge(Gate(Metric("rmse")), score(rmse=value), champion).verdict is Verdict.REJECT
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("name", ["rmse", "r2"])
+def test_the_largest_double_stands_for_infinity(name: str, sign: int) -> None:
+    """MLflow's stores keep infinity as that: it never passes, and no champion loses by it."""
+    largest = sign * sys.float_info.max
+    gate = Gate(Metric(name), [Metric(name, at_least=-1e300)])
+    for champion in (None, score("3", **{name: 0.5})):
+        decision = judge(gate, score(**{name: largest}), champion)
+        assert decision.verdict is Verdict.REJECT
+        assert f"{name} is infinite ({'-' if sign < 0 else ''}inf)" in decision.why
+    held = judge(Gate(Metric(name)), score(**{name: 0.5}), score("3", **{name: largest}))
+    assert held.verdict is Verdict.HOLD
+
+
+@pytest.mark.parametrize("champion", [None, score("3", roc_auc=0.7), score("3", roc_auc=math.nan)])
+def test_an_area_that_the_rows_do_not_define_holds(champion: Score | None) -> None:
+    """scikit-learn returns NaN for rows of one class: that is no fault of a model."""
+    gate = Gate(Metric("roc_auc", at_least=0.5, min_gain=0.0))
+    decision = judge(gate, score(roc_auc=math.nan), champion)
+    assert decision.verdict is Verdict.HOLD
+    assert "roc_auc is not defined on these rows" in decision.why
 
 
 def test_a_missing_metric_holds_and_suggests_the_nearest_name() -> None:

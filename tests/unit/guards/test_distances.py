@@ -41,6 +41,13 @@ def test_a_chance_is_one(pair: tuple[list[int], list[int]]) -> None:
     assert chance(then, then) > 1 - 1e-9
 
 
+@pytest.mark.parametrize("counts", [([0, 0], [1, 2]), ([1, 2], [0, 0])])
+def test_nothing_is_at_no_distance(counts: tuple[list[int], list[int]]) -> None:
+    """A column without a value is not one that has not changed."""
+    with pytest.raises(ValueError, match="rows cannot be compared with"):
+        distance(*map(np.array, counts))
+
+
 def test_half_a_standard_deviation_is_the_default_limit() -> None:
     """0.2 is what the documentation of ``Guards.drift_distance`` says it is."""
     draw = np.random.default_rng(0)

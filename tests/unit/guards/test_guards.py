@@ -279,4 +279,80 @@ def test_empty_and_strange_rows(
     found = looked(folder, champion)
     assert "0 rows to judge on, 20 are needed" in found["rows"].reason
     assert found["leakage"].result in {"passed", "undecided"}
-    assert found["schema"].result == "passed"
+    assert found["schema"].reason.startswith("values are missing more often: 'hour' of the train")
+
+
+N = 200
+KINDS: dict[str, Callable[[np.random.Generator], Any]] = {
+    "numbers": lambda draw: draw.normal(size=N),
+    "one number": lambda _: np.full(N, 3.0),
+    "another number": lambda _: np.full(N, 4.0),
+    "NaN": lambda _: np.full(N, np.nan),
+    "infinity": lambda _: np.full(N, np.inf),
+    "nothing": lambda _: pd.Series([None] * N, dtype="object"),
+    "texts": lambda draw: draw.choice(list("abc"), N),
+    "no texts": lambda _: pd.Series([None] * N, dtype="str"),
+    "names": lambda draw: [f"{draw.integers(2**60):x}" for _ in range(N)],
+    "digits as texts": lambda draw: draw.integers(0, 9, N).astype(str),
+    "truth values": lambda draw: draw.random(N) < 0.5,
+    "times": lambda _: pd.date_range("2026-01-01", periods=N, freq="h", tz="UTC"),
+    "lists": lambda _: pd.Series([[1, 2]] * N),
+    "three numbers": lambda _: np.where(np.arange(N) < 3, np.arange(N) * 1.0, np.nan),
+    "huge numbers": lambda draw: draw.uniform(-1, 1, N) * 1.7e308,
+    "tiny numbers": lambda draw: draw.normal(size=N) * 1e-310,
+}
+
+
+def of_kind(kind: str, night: Night, folder: Path, seed: int) -> Path:
+    """Write a night whose feature ``x`` is of a kind, beside one that is as usual."""
+    parts = []
+    for number in (seed, seed + 1):
+        draw = np.random.default_rng(number)
+        columns = {"x": KINDS[kind](draw), "size": draw.normal(size=N)}
+        names = [f"{number}-{row}" for row in range(N)]
+        parts.append(pd.DataFrame({"row_id": names, **columns, "price": draw.normal(size=N)}))
+    return night(folder, *parts, features=["x", "size"], time="")
+
+
+@pytest.fixture(scope="module")
+def kinds(night: Night, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Return a night for each kind of column."""
+    place = tmp_path_factory.mktemp("kinds")
+    return {kind: of_kind(kind, night, place / kind, 20) for kind in KINDS}
+
+
+@pytest.mark.parametrize("then", KINDS)
+def test_every_column_is_compared_or_said_not_to_be(
+    night: Night, kinds: dict[str, Path], tmp_path: Path, then: str
+) -> None:
+    """Constant, empty, of another type: never silence, and no values are no sign of no drift."""
+    known = profile_of(of_kind(then, night, tmp_path / "then", 10))
+    before = Profile.from_json(known.to_json())
+    for kind, folder in kinds.items():
+        found = find(Guards(), folder, before).findings
+        for part in ("training rows", "holdout rows"):
+            mine = [one for one in found if one.guard == "drift" and one.numbers["part"] == part]
+            compared = [one for one in mine if "distance: x" in one.numbers]
+            unchecked = [one for one in mine if "not compared: x" in one.numbers]
+            assert len(compared) + len(unchecked) == 1, (then, kind)
+            assert all("'x'" in one.reason for one in unchecked)
+            assert {one.result for one in unchecked} <= {"undecided"}
+        same_kind = {then, kind} <= {"numbers", "huge numbers", "tiny numbers", "one number"}
+        assert bool(compared) or not same_kind, (then, kind)
+    changed = find(Guards(), kinds["another number"], before).findings
+    if then in {"numbers", "one number", "huge numbers", "tiny numbers"}:
+        assert "failed" in {one.result for one in changed if one.guard == "drift"}
+
+
+@pytest.mark.parametrize("kind", ["NaN", "infinity", "nothing", "no texts"])
+@pytest.mark.parametrize("then", ["numbers", "texts"])
+def test_a_column_without_values_is_a_finding(
+    night: Night, kinds: dict[str, Path], tmp_path: Path, then: str, kind: str
+) -> None:
+    """However pandas stores it: as numbers, as texts, or as a type of its own."""
+    before = profile_of(of_kind(then, night, tmp_path / "then", 10))
+    schema = next(
+        one for one in find(Guards(), kinds[kind], before).findings if one.guard == "schema"
+    )
+    assert schema.result == "failed"
+    assert "'x'" in schema.reason

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from understudy.errors import DecisionError
-from understudy.page import Links, render
+from understudy.page import Links, render, render_or_tell
 
 Document = dict[str, Any]
 LINKS = Links("https://mlflow.example.com/", "12", "0badc0de" * 4)
@@ -117,6 +117,27 @@ def safe(page: str) -> Skeleton:
     assert not {c for c in page if ord(c) < 32} - {"\n", "\t"}
     page.encode()
     return found
+
+
+def test_a_picture_that_cannot_be_drawn_is_a_sentence(decision_records: Records) -> None:
+    """A summary of another version, or of numbers that nobody thought of: the rest is there."""
+    record, _ = decision_records["promote"]
+    broken = {"schema": "understudy/summary/1", "rows": 9, "task": "regression", "errors": {}}
+    text = safe(render(record, broken, LINKS)).text
+    assert "The predictions could not be drawn (KeyError: 'edges')" in text
+    assert record["verdict"] in text
+    assert record["reasons"][0][:60] in text
+    told = {"schema": "understudy/summary/1", "rows": 9, "undrawn": "Nothing fits <here>."}
+    assert "Nothing fits <here>." in safe(render(record, told, LINKS)).text
+
+
+def test_a_page_that_cannot_be_drawn_at_all_is_one_of_sentences() -> None:
+    """Who has a verdict loses it by no drawing: what was decided, why, and what went wrong."""
+    record = {"schema": "understudy/decision/9", "verdict": "REJECT", "reasons": ["<b>rmse</b>"]}
+    with pytest.raises(DecisionError):
+        render(record)
+    text = safe(render_or_tell(record)).text
+    assert text.startswith("REJECT REJECT <b>rmse</b> This page could not be drawn (DecisionError")
 
 
 def test_every_kind_of_record_has_a_page(decision_records: Records, decision_kind: str) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from understudy.evidence import load
+from understudy.page import pictures
 from understudy.page.rows import summary_of
 
 ROWS = 300
@@ -68,6 +72,32 @@ def test_rows_without_a_prediction_are_left_out_and_counted() -> None:
     ours.loc[0, "prediction"], theirs.loc[1, "prediction"] = np.nan, np.inf
     made = summary_of(load(ours), load(theirs))
     assert (made["rows"], made["left_out"]) == (ROWS - 2, 2)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(st.floats(-1e200, 1e200), st.floats()), min_size=1, max_size=20))
+@example([(0.0, 1e155)])
+@example([(0.0, 1e155), (1.0, 1.5)])
+@example([(0.0, 1.7e308), (1.0, -1.7e308)])
+@example([(0.0, 5e-324), (0.0, 0.0)])
+def test_predictions_of_any_size_have_a_page(rows: list[tuple[float, float]]) -> None:
+    """What is too large to draw is left out and counted; the rest is drawn."""
+    target, guess = (np.array(column) for column in zip(*rows, strict=True))
+    columns = {"row_id": range(len(rows)), "target": target, "prediction": guess}
+    ours = load(pd.DataFrame(columns))
+    made = json.loads(json.dumps(summary_of(ours, None), allow_nan=False))
+    shown = sum(abs(t) < 1e140 and abs(g) < 1e140 for t, g in rows)
+    assert made["rows"] - (0 if shown else made["rows"]) == shown
+    assert all(pictures.drawn(made)) or not shown
+
+
+def test_no_probability_is_left_out_and_counted() -> None:
+    """Below zero, above one, or no number: such a row has no place in a histogram of shares."""
+    target = np.array(["a", "b"] * (ROWS // 2))
+    shares = np.full(ROWS, 0.5)
+    shares[:4] = -0.2, 1.2, 1e300, np.nan
+    made = summary_of(load(frame(target=target, probability_a=shares, probability_b=shares)), None)
+    assert (made["rows"], made["left_out"]) == (ROWS - 4, 4)
 
 
 def test_models_on_different_rows_have_no_pictures() -> None:

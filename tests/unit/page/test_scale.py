@@ -30,6 +30,19 @@ def test_any_numbers_fit_on_an_axis(values: list[float | None]) -> None:
     assert all(0 <= tick.at <= 100 for tick in ticks)
 
 
+@given(st.floats(allow_nan=False), st.floats(allow_nan=False), numbers)
+@example(0.0, 5e-324, 0.0)
+@example(-1.7e308, 1.7e308, 1e200)
+@example(-math.inf, math.inf, 0.0)
+@example(1e140, 1e140, 1e140)
+def test_any_two_ends_make_an_axis(one: float, other: float, value: float) -> None:
+    """A finding's numbers and a histogram's edges may be of any size."""
+    scale = Scale(min(one, other), max(one, other))
+    assert scale.low < scale.high
+    assert all(0 <= tick.at <= 100 for tick in (*scale.ticks(), *scale.mirrored_ticks()))
+    assert math.isnan(value) or 0 <= scale.at(value) <= 100
+
+
 @given(st.floats(-1e6, 1e6), st.floats(1e-3, 1e6))
 def test_ticks_are_several_and_differ(low: float, width: float) -> None:
     """An axis can be read: two ticks at least, no two with the same label."""

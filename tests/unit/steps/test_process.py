@@ -72,6 +72,7 @@ def test_endings(line: str, shown: str, tmp_path: Path) -> None:
     ending = Supervisor().run(command(line, tmp_path), lambda _: None)
     assert str(ending) == shown
     assert ending.ok == (shown == "exit code 0")
+    assert ("more memory than there is" in ending.likely_cause) == ("SIGKILL" in shown)
 
 
 def test_output_comes_line_by_line_from_both_streams(tmp_path: Path) -> None:
