@@ -23,6 +23,7 @@ _LEAST = {"s": 10**9, "ms": 10**12, "us": 10**15, "ns": 10**18}
 _DATE = r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])"
 _HOUR = _DATE + r"([01]\d|2[0-3])"
 """2026013106 may be an hour, or a second of 2034."""
+_NUMBER = r"\s*\d+(\.\d*)?\s*"
 _YEAR = r"(19|20)\d\d"
 _OFFSET = r":\d\d.*(?:[zZ]|[+-]\d\d:?(?:\d\d)?)$"
 
@@ -114,18 +115,26 @@ def _read(source: pd.Series, how: Reading) -> tuple[pd.Series, str]:
         naive = source.dt.tz is None
         return _in_utc(source, how), _zoned("time", naive=naive, how=how)
     texts = source.astype("str") if pd.api.types.is_numeric_dtype(source) else source
-    numbers = pd.to_numeric(texts, errors="coerce", dtype_backend="numpy_nullable")
-    unit = how.time_format if how.time_format in UNITS else ""
-    if not how.time_format and numbers.count() == texts.count():
-        unit = _unit(texts.dropna(), numbers.dropna())
+    numbers, unit = _since(texts, how)
     if unit:
-        since = pd.to_datetime(numbers.astype("object").where(numbers.notna()), unit=unit, utc=True,
-                               errors="coerce")  # fmt: skip
-        return since, f"time ({unit} since 1970)"
+        times = pd.to_datetime(numbers, unit=unit, utc=True, errors="coerce")
+        return times, f"time ({unit} since 1970)"
     if how.time_format:
         times = pd.to_datetime(texts, format=how.time_format, errors="coerce")
         return _in_utc(times, how), _zoned(f"time, {how.time_format}", naive=True, how=how)
     return _iso(texts, how)
+
+
+def _since(texts: pd.Series, how: Reading) -> tuple[pd.Series, str]:
+    """Return the numbers and their unit where times are counted since 1970, else no unit."""
+    known = texts.dropna()
+    # The first value spares a column of dates the attempt, which takes long.
+    if not how.time_format and not known.head(1).str.fullmatch(_NUMBER).all():
+        return texts, ""
+    numbers = pd.to_numeric(texts, errors="coerce", dtype_backend="numpy_nullable")
+    if how.time_format:
+        return numbers, how.time_format if how.time_format in UNITS else ""
+    return numbers, _unit(known, numbers.dropna()) if numbers.count() == len(known) else ""
 
 
 def _unit(texts: pd.Series, numbers: pd.Series) -> str:
