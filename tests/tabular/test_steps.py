@@ -322,7 +322,7 @@ def test_an_input_example_with_gaps_is_json(
         f"{n},{n % 7},{'blue' if n % 2 else ''},{n % 3},{3 * n}\n" for n in range(3, 60)
     )
     raw = rows_of(store, csv_file, text)
-    _, model = store.model(raw, model="random_forest", n_estimators=2)
+    _, model = modelled(store, raw, model="random_forest", n_estimators=2)
     files = Path(mlflow.artifacts.download_artifacts(model))
     cells = []
     for name, inside in (("input_example", []), ("serving_input_example", ["dataframe_split"])):

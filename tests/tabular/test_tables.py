@@ -19,7 +19,7 @@ pytestmark = pytest.mark.unit
 Write = Callable[[str], Path]
 
 
-def csv_table(path: Path, **how: Any) -> Table:  # noqa: ANN401 -- fields of Reading
+def csv_table(path: Path, **how: Any) -> Table:
     """Return what is read of one CSV file."""
     return read_csv([Part(path, path.name)], Reading(**how))
 
@@ -55,7 +55,7 @@ def test_rows_with_another_number_of_fields_are_collected(csv_file: Write) -> No
 
 
 def test_missing_values_and_a_text_among_numbers(csv_file: Write) -> None:
-    """Blanks are missing, NA among numbers; one text keeps a column as text for the schema check."""
+    """Blanks are missing, NA among numbers; one text keeps a column as it is for the check."""
     rows = "1,NA,x\n,2.5,y\n3,oops,\n" + "4,3.5,NA\n" * 6
     table = csv_table(csv_file(f"a,b,c\n{rows}"))
     frame = table.frame

@@ -40,7 +40,9 @@ OPTIONS = (
     Option("encoding", "", "of your CSV; '' for UTF-8, or UTF-16 and UTF-32 as their bytes show"),
     Option("decimal", "", "the decimal sign, for 1,234 and 1.234 alone", choices=("", ".", ",")),
     Option("missing_words", "", "texts that mean 'missing' in every column, by commas"),
-    Option("column_types", "", "name:text or name:number, by commas, whatever the values look like"),
+    Option(
+        "column_types", "", "name:text or name:number, by commas, whatever the values look like"
+    ),
     Option("identity", "", "columns that identify a row, separated by commas"),
     Option("time_column", "", "column with the time of a row"),
     Option("time_format", "", "'' for ISO 8601; s, ms, us, ns since 1970, or such as %d.%m.%Y"),
@@ -98,7 +100,7 @@ def _renamed(data_set: DataSet, delivery: Delivery) -> tuple[DataSet, Delivery]:
     if ROW_ID not in table.frame:
         return data_set, delivery
     apart = ROW_ID in data_set.identity or any(fnmatchcase(ROW_ID, x) for x in data_set.left_out)
-    if ROW_ID == data_set.target or not apart:
+    if data_set.target == ROW_ID or not apart:
         raise DataError(
             f"a column is called '{ROW_ID}', as the steps call what tells rows apart",
             allowed="another name, or a column that is no feature",

@@ -105,7 +105,7 @@ def _parsed(
             parse_options=pa.csv.ParseOptions(
                 delimiter=how.separator,
                 invalid_row_handler=collect,
-                # It costs time, and without it a quoted line end at a block's end cuts a row in two.
+                # Costs time; without it a quoted line end at the end of a block cuts a row in two.
                 newlines_in_values=quotes,
             ),
             convert_options=pa.csv.ConvertOptions(

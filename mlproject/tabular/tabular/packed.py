@@ -110,11 +110,11 @@ def _unpacked(path: Path, folder: Path) -> Path:
         start = file.read(_START)
     if start.startswith(_ZIP):
         return _from_zip(path, folder)
-    for mark, opened in _STREAMS.items():
-        if start.startswith(mark):
-            with _read(path, lambda: opened(path)) as packed:
-                return copied(packed, path, folder / path.stem)
-    return path
+    opened = next((opens for mark, opens in _STREAMS.items() if start.startswith(mark)), None)
+    if opened is None:
+        return path
+    with _read(path, lambda: opened(path)) as packed:
+        return copied(packed, path, folder / path.stem)
 
 
 def _from_zip(path: Path, folder: Path) -> Path:

@@ -211,9 +211,7 @@ def _decimal_of(columns: Iterable[Column]) -> str:
     return shown.pop() if len(shown) == 1 else ""
 
 
-def _settled(
-    name: str, table: pa.Table, column: Column, decimal: str, how: Reading
-) -> Column:
+def _settled(name: str, table: pa.Table, column: Column, decimal: str, how: Reading) -> Column:
     """Return a column as what it holds, now that the table's decimal sign is known, or is not."""
     if column.doubt == "points" or (column.doubt == "decimal" and decimal):
         return settled(column, decimal or ".")

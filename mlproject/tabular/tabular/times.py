@@ -69,7 +69,9 @@ def stamped(table: Table, time: TimeColumn, how: Reading) -> Table:
         Malformed(0, f"no time in '{column}'", _shown(row))
         for row in frame[bad].itertuples(index=False)
     )
-    notes = (f"{len(lost):,} rows have no time in '{column}', such as {lost[0].text}",) if lost else ()
+    notes = (
+        (f"{len(lost):,} rows have no time in '{column}', such as {lost[0].text}",) if lost else ()
+    )
     kept = frame.assign(**{time.name: times.astype(STAMP)})[~bad].reset_index(drop=True)
     return dataclasses.replace(
         table,
