@@ -183,7 +183,8 @@ def _task(data_set: DataSet, target: pd.Series, kind: Kind) -> Task:
         raise DataError(
             f"target '{data_set.target}' holds text, for instance {target.iloc[:1].tolist()}",
             allowed="numbers for a regression",
-            action="name another target, or pass -P task=classification",
+            action="name another target, or pass -P task=classification; of numbers that were kept "
+            f"as texts, pass -P column_types={data_set.target}:number",
         )
     if data_set.task != "auto":
         return data_set.task

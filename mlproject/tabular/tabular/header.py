@@ -7,7 +7,6 @@ import codecs
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tabular.errors import DataError, nearest
@@ -56,7 +55,7 @@ def find_header(part: Part, how: Reading) -> Header:
         number, line = number + 1, line + rest.pop(0)
         names = [name.strip() for name in _fields(line, how.separator)]
     if how.target and how.target not in names:
-        _check_separator(part, line, names, how)
+        _check_separator(part, [line for _, line in first], names, how)
     titles = tuple(line.strip() for _, line in first[:at])
     fitted = _fitted(names, [_fields(row, how.separator) for row in rest])
     return Header(tuple(fitted), number, titles)
@@ -105,22 +104,18 @@ def _fitted(names: list[str], rows: list[list[str]]) -> list[str]:
     return names
 
 
-def _check_separator(part: Part, line: str, names: list[str], how: Reading) -> None:
-    """Check that the target is not there under another separator.
+def _check_separator(part: Part, lines: list[str], names: list[str], how: Reading) -> None:
+    """Check that the target is not in a header that another separator splits.
 
     Raises:
         DataError: naming that separator.
     """
-    for separator in _meant(line, how.target):
-        raise DataError(
-            f"missing column '{how.target}'{nearest(how.target, names)} in the header of "
-            f"{part.name}, {line.strip()[:200]!r}, split at {how.separator!r}",
-            allowed="the separator that is between the fields",
-            action=f"pass -P separator={_SEPARATORS[separator]}",
-        )
-
-
-def _meant(line: str, target: str) -> Iterator[str]:
-    for separator in _SEPARATORS:
-        if target in map(str.strip, _fields(line, separator)):
-            yield separator
+    for line in lines:
+        for separator, word in _SEPARATORS.items():
+            if how.target in map(str.strip, _fields(line, separator)):
+                raise DataError(
+                    f"missing column '{how.target}'{nearest(how.target, names)} in the header of "
+                    f"{part.name}: {line.strip()[:200]!r} is not split at {how.separator!r}",
+                    allowed="the separator that is between the fields",
+                    action=f"pass -P separator={word}",
+                )

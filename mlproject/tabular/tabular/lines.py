@@ -156,9 +156,10 @@ def _check_quotes(read: pa.Table, cut: list[str], quotes: int, part: Part, separ
 
 
 def _rows_within(text: str, separator: str, between: int) -> bool:
-    """Whether a text holds lines with as many separators as a row has."""
-    rows = sum(line.count(separator) == between for line in text.splitlines()[1:-1])
-    return between > 0 and rows >= _FEWEST_SWALLOWED
+    """Whether all lines within a text have as many separators as a row has."""
+    lines = [line for line in text.splitlines()[1:-1] if line.strip()]
+    alike = all(line.count(separator) == between for line in lines)
+    return between > 0 and len(lines) >= _FEWEST_SWALLOWED and alike
 
 
 def _without_empty(table: pa.Table) -> tuple[pa.Table, int]:

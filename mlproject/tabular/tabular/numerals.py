@@ -47,6 +47,7 @@ _CERTAIN = {  # by decimal sign: what is well formed with this one only
 }
 _UNCLEAR = r"^[-+]?[1-9]\d{0,2}[.,]\d{3}$"
 """A decimal sign with three digits behind it, or one between thousands."""
+_CODE = r"^0\d|^\d{16,}$"
 Doubt = Literal["", "decimal", "points", "signs"]
 
 
@@ -168,10 +169,14 @@ def _looked_through(cells: pa.ChunkedArray) -> Column:
     """Return a column of which many values are numerals, not all of them plain numbers."""
     filled = _known(cells, _NULLS)
     parts = _parts(filled)
-    numeral = pc.is_valid(parts["digits"])
+    numeral = _well_formed(parts["digits"])
     count = pc.sum(numeral).as_py()
-    if count < NUMBER_SHARE * (len(filled) - filled.null_count):
-        return Column(cells, Taken("text"))
+    share = count / (len(filled) - filled.null_count)
+    if share < NUMBER_SHARE:
+        how = f"{share:.0%} of the values look like numbers" if share >= _HALF else ""
+        return Column(cells, Taken("text", how))
+    if _any(parts["digits"], _CODE):
+        return Column(cells, Taken("text", "leading zeros, or more digits than a number keeps"))
     signs = pc.unique(parts["sign"].filter(numeral)).to_pylist()
     if len(signs) > 1:
         shown = " and ".join(repr(text) if text else "none" for text in sorted(signs))
@@ -182,6 +187,12 @@ def _looked_through(cells: pa.ChunkedArray) -> Column:
     taken = Taken("number", f"sign {signs[0]}" if signs[0] else "")
     column = Column(filled, taken, decimal, doubt, example, count)
     return column if doubt else settled(column, decimal or ".")
+
+
+def _well_formed(digits: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return which digits are a number, with one decimal sign or the other: no date, no address."""
+    either = [pc.match_substring_regex(digits, form) for form in _GROUPED.values()]
+    return pc.fill_null(pc.or_(*either), fill_value=False)
 
 
 def _decimal(digits: pa.ChunkedArray) -> tuple[Doubt, str]:
@@ -256,8 +267,19 @@ def with_grouped_points(texts: pa.ChunkedArray, column: Column) -> Column:
         texts: its values as they were written.
         column: what was made of them.
     """
-    cells = _known(pc.utf8_trim_whitespace(texts), _NULLS)
-    pointed = cells.filter(pc.match_substring(cells, "."))
-    if not len(pointed) or not pc.all(pc.match_substring_regex(pointed, _UNCLEAR)).as_py():
+    if points_of(texts) != "unclear":
         return column
-    return settled(Column(cells, column.taken), ",")
+    return settled(Column(_known(pc.utf8_trim_whitespace(texts), _NULLS), column.taken), ",")
+
+
+def points_of(texts: pa.ChunkedArray) -> Literal["", "certain", "unclear"]:
+    """Return whether the points in plain numbers are decimal points; '' where there are none.
+
+    Unclear is 12.345, if no value is like 1.5 or 0.125.
+    """
+    for some in (_sampled(texts), texts):
+        cells = pc.utf8_trim_whitespace(some)
+        pointed = cells.filter(pc.match_substring(cells, "."))
+        if len(pointed) and not pc.all(pc.match_substring_regex(pointed, _UNCLEAR)).as_py():
+            return "certain"
+    return "unclear" if len(pointed) else ""

@@ -73,11 +73,15 @@ def reading(data_set: DataSet, values: Mapping[str, Any]) -> Reading:
     Raises:
         ParameterError: if one is no such value, or one is given that the data set has no use for.
     """
-    given = [name for name in _PARAMETERS if values[name]]
-    if given and not isinstance(data_set.source, UserFile):
+    source = data_set.source
+    useless = [] if isinstance(source, UserFile) else list(_PARAMETERS)
+    if isinstance(source, UserFile) and source.format == "parquet":
+        useless = ["encoding"]
+    given = [name for name in useless if values[name]]
+    if given:
         raise ParameterError(
-            f"{', '.join(given)} given for data set '{data_set.name}', whose declaration says it",
-            allowed="these parameters with a file of your own",
+            f"{', '.join(given)} given for data set '{data_set.name}', which has no use for it",
+            allowed="these parameters with a file of your own, encoding with a CSV only",
             action="leave them out",
         )
     return Reading(

@@ -19,7 +19,14 @@ from tabular.errors import DataError
 from tabular.footers import without_sum
 from tabular.lines import check_names, check_start, empty, read_lines, unreadable
 from tabular.malformed import Malformed
-from tabular.numerals import Column, Taken, first_look, settled, with_grouped_points
+from tabular.numerals import (
+    Column,
+    Taken,
+    first_look,
+    points_of,
+    settled,
+    with_grouped_points,
+)
 from tabular.packed import Part
 from tabular.plain_types import plain
 from tabular.reading import Reading
@@ -186,6 +193,8 @@ def _typed(table: pa.Table, how: Reading) -> dict[str, Column]:
     for name, column in columns.items():
         if how.types.get(name) == "number" and column.taken.kind != "number":
             raise _no_numbers(name, column)
+    if how.separator == ";" and not how.decimal and not _decimal_of(columns.values()):
+        columns = _with_points(table, columns)
     decimal = how.decimal or _decimal_of(columns.values())
     return {name: _settled(name, table, column, decimal, how) for name, column in columns.items()}
 
@@ -211,6 +220,26 @@ def _decimal_of(columns: Iterable[Column]) -> str:
     return shown.pop() if len(shown) == 1 else ""
 
 
+def _with_points(table: pa.Table, columns: Mapping[str, Column]) -> dict[str, Column]:
+    """Return the columns of plain numbers with what their points say.
+
+    A semicolon between fields stands where the comma is the decimal sign: then 12.345 may be 12345.
+    """
+    looked = dict(columns)
+    for name, column in columns.items():
+        if column.decimal or column.doubt or not pa.types.is_floating(column.cells.type):
+            continue
+        points = points_of(table[name]) if pa.types.is_string(table[name].type) else ""
+        if points == "certain":
+            looked[name] = replace(column, decimal=".")
+        elif points == "unclear":
+            cells = pc.utf8_trim_whitespace(table[name])
+            example = str(cells.filter(pc.match_substring(cells, "."))[0])
+            looked[name] = replace(column, doubt="decimal", example=example,
+                                   count=len(cells) - cells.null_count, cells=cells)  # fmt: skip
+    return looked
+
+
 def _settled(name: str, table: pa.Table, column: Column, decimal: str, how: Reading) -> Column:
     """Return a column as what it holds, now that the table's decimal sign is known, or is not."""
     if column.doubt == "points" or (column.doubt == "decimal" and decimal):
@@ -234,8 +263,8 @@ def _doubtful(name: str, column: Column) -> DataError:
         )
     return DataError(
         f"{column.count:,} values of '{name}' look like numbers, such as {column.example!r}, and "
-        "nothing in the file says whether a comma is the decimal sign or between thousands",
-        allowed="-P decimal=. for 1,234 = 1234, -P decimal=, for 1,234 = 1.234",
+        "nothing in the file says which sign is the decimal one and which is between thousands",
+        allowed="-P decimal=. where 1.234 is less than 2, -P decimal=, where it is 1234",
         action=f"pass one of these, or -P column_types={name}:text",
     )
 

@@ -181,7 +181,7 @@ def _in_utc(times: pd.Series, how: Reading) -> pd.Series:
 
 
 def _zoned(what: str, *, naive: bool, how: Reading) -> str:
-    return f"{what} (of {how.time_zone or 'UTC'}: no zone of its own)" if naive else what
+    return f"{what} (no zone of its own, taken for {how.time_zone or 'UTC'})" if naive else what
 
 
 def _shown(row: tuple[object, ...]) -> str:
