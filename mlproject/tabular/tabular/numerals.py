@@ -101,6 +101,9 @@ def first_look(texts: pa.ChunkedArray, words: Iterable[str], *, forced: bool = F
     cells = _known(pc.utf8_trim_whitespace(texts), pa.array([*words, ""]))
     if cells.null_count == len(cells):
         return Column(pc.cast(cells, pa.float64()), Taken("number", "no values"))
+    # First, because pyarrow takes long to find out that words are no numbers.
+    if _share(cells) < _HALF:
+        return Column(cells, Taken("text"))
     plain = _cast(cells)
     if plain is None:
         filled = _known(cells, _NULLS)
@@ -109,8 +112,6 @@ def first_look(texts: pa.ChunkedArray, words: Iterable[str], *, forced: bool = F
     if plain is not None:
         why = "" if forced else _why_text(cells, plain)
         return Column(cells, Taken("text", why)) if why else Column(plain, Taken("number"))
-    if _share(_sampled(cells)) < _HALF:
-        return Column(cells, Taken("text"))
     return _looked_through(cells)
 
 
@@ -161,8 +162,13 @@ def _sampled(cells: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _share(cells: pa.ChunkedArray) -> float:
-    known = cells.filter(pc.invert(pc.is_in(cells, value_set=_NULLS)))
-    return pc.mean(pc.match_substring_regex(known, _NUMERAL)).as_py() or 0.0
+    """Return the share of numerals among some of the values that are no words for "missing"."""
+    for some in (_sampled(cells), cells):
+        known = some.filter(pc.invert(pc.is_in(some, value_set=_NULLS)))
+        if len(known):
+            share: float = pc.mean(pc.match_substring_regex(_sampled(known), _NUMERAL)).as_py()
+            return share
+    return 0.0
 
 
 def _looked_through(cells: pa.ChunkedArray) -> Column:
