@@ -6,7 +6,7 @@ nothing.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import pyarrow as pa
@@ -264,28 +264,21 @@ def _plain(parts: Mapping[str, pa.ChunkedArray], decimal: str) -> pa.ChunkedArra
     return pc.binary_join_element_wise(minus, digits, parts["power"], "")
 
 
-def with_grouped_points(texts: pa.ChunkedArray, column: Column) -> Column:
-    """Return a column of plain numbers as it is in a table with decimal commas.
+def with_points(texts: pa.ChunkedArray, column: Column) -> Column:
+    """Return a column of plain numbers with what its points say of the decimal sign.
 
-    There 12.345 is 12345, if all of its points have three digits behind them.
+    12.345 alone is in doubt; a value like 1.5 or 0.125 beside it shows a decimal point.
 
     Args:
         texts: its values as they were written.
         column: what was made of them.
     """
-    if points_of(texts) != "unclear":
-        return column
-    return settled(Column(_known(pc.utf8_trim_whitespace(texts), _NULLS), column.taken), ",")
-
-
-def points_of(texts: pa.ChunkedArray) -> Literal["", "certain", "unclear"]:
-    """Return whether the points in plain numbers are decimal points; '' where there are none.
-
-    Unclear is 12.345, if no value is like 1.5 or 0.125.
-    """
     for some in (_sampled(texts), texts):
         cells = pc.utf8_trim_whitespace(some)
         pointed = cells.filter(pc.match_substring(cells, "."))
         if len(pointed) and not pc.all(pc.match_substring_regex(pointed, _UNCLEAR)).as_py():
-            return "certain"
-    return "unclear" if len(pointed) else ""
+            return replace(column, decimal=".")
+    if not len(pointed):
+        return column
+    count = len(column.cells) - column.cells.null_count
+    return Column(_known(cells, _NULLS), column.taken, "", "decimal", str(pointed[0]), count)

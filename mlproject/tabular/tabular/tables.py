@@ -23,9 +23,8 @@ from tabular.numerals import (
     Column,
     Taken,
     first_look,
-    points_of,
     settled,
-    with_grouped_points,
+    with_points,
 )
 from tabular.packed import Part
 from tabular.plain_types import plain
@@ -193,10 +192,13 @@ def _typed(table: pa.Table, how: Reading) -> dict[str, Column]:
     for name, column in columns.items():
         if how.types.get(name) == "number" and column.taken.kind != "number":
             raise _no_numbers(name, column)
-    if how.separator == ";" and not how.decimal and not _decimal_of(columns.values()):
-        columns = _with_points(table, columns)
     decimal = how.decimal or _decimal_of(columns.values())
-    return {name: _settled(name, table, column, decimal, how) for name, column in columns.items()}
+    if decimal == "," or (how.separator == ";" and not decimal):
+        # Where the comma is the decimal sign, 12.345 is 12345; and a semicolon between fields
+        # stands where it often is.
+        columns = _with_points(table, columns)
+        decimal = decimal or _decimal_of(columns.values())
+    return {name: _settled(name, column, decimal, how) for name, column in columns.items()}
 
 
 def _looked_at(name: str, column: pa.ChunkedArray, how: Reading) -> Column:
@@ -221,26 +223,19 @@ def _decimal_of(columns: Iterable[Column]) -> str:
 
 
 def _with_points(table: pa.Table, columns: Mapping[str, Column]) -> dict[str, Column]:
-    """Return the columns of plain numbers with what their points say.
-
-    A semicolon between fields stands where the comma is the decimal sign: then 12.345 may be 12345.
-    """
-    looked = dict(columns)
-    for name, column in columns.items():
-        if column.decimal or column.doubt or not pa.types.is_floating(column.cells.type):
-            continue
-        points = points_of(table[name]) if pa.types.is_string(table[name].type) else ""
-        if points == "certain":
-            looked[name] = replace(column, decimal=".")
-        elif points == "unclear":
-            cells = pc.utf8_trim_whitespace(table[name])
-            example = str(cells.filter(pc.match_substring(cells, "."))[0])
-            looked[name] = replace(column, doubt="decimal", example=example,
-                                   count=len(cells) - cells.null_count, cells=cells)  # fmt: skip
-    return looked
+    """Return the columns, those of plain numbers with what their points say."""
+    return {
+        name: with_points(table[name], column)
+        if not column.decimal
+        and not column.doubt
+        and pa.types.is_floating(column.cells.type)
+        and pa.types.is_string(table[name].type)
+        else column
+        for name, column in columns.items()
+    }
 
 
-def _settled(name: str, table: pa.Table, column: Column, decimal: str, how: Reading) -> Column:
+def _settled(name: str, column: Column, decimal: str, how: Reading) -> Column:
     """Return a column as what it holds, now that the table's decimal sign is known, or is not."""
     if column.doubt == "points" or (column.doubt == "decimal" and decimal):
         return settled(column, decimal or ".")
@@ -248,8 +243,6 @@ def _settled(name: str, table: pa.Table, column: Column, decimal: str, how: Read
         if how.used(name):
             raise _doubtful(name, column)
         return replace(column, taken=Taken("text"))
-    if decimal == "," and not column.decimal and pa.types.is_floating(column.cells.type):
-        return with_grouped_points(table[name], column)
     return column
 
 
