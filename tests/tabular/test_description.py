@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+import tempfile
 from pathlib import Path
 
 import pandas as pd
@@ -14,8 +15,10 @@ from tabular.declaration import TimeColumn, UserFile
 from tabular.description import check_columns, describe, with_parameters
 from tabular.errors import DataError, ParameterError
 from tabular.facts import Facts
+from tabular.packed import Part
+from tabular.reading import Reading
 from tabular.sources import bring
-from tabular.tables import Table
+from tabular.tables import Table, read_parquet
 from tabular.times import before, read_as_of, stamped
 
 pytestmark = pytest.mark.unit
@@ -27,7 +30,11 @@ def described(frame: pd.DataFrame, **given: str) -> Facts:
     """Return the facts of a CSV of the user's."""
     data_set = with_parameters(find("csv"), {**NOTHING, "target": "price", **given})
     check_columns(data_set, frame)
-    return describe(data_set, frame)
+    how = Reading(target=data_set.target, identity=data_set.identity)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "rows.parquet"
+        frame.to_parquet(path, index=False)
+        return describe(data_set, read_parquet([Part(path, path.name)], how))
 
 
 def test_every_declaration_is_complete() -> None:
@@ -50,9 +57,9 @@ def test_bundled_sets_fit_their_declaration(name: str, tmp_path: Path) -> None:
     from tabular.schema import check
 
     data_set = find(name)
-    frame = bring(data_set, "", ",", tmp_path).table.frame
+    frame = bring(data_set, "", Reading(), tmp_path).table.frame
     check_columns(data_set, frame)
-    facts = describe(data_set, frame)
+    facts = describe(data_set, Table(frame))
     assert set(facts.features) == set(frame.columns) - {"target"}
     assert check(frame, facts).rejected == 0
 
@@ -64,14 +71,14 @@ def test_bike_sharing_and_happiness_leave_out_the_target_in_disguise(
     monkeypatch.setenv("UNDERSTUDY_DATA_MIRROR", str(test_data))
     bikes = find("bike_sharing")
     assert bikes.time
-    table = stamped(bring(bikes, "", ",", tmp_path / "b").table, bikes.time)
-    facts = describe(bikes, table.frame)
+    table = stamped(bring(bikes, "", Reading(), tmp_path / "b").table, bikes.time, Reading())
+    facts = describe(bikes, table)
     assert len(table.frame) == 17_379
     assert not {"casual", "registered", "instant", "dteday", "time", "cnt"} & set(facts.features)
     happy = find("world_happiness")
     source = str(test_data / "world-happiness-2021" / "world-happiness-report-2021.csv")
-    frame = bring(happy, source, ",", tmp_path / "h").table.frame
-    facts = describe(happy, frame)
+    frame = bring(happy, source, Reading(), tmp_path / "h").table.frame
+    facts = describe(happy, Table(frame))
     assert len(frame) == 149
     assert len(facts.features) == 7
     assert len(facts.left_out) == 12
@@ -82,7 +89,7 @@ def test_wine_is_stacked_with_its_colour(
 ) -> None:
     """Both pinned files, one table."""
     monkeypatch.setenv("UNDERSTUDY_DATA_MIRROR", str(test_data / "wine-quality"))
-    frame = bring(find("wine_quality"), "", ",", tmp_path).table.frame
+    frame = bring(find("wine_quality"), "", Reading(), tmp_path).table.frame
     assert frame["color"].value_counts().to_dict() == {"white": 4898, "red": 1599}
 
 
@@ -171,8 +178,8 @@ def test_as_of_a_date_ends_before_its_midnight() -> None:
 def test_rows_without_a_time_are_malformed() -> None:
     """They cannot be placed, so they are set aside and told."""
     frame = pd.DataFrame({"day": ["2026-01-01", "soon"], "a": [1, 2]})
-    table = stamped(Table(frame), TimeColumn("day"))
+    table = stamped(Table(frame), TimeColumn("day"), Reading())
     assert len(table.frame) == 1
     assert [bad.reason for bad in table.malformed] == ["no time in 'day'"]
     with pytest.raises(DataError, match="'day' holds no time"):
-        stamped(Table(frame.tail(1)), TimeColumn("day"))
+        stamped(Table(frame.tail(1)), TimeColumn("day"), Reading())

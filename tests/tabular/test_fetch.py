@@ -12,6 +12,7 @@ from tabular.addresses import check_source, mirrored, without_secrets
 from tabular.datasets import find
 from tabular.errors import DataError, ParameterError, StorageError, UnavailableError
 from tabular.fetch import check_sha256, fetch
+from tabular.reading import Reading
 from tabular.sources import bring
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ def test_a_signed_address_comes_from_the_environment(
     """It is fetched as it is, and what is stored of it does not show the signature."""
     url = file_server.serve("/x.csv", b"a,target\n1,2\n3,4\n")
     monkeypatch.setenv("DATA_URL", f"{url}?sig=s3cret")
-    delivery = bring(find("csv"), "env:DATA_URL", ",", tmp_path)
+    delivery = bring(find("csv"), "env:DATA_URL", Reading(), tmp_path)
     assert len(delivery.table.frame) == 2
     assert delivery.source == f"{url}?sig=***"
 

@@ -157,7 +157,7 @@ def test_explore_and_main(store: ProjectStore, night: Mapping[str, str]) -> None
     """Pictures and statistics; and all steps in one go as nested runs."""
     run_id = store.good(explore.STEP, raw=store.path(night["download"], "raw"))
     pictures = {"target.png", "features.png", "missing.png", "correlation.png"}
-    assert store.files(run_id, "explore") == {"statistics.json", *pictures}
+    assert store.files(run_id, "explore") == {"statistics.json", "columns.html", *pictures}
     run_id = store.good(
         main_step.STEP, dataset="breast_cancer", model="decision_tree", as_of="2026-01-02"
     )
@@ -443,3 +443,30 @@ def test_a_tracking_server_that_is_away(
     last = capfd.readouterr().err.strip().splitlines()[-1]
     assert last.startswith("error: the MLflow server did not answer")
     assert "Next: start it" in last
+
+
+def test_columns_with_names_of_ours(
+    store: ProjectStore, csv_file: Callable[[str], Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """They are features like others, and none becomes a weight, a time or a probability.
+
+    What each column was taken for is in the log and the run of `download`, and in `explore`.
+    """
+    names = "row_id,prediction,target,weight,time,probability_a,price\n"
+    rows = (f"r{i},{i % 5},{i % 3},{i % 2},{i},{i / 100},{i % 7}\n" for i in range(90))
+    raw = rows_of(store, csv_file, names + "".join(rows), identity="row_id", task="regression")
+    said = capfd.readouterr().out
+    assert "taken for text: row_id of the file" in said
+    assert "no feature (the identity of the row): row_id of the file" in said
+    taken = json.loads((raw / "dataset.json").read_text())["taken"]
+    assert taken["weight"] == "number"
+    looked = store.good(explore.STEP, raw=raw)
+    page = store.path(looked, "explore") / "columns.html"
+    assert "<td>row_id of the file</td><td>text</td>" in page.read_text()
+    data, model = modelled(store, raw, model="linear_regression")
+    scored = store.good(validate.STEP, data=data, model_uri=model)
+    predictions = pd.read_parquet(store.path(scored, "predictions.parquet"))
+    assert list(predictions.columns) == ["row_id", "target", "prediction"]
+    for name in ("weight", "time", "probability_a"):
+        code, message = store.bad(validate.STEP, data=data, model_uri=model, slices=name)
+        assert (code, f"slices has '{name}'" in message) == (65, True)

@@ -7,16 +7,15 @@ user's the values decide what is a number, what is text, and what is no feature.
 import dataclasses
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 
-from tabular.declaration import Column, DataSet, Task, TimeColumn, UserFile
+from tabular.declaration import Column, DataSet, Kind, Task, TimeColumn, UserFile
 from tabular.errors import DataError, ParameterError, nearest
 from tabular.facts import Facts
+from tabular.tables import Table
 
-NUMBER_SHARE = 0.8
-"""A text column with at least this share of numbers is a number column with faulty rows."""
 MOST_LEVELS = 100
 """A text column with more different values than this, most of them unique, is no feature."""
 MOST_CLASSES = 20
@@ -92,14 +91,15 @@ def check_columns(data_set: DataSet, frame: pd.DataFrame) -> None:
         )
 
 
-def describe(data_set: DataSet, frame: pd.DataFrame) -> Facts:
+def describe(data_set: DataSet, table: Table) -> Facts:
     """Return the facts of the rows that came, without source, dates and digest.
 
     Raises:
         DataError: if no feature is left, or the target's values do not fit the task.
     """
-    columns = dict(data_set.columns) or _inferred(data_set, frame)
-    left_out = _left_out(data_set, frame, columns)
+    frame = table.frame
+    columns = dict(data_set.columns) or _inferred(data_set, table)
+    left_out = {**table.dropped, **_left_out(data_set, frame, columns)}
     features = tuple(name for name in columns if name not in left_out and name != data_set.target)
     if not features:
         raise DataError(
@@ -111,7 +111,7 @@ def describe(data_set: DataSet, frame: pd.DataFrame) -> Facts:
     kept = {name: columns[name] for name in data_set.identity if name in columns}
     return Facts(
         dataset=data_set.name,
-        task=_task(data_set, frame),
+        task=_task(data_set, frame[data_set.target].dropna(), columns[data_set.target].kind),
         target=data_set.target,
         columns={**kept, **used},
         features=features,
@@ -120,6 +120,19 @@ def describe(data_set: DataSet, frame: pd.DataFrame) -> Facts:
         time=data_set.time.name if data_set.time else "",
         slices=data_set.slices,
         holdout=data_set.holdout,
+        taken=_taken(data_set, table, columns),
+    )
+
+
+def _taken(data_set: DataSet, table: Table, columns: Mapping[str, Column]) -> dict[str, str]:
+    """Return in words what each column was taken for, in the order of the file."""
+    time = data_set.time.name if data_set.time else ""
+    words = {
+        str(name): str(table.taken.get(str(name), columns[name].kind if name in columns else ""))
+        for name in table.frame.columns
+    }
+    return {name: text for name, text in words.items() if text and name != time} | (
+        {time: table.time} if time else {}
     )
 
 
@@ -155,40 +168,45 @@ def _unfit(data_set: DataSet, column: pd.Series, declared: Column) -> str:
     return ""
 
 
-def _inferred(data_set: DataSet, frame: pd.DataFrame) -> dict[str, Column]:
-    """Return what each column of a user's file seems to hold."""
+def _inferred(data_set: DataSet, table: Table) -> dict[str, Column]:
+    """Return what each column of a user's file holds."""
     return {
-        str(name): Column(
-            kind=_kind(frame[name], identity=str(name) in data_set.identity),
-            nullable=str(name) != data_set.target,
-        )
-        for name in frame.columns
+        name: Column(kind=taken.kind, nullable=name != data_set.target)
+        for name, taken in table.taken.items()
     }
 
 
-def _kind(column: pd.Series, *, identity: bool) -> Literal["number", "text"]:
-    if pd.api.types.is_numeric_dtype(column):
-        return "number"
-    known = column.dropna()
-    if identity or known.empty or pd.api.types.is_datetime64_any_dtype(known):
-        return "text"
-    share = pd.to_numeric(known.astype("str"), errors="coerce").notna().mean()
-    return "number" if share >= NUMBER_SHARE else "text"
-
-
-def _task(data_set: DataSet, frame: pd.DataFrame) -> Task:
-    target = frame[data_set.target].dropna()
-    number = _kind(target, identity=False) == "number" and not target.empty
+def _task(data_set: DataSet, target: pd.Series, kind: Kind) -> Task:
+    """Return what kind of prediction the target's known values ask for."""
+    number = kind == "number" and not target.empty
+    if data_set.task == "regression" and not number:
+        raise DataError(
+            f"target '{data_set.target}' holds text, for instance {target.iloc[:1].tolist()}",
+            allowed="numbers for a regression",
+            action="name another target, or pass -P task=classification; of numbers that were kept "
+            f"as texts, pass -P column_types={data_set.target}:number",
+        )
     if data_set.task != "auto":
-        if data_set.task == "regression" and not number:
-            raise DataError(
-                f"target '{data_set.target}' holds text, for instance {target.iloc[:1].tolist()}",
-                allowed="numbers for a regression",
-                action="name another target, or pass -P task=classification",
-            )
         return data_set.task
     if not number:
+        _check_texts(data_set.target, target)
         return "classification"
     numbers = pd.to_numeric(target, errors="coerce").dropna()
     few = numbers.nunique() <= MOST_CLASSES and bool((numbers % 1 == 0).all())
     return "classification" if few else "regression"
+
+
+def _check_texts(name: str, target: pd.Series) -> None:
+    """Check that many different texts are not numbers that were kept as texts.
+
+    Raises:
+        DataError: if they are.
+    """
+    levels = pd.Series(target.unique())
+    if len(levels) > MOST_CLASSES and pd.to_numeric(levels, errors="coerce").notna().all():
+        raise DataError(
+            f"target '{name}' holds {len(levels):,} different texts that look like numbers, for "
+            f"instance {levels.iloc[0]!r} (they have leading zeros, or a float would round them)",
+            allowed="numbers, or classes",
+            action=f"pass -P column_types={name}:number, or -P task=classification",
+        )

@@ -10,7 +10,9 @@ import datetime as dt
 import json
 import sys
 import tempfile
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +21,32 @@ import pandas as pd
 from tabular.commandline import Option
 from tabular.declaration import Bundled, DataSet
 from tabular.description import check_columns, describe, with_parameters
-from tabular.errors import ParameterError
+from tabular.errors import DataError
 from tabular.facts import MALFORMED_FILE, RAW_FILE, Facts
+from tabular.reading import Reading, reading
 from tabular.sources import Delivery, bring, malformed_rows
 from tabular.space import room_for
+from tabular.split import ROW_ID
 from tabular.tracking import Step, log_new_params, main, say
+
+LONGEST_LINE = 1000  # characters of a line of the log that names columns
 
 OPTIONS = (
     Option("dataset", "diabetes", "name of the data set"),
     Option("as_of", "", "ISO 8601 date or time, UTC; '' for everything there is"),
-    Option("source", "", "path or URL of your file"),
+    Option("source", "", "path or URL of your file, or path of a folder of part files"),
     Option("target", "", "column to predict, for csv and parquet"),
     Option("separator", ",", "between the fields of your CSV; 'tab' for a tabulator"),
+    Option("encoding", "", "of your CSV; '' for UTF-8, or UTF-16 and UTF-32 as their bytes show"),
+    Option("decimal", "", "the decimal sign, for 1,234 and 1.234 alone", choices=("", ".", ",")),
+    Option("missing_words", "", "texts that mean 'missing' in every column, by commas"),
+    Option(
+        "column_types", "", "name:text or name:number, by commas, whatever the values look like"
+    ),
     Option("identity", "", "columns that identify a row, separated by commas"),
     Option("time_column", "", "column with the time of a row"),
+    Option("time_format", "", "'' for ISO 8601; s, ms, us, ns since 1970, or such as %d.%m.%Y"),
+    Option("time_zone", "", "of times that say none; '' for UTC"),
     Option("leave_out", "", "columns that are no features, by commas; patterns like 'x_*' too"),
     Option("task", "auto", "what to predict", choices=("auto", "regression", "classification")),
 )
@@ -47,41 +61,72 @@ def download(values: Mapping[str, Any]) -> None:
     Raises:
         TabularError: see `errors`.
     """
+    with tempfile.TemporaryDirectory() as place:
+        facts, delivery = delivered(values, Path(place) / "incoming")
+        _log(facts, delivery, Path(place) / "raw")
+    log_new_params({**values, "source": facts.source if values["source"] else ""})
+
+
+def delivered(values: Mapping[str, Any], folder: Path) -> tuple[Facts, Delivery]:
+    """Return the rows as of the date, and what is known of them.
+
+    Args:
+        values: the parameters, as `OPTIONS` names them.
+        folder: for files on their way.
+
+    Raises:
+        TabularError: see `errors`.
+    """
     from tabular.datasets import find
     from tabular.times import read_as_of
 
     as_of = read_as_of(values["as_of"])
     data_set = with_parameters(find(values["dataset"]), values)
-    separator = _separator(values["separator"])
-    with tempfile.TemporaryDirectory() as place:
-        delivery = bring(data_set, values["source"], separator, Path(place) / "incoming")
-        check_columns(data_set, delivery.table.frame)
-        delivery, newest = _as_of(data_set, delivery, as_of)
-        facts = _facts(data_set, delivery, values["as_of"], newest)
-        _log(facts, delivery, Path(place) / "raw")
-    log_new_params({**values, "source": facts.source if values["source"] else ""})
+    how = reading(data_set, values)
+    delivery = bring(data_set, values["source"], how, folder)
+    check_columns(data_set, delivery.table.frame)
+    data_set, delivery = _renamed(data_set, delivery)
+    delivery, newest = _as_of(data_set, delivery, as_of, how)
+    return _facts(data_set, delivery, values["as_of"], newest), delivery
 
 
-def _separator(text: str) -> str:
-    separator = {"tab": "\t", "\\t": "\t", "": ","}.get(text, text)
-    if len(separator) != 1:
-        raise ParameterError(
-            f"parameter 'separator' is {text!r}",
-            allowed="one character, or 'tab'",
-            action="correct -P separator=...",
+def _renamed(data_set: DataSet, delivery: Delivery) -> tuple[DataSet, Delivery]:
+    """Give way to the steps' own name of a row: a column of this name is called otherwise.
+
+    Raises:
+        DataError: if it is the target or a feature, by whose name a model is asked.
+    """
+    table = delivery.table
+    if ROW_ID not in table.frame:
+        return data_set, delivery
+    apart = ROW_ID in data_set.identity or any(fnmatchcase(ROW_ID, x) for x in data_set.left_out)
+    if data_set.target == ROW_ID or not apart:
+        raise DataError(
+            f"a column is called '{ROW_ID}', as the steps call what tells rows apart",
+            allowed="another name, or a column that is no feature",
+            action=f"pass -P identity={ROW_ID} if it tells rows apart, -P leave_out={ROW_ID} if it "
+            "is of no use, else rename it in the file",
         )
-    return separator
+    other = f"{ROW_ID} of the file"
+    taken = {other if name == ROW_ID else name: what for name, what in table.taken.items()}
+    table = dataclasses.replace(
+        table, frame=table.frame.rename(columns={ROW_ID: other}), taken=taken
+    )
+    identity = tuple(other if name == ROW_ID else name for name in data_set.identity)
+    left_out = {other if name == ROW_ID else name: why for name, why in data_set.left_out.items()}
+    data_set = dataclasses.replace(data_set, identity=identity, left_out=left_out)
+    return data_set, dataclasses.replace(delivery, table=table)
 
 
 def _as_of(
-    data_set: DataSet, delivery: Delivery, as_of: dt.datetime | None
+    data_set: DataSet, delivery: Delivery, as_of: dt.datetime | None, how: Reading
 ) -> tuple[Delivery, str]:
     """Return the rows there were as of the moment, and the time of the newest one."""
     table = delivery.table
     if data_set.time:
         from tabular.times import before, stamped
 
-        table = stamped(table, data_set.time)
+        table = stamped(table, data_set.time, how)
         frame = before(table.frame, data_set.time.name, as_of)
         newest = frame[data_set.time.name].max().isoformat()
     elif isinstance(data_set.source, Bundled):
@@ -111,7 +156,7 @@ def _facts(data_set: DataSet, delivery: Delivery, as_of: str, newest: str) -> Fa
 
     frame = delivery.table.frame
     return dataclasses.replace(
-        describe(data_set, frame),
+        describe(data_set, delivery.table),
         source=delivery.source,
         as_of=as_of,
         newest=newest,
@@ -142,6 +187,19 @@ def _log(facts: Facts, delivery: Delivery, folder: Path) -> None:
     say(
         f"{facts.dataset}: {len(frame):,} rows, {len(facts.features)} features, from {facts.source}"
     )
+    for line in (*delivery.table.notes, *_taken(facts)):
+        say(line)
+
+
+def _taken(facts: Facts) -> Iterator[str]:
+    """Yield what each column was taken for, columns of one kind in one line."""
+    columns: dict[str, list[str]] = {}
+    for name, what in facts.taken.items():
+        columns.setdefault(f"taken for {what}", []).append(name)
+    for name, why in facts.left_out.items():
+        columns.setdefault(f"no feature ({why})", []).append(name)
+    for what, names in columns.items():
+        yield f"{what}: {textwrap.shorten(', '.join(names), LONGEST_LINE, placeholder=' ...')}"
 
 
 STEP = Step("download", OPTIONS, download)

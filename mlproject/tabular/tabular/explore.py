@@ -39,6 +39,7 @@ def explore(values: Mapping[str, Any]) -> None:
     import mlflow
 
     from tabular.pictures import correlations, draw_all
+    from tabular.report import write_columns
     from tabular.schema import check
     from tabular.statistics import describe_columns, write
 
@@ -54,13 +55,15 @@ def explore(values: Mapping[str, Any]) -> None:
     with tempfile.TemporaryDirectory() as place, room_for(Path(place), _PICTURE_ROOM):
         folder = Path(place)
         related = correlations(checked.rows, facts).dropna()
-        content = {
+        content: dict[str, Any] = {
             "rows": len(checked.rows),
             "rejected": checked.rejected,
+            "taken": dict(facts.taken),
             "columns": describe_columns(checked.rows, facts),
             "correlation_with_target": {str(k): float(v) for k, v in related.items()},
         }
         write(content, folder / "statistics.json")
+        write_columns(facts, content["columns"], folder)
         drawn = draw_all(checked.rows, facts, folder)
         mlflow.log_artifacts(place, "explore")
     mlflow.set_tag("data.sha256", facts.sha256)

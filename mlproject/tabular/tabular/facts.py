@@ -38,6 +38,7 @@ class Facts:
         as_of: the date asked for; '' for everything.
         newest: ISO 8601 time of the newest row; '' where rows have no time.
         sha256: digest of the raw rows, see `identity.content_sha256`.
+        taken: what each column that came was taken for, in words.
     """
 
     dataset: str
@@ -54,6 +55,7 @@ class Facts:
     as_of: str = ""
     newest: str = ""
     sha256: str = ""
+    taken: Mapping[str, str] = field(default_factory=dict)
 
     def write(self, folder: Path) -> None:
         """Write the facts into `folder`."""

@@ -99,6 +99,29 @@ class Report:
         (folder / "schema_report.html").write_text(_page(content), encoding="utf-8")
 
 
+def write_columns(facts: Facts, statistics: Mapping[str, Any], folder: Path) -> None:
+    """Write columns.html into `folder`: what each column that came was taken for.
+
+    Args:
+        facts: the table's facts.
+        statistics: of the target and the features, see `statistics.describe_columns`.
+        folder: where to write.
+    """
+    rows = [
+        {
+            "column": name,
+            "taken for": facts.taken.get(name, ""),
+            "is": facts.left_out.get(name) or ("target" if name == facts.target else "feature"),
+            "missing": statistics.get(name, {}).get("missing", ""),
+        }
+        for name in dict.fromkeys((*facts.taken, *facts.left_out))
+    ]
+    title = f"Columns: {html.escape(facts.dataset)}"
+    summary = f"{len(facts.features):,} features of {len(rows):,} columns."
+    page = _PAGE.format(title=title, summary=summary, tables=_table("What came", rows))
+    (folder / "columns.html").write_text(page, encoding="utf-8")
+
+
 def _plain(value: object) -> str:
     return str(value)[:200]
 

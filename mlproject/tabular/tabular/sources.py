@@ -3,6 +3,7 @@
 Touches the network or the user's file (reading), and a temporary folder that it is given.
 """
 
+import dataclasses
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -13,11 +14,10 @@ import pandas as pd
 from tabular.addresses import MIRROR, check_source, is_url, mirrored, without_secrets
 from tabular.declaration import Bundled, DataSet, Remote, UserFile
 from tabular.errors import DataError, ParameterError
-from tabular.space import room_for
-from tabular.tables import Malformed, Table, read_csv, read_parquet
-
-LARGEST_MEMBER = 1 << 34  # bytes; an archive that unpacks to more is refused
-_BLOCK = 1 << 18
+from tabular.malformed import Malformed
+from tabular.packed import Part, copied, plain_parts
+from tabular.reading import Reading
+from tabular.tables import Table, read_csv, read_parquet
 
 
 @dataclass(frozen=True)
@@ -33,23 +33,23 @@ class Delivery:
     source: str
 
 
-def bring(data_set: DataSet, address: str, separator: str, folder: Path) -> Delivery:
+def bring(data_set: DataSet, address: str, how: Reading, folder: Path) -> Delivery:
     """Return the rows of a data set.
 
     Args:
         data_set: its declaration.
         address: the parameter `source`; '' unless the data set is the user's file.
-        separator: of the user's CSV.
+        how: how the user's file is to be read.
         folder: an empty folder for files on their way.
 
     Raises:
-        ParameterError, DataError, UnavailableError: see `fetch` and `tables`.
+        ParameterError, DataError, UnavailableError: see `fetch`, `packed` and `tables`.
     """
     source = data_set.source
     if isinstance(source, Bundled):
         return Delivery(Table(_bundled(source)), f"scikit-learn {source.loader}")
     if isinstance(source, UserFile):
-        return _user_file(data_set, source, address, separator, folder)
+        return _user_file(data_set, source, address, how, folder)
     parts = [_remote(remote, folder / f"{number}") for number, remote in enumerate(source)]
     frame = pd.concat([part.frame for part in parts], ignore_index=True)
     malformed = tuple(line for part in parts for line in part.malformed)
@@ -69,19 +69,22 @@ def _bundled(source: Bundled) -> pd.DataFrame:
 
 
 def _user_file(
-    data_set: DataSet, source: UserFile, address: str, separator: str, folder: Path
+    data_set: DataSet, source: UserFile, address: str, how: Reading, folder: Path
 ) -> Delivery:
     if not address:
         raise ParameterError(
             f"data set '{data_set.name}' needs a file and parameter 'source' is empty",
-            allowed="the path or URL of a file",
+            allowed="the path or URL of a file, or the path of a folder of part files",
             action="pass -P source=...",
         )
     address = check_source(address)
     path = _local(address, folder)
-    if source.format == "parquet":
-        return Delivery(read_parquet(path), without_secrets(address))
-    return Delivery(read_csv(path, separator, data_set.identity), without_secrets(address))
+    parts, others = plain_parts(path, source.format, how.encoding, folder / "plain")
+    read = read_parquet if source.format == "parquet" else read_csv
+    table = read(parts, how)
+    notes = tuple(f"{name} is no {source.format} file and is left out" for name in others)
+    table = dataclasses.replace(table, notes=(*notes, *table.notes))
+    return Delivery(table, without_secrets(address))
 
 
 def _local(address: str, folder: Path) -> Path:
@@ -93,10 +96,10 @@ def _local(address: str, folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         return fetch(address, folder / name)
     path = Path(address).expanduser()
-    if not path.is_file():
+    if not path.exists():
         raise ParameterError(
-            f"there is no file {path} (the folder of relative paths is {Path.cwd()})",
-            allowed="the absolute path of a file that the worker can read, or a URL",
+            f"there is no file or folder {path} (the folder of relative paths is {Path.cwd()})",
+            allowed="the absolute path of what the worker can read, or a URL",
             action="correct -P source=...",
         )
     return path
@@ -117,7 +120,7 @@ def _remote(remote: Remote, folder: Path) -> Table:
         path = _member(path, remote.member, folder)
     pinned = remote.member_sha256 if remote.member else remote.sha256
     check_sha256(path, pinned, address)
-    table = read_csv(path, remote.separator)
+    table = read_csv([Part(path, path.name)], Reading(remote.separator))
     return Table(table.frame.assign(**_added(remote, len(table.frame))), table.malformed)
 
 
@@ -127,7 +130,6 @@ def _added(remote: Remote, rows: int) -> dict[str, pd.Series]:
 
 def _member(archive: Path, member: str, folder: Path) -> Path:
     """Unpack one member in bounded memory and return its file."""
-    folder.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(archive) as opened:
         if member not in opened.namelist():
             raise DataError(
@@ -135,18 +137,8 @@ def _member(archive: Path, member: str, folder: Path) -> Path:
                 allowed=f"an archive with '{member}'",
                 action=f"look at the address, or at the mirror that {MIRROR} names",
             )
-        size = opened.getinfo(member).file_size
-        if size > LARGEST_MEMBER:
-            raise DataError(
-                f"'{member}' in {archive.name} unpacks to {size:,} bytes",
-                allowed=f"at most {LARGEST_MEMBER:,} bytes",
-                action="look at where the archive comes from",
-            )
-        path = folder / PurePosixPath(member).name
-        with room_for(folder, size), opened.open(member) as packed, path.open("wb") as file:
-            while block := packed.read(_BLOCK):
-                file.write(block)
-    return path
+        with opened.open(member) as packed:
+            return copied(packed, archive, folder / PurePosixPath(member).name)
 
 
 def malformed_rows(lines: tuple[Malformed, ...]) -> list[dict[str, object]]:

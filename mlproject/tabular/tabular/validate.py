@@ -18,13 +18,14 @@ from tabular import metrics
 from tabular.commandline import Option
 from tabular.errors import DataError, ParameterError, nearest
 from tabular.facts import Facts
-from tabular.predictions import Scorer, inputs, predict, probabilities_of
+from tabular.predictions import PROBABILITY, Scorer, inputs, predict, probabilities_of
 from tabular.preprocess import HOLDOUT_FILE, read_part
 from tabular.scoring import one_value
 from tabular.space import room_for
 from tabular.tracking import Step, log_new_params, main, say
 
 TIMED_CALLS = 20
+_OUR_COLUMNS = ("row_id", "target", "prediction", "weight", "time")
 _OWN_PARAMETERS = ("data", "model_uri", "slices", "tags", "autolog")
 
 OPTIONS = (
@@ -86,7 +87,14 @@ def _slices(text: str, facts: Facts, holdout: pd.DataFrame) -> list[str]:
         ParameterError: if one is not in the rows, or has a name that the predictions use.
     """
     names = [name.strip() for name in text.split(",") if name.strip()] or list(facts.slices)
-    free = [str(name) for name in holdout.columns if name not in ("row_id", "target", "prediction")]
+    ours = [name for name in names if _is_ours(name) and name in holdout]
+    if ours:
+        raise ParameterError(
+            f"slices has '{ours[0]}', which means something else in predictions.parquet",
+            allowed=f"columns with other names than {', '.join(_OUR_COLUMNS)}, {PROBABILITY}...",
+            action="rename the column in the file, or leave it out of -P slices=...",
+        )
+    free = [name for name in map(str, holdout.columns) if not _is_ours(name)]
     unknown = [name for name in names if name not in free]
     if unknown:
         raise ParameterError(
@@ -95,6 +103,11 @@ def _slices(text: str, facts: Facts, holdout: pd.DataFrame) -> list[str]:
             action="correct -P slices=...",
         )
     return list(dict.fromkeys(names))
+
+
+def _is_ours(name: str) -> bool:
+    """Whether a column of this name in the predictions means something to whoever judges them."""
+    return name in _OUR_COLUMNS or name.startswith(PROBABILITY)
 
 
 def _beside(holdout: pd.DataFrame, slices: list[str], facts: Facts) -> pd.DataFrame:
