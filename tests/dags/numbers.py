@@ -42,7 +42,7 @@ def number(name: str, **fields: Any) -> DAG:
             "rehearsal": None,  # a number is no model that MLflow could serve
             "parameters": {
                 "factor": Param(1.0, type="number", minimum=0),
-                "broken": Param("no", enum=["no", "download", "champion"]),
+                "broken": Param("no", enum=["no", "download", "champion", "infinite"]),
             },
             "gate": Gate(Metric("rmse", min_gain=0.1)),
             **fields,

@@ -22,6 +22,7 @@ def ugly(name: str, gate: Gate, **parameters: object) -> DAG:
             "slices": 'Energie=Klasse,Balkon?,Straße "Lage"',
             "model": Param("decision_tree", type="string"),
             "max_depth": Param(0, type="integer"),
+            "alpha": Param(1.0, type="number"),
             "n_estimators": Param(100, type="integer"),
             "random_state": Param(42, type="integer"),
             **parameters,

@@ -92,6 +92,16 @@ def test_never_only_judges(installation: Installation) -> None:
     assert "told never to promote" in night["understudy.reason"]
 
 
+def test_an_infinite_error_is_rejected(installation: Installation) -> None:
+    """MLflow's store keeps it as the largest number, by which a first model would pass."""
+    installation.trigger("raced", "infinite", promote="auto", broken="infinite")
+    assert installation.wait("raced", "infinite") == "success"
+    night = installation.nights("raced")[-1]
+    assert night["understudy.outcome"] == "REJECTED"
+    assert "rmse is infinite" in night["understudy.reason"]
+    assert night["understudy.champion.after"] == ""
+
+
 def test_a_night_in_shadow_only_says_what_it_would_do(installation: Installation) -> None:
     """Nothing is registered; the night after the last one in shadow is obeyed."""
     for run_id in ("shadow", "light"):

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from tests.fixtures import ugly_table
 from tests.fixtures.played_nights import Table
 from tests.nights.whole_nights import WholeNights
+
+if TYPE_CHECKING:
+    from tests.fixtures.played_nights import Nights
 
 pytestmark = pytest.mark.integration
 
@@ -16,8 +21,15 @@ TABLE = Table(
     good={"model": "random_forest", "n_estimators": 20},
     similar={"model": "random_forest", "n_estimators": 20, "random_state": 7},
     truth=str,
+    constant={"model": "elastic_net", "alpha": 1e9},
 )
 
 
 class TestPrices(WholeNights):
     """A forest, whose texts get a column each, after a tree."""
+
+    def test_a_model_that_says_the_same_of_every_row_is_held(self, ugly_nights: Nights) -> None:
+        """Although there is no champion yet: rules that only compare would let it through."""
+        tags = ugly_nights.of("constant").data.tags
+        assert "predicts one value" in tags["understudy.reason"]
+        assert tags["understudy.champion.after"] == ""
