@@ -32,6 +32,7 @@ from tabular.reading import Reading
 
 _INDEX = re.compile(r"Unnamed: \d+|__index_level_\d+__|")
 """Names of columns that pandas makes of a frame's index, as it writes it or reads it again."""
+_WIDE = 500  # columns
 _NO_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
 
@@ -185,6 +186,9 @@ def _typed(table: pa.Table, how: Reading) -> dict[str, Column]:
             parameter column_types says.
     """
     _check_types(table.column_names, how)
+    if table.num_columns > _WIDE:
+        # A block of a wide file has few rows, and each step of each column would go through all.
+        table = table.combine_chunks()
     columns = {
         name: _looked_at(name, column, how)
         for name, column in zip(table.column_names, table.columns, strict=True)
