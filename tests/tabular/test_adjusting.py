@@ -16,6 +16,7 @@ from tabular.errors import DataError
 from tabular.facts import Facts
 from tabular.fitting import Part, fit
 from tabular.metrics import regression
+from tabular.preparation import Columns
 from tabular.scoring import as_inputs, as_target, one_value, scores
 from tabular.train import check_rows
 
@@ -196,3 +197,24 @@ def test_one_value_for_all_rows_is_said(target: list[Any], guess: list[Any], sai
     """Where the targets differ."""
     assert said in one_value(pd.Series(target), pd.Series(guess))
     assert bool(one_value(pd.Series(target), pd.Series(guess))) == bool(said)
+
+
+@pytest.mark.parametrize(("coded", "width"), [(True, 3), (False, 5)])
+def test_a_fit_without_enough_memory_is_refused_in_words(*, coded: bool, width: int) -> None:
+    """By the array alone: two numbers, and the texts as a code or as three columns."""
+    columns = Columns(("size", "age"), ("colour",))
+    rows = pd.DataFrame({"size": [1.0] * 300, "age": 2.0, "colour": ["red", "blue", "green"] * 100})
+    needed = 2 * 8 * width * len(rows)
+    adjusting.check_memory(rows, columns, coded=coded, free=needed)
+    words = f"300 training rows in {width} columns of numbers need at least 0.0 GB"
+    with pytest.raises(DataError, match=words):
+        adjusting.check_memory(rows, columns, coded=coded, free=needed - 1)
+
+
+def test_this_machine_has_memory_for_some_rows_and_not_for_all() -> None:
+    """As it says itself."""
+    columns = Columns(("size",), ())
+    adjusting.check_memory(pd.DataFrame({"size": [1.0, 2.0]}), columns, coded=False)
+    endless = pd.DataFrame(index=pd.RangeIndex(10**13))
+    with pytest.raises(DataError, match=r"160000\.0 GB of memory, and"):
+        adjusting.check_memory(endless, columns, coded=False)

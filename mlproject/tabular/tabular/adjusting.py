@@ -1,11 +1,13 @@
-"""What the training rows decide about a model, beside its parameters. Touches nothing."""
+"""What the training rows decide about a model, beside its parameters. Reads what memory is free."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from tabular.errors import DataError
 from tabular.facts import Facts
 from tabular.preparation import MOST_CATEGORIES, Columns
 
@@ -22,10 +24,61 @@ zero. XGBoost ignores gains below 1e-6 and computes in single precision; trees t
 2e-16 for none, and lose one to rounding far from zero."""
 
 
+_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+"""Files with the memory of a container, of both versions of control groups."""
+
+
 def are_sparse(rows: pd.DataFrame, columns: Columns) -> bool:
     """Return whether the columns that texts become are too many to be stored whole."""
-    width = sum(min(rows[name].nunique(), MOST_CATEGORIES) for name in columns.texts)
-    return width * len(rows) > MOST_CELLS
+    return _width_of_texts(rows, columns) * len(rows) > MOST_CELLS
+
+
+def _width_of_texts(rows: pd.DataFrame, columns: Columns) -> int:
+    return sum(min(rows[name].nunique(), MOST_CATEGORIES) for name in columns.texts)
+
+
+def check_memory(
+    rows: pd.DataFrame, columns: Columns, *, coded: bool, free: int | None = None
+) -> None:
+    """Check that the array that a model is fitted on can be made at all.
+
+    A fit takes more than that; how much more depends on the model. What certainly does not fit is
+    refused here, in words: the kernel would end the process without one.
+
+    Args:
+        rows: those to fit.
+        columns: the features.
+        coded: whether texts become codes, else a column per category.
+        free: bytes of memory that may be used; None: what the machine, or its container, has.
+
+    Raises:
+        DataError: if not.
+    """
+    width = len(columns.numbers)
+    if coded:
+        width += len(columns.texts)
+    elif not are_sparse(rows, columns):
+        width += _width_of_texts(rows, columns)
+    # Twice: the parts for numbers and texts, and the array in which they are joined.
+    needed, there = 2 * 8 * width * len(rows), _free_memory() if free is None else free
+    if needed > there:
+        raise DataError(
+            f"{len(rows):,} training rows in {width:,} columns of numbers need at least"
+            f" {needed / 1e9:.1f} GB of memory, and {there / 1e9:.1f} GB are free",
+            allowed="what fits into the memory of this machine",
+            action="leave columns out (-P leave_out=...), train on a shorter window of rows, take a"
+            " machine with more memory, or train on a cluster with a program of your own",
+        )
+
+
+def _free_memory() -> int:
+    """Return the bytes that the machine has free, at most those of the container."""
+    import psutil
+
+    limits = [Path(name).read_text().strip() for name in _LIMITS if Path(name).is_file()]
+    # "max" stands for no limit. What a container uses is not taken off: it counts cached files.
+    most = [int(limit) for limit in limits if limit.isdigit()]
+    return min([int(psutil.virtual_memory().available), *most])
 
 
 def told(rows: pd.DataFrame, facts: Facts) -> Iterator[str]:

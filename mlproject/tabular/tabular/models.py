@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from tabular.adjusting import are_sparse, in_deviations, is_extreme
+from tabular.adjusting import are_sparse, check_memory, in_deviations, is_extreme
 from tabular.commandline import Option
 from tabular.declaration import Task
 from tabular.errors import ParameterError, nearest
@@ -324,6 +324,7 @@ def build(
             taken; None for the usual way.
 
     Raises:
+        DataError: if the rows do not fit into memory.
         ParameterError: if `monotone` does not fit the columns.
     """
     from sklearn.pipeline import Pipeline
@@ -336,6 +337,8 @@ def build(
         if not arguments.get(option, True):
             del arguments[option]
     missing, columns = arguments.pop("missing"), Columns.of(facts)
+    if rows is not None:
+        check_memory(rows, columns, coded=model.native)
     sparse = rows is not None and not model.native and are_sparse(rows, columns)
     first = prepare(columns, missing, scaled=model.linear, coded=model.native, sparse=sparse)
     last = model.build(facts.task, arguments, columns)
