@@ -24,7 +24,7 @@ _FORMS = (
     "https://host/repo.git, http://, ssh://, git://, user@host:repo.git, file:///folder or an "
     "absolute folder, each with #subdirectory if the MLproject is not at the top"
 )
-_CONTROL = re.compile(r"[\x00-\x20\x7f]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +140,8 @@ def parse(project: str) -> ProjectAddress:
         ProjectError: if it is of no form that is allowed, or of a dangerous one.
     """
     repository, _, subdirectory = project.strip().partition("#")
+    if repository.startswith("file:"):
+        repository = repository.replace(" ", "%20")  # a folder may have blanks, a URL has none
     _check_characters(repository)
     subdirectory = _checked_subdirectory(subdirectory)
     if repository.startswith("/"):
@@ -203,7 +205,9 @@ def _check_characters(repository: str) -> None:
     if repository.startswith("-"):
         raise _refused(repository, "begins with a dash, as an option does")
     if _CONTROL.search(repository):
-        raise _refused(repository, "has blanks or control characters (write a blank as %20)")
+        raise _refused(repository, "has control characters")
+    if " " in repository and not repository.startswith("/"):
+        raise _refused(repository, "has blanks (write a blank as %20)")
 
 
 def _checked_subdirectory(subdirectory: str) -> str:

@@ -9,6 +9,8 @@ import pytest
 from tests.fixtures.loopback import serving
 from tests.fixtures.played_nights import Nights, Served
 
+pytest.register_assert_rewrite("tests.nights.whole_nights")
+
 if TYPE_CHECKING:
     from tests.fixtures.airflow import Installation
 
