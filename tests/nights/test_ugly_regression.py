@@ -28,8 +28,11 @@ TABLE = Table(
 class TestPrices(WholeNights):
     """A forest, whose texts get a column each, after a tree."""
 
-    def test_a_model_that_says_the_same_of_every_row_is_held(self, ugly_nights: Nights) -> None:
-        """Although there is no champion yet: rules that only compare would let it through."""
-        tags = ugly_nights.of("constant").data.tags
-        assert "predicts one value" in tags["understudy.reason"]
-        assert tags["understudy.champion.after"] == ""
+    def test_a_model_that_says_the_same_of_every_row_is_told(self, ugly_nights: Nights) -> None:
+        """By a guard, beside the rules, which let no such first model through either."""
+        night = ugly_nights.of("constant")
+        assert night.data.tags["understudy.champion.after"] == ""
+        record = ugly_nights.strict(night, "decision/decision.json")
+        (found,) = [one for one in record["evidence"]["findings"] if one["guard"] == "constant"]
+        assert (found["result"], found["level"]) == ("failed", "hold")
+        assert "predicts one value" in found["reason"]

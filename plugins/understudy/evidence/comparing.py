@@ -68,12 +68,13 @@ def compare(
 
 def _found(gate: Gate, pair: Pair, units: Units, *, search: bool) -> Iterator[Finding]:
     """Yield what else there is to say of the challenger, beside the rules."""
+    # In this order, which is that of a replay: it searches anew, and takes guards as stored.
+    if search:
+        yield from _worst(gate, pair, units)
     if gate.guards is not None and gate.guards.constant != OFF:
         found = sameness.look(pair.challenger, gate.guards.constant)
         if found is not None:
             yield found
-    if search:
-        yield from _worst(gate, pair, units)
 
 
 def _worst(gate: Gate, pair: Pair, units: Units) -> Iterator[Finding]:
