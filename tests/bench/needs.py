@@ -79,6 +79,7 @@ BENCHES = {
     "promotion": Needs(),
     "serving": Needs(),
     "search": Needs(modules=(*Needs.modules, "optuna")),
+    "rows": Needs(modules=(*Needs.modules, "pyarrow", "skops"), gigabytes=4.0),
     "gate": Needs(modules=(*Needs.modules, "pyarrow", "scipy"), gigabytes=2.0),
     "mnist": Needs(gigabytes=4.0, data=MNIST),
     "team": Needs(programs=("git", "docker"), gigabytes=10.0),

@@ -1,0 +1,146 @@
+"""A long table through the steps of mlproject/tabular, beside a plain script.
+
+    make bench BENCH=rows BENCH_ARGS='--rows 1000000 --rounds 3'
+
+Both read the same Parquet file, hold out the newest fifth, fit the same model with scikit-learn and
+score it. The steps are processes of their own, as in a night, on an MLflow store of this machine;
+what each takes of CPU (s), and of memory at its peak (GB), is the kernel's count for a process and
+its children. Both by turns. Prints ratios with their ranges; ``--json FILE`` writes all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from bench.needs import CHECKOUT
+
+PROJECT = CHECKOUT / "mlproject" / "tabular"
+HERE = Path(__file__).parent
+NUMBERS, TEXTS = 10, 2
+
+
+@dataclass(frozen=True)
+class Used:
+    """What one process used.
+
+    Attributes:
+        cpu: Seconds.
+        memory: Gigabytes at its peak.
+    """
+
+    cpu: float
+    memory: float
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run it; return its exit status."""
+    parser = argparse.ArgumentParser(prog="bench rows", allow_abbrev=False)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--model", default="hist_gradient_boosting")
+    parser.add_argument("--trees", type=int, default=50)
+    parser.add_argument("--json", type=Path)
+    asked = parser.parse_args(arguments)
+    rounds = []
+    with tempfile.TemporaryDirectory() as place:
+        table = Path(place) / "table.parquet"
+        made(asked.rows).to_parquet(table, index=False)
+        for number in range(asked.rounds):
+            store = Path(place) / f"store-{number}"
+            store.mkdir()
+            measured(["-c", "import mlflow; mlflow.search_experiments()"], store)  # makes tables
+            plain = [str(HERE / "rows_plain.py"), str(table), asked.model, str(asked.trees)]
+            rounds.append({"plain": measured(plain, store)[0], **steps(table, store, asked)})
+            sys.stdout.write(_told(number, rounds[-1]))
+    ratios = [_ratios(one) for one in rounds]
+    for name in ("cpu", "memory"):
+        found = sorted(one[name] for one in ratios)
+        middle = statistics.median(found)
+        sys.stdout.write(
+            f"{name}: {middle:.2f} of the plain script's ({found[0]:.2f} to {found[-1]:.2f})\n"
+        )
+    if asked.json:
+        told = [{name: asdict(used) for name, used in one.items()} for one in rounds]
+        asked.json.write_text(json.dumps({"rows": asked.rows, "rounds": told, "ratios": ratios}))
+    return 0
+
+
+def made(count: int) -> pd.DataFrame:
+    """Return a table of numbers and texts with gaps, a time, and a target that depends on them."""
+    draw = np.random.default_rng(7)
+    columns = {f"number {one}": draw.normal(size=count) for one in range(NUMBERS)}
+    target = sum(columns[f"number {one}"] * (one + 1) for one in range(3)) + draw.normal(size=count)
+    for name in list(columns)[3:6]:
+        columns[name][draw.random(count) < 0.05] = np.nan
+    texts = {
+        f"text {one}": pd.Series(draw.integers(0, 50, count)).map("kind {}".format).astype("str")
+        for one in range(TEXTS)
+    }
+    time = pd.Timestamp("2026-01-01") + pd.to_timedelta(np.arange(count), "s")
+    return pd.DataFrame(
+        {"id": np.arange(count), "time": time, **columns, **texts, "target": target}
+    )
+
+
+def steps(table: Path, store: Path, asked: argparse.Namespace) -> dict[str, Used]:
+    """Run the four steps; return what each used."""
+    used = {}
+    named = [f"--source={table}", "--target=target", "--time_column=time", "--identity=id"]
+    used["download"], raw = step(store, "download", "--dataset=parquet", *named)
+    newest = ["--holdout=newest", f"--holdout_days={asked.rows / 5 / 86_400}"]  # a row each second
+    used["preprocess"], data = step(store, "preprocess", f"--raw=runs:/{raw}/raw", *newest)
+    given = f"--data=runs:/{data}/data"
+    model = [f"--model={asked.model}", f"--n_estimators={asked.trees}"]
+    if asked.model == "random_forest":
+        model.append("--max_depth=12")
+    used["train"], trained = step(store, "train", given, *model)
+    used["validate"], _ = step(store, "validate", given, f"--model_uri=runs:/{trained}/model")
+    return used
+
+
+def step(store: Path, name: str, *arguments: str) -> tuple[Used, str]:
+    """Run a step; return what it used, and its run's id."""
+    used, said = measured([str(HERE / "plain_step.py"), name, *arguments], store)
+    return used, said.split()[-1]
+
+
+def measured(command: Sequence[str], store: Path) -> tuple[Used, str]:
+    """Run a Python program; return what it used, and what it wrote."""
+    variables = {
+        **os.environ,
+        "MLFLOW_TRACKING_URI": f"sqlite:///{store}/mlflow.db",
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+        "OMP_WAIT_POLICY": "PASSIVE",  # a thread that spins counts as CPU
+        "PYTHONPATH": str(PROJECT),
+    }
+    output = store / "output"
+    with output.open("wb") as out:
+        process = subprocess.Popen([sys.executable, *command], stdout=out, cwd=store, env=variables)
+        _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{command[0]} ended with {process.returncode}")
+    return Used(usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024 / 1e9), output.read_text()
+
+
+def _ratios(one: Mapping[str, Used]) -> dict[str, float]:
+    ours = [used for name, used in one.items() if name != "plain"]
+    cpu, memory = sum(used.cpu for used in ours), max(used.memory for used in ours)
+    return {"cpu": cpu / one["plain"].cpu, "memory": memory / one["plain"].memory}
+
+
+def _told(number: int, one: Mapping[str, Used]) -> str:
+    parts = (f"{name} {used.cpu:.1f} s, {used.memory:.2f} GB" for name, used in one.items())
+    return f"round {number + 1}: {'; '.join(parts)}\n"
