@@ -144,7 +144,15 @@ def test_an_archive_that_would_do_harm(tmp_path: Path, monkeypatch: pytest.Monke
         entry = tarfile.TarInfo("harm")
         entry.type, entry.linkname = tarfile.SYMTYPE, "/etc/passwd"
         archive.addfile(entry)
-    for number, path in enumerate((outside, linked)):
+    device = tmp_path / "device.tar"
+    with tarfile.open(device, "w") as archive:
+        entry = tarfile.TarInfo("harm")
+        entry.type = tarfile.CHRTYPE
+        archive.addfile(entry)
+    above = tmp_path / "above.tar"
+    with tarfile.open(above, "w") as archive:
+        archive.addfile(tarfile.TarInfo("../harm.png"))
+    for number, path in enumerate((outside, linked, device, above)):
         with pytest.raises(DataError, match="cannot be unpacked"):
             archives.unpack(path, tmp_path / str(number))
     assert not (tmp_path / "harm.png").exists()

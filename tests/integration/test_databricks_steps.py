@@ -39,7 +39,10 @@ if TYPE_CHECKING:
     from tests.fixtures.databricks_workspace import Workspace
     from tests.fixtures.git import Repository
 
-pytestmark = pytest.mark.integration
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.long("a stand-in of a workspace, whose clusters build environments"),
+]
 
 MLPROJECT = """
 name: elsewhere

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from tests.fixtures.git import Repository
 
 pytestmark = [
+    pytest.mark.long("a stand-in of Docker, whose containers are killed and run out of time"),
     pytest.mark.integration,
     # MLflow's own SQLite store, opened in this process, uses what SQLAlchemy 2.1 deprecates.
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy"),

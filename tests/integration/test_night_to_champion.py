@@ -20,7 +20,12 @@ from understudy.tracking import RunStore
 if TYPE_CHECKING:
     from tests.fixtures.git import Repository
 
-pytestmark = pytest.mark.integration
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.long(
+        "nights by hand with rehearsals in environments of their own; the main lane has Airflow's"
+    ),
+]
 
 MODEL = Path(__file__).parents[1] / "models" / "doubling.py"
 MLPROJECT = """

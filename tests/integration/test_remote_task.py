@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from tests.fixtures.git import Repository
     from tests.fixtures.kubernetes_cluster import Server
 
-pytestmark = pytest.mark.integration
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.long("a stand-in of a cluster, and an Airflow that defers to it"),
+]
 
 MLPROJECT = """
 docker_env: {image: acme/training}

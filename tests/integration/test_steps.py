@@ -415,6 +415,7 @@ print("done")
 """
 
 
+@pytest.mark.long("a series of kills, each with a step that has to be noticed and ended")
 def test_kill_9_of_the_worker_at_many_moments(
     eventually: Callable[..., bool], bench: Bench, client: MlflowClient, tmp_path: Path
 ) -> None:
