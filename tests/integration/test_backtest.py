@@ -30,10 +30,10 @@ def command(tmp_path: Path) -> list[str]:
     """Return the command line of a backtest."""
     strict = tmp_path / "strict.json"
     strict.write_text(json.dumps({"primary": {"name": "rmse", "min_gain": 1000.0}}))
-    words = f"backtest {PROJECT} --nights {NIGHTS} --holdout-days 3 --env-manager local --jobs 2"
-    more = ["-P", f"bad_night={BAD}", "--metric", "rmse", "--rules", str(strict)]
-    out = ["--out", str(tmp_path / "out")]
-    return [sys.executable, "-m", "understudy", *words.split(), *more, *out]
+    words = f"--nights {NIGHTS} --holdout-days 3 --env-manager local --jobs 2 --metric rmse"
+    more = ["-P", f"bad_night={BAD}", "--rules", str(strict), "--out", str(tmp_path / "out")]
+    program = [sys.executable, "-m", "understudy", "backtest", str(PROJECT)]
+    return [*program, *words.split(), *more]
 
 
 @pytest.fixture

@@ -50,7 +50,8 @@ def test_a_killed_scheduler_leaves_no_step_behind(installation_to_break: Install
     before = set(step.alive())
     installation.kill("scheduler")
     installation.up()
-    assert eventually(lambda: not before & set(step.alive()), 60)
+    # Airflow waits half a minute for the heart of the dead one before it takes its tasks over.
+    assert eventually(lambda: not before & set(step.alive()), 180)
     assert eventually(lambda: step.statuses()[:1] == ["KILLED"], 120), step.statuses()
     step.mark("failed")
     assert eventually(lambda: not step.alive(), 30)
