@@ -106,6 +106,22 @@ def test_texts_are_digested_as_they_lie(cells: list[str | None], start: int) -> 
         assert content_sha256(frame) == content_sha256(plain)
 
 
+TIMES = ["2026-01-31 23:59:59", "1969-12-31 00:00:01", "2026-03-29 01:30:00", None]
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+@pytest.mark.parametrize("zone", [None, "UTC", "Europe/Berlin"])
+@pytest.mark.parametrize("further", ["1700-01-01 00:00:00", "2026-01-01 00:00:00.25"])
+def test_times_are_digested_as_they_are_written(unit: str, zone: str | None, further: str) -> None:
+    """The same digest as of one Python object after another, whatever the unit and the zone."""
+    times = pd.Series(pd.to_datetime([*TIMES, further], format="ISO8601")).dt.tz_localize(zone)
+    frame = times.dt.as_unit(unit).to_frame("t")
+    assert content_sha256(frame) == content_sha256(frame.astype("object"))
+    assert content_sha256(frame.iloc[1:3]) == content_sha256(frame.iloc[1:3].astype("object"))
+    nothing = frame.iloc[3:4]
+    assert content_sha256(nothing) == content_sha256(nothing.astype("object"))
+
+
 def test_the_digest_of_today_is_that_of_tomorrow() -> None:
     """Another way of computing it must not make every data set look new."""
     frame = pd.DataFrame({"t": ["a", None, "\\b\x1f", "\u00e4"], "n": [1.5, np.nan, -0.0, 3]})
