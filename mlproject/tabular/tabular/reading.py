@@ -116,8 +116,9 @@ def _separator(text: str) -> str:
 
 def _encoding(text: str) -> str:
     try:
+        "".encode(text or "utf-8")  # refuses what Python knows and is of no text, such as bz2
         return codecs.lookup(text).name if text else ""
-    except LookupError:
+    except (LookupError, UnicodeError):
         raise ParameterError(
             f"parameter 'encoding' is {text!r}",
             allowed="'' or a name that Python knows, such as cp1252, latin-1, utf-16, shift_jis",

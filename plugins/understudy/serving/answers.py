@@ -66,9 +66,22 @@ def complaint(text: str) -> str:
 
 
 def shown(body: Mapping[str, Any]) -> str:
-    """Return a request as a message shows it."""
-    text = json.dumps(body)
+    """Return a request as a message shows it: its columns, and of each value its kind and no more.
+
+    The rows may be about persons, and messages go to logs, tags and notices.
+    """
+    text = json.dumps(_kinds(body))
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+
+
+def _kinds(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {name: one if name == "columns" else _kinds(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_kinds(one) for one in value]
+    if value is None:
+        return None
+    return {bool: "true or false", int: "number", float: "number"}.get(type(value), "text")
 
 
 def _only(given: object) -> object:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from understudy.serving.answers import Question, complaint, difference, quantile
+from understudy.serving.answers import Question, complaint, difference, quantile, shown
 
 pytestmark = pytest.mark.unit
 
@@ -98,3 +98,14 @@ def test_a_quantile_is_a_value_that_enough_do_not_exceed(values: list[float], sh
 def test_what_an_error_says(text: str, said: str) -> None:
     """Its message and its cause, or as much of it as can be shown."""
     assert complaint(text) == said
+
+
+def test_a_request_is_shown_without_its_values() -> None:
+    """What is missing is seen, and nobody's name."""
+    rows = {"columns": ["name", "age", "kind"], "data": [["Ada Lovelace", 36, None]]}
+    assert shown({"dataframe_split": rows}) == (
+        '{"dataframe_split": {"columns": ["name", "age", "kind"], '
+        '"data": [["text", "number", null]]}}'
+    )
+    assert shown({"inputs": {"x": [True, 1.5]}}) == '{"inputs": {"x": ["true or false", "number"]}}'
+    assert len(shown({"inputs": [1.0] * 10_000})) < 1_000
