@@ -1,6 +1,6 @@
 # Everything a checkout needs. Only Python 3.11 to 3.13 and git have to be there; the environments
 # are built below .state/ when a target first needs them (PYTHON=... chooses the interpreter).
-SETUP := sh plugins/understudy/local/setup.sh
+SETUP := sh plugins/understudy/devstack/setup.sh
 AIRFLOW := .state/venvs/airflow/bin/python
 DEV := .state/venvs/dev/bin/python
 PYTEST_ARGS ?=
@@ -21,19 +21,19 @@ help: ## Say what there is
 
 demo: ## Retrain a model for several nights on a stack of its own, and say what happened
 	@$(SETUP) airflow mlflow
-	@$(AIRFLOW) -m understudy.local demo
+	@$(AIRFLOW) -m understudy.devstack demo
 
 up: ## Start MLflow, a git server and Airflow on loopback, and leave them running
 	@$(SETUP) airflow mlflow
-	@$(AIRFLOW) -m understudy.local up
+	@$(AIRFLOW) -m understudy.devstack up
 
 down: ## End what make up, make demo and make bench started
 	@$(SETUP) airflow
-	@$(AIRFLOW) -m understudy.local down
+	@$(AIRFLOW) -m understudy.devstack down
 
 status: ## Say what is running, and where
 	@$(SETUP) airflow
-	@$(AIRFLOW) -m understudy.local status
+	@$(AIRFLOW) -m understudy.devstack status
 
 test-quick: ## Unit tests alone, with fewer examples: for while you write
 	@$(SETUP) airflow dev
@@ -82,5 +82,5 @@ lock: ## Resolve requirements/*.in anew
 	@$(SETUP) --lock
 
 clean: ## End what runs, and remove everything that make has made
-	@if test -x $(AIRFLOW); then $(AIRFLOW) -m understudy.local down; fi
+	@if test -x $(AIRFLOW); then $(AIRFLOW) -m understudy.devstack down; fi
 	rm -rf .state .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -10,15 +10,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from understudy.declaration import AfterPromotion, Pipeline, Project, Rehearsal, Steps
+    from understudy.airflow.assets import champion_asset, raw_data_asset
+    from understudy.airflow.builder import pipeline
+    from understudy.airflow.operators.step import MlflowRunOperator
+    from understudy.airflow.retention_dag import retention_dag
+    from understudy.airflow.rollback_dag import rollback_dag
     from understudy.gate import Budgets, Gate, Guards, Limit, Metric, Slice
-    from understudy.orchestration.assets import champion_asset, raw_data_asset
-    from understudy.orchestration.builder import pipeline
-    from understudy.orchestration.retention_dag import retention_dag
-    from understudy.orchestration.rollback_dag import rollback_dag
-    from understudy.orchestration.step_operator import MlflowRunOperator
-    from understudy.promotion.retention import Keep
-    from understudy.search import Search
+    from understudy.registry.retention import Keep
+    from understudy.spec.pipeline import AfterPromotion, Pipeline, Project, Rehearsal, Steps
+    from understudy.spec.search import Search
 
 __all__ = [
     "AfterPromotion",
@@ -43,25 +43,25 @@ __all__ = [
 ]
 
 _HOMES = {
-    "AfterPromotion": "understudy.declaration",
+    "AfterPromotion": "understudy.spec.pipeline",
     "Budgets": "understudy.gate",
     "Gate": "understudy.gate",
     "Guards": "understudy.gate",
     "Limit": "understudy.gate",
     "Metric": "understudy.gate",
-    "Keep": "understudy.promotion.retention",
-    "MlflowRunOperator": "understudy.orchestration.step_operator",
-    "Pipeline": "understudy.declaration",
-    "Project": "understudy.declaration",
-    "Rehearsal": "understudy.declaration",
-    "Search": "understudy.search",
+    "Keep": "understudy.registry.retention",
+    "MlflowRunOperator": "understudy.airflow.operators.step",
+    "Pipeline": "understudy.spec.pipeline",
+    "Project": "understudy.spec.pipeline",
+    "Rehearsal": "understudy.spec.pipeline",
+    "Search": "understudy.spec.search",
     "Slice": "understudy.gate",
-    "Steps": "understudy.declaration",
-    "champion_asset": "understudy.orchestration.assets",
-    "pipeline": "understudy.orchestration.builder",
-    "raw_data_asset": "understudy.orchestration.assets",
-    "retention_dag": "understudy.orchestration.retention_dag",
-    "rollback_dag": "understudy.orchestration.rollback_dag",
+    "Steps": "understudy.spec.pipeline",
+    "champion_asset": "understudy.airflow.assets",
+    "pipeline": "understudy.airflow.builder",
+    "raw_data_asset": "understudy.airflow.assets",
+    "retention_dag": "understudy.airflow.retention_dag",
+    "rollback_dag": "understudy.airflow.rollback_dag",
 }
 
 

@@ -23,10 +23,10 @@ from mlflow.exceptions import ExecutionException  # noqa: TID253
 from mlflow.projects.backend.abstract_backend import AbstractBackend  # noqa: TID253
 from mlflow.projects.submitted_run import SubmittedRun  # noqa: TID253
 
-from understudy import tracking
 from understudy.errors import StepStoppedError, UnderstudyError, listed, nearest
-from understudy.steps.runner import Settings, StepRequest, StepRunner, absolute_store
-from understudy.tracking import RunStore
+from understudy.runner.runner import Settings, StepRequest, StepRunner, absolute_store
+from understudy.store import tracking
+from understudy.store.tracking import RunStore
 
 _OPTIONS = frozenset({"env_manager", "environment", "reuse", "timeout"})
 # What MLflow itself puts among the options of a backend.

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 import psutil
 
-from understudy.steps.settings import CACHE_VARIABLE
+from understudy.runner.settings import CACHE_VARIABLE
 
 SETTLE = 2.0
 """Seconds after a night in which Airflow ends its task processes, which belong to the night."""

@@ -33,12 +33,12 @@ from bench.ending import end_on_terminate
 from bench.leftovers import Ground, Leftovers, tree
 from bench.machine_faults import Machine
 from bench.setting import head
-from understudy.local import record
-from understudy.local.place import CHECKOUT, Place
-from understudy.local.progress import Progress
-from understudy.local.settings import MARK
-from understudy.local.stack import Stack
-from understudy.local.table import render
+from understudy.cli.table import render
+from understudy.devstack import record
+from understudy.devstack.place import CHECKOUT, Place
+from understudy.devstack.progress import Progress
+from understudy.devstack.settings import MARK
+from understudy.devstack.stack import Stack
 
 LINGERING = "git://127.0.0.1/models#linger"
 OURS = "{{ var.value.understudy_repository }}#tests/projects/linger"

@@ -27,7 +27,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from understudy.local.table import render
+from understudy.cli.table import render
 
 _CHUNK = 1_000_000
 
@@ -63,7 +63,7 @@ def ours(gate: dict[str, Any], resamples: int | None) -> Callable[[Path], str]:
     """Return a way that compares by the gate's own code."""
 
     def run(folder: Path) -> str:
-        from understudy.evidence import compare, load, smooth
+        from understudy.evaluation import compare, load, smooth
         from understudy.gate import Gate
 
         if resamples is not None:

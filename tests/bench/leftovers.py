@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING
 import psutil
 
 from bench.cpu import end_forkservers
-from understudy.local.identity import marked
-from understudy.local.settings import MARK
+from understudy.devstack.identity import marked
+from understudy.devstack.settings import MARK
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 SETTLE_S = 30.0
-"""Seconds that Airflow and the guardians have to bring everything to its end."""
+"""Seconds that Airflow and the supervisors have to bring everything to its end."""
 _LOCKS = Path("/proc/locks")
 _INODE = re.compile(r" [0-9a-f]+:[0-9a-f]+:(\d+) ")  # after the device's numbers
 

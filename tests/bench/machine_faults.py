@@ -23,8 +23,8 @@ from pathlib import Path
 from mlflow.tracking import MlflowClient
 
 from bench.cpu import end_forkservers
-from understudy.local.place import CHECKOUT
-from understudy.tracking import RunStore
+from understudy.devstack.place import CHECKOUT
+from understudy.store.tracking import RunStore
 
 PROJECT = f"file://{CHECKOUT}#tests/projects/number"
 LINGER = f"file://{CHECKOUT}#tests/projects/linger"

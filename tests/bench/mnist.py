@@ -22,11 +22,11 @@ from pathlib import Path
 import mlflow
 from tests.fixtures.loopback import serving
 
-from understudy.local.place import CHECKOUT
-from understudy.steps import projectfile
-from understudy.steps.environment import EnvironmentStore
-from understudy.steps.process import Supervisor
-from understudy.steps.settings import Settings
+from understudy.devstack.place import CHECKOUT
+from understudy.runner import projectfile
+from understudy.runner.environment.environment import EnvironmentStore
+from understudy.runner.process.process import ProcessRunner
+from understudy.runner.settings import Settings
 
 PROJECT = CHECKOUT / "mlproject" / "images"
 PUBLIC = "/cvdf-datasets/mnist"
@@ -84,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as place, serving(files) as address:
         settings = Settings(CHECKOUT / ".state" / "cache", Path(place))
         project = projectfile.load(PROJECT, str(PROJECT))
-        with EnvironmentStore(settings, Supervisor()).hold(project, "uv", print) as environment:
+        with EnvironmentStore(settings, ProcessRunner()).hold(project, "uv", print) as environment:
             os.environ |= {
                 "MLFLOW_TRACKING_URI": f"sqlite:///{place}/mlflow.db",
                 "PATH": f"{environment.bin}{os.pathsep}{os.environ['PATH']}",

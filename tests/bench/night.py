@@ -37,12 +37,12 @@ from bench.ending import end_on_terminate
 from bench.needs import STATE
 from bench.setting import MIRROR, PROJECT, Setting, export, head, programs_of
 from bench.ways import OTHERS, Night, Ours, Way, ways
+from understudy.devstack import record
+from understudy.devstack.errors import StackError
+from understudy.devstack.place import bench_place
+from understudy.devstack.progress import Progress
+from understudy.devstack.stack import Stack
 from understudy.errors import UnderstudyError
-from understudy.local import record
-from understudy.local.errors import StackError
-from understudy.local.place import bench_place
-from understudy.local.progress import Progress
-from understudy.local.stack import Stack
 
 LIMIT = 12 * 60.0
 """Seconds that the whole bench takes, unless even the least takes longer: ours and one other."""
@@ -145,9 +145,9 @@ class Bench:
 
     def _lookups(self) -> float:
         """Return the seconds that finding the commit and the environment takes, both here."""
-        from understudy.steps.runner import StepRunner
-        from understudy.steps.settings import Settings
-        from understudy.tracking import RunStore
+        from understudy.runner.runner import StepRunner
+        from understudy.runner.settings import Settings
+        from understudy.store.tracking import RunStore
 
         setting, client = self._setting, self._setting.client
         runner = StepRunner(RunStore(client), client, Settings.from_environment())

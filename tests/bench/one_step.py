@@ -8,11 +8,11 @@ from __future__ import annotations
 import sys
 import uuid
 
-from understudy import tracking
 from understudy.contract import Tag
 from understudy.errors import UnderstudyError
-from understudy.steps.runner import Settings, StepRequest, StepRunner
-from understudy.tracking import RunStore
+from understudy.runner.runner import Settings, StepRequest, StepRunner
+from understudy.store import tracking
+from understudy.store.tracking import RunStore
 
 
 def main(arguments: list[str]) -> int:

@@ -35,16 +35,16 @@ from tests.fixtures.loopback import first_time, lossy
 from tests.fixtures.model_registry import calls_of, move_and_die, mover, race, started
 
 from bench.tracking_server import TrackingServer
+from understudy.cli.table import render
 from understudy.contract import CHAMPION, PREVIOUS
 from understudy.errors import TrackingUnavailableError
-from understudy.local.table import render
-from understudy.promotion import ledger
-from understudy.promotion.history import Cause, Ending, History, Move, State, now_text
-from understudy.promotion.mover import ChampionChangedError, Wanted
-from understudy.promotion.standing import Office
-from understudy.registry import Registry
-from understudy.tracking import RunStore
-from understudy.trained_models import TrainedModel
+from understudy.registry import history_log
+from understudy.registry.alias_store import Office
+from understudy.registry.history import Cause, Ending, History, Move, State, now_text
+from understudy.registry.promoter import ChampionChangedError, Wanted
+from understudy.registry.trained_models import TrainedModel
+from understudy.registry.versions import Registry
+from understudy.store.tracking import RunStore
 
 _CALLS = ("runs/create", "runs/log-parameter", "registered-models/alias", "set-tag")
 
@@ -245,12 +245,12 @@ def _ask(history: History) -> None:
 def _fill(model: Model, moves: int) -> None:
     """Put moves on record that lead from version 1 to version 1, many in one call."""
     runs = RunStore(model.client)
-    office, keeper = Office(model.client, runs), ledger.Ledger(model.client, runs)
+    office, keeper = Office(model.client, runs), history_log.Ledger(model.client, runs)
     while moves:
         tail = office.standing(model.name).tail
         first, at = tail.history.next_number, now_text(tail.history.latest)
         run_id = keeper._chapter_of(tail, first)
-        count = min(moves, ledger.CHAPTER - (first - 1) % ledger.CHAPTER, 50)
+        count = min(moves, history_log.CHAPTER - (first - 1) % history_log.CHAPTER, 50)
         lines = []
         for number in range(first, first + count):
             move = Move(number, at, "1", "1", Cause.NIGHT, "wine night", "rmse 4.1 beats 4.2", "k")

@@ -26,8 +26,8 @@ from tests.fixtures.model_registry import mover
 from tests.fixtures.serving import Serving
 
 from bench.tracking_server import TrackingServer
-from understudy.local.table import render
-from understudy.promotion.mover import Wanted
+from understudy.cli.table import render
+from understudy.registry.promoter import Wanted
 from understudy.serving.answers import quantile
 
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from bench.made import TARGET
 from understudy.contract import Tag
-from understudy.local.place import CHECKOUT
-from understudy.local.stack import Stack
+from understudy.devstack.place import CHECKOUT
+from understudy.devstack.stack import Stack
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -108,12 +108,12 @@ def export(commit: str, folder: Path) -> None:
 @contextmanager
 def programs_of(project: Path) -> Iterator[Path]:
     """Yield the folder of programs of the project's environment, built if need be, and keep it."""
-    from understudy.steps import projectfile
-    from understudy.steps.environment import EnvironmentStore
-    from understudy.steps.process import Supervisor
-    from understudy.steps.settings import Settings
+    from understudy.runner import projectfile
+    from understudy.runner.environment.environment import EnvironmentStore
+    from understudy.runner.process.process import ProcessRunner
+    from understudy.runner.settings import Settings
 
-    store = EnvironmentStore(Settings.from_environment(), Supervisor())
+    store = EnvironmentStore(Settings.from_environment(), ProcessRunner())
     with store.hold(projectfile.load(project, str(project)), "uv", print) as environment:
         if environment.bin is None:
             raise AssertionError(environment)

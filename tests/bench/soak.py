@@ -26,12 +26,12 @@ from mlflow.tracking import MlflowClient
 
 from bench.cpu import end_forkservers
 from bench.ending import end_on_terminate
-from understudy.local import record
-from understudy.local.airflow_api import moment
-from understudy.local.place import CHECKOUT, Place
-from understudy.local.progress import Progress
-from understudy.local.stack import Stack
-from understudy.local.table import render
+from understudy.cli.table import render
+from understudy.devstack import record
+from understudy.devstack.airflow_api import moment
+from understudy.devstack.place import CHECKOUT, Place
+from understudy.devstack.progress import Progress
+from understudy.devstack.stack import Stack
 
 LIMIT = 300.0
 """Seconds for one night of each pipeline of a group, on average."""

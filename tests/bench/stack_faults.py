@@ -102,9 +102,9 @@ def task_terminated(installation: Installation, _number: int) -> None:
 
 
 def guardian_killed(installation: Installation, number: int) -> None:
-    """Kill -9 the guardian of the step."""
+    """Kill -9 the supervisor of the step."""
     step = _begun(installation, _by_turns(number))
-    os.kill(_guardian(step), signal.SIGKILL)
+    os.kill(_supervisor(step), signal.SIGKILL)
     _gone(step)
 
 
@@ -115,7 +115,7 @@ def forkserver_killed(installation: Installation, _number: int) -> None:
     for pid in servers:
         os.kill(pid, signal.SIGKILL)
     gone = eventually(lambda: not any(map(psutil.pid_exists, servers)), PATIENCE_S)
-    time.sleep(LOOK_AGAIN_S)  # more than a guardian takes to notice that a worker is gone
+    time.sleep(LOOK_AGAIN_S)  # more than a supervisor takes to notice that a worker is gone
     after = _described(step)
     if not servers or not gone or set(before) != set(after):
         raise AssertionError(f"{servers} gone: {gone}, {before} became {after}\n{step.log()}")
@@ -123,7 +123,7 @@ def forkserver_killed(installation: Installation, _number: int) -> None:
 
 
 def _described(step: Lingering) -> dict[int, str]:
-    """Return the step's processes, and around them its program, guardian and forkserver."""
+    """Return the step's processes, and around them its program, supervisor and forkserver."""
     found = {}
     for pid in step.alive():
         process = psutil.Process(pid)
@@ -171,12 +171,12 @@ def _restart(installation: Installation, component: str) -> None:
     installation.up()
 
 
-def _guardian(step: Lingering) -> int:
-    """Return the guardian of the step."""
+def _supervisor(step: Lingering) -> int:
+    """Return the supervisor of the step."""
     eldest = min(map(psutil.Process, step.alive()), key=lambda process: process.create_time())
     forked = [one for one in eldest.parents() if _runs(one, "forkserver.py")]
-    # What a forkserver has forked looks like one itself: the program, and above it its guardian.
-    found = forked[1:2] or [one for one in eldest.parents() if _runs(one, "guardian.py")]
+    # What a forkserver has forked looks like one itself: the program, and above it its supervisor.
+    found = forked[1:2] or [one for one in eldest.parents() if _runs(one, "supervisor.py")]
     if not found:
         raise AssertionError(_described(step))
     return found[0].pid
@@ -204,7 +204,7 @@ FAULTS: Mapping[str, Fault] = {
     "time-out of the task": timed_out,
     "TERM to the task's process": task_terminated,
     "kill -9 of the task's process": task_killed,
-    "kill -9 of the guardian": guardian_killed,
+    "kill -9 of the supervisor": guardian_killed,
     "kill -9 of the forkserver": forkserver_killed,
     "kill -9 of the scheduler, restart": scheduler_killed,
     "kill -9 of MLflow's server, restart": tracking_killed,

@@ -19,8 +19,8 @@ from typing import Any, Protocol
 import httpx
 
 from bench.setting import CHAMPION, MIRROR, PROJECT, Setting, clean_environment
-from understudy.local.airflow_api import FINISHED, AirflowApi
-from understudy.local.errors import StackError
+from understudy.devstack.airflow_api import FINISHED, AirflowApi
+from understudy.devstack.errors import StackError
 
 OTHERS = ("one", "scripts", "plain", "mlflow")
 """Names of the ways that are not ours."""

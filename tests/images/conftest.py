@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from understudy.steps import projectfile
-from understudy.steps.environment import EnvironmentStore
-from understudy.steps.process import Supervisor
-from understudy.steps.settings import Settings
+from understudy.runner import projectfile
+from understudy.runner.environment.environment import EnvironmentStore
+from understudy.runner.process.process import ProcessRunner
+from understudy.runner.settings import Settings
 
 if TYPE_CHECKING:
     from tests.fixtures.project_store import ProjectStore
@@ -32,7 +32,7 @@ Array = np.ndarray[Any, Any]
 @pytest.fixture(scope="session")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Return the Python of the project's environment, built as a night builds it."""
-    store = EnvironmentStore(Settings(CACHE, tmp_path_factory.mktemp("scratch")), Supervisor())
+    store = EnvironmentStore(Settings(CACHE, tmp_path_factory.mktemp("scratch")), ProcessRunner())
     with store.hold(projectfile.load(PROJECT, str(PROJECT)), "uv", print) as environment:
         assert environment.bin
         yield environment.bin / "python"

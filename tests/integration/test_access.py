@@ -21,11 +21,11 @@ from mlflow.tracking import MlflowClient
 from understudy.cli.main import main
 from understudy.contract import CHAMPION
 from understudy.errors import TrackingRefusedError
-from understudy.promotion.history import Cause
-from understudy.promotion.ledger import EXPERIMENT
-from understudy.promotion.mover import Mover, Wanted
-from understudy.registry import Registry
-from understudy.tracking import RunStore
+from understudy.registry.history import Cause
+from understudy.registry.history_log import EXPERIMENT
+from understudy.registry.promoter import Mover, Wanted
+from understudy.registry.versions import Registry
+from understudy.store.tracking import RunStore
 
 pytestmark = pytest.mark.integration
 
@@ -219,7 +219,7 @@ def test_who_has_no_permission_at_all(known: Guarded, user: str, said: str) -> N
 
 def test_artifacts_of_others_are_refused_not_missing(known: Guarded, tmp_path: Path) -> None:
     """Through the proxy, too."""
-    from understudy.artifacts import downloaded, found
+    from understudy.store.artifacts import downloaded, found
 
     known.be("pipelines")
     run_id = str(known.client().get_model_version(known.model, "1").run_id)

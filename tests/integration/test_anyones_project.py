@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from understudy import tracking
 from understudy.contract import key_of
-from understudy.decision import Court, Exhibits, Validation
-from understudy.entry_points import Steps
+from understudy.decide.decision import Court, Exhibits, Validation
 from understudy.errors import RegistryError
 from understudy.gate import Basis, DecisionRecord, Gate, Metric, Score, Verdict, replay
-from understudy.night import Night
-from understudy.promotion.mover import Mover, Wanted
-from understudy.registry import Registry
-from understudy.steps.runner import Settings, StepRequest, StepRunner
-from understudy.tracking import RunStore
+from understudy.registry.promoter import Mover, Wanted
+from understudy.registry.versions import Registry
+from understudy.runner.runner import Settings, StepRequest, StepRunner
+from understudy.spec.entry_points import Steps
+from understudy.store import tracking
+from understudy.store.night import Night
+from understudy.store.tracking import RunStore
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient

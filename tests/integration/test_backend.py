@@ -16,10 +16,10 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from understudy.errors import ProjectError
-from understudy.giturl import parse
-from understudy.steps.checkout import CheckoutStore
-from understudy.steps.process import Supervisor
-from understudy.steps.settings import Settings
+from understudy.runner.git.checkout import CheckoutStore
+from understudy.runner.process.process import ProcessRunner
+from understudy.runner.settings import Settings
+from understudy.spec.git_address import parse
 
 if TYPE_CHECKING:
     from tests.fixtures.git import Repository
@@ -144,7 +144,7 @@ def test_a_private_repository_over_http(
 ) -> None:
     """The password opens it and is in no file and no message; a wrong one is refused."""
     commit = repository.commit(a="1")
-    store = CheckoutStore(Settings(tmp_path / "cache", tmp_path / "s"), Supervisor())
+    store = CheckoutStore(Settings(tmp_path / "cache", tmp_path / "s"), ProcessRunner())
     address = parse(f"http://ada:s3cret-w0rd@{private_host}/repository/.git")
     assert store.resolve(address, "main") == commit
     assert store.resolve(address, commit[:10]) == commit

@@ -15,12 +15,12 @@ import pytest
 
 from understudy.cli.main import main
 from understudy.contract import DECISION_PAGE, Kind, Tag
-from understudy.decision import Exhibits, Validation
+from understudy.decide import costing
+from understudy.decide.benchmark import Effort, Stopwatch
+from understudy.decide.decision import Exhibits, Validation
 from understudy.errors import StepStoppedError
 from understudy.gate import Budgets, DecisionRecord, Gate, Limit, Metric, Verdict
-from understudy.judging import costing
-from understudy.measuring import Effort, Stopwatch
-from understudy.steps.settings import CACHE_VARIABLE
+from understudy.runner.settings import CACHE_VARIABLE
 
 if TYPE_CHECKING:
     from tests.fixtures.git import Repository

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from mlflow.tracking import MlflowClient
 
+from understudy.airflow.remote_trigger import RemoteStepTrigger
 from understudy.contract import DATABRICKS, Tag
 from understudy.errors import (
     ClusterError,
@@ -26,14 +27,13 @@ from understudy.errors import (
     StepFailedError,
     StepStoppedError,
 )
-from understudy.orchestration.remote_trigger import RemoteStepTrigger
-from understudy.placement import DatabricksPlacement
-from understudy.steps.databricks_workspace import DatabricksWorkspace, WorkspaceAccess
-from understudy.steps.remote import JobState, RemoteSteps, Sighting, Started
-from understudy.steps.runner import StepRunner
-from understudy.steps.settings import Settings
-from understudy.steps.step import StepRequest
-from understudy.tracking import RunStore
+from understudy.runner.cluster.databricks_workspace import DatabricksWorkspace, WorkspaceAccess
+from understudy.runner.cluster.remote import JobState, RemoteSteps, Sighting, Started
+from understudy.runner.runner import StepRunner
+from understudy.runner.settings import Settings
+from understudy.runner.step import StepRequest
+from understudy.spec.placement import DatabricksPlacement
+from understudy.store.tracking import RunStore
 
 if TYPE_CHECKING:
     from tests.fixtures.databricks_workspace import Workspace

@@ -12,9 +12,9 @@ import pytest
 from mlflow.tracking import MlflowClient
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from understudy.airflow.links import decision_address
 from understudy.contract import DECISION_PAGE
-from understudy.orchestration.links import decision_address
-from understudy.page import Links, render
+from understudy.report import Links, render
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = [

@@ -18,16 +18,11 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
-from understudy import tracking
 from understudy.contract import Tag
-from understudy.errors import (
-    EnvironmentBuildError,
-    ProjectError,
-    StepFailedError,
-    StepStoppedError,
-)
-from understudy.steps.runner import Settings, StepRequest, StepRunner
-from understudy.tracking import RunStore
+from understudy.errors import EnvironmentBuildError, ProjectError, StepFailedError, StepStoppedError
+from understudy.runner.runner import Settings, StepRequest, StepRunner
+from understudy.store import tracking
+from understudy.store.tracking import RunStore
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -226,8 +221,8 @@ WORKER = """
 import sys
 from pathlib import Path
 from understudy import tracking
-from understudy.steps.runner import Settings, StepRequest, StepRunner
-from understudy.tracking import RunStore
+from understudy.runner.runner import Settings, StepRequest, StepRunner
+from understudy.store.tracking import RunStore
 uri, cache, scratch, url, experiment_id = sys.argv[1:]
 client = tracking.client(uri)
 request = StepRequest(
@@ -255,7 +250,7 @@ def worker(eventually: Callable[..., bool], ward: Ward) -> subprocess.Popen[byte
 def test_kill_9_of_the_worker_ends_the_container(
     eventually: Callable[..., bool], ward: Ward
 ) -> None:
-    """Its guardian sees to that."""
+    """Its supervisor sees to that."""
     process = worker(eventually, ward)
     process.kill()
     process.wait()
@@ -265,7 +260,7 @@ def test_kill_9_of_the_worker_ends_the_container(
 def test_a_container_that_nobody_could_end_is_swept(
     eventually: Callable[..., bool], ward: Ward
 ) -> None:
-    """Worker, guardian and client killed at once: the next step finds the container."""
+    """Worker, supervisor and client killed at once: the next step finds the container."""
     process = worker(eventually, ward)
     family = psutil.Process(process.pid).children(recursive=True)
     inside = {pid for sleeper in ward.sleepers() for pid in (sleeper.pid, sleeper.ppid())}

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from understudy.errors import EnvironmentBuildError, ProjectError, StepStoppedError
-from understudy.steps.environment import EnvironmentStore
-from understudy.steps.interpreter import _search_path, find_python, satisfies
-from understudy.steps.process import Supervisor
-from understudy.steps.projectfile import ProjectFile
-from understudy.steps.settings import Settings
+from understudy.runner.environment.environment import EnvironmentStore
+from understudy.runner.environment.interpreter import _search_path, find_python, satisfies
+from understudy.runner.process.process import ProcessRunner
+from understudy.runner.projectfile import ProjectFile
+from understudy.runner.settings import Settings
 
 if TYPE_CHECKING:
     from tests.fixtures.wheels import Wheel
@@ -41,7 +41,7 @@ def project(folder: Path, content: str | None) -> ProjectFile:
 @pytest.fixture
 def store(tmp_path: Path) -> EnvironmentStore:
     """Return a store with an empty cache."""
-    return EnvironmentStore(Settings(tmp_path / "cache", tmp_path / "scratch"), Supervisor())
+    return EnvironmentStore(Settings(tmp_path / "cache", tmp_path / "scratch"), ProcessRunner())
 
 
 @pytest.fixture
@@ -115,13 +115,13 @@ def test_byte_code_that_comes_and_goes_is_no_harm(
 BUILDER = """
 import sys
 from pathlib import Path
-from understudy.steps import projectfile
-from understudy.steps.environment import EnvironmentStore
-from understudy.steps.process import Supervisor
-from understudy.steps.settings import Settings
+from understudy.runner import projectfile
+from understudy.runner.environment.environment import EnvironmentStore
+from understudy.runner.process.process import ProcessRunner
+from understudy.runner.settings import Settings
 
 cache, project, manager = sys.argv[1:]
-store = EnvironmentStore(Settings(Path(cache), Path(cache, "s")), Supervisor())
+store = EnvironmentStore(Settings(Path(cache), Path(cache, "s")), ProcessRunner())
 source = projectfile.ProjectFile(
     Path(project), "x", {}, "python_env", Path(project, "python_env.yaml")
 )
@@ -184,7 +184,7 @@ def test_many_at_once_build_one(tmp_path: Path) -> None:
 
     def work() -> None:
         settings = Settings(tmp_path / "cache", tmp_path / "scratch")
-        built.extend(build(EnvironmentStore(settings, Supervisor()), wanted)[1])
+        built.extend(build(EnvironmentStore(settings, ProcessRunner()), wanted)[1])
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
@@ -274,9 +274,9 @@ def test_managers_that_cannot_build_a_project_are_refused(
 
 def test_a_stopped_build_is_not_an_error_of_the_project(tmp_path: Path) -> None:
     """Stop is told from failure."""
-    supervisor = Supervisor()
-    supervisor.stop()
-    store = EnvironmentStore(Settings(tmp_path / "c", tmp_path / "s"), supervisor)
+    process_runner = ProcessRunner()
+    process_runner.stop()
+    store = EnvironmentStore(Settings(tmp_path / "c", tmp_path / "s"), process_runner)
     with pytest.raises(StepStoppedError):
         build(store, project(tmp_path, None))
 

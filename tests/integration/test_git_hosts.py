@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from understudy.errors import ProjectError, RepositoryUnavailableError
-from understudy.gitaccess import GitAccess
-from understudy.giturl import ProjectAddress, parse
-from understudy.steps.checkout import CheckoutStore
-from understudy.steps.process import Supervisor
-from understudy.steps.settings import Settings
+from understudy.runner.git.checkout import CheckoutStore
+from understudy.runner.process.process import ProcessRunner
+from understudy.runner.settings import Settings
+from understudy.spec.git_access import GitAccess
+from understudy.spec.git_address import ProjectAddress, parse
 
 if TYPE_CHECKING:
     from tests.fixtures.git import Repository
@@ -34,7 +34,7 @@ BASIC = base64.b64encode(f"bot:{TOKEN}".encode()).decode()
 
 def machine(folder: Path) -> CheckoutStore:
     """Return the store of a machine whose cache and scratch are below a folder."""
-    return CheckoutStore(Settings(folder / "cache", folder / "s", git_timeout=20), Supervisor())
+    return CheckoutStore(Settings(folder / "cache", folder / "s", git_timeout=20), ProcessRunner())
 
 
 @pytest.fixture

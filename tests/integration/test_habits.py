@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from understudy import tracking
 from understudy.errors import StepFailedError, StepUnfitError
-from understudy.steps.runner import Settings, StepRequest, StepRunner
-from understudy.tracking import RunStore
+from understudy.runner.runner import Settings, StepRequest, StepRunner
+from understudy.store import tracking
+from understudy.store.tracking import RunStore
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -78,7 +78,7 @@ REFUSED = {
     "store": (["server_and_experiment", "sqlite:///{}/a.db"], SERVER),
     "numbers": (["twice", "0.00001", "1e-05"], "twice, as '0.00001' and as '1e-05'.*log it once"),
 }
-"""Habits with their words; what else MLflow says is in tests/unit/steps/test_habits.py."""
+"""Habits with their words; what else MLflow says is in tests/unit/runner/process/test_habits.py."""
 
 
 @pytest.mark.parametrize("kind", REFUSED)

@@ -22,7 +22,10 @@ from understudy.contract import (
     DECISION_SUMMARY,
     Tag,
 )
-from understudy.decision import Exhibits, Validation
+from understudy.decide.decision import Exhibits, Validation
+from understudy.decide.gate_process import Gatherer
+from understudy.decide.interpreter import PYTHON_VARIABLE, project
+from understudy.decide.unscored import cause_of
 from understudy.errors import (
     EnvironmentBuildError,
     ProjectError,
@@ -30,6 +33,8 @@ from understudy.errors import (
     StepStoppedError,
     UnderstudyError,
 )
+from understudy.evaluation import child
+from understudy.evaluation.exchange import Request
 from understudy.gate import (
     Basis,
     Budgets,
@@ -42,15 +47,10 @@ from understudy.gate import (
     Verdict,
     replay,
 )
-from understudy.judging import child
-from understudy.judging.exchange import Request
-from understudy.judging.gathering import Gatherer
-from understudy.judging.interpreter import PYTHON_VARIABLE, project
-from understudy.judging.unscored import cause_of
-from understudy.steps.environment import EnvironmentStore
-from understudy.steps.process import Supervisor
-from understudy.steps.scratch import scratch_folder
-from understudy.steps.settings import Settings
+from understudy.runner.environment.environment import EnvironmentStore
+from understudy.runner.process.process import ProcessRunner
+from understudy.runner.scratch import scratch_folder
+from understudy.runner.settings import Settings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -123,7 +123,8 @@ def test_predictions_of_any_size_are_judged_stored_and_drawn(
 
 @pytest.mark.usefixtures("gate_in_this_process")
 @pytest.mark.parametrize(
-    ("module", "name"), [("understudy.page.pictures", "drawn"), ("understudy.page.render", "read")]
+    ("module", "name"),
+    [("understudy.report.pictures", "drawn"), ("understudy.report.render", "read")],
 )
 def test_a_drawing_that_fails_costs_no_verdict(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, module: str, name: str
@@ -639,7 +640,7 @@ def test_the_gate_s_own_environment_is_enough(
     gate = Gate(Metric("rmse", confidence=0.95))
     request = Request(gate.to_dict(), str(tmp_path / "new"), str(tmp_path / "old"))
     with (
-        EnvironmentStore(settings, Supervisor()).hold(project(), "uv", print) as environment,
+        EnvironmentStore(settings, ProcessRunner()).hold(project(), "uv", print) as environment,
         scratch_folder(settings.scratch) as scratch,
     ):
         assert environment.bin is not None

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from understudy.decision import Exhibits
+from understudy.airflow.inputs import lost_champion, trained_score
+from understudy.airflow.operators.promote import compared_with
+from understudy.airflow.services import Services
+from understudy.decide.decision import Exhibits
 from understudy.gate import Case, Cause, Gate, Metric, Unscored, Verdict
-from understudy.orchestration.promote_operator import compared_with
-from understudy.orchestration.scoring import lost_champion, trained_score
-from understudy.orchestration.services import Services
-from understudy.promotion.mover import Wanted
+from understudy.registry.promoter import Wanted
 
 if TYPE_CHECKING:
     from tests.fixtures.nights import Pipeline

@@ -18,7 +18,8 @@ from mlflow.tracking import MlflowClient
 
 from understudy.cli.main import main
 from understudy.contract import MATURED_RECORD, PREDICTIONS_ARTIFACT, Kind, Outcome, Tag
-from understudy.decision import Court, Exhibits, Validation
+from understudy.decide.decision import Court, Exhibits, Validation
+from understudy.decide.late_labels import LateLabels
 from understudy.errors import (
     StepFailedError,
     StepStoppedError,
@@ -26,10 +27,9 @@ from understudy.errors import (
     UnderstudyError,
 )
 from understudy.gate import Choice, Gate, MaturedRecord, Metric, Verdict
-from understudy.judging.maturing import LateLabels
-from understudy.night import Night, NightBook
-from understudy.steps.runner import Settings, StepRequest, StepRunner
-from understudy.tracking import RunStore
+from understudy.runner.runner import Settings, StepRequest, StepRunner
+from understudy.store.night import Night, NightBook
+from understudy.store.tracking import RunStore
 
 pytestmark = [
     pytest.mark.integration,
@@ -271,7 +271,7 @@ def test_records_and_runs_that_are_gone(
     """A night that was deleted is no night; one whose record was lost is undecided for good."""
     lost, deleted = pipeline.judged(7), pipeline.judged(7)
     pipeline.client.delete_run(deleted.run_id)
-    monkeypatch.setattr("understudy.judging.maturing.DECISION_RECORD", "decision/gone.json")
+    monkeypatch.setattr("understudy.decide.late_labels.DECISION_RECORD", "decision/gone.json")
     (record,) = pipeline.seen_on(14)
     assert record.about.night == lost.run_id
     assert "The decision record of the night is gone" in record.reason

@@ -13,11 +13,12 @@ import pandas as pd
 import pytest
 
 from understudy.contract import Tag
+from understudy.decide.benchmark import Effort, Stopwatch
+from understudy.decide.candidates import Candidate, candidate, training_run
 from understudy.errors import RegistryError, StepStoppedError
 from understudy.gate.budgets import findings
-from understudy.gate.guards import Budgets, Limit
-from understudy.measuring import Candidate, Effort, Stopwatch, candidate, training_run
-from understudy.steps.settings import Settings
+from understudy.runner.settings import Settings
+from understudy.spec.guards import Budgets, Limit
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -35,7 +36,7 @@ EFFORT = Effort(rounds=8, calls=5, seconds=60)
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> MlflowClient:
     """Return a client of a real store; served by SQLite, as one machine has it."""
-    from understudy import tracking
+    from understudy.store import tracking
 
     folder = tmp_path_factory.mktemp("mlflow")
     made = tracking.client(f"sqlite:///{folder}/mlflow.db")

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from understudy.airflow.operators.report import outcome_of
 from understudy.contract import Outcome, Tag
-from understudy.night import NightBook
-from understudy.orchestration.report_operator import outcome_of
+from understudy.store.night import NightBook
 
 if TYPE_CHECKING:
     from tests.fixtures.nights import Pipeline

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 from mlflow.tracking import MlflowClient
 
-from understudy.promotion.mover import Mover
-from understudy.tracking import RunStore
+from understudy.registry.promoter import Mover
+from understudy.store.tracking import RunStore
 
 if TYPE_CHECKING:
     from tests.fixtures.git import Repository

@@ -14,10 +14,10 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from understudy.contract import CHALLENGER, CHAMPION, PREVIOUS, Tag
-from understudy.promotion.history import Cause, State
-from understudy.promotion.ledger import EXPERIMENT, Ledger
-from understudy.promotion.mover import ChampionChangedError, Mover
-from understudy.tracking import RunStore
+from understudy.registry.history import Cause, State
+from understudy.registry.history_log import EXPERIMENT, Ledger
+from understudy.registry.promoter import ChampionChangedError, Mover
+from understudy.store.tracking import RunStore
 
 if TYPE_CHECKING:
     from tests.fixtures.model_registry import RegisteredModel
@@ -260,7 +260,7 @@ def test_chapters_follow_each_other(
     registered_model: Registered, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A full chapter is followed by another; one deleted in MLflow's UI is brought back."""
-    monkeypatch.setattr("understudy.promotion.ledger.CHAPTER", 2)
+    monkeypatch.setattr("understudy.registry.history_log.CHAPTER", 2)
     model = registered_model(5)
     for version in range(1, 6):
         model.move(str(version), str(version - 1) if version > 1 else None)
@@ -278,7 +278,7 @@ def test_killed_while_a_chapter_begins(
     registered_model: Registered, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Kill -9 after each call of the move that needs a new chapter: numbers go on, none twice."""
-    monkeypatch.setattr("understudy.promotion.ledger.CHAPTER", 1)
+    monkeypatch.setattr("understudy.registry.history_log.CHAPTER", 1)
     model = registered_model(40)
     model.move("1", None)
     calls = model.calls_of(model.wanted("2", "1"))

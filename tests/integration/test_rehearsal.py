@@ -13,9 +13,9 @@ import pytest
 
 from understudy.contract import Tag
 from understudy.errors import RegistryError, ServingError, StepStoppedError
-from understudy.promotion.material import QUESTIONS, Material
-from understudy.promotion.rehearsal import LOG, RECORD, Candidate
-from understudy.steps.projectfile import ProjectFile, load
+from understudy.registry.rehearsal import LOG, RECORD, Candidate
+from understudy.registry.test_cases import QUESTIONS, Material
+from understudy.runner.projectfile import ProjectFile, load
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from mlflow.tracking import MlflowClient
 
+from understudy.airflow import remote_trigger
+from understudy.airflow.remote_trigger import RemoteStepTrigger
 from understudy.contract import Tag
 from understudy.errors import (
     ClusterError,
@@ -26,13 +28,11 @@ from understudy.errors import (
     StepFailedError,
     StepStoppedError,
 )
-from understudy.orchestration import remote_trigger
-from understudy.orchestration.remote_trigger import RemoteStepTrigger
-from understudy.placement import ClusterPlacement
-from understudy.steps.kubernetes_cluster import ClusterAccess, KubernetesCluster
-from understudy.steps.remote import JobState, RemoteSteps, Sighting, Started, Watched
-from understudy.steps.runner import Settings, StepRequest, StepRunner
-from understudy.tracking import RunStore
+from understudy.runner.cluster.kubernetes_cluster import ClusterAccess, KubernetesCluster
+from understudy.runner.cluster.remote import JobState, RemoteSteps, Sighting, Started, Watched
+from understudy.runner.runner import Settings, StepRequest, StepRunner
+from understudy.spec.placement import ClusterPlacement
+from understudy.store.tracking import RunStore
 
 if TYPE_CHECKING:
     from tests.fixtures.git import Repository
@@ -315,7 +315,7 @@ def trigger(site: Site, started: Started, deadline: float | None = None) -> Remo
         placement=where, run_id=started.run_id, job=started.job, deadline=deadline
     )
     path, kwargs = made.serialize()
-    assert path == "understudy.orchestration.remote_trigger.RemoteStepTrigger"
+    assert path == "understudy.airflow.remote_trigger.RemoteStepTrigger"
     assert site.server.token not in json.dumps(kwargs)
     return RemoteStepTrigger(**json.loads(json.dumps(kwargs)))
 

@@ -11,10 +11,10 @@ from mlflow.tracking import MlflowClient
 from understudy.cli.main import main
 from understudy.contract import CHAMPION, Kind, Tag
 from understudy.errors import RegistryError
-from understudy.promotion.estate import Owner, Steward
-from understudy.promotion.mover import Mover, Wanted
-from understudy.promotion.retention import KEEP_TAG, Keep
-from understudy.tracking import RunSpec, RunStore
+from understudy.registry.garbage_collector import Owner, Steward
+from understudy.registry.promoter import Mover, Wanted
+from understudy.registry.retention import KEEP_TAG, Keep
+from understudy.store.tracking import RunSpec, RunStore
 
 pytestmark = pytest.mark.integration
 KEEP = Keep(age=timedelta(0), nights=1, versions=2, moves=2)

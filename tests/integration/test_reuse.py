@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from understudy import tracking
 from understudy.contract import Tag
 from understudy.errors import StepFailedError
-from understudy.steps.runner import Settings, StepRequest, StepResult, StepRunner
-from understudy.tracking import RunStore
+from understudy.runner.runner import Settings, StepRequest, StepResult, StepRunner
+from understudy.store import tracking
+from understudy.store.tracking import RunStore
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

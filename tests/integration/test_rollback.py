@@ -14,14 +14,14 @@ from mlflow.tracking import MlflowClient
 
 from understudy.cli.main import main
 from understudy.contract import CHAMPION, PREVIOUS, Tag
-from understudy.declaration import Rehearsal
 from understudy.errors import RegistryError
-from understudy.promotion.history import Cause, Scope, Trained
-from understudy.promotion.material import QUESTIONS
-from understudy.promotion.mover import Mover
-from understudy.promotion.rehearsal import Rehearser
-from understudy.promotion.rollback import Request, Rollbacks
-from understudy.tracking import RunStore
+from understudy.registry.history import Cause, Scope, Trained
+from understudy.registry.promoter import Mover
+from understudy.registry.rehearsal import Rehearser
+from understudy.registry.rollback import Request, Rollbacks
+from understudy.registry.test_cases import QUESTIONS
+from understudy.spec.pipeline import Rehearsal
+from understudy.store.tracking import RunStore
 
 if TYPE_CHECKING:
     from tests.fixtures.model_registry import RegisteredModel

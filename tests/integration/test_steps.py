@@ -26,18 +26,18 @@ from understudy.errors import (
     StepStoppedError,
     UnderstudyError,
 )
-from understudy.steps.interpreter import find_uv
-from understudy.steps.inventory import Kind, inventory
-from understudy.steps.pruning import Terms, prune
-from understudy.steps.runner import Settings, StepRequest, StepRunner
-from understudy.steps.settings import CacheLimits
+from understudy.runner.environment.interpreter import find_uv
+from understudy.runner.reuse.inventory import Kind, inventory
+from understudy.runner.reuse.pruning import Terms, prune
+from understudy.runner.runner import Settings, StepRequest, StepRunner
+from understudy.runner.settings import CacheLimits
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
     from tests.fixtures.git import Repository
 
-    from understudy.tracking import RunStore
+    from understudy.store.tracking import RunStore
 
 pytestmark = [
     pytest.mark.integration,
@@ -91,7 +91,7 @@ client.set_terminated(run, "FAILED")
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> MlflowClient:
     """Return a client of a real store; served by SQLite, as one machine has it."""
-    from understudy import tracking
+    from understudy.store import tracking
 
     folder = tmp_path_factory.mktemp("mlflow")
     made = tracking.client(f"sqlite:///{folder}/mlflow.db")
@@ -102,7 +102,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> MlflowClient:
 @pytest.fixture(scope="module")
 def runs(client: MlflowClient) -> RunStore:
     """Return the store of runs."""
-    from understudy.tracking import RunStore
+    from understudy.store.tracking import RunStore
 
     return RunStore(client)
 
@@ -395,8 +395,8 @@ import os, signal, sys, time
 from pathlib import Path
 from understudy import tracking
 from understudy.contract import Tag
-from understudy.steps.runner import Settings, StepRequest, StepRunner
-from understudy.tracking import RunStore
+from understudy.runner.runner import Settings, StepRequest, StepRunner
+from understudy.store.tracking import RunStore
 uri, cache, scratch, url, experiment_id, *seconds = sys.argv[1:]
 client = tracking.client(uri)
 runs = RunStore(client)

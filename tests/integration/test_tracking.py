@@ -12,9 +12,9 @@ from mlflow.tracking import MlflowClient
 
 from understudy.contract import Tag
 from understudy.errors import RegistryError, TrackingUnavailableError
-from understudy.night import NightBook
-from understudy.registry import Registry, TrainedModel
-from understudy.tracking import RunSpec, RunStore
+from understudy.registry.versions import Registry, TrainedModel
+from understudy.store.night import NightBook
+from understudy.store.tracking import RunSpec, RunStore
 
 pytestmark = pytest.mark.integration
 Losing = Callable[[str, str], AbstractContextManager[str]]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from understudy.contract import DECISION_PROFILE, Tag
-from understudy.training_rows import training_rows
+from understudy.store.training_rows import training_rows
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -36,7 +36,7 @@ class Past:
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> MlflowClient:
     """Return a client of a real store; served by SQLite, as one machine has it."""
-    from understudy import tracking
+    from understudy.store import tracking
 
     folder = tmp_path_factory.mktemp("mlflow")
     made = tracking.client(f"sqlite:///{folder}/mlflow.db")

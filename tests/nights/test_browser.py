@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 
-from understudy.local import settings
+from understudy.devstack import settings
 
 if TYPE_CHECKING:
     from playwright.sync_api import StorageState

@@ -74,7 +74,7 @@ def test_a_step_that_takes_too_long_is_ended(installation: Installation) -> None
 
 
 def test_a_killed_task_process_takes_its_step_with_it(installation: Installation) -> None:
-    """Kill -9: the guardian ends the step, the next try ends the MLflow run."""
+    """Kill -9: the supervisor ends the step, the next try ends the MLflow run."""
     step = Lingering(installation, "linger_again")
     step.wait_until_up()
     before = set(step.alive())

@@ -14,8 +14,8 @@ from tests.fixtures import ugly_table
 from tests.fixtures.played_nights import AFTER, ALIKE, BEFORE, strict
 
 from understudy.cli.main import main
-from understudy.judging.hearing import Hearing
-from understudy.judging.replaying import replayed
+from understudy.decide.evaluator import Hearing
+from understudy.decide.replay import replayed
 
 if TYPE_CHECKING:
     from tests.fixtures.played_nights import Nights, Served

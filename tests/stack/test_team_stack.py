@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from understudy.local.airflow_api import Account, AirflowApi
+from understudy.devstack.airflow_api import Account, AirflowApi
 
 if TYPE_CHECKING:
     from tests.fixtures.team_stack import Team

@@ -12,9 +12,9 @@ import pytest
 
 from understudy.cli import gate, replay
 from understudy.gate import Budgets, Gate, Guards
-from understudy.gate.guards import GUARDS
-from understudy.gate.metrics import Bound
 from understudy.gate.verdict import Cause
+from understudy.spec.guards import GUARDS
+from understudy.spec.metrics import Bound
 
 DOCS = Path(__file__).parents[2] / "docs"
 TEXT, GUARDS_TEXT = ((DOCS / name).read_text(encoding="utf-8") for name in ("gate.md", "guards.md"))

@@ -10,17 +10,17 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
-from understudy.backtest.crew import THREADS
 from understudy.backtest.place import Place, write
 from understudy.backtest.plan import Plan
+from understudy.backtest.workers import THREADS
 from understudy.contract import key_of
+from understudy.decide.gate_process import LAUNCH
+from understudy.decide.interpreter import gate_python
 from understudy.errors import DecisionError
 from understudy.gate import Gate, Metric
-from understudy.judging.gathering import LAUNCH
-from understudy.judging.interpreter import gate_python
-from understudy.steps.childenv import step_environment
-from understudy.steps.process import Command, Supervisor
-from understudy.steps.settings import Settings
+from understudy.runner.process.process import Command, ProcessRunner
+from understudy.runner.process.variables import step_environment
+from understudy.runner.settings import Settings
 
 Question = Mapping[str, Any]
 _EVALUATION: Final = "understudy.backtest.evaluation"
@@ -73,9 +73,9 @@ def _answer(place: Place, question: Question) -> dict[str, Any]:
 
 
 def _evaluate(asked: Path, answer: Path) -> None:
-    settings, supervisor = Settings.from_environment(), Supervisor()
+    settings, process_runner = Settings.from_environment(), ProcessRunner()
     said: deque[str] = deque(maxlen=_SHOWN_LINES)
-    with gate_python(settings, supervisor, said.append) as python:
+    with gate_python(settings, process_runner, said.append) as python:
         program = (str(python.executable), "-P", str(LAUNCH), _EVALUATION)
         command = Command(
             argv=(*program, str(asked.absolute()), str(answer.absolute())),
@@ -84,7 +84,7 @@ def _evaluate(asked: Path, answer: Path) -> None:
             timeout=_TIMEOUT_S,
             held_descriptors=python.locks,
         )
-        ending = supervisor.run(command, said.append)
+        ending = process_runner.run(command, said.append)
     if not ending.ok:
         raise DecisionError(
             f"The nights could not be judged: the process ended with {ending}"

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from understudy.backtest.history import History, Index
 from understudy.errors import DecisionError, listed
-from understudy.evidence import known
-from understudy.evidence.catalogue import find
-from understudy.evidence.definition import Definition, measured
-from understudy.evidence.means import Shape
-from understudy.evidence.pairing import Rows
-from understudy.gate.metrics import Direction, Metric
+from understudy.evaluation import known
+from understudy.evaluation.catalogue import find
+from understudy.evaluation.definition import Definition, measured
+from understudy.evaluation.means import Shape
+from understudy.evaluation.pairing import Rows
+from understudy.spec.metrics import Direction, Metric
 
 Floats = NDArray[np.float64]
 

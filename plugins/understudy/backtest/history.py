@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from understudy.backtest.place import PREDICTIONS, ROWS, Place
 from understudy.backtest.plan import Plan
 from understudy.errors import DecisionError
-from understudy.evidence import Predictions, load
-from understudy.evidence.frames import ROW_ID
-from understudy.evidence.pairing import Rows, paired
+from understudy.evaluation import Predictions, load
+from understudy.evaluation.pairing import Rows, paired
+from understudy.evaluation.predictions import ROW_ID
 
 Index = NDArray[np.intp]
 _KEPT_MODELS = 64  # of which the predictions stay in memory

@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from understudy.errors import SettingsError
-from understudy.steps.filesystem import remove_tree
-from understudy.steps.locks import FileLock
+from understudy.runner.filesystem import remove_tree
+from understudy.runner.locks import FileLock
 
 PREDICTIONS: Final = "predictions.parquet"
 ROWS: Final = "rows.parquet"

@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from understudy.contract import key_of
-from understudy.entry_points import AS_OF, DATA, MODEL_URI, RAW, Role, Steps
 from understudy.errors import ParameterError, ProjectError, listed, nearest
+from understudy.spec.entry_points import AS_OF, DATA, MODEL_URI, RAW, Role, Steps
 
 HOLDOUT_DAYS: Final = "holdout_days"
 """Parameter by which a project's ``preprocess`` says how long its newest window is, in days."""

@@ -11,13 +11,13 @@ from typing import Any, Final
 from understudy.backtest import plan as plans
 from understudy.backtest import source
 from understudy.backtest.answers import answers
-from understudy.backtest.crew import Answer, Crew, Task
 from understudy.backtest.place import ABOUT, Place, made, write
 from understudy.backtest.plan import HOLDOUT_DAYS, Plan
 from understudy.backtest.progress import Progress, Tell
-from understudy.entry_points import Role
+from understudy.backtest.workers import Answer, Crew, Task
 from understudy.errors import ProjectError, StepFailedError
 from understudy.gate import Gate, Metric
+from understudy.spec.entry_points import Role
 
 SCHEMA: Final = "understudy/backtest/1"
 _SHOWN_LINES: Final = 12

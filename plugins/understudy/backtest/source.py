@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from understudy import giturl
 from understudy.contract import key_of
-from understudy.steps import projectfile
-from understudy.steps.checkout import CheckoutStore
-from understudy.steps.prebuild import prebuild
-from understudy.steps.process import OnLine, Supervisor
-from understudy.steps.settings import Settings
+from understudy.runner import projectfile
+from understudy.runner.environment.prebuild import prebuild
+from understudy.runner.git.checkout import CheckoutStore
+from understudy.runner.process.process import OnLine, ProcessRunner
+from understudy.runner.settings import Settings
+from understudy.spec import git_address
 
 _NOT_CODE = frozenset({".git", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache"})
 
@@ -48,11 +48,11 @@ def find(project: str, version: str, env_manager: str, on_line: OnLine) -> Sourc
 
 def _state(project: str, version: str) -> tuple[str, str, Mapping[str, tuple[str, ...]]]:
     """Return a project's commit, the identity of its files, and its entry points."""
-    address = giturl.parse(project)
+    address = git_address.parse(project)
     if address.is_folder:
         folder = Path(address.repository, address.subdirectory)
         return "", _digest(folder), _declared(folder, str(folder))
-    checkouts = CheckoutStore(Settings.from_environment(), Supervisor())
+    checkouts = CheckoutStore(Settings.from_environment(), ProcessRunner())
     commit = checkouts.resolve(address, version)
     with checkouts.hold(address, commit) as checkout:
         declared = _declared(checkout.folder / address.subdirectory, str(address))

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from understudy.backtest.history import History
-from understudy.evidence import compare
+from understudy.evaluation import compare
 from understudy.gate import Basis, Decision, Gate, Score, Verdict, judge
 
 

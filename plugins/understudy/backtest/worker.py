@@ -21,16 +21,16 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Final
 
-from understudy import tracking
 from understudy.backtest.place import ABOUT, PREDICTIONS, ROWS, Place, made, write
 from understudy.backtest.plan import HOLDOUT_DAYS, STEPS, Plan
 from understudy.contract import DataTag
-from understudy.entry_points import AS_OF, DATA, MODEL_URI, RAW, Role
 from understudy.errors import ProjectError, UnderstudyError
-from understudy.steps.runner import StepRunner
-from understudy.steps.settings import Settings
-from understudy.steps.step import StepRequest
-from understudy.tracking import RunStore, tracking_errors
+from understudy.runner.runner import StepRunner
+from understudy.runner.settings import Settings
+from understudy.runner.step import StepRequest
+from understudy.spec.entry_points import AS_OF, DATA, MODEL_URI, RAW, Role
+from understudy.store import tracking
+from understudy.store.tracking import RunStore, tracking_errors
 
 HOLDOUT_FILE: Final = "holdout.parquet"
 _LAST_LINES: Final = 40

@@ -11,10 +11,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from understudy import quantities
 from understudy.cli.rules_file import rules
 from understudy.contract import ENV_MANAGERS
 from understudy.errors import DeclarationError, ParameterError
+from understudy.spec import quantities
 
 if TYPE_CHECKING:
     from understudy.backtest.replay import Wanted

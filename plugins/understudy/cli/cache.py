@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import TypeVar
 
-from understudy import quantities
 from understudy.errors import SettingsError
-from understudy.quantities import size_text
-from understudy.steps.inventory import Item, inventory
-from understudy.steps.pruning import Pruned, Terms, prune, pruner
-from understudy.steps.settings import CACHE_VARIABLE, CacheLimits, Settings
+from understudy.runner.reuse.inventory import Item, inventory
+from understudy.runner.reuse.pruning import Pruned, Terms, prune, pruner
+from understudy.runner.settings import CACHE_VARIABLE, CacheLimits, Settings
+from understudy.spec import quantities
+from understudy.spec.quantities import size_text
 
 _T = TypeVar("_T")
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from understudy.contract import ENV_MANAGERS
 
 if TYPE_CHECKING:
-    from understudy.steps.prebuild import Listed
+    from understudy.runner.environment.prebuild import Listed
 
 _SHOWN = 12  # hex digits of a digest
 _HEAD = ("ENVIRONMENT", "MANAGER", "PYTHON", "PACKAGES", "LAST USED", "STATE")
@@ -32,7 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _build(arguments: argparse.Namespace) -> int:
-    from understudy.steps.prebuild import prebuild
+    from understudy.runner.environment.prebuild import prebuild
 
     if arguments.gate:
         return _build_gate()
@@ -43,11 +43,11 @@ def _build(arguments: argparse.Namespace) -> int:
 
 
 def _build_gate() -> int:
-    from understudy.judging.interpreter import gate_python
-    from understudy.steps.process import Supervisor
-    from understudy.steps.settings import Settings
+    from understudy.decide.interpreter import gate_python
+    from understudy.runner.process.process import ProcessRunner
+    from understudy.runner.settings import Settings
 
-    with gate_python(Settings.from_environment(), Supervisor(), _say) as python:
+    with gate_python(Settings.from_environment(), ProcessRunner(), _say) as python:
         _say(f"Ready: {python.executable}")
     return 0
 
@@ -60,7 +60,7 @@ def _absolute(project_uri: str) -> str:
 
 
 def _list() -> int:
-    from understudy.steps.prebuild import environments
+    from understudy.runner.environment.prebuild import environments
 
     for line in _table([_HEAD, *map(_row, environments())]):
         _say(line)

@@ -32,8 +32,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from understudy.judging.hearing import Hearing, Matter
-    from understudy.page import render_or_tell
+    from understudy.decide.evaluator import Hearing, Matter
+    from understudy.report import render_or_tell
 
     gate, client = rules(options.rules), _client(options)
     challenger = _score(client, options.challenger)
@@ -66,8 +66,8 @@ def _brought(
     """Return which rows and models two runs are of, as far as they say; nothing of files."""
     if client is None or not challenger.run_id:
         return {}
-    from understudy.judging.costing import Models
-    from understudy.judging.validated import model_of, rows_of
+    from understudy.decide.costing import Models
+    from understudy.decide.validated import model_of, rows_of
 
     theirs = None if champion is None else model_of(client, champion)
     models = Models(model_of(client, challenger), theirs)
@@ -85,7 +85,7 @@ def _client(options: argparse.Namespace) -> MlflowClient | None:
     named = (options.challenger, options.champion)
     if all(_is_file(name) for name in named if name):
         return None
-    from understudy import tracking
+    from understudy.store import tracking
 
     return tracking.client()
 
@@ -104,7 +104,7 @@ def _score_of_run(client: MlflowClient, run_id: str) -> Score:
     from mlflow.exceptions import MlflowException
 
     from understudy.contract import DataTag
-    from understudy.tracking import tracking_errors
+    from understudy.store.tracking import tracking_errors
 
     try:
         with tracking_errors():

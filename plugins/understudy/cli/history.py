@@ -10,12 +10,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from understudy.cli.servers import mlflow_errors
+from understudy.cli.table import render
 from understudy.errors import TrackingRefusedError
-from understudy.local.table import render
-from understudy.promotion.history import Entry, History, State
+from understudy.registry.history import Entry, History, State
 
 if TYPE_CHECKING:
-    from understudy.promotion.mover import Mover
+    from understudy.registry.promoter import Mover
 
 _TITLES = ("move", "when (UTC)", "from", "to", "cause", "who", "why")
 _UNDER_WAY = "under way"
@@ -52,9 +52,9 @@ def moment(text: str) -> datetime:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from understudy import tracking
-    from understudy.promotion.mover import Mover
-    from understudy.tracking import RunStore
+    from understudy.registry.promoter import Mover
+    from understudy.store import tracking
+    from understudy.store.tracking import RunStore
 
     client = tracking.client()
     with mlflow_errors():

@@ -38,13 +38,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def _run(options: argparse.Namespace) -> int:
     import shutil
 
-    from understudy import tracking
+    from understudy.cli.table import render
+    from understudy.decide import stored_records
     from understudy.gate import Tally
-    from understudy.judging import archive
-    from understudy.local.table import render
+    from understudy.store import tracking
 
     records = []
-    for one in archive.matured(tracking.client(), options.pipeline, options.since, options.until):
+    for one in stored_records.matured(
+        tracking.client(), options.pipeline, options.since, options.until
+    ):
         if isinstance(one, DecisionError):
             sys.stderr.write(f"understudy: left out: {one}\n")
         else:

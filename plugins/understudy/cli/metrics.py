@@ -24,11 +24,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from understudy import tracking
     from understudy.cli.servers import mlflow_errors
     from understudy.monitoring.exposition import exposition
     from understudy.monitoring.figures import Observer
     from understudy.monitoring.server import Page, server
+    from understudy.store import tracking
 
     observer = Observer(tracking.client(), int(time.time() * 1000))
 

@@ -16,9 +16,9 @@ from understudy.errors import DecisionError
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
+    from understudy.decide.replay import Replayed
+    from understudy.decide.stored_records import Archived
     from understudy.gate import Gate
-    from understudy.judging.archive import Archived
-    from understudy.judging.replaying import Replayed
 
 _DIFFERS = 3
 _NOT_JUDGED = "-"
@@ -83,12 +83,12 @@ def _versions(software: object) -> str:
 def _nights(options: argparse.Namespace) -> int:
     import shutil
 
-    from understudy import tracking
-    from understudy.judging import archive
-    from understudy.local.table import render
+    from understudy.cli.table import render
+    from understudy.decide import stored_records
+    from understudy.store import tracking
 
     client = tracking.client()
-    found = list(archive.nights(client, options.pipeline, options.since, options.until))
+    found = list(stored_records.nights(client, options.pipeline, options.since, options.until))
     if not found:
         raise DecisionError(
             f"Found no judged night of {options.pipeline!r} in that time",
@@ -116,8 +116,8 @@ def _row(old: Archived, one: Replayed | DecisionError) -> tuple[str, str, str, s
 def _replayed(
     documents: Iterable[str], client: MlflowClient | None, options: argparse.Namespace
 ) -> Iterator[Replayed]:
-    from understudy.judging.hearing import Hearing
-    from understudy.judging.replaying import replayed
+    from understudy.decide.evaluator import Hearing
+    from understudy.decide.replay import replayed
 
     return replayed(documents, Hearing(client), _tell, _rules(options))
 
@@ -125,8 +125,8 @@ def _replayed(
 def _where_possible(
     documents: Iterable[str], client: MlflowClient, options: argparse.Namespace
 ) -> Iterator[Replayed | DecisionError]:
-    from understudy.judging.hearing import Hearing
-    from understudy.judging.replaying import replayed_where_possible
+    from understudy.decide.evaluator import Hearing
+    from understudy.decide.replay import replayed_where_possible
 
     return replayed_where_possible(documents, Hearing(client), _tell, _rules(options))
 
@@ -139,15 +139,15 @@ def _document(name: str) -> tuple[str, MlflowClient | None]:
     """Return a record and the client that reaches its predictions, if one is needed."""
     import os
 
-    from understudy import tracking
-    from understudy.judging import archive
+    from understudy.decide import stored_records
+    from understudy.store import tracking
 
     if Path(name).is_file():
         known = bool(os.environ.get("MLFLOW_TRACKING_URI"))
         document = Path(name).read_text(encoding="utf-8")
         return document, tracking.client() if known else None
     client = tracking.client()
-    return archive.document(client, name), client
+    return stored_records.document(client, name), client
 
 
 def _tell(line: str) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from datetime import timedelta
 
-from understudy import quantities
 from understudy.cli.servers import mlflow_errors
-from understudy.promotion.retention import Keep
+from understudy.registry.retention import Keep
+from understudy.spec import quantities
 
 _KEEP = Keep()
 
@@ -44,10 +44,10 @@ def _age(text: str) -> timedelta:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from understudy import tracking
-    from understudy.promotion.estate import Owner, Steward
-    from understudy.promotion.mover import Mover
-    from understudy.tracking import RunStore
+    from understudy.registry.garbage_collector import Owner, Steward
+    from understudy.registry.promoter import Mover
+    from understudy.store import tracking
+    from understudy.store.tracking import RunStore
 
     keep = Keep(options.age, options.nights, options.versions, options.moves)
     client = tracking.client()

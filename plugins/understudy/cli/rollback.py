@@ -8,7 +8,7 @@ import uuid
 
 from understudy.cli.history import moment
 from understudy.cli.servers import mlflow_errors
-from understudy.promotion.history import Scope
+from understudy.registry.history import Scope
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -40,11 +40,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from understudy import tracking
-    from understudy.promotion.mover import Mover
-    from understudy.promotion.rehearsal import Rehearser
-    from understudy.promotion.rollback import Request, Rollbacks
-    from understudy.tracking import RunStore
+    from understudy.registry.promoter import Mover
+    from understudy.registry.rehearsal import Rehearser
+    from understudy.registry.rollback import Request, Rollbacks
+    from understudy.store import tracking
+    from understudy.store.tracking import RunStore
 
     client = tracking.client()
     runs = RunStore(client)

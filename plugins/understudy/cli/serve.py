@@ -47,11 +47,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def _run(options: argparse.Namespace) -> int:
     import uvicorn
 
-    from understudy import tracking
-    from understudy.serving.follower import Follower
-    from understudy.serving.front import Front
+    from understudy.runner.settings import Settings
+    from understudy.serving.alias_watcher import Follower
     from understudy.serving.instance import Opener, Terms
-    from understudy.steps.settings import Settings
+    from understudy.serving.proxy import Front
+    from understudy.store import tracking
 
     client, front = tracking.client(), Front(options.model)
     terms = Terms(options.workers, options.env_manager, options.startup)
@@ -82,7 +82,7 @@ def _leave(_number: int, _frame: FrameType | None) -> None:
 
 def _champion(client: MlflowClient, model: str) -> str | None:
     from understudy.cli.servers import mlflow_errors
-    from understudy.registry import Registry
+    from understudy.registry.versions import Registry
 
     with mlflow_errors():
         found = Registry(client).champion(model)

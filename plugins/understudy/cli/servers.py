@@ -16,7 +16,7 @@ def mlflow_errors() -> Iterator[None]:
     """
     from mlflow.exceptions import MlflowException
 
-    from understudy.tracking import refused
+    from understudy.store.tracking import refused
 
     try:
         yield

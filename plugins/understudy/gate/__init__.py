@@ -2,11 +2,9 @@
 
 from understudy.gate.budgets import Costs, Measurement
 from understudy.gate.evidence import Comparison, Evidence, Finding
-from understudy.gate.guards import Budgets, Guards, Limit
 from understudy.gate.judge import judge
-from understudy.gate.matured import Choice, MaturedRecord, Maturity, Previous, Tally
+from understudy.gate.late_labels import Choice, MaturedRecord, Maturity, Previous, Tally
 from understudy.gate.record import DecisionRecord, Shadow, replay
-from understudy.gate.rules import Bound, Direction, Gate, Metric, Slice, Unscorable
 from understudy.gate.verdict import (
     Basis,
     Case,
@@ -21,6 +19,8 @@ from understudy.gate.verdict import (
     Verdict,
     as_logged,
 )
+from understudy.spec.guards import Budgets, Guards, Limit
+from understudy.spec.rules import Bound, Direction, Gate, Metric, Slice, Unscorable
 
 __all__ = [
     "Basis",

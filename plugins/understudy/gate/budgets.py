@@ -16,9 +16,9 @@ from statistics import median
 from typing import Any, Final
 
 from understudy.gate.evidence import Finding
-from understudy.gate.guards import OFF, Bound, Budgets
 from understudy.gate.verdict import CheckResult, Interval
-from understudy.quantities import size_text
+from understudy.spec.guards import OFF, Bound, Budgets
+from understudy.spec.quantities import size_text
 
 CONFIDENCE: Final = 0.95
 RESAMPLES: Final = 999

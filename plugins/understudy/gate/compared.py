@@ -11,11 +11,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from understudy.gate import logged
+from understudy.gate.error_rates import alpha_of, violations
 from understudy.gate.evidence import Comparison
-from understudy.gate.levels import alpha_of, violations
-from understudy.gate.metrics import Bound
-from understudy.gate.rules import Rule
 from understudy.gate.verdict import Check, CheckResult, Score, Unscored
+from understudy.spec.metrics import Bound
+from understudy.spec.rules import Rule
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from typing import Final
 
 from understudy.gate import compared, logged
+from understudy.gate.error_rates import alpha_of
 from understudy.gate.evidence import Evidence, Finding
-from understudy.gate.levels import alpha_of
 from understudy.gate.logged import reaches
-from understudy.gate.rules import Gate, Unscorable
 from understudy.gate.verdict import (
     Basis,
     Case,
@@ -20,6 +19,7 @@ from understudy.gate.verdict import (
     Unscored,
     Verdict,
 )
+from understudy.spec.rules import Gate, Unscorable
 
 _OWN_ROWS: Final = (
     "each model's numbers are those that its own training logged, not on the same rows: "

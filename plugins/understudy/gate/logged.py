@@ -9,9 +9,9 @@ import math
 from typing import Final
 
 from understudy.errors import nearest
-from understudy.gate.metrics import UNDEFINED_AS_NAN, Bound, Direction
-from understudy.gate.rules import Rule
 from understudy.gate.verdict import Check, CheckResult, Score, Unscored
+from understudy.spec.metrics import UNDEFINED_AS_NAN, Bound, Direction
+from understudy.spec.rules import Rule
 
 _RELATIVE_TOLERANCE: Final = 1e-9
 _ABSOLUTE_TOLERANCE: Final = 1e-12

@@ -11,9 +11,9 @@ from understudy.errors import DecisionError, DeclarationError, listed
 from understudy.gate.budgets import Measurement
 from understudy.gate.evidence import Evidence
 from understudy.gate.judge import judge
-from understudy.gate.rules import Gate
 from understudy.gate.stored import as_json, evidence_of, score_of
 from understudy.gate.verdict import Basis, Decision, Score, Unscored, Verdict
+from understudy.spec.rules import Gate
 
 SCHEMA: Final = "understudy/decision/2"
 """The form that is written."""

@@ -15,8 +15,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from understudy.contract import CHAMPION, Kind, Outcome, Tag
-from understudy.promotion.ledger import Ledger
-from understudy.tracking import RunStore, tracking_errors
+from understudy.registry.history_log import Ledger
+from understudy.store.tracking import RunStore, tracking_errors
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

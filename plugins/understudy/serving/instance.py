@@ -10,17 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from understudy.artifacts import found
 from understudy.contract import Tag
 from understudy.errors import ServingError
+from understudy.runner.environment.environment import Environment, EnvironmentStore
+from understudy.runner.process.process import OnLine, ProcessRunner
+from understudy.runner.scratch import scratch_folder
+from understudy.runner.settings import Settings
 from understudy.serving.answers import Question, difference, shown
 from understudy.serving.place import MANAGERS, downloaded, environment_of
 from understudy.serving.server import ModelServer, asking
-from understudy.steps.environment import Environment, EnvironmentStore
-from understudy.steps.process import OnLine, Supervisor
-from understudy.steps.scratch import scratch_folder
-from understudy.steps.settings import Settings
-from understudy.tracking import RunStore, refused, tracking_errors
+from understudy.store.artifacts import found
+from understudy.store.tracking import RunStore, refused, tracking_errors
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -95,7 +95,7 @@ class Opener:
     ) -> None:
         self._client, self._runs, self._terms = client, RunStore(client), terms
         self._on_line, self._settings = on_line, settings
-        self._supervisor = Supervisor()
+        self._process_runner = ProcessRunner()
         self._starting: list[ModelServer] = []
 
     def open(self, model: str, version: str) -> Instance:
@@ -120,14 +120,14 @@ class Opener:
 
     def stop(self) -> None:
         """End what is being built or loaded; nothing is opened afterwards."""
-        self._supervisor.stop()
+        self._process_runner.stop()
         for server in self._starting:
             server.stop()
 
     @contextmanager
     def _environment(self, folder: Path, manager: str) -> Iterator[Environment]:
         chosen = MANAGERS.get(manager, manager)
-        store = EnvironmentStore(self._settings, self._supervisor)
+        store = EnvironmentStore(self._settings, self._process_runner)
         with store.hold(environment_of(folder, chosen), chosen, self._on_line) as environment:
             yield environment
 
@@ -139,7 +139,7 @@ class Opener:
             for _ in range(self._terms.workers)
         ]
         self._starting = servers
-        self._supervisor.check()
+        self._process_runner.check()
         for server in servers:
             stack.callback(server.stop)
             server.start()

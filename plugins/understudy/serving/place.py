@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from understudy.artifacts import downloaded_from
 from understudy.errors import RegistryError
-from understudy.steps.projectfile import ProjectFile
-from understudy.tracking import tracking_errors
+from understudy.runner.projectfile import ProjectFile
+from understudy.store.artifacts import downloaded_from
+from understudy.store.tracking import tracking_errors
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from understudy.errors import ServingError
+from understudy.runner.environment.container import Surroundings
+from understudy.runner.environment.environment import Environment
+from understudy.runner.process.process import Command, Ending, OnLine, ProcessRunner
+from understudy.runner.process.variables import step_environment
 from understudy.serving.answers import Question, complaint, shown
-from understudy.steps.childenv import step_environment
-from understudy.steps.container import Surroundings
-from understudy.steps.environment import Environment
-from understudy.steps.process import Command, Ending, OnLine, Supervisor
 
 if TYPE_CHECKING:
     import httpx
@@ -50,7 +50,7 @@ class ModelServer:
         self, model: Path, environment: Environment, scratch: Path, on_line: OnLine
     ) -> None:
         self._model, self._environment, self._scratch = model, environment, scratch
-        self._on_line, self._supervisor = on_line, Supervisor()
+        self._on_line, self._process_runner = on_line, ProcessRunner()
         self._last_lines: deque[str] = deque(maxlen=_LAST_LINES)
         self._thread = threading.Thread(target=self._run, name="model server", daemon=True)
         self._socket = socket.create_server((_LOOPBACK, 0), backlog=2048)
@@ -116,7 +116,7 @@ class ModelServer:
 
     def stop(self) -> None:
         """End it; requests that it is answering are answered first."""
-        self._supervisor.stop()
+        self._process_runner.stop()
         if self._thread.ident is not None:
             self._thread.join()
         self._socket.close()
@@ -133,7 +133,7 @@ class ModelServer:
         )
         around = Surroundings(code=self._model, scratch=self._scratch)
         with self._environment.enter(command, around) as inside:
-            self._ending = self._supervisor.run(inside, self._note)
+            self._ending = self._process_runner.run(inside, self._note)
 
     def _note(self, line: str) -> None:
         self._last_lines.append(line)

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from understudy.giturl import parse
-from understudy.steps.checkout import CheckoutStore
-from understudy.steps.inventory import inventory
-from understudy.steps.process import Supervisor
-from understudy.steps.pruning import pruner
-from understudy.steps.settings import Settings
+from understudy.runner.git.checkout import CheckoutStore
+from understudy.runner.process.process import ProcessRunner
+from understudy.runner.reuse.inventory import inventory
+from understudy.runner.reuse.pruning import pruner
+from understudy.runner.settings import Settings
+from understudy.spec.git_address import parse
 
 if TYPE_CHECKING:
     from tests.fixtures.git import Repository
@@ -30,7 +30,7 @@ Understudy = Callable[..., tuple[int, str]]
 def cache(tmp_path: Path, repository: Repository) -> Path:
     """Return a cache with a mirror, a checkout, both long unused, and a young environment."""
     settings, address = Settings(tmp_path / "cache", tmp_path / "s"), parse(repository.url)
-    commit, store = repository.commit(a="1"), CheckoutStore(settings, Supervisor())
+    commit, store = repository.commit(a="1"), CheckoutStore(settings, ProcessRunner())
     with store.hold(address, commit):
         pass
     for item in inventory(settings.cache):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from understudy.gate.budgets import Costs, Measurement, findings
 from understudy.gate.evidence import Finding
-from understudy.gate.guards import Budgets, Limit
+from understudy.spec.guards import Budgets, Limit
 
 pytestmark = pytest.mark.unit
 

@@ -1,0 +1,152 @@
+"""Makes an Airflow Dag of a pipeline's declaration. Reads no clock, file or server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from airflow.sdk import DAG, TriggerRule, chain
+
+from understudy.airflow import explanation
+from understudy.airflow import night_context as task
+from understudy.airflow.after_promotion import after_promotion_dag, retrying
+from understudy.airflow.form import form
+from understudy.airflow.night_steps import DownloadOperator, NightStepOperator, ValidateOperator
+from understudy.airflow.operators.late_labels import MaturedOperator
+from understudy.airflow.operators.pin import PinOperator
+from understudy.airflow.operators.promote import PromoteOperator
+from understudy.airflow.operators.rehearse import RehearseOperator
+from understudy.airflow.operators.report import ReportOperator
+from understudy.airflow.operators.search import SearchOperator, TrainOperator
+from understudy.airflow.operators.verdict import ApproveOperator, GateOperator
+from understudy.airflow.schedule import set_times
+from understudy.spec.entry_points import Role
+from understudy.spec.pipeline import Pipeline
+from understudy.spec.search import Search
+
+_ROLES: Final = ["challenger", "champion"]
+
+
+def pipeline(name: str, **fields: Any) -> DAG:
+    """Return the Dag of one recurring retraining workflow.
+
+    Args:
+        name: The Dag's id.
+        **fields: The fields of :class:`understudy.spec.pipeline.Pipeline`.
+
+    Airflow finds a second Dag in the file where ``after_promotion`` is given.
+
+    Raises:
+        DeclarationError: naming every field that is wrong.
+    """
+    return build(Pipeline(name, **fields))
+
+
+def build(spec: Pipeline) -> DAG:
+    """Return the Dag of a declaration."""
+    dag = DAG(
+        spec.name,
+        description=f"Retrains {spec.model} with {explanation.project(spec)}",
+        doc_md=explanation.of_pipeline(spec),
+        schedule=spec.schedule,
+        start_date=spec.start,
+        catchup=spec.catchup,
+        max_active_runs=1,
+        params=form(spec),
+        tags={"understudy", *spec.tags},
+        default_args=retrying(spec),
+        render_template_as_native_obj=False,
+    )
+    set_times(dag, spec)
+    with dag:
+        _tasks(spec)
+    after_promotion_dag(spec)
+    return dag
+
+
+def _tasks(spec: Pipeline) -> None:
+    chain(
+        PinOperator(**_named(task.PIN), pipeline=spec),
+        *_steps(spec),
+        GateOperator(**_named(task.GATE), pipeline=spec, trigger_rule=TriggerRule.ALL_DONE),
+        ApproveOperator(
+            **_named(task.APPROVE),
+            response_timeout=spec.approval_timeout,
+            execution_timeout=None,
+            # Airflow fails a try whose answer came before it had seen that its process was over.
+            retries=max(1, spec.retries),
+            assigned_users=[{"id": name, "name": name} for name in spec.approvers] or None,
+        ),
+        *_rehearsal(spec),
+        PromoteOperator(
+            **_named(task.PROMOTE),
+            pipeline=spec,
+            step=spec.steps.validate or spec.steps.train,
+            max_active_tis_per_dag=1,
+        ),
+        *_late_labels(spec),
+        _report(spec),
+    )
+
+
+def _steps(spec: Pipeline) -> Iterator[Any]:
+    """Yield the tasks of the project's entry points; the search comes before the training."""
+    for role, entry_point in spec.steps.by_role.items():
+        if role is Role.TRAIN and spec.search is not None:
+            yield _search(spec, spec.search)
+        yield _step(spec, role, entry_point)
+
+
+def _search(spec: Pipeline, search: Search) -> Any:  # noqa: ANN401 -- a mapped operator
+    """Return the workers of the search."""
+    mapped = SearchOperator.partial(
+        **_named(task.SEARCH), pipeline=spec, map_index_template="worker {{ task.worker }}"
+    )
+    return mapped.expand(worker=list(range(search.workers)))
+
+
+def _step(spec: Pipeline, role: Role, entry_point: str) -> Any:  # noqa: ANN401 -- or a mapped one
+    """Return the task of one entry point of the project."""
+    fields = {**_named(role.value), "pipeline": spec, "step": entry_point}
+    if role.value in spec.queues:
+        fields["queue"] = spec.queues[role.value]
+    if role is Role.DOWNLOAD:
+        return DownloadOperator(**fields)
+    if role is Role.VALIDATE:
+        mapped = ValidateOperator.partial(**fields, map_index_template="{{ task.role }}")
+        return mapped.expand(role=_ROLES)
+    if role is Role.TRAIN and spec.search is not None:
+        # A worker that fails for good costs the night nothing: the others finish the study.
+        rule = TriggerRule.ALL_DONE_MIN_ONE_SUCCESS
+        return TrainOperator(**fields, trigger_rule=rule)
+    return NightStepOperator(**fields)
+
+
+def _rehearsal(spec: Pipeline) -> list[RehearseOperator]:
+    if spec.rehearsal is None:
+        return []
+    return [RehearseOperator(**_named(task.REHEARSE), pipeline=spec)]
+
+
+def _late_labels(spec: Pipeline) -> Iterator[MaturedOperator]:
+    """Yield the task that sees nights again, where targets come late."""
+    if spec.label_delay is not None and spec.steps.validate is not None:
+        yield MaturedOperator(
+            **_named(task.MATURED),
+            pipeline=spec,
+            step=spec.steps.validate,
+            delay=spec.label_delay,
+            trigger_rule=TriggerRule.ALL_DONE,
+            retries=0,  # the next night tries again
+        )
+
+
+def _report(spec: Pipeline) -> ReportOperator:
+    """Return the task that closes the night, also where a person marks the Dag run failed."""
+    report = ReportOperator(**_named(task.REPORT), pipeline=spec)
+    report.as_teardown(on_failure_fail_dagrun=True)
+    return report
+
+
+def _named(task_id: str) -> dict[str, Any]:
+    return {"task_id": task_id, "doc_md": explanation.TASKS[task_id]}

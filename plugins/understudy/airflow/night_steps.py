@@ -1,0 +1,255 @@
+"""The steps of a night: ``MlflowRunOperator`` fed with what the night pinned."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.exceptions import AirflowException, AirflowSkipException
+
+from understudy.airflow.assets import announce, announced, keep_quiet, raw_data_asset
+from understudy.airflow.exceptions import airflow_errors
+from understudy.airflow.night_context import DOWNLOAD, PREPROCESS, TRAIN, night_of, pulled
+from understudy.airflow.operators.step import (
+    MlflowRunOperator,
+    airflow_tags,
+    attempt_key,
+    visible_environment,
+)
+from understudy.airflow.services import Services
+from understudy.contract import DataTag, Tag
+from understudy.decide.unscored import as_tag, cause_of
+from understudy.errors import DecisionError
+from understudy.runner import projectfile
+from understudy.spec.entry_points import AS_OF, DATA, MODEL_URI, RAW
+from understudy.spec.pipeline import Pipeline, Steps
+from understudy.store.night import Night
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from understudy.registry.versions import TrainedModel
+
+
+class NightStepOperator(MlflowRunOperator):
+    """One step of a night: pinned commit, child of the night's run, parameters by declaration.
+
+    Args:
+        pipeline: What the pipeline file declares.
+        step: Entry point to run.
+    """
+
+    # What a night pinned is read when the task runs: only the project may hold a template.
+    template_fields: Sequence[str] = ("project",)
+
+    def __init__(self, *, pipeline: Pipeline, step: str, **kwargs: Any) -> None:
+        super().__init__(
+            project=pipeline.project.uri,
+            git_conn_id=pipeline.project.connection,
+            entry_point=step,
+            env_manager=pipeline.env_manager,
+            environment=tuple(pipeline.environment),
+            backend=pipeline.backend,
+            backend_config=pipeline.backend_config,
+            **kwargs,
+        )
+        self.pipeline = pipeline
+
+    def execute(self, context: Context) -> Any:  # noqa: ANN401 -- subclasses return more
+        """Run the step and return the id of its MLflow run."""
+        with airflow_errors():
+            services, night = Services.connect(), night_of(context)
+            run_id = self.run_entry_point(context, services, night, self.inputs(context, night))
+            return self.finished(context, services, run_id)
+
+    def inputs(self, context: Context, night: Night) -> dict[str, str]:
+        """Return the parameters that come from the night and its earlier steps."""
+        return inputs_so_far(context, night, self.pipeline.steps)
+
+    def run_entry_point(
+        self, context: Context, services: Services, night: Night, inputs: Mapping[str, str]
+    ) -> str:
+        """Run the entry point with those of the night's parameters that it declares."""
+        from understudy.runner.step import StepRequest
+
+        pinned = self.runner(services).pin(self.project, night.commit)
+        declared = projectfile.named(pinned.entry_points, self.entry_point)
+        offered = {**night.parameters, **self.pipeline.steps.renamed(inputs)}
+        parameters = {name: value for name, value in offered.items() if name in declared}
+        request = StepRequest(
+            project=self.project,
+            version=night.commit,
+            entry_point=self.entry_point,
+            parameters=parameters,
+            experiment_id=night.experiment_id,
+            key=self.attempt(context),
+            name=self.run_title(),
+            tags={**airflow_tags(context), Tag.PIPELINE.value: night.pipeline},
+            parent_run_id=night.run_id,
+            env_manager=self.env_manager,
+            environment=self.variables(),
+            reuse=self.may_reuse(parameters) and not night.force,
+        )
+        return self.run_step(context, services, request)
+
+    def may_reuse(self, parameters: Collection[str]) -> bool:
+        """Return whether an earlier result may stand for this step's.
+
+        Args:
+            parameters: Names of those that the step takes.
+        """
+        artifacts = map(self.pipeline.steps.called, (RAW, DATA, MODEL_URI))
+        takes_artifact = any(name in parameters for name in artifacts)
+        return self.pipeline.reuse.get(self.task_id, takes_artifact)
+
+    def variables(self) -> dict[str, str]:
+        """Return the environment variables that the step is given; values may be secrets."""
+        return visible_environment(self.environment)
+
+    def attempt(self, context: Context) -> str:
+        """Return the identity of this try."""
+        return attempt_key(context)
+
+    def run_title(self) -> str:
+        """Return the name of the MLflow run."""
+        return self.entry_point
+
+
+class DownloadOperator(NightStepOperator):
+    """Gets the data as of the night; ends the night SKIPPED where nothing changed."""
+
+    def __init__(self, *, pipeline: Pipeline, **kwargs: Any) -> None:
+        raw = raw_data_asset(pipeline.name)
+        super().__init__(pipeline=pipeline, inlets=[raw], outlets=[raw], **kwargs)
+        self._raw = raw
+
+    def finished(self, context: Context, services: Services, run_id: str) -> str:
+        """Compare code, data, parameters and rules with earlier nights."""
+        night, tags = night_of(context), services.runs.get(run_id).data.tags
+        self._skip_if_unchanged(services, night, tags.get(DataTag.SHA256.value))
+        self._announce(context, night, run_id, tags)
+        return run_id
+
+    def _skip_if_unchanged(self, services: Services, night: Night, digest: str | None) -> None:
+        if digest is None:
+            self.log.info("The download names no %s; nights are never skipped.", DataTag.SHA256)
+            return
+        fingerprint = night.fingerprint(digest)
+        services.runs.tag(night.run_id, {Tag.FINGERPRINT: fingerprint})
+        earlier = services.nights.same_input(night, fingerprint)
+        if earlier is not None:
+            name = earlier.info.run_name or earlier.info.run_id
+            reason = f"code, data, parameters and rules are those of {name}"
+            services.runs.tag(night.run_id, {Tag.SKIPPED_BECAUSE: reason})
+            raise AirflowSkipException(f"SKIPPED: {reason}")
+
+    def _announce(
+        self, context: Context, night: Night, run_id: str, tags: Mapping[str, str]
+    ) -> None:
+        """Let Airflow's asset change where the content is not that of its last change."""
+        digest = tags.get(DataTag.SHA256.value)
+        if digest is not None and announced(context, self._raw).get("sha256") == digest:
+            self.log.info("The data are those of the last event of %r: no new one.", self._raw.name)
+            keep_quiet(self)
+            return
+        rows = tags.get(DataTag.ROWS.value)
+        extra = {"sha256": digest, "rows": rows, "as_of": night.as_of, "run_id": run_id}
+        announce(context, self._raw, extra)
+
+
+class ValidateOperator(NightStepOperator):
+    """Scores one of the two models on the night's holdout.
+
+    Args:
+        role: ``challenger`` or ``champion``.
+    """
+
+    def __init__(self, *, role: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.role = role
+
+    def execute(self, context: Context) -> Any:  # noqa: ANN401 -- as the base class
+        """Score the model; what keeps the champion from being scored is a verdict's business."""
+        with self._noting(context):
+            return super().execute(context)
+
+    def resume(self, context: Context, event: Mapping[str, Any]) -> Any:  # noqa: ANN401 -- ditto
+        """Go on when the trigger has seen the end of the job."""
+        with self._noting(context):
+            return super().resume(context, event)
+
+    @contextmanager
+    def _noting(self, context: Context) -> Iterator[None]:
+        """Write on the night why its champion could not be scored, for the gate to read."""
+        try:
+            if self.role == "champion":
+                self._note(context, "")
+            yield
+        except AirflowSkipException:
+            raise
+        except AirflowException as failed:
+            if self.role == "champion":
+                self._note(context, self._cause(context, failed.__cause__ or failed))
+            raise
+
+    def _note(self, context: Context, text: str) -> None:
+        with airflow_errors():
+            Services.connect().runs.tag(night_of(context).run_id, {Tag.CHAMPION_ERROR: text})
+
+    def _cause(self, context: Context, error: BaseException) -> str:
+        night, client = night_of(context), Services.connect().client
+        with airflow_errors():
+            cause = cause_of(client, error, night.model, night.champion or "")
+        return as_tag(cause, str(error))
+
+    def inputs(self, context: Context, night: Night) -> dict[str, str]:
+        """Return the holdout and the model; without a champion there is nothing to score."""
+        return {**super().inputs(context, night), MODEL_URI: self._model_uri(context, night)}
+
+    def run_title(self) -> str:
+        """Return the name of the MLflow run."""
+        return f"{self.entry_point} {self.role}"
+
+    def _model_uri(self, context: Context, night: Night) -> str:
+        if self.role == "champion":
+            if night.champion is None:
+                raise AirflowSkipException("There is no champion to score.")
+            return f"models:/{night.model}/{night.champion}"
+        return trained_model(context, Services.connect(), night).uri
+
+
+def inputs_so_far(context: Context, night: Night, steps: Steps) -> dict[str, str]:
+    """Return the as-of time, and the artifact addresses that the night's earlier steps left."""
+    found = {AS_OF: night.as_of}
+    for task_id, name, artifact in ((DOWNLOAD, RAW, steps.raw), (PREPROCESS, DATA, steps.data)):
+        run_id = pulled(context, task_id)
+        if run_id is not None:
+            found[name] = f"runs:/{run_id}/{artifact}"
+    return found
+
+
+def trained_model(context: Context, services: Services, night: Night) -> TrainedModel:
+    """Return the model that the night trained.
+
+    Raises:
+        DecisionError: when no training succeeded.
+        RegistryError: when it is not certain which model that is.
+    """
+    return services.registry.trained(step_run(context, TRAIN), night.model_artifact)
+
+
+def step_run(context: Context, task_id: str) -> str:
+    """Return the MLflow run that a task of this night made.
+
+    Raises:
+        DecisionError: when it made none.
+    """
+    run_id = pulled(context, task_id)
+    if run_id is None:
+        raise DecisionError(
+            f"The task {task_id} left no MLflow run",
+            allowed="a night in which it succeeded",
+            action=f"clear the task {task_id} of this Dag run",
+        )
+    return str(run_id)

@@ -1,0 +1,169 @@
+"""Tells people how a night ended, through Airflow's notifiers: one message per event.
+
+A notifier of any provider works. Its templates see ``understudy``, a :class:`Notice`; a message
+made of ``{{ understudy.title }}`` and ``{{ understudy.text }}`` can be understood without opening
+anything.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from understudy.airflow.services import Services
+from understudy.contract import Outcome, Tag
+from understudy.spec.pipeline import EVERY_EVENT, Event, Pipeline
+from understudy.store.night import Night
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+    from airflow.sdk.types import Logger
+
+_BY_OUTCOME: Final = {
+    Outcome.PROMOTED: Event.PROMOTED,
+    Outcome.HELD: Event.HELD,
+    Outcome.REJECTED: Event.REJECTED,
+    Outcome.FAILED: Event.FAILED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What there is to tell.
+
+    Attributes:
+        event: One of ``understudy.spec.pipeline.Event``.
+        title: One line.
+        text: Some lines: what happened, why, and where to look.
+        pipeline: The Dag's id.
+        model: The registered model.
+        version: Its champion's version; '' for none.
+        link: Address of the night in MLflow; '' where it has none.
+    """
+
+    event: str
+    title: str
+    text: str
+    pipeline: str
+    model: str
+    version: str
+    link: str
+
+
+def of_night(night: Night, outcome: Outcome, facts: Mapping[str, str]) -> Notice | None:
+    """Return what the end of a night has to tell; None for a skipped one.
+
+    Args:
+        night: What it pinned.
+        outcome: How it ended.
+        facts: ``reason``, ``champion`` (version or '') and ``link``.
+    """
+    if outcome not in _BY_OUTCOME:
+        return None
+    champion, before = facts["champion"] or "none", night.champion or "none"
+    moved = f"champion {before} -> {champion}" if champion != before else f"champion {before}"
+    return Notice(
+        event=_BY_OUTCOME[outcome].value,
+        title=f"{night.model}: night of {night.as_of[:10]} {outcome}, {moved}",
+        text="\n".join(
+            (
+                f"{night.pipeline} retrained {night.model} on data as of {night.as_of}.",
+                *(f"* {line}" for line in facts["reason"].split("; ")),
+                f"Commit {night.commit[:12]} of {night.repository}",
+                *filter(None, [facts["link"]]),
+            )
+        ),
+        pipeline=night.pipeline,
+        model=night.model,
+        version=facts["champion"],
+        link=facts["link"],
+    )
+
+
+def of_skips(night: Night, skips: int, link: str) -> Notice:
+    """Return what so many skipped nights in a row have to tell."""
+    return Notice(
+        event=Event.SKIPPED.value,
+        title=f"{night.model}: {skips} nights in a row were skipped",
+        text=f"{night.pipeline} has found no new data since {skips} nights, until {night.as_of}."
+        f" Is its source still alive? Champion: {night.champion or 'none'}.\n{link}".rstrip(),
+        pipeline=night.pipeline,
+        model=night.model,
+        version=night.champion or "",
+        link=link,
+    )
+
+
+def of_stale(night: Night, version: str, since: str, link: str) -> Notice:
+    """Return what a champion that has not been replaced for long has to tell."""
+    return Notice(
+        event=Event.STALE.value,
+        title=f"{night.model}: version {version} is champion since {since[:10]}",
+        text=f"No night of {night.pipeline} has replaced version {version} since {since[:10]}."
+        f" Do challengers still learn, or has the data changed?\n{link}".rstrip(),
+        pipeline=night.pipeline,
+        model=night.model,
+        version=version,
+        link=link,
+    )
+
+
+def of_after_promotion(pipeline: Pipeline, version: str, why: str, link: str) -> Notice:
+    """Return what a champion that could not be handed on has to tell.
+
+    Args:
+        pipeline: What the pipeline file declares.
+        version: The champion's; '' where it is not known.
+        why: What went wrong.
+        link: Address of the attempt in MLflow; '' where there is none.
+    """
+    dag, which = pipeline.after_promotion_dag, f"version {version}" if version else "a version"
+    return Notice(
+        event=Event.FAILED.value,
+        title=f"{pipeline.model}: {which} is champion, and {dag} FAILED",
+        text=f"{which.capitalize()} is champion of {pipeline.model} and stays it, but {dag} could"
+        f" not hand it on: {why}\nMend the cause, then trigger the Dag {dag}.\n{link}".rstrip(),
+        pipeline=pipeline.name,
+        model=pipeline.model,
+        version=version,
+        link=link,
+    )
+
+
+class Messenger:
+    """Hands notices to the notifiers that a pipeline names for their events.
+
+    Args:
+        notifiers: By event; those under ``"*"`` get every one.
+        log: Takes the complaint about a notifier that fails, which never fails a night.
+    """
+
+    def __init__(self, notifiers: Mapping[str, Sequence[Any]], log: Logger) -> None:
+        self._notifiers, self._log = notifiers, log
+
+    def tell(self, context: Context, services: Services, night: Night, notice: Notice) -> None:
+        """Send a notice, unless this night has sent one of that event."""
+        if not (wanted := self._wanted(notice.event)):
+            return
+        sent = services.runs.get(night.run_id).data.tags.get(Tag.NOTIFIED.value, "").split()
+        if notice.event in sent:
+            return
+        self._send(context, wanted, notice)
+        services.runs.tag(night.run_id, {Tag.NOTIFIED: " ".join([*sent, notice.event])})
+
+    def tell_unrecorded(self, context: Context, notice: Notice) -> None:
+        """Send a notice of a night that MLflow knows nothing of."""
+        self._send(context, self._wanted(notice.event), notice)
+
+    def _wanted(self, event: str) -> list[Any]:
+        return [*self._notifiers.get(event, ()), *self._notifiers.get(EVERY_EVENT, ())]
+
+    def _send(self, context: Context, notifiers: Iterable[Any], notice: Notice) -> None:
+        for notifier in notifiers:
+            values: Any = {**context, "understudy": notice}
+            try:
+                copy.copy(notifier)(values)  # it renders its own templates, for good
+            except Exception:  # noqa: BLE001 -- whatever it raises, a night is not the worse for it
+                self._log.exception("The notice %r was not sent", notice.title)

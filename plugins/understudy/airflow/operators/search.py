@@ -1,0 +1,146 @@
+"""``search``: workers on the night's one study; and the training with what they found.
+
+Each worker ends only when the study has ended, so what any of them leaves is the whole study's.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from understudy.airflow.night_context import SEARCH, pulled
+from understudy.airflow.night_steps import NightStepOperator
+from understudy.airflow.services import Services
+from understudy.airflow.study_storage import study_storage
+from understudy.contract import BEST_PARAMETERS, STUDY_VARIABLE
+from understudy.errors import DecisionError, ProjectError, listed
+from understudy.runner import projectfile
+from understudy.spec.pipeline import Pipeline
+from understudy.spec.search import FIXED, METRIC, STUDY, Search
+from understudy.store.artifacts import read_text
+from understudy.store.night import Night
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from understudy.runner.step import Pinned
+
+_LONGEST_NAME = 150  # characters of a pipeline's name in a study's
+
+
+class SearchOperator(NightStepOperator):
+    """One of the workers on the night's study.
+
+    A worker that is tried again, or cleared, goes on with the study, or finds that it has ended.
+
+    Args:
+        worker: Its number, for people.
+    """
+
+    def __init__(self, *, pipeline: Pipeline, worker: int, **kwargs: Any) -> None:
+        super().__init__(pipeline=pipeline, step=_search(pipeline).entry_point, **kwargs)
+        self.worker = worker
+
+    def inputs(self, context: Context, night: Night) -> dict[str, str]:
+        """Return the rows, and what is searched how; what the form has, counts instead."""
+        search = _search(self.pipeline)
+        asked = {METRIC: self.pipeline.gate.primary.name, **search.values()}
+        asked = {name: text for name, text in asked.items() if name not in night.parameters}
+        filled = {STUDY: _study(night), FIXED: self._fixed(night, search)}
+        return {**super().inputs(context, night), **asked, **filled}
+
+    def run_title(self) -> str:
+        """Return the name of the MLflow run."""
+        return f"{self.entry_point} {self.worker}"
+
+    def variables(self) -> dict[str, str]:
+        """Return the variables of the step: where the study is, with its password."""
+        given = super().variables()
+        storage = study_storage(_search(self.pipeline)) if self.placement is None else ""
+        return {**given, STUDY_VARIABLE: storage} if storage else given
+
+    def _fixed(self, night: Night, search: Search) -> str:
+        """Return the night's parameters that only the training takes, and nobody searches."""
+        pinned = self.runner(Services.connect()).pin(self.project, night.commit)
+        training = _declared(pinned, self.pipeline.steps.train)
+        own = {*_declared(pinned, self.entry_point), *search.searched}
+        fixed = {n: v for n, v in night.parameters.items() if n in training and n not in own}
+        return json.dumps(fixed) if fixed else ""
+
+
+class TrainOperator(NightStepOperator):
+    """Trains with the best trial's parameters."""
+
+    def inputs(self, context: Context, night: Night) -> dict[str, str]:
+        """Return the rows and the best trial's parameters.
+
+        Raises:
+            ProjectError: for a parameter that the training does not declare.
+        """
+        services = Services.connect()
+        best = self._best(context, services)
+        pinned = self.runner(services).pin(self.project, night.commit)
+        declared = _declared(pinned, self.entry_point)
+        if foreign := [name for name in best if name not in declared]:
+            raise ProjectError(
+                f"{BEST_PARAMETERS} has {listed(foreign)}, which {self.entry_point!r} lacks",
+                allowed=listed(declared),
+                action="let the search leave only parameters of the training",
+            )
+        self.log.info("Best parameters: %s", best)
+        return {**super().inputs(context, night), **best}
+
+    def _best(self, context: Context, services: Services) -> dict[str, str]:
+        """Return what any worker that succeeded left: it is the whole study's.
+
+        Raises:
+            DecisionError: when none succeeded.
+            ProjectError: when it left something else than parameters.
+        """
+        found = (pulled(context, SEARCH, one) for one in range(_search(self.pipeline).workers))
+        run_id = next((str(one) for one in found if one is not None), "")
+        if not run_id:
+            raise DecisionError(
+                "No worker of the search succeeded",
+                allowed="a night in which one did",
+                action=f"clear the task {SEARCH} of this Dag run",
+            )
+        text = read_text(services.client, services.runs.get(run_id), BEST_PARAMETERS)
+        content = _json(text)
+        if not isinstance(content, dict):
+            raise ProjectError(
+                f"{BEST_PARAMETERS} of the run {run_id} is {text[:100]!r}",
+                allowed="a JSON object of parameters of the training",
+                action="correct the project's search",
+            )
+        return {name: str(value) for name, value in content.items()}
+
+
+def _search(pipeline: Pipeline) -> Search:
+    """Return the pipeline's search, which it has where there are such tasks."""
+    if pipeline.search is None:
+        raise AssertionError(pipeline.name)
+    return pipeline.search
+
+
+def _study(night: Night) -> str:
+    """Return the first part of the study's name; the project adds a digest of rows and settings.
+
+    The same code on the same rows finds its study again, in a later night, too; a forced night
+    begins anew.
+    """
+    name = f"{night.pipeline[:_LONGEST_NAME]}-{night.tree[:12]}"
+    return f"{name}-{night.run_id[:12]}" if night.force else name
+
+
+def _json(text: str) -> object:
+    """Return what a project wrote as JSON, None where it is none."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
+
+
+def _declared(pinned: Pinned, entry_point: str) -> Mapping[str, object]:
+    return projectfile.named(pinned.entry_points, entry_point)

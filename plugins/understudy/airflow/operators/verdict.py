@@ -1,0 +1,143 @@
+"""``gate`` and ``approve``: reach the verdict, and ask a person where one is wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.standard.operators.hitl import ApprovalOperator
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowSkipException
+
+from understudy.airflow.exceptions import airflow_errors
+from understudy.airflow.inputs import exhibits, has_numbers
+from understudy.airflow.links import DecisionLink, MlflowRunLink, decision_address, run_address
+from understudy.airflow.night_context import GATE, night_of, pulled
+from understudy.airflow.night_steps import trained_model
+from understudy.airflow.services import Services
+from understudy.contract import Tag, key_of
+from understudy.gate import Verdict
+from understudy.spec.pipeline import Pipeline
+from understudy.store.night import Night
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from understudy.decide.decision import Court
+
+
+class GateOperator(BaseOperator):
+    """Compares two models' numbers and stores the decision record; it never moves anything.
+
+    It runs also when the champion's validation failed, because that is a verdict of its own.
+
+    Args:
+        pipeline: What the pipeline file declares.
+    """
+
+    operator_extra_links = (MlflowRunLink(), DecisionLink())
+    ui_color = "#fff8e1"
+
+    def __init__(self, *, pipeline: Pipeline, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.pipeline = pipeline
+        self.mlflow_address = self.decision_address = ""
+        self._court: Court | None = None
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Return the verdict and its reasons, and what a night in shadow only says."""
+        night = night_of(context)
+        if not has_numbers(context, night):
+            message = "No challenger was validated: there is nothing to judge."
+            raise AirflowSkipException(message)
+        with airflow_errors():
+            services = Services.connect()
+            self._court = services.court
+            brought = exhibits(context, services, night, self.pipeline)
+            record = self._court.judge(night, brought, self._say)
+        self.mlflow_address = run_address(night.experiment_id, night.run_id)
+        self.decision_address = decision_address(night.experiment_id, night.run_id)
+        for line in record.told():
+            self.log.info(line)
+        return {
+            "verdict": record.verdict.value,
+            "reasons": list(record.decision.reasons),
+            "shadow": record.shadow.told(record.verdict) if record.shadow else "",
+            "summary": _summary(record.told(), self.decision_address),
+        }
+
+    def on_kill(self) -> None:
+        """End the gate's process; Airflow gives this five seconds."""
+        if self._court is not None:
+            self._court.stop()
+
+    def _say(self, line: str) -> None:
+        self.log.info("%s", line)
+
+
+def _summary(told: Iterable[str], page: str) -> str:
+    """Return as Markdown what a person reads before an answer: the reasons, and where all is."""
+    reasons = "\n".join(f"* {line}" for line in told)
+    return f"{reasons}\n\n[The whole decision, with every check]({page})" if page else reasons
+
+
+class ApproveOperator(ApprovalOperator):
+    """Ends the night here unless the verdict is PROMOTE; asks a person where the night says so.
+
+    While a person is asked the challenger has the alias ``challenger``, and no worker waits.
+    """
+
+    template_fields: Sequence[str] = ("subject", "body")
+    ui_color = "#fff8e1"
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(
+            subject="Promote the challenger of {{ dag.dag_id }} ({{ run_id }})?",
+            body=f"{{{{ ti.xcom_pull(task_ids='{GATE}')['summary'] }}}}",
+            defaults=self.REJECT,
+            **kwargs,
+        )
+
+    def execute(self, context: Context) -> Any:  # noqa: ANN401 -- the base class says so
+        """Pass, skip, or park the task until a person answers."""
+        night, judged = night_of(context), pulled(context, GATE)
+        if judged is None or judged["verdict"] != Verdict.PROMOTE.value:
+            raise AirflowSkipException("; ".join(judged["reasons"]) if judged else "no verdict")
+        if night.promote == "auto" and not judged["shadow"]:
+            return None
+        with airflow_errors():
+            services = Services.connect()
+            if judged["shadow"]:
+                raise held(services, night, judged["shadow"])
+            if night.promote == "never":
+                raise held(services, night, "this run was told never to promote")
+            version = challenger_version(context, services, night)
+            services.registry.challenge(night.model, version)
+        return super().execute(context)
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:  # noqa: ANN401
+        """Write down the answer and the person, then let Airflow act on it."""
+        if "error" not in event:
+            night, said = night_of(context), _answer(event)
+            with airflow_errors():
+                tags = {Tag.APPROVAL: said, Tag.HELD_BECAUSE: said}
+                Services.connect().runs.tag(night.run_id, tags)
+        return super().execute_complete(context, event)
+
+
+def _answer(event: dict[str, Any]) -> str:
+    by = (event.get("responded_by_user") or {}).get("name") or "nobody in time"
+    return f"{event['chosen_options'][0]} by {by}"
+
+
+def held(services: Services, night: Night, reason: str) -> AirflowSkipException:
+    """Note why a verdict of PROMOTE is not obeyed; return what ends the task."""
+    services.runs.tag(night.run_id, {Tag.HELD_BECAUSE: reason})
+    return AirflowSkipException(f"HELD: {reason}")
+
+
+def challenger_version(context: Context, services: Services, night: Night) -> str:
+    """Return the registry's version for the model that the night trained; registered once."""
+    trained = trained_model(context, services, night)
+    services.registry.claim(night.model, night.pipeline)
+    return services.registry.register(night.model, trained, key_of("version", trained.uri))

@@ -1,0 +1,138 @@
+"""The trigger that waits for a job on a cluster, in Airflow's triggerer and in no worker's slot.
+
+It holds names only: started again elsewhere, it goes on as if nothing had happened. Each look is a
+short call in a thread, because neither client is asynchronous, and the loop is everybody's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from understudy.contract import KUBERNETES
+from understudy.errors import UnderstudyError
+from understudy.spec.placement import placed
+
+if TYPE_CHECKING:
+    from understudy.runner.cluster.remote import Cluster, RemoteSteps, Sighting
+
+LOST: Final = "LOST"
+"""State of the event that says: nothing was seen of the job for ``PATIENCE_S``."""
+PATIENCE_S: Final = 600.0
+_TAIL: Final = 200
+
+
+class RemoteStepTrigger(BaseTrigger):
+    """Waits for the end of a job, cancels it when its time is over or a person stops the task.
+
+    Args:
+        backend: Which kind of cluster.
+        placement: Fields of that backend's placement, as :mod:`understudy.spec.placement` has them.
+        run_id: The MLflow run.
+        job: The job's name.
+        deadline: When the job is cancelled, in seconds since the epoch; None for never.
+    """
+
+    def __init__(
+        self,
+        *,
+        placement: Mapping[str, Any],
+        run_id: str,
+        job: str,
+        deadline: float | None,
+        backend: str = KUBERNETES,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.backend, self.placement = backend, dict(placement)
+        self.run_id, self.job = run_id, job
+        self.deadline = deadline
+        self._said = ""
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return what makes this trigger again."""
+        fields = ("backend", "placement", "run_id", "job", "deadline")
+        path = f"{type(self).__module__}.{type(self).__qualname__}"
+        return path, {name: getattr(self, name) for name in fields}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Fire one event, when the job has ended."""
+        event = await self._wait()
+        told = {"run_id": self.run_id, "job": self.job, **event}
+        yield TriggerEvent(told)  # type: ignore[no-untyped-call]
+
+    async def on_kill(self) -> None:
+        """End the job and its MLflow run: the task was cleared or marked while it waited."""
+        steps = await self._steps()
+        reason = "the task was cleared or marked in Airflow"
+        await asyncio.to_thread(steps.stop, self.run_id, self.job, reason)
+
+    async def _wait(self) -> dict[str, Any]:
+        seen_at, steps = time.monotonic(), None
+        while True:
+            try:
+                if steps is None:
+                    steps = await self._watching()
+                seen = await self._look(steps)
+                seen_at = time.monotonic()
+            except Exception as error:  # noqa: BLE001 -- a raise would lose sight of a live job
+                self.log.warning("No sight of the job %s: %s", self.job, _told(error))
+                if time.monotonic() - seen_at > PATIENCE_S:
+                    return {"state": LOST, "detail": _told(error)}
+            else:
+                if seen.state.ended:
+                    return seen.to_dict()
+            await asyncio.sleep(float(self.placement["poll_seconds"]))
+
+    async def _look(self, steps: RemoteSteps) -> Sighting:
+        """Return where the job is; what is too late or was stopped in MLflow is cancelled."""
+        from understudy.runner.cluster.remote import JobState, Sighting
+
+        seen = await asyncio.to_thread(steps.look, self.run_id, self.job)
+        if not seen.state.ended and self.deadline is not None and time.time() > self.deadline:
+            seen = Sighting(JobState.TIMED_OUT, "it took longer than the task's time-out")
+            await self._cancel(steps)
+        elif seen.state is JobState.STOPPED:
+            await self._cancel(steps)
+        elif seen.detail and seen.detail != self._said:
+            self._said = seen.detail
+            self.log.info("The job %s is %s: %s", self.job, seen.state.value, seen.detail)
+        return seen
+
+    async def _cancel(self, steps: RemoteSteps) -> None:
+        """Cancel the job; its log goes with it, so that it is shown before."""
+        for line in await asyncio.to_thread(steps.cluster.tail, self.job, _TAIL):
+            self.log.info("%s", line)
+        await asyncio.to_thread(steps.cluster.cancel, self.job)
+
+    async def _watching(self) -> RemoteSteps:
+        """Say that the job is cared for: a next try then means that the task was cleared."""
+        from understudy.runner.cluster.remote import Watched
+
+        steps = await self._steps()
+        await asyncio.to_thread(steps.mark, self.run_id, Watched.WATCHED)
+        return steps
+
+    async def _steps(self) -> RemoteSteps:
+        from understudy.airflow.cluster_connection import cluster_of_async
+        from understudy.airflow.tracking_connection import use_connection_async
+
+        await use_connection_async()
+        cluster = await cluster_of_async(placed(self.backend, self.placement))
+        return await asyncio.to_thread(_connected, cluster)
+
+
+def _connected(cluster: Cluster) -> RemoteSteps:
+    from understudy.runner.cluster.remote import RemoteSteps
+    from understudy.store import tracking
+    from understudy.store.tracking import RunStore
+
+    client = tracking.client()
+    return RemoteSteps(RunStore(client), client, cluster)
+
+
+def _told(error: Exception) -> str:
+    return str(error) if isinstance(error, UnderstudyError) else type(error).__name__

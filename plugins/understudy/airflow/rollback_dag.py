@@ -1,0 +1,175 @@
+"""A Dag with a form by which a person takes a champion back. Reads no clock, file or server."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from airflow.sdk import DAG, AssetAlias, BaseOperator, Param
+
+from understudy.airflow.assets import champion_asset
+from understudy.airflow.exceptions import airflow_errors
+from understudy.airflow.links import MlflowRunLink, run_address
+from understudy.airflow.operators.pin import as_of_time
+from understudy.airflow.operators.step import airflow_tags, task_key
+from understudy.airflow.services import Services
+from understudy.contract import Tag
+from understudy.registry.history import Scope
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from understudy.registry.rehearsal import Rehearser
+    from understudy.registry.rollback import Done, Request
+    from understudy.spec.pipeline import Rehearsal
+
+ROLLBACKS: Final = "champions that were rolled back"
+"""Asset alias under which a rollback changes the champion's asset."""
+_SCOPES: Final = {
+    Scope.VERSION: "the version, and what is trained from the same code, data and parameters",
+    Scope.COMMIT: "whatever is trained from its commit",
+    Scope.MODEL: "any night's model",
+}
+_DOCS: Final = """\
+Makes an earlier version of a model champion again. The version is served and asked first, as before
+a promotion; then the alias `champion` moves, with your name and reason in `understudy history`.
+The version that was champion does not return by itself: nights that arrive at it end HELD. A better
+one may win as ever.
+"""
+
+
+def rollback_dag(dag_id: str = "rollback", *, models: Sequence[str] = ()) -> DAG:
+    """Return a Dag that a person triggers to take a champion back.
+
+    Args:
+        dag_id: The Dag's id.
+        models: The registered models that the form offers; none to let the person write the name.
+    """
+    with DAG(
+        dag_id,
+        description="Makes an earlier version of a model champion again",
+        doc_md=_DOCS,
+        schedule=None,
+        catchup=False,
+        params=_form(models),
+        tags={"understudy"},
+    ) as dag:
+        RollbackOperator(task_id="rollback", doc_md=_DOCS, retries=0)
+    return dag
+
+
+class RollbackOperator(BaseOperator):
+    """Rehearses the version that the form names, and makes it champion."""
+
+    operator_extra_links = (MlflowRunLink(),)
+    ui_color = "#ffebee"
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(outlets=[AssetAlias(ROLLBACKS)], **kwargs)
+        self.mlflow_address = ""
+        self._rehearser: Rehearser | None = None
+
+    def execute(self, context: Context) -> dict[str, str]:
+        """Return model, champion and what it replaced."""
+        from understudy.registry.rollback import Rollbacks
+
+        with airflow_errors():
+            services = Services.connect()
+
+            def casting(terms: Rehearsal) -> Rehearser:
+                return self._cast(services, terms)
+
+            rollbacks = Rollbacks(services.client, services.runs, services.mover, casting)
+            done = rollbacks.make(_request(context), self._say)
+            self._link(services, done)
+        _announce(context, done)
+        self.log.info("%s version %s is champion again", done.model, done.version)
+        return {"model": done.model, "champion": done.version, "replaced": done.replaced or ""}
+
+    def on_kill(self) -> None:
+        """End the server with all its processes; Airflow gives this five seconds."""
+        if self._rehearser is not None:
+            self._rehearser.stop()
+
+    def _cast(self, services: Services, terms: Rehearsal) -> Rehearser:
+        from understudy.registry.rehearsal import Rehearser
+
+        self._rehearser = Rehearser(services.client, services.runs, terms)
+        return self._rehearser
+
+    def _link(self, services: Services, done: Done) -> None:
+        if done.rehearsal_run:
+            run = services.runs.get(done.rehearsal_run)
+            self.mlflow_address = run_address(run.info.experiment_id, done.rehearsal_run)
+
+    def _say(self, line: str) -> None:
+        self.log.info("%s", line)
+
+
+def _form(models: Sequence[str]) -> dict[str, Param]:
+    choice = {"enum": list(models)} if models else {"minLength": 1}
+    return {
+        "model": Param(type="string", title="Model", description="The registered model.", **choice),
+        "why": Param(
+            type="string", title="Why", description="The reason, for the history.", minLength=1
+        ),
+        "to": Param(
+            None,
+            type=["null", "string"],
+            title="To version",
+            description="Empty for the champion before this one.",
+            pattern=r"^[0-9]*$",
+        ),
+        "hold": Param(
+            Scope.VERSION.value,
+            type="string",
+            enum=[scope.value for scope in Scope],
+            values_display={scope.value: f"{scope} - {_SCOPES[scope]}" for scope in Scope},
+            title="What may not return by itself",
+        ),
+        "until": Param(
+            None,
+            type=["null", "string"],
+            format="date-time",
+            title="Until",
+            description="When it may return; empty for never.",
+        ),
+        "rehearse": Param(
+            default=True,
+            type="boolean",
+            title="Rehearse",
+            description="Serve and ask the version first; not for models that MLflow cannot serve.",
+        ),
+    }
+
+
+def _request(context: Context) -> Request:
+    from understudy.registry.rollback import Request
+
+    params, tags = context["params"], airflow_tags(context)
+    tags.pop(Tag.KIND.value)
+    until = params["until"]
+    return Request(
+        model=params["model"],
+        why=params["why"],
+        actor=context["dag_run"].triggering_user_name or "unknown",
+        key=task_key(context),
+        to=params["to"] or "",
+        scope=Scope(params["hold"]),
+        until=as_of_time(str(until)).isoformat() if until else "",
+        rehearse=bool(params["rehearse"]),
+        tags=tuple(tags.items()),
+    )
+
+
+def _announce(context: Context, done: Done) -> None:
+    """Let the champion's asset change, for the Dags that wait for it."""
+    extra: dict[str, Any] = {
+        "model": done.model,
+        "version": done.version,
+        "previous": done.replaced,
+        "run_id": done.run_id,
+        "decision_run_id": "",
+    }
+    events = context["outlet_events"][AssetAlias(ROLLBACKS)]
+    events.add(champion_asset(done.model), extra=extra)

@@ -1,0 +1,69 @@
+"""When a pipeline's nights begin, and which moment's data a night sees. Reads no clock."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final, cast
+
+from airflow.sdk import (
+    DAG,
+    AssetOrTimeSchedule,
+    CronDataIntervalTimetable,
+    CronPartitionTimetable,
+    CronTriggerTimetable,
+    DeltaDataIntervalTimetable,
+    DeltaTriggerTimetable,
+)
+
+from understudy.spec.pipeline import Pipeline
+from understudy_plugin import Until
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+    from airflow.sdk.bases.timetable import BaseTimetable
+    from airflow.timetables.base import Timetable
+
+_BY_ITSELF: Final = frozenset({"scheduled", "backfill"})
+"""Kinds of Dag runs that a timetable makes."""
+
+
+def set_times(dag: DAG, spec: Pipeline) -> None:
+    """Give a Dag without tasks the timetable of a pipeline's nights.
+
+    A cron expression or a timedelta means the same nights whatever Airflow's setting
+    ``create_cron_data_intervals`` says: each begins at its tick. With that setting the first tick
+    would make no night, and the last one's would be a tick later; and once it is changed, Airflow
+    takes the next night for one that was there before, by its logical date.
+    """
+    given = dag.timetable
+    times = given if given is spec.schedule else _without_intervals(given)
+    if spec.end is None or not times.can_be_scheduled:
+        dag.timetable = times
+    elif isinstance(times, CronPartitionTimetable) or getattr(times, "partitioned", False):
+        dag.end_date = spec.end  # a run by hand has no logical date that could be later
+    elif isinstance(times, AssetOrTimeSchedule):
+        until = cast("BaseTimetable", Until(times.timetable, spec.end))
+        dag.timetable = AssetOrTimeSchedule(timetable=until, assets=times.asset_condition)
+    else:
+        dag.timetable = Until(times, spec.end)
+
+
+def _without_intervals(given: BaseTimetable | Timetable) -> BaseTimetable | Timetable:
+    if isinstance(given, CronDataIntervalTimetable):
+        return CronTriggerTimetable(given.expression, timezone=given.timezone)
+    if isinstance(given, DeltaDataIntervalTimetable):
+        return DeltaTriggerTimetable(given.delta)
+    return given
+
+
+def moment(context: Context) -> datetime:
+    """Return the time (UTC) whose data a night sees unless a person says otherwise.
+
+    It is the tick that made the night. Where a timetable gives runs a data interval, that is the
+    interval's end, while the logical date is its beginning. A run by hand has the logical date that
+    a person gave it, or the time when it was asked for.
+    """
+    dag_run = context["dag_run"]
+    if dag_run.run_type in _BY_ITSELF and dag_run.data_interval_end is not None:
+        return dag_run.data_interval_end.astimezone(UTC)
+    return (dag_run.logical_date or dag_run.run_after).astimezone(UTC)

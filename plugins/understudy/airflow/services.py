@@ -1,0 +1,59 @@
+"""The servers that one task talks to, connected when it runs and never while a file is parsed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from understudy.airflow.tracking_connection import use_connection
+from understudy.decide.decision import Court
+from understudy.registry.promoter import Mover
+from understudy.registry.versions import Registry
+from understudy.spec.git_access import GitAccess
+from understudy.store import tracking
+from understudy.store.night import NightBook
+from understudy.store.tracking import RunStore
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+    from understudy.runner.runner import StepRunner
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything of ours that speaks to MLflow, around one client."""
+
+    client: MlflowClient
+    runs: RunStore
+    registry: Registry
+    nights: NightBook
+    court: Court
+    mover: Mover
+
+    @classmethod
+    def connect(cls) -> Services:
+        """Return services for the server that ``MLFLOW_TRACKING_URI`` names, or a connection.
+
+        Raises:
+            SettingsError: when there is no such connection.
+            TrackingUnavailableError: when neither names a server.
+        """
+        use_connection()
+        client = tracking.client()
+        runs = RunStore(client)
+        return cls(
+            client=client,
+            runs=runs,
+            registry=Registry(client),
+            nights=NightBook(client, runs),
+            court=Court(client, runs),
+            mover=Mover(client, runs),
+        )
+
+    def step_runner(self, git_access: GitAccess | None = None) -> StepRunner:
+        """Return what runs entry points, with the machine's settings and a project's access."""
+        from understudy.runner.runner import Settings, StepRunner
+
+        settings = replace(Settings.from_environment(), git_access=git_access)
+        return StepRunner(self.runs, self.client, settings)

@@ -1,0 +1,174 @@
+"""Worker processes and the nights that are handed to them. Starts processes, and ends them all."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import Any, Final, Self
+
+from understudy.backtest.place import Place
+from understudy.decide.gate_process import LAUNCH
+from understudy.errors import StepFailedError, UnderstudyError
+from understudy.runner.filesystem import remove_tree
+
+THREADS: Final = dict.fromkeys(
+    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1"
+)
+"""Nights run side by side, so each one computes on one core; unless the user says otherwise."""
+_WORKER: Final = "understudy.backtest.worker"
+_GRACE_S: Final = 15.0
+_SHOWN: Final = 600  # characters of a log's end
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a worker is asked to do: the name of a method, and its arguments."""
+
+    do: str
+    arguments: tuple[str, ...] = ()
+
+    def to_json(self) -> str:
+        """Return the question."""
+        return json.dumps({"do": self.do, "with": self.arguments})
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of a task: ``failed`` is empty where it was done."""
+
+    task: Task
+    done: Any = None
+    failed: str = ""
+    said: tuple[str, ...] = ()
+
+
+class Hand:
+    """One worker process."""
+
+    def __init__(self, place: Place, number: int, locks: Sequence[int]) -> None:
+        work = place.work(number)
+        if work.is_dir():  # of the worker before this one
+            remove_tree(work)
+        work.mkdir(parents=True)
+        self._log = work / "log.txt"
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", LAUNCH, _WORKER, place.folder.absolute(), str(number)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                encoding="utf-8",
+                env={**THREADS, **os.environ, "PYTHONUNBUFFERED": "1"},
+                pass_fds=locks,
+                start_new_session=True,
+            )
+
+    def ask(self, task: Task) -> Answer:
+        """Have a task done.
+
+        Raises:
+            StepFailedError: when the worker ended without an answer.
+        """
+        process = self._process
+        if process.stdin is None or process.stdout is None:
+            raise ValueError(task)
+        line = ""
+        try:
+            process.stdin.write(task.to_json() + "\n")
+            process.stdin.flush()
+            line = process.stdout.readline()
+        except (BrokenPipeError, ValueError):  # it is gone, or was dismissed
+            line = ""
+        if not line:
+            raise self._gone()
+        answer = json.loads(line)
+        said = tuple(answer.get("said", ()))
+        return Answer(task, answer.get("done"), answer.get("failed", ""), said)
+
+    def dismiss(self) -> None:
+        """Tell the worker to end, with all that it runs."""
+        if self._process.stdin is not None and not self._process.stdin.closed:
+            self._process.stdin.close()
+
+    def wait(self) -> None:
+        """Wait for the worker's end; do not wait for ever."""
+        try:
+            self._process.wait(_GRACE_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+
+    def _gone(self) -> StepFailedError:
+        code = self._process.wait()
+        end = self._log.read_text(encoding="utf-8", errors="replace")[-_SHOWN:].strip()
+        return StepFailedError(
+            f"A worker ended with exit code {code}: {end or 'it said nothing'}",
+            allowed="workers that live as long as the backtest",
+            action="read the lines above, then start the backtest again: it goes on",
+        )
+
+
+class Crew:
+    """Several workers; leave the ``with`` block and they are gone."""
+
+    def __init__(self, place: Place, size: int, lock: int) -> None:
+        self._place, self._size, self._lock = place, size, lock
+        self._hands: list[Hand] = []
+
+    def __enter__(self) -> Self:
+        self._hands = [Hand(self._place, i, (self._lock,)) for i in range(self._size)]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for hand in self._hands:
+            hand.dismiss()
+        for hand in self._hands:
+            hand.wait()
+
+    def ask(self, task: Task) -> Answer:
+        """Have one task done."""
+        return self._hands[0].ask(task)
+
+    def ask_all(self, tasks: Iterable[Task], on_answer: Callable[[Answer], None]) -> None:
+        """Have tasks done side by side; ``on_answer`` takes each answer as it comes.
+
+        Raises:
+            UnderstudyError: when a worker was lost.
+        """
+        waiting: SimpleQueue[Task] = SimpleQueue()
+        for task in tasks:
+            waiting.put(task)
+        answers: SimpleQueue[Answer | UnderstudyError | None] = SimpleQueue()
+        for hand in self._hands:
+            threading.Thread(target=_serve, args=(hand, waiting, answers), daemon=True).start()
+        busy = len(self._hands)
+        while busy:
+            answer = answers.get()
+            if isinstance(answer, UnderstudyError):
+                raise answer
+            if answer is None:
+                busy -= 1
+            else:
+                on_answer(answer)
+
+
+def _serve(
+    hand: Hand, waiting: SimpleQueue[Task], answers: SimpleQueue[Answer | UnderstudyError | None]
+) -> None:
+    """Keep one worker busy; None says that nothing waits any more."""
+    try:
+        while True:
+            answers.put(hand.ask(waiting.get_nowait()))
+    except Empty:
+        answers.put(None)
+    except UnderstudyError as error:
+        answers.put(error)

@@ -1,0 +1,227 @@
+"""Has models measured in processes of their own: builds environments, starts and ends those."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from understudy.decide.candidates import Candidate
+from understudy.errors import (
+    DecisionError,
+    StepStoppedError,
+    TrackingUnavailableError,
+    UnderstudyError,
+)
+from understudy.gate.budgets import Costs, Measurement
+from understudy.redact import redacted
+from understudy.runner.environment.container import Surroundings
+from understudy.runner.environment.environment import Environment, EnvironmentStore
+from understudy.runner.git.checkout import CheckoutStore
+from understudy.runner.process.child import Children
+from understudy.runner.process.process import Command, OnLine, ProcessRunner
+from understudy.runner.scratch import Scratch, scratch_folder
+from understudy.runner.settings import Settings
+from understudy.runner.sources import Sources
+from understudy.runner.step import Source
+
+_HERE: Final = Path(__file__).parent
+_COORDINATOR, _WORKER = _HERE / "benchmark_coordinator.py", _HERE / "benchmark_worker.py"
+_RESULT: Final = "measured.json"
+_LAST_LINES: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How much is measured.
+
+    Attributes:
+        rounds: In each, either model predicts single rows and then many at once.
+        calls: Predictions of single rows a round.
+        seconds: After so many no further round begins.
+        timeout: Seconds for everything, loading included.
+    """
+
+    rounds: int = 40
+    calls: int = 20
+    seconds: float = 60.0
+    timeout: float = 900.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Workshop:
+    """A project's code, environment and variables, while they are held."""
+
+    source: Source
+    environment: Environment
+    variables: Mapping[str, str] = field(repr=False)
+
+
+class Stopwatch:
+    """Measures one or two models; ``stop`` ends it."""
+
+    def __init__(self, tracking_uri: str, settings: Settings, effort: Effort | None = None) -> None:
+        self._settings, self._effort = settings, effort or Effort()
+        self._process_runner = ProcessRunner()
+        checkouts = CheckoutStore(settings, self._process_runner)
+        self._sources = Sources(checkouts, settings.git_access)
+        self._environments = EnvironmentStore(settings, self._process_runner)
+        self._children = Children(tracking_uri, settings)
+
+    def measure(
+        self,
+        challenger: Candidate,
+        champion: Candidate | None,
+        rows: Path | None,
+        on_line: OnLine,
+    ) -> Measurement:
+        """Return what both models cost; a model that cannot be measured says why.
+
+        Args:
+            challenger: The model that this night trained.
+            champion: The one in production; None where there is none.
+            rows: Parquet file whose first rows are predicted; None for the challenger's example.
+            on_line: Takes what the processes print, and lines of our own.
+
+        Raises:
+            DecisionError: when measuring itself fails or takes too long.
+            StepStoppedError: when it was stopped.
+            TrackingUnavailableError: when the tracking server does not answer.
+        """
+        candidates = [one for one in (challenger, champion) if one is not None]
+        source = str(rows.absolute()) if rows is not None else challenger.uri
+        with (
+            contextlib.ExitStack() as held,
+            scratch_folder(self._settings.scratch) as scratch,
+        ):
+            shops = [self._workshop(held, one, source, on_line) for one in candidates]
+            costs = self._measured(candidates, shops, (source, scratch), on_line)
+        return Measurement(costs[0], costs[1] if champion is not None else None)
+
+    def stop(self) -> None:
+        """End what runs, with all its processes; safe in a signal handler."""
+        self._process_runner.stop()
+
+    def _workshop(
+        self, held: contextlib.ExitStack, one: Candidate, rows: str, on_line: OnLine
+    ) -> _Workshop | str:
+        """Return where a model can run, or why it cannot."""
+        try:
+            source = held.enter_context(self._sources.hold(one.project, one.version))
+            environment = held.enter_context(
+                self._environments.hold(source.project, one.env_manager, on_line)
+            )
+        except StepStoppedError:
+            raise
+        except UnderstudyError as error:
+            return f"its environment cannot be had: {error}"
+        if environment.manager == "docker":
+            return "it runs in an image, whose times are not this machine's"
+        variables = self._children.variables(environment, one.environment, (one.uri, rows))
+        return _Workshop(source, environment, variables)
+
+    def _measured(
+        self,
+        candidates: Sequence[Candidate],
+        shops: Sequence[_Workshop | str],
+        where: tuple[str, Scratch],
+        on_line: OnLine,
+    ) -> list[Costs]:
+        ready = [i for i, shop in enumerate(shops) if not isinstance(shop, str)]
+        told: list[dict[str, Any]] = [
+            {"error": shop if isinstance(shop, str) else ""} for shop in shops
+        ]
+        workers, locks = [], []
+        with contextlib.ExitStack() as inside:
+            for i in ready:
+                shop = shops[i]
+                if not isinstance(shop, str):
+                    workers.append(_worker(inside, shop, candidates[i].uri, where))
+                    locks += [*shop.source.locks, *shop.environment.locks]
+            if workers:
+                self._run(workers, locks, where[1], on_line)
+        results = json.loads((where[1].folder / _RESULT).read_text()) if workers else []
+        for i, result in zip(ready, results, strict=True):
+            told[i] = result
+        return [costs_of(one.name, said) for one, said in zip(candidates, told, strict=True)]
+
+    def _run(
+        self,
+        workers: Sequence[dict[str, Any]],
+        locks: Sequence[int],
+        scratch: Scratch,
+        on_line: OnLine,
+    ) -> None:
+        effort, plan = self._effort, scratch.folder / "plan.json"
+        terms = {"rounds": effort.rounds, "calls": effort.calls, "seconds": effort.seconds}
+        plan.touch(mode=0o600)  # a worker's variables may be secrets
+        plan.write_text(json.dumps({"workers": workers, **terms}), encoding="utf-8")
+        command = Command(
+            argv=(sys.executable, "-I", "-S", str(_COORDINATOR), str(plan)),
+            folder=scratch.folder,
+            environment={"PATH": os.environ.get("PATH", os.defpath), "PYTHONUNBUFFERED": "1"},
+            timeout=effort.timeout,
+            grace=self._settings.grace,
+            held_descriptors=(scratch.lock, *dict.fromkeys(locks)),
+            scratch=scratch.folder,
+        )
+        said: deque[str] = deque(maxlen=_LAST_LINES)
+
+        def note(line: str) -> None:
+            said.append(redacted(line))
+            on_line(redacted(line))
+
+        ending = self._process_runner.run(command, note)
+        self._process_runner.check()
+        if not ending.ok:
+            how = "took too long" if ending.timed_out else f"ended with {ending}"
+            raise _failed(f"{how}{ending.likely_cause}", said)
+
+
+def _worker(
+    inside: contextlib.ExitStack, shop: _Workshop, uri: str, where: tuple[str, Scratch]
+) -> dict[str, Any]:
+    """Return how a model's process is started, in whatever its environment needs around it."""
+    source, scratch = where
+    folder, environment = shop.source.project.folder, shop.environment
+    python = str(environment.bin / "python") if environment.bin else "python"
+    variables = {**shop.variables, "TMPDIR": str(scratch.temporary)}
+    bare = Command((python, str(_WORKER), uri, source), folder, variables)
+    around = Surroundings(code=folder, scratch=scratch.folder)
+    command = inside.enter_context(environment.enter(bare, around))
+    return {
+        "argv": list(command.argv),
+        "folder": str(command.folder),
+        "variables": dict(command.environment),
+    }
+
+
+def costs_of(name: str, said: dict[str, Any]) -> Costs:
+    """Return what was measured of a model, or why nothing was.
+
+    Raises:
+        TrackingUnavailableError: when its files could not be fetched, though they are there.
+    """
+    if said.get("unreachable"):
+        raise TrackingUnavailableError(
+            f"The files of the model {name} could not be fetched: {redacted(said['error'])[:500]}",
+            allowed="a tracking server that has them, and answers",
+            action="check the server and its log; the task may simply be run again",
+        )
+    if said.get("error"):
+        return Costs(name, error=redacted(said["error"]))
+    return Costs.from_dict({"model": name, **said})
+
+
+def _failed(how: str, said: Sequence[str]) -> DecisionError:
+    return DecisionError(
+        f"Measuring what the models cost {how}: {' | '.join(said) or 'it said nothing'}",
+        allowed="models that load and predict in the time there is",
+        action="read the lines above, or leave out the gate's budgets",
+    )

@@ -1,0 +1,150 @@
+"""One model that is measured: loads it, predicts when told to, answers with times.
+
+Runs in the environment of the model's own project, whatever Python that is: started by the
+coordinator as ``python benchmark_worker.py MODEL ROWS``, where ROWS is a Parquet file, or the
+address of the model whose input example is taken. Needs mlflow and what the model needs. Reads one
+JSON object a line from standard input, and answers each with one on standard output, which the
+model's own prints do not reach.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import sys
+import time
+from typing import Any
+
+MOST_ROWS = 1000
+"""Rows of a prediction of many."""
+
+
+def main() -> int:
+    """Measure until there is nothing more to do."""
+    sys.path[0] = os.getcwd()  # noqa: PTH109 -- the project's code, not what lies beside this file
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    try:
+        worker, answer = loaded(*sys.argv[1:3])
+    except Exception as error:  # noqa: BLE001 -- whatever a model raises, it is told and ends here
+        told = f"{type(error).__name__}: {error}"[:2000]
+        answer = {"error": told, "unreachable": isinstance(error, UnreachableError)}
+        print(json.dumps(answer), file=answers, flush=True)
+        return 1
+    print(json.dumps(answer), file=answers, flush=True)
+    for line in sys.stdin:
+        print(json.dumps(worker.timed(**json.loads(line))), file=answers, flush=True)
+    return 0
+
+
+class UnreachableError(Exception):
+    """The model's files, which were there a moment ago, could not be fetched."""
+
+
+class Worker:
+    """A loaded model, and the rows that it predicts."""
+
+    def __init__(self, model: Any, rows: Any) -> None:  # noqa: ANN401 -- any model, any rows
+        self.model, self.rows = model, rows
+        self.count = len(rows) if hasattr(rows, "shape") else 1
+
+    def timed(self, first: int, calls: int) -> dict[str, Any]:
+        """Return the seconds of single predictions, one row after the other, and of all at once."""
+        single = [self._seconds(self._row((first + i) % self.count)) for i in range(calls)]
+        return {"single": single, "batch": self._seconds(self.rows)}
+
+    def _seconds(self, rows: Any) -> float:  # noqa: ANN401
+        start = time.perf_counter()
+        self.model.predict(rows)
+        return round(time.perf_counter() - start, 9)
+
+    def _row(self, number: int) -> Any:  # noqa: ANN401
+        if hasattr(self.rows, "iloc"):
+            return self.rows.iloc[[number]]
+        return self.rows[number : number + 1] if hasattr(self.rows, "shape") else self.rows
+
+
+def loaded(address: str, source: str) -> tuple[Worker, dict[str, Any]]:
+    """Return a model ready to predict, and what it takes: bytes of files and of memory."""
+    import mlflow.pyfunc
+
+    folder = fetched(address)
+    rows = _rows(source)
+    before = resident()
+    model = mlflow.pyfunc.load_model(folder)
+    worker = Worker(model, fitted(rows, model))
+    worker.timed(first=0, calls=3)  # what is imported or compiled by the first calls
+    memory = resident()
+    return worker, {
+        "size": sum(
+            os.path.getsize(os.path.join(place, name))  # noqa: PTH118, PTH202 -- Python of theirs
+            for place, _, names in os.walk(folder)
+            for name in names
+        ),
+        "memory": memory,
+        "loading": max(0, memory - before),
+        "batch_rows": worker.count,
+    }
+
+
+def fetched(address: str) -> str:
+    """Return the model's folder, fetched from the tracking server."""
+    import mlflow.artifacts
+    from mlflow.exceptions import MlflowException
+    from requests.exceptions import RequestException
+
+    try:
+        return str(mlflow.artifacts.download_artifacts(artifact_uri=address))
+    except RequestException as error:
+        raise UnreachableError(str(error)) from error
+    except MlflowException as error:
+        if error.error_code in ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE"):
+            raise UnreachableError(str(error)) from error
+        raise
+
+
+def _rows(source: str) -> Any:  # noqa: ANN401
+    """Return the first rows of a file, or a model's own example."""
+    if not source.endswith(".parquet"):
+        from mlflow.models import Model
+
+        example = Model.load(source).load_input_example(source)
+        if example is None:
+            raise ValueError(f"there are no rows to predict: {source} has no input example")
+        return example[:MOST_ROWS] if hasattr(example, "shape") else example
+    import pyarrow.parquet
+
+    batch = next(pyarrow.parquet.ParquetFile(source).iter_batches(MOST_ROWS))
+    return batch.to_pandas()
+
+
+def fitted(rows: Any, model: Any) -> Any:  # noqa: ANN401
+    """Return the columns that the model's signature asks for, in its types where these are floats.
+
+    Whole numbers do not pass for a float of the signature, and have no room for missing values.
+    """
+    schema = model.metadata.get_input_schema()
+    if schema is None or not schema.has_input_names() or not hasattr(rows, "columns"):
+        return rows
+    types = dict(zip(schema.input_names(), schema.pandas_types()))  # noqa: B905 -- Python of theirs
+    kept = [name for name in types if name in rows.columns]
+    floats = {name: types[name] for name in kept if getattr(types[name], "kind", "") == "f"}
+    return rows[kept].astype(floats)
+
+
+def resident() -> int:
+    """Return the resident memory of this process in bytes."""
+    gc.collect()
+    try:
+        with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123 -- no file to keep
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        import resource
+
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return most if sys.platform == "darwin" else most * 1024
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,265 @@
+"""Gathers two models' numbers from MLflow, has them judged, and stores the record. No Airflow."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final
+
+from understudy.contract import (
+    DECISION_PAGE,
+    DECISION_PROFILE,
+    DECISION_RECORD,
+    DECISION_SUMMARY,
+    DataTag,
+    Kind,
+    Tag,
+)
+from understudy.errors import DecisionError
+from understudy.gate import Basis, Case, Cause, Check, DecisionRecord, Gate, Score, Unscored, replay
+from understudy.spec.guards import QUANTITIES
+from understudy.store.artifacts import log_texts, read_text
+from understudy.store.tracking import RunStore, ui_address
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+    from mlflow.tracking import MlflowClient
+
+    from understudy.decide.evaluator import Heard, Hearing, Matter
+    from understudy.spec.git_access import GitAccess
+    from understudy.store.night import Night
+
+_REASON_LIMIT: Final = 5000  # characters; MLflow refuses tag values above its own limit
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """What a project's processes need beside its code.
+
+    Attributes:
+        environment: Variables that they may see; values may be secrets.
+        git_access: What opens the repository; None for what this machine's user can read.
+    """
+
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    git_access: GitAccess | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Exhibits:
+    """What a night has brought before the court.
+
+    Attributes:
+        challenger: The challenger's validation, or its training where a night has none.
+        champion: The champion's validation, or None where no champion exists.
+        rows: Address of what ``preprocess`` logged, ``runs:/<run id>/<path>``; empty for nothing.
+        workshop: What the models run with where they are measured.
+    """
+
+    challenger: Validation
+    champion: Validation | None
+    rows: str = ""
+    workshop: Workshop = Workshop()
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """How the validation of one model ended.
+
+    Attributes:
+        model: The model's version in the registry, or its URI.
+        run_id: The MLflow run; empty where it never began.
+        error: Why there are no numbers; empty where there are.
+        cause: The same as one of a few causes.
+    """
+
+    model: str
+    run_id: str = ""
+    error: str = ""
+    cause: Cause = Cause.UNKNOWN
+
+
+def _quiet(_line: str) -> None:
+    """Tell nobody."""
+
+
+class Court:
+    """Judges nights and keeps their records with the parent runs."""
+
+    def __init__(self, client: MlflowClient, runs: RunStore) -> None:
+        self._client, self._runs = client, runs
+        self._hearing: Hearing | None = None
+
+    def judge(
+        self,
+        night: Night,
+        exhibits: Exhibits,
+        on_line: Callable[[str], None] = _quiet,
+    ) -> DecisionRecord:
+        """Judge a night and store the record.
+
+        Args:
+            night: What was pinned.
+            exhibits: What it has brought.
+            on_line: Takes what the gathering of evidence tells.
+
+        Raises:
+            DecisionError: when the challenger has no numbers, or no evidence could be gathered.
+            UnderstudyError: others of the tree, from environments and the tracking server.
+        """
+        from understudy.decide import repetition
+        from understudy.decide.evaluator import Matter
+
+        basis = Basis.VALIDATIONS if night.validated else Basis.TRAININGS
+        score = self._score(exhibits.challenger, basis)
+        if isinstance(score, Unscored):
+            raise _no_numbers(score)
+        champion = exhibits.champion
+        theirs = None if champion is None else self._score(champion, basis)
+        gate = Gate.from_dict(night.rules)
+        heard = self._heard(night, Matter(gate, score, theirs), exhibits, on_line)
+        record = DecisionRecord.of(
+            night.context(),
+            gate,
+            heard.challenger,
+            heard.champion,
+            basis=heard.basis if night.validated else basis,
+            evidence=heard.evidence,
+            shadow=repetition.shadow(self._runs, night, gate),
+            software=heard.software,
+            measurement=heard.measurement,
+        )
+        self._store(night, record, heard)
+        return record
+
+    def stop(self) -> None:
+        """End the gathering of evidence; safe in a signal handler."""
+        if self._hearing is not None:
+            self._hearing.stop()
+
+    def record(self, night: Night) -> DecisionRecord | None:
+        """Return the night's stored record, recomputed from its own inputs, or None."""
+        run = self._runs.get(night.run_id)
+        if Tag.VERDICT.value not in run.data.tags:
+            return None
+        return replay(read_text(self._client, run, DECISION_RECORD))
+
+    def _heard(
+        self, night: Night, matter: Matter, exhibits: Exhibits, on_line: Callable[[str], None]
+    ) -> Heard:
+        """Gather evidence, and measure the models where the rules have budgets."""
+        from understudy.decide import repetition
+        from understudy.decide.costing import Model, Models
+        from understudy.decide.evaluator import Hearing
+        from understudy.decide.rows import NightRows
+        from understudy.runner.settings import Settings
+
+        ours, workshop = matter.challenger.model, exhibits.workshop
+        settings = replace(Settings.from_environment(), git_access=workshop.git_access)
+        self._hearing = Hearing(self._client, settings)
+        version = None if matter.champion is None else matter.champion.model
+        theirs = None if version is None else Model(version, f"models:/{night.model}/{version}")
+        where = NightRows(exhibits.rows, night.as_of, theirs.uri if theirs else "")
+        before = repetition.earlier_challengers(self._runs, night, ours) if night.validated else {}
+        complete = replace(
+            matter,
+            earlier=before,
+            rows=where if exhibits.rows else None,
+            models=Models(Model(ours, ours), theirs, workshop.environment),
+            trained=not night.validated,
+        )
+        return self._hearing.hear(complete, on_line)
+
+    def _score(self, validation: Validation, basis: Basis) -> Score | Unscored:
+        if validation.error:
+            return Unscored(validation.model, validation.error, validation.run_id, validation.cause)
+        run = self._runs.get(validation.run_id)
+        return Score(
+            validation.model,
+            self._metrics(run) if basis is Basis.TRAININGS else dict(run.data.metrics),
+            validation.run_id,
+            run.data.tags.get(DataTag.HOLDOUT_SHA256.value, ""),
+        )
+
+    def _metrics(self, run: Run) -> dict[str, float]:
+        """Return a training's numbers: those of the run with the model, then of the runs around it.
+
+        The outermost that counts is the step's own; where none is, the model's run stands alone.
+        """
+        around, metrics = run, dict(run.data.metrics)
+        while around.data.tags.get(Tag.KIND.value) != Kind.STEP:
+            outer = around.data.tags.get("mlflow.parentRunId")
+            if outer is None:
+                return dict(run.data.metrics)
+            around = self._runs.get(outer)
+            metrics = {**around.data.metrics, **metrics}
+        return metrics
+
+    def _store(self, night: Night, record: DecisionRecord, heard: Heard) -> None:
+        """Keep the record with the night's run; the verdict's tag makes it valid.
+
+        The page is drawn last: a verdict does not depend on its picture.
+        """
+        from understudy.report import Links, render_or_tell
+
+        summary = dict(heard.summary)
+        texts = {
+            DECISION_RECORD: record.to_json(),
+            DECISION_SUMMARY: json.dumps(summary) if summary else "",
+            DECISION_PROFILE: heard.profile,
+        }
+        run = self._runs.get(night.run_id)
+        log_texts(self._client, run, {path: text for path, text in texts.items() if text})
+        numbers = dict(pair for check in record.decision.checks for pair in _numbers(check))
+        self._runs.tag(night.run_id, _tags(record), {**numbers, **dict(_costs(record))})
+        links = Links(ui_address(), night.experiment_id, night.run_id)
+        page = render_or_tell(record.to_dict(), summary or None, links)
+        log_texts(self._client, run, {DECISION_PAGE: page})
+
+
+def _numbers(check: Check) -> Iterator[tuple[str, float]]:
+    """Yield the compared numbers, which MLflow's table of nights then shows."""
+    if check.slice:
+        return
+    named = {"challenger": check.challenger, "champion": check.champion}
+    if check.interval is not None:
+        named |= {"gain": check.gain, "gain_low": check.interval.low}
+        named |= {"gain_high": check.interval.high}
+    yield from ((f"{name}_{check.metric}", v) for name, v in named.items() if v is not None)
+
+
+def _costs(record: DecisionRecord) -> Iterator[tuple[str, float]]:
+    """Yield what the two models cost, in bytes and seconds, beside the compared numbers."""
+    for found in record.evidence.findings if record.evidence else ():
+        for model in ("challenger", "champion") if found.guard in QUANTITIES else ():
+            value = found.numbers.get(model)
+            if isinstance(value, int | float):
+                yield f"{model}_{found.guard}", float(value)
+
+
+def _tags(record: DecisionRecord) -> dict[Tag, str]:
+    """Return what later nights and Airflow look up without reading the record.
+
+    Empty values are written too: a night that is judged again must not keep the first one's.
+    """
+    decision, evidence = record.decision, record.evidence
+    compared = decision.case is Case.COMPARED and evidence is not None
+    unscored = record.champion if isinstance(record.champion, Unscored) else None
+    return {
+        Tag.HOLDOUT: evidence.rows_sha256 if compared and evidence else "",
+        Tag.CHALLENGER: record.challenger.model,
+        Tag.MATURED: "",
+        Tag.SHADOW: record.shadow.told(record.verdict) if record.shadow else "",
+        Tag.CHAMPION_UNSCORED: unscored.cause.value if unscored else "",
+        Tag.VERDICT_REASON: decision.why[:_REASON_LIMIT],
+        Tag.VERDICT: record.verdict.value,
+    }
+
+
+def _no_numbers(score: Unscored) -> DecisionError:
+    return DecisionError(
+        f"The challenger {score.model} has no numbers: {score.reason}",
+        allowed="a validation that finished",
+        action="read the log of the task validate of this night",
+    )

@@ -1,0 +1,274 @@
+"""Completes the records of nights whose later rows have got their targets. Touches MLflow only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from understudy.contract import DECISION_RECORD, MATURED_RECORD, Kind, Tag
+from understudy.decide.evaluator import Heard, Hearing, Matter
+from understudy.decide.unscored import cause_of
+from understudy.errors import DecisionError, StepFailedError, StepStoppedError, UnderstudyError
+from understudy.gate import DecisionRecord, Score, Unscored, Verdict, replay
+from understudy.gate.late_labels import MaturedRecord, Maturity, Previous, rules_of_rows
+from understudy.runner.process.process import OnLine
+from understudy.store.artifacts import log_texts, read_text
+from understudy.store.night import Night
+from understudy.store.tracking import RunStore
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+    from mlflow.tracking import MlflowClient
+
+Replaced = Callable[[str, str], str | None]
+"""Returns the version that a version of a model replaced, or None."""
+Validate = Callable[[str], str]
+"""Scores the model at an address on tonight's rows; returns the MLflow run of it."""
+
+_REMEMBERED: Final = 1000
+"""Nights that are looked back over."""
+_A_NIGHT: Final = 4
+"""Nights that one night completes: each costs up to three validations."""
+_REASON_LIMIT: Final = 5000  # characters; MLflow refuses tag values above its own limit
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A night that has a verdict.
+
+    Attributes:
+        as_of: The moment of its data.
+        run_id: Its parent run.
+        completed: Whether it was seen again.
+    """
+
+    as_of: datetime
+    run_id: str
+    completed: bool = False
+
+
+def due(nights: Sequence[Judged], now: datetime, delay: timedelta) -> list[Judged]:
+    """Return the nights to be seen again, the earliest first.
+
+    Older ones than twice the delay are left alone, because their rows have gone out of the newest
+    holdout; but the last mature night is due however long ago it was, where nights are rare.
+
+    Args:
+        nights: Those with a verdict, in any order.
+        now: The moment of the data that there are.
+        delay: How long after a night its later rows have their targets.
+    """
+    mature = sorted((one for one in nights if one.as_of + delay <= now), key=lambda one: one.as_of)
+    recent = [one for one in mature if one.as_of + 2 * delay > now] or mature[-1:]
+    return [one for one in recent if not one.completed][:_A_NIGHT]
+
+
+class LateLabels:
+    """Sees nights of the past again on the rows of a night that has their targets.
+
+    Args:
+        client: A client of the tracking server.
+        runs: Its runs.
+        night: The night that has the rows.
+        delay: How long after a night its later rows have their targets.
+        replaced: Knows what the champions of the past replaced.
+    """
+
+    def __init__(
+        self,
+        client: MlflowClient,
+        runs: RunStore,
+        night: Night,
+        delay: timedelta,
+        replaced: Replaced,
+    ) -> None:
+        self._client, self._runs, self._night, self._delay = client, runs, night, delay
+        self._replaced = replaced
+        self._hearing = Hearing(client)
+
+    def due(self) -> list[Judged]:
+        """Return the nights of this pipeline that are to be seen again, the earliest first.
+
+        Raises:
+            TrackingUnavailableError: when the server does not answer.
+        """
+        night = self._night
+        wanted = {Tag.PIPELINE: night.pipeline, Tag.KIND: Kind.NIGHT.value}
+        judged = f"tags.`{Tag.VERDICT}` != ''"
+        runs = self._runs.search(night.experiment_id, wanted, also=judged, limit=_REMEMBERED)
+        others = [_judged(run) for run in runs if run.info.run_id != night.run_id]
+        return due(others, _moment(night.as_of), self._delay)
+
+    def complete(self, judged: Judged, validate: Validate, on_line: OnLine) -> MaturedRecord:
+        """See one night again and store what is seen with that night's run.
+
+        What cannot be seen (a model that is gone, no rows) is stored, too, as undecided.
+
+        Args:
+            judged: The night.
+            validate: Scores a model on tonight's rows.
+            on_line: Takes what there is to tell.
+
+        Raises:
+            UnderstudyError: for what may be otherwise another night; nothing is stored then.
+        """
+        run = self._runs.get(judged.run_id)
+        about = self._about(run, judged)
+        try:
+            then = self._record(run)
+            record = self._seen(about, then, validate, on_line)
+        except DecisionError as error:
+            record = MaturedRecord(about, None, str(error))
+        log_texts(self._client, run, {MATURED_RECORD: record.to_json()})
+        self._runs.tag(judged.run_id, _tags(record), dict(_numbers(record)))
+        return record
+
+    def stop(self) -> None:
+        """End the gate's process; safe in a signal handler."""
+        self._hearing.stop()
+
+    def _about(self, run: Run, judged: Judged) -> Maturity:
+        tags, until = run.data.tags, judged.as_of + self._delay
+        return Maturity(
+            pipeline=self._night.pipeline,
+            model=tags.get(Tag.MODEL.value, self._night.model),
+            night=judged.run_id,
+            as_of=judged.as_of.isoformat(timespec="seconds"),
+            verdict=Verdict(tags[Tag.VERDICT.value]),
+            outcome=tags.get(Tag.OUTCOME.value, ""),
+            seen_by=self._night.run_id,
+            seen_as_of=self._night.as_of,
+            until=until.isoformat(timespec="seconds"),
+        )
+
+    def _record(self, run: Run) -> DecisionRecord:
+        """Return a night's stored record.
+
+        Raises:
+            DecisionError: when it is gone, or is none.
+        """
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return replay(read_text(self._client, run, DECISION_RECORD))
+        except (MlflowException, OSError) as error:
+            raise DecisionError(
+                f"The decision record of the night is gone: {str(error)[:300]}",
+                allowed=f"{DECISION_RECORD} in the night's run, which names its models",
+                action="nothing; this night cannot be seen again",
+            ) from error
+
+    def _seen(
+        self, about: Maturity, then: DecisionRecord, validate: Validate, on_line: OnLine
+    ) -> MaturedRecord:
+        """Score the night's models on tonight's rows, and judge them again."""
+        ours = self._scored(then.challenger.model, then.challenger.model, validate)
+        if isinstance(ours, Unscored):
+            return MaturedRecord(about, None, f"the challenger {ours.model}: {ours.reason}")
+        theirs, earlier = None, None
+        if then.champion is not None:
+            theirs = self._version(about.model, then.champion.model, validate)
+            before = self._replaced(about.model, then.champion.model)
+            if before is not None and isinstance(theirs, Score):
+                earlier = self._version(about.model, before, validate)
+        return self._heard(about, then, (ours, theirs, earlier), on_line)
+
+    def _heard(
+        self,
+        about: Maturity,
+        then: DecisionRecord,
+        models: tuple[Score, Score | Unscored | None, Score | Unscored | None],
+        on_line: OnLine,
+    ) -> MaturedRecord:
+        ours, theirs, earlier = models
+        rules, span = rules_of_rows(then.gate), (about.as_of, about.until)
+        matters = [Matter(rules, ours, theirs, span=span)]
+        if isinstance(earlier, Score):
+            matters.append(Matter(rules, earlier, theirs, span=span))
+        heard, *others = self._hearing.hear_all(matters, on_line)
+        if heard.evidence is None:
+            raise DecisionError(
+                "The validation left no predictions, so nobody knows which rows came after a night",
+                allowed="predictions.parquet with a column 'time', logged by validate",
+                action="let validate log it, or take label_delay out of the pipeline file",
+            )
+        again = DecisionRecord.of(
+            then.context,
+            rules,
+            heard.challenger,
+            heard.champion,
+            basis=heard.basis,
+            evidence=heard.evidence,
+            software=heard.software,
+        )
+        return MaturedRecord(about, again, previous=_compared(earlier, others))
+
+    def _version(self, model: str, version: str, validate: Validate) -> Score | Unscored:
+        return self._scored(version, f"models:/{model}/{version}", validate, model)
+
+    def _scored(
+        self, name: str, address: str, validate: Validate, model: str = ""
+    ) -> Score | Unscored:
+        """Return a model's numbers on tonight's rows, or why it has none for good.
+
+        Tonight's own challenger was scored on these rows by the same code: what fails here is the
+        model.
+        """
+        from mlflow.exceptions import MlflowException
+
+        try:
+            # Its metrics are of all rows of the holdout: only its predictions are of use.
+            return Score(name, {}, validate(address))
+        except StepStoppedError:
+            raise
+        except UnderstudyError as error:
+            if error.can_retry and not isinstance(error, StepFailedError):
+                raise
+            return Unscored(name, error.found, cause=cause_of(self._client, error, model, name))
+        except MlflowException as error:
+            return Unscored(name, f"it is gone: {error.message[:300]}")
+
+
+def _compared(earlier: Score | Unscored | None, heard: Sequence[Heard]) -> Previous | None:
+    """Return what is known of the version that the champion had replaced."""
+    if earlier is None:
+        return None
+    if isinstance(earlier, Unscored):
+        return Previous(earlier.model, earlier.reason)
+    found = next(iter(heard), None)
+    if found is None or found.evidence is None:
+        return Previous(earlier.model, "its validation left no predictions")
+    return Previous(earlier.model, "; ".join(found.evidence.blockers), found.evidence.comparisons)
+
+
+def _judged(run: Run) -> Judged:
+    tags = run.data.tags
+    completed = bool(tags.get(Tag.MATURED.value, ""))
+    return Judged(_moment(tags[Tag.AS_OF.value]), str(run.info.run_id), completed)
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+
+
+def _tags(record: MaturedRecord) -> Mapping[Tag, str]:
+    """Return what MLflow's table of nights shows; the choice makes the record valid."""
+    return {Tag.MATURED_REASON: record.reason[:_REASON_LIMIT], Tag.MATURED: record.choice.value}
+
+
+def _numbers(record: MaturedRecord) -> Iterator[tuple[str, float]]:
+    """Yield the compared numbers, which MLflow's table of nights then shows."""
+    if (check := record.check) is None:
+        return
+    named = {"challenger": check.challenger, "champion": check.champion, "gain": check.gain}
+    if check.interval is not None:
+        named |= {"gain_low": check.interval.low, "gain_high": check.interval.high}
+    if record.previous is not None:
+        values = (one for one in record.previous.comparisons if one.metric == check.metric)
+        named["previous"] = next((one.challenger for one in values if not one.slice), None)
+    for name, value in named.items():
+        if value is not None:
+            yield f"matured_{name}_{check.metric}", value

@@ -1,0 +1,193 @@
+"""Judges past nights again: from the stored predictions, under the same rules or others."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import Any, Final
+
+from understudy.decide.evaluator import Heard, Hearing, Matter
+from understudy.errors import DecisionError
+from understudy.gate import (
+    Basis,
+    CheckResult,
+    DecisionRecord,
+    Evidence,
+    Finding,
+    Gate,
+    budgets,
+    replay,
+)
+from understudy.gate.evidence import WORST_SLICES
+from understudy.runner.process.process import OnLine
+from understudy.spec.guards import OFF, QUANTITIES
+
+_AT_ONCE: Final = 20
+"""Nights whose predictions lie on the disk together."""
+_ROUNDING: Final = 1e-9
+"""Relative difference of two numbers below which libraries, not facts, are taken to differ."""
+_COMPARED: Final = ("challenger", "champion", "evidence", "case", "verdict", "checks")
+_WORDS: Final = "reason"
+"""What is said about the numbers may be said better one day."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A place in two records, and what each has there (JSON)."""
+
+    place: str
+    then: str
+    now: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.then} then, {self.now} now"
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """A night that was judged again.
+
+    Attributes:
+        stored: The record as it was stored (JSON values).
+        now: The record of judging again.
+        differences: Where the two differ beyond rounding.
+    """
+
+    stored: Mapping[str, Any]
+    now: DecisionRecord
+    differences: tuple[Difference, ...]
+
+
+def replayed(
+    documents: Iterable[str], hearing: Hearing, on_line: OnLine, gate: Gate | None = None
+) -> Iterator[Replayed]:
+    """Yield past nights judged again, in the order of their records.
+
+    Evidence is gathered anew from the stored predictions, whose digests must be those of the
+    record, with the stored seed and the stored count of earlier challengers. What budgets say is
+    computed from the stored measurement: the machine and the minute are gone. What the guards
+    found is taken as it was stored, at the level that the rules give it.
+
+    Args:
+        documents: Decision records, as they were stored.
+        hearing: What gathers evidence.
+        on_line: Takes what there is to tell.
+        gate: Rules to judge under instead of the stored ones.
+
+    Raises:
+        DecisionError: when a document is no record, or its predictions are gone or have changed.
+    """
+    for some in _chunks(documents):
+        records = [replay(document) for document in some]
+        matters = [_matter(record, gate) for record in records]
+        heard = hearing.hear_all(matters, on_line)
+        for document, record, one in zip(some, records, heard, strict=True):
+            stored, now = json.loads(document), _judged(record, one, gate)
+            yield Replayed(stored, now, tuple(differences(stored, now.to_dict())))
+
+
+def replayed_where_possible(
+    documents: Iterable[str], hearing: Hearing, on_line: OnLine, gate: Gate | None = None
+) -> Iterator[Replayed | DecisionError]:
+    """Yield past nights judged again, and in place of one that cannot be, why; else as above.
+
+    One night of a year whose predictions were deleted says nothing about the others.
+    """
+    for some in _chunks(documents):
+        try:
+            yield from list(replayed(some, hearing, on_line, gate))
+        except DecisionError as error:
+            if len(some) == 1:
+                yield error
+            else:
+                for one in some:
+                    yield from replayed_where_possible([one], hearing, on_line, gate)
+
+
+def _chunks(documents: Iterable[str]) -> Iterator[Sequence[str]]:
+    waiting: list[str] = []
+    for document in documents:
+        waiting.append(document)
+        if len(waiting) == _AT_ONCE:
+            yield waiting
+            waiting = []
+    if waiting:
+        yield waiting
+
+
+def _matter(record: DecisionRecord, gate: Gate | None) -> Matter:
+    evidence = record.evidence
+    earlier = {} if evidence is None else {evidence.rows_sha256: evidence.judged_before}
+    trained = record.basis is Basis.TRAININGS
+    rules = gate or record.gate
+    return Matter(rules, record.challenger, record.champion, earlier, trained=trained)
+
+
+def _judged(record: DecisionRecord, heard: Heard, gate: Gate | None) -> DecisionRecord:
+    rules, again = gate or record.gate, heard.challenger.predictions is not None
+    evidence = heard.evidence if again else record.evidence
+    stored = () if record.evidence is None else record.evidence.findings
+    searched = stored if evidence is None else evidence.findings
+    found = (
+        *(one for one in searched if one.guard == WORST_SLICES),
+        *_guarded(stored, rules),
+        *_weighed(record, rules),
+    )
+    if evidence is not None or found:
+        evidence = replace(evidence or Evidence((), seed=rules.seed), findings=found)
+    gathered = replace(
+        record,
+        challenger=heard.challenger,
+        champion=heard.champion,
+        evidence=evidence,
+        software=heard.software,
+        basis=heard.basis if again else record.basis,
+    )
+    return gathered.judged_again(gate)
+
+
+def _guarded(stored: Sequence[Finding], rules: Gate) -> Iterator[Finding]:
+    """Yield what the guards found then, at the level that the rules give it."""
+    for one in stored:
+        if rules.guards is not None and one.guard not in {WORST_SLICES, *QUANTITIES}:
+            looked = one.result != CheckResult.UNDECIDED
+            level = rules.guards.level_of(one.guard, looked=looked)
+            if level != OFF:
+                yield replace(one, level=level)
+
+
+def _weighed(record: DecisionRecord, rules: Gate) -> tuple[Finding, ...]:
+    """Return what was measured then says of the rules' budgets."""
+    if rules.budgets is None:
+        return ()
+    theirs = None if record.champion is None else record.champion.model
+    why = "that night had no budgets, and measured nothing"
+    measured = record.measurement or budgets.unmeasured(record.challenger.model, theirs, why)
+    return budgets.findings(rules.budgets, measured, rules.seed)
+
+
+def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Difference]:
+    """Yield where two records differ in what was compared, found and decided."""
+    for part in _COMPARED:
+        yield from _differing(part, then.get(part), now.get(part))
+
+
+def _differing(place: str, then: Any, now: Any) -> Iterator[Difference]:  # noqa: ANN401 -- JSON
+    if isinstance(then, Mapping) and isinstance(now, Mapping):
+        for name in dict.fromkeys(chain(then, now)):
+            if name != _WORDS:
+                yield from _differing(f"{place}.{name}", then.get(name), now.get(name))
+    elif isinstance(then, list) and isinstance(now, list) and len(then) == len(now):
+        for number, (one, other) in enumerate(zip(then, now, strict=True)):
+            yield from _differing(f"{place}[{number}]", one, other)
+    elif not _same(then, now):
+        yield Difference(place, json.dumps(then), json.dumps(now))
+
+
+def _same(then: Any, now: Any) -> bool:  # noqa: ANN401 -- any JSON value
+    if isinstance(then, float) and isinstance(now, float):
+        return math.isclose(then, now, rel_tol=_ROUNDING, abs_tol=_ROUNDING)
+    return bool(then == now)

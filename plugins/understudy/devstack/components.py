@@ -1,0 +1,123 @@
+"""The programs of a stack: what each is called, how it is started, and in which order they end."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from understudy.devstack.errors import StackError
+from understudy.devstack.place import Place
+from understudy.devstack.ports import LOOPBACK
+from understudy.devstack.processes import Program
+from understudy.devstack.settings import REPOSITORY
+
+PORTS = ("api-server", "git", "mlflow", "task-api")
+"""Which components listen. The log servers of Airflow's scheduler and triggerer listen on every
+interface and cannot be told otherwise; on one machine the API server reads the files instead."""
+STOP_ORDER = (
+    ("scheduler", "dag-processor", "triggerer"),
+    ("api-server", "task-api"),
+    ("git", "mlflow"),
+)
+"""What uses the others ends first; what stands in one tuple ends together."""
+BACKGROUND = ("git", "mlflow")
+AIRFLOW = ("api-server", "task-api", "scheduler", "dag-processor", "triggerer")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What the programs' command lines and environments are made of."""
+
+    place: Place
+    ports: Mapping[str, int]
+    environment: Mapping[str, str]
+
+
+def program(name: str, setting: Setting) -> Program:
+    """The program of one component."""
+    argv = {
+        "git": _git(setting),
+        "mlflow": _mlflow(setting),
+        "migration": _airflow(setting, "db", "migrate"),
+        "api-server": _api_server(setting, "api-server", "core"),
+        "task-api": _api_server(setting, "task-api", "execution"),
+        "scheduler": _airflow(setting, "scheduler", "--skip-serve-logs"),
+        "dag-processor": _airflow(setting, "dag-processor"),
+        "triggerer": _airflow(setting, "triggerer", "--skip-serve-logs"),
+    }[name]
+    place = setting.place
+    return Program(name, argv, setting.environment, place.state, place.log(name))
+
+
+def _airflow(setting: Setting, *arguments: str) -> list[str]:
+    return [str(setting.place.environment("airflow") / "airflow"), *arguments]
+
+
+def _api_server(setting: Setting, name: str, app: str) -> list[str]:
+    """The pages with their REST interface, or the interface that tasks talk to.
+
+    Two processes, because one would wait for itself: the REST interface writes its audit log on the
+    event loop, and waits there for SQLite's write lock, which a task's call gives back only when
+    the event loop comes round.
+    """
+    port = str(setting.ports[name])
+    listening = ("--host", LOOPBACK, "--port", port, "--workers", "1")
+    return _airflow(setting, "api-server", "--apps", app, *listening)
+
+
+def _mlflow(setting: Setting) -> list[str]:
+    folder = setting.place.mlflow
+    return [
+        str(setting.place.environment("mlflow") / "mlflow"),
+        "server",
+        f"--backend-store-uri=sqlite:///{folder / 'mlflow.db'}",
+        f"--artifacts-destination={folder / 'artifacts'}",
+        "--serve-artifacts",
+        f"--host={LOOPBACK}",
+        f"--port={setting.ports['mlflow']}",
+        "--workers=1",
+    ]
+
+
+def _git(setting: Setting) -> list[str]:
+    folder = setting.place.git
+    return [
+        "git",
+        "daemon",
+        f"--base-path={folder}",
+        f"--listen={LOOPBACK}",
+        f"--port={setting.ports['git']}",
+        "--reuseaddr",
+        "--informative-errors",
+        "--export-all",
+        "--log-destination=stderr",
+        "--verbose",
+        # The white list: this one link and nothing else.
+        str(folder / REPOSITORY),
+    ]
+
+
+def link_repository(place: Place) -> None:
+    """Makes the link to the checkout that the git server serves."""
+    link = place.git / REPOSITORY
+    link.unlink(missing_ok=True)
+    link.symlink_to(place.checkout, target_is_directory=True)
+
+
+def require_git_daemon() -> None:
+    """Checks that git came with its server.
+
+    Raises:
+        StackError: it did not.
+    """
+    folder = subprocess.run(
+        ["git", "--exec-path"], check=True, capture_output=True, text=True
+    ).stdout.strip()
+    if not (Path(folder) / "git-daemon").exists():
+        raise StackError(
+            f"{folder} has no git-daemon",
+            allowed="a git with its own server, which most systems install with git",
+            action="install it (Fedora: dnf install git-daemon)",
+        )

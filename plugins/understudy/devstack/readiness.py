@@ -1,0 +1,162 @@
+"""Waits until the components of a stack answer, and says early and in full why one does not."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+
+from understudy.devstack.airflow_api import AirflowApi, moment
+from understudy.devstack.errors import StackError
+from understudy.devstack.identity import Identity
+from understudy.devstack.place import Place
+
+LOG_LINES = 25
+"""How many of a log's last lines a message shows."""
+_STEP = 0.3
+_HEALTHY = ("metadatabase", "scheduler", "triggerer", "dag_processor")
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Waits for something while the processes that it depends on are kept in sight.
+
+    Attributes:
+        place: The stack's place.
+        processes: What has to stay alive meanwhile, by component.
+        limit: Seconds until the waiting is given up.
+        began: When the stack was started; what was parsed earlier does not count.
+    """
+
+    place: Place
+    processes: Mapping[str, Identity]
+    limit: float = 240
+    began: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    def until(self, ready: Callable[[], bool], what: str) -> None:
+        """Returns as soon as `ready` says so; `what` names it in messages.
+
+        Raises:
+            StackError: a process died, or the time was up.
+        """
+        deadline = time.monotonic() + self.limit
+        while not ready():
+            self._check_alive()
+            if time.monotonic() > deadline:
+                raise StackError(
+                    f"{what} took more than {self.limit:.0f} s",
+                    allowed="a machine with two cores and 4 GB that has not much else to do",
+                    action=f"look into {self.place.logs}, end the stack with make down, try again",
+                )
+            time.sleep(_STEP)
+
+    def _check_alive(self) -> None:
+        for name, process in self.processes.items():
+            if not process.alive():
+                raise died(name, self.place.log(name))
+
+
+def died(name: str, log: Path) -> StackError:
+    """The error for a component that ended by itself, with the end of its log."""
+    return StackError(
+        f"{name} ended by itself. The end of {log}:\n{tail(log)}\n",
+        allowed="a program that does its work, or runs until make down",
+        action="mend what the log names, then run this again; it starts what is missing",
+    )
+
+
+def tail(log: Path, lines: int = LOG_LINES) -> str:
+    """The last lines of a log file, indented."""
+    if not log.exists():
+        return "    (no log was written)"
+    content = log.read_text("utf-8", errors="replace").rstrip().splitlines()
+    return "\n".join(f"    {line}" for line in content[-lines:])
+
+
+def wait_for_exit(process: subprocess.Popen[bytes], watch: Watch, name: str) -> None:
+    """Waits for a program that does its work and ends.
+
+    Raises:
+        StackError: it failed, or took too long.
+    """
+    watch.until(lambda: process.poll() is not None, name)
+    if process.returncode != 0:
+        raise died(name, watch.place.log(name))
+
+
+def answers(client: httpx.Client, url: str) -> bool:
+    """Whether a GET is answered with success."""
+    try:
+        return client.get(url).is_success
+    except httpx.TransportError:
+        return False
+
+
+def serves_git(url: str) -> bool:
+    """Whether a repository can be listed at this address."""
+    argv = ["git", "ls-remote", "--exit-code", url, "HEAD"]
+    done = subprocess.run(argv, check=False, capture_output=True)
+    return done.returncode == 0
+
+
+def airflow_is_healthy(api: AirflowApi) -> bool:
+    """Whether all of Airflow's components say that they are well."""
+    try:
+        health = api.health()
+    except (httpx.TransportError, StackError):
+        return False
+    return all(health.get(name) == "healthy" for name in _HEALTHY)
+
+
+def dag_files(folder: Path) -> set[str]:
+    """The files that Airflow will look into, relative to the folder: its safe mode's own rule."""
+    return {
+        str(path.relative_to(folder))
+        for path in folder.rglob("*.py")
+        if all(word in path.read_bytes().lower() for word in (b"dag", b"airflow"))
+    }
+
+
+def dags_are_parsed(api: AirflowApi, watch: Watch) -> bool:
+    """Whether every Dag file was parsed since the stack was started.
+
+    Raises:
+        StackError: one of them, or a plug-in, could not be imported.
+    """
+    refuse_import_errors(api, watch.began)
+    fresh = {
+        dag["relative_fileloc"]
+        for dag in api.dags()
+        if (parsed := moment(dag["last_parsed_time"])) and parsed >= watch.began
+    }
+    return dag_files(watch.place.dags) <= fresh
+
+
+def refuse_import_errors(api: AirflowApi, since: datetime) -> None:
+    """Checks that Airflow could import every Dag file and plug-in.
+
+    Args:
+        api: A client of the running Airflow.
+        since: Errors of Dag files that were seen earlier are of an earlier start, and do not count.
+
+    Raises:
+        StackError: it could not; with the traces.
+    """
+    found = [
+        f"{error['filename']}:\n{error['stack_trace'].rstrip()}"
+        for error in api.import_errors()
+        if (seen := moment(error["timestamp"])) and seen >= since
+    ]
+    found += [f"{error['source']}: {error['error']}" for error in api.plugin_errors()]
+    if found:
+        listing = "\n".join(found)
+        raise StackError(
+            f"Airflow could not import what it was given.\n{listing}\n",
+            allowed="Dag files and plug-ins that import cleanly",
+            action="mend the file that the last line of the trace names, then run this again",
+        )

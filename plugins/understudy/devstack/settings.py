@@ -1,0 +1,208 @@
+"""Writes Airflow's configuration of a stack, with its generated secrets, below the state folder.
+
+A file rather than environment variables: it is readable by its owner only, tasks do not inherit
+it, and `AIRFLOW_HOME=.state/stack/airflow airflow ...` works by hand.
+"""
+
+from __future__ import annotations
+
+import base64
+import configparser
+import contextlib
+import json
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TextIO
+
+from understudy.devstack.place import Place
+from understudy.devstack.ports import LOOPBACK
+
+USER = "admin"
+MARK = "UNDERSTUDY_STACK"
+"""The environment variable that every process of a stack carries, with the stack's own word."""
+REPOSITORY = "understudy.git"
+"""The name under which the git server serves the checkout."""
+
+WELCOME = frozenset({
+    "UNDERSTUDY_DATA_MIRROR", "UNDERSTUDY_MLFLOW_UI",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES", "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR",
+})  # fmt: skip
+"""Variables of the caller's that configure a stack."""
+
+Sections = Mapping[str, Mapping[str, object]]
+
+
+def airflow_url(ports: Mapping[str, int]) -> str:
+    """Where Airflow's pages and REST interface are."""
+    return f"http://{LOOPBACK}:{ports['api-server']}"
+
+
+def task_api_url(ports: Mapping[str, int]) -> str:
+    """Where tasks reach Airflow."""
+    return f"http://{LOOPBACK}:{ports['task-api']}/execution/"
+
+
+def mlflow_url(ports: Mapping[str, int]) -> str:
+    """Where MLflow's pages and REST interface are."""
+    return f"http://{LOOPBACK}:{ports['mlflow']}"
+
+
+def repository_url(ports: Mapping[str, int]) -> str:
+    """Where the checkout can be cloned from."""
+    return f"git://{LOOPBACK}:{ports['git']}/{REPOSITORY}"
+
+
+def sections(place: Place, ports: Mapping[str, int]) -> Sections:
+    """Airflow's settings without secrets, by section."""
+    url = airflow_url(ports)
+    return {
+        "core": {
+            "executor": "LocalExecutor",
+            # LocalExecutor forks all of its workers at the start.
+            "parallelism": 8,
+            "dags_folder": place.dags,
+            # Empty on purpose: the checkout is installed into Airflow's environment, and its entry
+            # point registers the plug-in. Found in both places, Airflow reports an import error.
+            "plugins_folder": place.airflow / "plugins",
+            "load_examples": False,
+            "dags_are_paused_at_creation": True,
+            "execution_api_server_url": task_api_url(ports),
+            "simple_auth_manager_users": f"{USER}:admin",
+            "simple_auth_manager_passwords_file": place.passwords,
+        },
+        # One writer at a time: on a busy machine the others wait for longer than SQLite's 5 s, but
+        # for less than the callers of the API server do.
+        "database": {"sql_alchemy_conn": f"sqlite:///{place.airflow / 'airflow.db'}?timeout=20"},
+        "api": {
+            "host": LOOPBACK,
+            "port": ports["api-server"],
+            "base_url": url,
+            "workers": 1,
+            # /docs answers to anyone, whoever is logged in or not.
+            "enable_swagger_ui": False,
+        },
+        # The default of 1 s passes between any two tasks; 0.2 s costs 5 % of one core.
+        "scheduler": {
+            "scheduler_idle_sleep_time": 0.2,
+            "task_instance_heartbeat_timeout": 60,
+            # Tasks of a scheduler that was killed are nobody's until this comes round.
+            "orphaned_tasks_check_interval": 20,
+        },
+        # A finished task holds its slot for up to one heartbeat interval.
+        "workers": {
+            "min_heartbeat_interval": 1,
+            "max_failed_heartbeats": 20,
+            "execution_api_timeout": 30,
+        },
+        # How soon a new Dag file is seen; the default is 300 s.
+        "dag_processor": {"refresh_interval": 10},
+        # A cleared task runs again, although it had succeeded.
+        "state_store": {"clear_on_success": True},
+        "logging": {"base_log_folder": place.airflow / "logs"},
+    }
+
+
+def write(place: Place, ports: Mapping[str, int]) -> None:
+    """Writes airflow.cfg and the password file; secrets of an earlier start are kept."""
+    for folder in (place.airflow / "plugins", place.mlflow, place.logs, place.git):
+        folder.mkdir(parents=True, exist_ok=True)
+    parser = _parser()
+    parser.read_dict({name: _texts(section) for name, section in sections(place, ports).items()})
+    parser.read_dict(_secrets(place.airflow / "secrets.cfg"))
+    path = place.airflow / "airflow.cfg"
+    with _private(path) as handle:
+        parser.write(handle)
+    if not place.passwords.exists():
+        with _private(place.passwords) as handle:
+            json.dump({USER: secrets.token_urlsafe(18)}, handle)
+
+
+def password(place: Place) -> str:
+    """The password of Airflow's user."""
+    content: dict[str, str] = json.loads(place.passwords.read_text("utf-8"))
+    return content[USER]
+
+
+def environment(place: Place, ports: Mapping[str, int], mark: str) -> dict[str, str]:
+    """The environment variables of every component.
+
+    The caller's own, without those that configure another Airflow, MLflow or Python.
+    """
+    kept = {name: value for name, value in os.environ.items() if not _foreign(name)}
+    programs = [str(place.environment("airflow")), kept.get("PATH", os.defpath)]
+    direct = [name for name in (kept.get("NO_PROXY", ""), LOOPBACK, "localhost") if name]
+    ours = {
+        MARK: mark,
+        "AIRFLOW_HOME": str(place.airflow),
+        # The Airflow variable `understudy_repository`, which the Dag files name.
+        "AIRFLOW_VAR_UNDERSTUDY_REPOSITORY": repository_url(ports),
+        "MLFLOW_TRACKING_URI": mlflow_url(ports),
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        # Job consumers would take five times the memory and the time to start.
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "UNDERSTUDY_CACHE": str(place.cache),
+        "UNDERSTUDY_STUDIES": str(place.studies),
+        "UV_PYTHON_DOWNLOADS": "never",
+        "PATH": os.pathsep.join(programs),
+        "PYTHONUNBUFFERED": "1",
+        "NO_PROXY": ",".join(direct),
+        "no_proxy": ",".join(direct),
+    }
+    return {**kept, **ours, **_git_variables(place)}
+
+
+def _foreign(name: str) -> bool:
+    # Without byte code each start of MLflow or Airflow compiles itself anew, for 10 s of CPU.
+    python = {"PYTHONDONTWRITEBYTECODE", "PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV"}
+    prefixes = ("AIRFLOW_", "MLFLOW_", "_MLFLOW_", "GIT_", "UNDERSTUDY_")
+    return name in python or (name.startswith(prefixes) and name not in WELCOME)
+
+
+def _git_variables(place: Place) -> dict[str, str]:
+    """Let git serve a checkout that belongs to another user, and never ask for a password."""
+    return {
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": "safe.directory",
+        "GIT_CONFIG_VALUE_0": str(place.checkout),
+    }
+
+
+def _secrets(path: Path) -> dict[str, dict[str, str]]:
+    """The generated secrets by section, made once and kept."""
+    parser = _parser()
+    if not path.exists():
+        parser.read_dict(
+            {
+                # Shorter than 64 bytes, Airflow warns at every call.
+                "api_auth": {"jwt_secret": secrets.token_urlsafe(64)},
+                "api": {"secret_key": secrets.token_urlsafe(32)},
+                "core": {"fernet_key": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()},
+            }
+        )
+        with _private(path) as handle:
+            parser.write(handle)
+    parser.read(path, "utf-8")
+    return {name: dict(parser[name]) for name in parser.sections()}
+
+
+def _parser() -> configparser.ConfigParser:
+    return configparser.ConfigParser(interpolation=None)
+
+
+def _texts(section: Mapping[str, object]) -> dict[str, str]:
+    """Airflow reads a % as the beginning of an interpolation; a doubled one stands for itself."""
+    return {name: str(value).replace("%", "%%") for name, value in section.items()}
+
+
+@contextlib.contextmanager
+def _private(path: Path) -> Iterator[TextIO]:
+    """Opens a file for writing that only its owner can read, and puts it in place when whole."""
+    draft = path.with_name(f"{path.name}.draft")
+    draft.unlink(missing_ok=True)
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as handle:
+        yield handle
+    draft.replace(path)

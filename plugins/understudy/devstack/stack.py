@@ -1,0 +1,231 @@
+"""Starts, mends, describes and ends one local stack. Writes below the stack's own state folder."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+
+import httpx
+
+from understudy.devstack import components, database, ports, processes, readiness, record, settings
+from understudy.devstack.airflow_api import Account, AirflowApi
+from understudy.devstack.identity import Identity
+from understudy.devstack.place import Place
+from understudy.devstack.progress import Progress
+
+Record = record.Record
+_COMPONENTS = frozenset({*components.BACKGROUND, *components.AIRFLOW})
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where a person and a program find the parts of a stack."""
+
+    airflow: str
+    mlflow: str
+    repository: str
+
+
+@dataclass
+class Stack:
+    """One stack of programs on this machine.
+
+    Attributes:
+        place: Where its files are.
+        progress: Where it says what it does.
+    """
+
+    place: Place
+    progress: Progress = field(default_factory=Progress)
+
+    def up(self) -> None:
+        """Starts the stack, or what is missing of it, and waits until all of it answers.
+
+        Raises:
+            StackError: a component does not start, or a Dag file cannot be imported.
+        """
+        components.require_git_daemon()
+        with record.exclusively(self.place.lock):
+            known = record.read(self.place.record)
+            missing = _missing(known)
+            if known and not missing and readiness.airflow_is_healthy(self.api()):
+                self.progress.say("the stack is running already")
+                readiness.refuse_import_errors(self.api(), datetime.min.replace(tzinfo=UTC))
+                return
+            if known and missing and missing != _COMPONENTS and self._has_ports():
+                self._mend(known, missing)
+                return
+            if known:
+                self.progress.say("ending what is left of an earlier stack")
+                self._end(known)
+            self._start()
+
+    def down(self) -> bool:
+        """Ends everything that was started, and nothing else; False when there was nothing."""
+        with record.exclusively(self.place.lock):
+            known = record.read(self.place.record)
+            if known is None:
+                return False
+            with self.progress.phase(f"ending the stack in {self.place.state.name}"):
+                self._end(known)
+            return True
+
+    def state(self) -> dict[str, bool]:
+        """Whether each component runs; empty when the stack was not started."""
+        known = record.read(self.place.record)
+        return known.alive() if known else {}
+
+    def addresses(self) -> Addresses:
+        """Where the parts of the stack are, once it was started."""
+        chosen = ports.remembered(self.place.ports)
+        return Addresses(
+            settings.airflow_url(chosen),
+            settings.mlflow_url(chosen),
+            settings.repository_url(chosen),
+        )
+
+    def api(self) -> AirflowApi:
+        """A client of the running Airflow."""
+        password = settings.password(self.place)
+        return AirflowApi(Account(self.addresses().airflow, settings.USER, password))
+
+    def _has_ports(self) -> bool:
+        """Whether every component has one; those of an earlier version may be fewer."""
+        return set(components.PORTS) <= set(ports.remembered(self.place.ports))
+
+    def _start(self) -> None:
+        self.place.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        chosen = ports.choose(components.PORTS, ports.remembered(self.place.ports))
+        ports.remember(self.place.ports, chosen)
+        settings.write(self.place, chosen)
+        components.link_repository(self.place)
+        _Start(self.place, chosen, self.progress).run()
+
+    def _mend(self, known: Record, missing: frozenset[str]) -> None:
+        """Starts what has died, beside what lives; what it left behind is ended first."""
+        self.progress.say(f"starting what is missing: {', '.join(sorted(missing))}")
+        dead = [known.processes[name] for name in missing if name in known.processes]
+        processes.end(dead, self.place.state)
+        chosen = ports.remembered(self.place.ports)
+        _Start(self.place, chosen, self.progress, known).mend(missing)
+
+    def _end(self, known: Record) -> None:
+        recorded = known.processes
+        others = tuple(name for name in recorded if name not in {*sum(components.STOP_ORDER, ())})
+        for names in ((*components.STOP_ORDER[0], *others), *components.STOP_ORDER[1:]):
+            leaders = [recorded[name] for name in names if name in recorded]
+            processes.end(leaders, self.place.state)
+        processes.kill_marked(settings.MARK, known.mark)
+        self.place.record.unlink()
+
+
+def _missing(known: Record | None) -> frozenset[str]:
+    """The components that do not run."""
+    alive = known.alive() if known else {}
+    return frozenset(name for name in _COMPONENTS if not alive.get(name, False))
+
+
+class _Start:
+    """One start of a stack; keeps the record as it goes."""
+
+    def __init__(
+        self,
+        place: Place,
+        chosen: Mapping[str, int],
+        progress: Progress,
+        known: Record | None = None,
+    ) -> None:
+        self._place, self._progress = place, progress
+        self._record = known or Record()
+        environment = settings.environment(place, chosen, self._record.mark)
+        self._setting = components.Setting(place, chosen, environment)
+        record.write(place.record, self._record)
+
+    def run(self) -> None:
+        """Starts everything, in the order in which each can be useful to the next."""
+        background = self._launch(components.BACKGROUND)
+        if not database.is_migrated(self._place):
+            with self._progress.phase("Airflow's database"):
+                self._migrate()
+        airflow = self._launch(components.AIRFLOW)
+        with self._progress.phase("MLflow's server and the git server"):
+            self._await_background(self._watch(background))
+        with self._progress.phase("Airflow's components and the Dags"):
+            self._await_airflow(self._watch((*background, *airflow)))
+
+    def mend(self, missing: frozenset[str]) -> None:
+        """Starts some components beside those that live, and waits until all of them answer."""
+        for name in (*components.BACKGROUND, *components.AIRFLOW):
+            if name in missing:
+                self._launch_one(name)
+        with self._progress.phase("what was missing"):
+            watch = self._watch((*components.BACKGROUND, *components.AIRFLOW))
+            self._await_background(watch)
+            self._await_healthy(watch)
+
+    def _migrate(self) -> None:
+        fresh = database.is_fresh(self._place)
+        migration = self._launch_one("migration")
+        readiness.wait_for_exit(migration, self._watch(("migration",)), "migration")
+        database.keep(self._place, fresh=fresh)
+
+    def _launch(self, names: Sequence[str]) -> Sequence[str]:
+        for name in names:
+            self._launch_one(name)
+        return names
+
+    def _launch_one(self, name: str) -> subprocess.Popen[bytes]:
+        program = components.program(name, self._setting)
+        return processes.start(program, partial(self._keep, name))
+
+    def _keep(self, name: str, identity: Identity) -> None:
+        self._record = self._record.with_process(name, identity)
+        record.write(self._place.record, self._record)
+
+    def _watch(self, names: Sequence[str]) -> readiness.Watch:
+        watched = {name: self._record.processes[name] for name in names}
+        return readiness.Watch(self._place, watched)
+
+    def _await_background(self, watch: readiness.Watch) -> None:
+        chosen = self._setting.ports
+        url = f"{settings.mlflow_url(chosen)}/health"
+        with httpx.Client(timeout=5, trust_env=False) as client:
+            watch.until(lambda: readiness.answers(client, url), "MLflow's server")
+        repository = settings.repository_url(chosen)
+        watch.until(lambda: readiness.serves_git(repository), "the git server")
+
+    def _api(self) -> AirflowApi:
+        password = settings.password(self._place)
+        return AirflowApi(
+            Account(settings.airflow_url(self._setting.ports), settings.USER, password)
+        )
+
+    def _await_airflow(self, watch: readiness.Watch) -> None:
+        api = self._await_healthy(watch)
+        watch.until(lambda: readiness.dags_are_parsed(api, watch), "parsing the Dags")
+
+    def _await_healthy(self, watch: readiness.Watch) -> AirflowApi:
+        api, tasks = self._api(), f"{settings.task_api_url(self._setting.ports)}health"
+        watch.until(lambda: readiness.airflow_is_healthy(api), "Airflow")
+        # The first call builds the interface, which takes seconds: not those of the first task.
+        with httpx.Client(timeout=30, trust_env=False) as client:
+            watch.until(lambda: readiness.answers(client, tasks), "Airflow's interface for tasks")
+        return api
+
+
+def describe(stack: Stack) -> str:
+    """The addresses to look at, and how to get in."""
+    addresses = stack.addresses()
+    return "\n".join(
+        (
+            f"  Airflow     {addresses.airflow}",
+            f"              user {settings.USER}, password in {stack.place.passwords}",
+            f"  MLflow      {addresses.mlflow}",
+            f"  this clone  {addresses.repository}",
+            f"  logs        {stack.place.logs}",
+            "  make down ends it.",
+        )
+    )

@@ -1,0 +1,242 @@
+"""The metrics that can be computed from predictions: scikit-learn's, and a user's own.
+
+Values are scikit-learn's. How they vary from holdout to holdout is computed from the means, ranks
+or resamples that a definition names.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+
+from understudy.errors import nearest
+from understudy.evaluation import means
+from understudy.evaluation.conditions import (
+    TWO,
+    above_minus_one,
+    above_zero,
+    every_class,
+    not_below_zero,
+    nothing,
+    several_classes,
+    several_labels,
+    two_classes,
+    varied,
+)
+from understudy.evaluation.custom_metrics import own
+from understudy.evaluation.definition import Definition, Input
+from understudy.evaluation.means import Means
+from understudy.evaluation.pairing import Rows
+
+
+def find(name: str, function: str | None = None) -> Definition | None:
+    """Return the metric of a name, or the user's function; None for a name that is not known.
+
+    Raises:
+        DecisionError: when the function cannot be imported.
+    """
+    return _KNOWN.get(name) if function is None else own(function)
+
+
+def known() -> frozenset[str]:
+    """Return the names of all metrics that can be computed from predictions."""
+    return frozenset(_KNOWN)
+
+
+def _sklearn(name: str) -> Callable[..., float]:
+    """Return scikit-learn's function, without its warnings: what they are about is said here."""
+    from sklearn import metrics
+
+    function = getattr(metrics, name)
+
+    def quiet(*arguments: Any, **options: Any) -> float:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return float(function(*arguments, **options))
+
+    return quiet
+
+
+def _numbers(name: str, made: Means | None = None, **more: Any) -> Definition:
+    def score(rows: Rows) -> float:
+        return float(_sklearn(name)(rows.truth, rows.guess, sample_weight=rows.weight))
+
+    return Definition(score, Input.NUMBERS, made, **more)
+
+
+def _classes(name: str, made: Means, **fixed: Any) -> Definition:
+    def score(rows: Rows) -> float:
+        function = _sklearn(name)
+        return float(
+            function(rows.true_class, rows.guessed_class, sample_weight=rows.weight, **fixed)
+        )
+
+    return Definition(score, Input.CLASSES, made)
+
+
+def _averaged(per_class: str, average: str) -> Definition:
+    """Return precision, recall, f1 or jaccard; a class without rows or predictions scores zero."""
+
+    def score(rows: Rows) -> float:
+        labels = [1] if average == "binary" else rows.present
+        kind = "macro" if average == "binary" else average
+        function = _sklearn(f"{per_class}_score")
+        scored = function(
+            rows.true_class,
+            rows.guessed_class,
+            labels=labels,
+            average=kind,
+            zero_division=0.0,
+            sample_weight=rows.weight,
+        )
+        return float(scored)
+
+    make = {"binary": means.binary, "macro": means.macro, "weighted": means.weighted}[average]
+    made = make(means.PER_CLASS[per_class])
+    undefined = two_classes if average == "binary" else nothing
+    return Definition(score, Input.CLASSES, made, undefined=undefined)
+
+
+def _with_probabilities(name: str, made: Means) -> Definition:
+    def score(rows: Rows) -> float:
+        labels = range(len(rows.labels))
+        if name == "brier_score_loss" and len(labels) == TWO:
+            positive = rows.probabilities[:, 1]
+            return float(
+                _sklearn(name)(rows.true_class, positive, sample_weight=rows.weight, pos_label=1)
+            )
+        return float(
+            _sklearn(name)(
+                rows.true_class,
+                rows.probabilities,
+                labels=list(labels),
+                sample_weight=rows.weight,
+            )
+        )
+
+    return Definition(score, Input.PROBABILITIES, made, undefined=several_labels)
+
+
+def _roc_auc(rows: Rows) -> float:
+    if len(rows.labels) == TWO:
+        positive = rows.probabilities[:, 1]
+        return float(
+            _sklearn("roc_auc_score")(rows.true_class, positive, sample_weight=rows.weight)
+        )
+    return _roc_auc_over_classes(rows)
+
+
+def _roc_auc_over_classes(rows: Rows) -> float:
+    """Return the plain mean of each class's area against the rest."""
+    areas = [
+        _sklearn("roc_auc_score")(
+            rows.true_class == code, rows.probabilities[:, code], sample_weight=rows.weight
+        )
+        for code in range(len(rows.labels))
+    ]
+    return float(np.mean(areas))
+
+
+def _average_precision(rows: Rows) -> float:
+    codes = [1] if len(rows.labels) == TWO else range(len(rows.labels))
+    areas = [
+        _sklearn("average_precision_score")(
+            rows.true_class == code, rows.probabilities[:, code], sample_weight=rows.weight
+        )
+        for code in codes
+    ]
+    return float(np.mean(areas))
+
+
+def _largest_error(rows: Rows) -> float:
+    return float(_sklearn("max_error")(rows.truth, rows.guess))
+
+
+def _log_loss_skill(rows: Rows) -> float:
+    return float(
+        _sklearn("d2_log_loss_score")(
+            rows.true_class,
+            rows.probabilities,
+            labels=list(range(len(rows.labels))),
+            sample_weight=rows.weight,
+        )
+    )
+
+
+_AUC: Final = Definition(_roc_auc, Input.PROBABILITIES, ranked=True, undefined=every_class)
+_ACCURACY: Final = _classes("accuracy_score", means.ACCURACY)
+_KNOWN: Final[dict[str, Definition]] = {
+    "mae": _numbers("mean_absolute_error", means.MAE),
+    "mse": _numbers("mean_squared_error", means.MSE),
+    "rmse": _numbers("root_mean_squared_error", means.RMSE),
+    "msle": _numbers("mean_squared_log_error", means.MSLE, undefined=above_minus_one),
+    "rmsle": _numbers("root_mean_squared_log_error", means.RMSLE, undefined=above_minus_one),
+    "mape": _numbers("mean_absolute_percentage_error", means.MAPE),
+    "mean_pinball_loss": _numbers("mean_pinball_loss", means.PINBALL),
+    "mean_poisson_deviance": _numbers(
+        "mean_poisson_deviance", means.POISSON, undefined=not_below_zero
+    ),
+    "mean_gamma_deviance": _numbers("mean_gamma_deviance", means.GAMMA, undefined=above_zero),
+    "r2": _numbers("r2_score", means.R2, undefined=varied),
+    "explained_variance": _numbers(
+        "explained_variance_score", means.EXPLAINED_VARIANCE, undefined=varied
+    ),
+    "d2_absolute_error_score": _numbers("d2_absolute_error_score", undefined=varied),
+    "median_absolute_error": _numbers("median_absolute_error"),
+    "max_error": Definition(_largest_error, Input.NUMBERS, regular=False),
+    "accuracy": _ACCURACY,
+    "zero_one_loss": _classes("zero_one_loss", means.ZERO_ONE),
+    "hamming_loss": _classes("hamming_loss", means.ZERO_ONE),
+    "balanced_accuracy": _classes("balanced_accuracy_score", means.BALANCED_ACCURACY),
+    "mcc": _classes("matthews_corrcoef", means.MCC),
+    "cohen_kappa_score": Definition(
+        _classes("cohen_kappa_score", means.KAPPA).score,
+        Input.CLASSES,
+        means.KAPPA,
+        undefined=several_classes,
+    ),
+    "log_loss": _with_probabilities("log_loss", means.LOG_LOSS),
+    "brier_score_loss": _with_probabilities("brier_score_loss", means.BRIER),
+    "d2_log_loss_score": Definition(
+        _log_loss_skill, Input.PROBABILITIES, means.LOG_LOSS_SKILL, undefined=several_classes
+    ),
+    "roc_auc": _AUC,
+    "roc_auc_ovr": _AUC,
+    "average_precision": Definition(_average_precision, Input.PROBABILITIES, undefined=every_class),
+    **{
+        f"{one}{'' if average == 'binary' else '_' + average}": _averaged(one, average)
+        for one in means.PER_CLASS
+        for average in ("binary", "macro", "weighted")
+    },
+    # Where a row has one class, these three count the same thing.
+    **{f"{one}_micro": _ACCURACY for one in ("precision", "recall", "f1")},
+}
+_ALIASES: Final = {
+    "mean_absolute_error": "mae",
+    "mean_squared_error": "mse",
+    "root_mean_squared_error": "rmse",
+    "mean_squared_log_error": "msle",
+    "root_mean_squared_log_error": "rmsle",
+    "mean_absolute_percentage_error": "mape",
+    "r2_score": "r2",
+    "explained_variance_score": "explained_variance",
+    "accuracy_score": "accuracy",
+    "balanced_accuracy_score": "balanced_accuracy",
+    "matthews_corrcoef": "mcc",
+    "brier_score": "brier_score_loss",
+    "roc_auc_score": "roc_auc",
+    "average_precision_score": "average_precision",
+    "f1_score": "f1",
+    "precision_score": "precision",
+    "recall_score": "recall",
+    "jaccard_score": "jaccard",
+}
+_KNOWN.update({alias: _KNOWN[name] for alias, name in _ALIASES.items()})
+
+
+def unknown(name: str) -> str:
+    """Say that a metric cannot be computed from predictions, and what is near it."""
+    return f"{name} is no metric that predictions give{nearest(name, _KNOWN)}"

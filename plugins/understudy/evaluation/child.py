@@ -1,0 +1,139 @@
+"""The gate's process: reads predictions and rows, writes what they say. Touches files only.
+
+It has no credentials, no tracking server and no network to ask: what it needs lies on the disk.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field, replace
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from understudy.errors import DecisionError
+from understudy.evaluation import Predictions, compare, exchange, load
+from understudy.evaluation.exchange import Answer, Request, Rows
+from understudy.evaluation.predictions import TIME, other_values
+from understudy.evaluation.time_windows import within
+from understudy.gate import Evidence, Gate, Slice
+
+if TYPE_CHECKING:
+    from understudy.evaluation.guards import Absent, Profile
+
+MOST_SEARCHED: Final = 40_000_000
+"""Values (320 MB) of further columns beyond which only those that the rules name are searched for
+groups of rows that are served worse."""
+_TOLD: Final = ("numpy", "pandas", "pyarrow", "scikit-learn", "scipy")
+
+
+@dataclass(frozen=True, slots=True)
+class _Compared:
+    """What two files of predictions say, and pictures of them."""
+
+    evidence: Evidence
+    unusable: str = ""
+    summary: dict[str, Any] = field(default_factory=dict)
+
+
+def main(arguments: list[str]) -> int:
+    """Answer the requests in the first file in the second one."""
+    requests, answers = map(Path, arguments)
+    exchange.write(answers, [answered(request) for request in exchange.read(requests, Request)])
+    return 0
+
+
+def answered(request: Request) -> Answer:
+    """Return what predictions and rows say."""
+    sys.path.extend(path for path in request.search_path if path not in sys.path)
+    gate = Gate.from_dict(request.rules)
+    found = _compared(gate, request)
+    evidence, profile = _guarded(gate, found.evidence, request.rows)
+    return Answer(evidence, found.unusable, software(), found.summary, profile)
+
+
+def _compared(gate: Gate, request: Request) -> _Compared:
+    if not request.challenger:
+        return _Compared(Evidence((), seed=gate.seed))
+    champion, unusable = None, ""
+    try:
+        challenger = _loaded(gate, request, request.challenger, _named_columns(gate))
+    except DecisionError as error:
+        blocked = f"the challenger's predictions cannot be used: {error}"
+        return _Compared(Evidence((), seed=gate.seed, blockers=(blocked,)))
+    try:
+        champion = _loaded(gate, request, request.champion, set()) if request.champion else None
+    except DecisionError as error:
+        unusable = str(error)
+    before = request.earlier.get(challenger.rows_sha256, 0)
+    evidence = compare(gate, challenger, champion, judged_before=before)
+    return _Compared(evidence, unusable, _summary(challenger, champion))
+
+
+def _loaded(gate: Gate, request: Request, file: str, named: set[str]) -> Predictions:
+    """Return predictions with the columns that are needed, of the rows that count."""
+    # A metric of the user's may look at any column, of either model.
+    open_ended = any(metric.function for metric in (gate.primary, *gate.guardrails))
+    every = open_ended or (file == request.challenger and _is_searched(gate, request))
+    wanted = named | ({TIME} if request.span else set())
+    found = load(file, others=None if every else wanted, keep=wanted)
+    return found if request.span is None else within(found, *request.span)
+
+
+def _is_searched(gate: Gate, request: Request) -> bool:
+    """Return whether columns that no rule names are read, to search them for the worst groups."""
+    wanted = gate.worst_slices and bool(request.champion)
+    return wanted and other_values(request.challenger) <= MOST_SEARCHED
+
+
+def _named_columns(gate: Gate) -> set[str]:
+    """Return the columns that the rules cut or join rows by."""
+    slices = {one.column for one in gate.slices if isinstance(one, Slice)}
+    return (slices | {gate.cluster, TIME if gate.time_block else ""}) - {""}
+
+
+def _summary(challenger: Predictions, champion: Predictions | None) -> dict[str, Any]:
+    """Return what pictures are drawn from; where that fails, why: the evidence is there."""
+    from understudy.evaluation.summary import empty
+    from understudy.evaluation.summary_rows import summary_of
+    from understudy.report.words import undrawn
+
+    try:
+        return summary_of(challenger, champion)
+    except Exception as error:  # noqa: BLE001 -- whatever it is, the page says it
+        return {**empty(len(challenger)), "undrawn": undrawn("The predictions", error)}
+
+
+def _guarded(gate: Gate, evidence: Evidence, rows: Rows | None) -> tuple[Evidence, str]:
+    """Return the evidence with what the guards found, and tonight's profile."""
+    if gate.guards is None or rows is None:
+        return evidence, ""
+    from understudy.evaluation.guards import find
+
+    found = find(gate.guards, Path(rows.folder), _before(rows), as_of=rows.as_of)
+    profile = found.profile.to_json() if found.profile is not None else ""
+    return replace(evidence, findings=(*evidence.findings, *found.findings)), profile
+
+
+def _before(rows: Rows) -> Profile | Absent | None:
+    """Return what the champion was trained on; why that is not known; None without a champion."""
+    from understudy.evaluation.guards import Absent, Profile, profile_of
+
+    try:
+        if rows.profile:
+            return Profile.from_json(Path(rows.profile).read_text(encoding="utf-8"))
+        if rows.before:
+            return profile_of(Path(rows.before))
+    except DecisionError as error:
+        return Absent(error.found)
+    return Absent(rows.absent) if rows.absent else None
+
+
+def software() -> dict[str, str]:
+    """Return the versions of what the numbers are computed with, Python's among them."""
+    python = ".".join(map(str, sys.version_info[:3]))
+    return {"python": python, **{name: metadata.version(name) for name in _TOLD}}
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

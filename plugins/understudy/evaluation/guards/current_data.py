@@ -1,0 +1,115 @@
+"""Tonight's rows, opened: what every guard looks at. Touches only the files that it reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from understudy.contract import HOLDOUT_FILE, TRAIN_FILE
+from understudy.errors import DecisionError, nearest
+from understudy.evaluation.guards.roles import Roles
+from understudy.evaluation.guards.table import Kind, Table
+from understudy.gate.evidence import Finding
+from understudy.gate.verdict import CheckResult
+
+TRAINING: Final = "training rows"
+HOLDOUT: Final = "holdout rows"
+
+Numbers = dict[str, float | str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Tonight:
+    """The two parts of a night's rows, and what their columns are.
+
+    Attributes:
+        train: What the challenger was trained on.
+        holdout: What both models are compared on.
+        roles: What is known of the columns; the time is named only where the rows have it.
+    """
+
+    train: Table
+    holdout: Table
+    roles: Roles
+
+    @classmethod
+    def open(cls, folder: Path, roles: Roles | None = None) -> Tonight:
+        """Open the rows that ``preprocess`` logged.
+
+        Args:
+            folder: With ``train.parquet`` and ``holdout.parquet``.
+            roles: What the columns are; None for what the folder says itself.
+
+        Raises:
+            DecisionError: when they are not there, are no Parquet files, or lack the target.
+        """
+        known = Roles.of(folder) if roles is None else roles
+        for name in (TRAIN_FILE, HOLDOUT_FILE):
+            if not (folder / name).is_file():
+                raise _no_rows(folder, name)
+        train = Table(folder / TRAIN_FILE, known.row_id)
+        holdout = Table(folder / HOLDOUT_FILE, known.row_id)
+        if known.target and known.target not in train.kinds:
+            raise _no_target(folder, known.target, train)
+        timed = train.kinds.get(known.time) is Kind.TIME
+        return cls(train, holdout, known if timed else replace(known, time=""))
+
+    @property
+    def parts(self) -> tuple[tuple[str, Table], ...]:
+        """Both parts with what they are called."""
+        return (TRAINING, self.train), (HOLDOUT, self.holdout)
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The columns that a model takes, as far as the training rows have them."""
+        known, roles = self.train.content, self.roles
+        if roles.features:
+            return tuple(name for name in roles.features if name in known)
+        return tuple(name for name in known if name not in {roles.target, roles.time})
+
+
+def made(
+    guard: str, level: str, problems: str, fine: str, numbers: Numbers | None = None
+) -> Finding:
+    """Return a finding that failed where there are problems, one that passed where there are none.
+
+    Args:
+        guard: Its name.
+        level: What it is declared to do.
+        problems: A sentence about them; '' for none.
+        fine: The sentence to say otherwise.
+        numbers: What it saw.
+    """
+    result = CheckResult.FAILED if problems else CheckResult.PASSED
+    return Finding(guard, level, result.value, problems or fine, numbers or {})
+
+
+def unchecked(guard: str, level: str, why: str) -> Finding:
+    """Return a finding that nothing could be found."""
+    return Finding(guard, level, CheckResult.UNDECIDED.value, f"not checked: {why}", {})
+
+
+def some(items: Iterator[str] | list[str], most: int = 5) -> str:
+    """Return the first of several items for a sentence, and how many more there are."""
+    shown = list(items)
+    more = f" and {len(shown) - most} more" if len(shown) > most else ""
+    return ", ".join(shown[:most]) + more
+
+
+def _no_rows(folder: Path, name: str) -> DecisionError:
+    there = sorted(path.name for path in folder.glob("*"))
+    return DecisionError(
+        f"There is no {name} among the data of this night, which are {some(there) or 'nothing'}",
+        allowed=f"{TRAIN_FILE} and {HOLDOUT_FILE}, as the step preprocess logs them",
+        action="log them, or turn the guards off",
+    )
+
+
+def _no_target(folder: Path, target: str, train: Table) -> DecisionError:
+    return DecisionError(
+        f"The rows in {folder.name} have no target {target!r}{nearest(target, train.kinds)}",
+        allowed=some([repr(name) for name in train.content], 20),
+        action="correct what the step preprocess logs",
+    )

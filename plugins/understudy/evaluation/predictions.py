@@ -1,0 +1,220 @@
+"""Predictions of one model on the rows of a holdout, from a Parquet file or a frame.
+
+Columns of ``predictions.parquet``: ``row_id`` (whole numbers or text, each once), ``target``,
+``prediction`` and/or ``probability_<class>`` for every class; optionally ``weight`` (not below
+zero), ``time``; and any others, to slice and cluster by.
+
+Rows are put in the order of a hash of their ids. So nothing ever depends on the order in a file,
+and any run of neighbours is a random sample of the rows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from understudy.errors import DecisionError, listed
+from understudy.evaluation.columns import MISSING, Column, Floats, Index, hash_names
+from understudy.evaluation.tables import Raw, Table, Wanted, read
+
+ROW_ID: Final = "row_id"
+TARGET: Final = "target"
+PREDICTION: Final = "prediction"
+PROBABILITY: Final = "probability_"
+WEIGHT: Final = "weight"
+TIME: Final = "time"
+_OWN: Final = frozenset({ROW_ID, TARGET, PREDICTION, WEIGHT})
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """One model's predictions; every array is in the order of ``ids``.
+
+    Attributes:
+        ids: Sorted 64-bit hashes of the row ids.
+        target: What was to be predicted: numbers, or names of classes.
+        prediction: What was predicted; None where only probabilities were given.
+        probabilities: Class name to the probability of it, row by row; empty for regression.
+        weight: Weight of each row; None where all weigh the same.
+        others: The other columns, by name.
+        problems: Why these rows can be compared with nothing: duplicated ids, negative weights...
+        notes: What else a reader should know, such as columns that were left out.
+    """
+
+    ids: NDArray[np.uint64]
+    target: Column
+    prediction: Column | None
+    probabilities: Mapping[str, Floats]
+    weight: Floats | None
+    others: Mapping[str, Column]
+    problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def rows_sha256(self) -> str:
+        """Identity of the holdout: SHA-256 of row ids and targets, whatever their order."""
+        digest = hashlib.sha256(np.ascontiguousarray(self.ids, dtype="<u8").tobytes())
+        digest.update(_target_bytes(self.target))
+        return digest.hexdigest()
+
+
+def _target_bytes(target: Column) -> bytes:
+    if target.names is None:
+        return np.ascontiguousarray(target.data + 0.0, dtype="<f8").tobytes()  # no minus zero
+    table = np.append(hash_names(target.names), np.uint64(0)).astype("<u8")
+    hashes: NDArray[np.uint64] = table[target.data]
+    return hashes.tobytes()
+
+
+def load(
+    source: Path | str | pd.DataFrame,
+    *,
+    others: Collection[str] | None = None,
+    keep: Collection[str] = (),
+) -> Predictions:
+    """Return the predictions in a Parquet file or a frame; memory is bounded by the arrays.
+
+    Args:
+        source: The file, or a frame with the same columns.
+        others: Which columns to read beside the model's own; None for all.
+        keep: Those of them to keep however many different texts they have.
+
+    Raises:
+        DecisionError: when it is no such file, or lacks columns that make predictions.
+    """
+    table = Table.open(source)
+    names = table.schema.names
+    _check_names(table, names)
+    own = [name for name in names if _is_own(name)]
+    wanted = [name for name in names if others is None or name in {*others, *keep}]
+    return _sorted(read(table, ROW_ID, Wanted(own, wanted, keep)))
+
+
+def other_values(source: Path | str | pd.DataFrame) -> int:
+    """Return how many values there are in the columns beside the model's own.
+
+    Raises:
+        DecisionError: when it is no such file.
+    """
+    table = Table.open(source)
+    return table.rows * sum(not _is_own(name) for name in table.schema.names)
+
+
+def _is_own(name: str) -> bool:
+    return name in _OWN or name.startswith(PROBABILITY)
+
+
+def _check_names(table: Table, names: list[str]) -> None:
+    lacking = [name for name in (ROW_ID, TARGET) if name not in names]
+    if PREDICTION not in names and not any(name.startswith(PROBABILITY) for name in names):
+        lacking.append(PREDICTION)
+    if lacking:
+        raise DecisionError(
+            f"{table.name} lacks {listed(lacking)}; it has {listed(names)}",
+            allowed="row_id, target, and prediction or probability_<class> for each class",
+            action="let validate log these columns",
+        )
+
+
+def taken(predictions: Predictions, rows: Index) -> Predictions:
+    """Return some of the rows, in their order, with what is wrong with these alone."""
+    weight = None if predictions.weight is None else predictions.weight[rows]
+    ids, target = predictions.ids[rows], predictions.target.take(rows)
+    shares = predictions.probabilities.items()
+    return replace(
+        predictions,
+        ids=ids,
+        target=target,
+        prediction=None if predictions.prediction is None else predictions.prediction.take(rows),
+        probabilities={name: share[rows] for name, share in shares},
+        weight=weight,
+        others={name: column.take(rows) for name, column in predictions.others.items()},
+        # Rows without an id have one in common: two of them repeat it.
+        problems=tuple(_problems(ids, 0, target, weight)),
+    )
+
+
+def _sorted(raw: Raw) -> Predictions:
+    """Put rows in the order of their ids, column after column, so that few are there twice."""
+    order = np.argsort(raw.ids, kind="stable")
+    ids = raw.ids[order]
+    columns = {name: raw.columns.pop(name).take(order) for name in list(raw.columns)}
+    weight = _numbers(columns, WEIGHT) if WEIGHT in columns else None
+    return Predictions(
+        ids=ids,
+        target=columns[TARGET],
+        prediction=columns.get(PREDICTION),
+        probabilities={
+            name.removeprefix(PROBABILITY): _numbers(columns, name)
+            for name in columns
+            if name.startswith(PROBABILITY)
+        },
+        weight=weight,
+        others={name: column for name, column in columns.items() if not _is_own(name)},
+        problems=tuple(_problems(ids, raw.null_ids, columns[TARGET], weight)),
+        notes=raw.notes,
+    )
+
+
+def _numbers(columns: Mapping[str, Column], name: str) -> Floats:
+    if columns[name].is_number:
+        return columns[name].data
+    raise DecisionError(
+        f"The column {name!r} of the predictions holds no numbers",
+        allowed="numbers",
+        action="let validate write numbers",
+    )
+
+
+def _problems(
+    ids: NDArray[np.uint64], null_ids: int, target: Column, weight: Floats | None
+) -> Iterator[str]:
+    if not len(ids):
+        yield "the holdout is empty"
+        return
+    if null_ids:
+        yield f"{null_ids} of {len(ids)} rows have no row_id"
+    elif repeated := int((ids[1:] == ids[:-1]).sum()):
+        yield f"{repeated} of {len(ids)} rows repeat the row_id of another"
+    if unknown := _unknown(target):
+        yield f"{unknown} of {len(ids)} rows have no finite target"
+    if weight is not None:
+        yield from _weight_problems(weight)
+
+
+def _unknown(target: Column) -> int:
+    if target.is_number:
+        return int((~np.isfinite(target.data)).sum())
+    return int((np.isnat(target.data) if target.is_time else target.data == MISSING).sum())
+
+
+def _weight_problems(weight: Floats) -> Iterator[str]:
+    if bad := int((~np.isfinite(weight)).sum()):
+        yield f"{bad} of {len(weight)} weights are missing or infinite"
+    elif negative := int((weight < 0).sum()):
+        yield f"{negative} of {len(weight)} weights are below zero"
+    elif not weight.any():
+        yield "all weights are zero"
+
+
+def frame_of(predictions: Predictions, rows: Any = slice(None)) -> pd.DataFrame:  # noqa: ANN401
+    """Return rows as a frame with the columns of ``predictions.parquet``, all but ``row_id``."""
+    columns: dict[str, Any] = {TARGET: predictions.target.take(rows).to_pandas()}
+    if predictions.prediction is not None:
+        columns[PREDICTION] = predictions.prediction.take(rows).to_pandas()
+    for name, values in predictions.probabilities.items():
+        columns[PROBABILITY + name] = values[rows]
+    if predictions.weight is not None:
+        columns[WEIGHT] = predictions.weight[rows]
+    columns |= {name: c.take(rows).to_pandas() for name, c in predictions.others.items()}
+    return pd.DataFrame(columns)

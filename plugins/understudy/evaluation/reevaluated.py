@@ -1,0 +1,95 @@
+"""Gains of any metric, by computing it anew on resampled rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+
+from understudy.evaluation.columns import Floats, Index
+from understudy.evaluation.definition import Definition, Input
+from understudy.evaluation.inference import Draw, Inferred, Margin
+from understudy.evaluation.intervals import Versions, inferred
+from understudy.evaluation.pairing import Rows
+from understudy.evaluation.units import Units
+
+MOST_RESAMPLES: Final = 1000
+FEWEST_RESAMPLES: Final = 200
+"""Enough for a standard error (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993)."""
+_ROWS_DRAWN: Final = 4_000_000
+MOST_ROWS: Final = 20_000
+"""Rows beyond which groups of them are left out instead: 30 evaluations.
+
+The delete-a-group jackknife is right for quantiles too where groups have many more rows than
+sqrt(rows) (Shao and Wu, "A general theory for jackknife variance estimation", Annals of Statistics
+17, 1989).
+"""
+GROUPS: Final = 30
+FEWEST_UNITS: Final = 20
+"""Units below which the resamples of a metric of which nothing is known say nothing."""
+
+
+def infer(
+    challenger: Rows, champion: Rows, definition: Definition, margin: Margin, draw: Draw
+) -> Inferred:
+    """Return what the rows say about the gain of a metric.
+
+    Args:
+        challenger: Its predictions.
+        champion: Its predictions on the same rows.
+        definition: The metric.
+        margin: What the rule wants.
+        draw: How to resample.
+    """
+    if not definition.regular:
+        return Inferred("none", note="no resampling says how an extreme value varies")
+    if definition.reads is not Input.FRAME:
+        challenger, champion = challenger.bare(), champion.bare()
+    units = draw.units
+    full = definition.score(challenger), definition.score(champion)
+    both = challenger, champion
+    if len(challenger) > MOST_ROWS:
+        units = units.merged(GROUPS)
+        left_out = _columns([_scores(definition, both, rows) for rows in _without_each(units)])
+        rounding = 1e-12 * max(map(abs, full))
+        versions = Versions(full, units.count, left_out=left_out, rounding=rounding)
+        return inferred(versions, margin, draw, f"jackknife, groups={units.count}")
+    if units.count < FEWEST_UNITS:
+        few = f"{units.count} {units.name or 'row'}s are fewer than {FEWEST_UNITS}"
+        return Inferred("none", note=few)
+    resamples = max(FEWEST_RESAMPLES, min(MOST_RESAMPLES, _ROWS_DRAWN // len(challenger)))
+    drawn_rows = _resamples(units, resamples, draw.seed)
+    drawn = _columns([_scores(definition, both, rows) for rows in drawn_rows])
+    name = f"paired bootstrap of rows, B={resamples}, units={units.count}"
+    return inferred(Versions(full, units.count, drawn=drawn), margin, draw, name)
+
+
+def _scores(definition: Definition, both: tuple[Rows, Rows], rows: Index) -> tuple[float, float]:
+    """Return both models' values on some rows; NaN where these do not define the metric."""
+    ours, theirs = both[0].take(rows), both[1].take(rows)
+    if definition.undefined(ours):
+        return np.nan, np.nan
+    try:
+        return definition.score(ours), definition.score(theirs)
+    except ValueError:
+        return np.nan, np.nan
+
+
+def _columns(scores: list[tuple[float, float]]) -> tuple[Floats, Floats]:
+    values = np.array(scores, dtype=np.float64)
+    return values[:, 0], values[:, 1]
+
+
+def _without_each(units: Units) -> Iterator[Index]:
+    for unit in range(units.count):
+        times = np.ones(units.count, dtype=np.int64)
+        times[unit] = 0
+        yield units.expanded(times)
+
+
+def _resamples(units: Units, resamples: int, seed: int) -> Iterator[Index]:
+    generator = np.random.default_rng(seed)
+    for _ in range(resamples):
+        drawn = generator.integers(units.count, size=units.count)
+        yield units.expanded(np.bincount(drawn, minlength=units.count))

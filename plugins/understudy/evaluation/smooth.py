@@ -1,0 +1,87 @@
+"""The paired bootstrap of smooth functions of means, through sums over units."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+
+from understudy.evaluation.columns import Floats
+from understudy.evaluation.inference import Draw, Inferred, Margin
+from understudy.evaluation.intervals import FEWEST_UNITS, TAIL, Versions, inferred
+from understudy.evaluation.means import Means
+from understudy.evaluation.pairing import Rows
+from understudy.evaluation.units import Units
+
+RESAMPLES: Final = 4000
+MOST_UNITS: Final = 20_000
+"""Units that are drawn; more are first added up to so many random groups of them."""
+_MOST_NUMBERS: Final = 1 << 24
+_AT_ONCE: Final = 1 << 21
+
+
+def infer(challenger: Rows, champion: Rows, made: Means, margin: Margin, draw: Draw) -> Inferred:
+    """Return what the rows say about the gain of a smooth function of means.
+
+    Args:
+        challenger: Its predictions.
+        champion: Its predictions on the same rows.
+        made: The metric.
+        margin: What the rule wants.
+        draw: How to resample.
+    """
+    sums = _sums(challenger, made, draw.units), _sums(champion, made, draw.units)
+    count = len(sums[0])
+    drawn = None
+    name = f"jackknife over {draw.units.name or 'row'}s"
+    if count >= FEWEST_UNITS and draw.alpha * RESAMPLES >= TAIL:
+        drawn = _drawn(sums, made, draw.seed)
+        name = f"paired bootstrap, B={RESAMPLES}, units={count}"
+    versions = Versions(
+        full=(float(_value(made, sums[0].sum(axis=0))), float(_value(made, sums[1].sum(axis=0)))),
+        count=count,
+        drawn=drawn,
+        left_out=(_without_each(made, sums[0]), _without_each(made, sums[1])),
+    )
+    return inferred(versions, margin, draw, name)
+
+
+def _sums(rows: Rows, made: Means, units: Units) -> Floats:
+    """Return, for each unit, its weight and the weighted sums that the metric is made of."""
+    weight = np.ones(len(rows)) if rows.weight is None else rows.weight
+    columns = sum(1 for _ in made.per_row(rows.take(slice(0, 1))))
+    merged = units.merged(min(MOST_UNITS, max(FEWEST_UNITS, _MOST_NUMBERS // (columns + 1))))
+    sums = [merged.sums(weight)]
+    sums += [merged.sums(values * weight) for values in made.per_row(rows)]
+    return np.column_stack(sums)
+
+
+def _value(made: Means, sums: Floats) -> Floats:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return made.value(sums[..., 1:] / sums[..., :1])
+
+
+def _without_each(made: Means, sums: Floats) -> Floats:
+    return _value(made, sums.sum(axis=0) - sums)
+
+
+def _drawn(both: tuple[Floats, Floats], made: Means, seed: int) -> tuple[Floats, Floats]:
+    """Return both metrics on the same resamples; memory stays bounded."""
+    parts = [
+        (_value(made, times @ both[0]), _value(made, times @ both[1]))
+        for times in _times_drawn(seed, len(both[0]))
+    ]
+    return np.concatenate([one for one, _ in parts]), np.concatenate([two for _, two in parts])
+
+
+def _times_drawn(seed: int, units: int) -> Iterator[Floats]:
+    """Yield how often each resample draws each unit, shape (some resamples, units)."""
+    generator = np.random.default_rng(seed)
+    at_once = max(1, min(RESAMPLES, _AT_ONCE // units))
+    for start in range(0, RESAMPLES, at_once):
+        resamples = min(at_once, RESAMPLES - start)
+        drawn = generator.integers(units, size=(resamples, units))
+        drawn += np.arange(resamples)[:, None] * units
+        times = np.bincount(drawn.ravel(), minlength=resamples * units)
+        yield times.reshape(resamples, units).astype(np.float64)

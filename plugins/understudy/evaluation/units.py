@@ -1,0 +1,135 @@
+"""What counts as one piece of evidence: a row, or all rows of a group or of a block of time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from understudy.errors import listed, nearest
+from understudy.evaluation.columns import Codes, Column, Floats, Index
+from understudy.evaluation.pairing import Pair
+from understudy.evaluation.predictions import TIME
+
+_SECOND: Final = 1_000_000_000
+_NANOSECONDS: Final = {
+    "s": _SECOND,
+    "m": 60 * _SECOND,
+    "h": 3600 * _SECOND,
+    "D": 86_400 * _SECOND,
+    "W": 7 * 86_400 * _SECOND,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Units:
+    """Which unit each row belongs to.
+
+    Attributes:
+        rows: How many rows there are.
+        count: How many units.
+        codes: The unit of each row, below ``count``; None where each row is one of its own.
+        name: What they are, for a person; empty for rows.
+    """
+
+    rows: int
+    count: int
+    codes: Codes | None = None
+    name: str = ""
+
+    @classmethod
+    def of_rows(cls, rows: int) -> Units:
+        """Return units that are rows."""
+        return cls(rows, rows)
+
+    @classmethod
+    def of_keys(cls, keys: Codes | Index, name: str) -> Units:
+        """Return units that are rows with the same key, in the order of first appearance."""
+        codes, found = pd.factorize(keys)
+        return cls(len(keys), len(found), codes.astype(np.int32), name)
+
+    def take(self, rows: Index) -> Units:
+        """Return the units of some rows; those without rows are gone."""
+        if self.codes is None:
+            return Units.of_rows(len(rows))
+        return Units.of_keys(self.codes[rows], self.name)
+
+    def sums(self, values: Floats) -> Floats:
+        """Return the sum over each unit's rows."""
+        if self.codes is None:
+            return values
+        sums = np.bincount(self.codes, weights=values, minlength=self.count)
+        return np.asarray(sums, dtype=np.float64)
+
+    def merged(self, limit: int) -> Units:
+        """Return at most ``limit`` units, each of neighbours, which are a random sample.
+
+        Sums over random groups vary like sums over what is grouped (Wolter, "Introduction to
+        Variance Estimation", 2007, chapter 2), and there are fewer of them.
+        """
+        if self.count <= limit:
+            return self
+        codes = np.arange(self.rows) if self.codes is None else self.codes
+        merged = (codes.astype(np.int64) * limit // self.count).astype(np.int32)
+        return Units(self.rows, limit, merged, self.name)
+
+    def expanded(self, times: Index) -> Index:
+        """Return each row as often as ``times`` says of its unit, neighbours together."""
+        each = times if self.codes is None else times[self.codes]
+        return np.repeat(np.arange(self.rows), each)
+
+    def touched(self, rows: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> int:
+        """Return how many units have one or more of the marked rows."""
+        if self.codes is None:
+            return int(rows.sum())
+        return len(np.unique(self.codes[rows]))
+
+
+def units_of(pair: Pair, cluster: str, time_block: str) -> Units | str:
+    """Return the units that the rules ask for, or why there are none.
+
+    Args:
+        pair: The rows.
+        cluster: A column whose values are the units; rows without a value are one.
+        time_block: Length of blocks of the column ``time``, such as ``1D``; the first one begins
+            with the year 1970 (UTC).
+    """
+    if not cluster and not time_block:
+        return Units.of_rows(len(pair))
+    column = pair.column(cluster or TIME)
+    if column is None:
+        there = sorted({*pair.challenger.source.others, *pair.challenger.fallback})
+        wanted = cluster or TIME
+        return (
+            f"the predictions lack the column {wanted!r} to group by{nearest(wanted, there)}; "
+            f"they have {listed(there)}"
+        )
+    if cluster:
+        return Units.of_keys(column.as_names().data, cluster)
+    return _blocks(column, time_block)
+
+
+def _blocks(column: Column, length: str) -> Units | str:
+    times = times_of(column)
+    if times is None:
+        return f"the column {TIME!r} holds no times"
+    block = int(length[:-1]) * _NANOSECONDS[length[-1]]
+    keys = times.astype("datetime64[ns]").astype(np.int64) // block
+    return Units.of_keys(keys, f"{length} block")
+
+
+def times_of(column: Column) -> NDArray[np.datetime64] | None:
+    """Return a column as UTC times, those without a zone taken for UTC; None where it has none."""
+    if column.is_time:
+        return column.data
+    if column.names is None:
+        return None
+    try:
+        known = pd.to_datetime(pd.Series([*column.names, None]), utc=True, format="ISO8601")
+    except ValueError:
+        return None
+    times: NDArray[np.datetime64] = known.dt.tz_localize(None).to_numpy("datetime64[ns]")
+    return np.asarray(times[column.data])

@@ -1,0 +1,108 @@
+"""What is in production and what is on record, and the calls that change either. Touches MLflow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from understudy.contract import CHAMPION, Tag
+from understudy.registry.history import Ending, History, Move, State, now_text
+from understudy.registry.history_log import Ledger, OvertakenError, Tail
+from understudy.registry.versions import registered, version_of
+from understudy.store.tracking import RunStore, tracking_errors
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One moment of a model's alias.
+
+    Attributes:
+        tail: The end of the history.
+        aliases: The registered model's aliases: versions by name.
+    """
+
+    tail: Tail
+    aliases: Mapping[str, str]
+
+    @property
+    def history(self) -> History:
+        """The end of the history."""
+        return self.tail.history
+
+    @property
+    def champion(self) -> str | None:
+        """The version in production."""
+        return self.aliases.get(CHAMPION)
+
+
+class Office:
+    """Reads and writes a model's aliases and its history, one call at a time.
+
+    Raises:
+        TrackingUnavailableError: from every method, when the server does not answer.
+    """
+
+    def __init__(self, client: MlflowClient, runs: RunStore) -> None:
+        self._client, self._ledger = client, Ledger(client, runs)
+
+    def standing(self, model: str) -> Standing:
+        """Return a model's aliases and the end of its history."""
+        aliases, hint = self._registered(model)
+        return Standing(self._ledger.tail(model, hint), aliases)
+
+    def history(self, model: str) -> History:
+        """Return the whole history of a model."""
+        return self._ledger.whole(model, self._registered(model)[1])
+
+    def aliases(self, model: str) -> Mapping[str, str]:
+        """Return the versions that have an alias, by its name; none where there is no model."""
+        return self._registered(model)[0]
+
+    def has(self, model: str, version: str) -> bool:
+        """Return whether a version is in the registry."""
+        return version_of(self._client, model, version) is not None
+
+    def append(self, tail: Tail, move: Move) -> str | None:
+        """Note a move; return the run that holds it, or None where another one was quicker."""
+        try:
+            return self._ledger.append(tail, move)
+        except OvertakenError:
+            return None
+
+    def conclude(self, run_id: str, move: Move, state: State, why: str = "") -> Ending:
+        """Note how a move ended; return the ending that stands."""
+        return self._ledger.conclude(run_id, move.number, Ending(state, now_text(move.at), why))
+
+    def saw(self, standing: Standing) -> None:
+        """Note that the champion on record was seen in production just now."""
+        self._ledger.saw(standing.tail, now_text(standing.history.latest))
+
+    def point(self, model: str, alias: str, version: str) -> None:
+        """Set an alias."""
+        with tracking_errors():
+            self._client.set_registered_model_alias(model, alias, version)
+
+    def unpoint(self, model: str, alias: str) -> None:
+        """Remove an alias."""
+        with tracking_errors():
+            self._client.delete_registered_model_alias(model, alias)
+
+    def tag(self, model: str, move: Move) -> None:
+        """Let the version's page in MLflow name the decision that made it champion."""
+        if move.decision_run and move.after is not None:
+            with tracking_errors():
+                self._client.set_model_version_tag(
+                    model, move.after, Tag.DECISION_RUN.value, move.decision_run
+                )
+
+    def _registered(self, model: str) -> tuple[Mapping[str, str], str]:
+        """Return the model's aliases and the run that it names as its history."""
+        found = registered(self._client, model)
+        if found is None:
+            return {}, ""
+        aliases = {name: str(version) for name, version in found.aliases.items()}
+        return aliases, found.tags.get(Tag.HISTORY.value, "")

@@ -1,0 +1,277 @@
+"""Keeps histories in MLflow so that no entry can be changed, lost or written twice.
+
+MLflow has one thing that is written once: a run's parameter. The server refuses another value under
+the same name (its table has a unique key), takes the same value again without harm, and so decides
+between any number of writers. A model's history is therefore the parameters of a run: ``00000017``
+is the 17th move, ``00000017.ended`` how it ended, and whoever writes a number first has it. A run
+holds ``CHAPTER`` moves; the parameter ``next`` names the run with the following ones.
+
+The runs are in the experiment ``understudy history``, apart from what trains: whoever may edit that
+experiment may move champions. A tag of the registered model names its last chapter; it is a hint
+that saves a search, and no more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from understudy.contract import Kind, Tag, key_of
+from understudy.errors import RegistryError, TrackingRefusedError
+from understudy.registry.history import Cause, Ending, Entry, History, Move, State, joined
+from understudy.store.tracking import RunStore, tracking_errors
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+    from mlflow.tracking import MlflowClient
+
+EXPERIMENT: Final = "understudy history"
+CHAPTER: Final = 250
+"""Moves of one run: a few tenths of a second to read on a busy machine."""
+_NEXT, _ENDED, _UNUSED = "next", ".ended", "unused"
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """The end of a model's history.
+
+    Attributes:
+        history: The last chapter, and those before it as far as need be to know the champion.
+        run_id: The run of the last chapter; '' where there is no history.
+        chapter: Which chapter that is, from 0.
+        hint: The run that was named as the last chapter; '' for none.
+        seen: ISO time (UTC) when somebody last saw the champion that is on record; '' for never.
+    """
+
+    history: History
+    run_id: str = ""
+    chapter: int = 0
+    hint: str = ""
+    seen: str = ""
+
+
+class OvertakenError(Exception):
+    """Somebody else wrote that number first: read again."""
+
+
+class Ledger:
+    """The histories on one tracking server.
+
+    Raises:
+        TrackingUnavailableError: from every method, when the server does not answer.
+    """
+
+    def __init__(self, client: MlflowClient, runs: RunStore) -> None:
+        self._client, self._runs = client, runs
+
+    def tail(self, model: str, hint: str = "") -> Tail:
+        """Return the end of a model's history.
+
+        Args:
+            model: The registered model.
+            hint: Run of a chapter, the last one if possible; '' to search.
+        """
+        last = self._last_chapter(model, hint)
+        if last is None:
+            return Tail(History(model))
+        chapters = [_entries(model, last)]
+        for run in self._earlier(last):
+            if any(chapter.moves for chapter in chapters):
+                break
+            chapters.insert(0, _entries(model, run))
+        tags, run_id = last.data.tags, str(last.info.run_id)
+        seen, chapter = tags.get(Tag.HISTORY_SEEN.value, ""), int(tags[Tag.HISTORY_CHAPTER.value])
+        return Tail(joined(model, chapters), run_id, chapter, hint, seen)
+
+    def whole(self, model: str, hint: str = "") -> History:
+        """Return a model's whole history."""
+        last = self._last_chapter(model, hint)
+        if last is None:
+            return History(model)
+        chapters = [_entries(model, run) for run in (last, *self._earlier(last))]
+        return joined(model, reversed(chapters))
+
+    def append(self, tail: Tail, move: Move) -> str:
+        """Write a move as the next one; return the run of its chapter.
+
+        Raises:
+            OvertakenError: when that number is taken.
+            TrackingRefusedError: when this user may not; a move of ours is given up then.
+        """
+        run_id, line = self._chapter_of(tail, move.number), move.to_json()
+        if self._write_once(run_id, _name(move.number), line) != line:
+            raise OvertakenError
+        if run_id != tail.hint:
+            try:
+                self._open(tail.history.model, run_id)
+            except TrackingRefusedError as error:
+                if move.cause is not Cause.OUTSIDE:  # who may not tag the model may not move it
+                    why = f"MLflow refused: {str(error)[:500]}"
+                    self.conclude(run_id, move.number, Ending(State.ABANDONED, move.at, why))
+                raise
+        return run_id
+
+    def conclude(self, run_id: str, number: int, ending: Ending) -> Ending:
+        """Write how a move ended; return the ending that stands: this one, or an earlier one."""
+        name = f"{_name(number)}{_ENDED}"
+        return Ending.of_json(self._write_once(run_id, name, ending.to_json()))
+
+    def saw(self, tail: Tail, at: str) -> None:
+        """Note when the champion on record was seen in production."""
+        if tail.run_id:
+            self._runs.tag(tail.run_id, {Tag.HISTORY_SEEN: at})
+
+    def _last_chapter(self, model: str, hint: str) -> Run | None:
+        run = self._hinted(model, hint) or self._first_chapter(model)
+        while run is not None and _NEXT in run.data.params:
+            run = self._alive(self._runs.get(run.data.params[_NEXT]))
+        return run
+
+    def _hinted(self, model: str, hint: str) -> Run | None:
+        """Return the run that the registered model names, if it is a chapter of its history."""
+        run = self._runs.found(hint) if hint else None
+        if run is None or run.data.tags.get(Tag.MODEL.value) != model:
+            return None
+        return self._alive(run)
+
+    def _alive(self, run: Run) -> Run:
+        """Return a chapter; one that somebody deleted in MLflow's UI is brought back."""
+        if run.info.lifecycle_stage == "deleted":
+            with tracking_errors():
+                self._client.restore_run(run.info.run_id)
+        return run
+
+    def _first_chapter(self, model: str) -> Run | None:
+        """Return the one run that may hold the first chapter, or None.
+
+        Nothing makes a run unique while it is created, so there may be several. All but the one in
+        use, else the one with the smallest id, are shut by taking their first number; that fails
+        where somebody was quicker to use it. Who creates one looks afterwards, so that of any two
+        one creator has seen both.
+        """
+        found = self._candidates(model)
+        for run in found[1:]:
+            run_id = str(run.info.run_id)
+            if self._write_once(run_id, _name(1), _UNUSED) != _UNUSED:
+                return self._first_chapter(model)
+            self._runs.delete(run_id)
+        return found[0] if found else None
+
+    def _candidates(self, model: str) -> list[Run]:
+        """Return the runs that may hold the first chapter, one that does first.
+
+        Raises:
+            RegistryError: when several do.
+        """
+        found = self._chapters(model, 0)
+        open_ = [run for run in found if run.data.params.get(_name(1)) != _UNUSED]
+        used = [run for run in open_ if _name(1) in run.data.params]
+        if len(used) > 1:
+            raise _several(model, used)
+        unused = [run for run in open_ if run not in used]
+        ordered = [*used, *sorted(unused, key=lambda run: str(run.info.run_id))]
+        return [self._alive(run) for run in ordered]
+
+    def _chapters(self, model: str, chapter: int) -> list[Run]:
+        experiment = self._runs.experiment(EXPERIMENT)
+        wanted = {Tag.KIND: Kind.HISTORY.value, Tag.KEY: _key(model, chapter)}
+        return self._runs.search(experiment, wanted, deleted=True)
+
+    def _chapter_of(self, tail: Tail, number: int) -> str:
+        """Return the run that takes a number; begins a chapter where the last one is full."""
+        model, chapter = tail.history.model, (number - 1) // CHAPTER
+        if not tail.run_id:
+            self._begin(model, 0, "")
+            first = self._first_chapter(model)
+            if first is None or _name(1) in first.data.params:
+                raise OvertakenError
+            return str(first.info.run_id)
+        if chapter == tail.chapter:
+            return tail.run_id
+        begun = self._begin(model, chapter, tail.run_id)
+        stands = self._write_once(tail.run_id, _NEXT, begun)
+        for run in self._chapters(model, chapter):
+            if run.info.run_id != stands and run.info.lifecycle_stage == "active":
+                self._runs.delete(run.info.run_id)
+        return stands
+
+    def _begin(self, model: str, chapter: int, before: str) -> str:
+        tags = {
+            Tag.KIND.value: Kind.HISTORY.value,
+            Tag.KEY.value: _key(model, chapter),
+            Tag.MODEL.value: model,
+            Tag.HISTORY_CHAPTER.value: str(chapter),
+            Tag.HISTORY_BEFORE.value: before,
+            Tag.DESCRIPTION.value: f"Every move of the alias champion of {model}. Keep it.",
+        }
+        name = f"{model} from move {chapter * CHAPTER + 1}"
+        experiment = self._runs.experiment(EXPERIMENT)
+        with tracking_errors():
+            run = self._client.create_run(experiment, tags=tags, run_name=name)
+        return str(run.info.run_id)
+
+    def _open(self, model: str, run_id: str) -> None:
+        """Let the registered model name a chapter as its last; no run of ours stays RUNNING.
+
+        Where somebody has deleted the model there is nothing to name it: it is searched for then.
+        """
+        from mlflow.exceptions import MlflowException
+
+        with tracking_errors():
+            self._client.update_run(run_id, status="FINISHED")
+            try:
+                self._client.set_registered_model_tag(model, Tag.HISTORY.value, run_id)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                    raise
+
+    def _earlier(self, run: Run) -> Iterator[Run]:
+        while before := run.data.tags.get(Tag.HISTORY_BEFORE.value):
+            run = self._alive(self._runs.get(before))
+            yield run
+
+    def _write_once(self, run_id: str, name: str, value: str) -> str:
+        """Write a parameter unless it is written; return the value that it has now."""
+        from mlflow.exceptions import MlflowException
+
+        with tracking_errors():
+            try:
+                self._client.log_param(run_id, name, value)
+            except MlflowException as error:
+                if error.error_code != "INVALID_PARAMETER_VALUE":
+                    raise
+                stands: str | None = self._client.get_run(run_id).data.params.get(name)
+                if stands is None:
+                    raise
+                return stands
+        return value
+
+
+def _entries(model: str, run: Run) -> History:
+    """Return the part of a history that a chapter holds."""
+    params: Mapping[str, str] = run.data.params
+    numbers = sorted(int(name) for name in params if name.isdecimal() and params[name] != _UNUSED)
+    return History(model, tuple(_entry(params, number) for number in numbers))
+
+
+def _entry(params: Mapping[str, str], number: int) -> Entry:
+    ended = params.get(f"{_name(number)}{_ENDED}")
+    move = Move.of_json(number, params[_name(number)])
+    return Entry(move, Ending.of_json(ended) if ended else None)
+
+
+def _name(number: int) -> str:
+    return f"{number:08}"
+
+
+def _key(model: str, chapter: int) -> str:
+    return key_of("history", model, chapter)
+
+
+def _several(model: str, used: list[Run]) -> RegistryError:
+    return RegistryError(
+        f"The model {model} has {len(used)} histories: {[run.info.run_id for run in used]}",
+        allowed=f"one first chapter in the experiment {EXPERIMENT!r}",
+        action=f"change the tag {Tag.KEY.value} of the one that is not its history",
+    )

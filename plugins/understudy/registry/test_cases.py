@@ -1,0 +1,135 @@
+"""The questions of a rehearsal: drawn in the model's environment, or those of an earlier one."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from understudy.errors import ServingError
+from understudy.runner.environment.environment import Environment
+from understudy.runner.process.process import OnLine, ProcessRunner
+from understudy.serving.server import INSIDE, command_in
+from understudy.store.artifacts import found
+from understudy.store.tracking import RunStore
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+HOLDOUT: Final = "holdout.parquet"
+PREDICTIONS: Final = "predictions.parquet"
+QUESTIONS: Final = "rehearsal/questions.json"
+_LAST_LINES: Final = 5
+_LACKING: Final = 69  # sysexits.h EX_UNAVAILABLE
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """Where rows, and what a model said to them offline, can be found; each may be '' for nowhere.
+
+    Attributes:
+        data: The run that logged the holdout.
+        data_artifact: The artifact folder of that run that has it.
+        validation: The run that scored the model, which logged its predictions.
+        rehearsal: An earlier rehearsal of the same version, whose questions are asked again.
+    """
+
+    data: str = ""
+    data_artifact: str = ""
+    validation: str = ""
+    rehearsal: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Where questions are drawn.
+
+    Attributes:
+        model: The model's folder.
+        environment: Its environment.
+        project: The environment of the project, which can read what its steps wrote; None for none.
+        folder: A folder for temporary files.
+        process_runner: Runs the script.
+        on_line: Takes what it writes.
+    """
+
+    model: Path
+    environment: Environment
+    project: Environment | None
+    folder: Path
+    process_runner: ProcessRunner
+    on_line: OnLine
+
+
+def questions_for(
+    client: MlflowClient, material: Material, desk: Desk, rows: int
+) -> dict[str, Any]:
+    """Return the document with the questions: ``source`` and ``questions``.
+
+    What a run never had, or has no more, is drawn from elsewhere, which the source says.
+
+    Raises:
+        ServingError: when they cannot be drawn.
+        TrackingUnavailableError: when the server does not answer.
+    """
+    asked = _fetched(client, material.rehearsal, QUESTIONS, desk.folder)
+    if asked is not None:
+        return _document(asked)
+    document: dict[str, Any] = {}
+    if desk.project is not None and (files := _files(client, material, desk.folder)):
+        document = _drawn(desk, desk.project, rows, files)
+    return document if document.get("questions") else _drawn(desk, desk.environment, rows)
+
+
+def _files(client: MlflowClient, material: Material, folder: Path) -> tuple[str, ...]:
+    """Return the holdout and the predictions as files here; nothing where one is missing."""
+    rows = _fetched(client, material.data, f"{material.data_artifact}/{HOLDOUT}", folder)
+    said = None if rows is None else _fetched(client, material.validation, PREDICTIONS, folder)
+    return () if rows is None or said is None else (str(rows), str(said))
+
+
+def _drawn(
+    desk: Desk, environment: Environment, rows: int, files: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """Return the questions that the script finds in an environment; none where it lacks a library.
+
+    Raises:
+        ServingError: when the script fails.
+    """
+    out = desk.folder / "questions.json"
+    script = str(INSIDE / "sample_questions.py")
+    arguments = (script, str(desk.model), str(out), str(rows), *files)
+    last_lines: deque[str] = deque(maxlen=_LAST_LINES)
+
+    def note(line: str) -> None:
+        last_lines.append(line)
+        desk.on_line(line)
+
+    ending = desk.process_runner.run(command_in(environment, arguments, desk.folder), note)
+    if ending.exit_code == _LACKING:
+        return {"source": "nothing", "questions": []}
+    if not ending.ok:
+        desk.process_runner.check()  # it may have been stopped
+        raise ServingError(
+            f"{rows} questions of the rehearsal were to be drawn from"
+            f" {'the holdout' if files else 'the input example'}, and the script ended with"
+            f" {ending}: {' | '.join(last_lines) or 'it said nothing'}",
+            allowed="a holdout and a model that it can read",
+            action="correct what the last of these lines names, and train again",
+            can_retry=ending.signal == signal.SIGKILL,
+        )
+    return _document(out)
+
+
+def _document(path: Path) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return document
+
+
+def _fetched(client: MlflowClient, run_id: str, path: str, folder: Path) -> Path | None:
+    """Return a copy of an artifact; None where there is no such artifact, or no such run."""
+    run = RunStore(client).found(run_id) if run_id else None
+    return None if run is None else found(client, run, path.strip("/"), folder)

@@ -1,0 +1,163 @@
+"""Draws the page of a decision record. jinja2 is imported when a page is drawn."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import html
+import json
+import re
+from base64 import b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
+
+from understudy.redact import redacted
+from understudy.report import text, words
+from understudy.report.contents import Contents, contents, interval_told
+from understudy.report.document import read
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+    from markupsafe import Markup
+
+_LONGEST_RULES: Final = 50_000
+_RUN_ID: Final = re.compile(r"[0-9A-Za-z_-]{1,64}")
+_CONTENT_POLICY: Final = (
+    "default-src 'none'; style-src '{style}'; base-uri 'none'; form-action 'none'"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """Where a page can lead to.
+
+    Attributes:
+        ui: Address of MLflow's UI as a browser reaches it; where it is no HTTP address, the page
+            names runs and links none.
+        experiment_id: The experiment with the night's runs.
+        run_id: The run that has the record; what ``understudy replay`` takes.
+    """
+
+    ui: str = ""
+    experiment_id: str = ""
+    run_id: str = ""
+
+    def run(self, run_id: str) -> str:
+        """Return the address of a run, or '' where there is none to link."""
+        base = redacted(self.ui).rstrip("/")
+        if not base.startswith(("http://", "https://")) or not _RUN_ID.fullmatch(run_id):
+            return ""
+        if not self.experiment_id:
+            return f"{base}/#/runs/{run_id}"
+        return f"{base}/#/experiments/{quote(self.experiment_id, safe='')}/runs/{run_id}"
+
+
+NOWHERE: Final = Links()
+
+
+def render(
+    record: Mapping[str, Any], summary: Mapping[str, Any] | None = None, links: Links = NOWHERE
+) -> str:
+    """Return the page of a decision record: one HTML file that loads nothing and runs nothing.
+
+    Args:
+        record: The parsed ``decision/decision.json``, of any schema that was ever written.
+        summary: The parsed ``decision/summary.json``; None where there is none, or where only
+            logged metrics were compared: the page then has no pictures of predictions.
+        links: Where the page can lead to.
+
+    Raises:
+        DecisionError: when the document is no decision record that this version can show.
+    """
+    found = contents(read(record), summary or {})
+    return drawn(found, links)
+
+
+def render_or_tell(
+    record: Mapping[str, Any], summary: Mapping[str, Any] | None = None, links: Links = NOWHERE
+) -> str:
+    """Return the page of a record; where it cannot be drawn at all, one that says so.
+
+    For who has reached a verdict: nothing about a picture may cost it. See ``render``.
+    """
+    try:
+        return render(record, summary, links)
+    except Exception as error:  # noqa: BLE001 -- whatever it is, the page says it
+        return _told(record, error)
+
+
+def _told(record: Mapping[str, Any], error: Exception) -> str:
+    """Return a page of plain sentences, made without the templates."""
+    reasons = (text.shown(reason) for reason in record.get("reasons", ()))
+    verdict = text.shown(record.get("verdict", ""), 20)
+    items = "".join(f"<li>{html.escape(reason)}</li>" for reason in reasons)
+    sentence = html.escape(words.undrawn("This page", error))
+    policy = "default-src 'none'; base-uri 'none'; form-action 'none'"
+    return (
+        '<!doctype html>\n<html lang="en"><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
+        f"<title>{html.escape(verdict)}</title><h1>{html.escape(verdict)}</h1>"
+        f"<ul>{items}</ul><p>{sentence}</p></html>\n"
+    )
+
+
+def drawn(found: Contents, links: Links) -> str:
+    """Return the HTML of a page's contents."""
+    engine = _engine()
+    style = _style(engine)
+    policy = _CONTENT_POLICY.format(style=_digest(style))
+    template = engine.get_template("page.html")
+    return template.render(page=found, record=found.record, links=links, style=style, policy=policy)
+
+
+def _style(engine: Environment) -> Markup:
+    """Return the page's one style sheet, which is ours and holds nothing of the record's."""
+    from markupsafe import Markup
+
+    return Markup(engine.get_template("page.css").render())  # noqa: S704 -- a file of this package
+
+
+def _digest(style: str) -> str:
+    """Return the source expression that lets a browser apply this style sheet and no other."""
+    return f"sha256-{b64encode(hashlib.sha256(style.encode()).digest()).decode()}"
+
+
+@functools.cache
+def _engine() -> Environment:
+    """Return the template engine. Whatever a template prints is made visible, then escaped."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    engine = Environment(
+        loader=PackageLoader("understudy.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_visible,
+    )
+    engine.globals.update(words=words)
+    engine.filters.update(
+        number=text.number,
+        stated=text.stated,
+        signed=text.signed,
+        count=text.count,
+        percent=text.percent,
+        probability=text.probability,
+        short=functools.partial(text.shown, longest=80),
+        pretty=_pretty,
+        interval=interval_told,
+    )
+    return engine
+
+
+def _visible(value: object) -> object:
+    """Return what a template is about to print, cleaned; markup of our own macros as it is."""
+    return value if hasattr(value, "__html__") else text.shown(value)
+
+
+def _pretty(document: object) -> Markup:
+    from markupsafe import escape
+
+    return escape(text.shown(json.dumps(document, indent=2, ensure_ascii=False), _LONGEST_RULES))

@@ -1,0 +1,189 @@
+"""The sentences of a page. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Final
+
+from understudy.report.document import Check, Record, finite
+from understudy.report.text import count, number, shown, stated
+
+PASSED: Final = "passed"
+FAILED: Final = "failed"
+UNDECIDED: Final = "undecided"
+NOT_APPLICABLE: Final = "not applicable"
+_FIRST: Final = "first model"
+_TRAININGS: Final = "metrics that the training runs logged"
+_TOLD: Final = 3
+"""Reasons that the opening repeats; the rest is one click away."""
+
+_HEADLINES: Final = {
+    "PROMOTE": "The challenger has earned the place of the champion.",
+    "REJECT": "The champion stays: the challenger broke a rule.",
+}
+_FIRST_HEADLINES: Final = {
+    "PROMOTE": "The challenger may become the first champion.",
+    "HOLD": "There is no champion yet, and nobody knows whether the challenger is good enough.",
+    "REJECT": "There is no champion yet, and the challenger is not good enough.",
+}
+_PROMOTES_BY_CHANCE: Final = (
+    "A challenger is promoted only if every check passes. That makes it an intersection-union "
+    "test: the chance to promote a model that breaks a rule is at most the error rate of one "
+    "check, however many there are."
+)
+_REJECTS_BY_CHANCE: Final = (
+    "The other error, to reject by chance, would grow with the number of checks. So a comparison "
+    "counts as failed only if it still does after a correction for all {0} together (Holm)."
+)
+_AS_LOGGED: Final = (
+    "The two models\u2019 numbers were compared as they were logged. No interval is claimed: a "
+    "difference may be luck."
+)
+_REPEATED: Final = (
+    "This is the {0} challenger that was judged on these very rows. Whoever tries often enough on "
+    "the same rows wins by luck at last, so each further one must be more convincing than the one "
+    "before. "
+)
+
+
+def undrawn(what: str, error: Exception) -> str:
+    """Return that something could not be drawn, and why; the numbers are there all the same."""
+    why = shown(f"{type(error).__name__}: {error}", 200)
+    return (
+        f"{what} could not be drawn ({why}). The record has every number, and the verdict stands."
+    )
+
+
+def headline(record: Record) -> str:
+    """Return what the verdict means, in one sentence."""
+    if record.verdict == "PROMOTE" and shadow(record):
+        return "The challenger would have been promoted. Nothing moves tonight."
+    if record.case == _FIRST:
+        return _FIRST_HEADLINES.get(record.verdict, shown(record.verdict))
+    if record.verdict == "HOLD":
+        return f"The champion stays: {_why_held(record)}."
+    return _HEADLINES.get(record.verdict, shown(record.verdict))
+
+
+def _why_held(record: Record) -> str:
+    if record.champion is not None and record.champion.reason:
+        return "it could not be scored, so nothing was compared"
+    if record.evidence.get("blockers"):
+        return "the two models cannot be compared"
+    if any(check.result == UNDECIDED for check in record.checks):
+        return "the evidence does not decide"
+    return "the challenger is held back"
+
+
+def opening(record: Record) -> str:
+    """Return who met whom, on what, and how many checks came out which way."""
+    return f"{_meeting(record)} {tally(record.checks)}"
+
+
+def _meeting(record: Record) -> str:
+    challenger = f"challenger for {shown(record.context.get('model', 'the model'), 80)}"
+    rows = finite(record.fact("rows"))
+    if record.champion is None:
+        return f"The first {challenger} was measured{f' on {count(rows)} rows' if rows else ''}."
+    if record.champion.reason:
+        return f"The {challenger} had nobody to compare with."
+    if record.basis == _TRAININGS:
+        where = ", each on rows of its own training"
+    else:
+        where = f" on the same {count(rows)} rows" if rows else ""
+    return f"The {challenger} met champion {shown(record.champion.name, 80)}{where}."
+
+
+def shadow(record: Record) -> str:
+    """Return that a night moves nothing; '' for one that does."""
+    stored = record.document.get("shadow")
+    if not stored:
+        return ""
+    night, nights = count(finite(stored.get("night"))), count(finite(stored.get("nights")))
+    return (
+        f"Shadow night {night} of {nights}: the gate only says what it would have done, and "
+        "moves nothing."
+    )
+
+
+def tally(checks: tuple[Check, ...]) -> str:
+    """Return how many checks came out which way."""
+    found = Counter(check.result for check in checks)
+    if not checks:
+        return "Nothing could be checked."
+    if found[PASSED] == len(checks):
+        return "Its one check passed." if len(checks) == 1 else f"All {len(checks)} checks passed."
+    results = (FAILED, UNDECIDED, PASSED, NOT_APPLICABLE)
+    parts = [f"{found[result]} {result}" for result in results if found[result]]
+    return f"Of {len(checks)} check{'s' * (len(checks) > 1)}: {', '.join(parts)}."
+
+
+def told_first(record: Record) -> tuple[str, ...]:
+    """Return the reasons that the opening repeats."""
+    return record.reasons[:_TOLD]
+
+
+def told_later(record: Record) -> tuple[str, ...]:
+    """Return the reasons that are folded away."""
+    return record.reasons[_TOLD:]
+
+
+def notes(record: Record) -> tuple[str, ...]:
+    """Return the record's notes without those that repeat what a guard found."""
+    told = {f"{finding.guard}: {finding.reason}" for finding in record.findings}
+    return tuple(note for note in record.notes if note not in told)
+
+
+def testing(record: Record) -> Iterator[str]:
+    """Yield what the record claims about its own errors, and what repeated testing costs."""
+    compared = sum(check.excess is not None for check in record.checks)
+    if not compared:
+        if record.champion is not None and not record.champion.reason:
+            yield _AS_LOGGED
+        return
+    before = finite(record.fact("judged_before"))
+    if before is not None:
+        yield repeated(int(before), error_rate(record.checks))
+    yield _PROMOTES_BY_CHANCE
+    if compared > 1:
+        yield _REJECTS_BY_CHANCE.format(compared)
+
+
+def error_rate(checks: tuple[Check, ...]) -> float | None:
+    """Return the one-sided error rate of the first comparison: its interval has it at each end."""
+    for check in checks:
+        if check.excess is not None and check.excess.confidence is not None:
+            return (1 - check.excess.confidence) / 2
+    return None
+
+
+def repeated(before: int, alpha: float | None) -> str:
+    """Return the how manieth challenger on unchanged rows it is, and what that means.
+
+    Args:
+        before: How many were judged on them before.
+        alpha: The one-sided error rate of this one's comparisons; None where it is not known.
+    """
+    rate = "" if alpha is None else f"It was judged at an error rate of {stated(100 * alpha, 3)} %."
+    if not before:
+        return f"This is the first challenger that was judged on these rows. {rate}".rstrip()
+    return f"{_REPEATED.format(_ordinal(before + 1))}{rate}".rstrip()
+
+
+def _ordinal(value: int) -> str:
+    teens = value % 100 in {11, 12, 13}
+    ending = "th" if teens else {1: "st", 2: "nd", 3: "rd"}.get(value % 10, "th")
+    return f"{count(value)}{ending}"
+
+
+def smallest_seen(checks: tuple[Check, ...]) -> str:
+    """Return what an undecided comparison on all rows could have shown; '' where none is."""
+    for check in checks:
+        least = finite(check.smallest_detectable)
+        if check.result == UNDECIDED and least is not None and not check.slice:
+            return (
+                f"Rows like these show a gain in {shown(check.metric, 80)} of {number(least)} four "
+                "times out of five, and a smaller one less often."
+            )
+    return ""

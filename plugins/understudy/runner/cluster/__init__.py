@@ -1,0 +1,1 @@
+"""Steps as jobs on Kubernetes and Databricks."""

@@ -1,0 +1,166 @@
+"""Makes the manifest of a Kubernetes Job from a pipeline's template and a step's order. Pure.
+
+A retry is Airflow's, so that a Job tries once. Whatever becomes of Airflow, the Job ends by itself
+after the step's time-out, and is removed a day after its end.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from understudy.errors import ClusterError, ProjectError
+from understudy.runner.cluster.remote import Order
+from understudy.runner.environment.container import CODE_FOLDER
+from understudy.runner.process.variables import run_variables
+from understudy.spec.placement import COMMIT, ClusterPlacement
+
+STEP_VARIABLE: Final = "UNDERSTUDY_STEP"
+MANAGED_BY: Final = "app.kubernetes.io/managed-by"
+RUN_ANNOTATION: Final = "understudy/mlflow-run"
+_CONTAINER: Final = "step"
+_KEPT_S: Final = 86_400
+_ONE_POD: Final = ("parallelism", "completions")
+_POD_ENTRY_POINT: Final = Path(__file__).with_name("pod_entry_point.py")
+_PYTHON: Final = 'exec "$(command -v python || command -v python3)" -c "$0"'
+"""PID 1 of the container must be the entry point, so that it is told of the Job's end."""
+
+
+def manifest(
+    order: Order, where: ClusterPlacement, template: Mapping[str, Any], tracking_uri: str
+) -> dict[str, Any]:
+    """Return the Job of an order.
+
+    Args:
+        order: What to run.
+        where: What the pipeline says of the cluster.
+        template: A manifest of kind Job; {} for none.
+        tracking_uri: The tracking server as the cluster reaches it.
+
+    Raises:
+        ClusterError: if the template is no Job, or one of several pods.
+        ProjectError: if nothing names an image, or variables are missing.
+    """
+    job = copy.deepcopy(dict(template))
+    _refuse(job)
+    job.update(apiVersion="batch/v1", kind="Job")
+    _metadata(job, order)
+    spec = _within(job, "spec")
+    spec.setdefault("backoffLimit", 0)
+    spec.setdefault("ttlSecondsAfterFinished", _KEPT_S)
+    _limit(spec, order.limit)
+    pod = _within(spec, "template", "spec")
+    pod.setdefault("restartPolicy", "Never")
+    _fill(_container(pod), order, where, tracking_uri)
+    return job
+
+
+def has_code(where: ClusterPlacement) -> bool:
+    """Return whether the image was built from the commit."""
+    return COMMIT in where.image
+
+
+def _metadata(job: dict[str, Any], order: Order) -> None:
+    metadata = _within(job, "metadata")
+    metadata.pop("generateName", None)
+    metadata.pop("namespace", None)  # the call names it
+    metadata["name"] = order.name
+    labels = _within(metadata, "labels")
+    labels[MANAGED_BY] = "understudy"
+    _within(metadata, "annotations")[RUN_ANNOTATION] = order.run_id
+
+
+def _limit(spec: dict[str, Any], limit: float | None) -> None:
+    if limit is not None:
+        given = spec.get("activeDeadlineSeconds", math.inf)
+        spec["activeDeadlineSeconds"] = min(given, max(1, math.ceil(limit)))
+
+
+def _container(pod: dict[str, Any]) -> dict[str, Any]:
+    containers = pod.setdefault("containers", [])
+    if not containers:
+        containers.append({"name": _CONTAINER})
+    first: dict[str, Any] = containers[0]
+    first.setdefault("name", _CONTAINER)
+    return first
+
+
+def _fill(
+    container: dict[str, Any], order: Order, where: ClusterPlacement, tracking_uri: str
+) -> None:
+    container["image"] = _image(container, order, where)
+    container["command"] = ["sh", "-c", _PYTHON, _POD_ENTRY_POINT.read_text(encoding="utf-8")]
+    container.pop("args", None)
+    step = {**order.step, "folder": CODE_FOLDER if has_code(where) else ""}
+    ours = {
+        **run_variables(order.run_id, order.experiment_id),
+        "MLFLOW_TRACKING_URI": tracking_uri,
+        STEP_VARIABLE: json.dumps(step),
+    }
+    theirs = [one for one in container.get("env") or [] if one.get("name") not in ours]
+    given = {str(one.get("name")) for one in theirs}
+    project = dict(_project_variables(order, given))
+    both = {**project, **ours}
+    container["env"] = theirs + [{"name": n, "value": _literal(v)} for n, v in both.items()]
+
+
+def _image(container: Mapping[str, Any], order: Order, where: ClusterPlacement) -> str:
+    docker = order.project.docker
+    names = (where.image, docker.image if docker else "", container.get("image", ""))
+    found = next(filter(None, names), None)
+    if found is None:
+        raise ProjectError(
+            "Nothing names the image that the step runs in",
+            allowed="docker_env in the MLproject, image in backend_config, or one in the template",
+            action="name an image with Python, MLflow and what the project imports",
+        )
+    return str(found).replace(COMMIT, order.commit)
+
+
+def _project_variables(order: Order, given: set[str]) -> Iterator[tuple[str, str]]:
+    docker = order.project.docker
+    if docker is None:
+        return
+    if lacking := [name for name in docker.copied if name not in given]:
+        raise ProjectError(
+            f"The project's docker_env wants the variables {', '.join(lacking)}",
+            allowed="variables that the template's container has",
+            action="add them to env in kube-job-template, secrets with secretKeyRef",
+        )
+    yield from ((name, value) for name, value in docker.variables.items() if name not in given)
+
+
+def _literal(value: str) -> str:
+    """Return a value of which Kubernetes makes that value: it replaces ``$(NAME)``."""
+    return value.replace("$(", "$$(")
+
+
+def _refuse(job: Mapping[str, Any]) -> None:
+    kind = job.get("kind", "Job"), job.get("apiVersion", "batch/v1")
+    if kind != ("Job", "batch/v1"):
+        raise _unusable(f"is of kind {kind[0]} of {kind[1]}", "a Job of batch/v1")
+    spec = job.get("spec") or {}
+    for name in _ONE_POD:
+        if spec.get(name, 1) != 1:
+            raise _unusable(f"has {name} {spec[name]}", f"{name} 1: a step is one MLflow run")
+
+
+def _within(outer: dict[str, Any], *names: str) -> dict[str, Any]:
+    for name in names:
+        if outer.get(name) is None:
+            outer[name] = {}
+        outer = outer[name]
+    return outer
+
+
+def _unusable(found: str, allowed: str) -> ClusterError:
+    return ClusterError(
+        f"The Job template {found}", allowed=allowed, action="correct the Job template"
+    )
+
+
+__all__ = ["MANAGED_BY", "RUN_ANNOTATION", "STEP_VARIABLE", "has_code", "manifest"]

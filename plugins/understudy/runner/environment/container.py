@@ -1,0 +1,244 @@
+"""Runs a step in a project's Docker image. Asks the engine through its command line ``docker``.
+
+Folders are mounted where they are, so that a path means the same inside and outside; values of
+variables never stand on a command line. Containers carry the scratch folder of their step as a
+label: one whose step is dead is found by it, and removed by the next step.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from understudy.errors import EnvironmentBuildError, ProjectError
+from understudy.runner.environment.buildtools import BuildTools
+from understudy.runner.locks import FileLock
+from understudy.runner.process.process import Command
+from understudy.runner.projectfile import DockerImage
+
+HOST_LABEL = "understudy.host"
+SCRATCH_LABEL = "understudy.scratch"
+CODE_FOLDER = "/mlflow/projects/code"
+"""Where MLflow's own backend has the project in a container."""
+_CONTAINMENT = Path(__file__).with_name("containment.py")
+_REMOVAL_S = 5.0
+_ENGINE_VARIABLES = "DOCKER_"
+# These say where things are on this machine; the image has its own.
+_STAY_OUTSIDE = frozenset({
+    "PATH", "HOME", "SHELL", "PYTHONPATH", "VIRTUAL_ENV", "CONDA_PREFIX", "LD_LIBRARY_PATH",
+    "DYLD_LIBRARY_PATH", "XDG_CACHE_HOME", "TERM", "COLUMNS", "NETRC",
+    "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE",
+})  # fmt: skip
+_SHELL = 'if command -v bash >/dev/null; then exec bash "$0"; else exec sh "$0"; fi'
+_FACTS = (
+    '{"id":{{json .Id}},"digests":{{json .RepoDigests}},"platform":"{{.Os}}/{{.Architecture}}"}'
+)
+
+
+class MissingEngineError(EnvironmentBuildError):
+    """There is no Docker on this machine; a retry cannot help."""
+
+    retryable = False
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a step touches outside its environment.
+
+    Attributes:
+        code: Folder of the whole checkout; only read.
+        scratch: Folder of the attempt.
+        readable: Further folders and files that are only read.
+        writable: Folders of a tracking store that is on this machine.
+        tracking: Address of the tracking server.
+        options: Further options of ``docker run``.
+    """
+
+    code: Path
+    scratch: Path
+    readable: tuple[Path, ...] = ()
+    writable: tuple[Path, ...] = ()
+    tracking: str = ""
+    options: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """An image that is on this machine, to run a step in.
+
+    Attributes:
+        engine: The command ``docker``.
+        docker: What the project asks for.
+        image_id: What its image's name means here and now.
+        digests: The image's names in registries, by content.
+        platform: Such as "linux/amd64".
+    """
+
+    engine: Path
+    docker: DockerImage
+    image_id: str
+    digests: tuple[str, ...]
+    platform: str
+
+    def about(self) -> dict[str, str]:
+        """Return what the record says of it."""
+        return {
+            "Docker image": self.docker.image,
+            "Id": self.image_id,
+            "Digests": " ".join(self.digests),
+            "Platform": self.platform,
+        }
+
+    @contextlib.contextmanager
+    def entered(self, command: Command, around: Surroundings) -> Iterator[Command]:
+        """Yield a command that runs ``command`` in a container, which is gone afterwards.
+
+        Raises:
+            ProjectError: if the project wants a variable that nobody gave.
+        """
+        self._refuse_missing(command.environment)
+        name = f"understudy-{around.scratch.name}"
+        variables = {**command.environment, **self.docker.variables}
+        control = (str(self.engine), name, str(command.grace / 2))
+        options = (*self._options(command, around, variables), self.image_id)
+        try:
+            yield replace(
+                command,
+                argv=(
+                    *(sys.executable, "-I", "-S", str(_CONTAINMENT), *control, *options),
+                    *("sh", "-c", _SHELL, command.argv[-1]),
+                ),
+                environment={**variables, **engine_variables()},
+            )
+        finally:
+            self._remove(name)
+
+    def _options(
+        self, command: Command, around: Surroundings, variables: Mapping[str, str]
+    ) -> Iterator[str]:
+        yield from ("--rm", "--init", "--pull=never", "--log-driver=none")
+        yield f"--user={os.getuid()}:{os.getgid()}"
+        yield f"--label={HOST_LABEL}={socket.gethostname()}"
+        yield f"--label={SCRATCH_LABEL}={around.scratch}"
+        yield f"--workdir={command.folder}"
+        yield from _mounts(command.folder, around)
+        yield from (f"--volume={volume}" for volume in self.docker.volumes)
+        yield from (f"--env={name}" for name in sorted(set(variables) - _STAY_OUTSIDE))
+        yield f"--env=HOME={command.environment.get('TMPDIR', '/tmp')}"  # noqa: S108 - inside
+        yield "--env=TINI_KILL_PROCESS_GROUP=1"  # a shell does not pass TERM on to its command
+        given = " ".join(around.options)
+        if _is_loopback(around.tracking) and not any(word in given for word in ("--net", "-net")):
+            yield "--network=host"  # or the container's own loopback would be asked
+        yield from around.options
+
+    def _refuse_missing(self, variables: Mapping[str, str]) -> None:
+        lacking = [name for name in self.docker.copied if name not in variables]
+        if lacking:
+            raise ProjectError(
+                f"The project's docker_env wants the variables {', '.join(lacking)}",
+                allowed="variables that the step may see",
+                action="name them in environment= and set them where the worker runs",
+            )
+
+    def _remove(self, name: str) -> None:
+        """Remove the container if it is still there; what an engine that hangs keeps is swept."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            subprocess.run(
+                (self.engine, "rm", "--force", "--volumes", name),
+                env={"PATH": os.environ.get("PATH", os.defpath), **engine_variables()},
+                capture_output=True,
+                check=False,
+                timeout=_REMOVAL_S,
+            )
+
+
+def find_engine() -> Path | None:
+    """Return the command ``docker`` of this machine, or None."""
+    found = shutil.which("docker")
+    return Path(found) if found else None
+
+
+def prepare(docker: DockerImage, tools: BuildTools, others: Iterable[str]) -> Container:
+    """Return an image as it is on this machine; pull it if it is not.
+
+    Args:
+        docker: What the project asks for.
+        tools: Runs the engine's command line.
+        others: Environment managers that work here, for the message of an error.
+
+    Raises:
+        MissingEngineError: if there is no Docker.
+        EnvironmentBuildError: if the engine does not answer, or the image cannot be had.
+    """
+    engine = find_engine()
+    if engine is None:
+        raise MissingEngineError(
+            f"The project runs in the Docker image {docker.image}, and this machine has no docker "
+            "on PATH",
+            allowed=f"what is here: {', '.join(others)}",
+            action="install Docker on the worker and let its user reach the engine, or write a "
+            "python_env.yaml in place of docker_env",
+        )
+    tools = replace(tools, variables=engine_variables())
+    answers = "a Docker engine that answers this worker's user (try: docker info)"
+    tools.run(engine, "version", "--format", "{{.Server.Version}}", hint=answers)
+    look = (engine, "image", "inspect", "--format", _FACTS, docker.image)
+    try:
+        facts = tools.ask(*look)
+    except EnvironmentBuildError:  # it is not here yet
+        tools.on_line(f"Pulling the image {docker.image}")
+        tools.run(engine, "pull", "--quiet", docker.image, hint="an image that can be pulled")
+        facts = tools.ask(*look)
+    known = json.loads(facts)
+    digests = tuple(known["digests"] or ())
+    return Container(engine, docker, known["id"], digests, known["platform"])
+
+
+def sweep(container: Container, tools: BuildTools) -> int:
+    """Remove the containers of this machine's dead steps; return how many.
+
+    A step holds a lock in its scratch folder for as long as it lives.
+    """
+    tools = replace(tools, variables=engine_variables())
+    ours = f"label={HOST_LABEL}={socket.gethostname()}"
+    form = f'{{{{.ID}}}} {{{{.Label "{SCRATCH_LABEL}"}}}}'
+    lines = tools.ask(container.engine, "ps", "--all", "--filter", ours, "--format", form)
+    listed = (line.split(" ", 1) for line in lines.splitlines() if " " in line)
+    dead = [name for name, scratch in listed if _is_dead(Path(scratch))]
+    if dead:
+        tools.run(container.engine, "rm", "--force", "--volumes", *dead, hint="an engine")
+    return len(dead)
+
+
+def engine_variables() -> dict[str, str]:
+    """Return the variables by which the engine's command line finds it."""
+    return {name: v for name, v in os.environ.items() if name.startswith(_ENGINE_VARIABLES)}
+
+
+def _is_dead(scratch: Path) -> bool:
+    if not (scratch / ".lock").exists():
+        return True
+    with FileLock(scratch / ".lock").exclusive_if_free() as lock:
+        return lock is not None
+
+
+def _mounts(workdir: Path, around: Surroundings) -> Iterator[str]:
+    yield f"--mount=type=bind,source={workdir},target={CODE_FOLDER},readonly"
+    for path in (around.code, *around.readable):
+        yield f"--mount=type=bind,source={path},target={path},readonly"
+    for path in (around.scratch, *around.writable):
+        yield f"--mount=type=bind,source={path},target={path}"
+
+
+def _is_loopback(address: str) -> bool:
+    host = urlsplit(address).hostname or ""
+    return host in {"localhost", "::1"} or host.startswith("127.")

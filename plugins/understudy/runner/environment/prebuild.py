@@ -1,0 +1,141 @@
+"""Builds environments before a step needs them, and lists those that are there.
+
+For an image of a worker, or for the hour before the night: no tracking server is asked, and no run
+is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from understudy.errors import ProjectError
+from understudy.runner import projectfile
+from understudy.runner.environment import completion
+from understudy.runner.environment.environment import FOLDER, LOCK_SUFFIX, EnvironmentStore
+from understudy.runner.git.checkout import CheckoutStore
+from understudy.runner.process.process import OnLine, ProcessRunner
+from understudy.runner.projectfile import ProjectFile
+from understudy.runner.settings import Settings
+from understudy.spec import git_address
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """An environment of this machine.
+
+    Attributes:
+        digest: Identity of its content; '' for the local Python.
+        manager: What built it.
+        folder: Where it is; None for an image and the local Python.
+        installed: What it holds, as the text of a requirements file.
+    """
+
+    digest: str
+    manager: str
+    folder: Path | None
+    installed: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """An environment in the cache.
+
+    Attributes:
+        digest: Identity of its content.
+        manager: What built it; '' where it was not completed.
+        python: Version of its Python; '' where it was not completed.
+        packages: How many packages it holds.
+        used: When a step last had it (UTC); None where none did.
+        missing: What it lacks, so that the next step builds it anew; '' for nothing.
+    """
+
+    digest: str
+    manager: str
+    python: str
+    packages: int
+    used: datetime | None
+    missing: str
+
+
+def prebuild(
+    project_uri: str,
+    version: str = "",
+    env_manager: str = "uv",
+    *,
+    on_line: OnLine = print,
+    settings: Settings | None = None,
+) -> Built:
+    """Build the environment of a project, unless it is there.
+
+    Args:
+        project_uri: ``https://host/repo.git#sub/dir``, or a folder.
+        version: Branch, tag or commit; '' for the default branch.
+        env_manager: One of ``understudy.contract.ENV_MANAGERS``.
+        on_line: Takes what there is to tell.
+        settings: Where the cache is; None for what the environment says.
+
+    Raises:
+        ProjectError: if repository, version, MLproject or manager is wrong.
+        RepositoryUnavailableError: if the host does not answer.
+        EnvironmentBuildError: if the environment could not be built.
+    """
+    place, process_runner = settings or Settings.from_environment(), ProcessRunner()
+    store = EnvironmentStore(place, process_runner)
+    with (
+        _project(CheckoutStore(place, process_runner), project_uri, version) as project,
+        store.hold(project, env_manager, on_line) as environment,
+    ):
+        folder = environment.bin.parent if environment.bin else None
+        return Built(environment.digest, environment.manager, folder, environment.installed)
+
+
+def environments(settings: Settings | None = None) -> list[Listed]:
+    """Return the environments in the cache, the last used first."""
+    root = (settings or Settings.from_environment()).cache / FOLDER
+    folders = [path for path in root.glob("*") if path.is_dir()]
+    oldest = datetime.min.replace(tzinfo=UTC)
+    return sorted(map(_listed, folders), key=lambda one: one.used or oldest, reverse=True)
+
+
+@contextmanager
+def _project(checkouts: CheckoutStore, project_uri: str, version: str) -> Iterator[ProjectFile]:
+    address = git_address.parse(project_uri)
+    if address.is_folder:
+        if version:
+            raise ProjectError(
+                f"The version {version!r} is asked of the folder {address.repository}",
+                allowed="no version for a folder, which is taken as it is",
+                action=f"write file://{address.repository} for a commit of a repository",
+            )
+        folder = Path(address.repository, address.subdirectory)
+        yield projectfile.load(folder, str(folder))
+        return
+    commit = checkouts.resolve(address, version)
+    with checkouts.hold(address, commit) as checkout:
+        folder = checkout.folder / address.subdirectory
+        yield projectfile.load(folder, f"{address} at {commit[:12]}")
+
+
+def _listed(folder: Path) -> Listed:
+    contents = completion.read(folder)
+    if contents is None:
+        return Listed(folder.name, "", "", 0, None, "its completion")
+    return Listed(
+        digest=folder.name,
+        manager=contents.manager,
+        python=contents.python,
+        packages=len(contents.installed.splitlines()),
+        used=_last_used(folder.with_name(f"{folder.name}{LOCK_SUFFIX}")),
+        missing=completion.missing(folder, contents),
+    )
+
+
+def _last_used(lock: Path) -> datetime | None:
+    try:
+        return datetime.fromtimestamp(lock.stat().st_mtime, UTC)
+    except FileNotFoundError:
+        return None

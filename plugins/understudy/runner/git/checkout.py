@@ -1,0 +1,204 @@
+"""One read-only checkout per commit, made of bare mirrors. Writes below the cache only.
+
+``<cache>/git/<digest of the URL>/`` holds ``mirror.git`` and ``commits/<commit>/``. Fetching is
+done under an exclusive lock per mirror, a checkout is built under an exclusive and used under a
+shared lock per commit, and whoever reads a mirror holds a shared lock beside its folder: so nothing
+is removed while it is used (see ``pruning``). A user's own working copy is only ever read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from understudy.errors import ProjectError, SettingsError
+from understudy.runner.filesystem import has_room, make_read_only, remove_tree
+from understudy.runner.git.connection import Conversation
+from understudy.runner.git.git import CEILING, Git, GitError
+from understudy.runner.git.lfs import Pointers, pointers_in
+from understudy.runner.git.mirror import Mirror
+from understudy.runner.git.submodules import inside, submodules
+from understudy.runner.locks import FileLock
+from understudy.runner.process.process import ProcessRunner
+from understudy.runner.settings import CACHE_VARIABLE, Settings
+from understudy.spec.git_address import ProjectAddress
+
+_SUBMODULE_DEPTH = 8
+_READ_ONLY_FOLDER = 0o555
+
+
+@dataclass(frozen=True, slots=True)
+class Checkout:
+    """A folder with the files of one commit.
+
+    Attributes:
+        folder: It is read-only.
+        lock: Descriptor of the lock that keeps it.
+        pointers: Its files that Git LFS keeps elsewhere.
+    """
+
+    folder: Path
+    lock: int
+    pointers: Pointers
+
+
+@dataclass(frozen=True, slots=True)
+class FolderState:
+    """What Git knows of a plain folder: ``commit`` is '' where Git knows nothing."""
+
+    commit: str
+    dirty: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Site:
+    """Where a checkout is built: Git's index file, the lock's descriptor, nested submodules."""
+
+    index: Path
+    lock: int
+    depth: int = 0
+
+    def deeper(self) -> _Site:
+        """Return the same for a submodule."""
+        return _Site(self.index, self.lock, self.depth + 1)
+
+
+class CheckoutStore:
+    """The mirrors and checkouts of one machine."""
+
+    def __init__(self, settings: Settings, process_runner: ProcessRunner) -> None:
+        self._root, self._scratch = settings.cache / "git", settings.scratch
+        self._process_runner = process_runner
+        self._git = Git(process_runner, settings.git_timeout)
+
+    def resolve(self, address: ProjectAddress, version: str) -> str:
+        """Return the full commit id that a version stands for, see ``Mirror.resolve``."""
+        with self.using(address):
+            return self._mirror(address).resolve(version)
+
+    def tree(self, address: ProjectAddress, commit: str) -> str:
+        """Return the id of the tree at the address's subdirectory, see ``Mirror.tree``."""
+        with self.using(address):
+            return self._mirror(address).tree(commit)
+
+    @contextlib.contextmanager
+    def using(self, address: ProjectAddress) -> Iterator[None]:
+        """Keep the mirror of a repository as long as this lasts."""
+        path = self._root / f"{address.digest}.lock"
+        with FileLock(path).shared(self._process_runner.check):
+            os.utime(path)  # when it was last used
+            yield
+
+    @contextlib.contextmanager
+    def hold(self, address: ProjectAddress, commit: str) -> Iterator[Checkout]:
+        """Yield a checkout of the commit that stays as long as it is held.
+
+        Raises:
+            ProjectError: if the commit, or one of its submodules, cannot be checked out.
+            RepositoryUnavailableError: if the host had to be asked and did not answer.
+        """
+        folder = self._mirror(address).folder.parent / "commits" / commit
+        path = folder.with_name(f"{commit}.lock")
+        lock = FileLock(path)
+        while True:
+            with self.using(address), lock.shared(self._process_runner.check) as descriptor:
+                if folder.is_dir():
+                    os.utime(path)  # when it was last used
+                    yield Checkout(folder, descriptor, Pointers.read(_note(folder)))
+                    return
+            with self.using(address), lock.exclusive(self._process_runner.check) as descriptor:
+                if not folder.is_dir():
+                    self._build(address, commit, folder, descriptor)
+
+    def state(self, folder: Path) -> FolderState:
+        """Return what Git knows of a plain folder, which is not touched."""
+        upwards = {CEILING: ""}
+        try:
+            commit = self._git.read(
+                folder, "rev-parse", "--verify", "--quiet", "HEAD^{commit}", variables=upwards
+            )
+            status = self._git.read(folder, "status", "--porcelain", "--", ".", variables=upwards)
+        except GitError:
+            return FolderState("", dirty=True)
+        return FolderState(commit, dirty=status != "")
+
+    def _mirror(self, address: ProjectAddress) -> Mirror:
+        return Mirror(self._git, self._root / address.digest / "mirror.git", address, self._scratch)
+
+    def _build(self, address: ProjectAddress, commit: str, folder: Path, lock: int) -> None:
+        """Build a checkout beside its place and move it there. Needs the commit's lock."""
+        for leftover in folder.parent.glob(f".{commit}-*"):
+            remove_tree(leftover)
+        site = Path(tempfile.mkdtemp(prefix=f".{commit}-", dir=folder.parent))
+        tree = site / "tree"
+        try:
+            self.resolve(address, commit)  # the mirror may have been pruned since
+            pointers = self._fill(address, commit, tree, _Site(site / "index", lock))
+            Pointers.of(pointers).write(_note(folder))
+            make_read_only(tree)
+            tree.rename(folder)
+            folder.chmod(_READ_ONLY_FOLDER)  # not before: what is moved must be writable
+        finally:
+            remove_tree(site)
+
+    def _fill(self, address: ProjectAddress, commit: str, folder: Path, site: _Site) -> list[str]:
+        """Write the files of a commit and its submodules; return the paths of LFS pointers."""
+        mirror = self._mirror(address)
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            pointers = self._write_files(mirror, commit, folder, site)
+            mirror.keep(commit)
+        except GitError as error:
+            if not has_room(folder):  # git does not say why it could not write
+                raise _no_room(folder, str(error)) from error
+            mirror.discard_if_damaged(error)
+            raise _unusable(address, commit, str(error)) from error
+        for submodule in submodules(self._git, mirror.folder, commit):
+            if not submodule.url:
+                raise _unusable(address, commit, f".gitmodules has no URL for {submodule.path!r}")
+            if site.depth >= _SUBMODULE_DEPTH:
+                raise _unusable(address, commit, f"more than {_SUBMODULE_DEPTH} nested submodules")
+            inner = address.submodule(submodule.url)
+            place = inside(folder, submodule.path)
+            with self.using(inner):
+                resolved = self.resolve(inner, submodule.commit)
+                below = self._fill(inner, resolved, place, site.deeper())
+            pointers += [f"{submodule.path}/{path}" for path in below]
+        return pointers
+
+    def _write_files(self, mirror: Mirror, commit: str, folder: Path, site: _Site) -> list[str]:
+        places = {"GIT_DIR": mirror.folder, "GIT_WORK_TREE": folder, "GIT_INDEX_FILE": site.index}
+        variables = {name: str(path) for name, path in places.items()}
+        talk = Conversation(variables)
+        self._git.run(folder, "read-tree", commit, lock=site.lock, talk=talk)
+        self._git.run(folder, "checkout-index", "--all", "--force", lock=site.lock, talk=talk)
+        return pointers_in(self._git, folder, variables)
+
+
+def _note(folder: Path) -> Path:
+    """Return the file beside a checkout that names its LFS pointers."""
+    return folder.with_name(f"{folder.name}.lfs")
+
+
+def _unusable(address: ProjectAddress, commit: str, why: str) -> ProjectError:
+    return ProjectError(
+        f"Commit {commit[:12]} of {address.repository} cannot be checked out: {why}",
+        allowed="a commit that `git checkout` accepts, with submodules that can be fetched",
+        action="try the same with `git clone --recurse-submodules`",
+    )
+
+
+def _no_room(folder: Path, said: str) -> SettingsError:
+    first, *_ = said.splitlines()
+    return SettingsError(
+        f"No space left on the disk of {folder}: {first}",
+        allowed=f"room for a checkout, in {CACHE_VARIABLE} or where the user's cache is",
+        action="run `understudy cache prune`, or make room otherwise",
+    )
+
+
+__all__ = ["Checkout", "CheckoutStore", "FolderState"]

@@ -1,0 +1,192 @@
+"""Runs git, quietly and without prompts, and turns what it says into our errors."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from understudy.errors import ProjectError, RepositoryUnavailableError
+from understudy.redact import hidden, redacted
+from understudy.runner.git.connection import Conversation
+from understudy.runner.process.process import Command, ProcessRunner
+
+CEILING = "GIT_CEILING_DIRECTORIES"
+"""Variable with the folder that Git does not climb into to find a repository."""
+
+_LOCAL_TIMEOUT_S = 120.0
+_KEPT_LINES = 50
+_NONE: Mapping[str, str] = MappingProxyType({})
+_IN_SILENCE = Conversation(_NONE)
+# Nothing of a repository's or a user's configuration may run code in, or rewrite, a checkout.
+_CONFIGURATION = (
+    "core.hooksPath=/dev/null",
+    "core.fsmonitor=false",
+    "core.autocrlf=false",
+    "gc.auto=0",
+    "maintenance.auto=false",
+    "fetch.recurseSubmodules=false",
+    "fetch.fsckObjects=false",
+    "http.lowSpeedLimit=1000",
+    "http.lowSpeedTime=60",
+    "filter.lfs.smudge=",
+    "filter.lfs.process=",
+    "filter.lfs.required=false",
+)
+_HOST_KEY = re.compile(
+    r"host key verification failed|host key is known for|host identification has changed"
+    r"|no matching host key",
+    re.IGNORECASE,
+)
+_NO_SSH = re.compile(r"cannot run ssh\b|ssh: (command )?not found", re.IGNORECASE)
+_REFUSED = re.compile(
+    r"authentication failed|could not read (username|password)|permission denied"
+    r"|returned error: 40[13]|terminal prompts disabled|too many authentication failures"
+    r"|load key .*|incorrect passphrase",
+    re.IGNORECASE,
+)
+_MISSING = re.compile(
+    r"repository .* not found|does not appear to be a git repository|not found: did you run"
+    r"|No such file or directory|does not exist|not exported|access denied or repository"
+    r"|unsafe repository|dubious ownership",
+    re.IGNORECASE,
+)
+_SAYING = re.compile(r"^(fatal|error|remote|ssh):")
+
+
+class GitError(Exception):
+    """A git command failed; the text is what it said, without secrets. Never leaves the package."""
+
+
+@dataclass(frozen=True, slots=True)
+class Git:
+    """Git, with a process_runner for what may take long, which is ``timeout`` seconds at most."""
+
+    process_runner: ProcessRunner
+    timeout: float
+
+    def read(self, folder: Path, *arguments: str, variables: Mapping[str, str] = _NONE) -> str:
+        """Return what a quick, local git command prints, stripped.
+
+        Raises:
+            GitError: if it fails.
+        """
+        done = subprocess.run(
+            ("git", *_options(), *arguments),
+            cwd=folder,
+            env=self._variables(folder, variables),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+            timeout=_LOCAL_TIMEOUT_S,
+        )
+        if done.returncode:
+            raise GitError(redacted(done.stderr.decode(errors="replace")).strip())
+        return done.stdout.decode(errors="surrogateescape").strip()
+
+    def run(
+        self, folder: Path, *arguments: str, lock: int, talk: Conversation = _IN_SILENCE
+    ) -> None:
+        """Run a git command that may take long; it can be stopped.
+
+        Args:
+            folder: Where it runs.
+            arguments: What follows ``git``.
+            lock: Descriptor of the lock under which it writes; kept until it is gone.
+            talk: What it needs to talk to a host, or other variables that it needs.
+
+        Raises:
+            GitError: if it fails.
+            StepStoppedError: if it was stopped.
+        """
+        said: deque[str] = deque(maxlen=_KEPT_LINES)
+        scratch = talk.scratch
+        command = Command(
+            argv=("git", *_options(), *arguments),
+            folder=folder,
+            environment=self._variables(folder, talk.environment),
+            timeout=self.timeout,
+            grace=1.0,
+            held_descriptors=(lock,) if scratch is None else (lock, scratch.lock),
+            scratch=None if scratch is None else scratch.folder,
+        )
+        ending = self.process_runner.run(command, said.append)
+        if ending.timed_out:
+            raise GitError(f"timed out after {self.timeout:g} s")
+        if not ending.ok:
+            self.process_runner.check()
+            raise GitError(hidden(redacted("\n".join(said)), talk.secrets) or str(ending))
+
+    def _variables(self, folder: Path, extra: Mapping[str, str]) -> dict[str, str]:
+        # GIT_DIR and its like would point every command at another repository.
+        ours = {k: v for k, v in os.environ.items() if not k.startswith(("GIT_", "AIRFLOW_"))}
+        kept = {k: os.environ[k] for k in _KEPT_VARIABLES if k in os.environ}
+        fixed = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", "GIT_ASKPASS": "true"}
+        fixed["GIT_OPTIONAL_LOCKS"] = "0"  # status must not rewrite a user's index
+        # A damaged mirror is no repository, and the one around the cache is not meant.
+        fixed[CEILING] = str(folder.parent)
+        ssh = {"GIT_SSH_COMMAND": "ssh -oBatchMode=yes -oConnectTimeout=20"}
+        return {**ours, **ssh, **kept, **fixed, **extra}
+
+
+_KEPT_VARIABLES = ("GIT_SSH", "GIT_SSH_COMMAND", "GIT_SSL_CAINFO", "GIT_SSL_CAPATH")
+
+
+def _options() -> tuple[str, ...]:
+    return tuple(part for setting in _CONFIGURATION for part in ("-c", setting))
+
+
+def remote_error(error: GitError, repository: str) -> ProjectError | RepositoryUnavailableError:
+    """Return what a failed conversation with a Git host means for the user."""
+    said = _meaning(str(error))
+    if _NO_SSH.search(said):
+        return ProjectError(
+            f"There is no ssh here, which {repository} is reached by: {said}",
+            allowed="the program ssh on PATH",
+            action="install OpenSSH's client on this worker, or use an https address",
+        )
+    if _HOST_KEY.search(said):
+        return _unknown_host_key(repository, said)
+    if _REFUSED.search(said):
+        return ProjectError(
+            f"The Git host refuses access to {repository}: {said}",
+            allowed="a public repository, one that the project's connection may read, or one that "
+            "this machine's own credentials may read",
+            action="check the connection's token or key, or name a connection for the project",
+        )
+    if _MISSING.search(said):
+        return ProjectError(
+            f"There is no readable Git repository at {repository}: {said}",
+            allowed="the URL of a repository that `git ls-remote` can read",
+            action="correct the project's address; hosts also say this of a private repository",
+        )
+    return RepositoryUnavailableError(
+        f"The Git host of {repository} did not answer as it should: {said}",
+        allowed="a host that answers, or a full commit id that was fetched here before",
+        action="check the host and the network; the task may simply be run again",
+    )
+
+
+def _unknown_host_key(repository: str, said: str) -> ProjectError:
+    return ProjectError(
+        f"The SSH host of {repository} does not show a key that is known here: {said}",
+        allowed="a host whose key is in a known_hosts file, or in the connection's known_hosts",
+        action="get the key from the host's administrator and put it there; if it has changed, "
+        "find out why first",
+    )
+
+
+def _meaning(said: str) -> str:
+    """Return the lines of git's output that matter, in one."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    telling = [line for line in lines if _is_telling(line)]
+    return "; ".join(dict.fromkeys(telling or lines))[:600]
+
+
+def _is_telling(line: str) -> bool:
+    return any(known.search(line) for known in (_SAYING, _NO_SSH, _HOST_KEY, _REFUSED))

@@ -1,0 +1,224 @@
+"""Makes the command of a step's child process: its line, its variables, its warm start."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from understudy.contract import key_of
+from understudy.errors import StepFailedError, UnderstudyError
+from understudy.runner import projectfile
+from understudy.runner.environment.container import Surroundings
+from understudy.runner.filesystem import has_room
+from understudy.runner.process.process import Command
+from understudy.runner.process.program import program_of
+from understudy.runner.process.variables import run_variables, step_environment
+from understudy.runner.process.warm import Server, WarmStart
+from understudy.runner.scratch import no_room
+from understudy.store.tracking import tracking_errors
+
+if TYPE_CHECKING:
+    from understudy.runner.environment.environment import Environment
+    from understudy.runner.settings import Settings
+    from understudy.runner.step import Attempt, Pinned
+
+
+class Children:
+    """Knows what child processes are made of, on this machine and for one tracking server."""
+
+    def __init__(self, tracking_uri: str, settings: Settings) -> None:
+        self._tracking_uri, self._settings = tracking_uri, settings
+
+    def command(self, attempt: Attempt) -> Command:
+        """Return the command of an attempt; its remote inputs are downloaded for it.
+
+        Raises:
+            StepFailedError: if an input cannot be read.
+            SettingsError: if there is no room for it.
+            TrackingUnavailableError: if the tracking server does not answer.
+        """
+        scratch, environment = attempt.scratch, attempt.environment
+        line = self._line(attempt)
+        return Command(
+            argv=("bash", str(scratch.script(line))),
+            folder=attempt.source.project.folder,
+            environment=self._variables(attempt),
+            timeout=attempt.request.timeout,
+            grace=self._settings.grace,
+            held_descriptors=(scratch.lock, *attempt.source.locks, *environment.locks),
+            scratch=scratch.folder,
+            warm=self._warm(attempt, line),
+        )
+
+    def surroundings(self, attempt: Attempt) -> Surroundings:
+        """Return what of this machine a step needs that runs in a container."""
+        code = attempt.source.project.folder
+        for _ in Path(attempt.source.pinned.subdirectory).parts:
+            code = code.parent
+        tracking = absolute_store(self._tracking_uri)
+        return Surroundings(
+            code=code,
+            scratch=attempt.scratch.folder,
+            readable=tuple(_local_inputs(attempt)),
+            writable=tuple(_local_stores(tracking, attempt.run.info.artifact_uri)),
+            tracking=tracking,
+            options=(*self._settings.docker_options, *attempt.request.docker_options),
+        )
+
+    def server(
+        self,
+        pinned: Pinned,
+        environment: Environment,
+        given: Mapping[str, str],
+        uris: Iterable[str],
+    ) -> Server | None:
+        """Return the forkserver for the steps of a project; None where there can be none.
+
+        Args:
+            pinned: The project.
+            environment: Its environment.
+            given: Variables that the steps are given.
+            uris: Addresses that they read and write.
+        """
+        if environment.bin is None or environment.manager == "conda":
+            return None  # a container is another machine; conda's programs need its activation
+        project = key_of(pinned.repository, pinned.subdirectory)[:16]
+        # Beside the environment, and by its name: what removes it removes this too.
+        learned = environment.bin.parent.with_name(f"{environment.digest}.{project}.json")
+        variables = self.variables(environment, given, uris)
+        return Server(environment.bin / "python", learned, variables, environment.locks)
+
+    def _warm(self, attempt: Attempt, line: str) -> WarmStart | None:
+        """Return how a forkserver can run the step; None where only a shell can."""
+        program = program_of(attempt.entry_point.command, line)
+        given, pinned = attempt.request.environment, attempt.source.pinned
+        server = self.server(pinned, attempt.environment, given, _uris(attempt))
+        return WarmStart(server, program) if server and program else None
+
+    def _line(self, attempt: Attempt) -> str:
+        try:
+            with tracking_errors(), _tracked_at(self._tracking_uri):
+                values = {**attempt.lineage.values, **dict(_stored_inputs(attempt))}
+                return projectfile.command(attempt.entry_point, values, attempt.scratch.inputs)
+        except UnderstudyError:
+            raise
+        except Exception as error:
+            if not has_room(attempt.scratch.folder):  # MLflow does not say why it could not write
+                raise no_room(attempt.scratch.folder, error) from error
+            raise _input_missing(attempt, error) from error
+
+    def _variables(self, attempt: Attempt) -> dict[str, str]:
+        info, given = attempt.run.info, attempt.request.environment
+        return {
+            **self.variables(attempt.environment, given, _uris(attempt)),
+            "TMPDIR": str(attempt.scratch.temporary),
+            **run_variables(info.run_id, info.experiment_id),
+        }
+
+    def variables(
+        self, environment: Environment, given: Mapping[str, str], uris: Iterable[str]
+    ) -> dict[str, str]:
+        """Return the variables that all programs of a project have in common.
+
+        Args:
+            environment: What they run in.
+            given: Variables that they are given.
+            uris: Addresses that they read and write.
+        """
+        tracking = absolute_store(self._tracking_uri)
+        ours = step_environment(os.environ, (tracking, *uris), local=environment.bin is None)
+        path = given.get("PATH", ours.get("PATH", os.defpath))
+        if environment.bin is not None:
+            path = f"{environment.bin}{os.pathsep}{path}"
+            ours["VIRTUAL_ENV"] = str(environment.bin.parent)
+        return {
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+            **ours,
+            **given,
+            "PATH": path,
+            "PYTHONUNBUFFERED": "1",
+            "MLFLOW_TRACKING_URI": tracking,
+        }
+
+
+def _uris(attempt: Attempt) -> list[str]:
+    return [attempt.run.info.artifact_uri, *map(str, attempt.request.parameters.values())]
+
+
+def _stored_inputs(attempt: Attempt) -> Iterator[tuple[str, str]]:
+    """Yield parameters of type ``path`` with the place in the artifact store that they mean.
+
+    Those in a folder of this machine are left out: MLflow would hand out the store's own files.
+    """
+    for name, found in attempt.lineage.inputs.known.items():
+        is_path = attempt.entry_point.parameters[name].type == "path"
+        if is_path and found.stored and urlsplit(found.stored).scheme not in {"", "file"}:
+            yield name, found.stored
+
+
+def _local_inputs(attempt: Attempt) -> Iterator[Path]:
+    """Yield the values of ``path`` parameters that lie on this machine."""
+    start = attempt.request.paths_start_at or attempt.source.project.folder
+    for name, value in attempt.request.parameters.items():
+        address = urlsplit(str(value))
+        is_path = attempt.entry_point.parameters[name].type == "path"
+        if is_path and value and address.scheme in {"", "file"}:
+            yield (start / address.path).resolve()
+
+
+def _local_stores(tracking: str, artifacts: str) -> Iterator[Path]:
+    """Yield the folders of a tracking store that is on this machine.
+
+    Of artifacts it is the experiment's: logged models lie beside the run's own folder.
+    """
+    if urlsplit(tracking).scheme == "sqlite":
+        yield Path(tracking.removeprefix("sqlite:///")).parent
+    elif not urlsplit(tracking).scheme and tracking.startswith(os.sep):
+        yield Path(tracking)
+    if urlsplit(artifacts).scheme in {"", "file"}:
+        folder = Path(urlsplit(artifacts).path).parents[1]
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder
+
+
+@contextlib.contextmanager
+def _tracked_at(uri: str) -> Iterator[None]:
+    """Let MLflow's ``runs:/`` addresses mean the runs of our tracking server."""
+    import mlflow
+
+    before = mlflow.get_tracking_uri()
+    if before == uri:
+        yield
+        return
+    mlflow.set_tracking_uri(uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(before)
+
+
+def absolute_store(uri: str) -> str:
+    """Return a tracking address that means the same in another folder.
+
+    ``sqlite:///mlflow.db`` and ``mlruns`` start at the folder that a process runs in.
+    """
+    scheme = urlsplit(uri).scheme
+    if scheme == "sqlite" and not uri.startswith("sqlite:////"):
+        return f"sqlite:///{Path(uri.removeprefix('sqlite:///')).absolute()}"
+    if not scheme and uri not in {"databricks", "uc"}:
+        return str(Path(uri).absolute())
+    return uri
+
+
+def _input_missing(attempt: Attempt, error: Exception) -> StepFailedError:
+    return StepFailedError(
+        f"An input of the step {attempt.request.entry_point!r} could not be read: {error}",
+        allowed="for path parameters, a folder or file here, or an artifact as runs:/<id>/<path>",
+        action="check that the run and its artifact exist",
+        run_id=attempt.run.info.run_id,
+    )

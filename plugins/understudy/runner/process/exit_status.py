@@ -1,0 +1,90 @@
+"""What the end of a step's process means: lines for the log, and the error that it is. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import TYPE_CHECKING, Final
+
+from understudy.contract import Tag
+from understudy.errors import StepFailedError, StepStoppedError, StepUnfitError
+from understudy.redact import hidden, secrets_among
+from understudy.runner.process.habits import Advice
+from understudy.runner.process.process import Ending
+from understudy.runner.step import Attempt
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+
+_LINES: Final = "read the lines above; exit codes 64 and 65 mean that a retry cannot help"
+_MEMORY: Final = (
+    "look for 'oom' in the system's log; then give the step more memory, or fewer rows or columns"
+)
+
+
+def leftovers(ending: Ending) -> Iterator[str]:
+    """Yield what the log says of processes that the command left behind."""
+    if ending.leftovers and not (ending.stopped or ending.timed_out):
+        yield f"The command left {ending.leftovers} process(es) behind, which were ended"
+    if ending.survivors:
+        yield f"{ending.survivors} process(es) of the command could not be ended"
+
+
+def refuse_failure(
+    attempt: Attempt, ending: Ending, run: Run, last_lines: str, advice: Advice | None = None
+) -> None:
+    """Check that a step has succeeded.
+
+    Args:
+        attempt: The step.
+        ending: How its process ended.
+        run: Its MLflow run, as it is now: the step may have called itself failed.
+        last_lines: What it said last; the run's own word for the error is taken first.
+        advice: What it has to change, where that is known.
+
+    Raises:
+        StepFailedError: if it has not.
+        StepStoppedError: if it took longer than it may.
+    """
+    if ending.timed_out:
+        raise _timed_out(attempt)
+    secrets = secrets_among(attempt.request.environment.values())
+    said = hidden(run.data.tags.get(Tag.ERROR.value) or last_lines, secrets)
+    if advice is not None and not ending.ok:
+        raise _to_be_changed(attempt, ending, advice, secrets)
+    if not ending.ok:
+        raise _failed(attempt, ending, f"{ending}{ending.likely_cause}", said)
+    if run.info.status in {"FAILED", "KILLED"}:
+        raise _failed(attempt, ending, f"exit code 0, but with its run {run.info.status}", said)
+
+
+def _failed(attempt: Attempt, ending: Ending, how: str, said: str) -> StepFailedError:
+    return StepFailedError(
+        f"The step {attempt.request.entry_point!r} ended with {how}: {said or 'it said nothing'}",
+        allowed="exit code 0",
+        action=_MEMORY if ending.likely_cause else _LINES,
+        run_id=attempt.run.info.run_id,
+        exit_code=-ending.signal if ending.signal else ending.exit_code,
+    )
+
+
+def _to_be_changed(
+    attempt: Attempt, ending: Ending, advice: Advice, secrets: Collection[str]
+) -> StepUnfitError:
+    return StepUnfitError(
+        f"The step {attempt.request.entry_point!r} ended with {ending}:"
+        f" {hidden(advice.found, secrets)}",
+        allowed=advice.allowed,
+        action=advice.action,
+        run_id=attempt.run.info.run_id,
+        exit_code=ending.exit_code,
+    )
+
+
+def _timed_out(attempt: Attempt) -> StepStoppedError:
+    return StepStoppedError(
+        f"The step {attempt.request.entry_point!r} took longer than its time-out and was ended",
+        allowed=f"at most {attempt.request.timeout:g} s",
+        action="give it more time, or less to do",
+        run_id=attempt.run.info.run_id,
+    )

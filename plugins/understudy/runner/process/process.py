@@ -1,0 +1,371 @@
+"""Runs one command under a supervisor and passes its lines on. Starts and ends processes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from understudy.errors import StepStoppedError
+from understudy.runner.process.lines import LineCutter
+from understudy.runner.process.orphans import end_strays
+from understudy.runner.process.warm import Channel, Conditions, Forkservers, WarmStart
+
+OnLine = Callable[[str], None]
+
+_SUPERVISOR = Path(__file__).with_name("supervisor.py")
+_CHUNK = 65_536  # bytes: what a Linux pipe holds
+_LAST_OUTPUT_S = 1.0
+_GUARDIAN_EXIT_S = 10.0  # it has nothing left to do, but the machine may be busy
+_SHELL_SIGNAL_BASE = 128
+
+
+def _nothing() -> None:
+    """Do nothing when a command is asked to stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command to run.
+
+    ``timeout`` and ``grace`` are seconds. ``held_descriptors`` are kept open in the supervisor and
+    the command, so that locks on them last until both are gone. ``scratch`` is a folder that the
+    supervisor removes if we die; the command's ``TMPDIR`` is then its own. ``warm`` says how a
+    forkserver may run the same; ``argv`` is what is run where it cannot.
+    """
+
+    argv: tuple[str, ...]
+    folder: Path
+    environment: Mapping[str, str] = field(repr=False)
+    timeout: float | None = None
+    grace: float = 3.0
+    held_descriptors: tuple[int, ...] = ()
+    scratch: Path | None = None
+    warm: WarmStart | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a command ended.
+
+    ``exit_code`` is negative for a signal, as in ``subprocess``. ``leftovers`` counts the
+    processes that it left behind and that were ended, ``survivors`` those that could not be.
+    """
+
+    exit_code: int
+    stopped: bool = False
+    timed_out: bool = False
+    leftovers: int = 0
+    survivors: int = 0
+
+    @property
+    def ok(self) -> bool:
+        """Whether the command ended by itself, with exit code 0."""
+        return self.exit_code == 0 and not self.stopped and not self.timed_out
+
+    @property
+    def signal(self) -> int | None:
+        """The signal that ended it; a shell reports its command's as 128 + number."""
+        number = -self.exit_code if self.exit_code < 0 else self.exit_code - _SHELL_SIGNAL_BASE
+        return number if number in _SIGNAL_NUMBERS else None
+
+    @property
+    def likely_cause(self) -> str:
+        """What most often ends a command so, as the rest of a sentence; empty where it says itself.
+
+        Nobody tells a process that Linux kills for want of memory, nor whoever waits for it.
+        """
+        killed = self.signal == signal.SIGKILL and not self.stopped and not self.timed_out
+        return ", most often because it took more memory than there is" if killed else ""
+
+    def __str__(self) -> str:
+        number = self.signal
+        return f"exit code {self.exit_code}" if number is None else _signal_name(number)
+
+
+_SIGNAL_NUMBERS = frozenset(int(number) for number in signal.Signals)
+
+
+def _signal_name(number: int) -> str:
+    return f"signal {number} ({signal.Signals(number).name})"
+
+
+class ProcessRunner:
+    """Runs commands one after the other; ``stop`` ends the present one and forbids the next."""
+
+    def __init__(self, forkservers: Forkservers | None = None) -> None:
+        self._forkservers = forkservers
+        # Re-entrant: stop() may run in a signal handler, on top of the very code that holds it.
+        self._lock = threading.RLock()
+        self._control: int | None = None
+        self._wake: int | None = None
+        self._stopped = False
+        self._idle = threading.Event()
+        self._idle.set()
+        self._runner: int | None = None
+
+    def stop(self, wait: float = 4.0) -> None:
+        """End the running command and everything it started; nothing starts afterwards.
+
+        Safe in a signal handler and from any thread. From another thread it waits up to ``wait``
+        seconds until all is gone; in a handler on top of ``run`` it must not, ``run`` goes on.
+        """
+        self._stopped = True
+        with self._lock:
+            self._ask_to_stop()
+        if self._runner not in {None, threading.get_ident()}:
+            self._idle.wait(wait)
+
+    def check(self) -> None:
+        """Raise StepStoppedError once ``stop`` was called."""
+        if self._stopped:
+            raise StepStoppedError(
+                "The step was stopped from outside",
+                allowed="a step that runs to its own end",
+                action="run it again if that was not meant",
+            )
+
+    def run(
+        self, command: Command, on_line: OnLine, on_stop: Callable[[], None] = _nothing
+    ) -> Ending:
+        """Run a command to its end, passing each line of its output to ``on_line``.
+
+        ``on_stop`` is called, in the thread that called ``run``, as soon as ``stop`` was: while the
+        command is still being ended.
+
+        Raises:
+            StepStoppedError: if ``stop`` was called before it could start.
+            OSError: if the command cannot be executed.
+        """
+        self._runner = threading.get_ident()
+        self._idle.clear()
+        try:
+            self.check()
+            with self._started(command, on_line) as guarded:
+                return guarded.follow(on_line, on_stop, command.timeout)
+        finally:
+            self._runner = None
+            self._idle.set()
+
+    @contextlib.contextmanager
+    def _started(self, command: Command, on_line: OnLine) -> Iterator[_Guarded]:
+        control_end, self._control = os.pipe()
+        wake, self._wake = os.pipe()
+        report, report_end = os.pipe()
+        output, output_end = os.pipe()
+        channel = Channel(output_end, control_end, report_end, command.held_descriptors)
+        try:
+            supervisor = self._start(command, channel, on_line)
+        except BaseException:
+            self._close_ours()
+            for end in (wake, report, output):
+                os.close(end)
+            raise
+        finally:
+            for end in (control_end, report_end, output_end):
+                os.close(end)
+        ends = _Ends(output, report, wake)
+        guarded = _Guarded(command, supervisor, ends, self._close_control)
+        try:
+            with self._lock:
+                if self._stopped:
+                    self._ask_to_stop()
+            yield guarded
+        finally:
+            self._close_ours()
+            guarded.close(command.grace)
+
+    def _start(
+        self, command: Command, channel: Channel, on_line: OnLine
+    ) -> subprocess.Popen[bytes] | None:
+        """Start a supervisor with the command; None where a forkserver has done it."""
+        if command.warm is None or self._forkservers is None:
+            return _start_supervisor(command, channel)
+        around = Conditions(command.folder, command.environment, command.grace, command.scratch)
+        reason = self._forkservers.launch(command.warm, around, channel)
+        if not reason:
+            return None
+        on_line(f"Not started from a forkserver: {reason}")
+        return _start_supervisor(command, channel)
+
+    def _ask_to_stop(self) -> None:
+        for end in (self._control, self._wake):
+            if end is not None:
+                with contextlib.suppress(BrokenPipeError):  # it has just ended by itself
+                    os.write(end, b"s")
+
+    def _close_control(self) -> None:
+        with self._lock:
+            control, self._control = self._control, None
+        if control is not None:
+            os.close(control)
+
+    def _close_ours(self) -> None:
+        self._close_control()
+        with self._lock:
+            wake, self._wake = self._wake, None
+        if wake is not None:
+            os.close(wake)
+
+
+def _start_supervisor(command: Command, channel: Channel) -> subprocess.Popen[bytes]:
+    known = (channel.control, channel.report, os.getpid(), command.grace, command.scratch or "")
+    return subprocess.Popen(
+        [sys.executable, "-I", "-S", str(_SUPERVISOR), *map(str, known), *command.argv],
+        cwd=command.folder,
+        env=dict(command.environment),
+        stdin=subprocess.DEVNULL,
+        stdout=channel.output,
+        stderr=subprocess.STDOUT,
+        pass_fds=(channel.control, channel.report, *channel.held),
+        start_new_session=True,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Ends:
+    """Our ends of the pipes: the command's output, the supervisor's report, a stop from here."""
+
+    output: int
+    report: int
+    wake: int
+
+    def close(self) -> None:
+        for end in (self.output, self.report, self.wake):
+            os.close(end)
+
+
+class _Guarded:
+    """A running supervisor: its output, its report, its end.
+
+    One that a forkserver forked is no child of ours: it has ended when its report is closed.
+    """
+
+    def __init__(
+        self,
+        command: Command,
+        supervisor: subprocess.Popen[bytes] | None,
+        ends: _Ends,
+        ask_to_stop: Callable[[], None],
+    ) -> None:
+        self._command, self._supervisor = command, supervisor
+        self._ends, self._ask_to_stop = ends, ask_to_stop
+        self._told = b""
+        self._timed_out = self._reported = False
+
+    def follow(self, on_line: OnLine, on_stop: Callable[[], None], timeout: float | None) -> Ending:
+        """Pass lines on until the command and all it started are gone."""
+        cutter = LineCutter()
+        for chunk in self._chunks(on_stop, timeout):
+            for line in cutter.feed(chunk):
+                on_line(line)
+        for line in cutter.feed(b"", final=True):
+            on_line(line)
+        return self._ending()
+
+    def close(self, grace: float) -> None:
+        """Wait until the supervisor has ended everything, whatever else happens."""
+        try:
+            if not self._gone(0):
+                self._discard(time.monotonic() + grace + _LAST_OUTPUT_S)
+            self._gone(_LAST_OUTPUT_S)  # else it goes on without us: control is closed
+        finally:
+            self._ends.close()
+
+    def _gone(self, seconds: float) -> bool:
+        """Whether the supervisor ends within some time; what it still reports is kept."""
+        deadline = time.monotonic() + seconds
+        poller = select.poll()
+        poller.register(self._ends.report, select.POLLIN)
+        while poller.poll(_milliseconds(deadline)):
+            if not (told := os.read(self._ends.report, _CHUNK)):
+                return self._waited_for(deadline)
+            self._told += told
+        return False
+
+    def _waited_for(self, deadline: float) -> bool:
+        if self._supervisor is None:
+            return True
+        try:
+            self._supervisor.wait(max(deadline - time.monotonic(), _LAST_OUTPUT_S))
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def _chunks(self, on_stop: Callable[[], None], timeout: float | None) -> Iterator[bytes]:
+        """Yield output until it is closed, or until it dries up after the supervisor's report."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        poller = select.poll()
+        for descriptor in (self._ends.output, self._ends.report, self._ends.wake):
+            poller.register(descriptor, select.POLLIN)
+        while True:
+            for descriptor, _ in poller.poll(_milliseconds(deadline)):
+                chunk = os.read(descriptor, _CHUNK)
+                if descriptor == self._ends.wake:
+                    poller.unregister(descriptor)
+                    on_stop()
+                elif descriptor == self._ends.output:
+                    if not chunk:
+                        return
+                    yield chunk
+                elif chunk:
+                    self._told += chunk
+                else:
+                    # All that could be ended has ended: a pipe that escaped is not waited for.
+                    poller.unregister(descriptor)
+                    deadline, self._reported = time.monotonic() + _LAST_OUTPUT_S, True
+            if deadline is not None and time.monotonic() > deadline:
+                if self._reported:
+                    return
+                self._timed_out, deadline = True, None
+                self._ask_to_stop()
+
+    def _discard(self, deadline: float) -> None:
+        """Read and drop output, so that nothing blocks on a full pipe while it is being ended."""
+        poller = select.poll()
+        poller.register(self._ends.output, select.POLLIN)
+        while time.monotonic() < deadline:
+            if poller.poll(_milliseconds(deadline)) and not os.read(self._ends.output, _CHUNK):
+                return
+
+    def _ending(self) -> Ending:
+        # Output may have ended in the very moment of the report, and been read before it.
+        self._gone(_GUARDIAN_EXIT_S)
+        reports = dict(line.split(" ", 1) for line in self._told.decode().splitlines())
+        if "failed" in reports:
+            number = int(reports["failed"])
+            raise OSError(number, os.strerror(number))
+        if "ended" not in reports:
+            return self._supervisor_lost(int(reports.get("started", 0)))
+        status, stopped, leftovers, survivors = map(int, reports["ended"].split())
+        return Ending(
+            exit_code=os.waitstatus_to_exitcode(status) if status >= 0 else -signal.SIGKILL,
+            stopped=bool(stopped) and not self._timed_out,
+            timed_out=self._timed_out,
+            leftovers=leftovers,
+            survivors=survivors,
+        )
+
+    def _supervisor_lost(self, child: int) -> Ending:
+        """End what can be reached when the supervisor itself was killed."""
+        if child:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child, signal.SIGKILL)
+        temporary = self._command.environment.get("TMPDIR")
+        if self._command.scratch is not None and temporary:
+            end_strays(temporary)
+        return Ending(
+            exit_code=(self._supervisor and self._supervisor.returncode) or -signal.SIGKILL
+        )
+
+
+def _milliseconds(deadline: float | None) -> int | None:
+    return None if deadline is None else max(0, int((deadline - time.monotonic()) * 1000) + 1)

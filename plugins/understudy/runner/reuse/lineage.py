@@ -1,0 +1,135 @@
+"""What a step was made of, written on its MLflow run. Touches the tracking server only."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from understudy.contract import Tag
+from understudy.runner.reuse.identity import StepIdentity
+from understudy.runner.reuse.inputs import Input, Inputs
+from understudy.store import notes
+from understudy.store.tracking import tracking_errors
+
+if TYPE_CHECKING:
+    from mlflow.entities import DatasetInput, Run
+    from mlflow.tracking import MlflowClient
+
+    from understudy.runner.environment.environment import Environment
+
+_DIGEST: Final = 32  # hex digits; MLflow takes 36 characters
+_OURS_EDITABLE: Final = f"-e {Path(__file__).parents[4].as_uri()}"
+
+
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """What a step is made of.
+
+    Attributes:
+        entry_point: Its name.
+        values: Every parameter's value, exactly as it is handed over.
+        inputs: What is known of those that are inputs.
+        key: Its identity's key; '' where it has none.
+        unknown: Why it has none; '' where it has one.
+    """
+
+    entry_point: str
+    values: Mapping[str, str]
+    inputs: Inputs
+    key: str
+    unknown: str
+
+    def tags(self) -> dict[str, str]:
+        """Return the tags that a new run of the step gets."""
+        reuse = {Tag.REUSE_KEY: self.key} if self.key else {Tag.NOT_REUSABLE: self.unknown}
+        return notes.as_tags({**self._texts(), **reuse})
+
+    def log(self, client: MlflowClient, run: Run) -> None:
+        """Log what tags cannot hold: long texts, and the inputs as MLflow's UI shows them."""
+        from mlflow.entities import LoggedModelInput
+
+        known = self.inputs.known
+        models = [LoggedModelInput(i.digest) for i in known.values() if i.is_model]
+        data = [self._dataset(name, known[name]) for name in known if not known[name].is_model]
+        with tracking_errors():
+            notes.write_long(client, run, self._texts())
+            if data or models:
+                client.log_inputs(run.info.run_id, data, models)
+
+    def _texts(self) -> dict[Tag, str]:
+        inputs = {
+            name: {"address": found.address, "digest": found.digest}
+            for name, found in self.inputs.known.items()
+        }
+        return {Tag.PARAMETERS: json.dumps(dict(self.values)), Tag.INPUTS: json.dumps(inputs)}
+
+    def _dataset(self, name: str, found: Input) -> DatasetInput:
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        source = json.dumps({"uri": found.address, "sha256": found.digest})
+        return DatasetInput(
+            Dataset(name, found.digest[:_DIGEST], source_type="mlflow-run", source=source),
+            [InputTag("mlflow.data.context", self.entry_point)],
+        )
+
+
+def key_and_doubt(
+    tree: str,
+    entry_point: str,
+    environment: Environment,
+    inputs: Inputs,
+    variables: Mapping[str, str],
+) -> tuple[str, str]:
+    """Return a step's key, or '' and why it has none.
+
+    Args:
+        tree: Git's id of the project's files; '' for a folder that is run as it is.
+        entry_point: Its name.
+        environment: What it runs in.
+        inputs: Its parameters.
+        variables: Environment variables that were given by name.
+    """
+    doubt = next(_doubts(tree, environment, inputs), "")
+    if doubt:
+        return "", doubt
+    known = {name: found.identity for name, found in inputs.known.items()}
+    content = _content(environment)
+    identity = StepIdentity(tree, entry_point, content, inputs.plain, known, variables)
+    return identity.key(), ""
+
+
+def _doubts(tree: str, environment: Environment, inputs: Inputs) -> Iterator[str]:
+    if not tree:
+        yield "its code is a folder that is run as it is"
+    for name, reason in inputs.unknown.items():
+        yield f"the content of {name!r} is not known: {reason}"
+    if not environment.digest:
+        yield from _local_doubts(environment)
+
+
+def _local_doubts(environment: Environment) -> Iterator[str]:
+    """Yield why a local Python may change without its list of packages."""
+    packages = _packages(environment)
+    if not packages or os.environ.get("PYTHONPATH"):
+        yield "what is installed in the local Python is not known"
+    for line in packages:
+        if line.startswith("-e ") or "file:" in line:
+            yield f"the local Python has {line!r}, whose content may change"
+
+
+def _content(environment: Environment) -> str:
+    """Return the identity of what is installed."""
+    if environment.digest:
+        return environment.digest
+    python = str(Path(shutil.which("python") or "").resolve())
+    return json.dumps(["local", python, _packages(environment)])
+
+
+def _packages(environment: Environment) -> list[str]:
+    """Return what is installed, but for this package, which no project imports."""
+    return [line for line in environment.installed.splitlines() if line != _OURS_EDITABLE]

@@ -1,0 +1,86 @@
+"""Lets a finished step stand for a new one of the same identity. Touches MLflow runs only.
+
+The earlier run keeps what it logged, and its id is what later steps get, so that their addresses
+work. The new night gets a small run of its own that points there: it shows the step in MLflow's UI
+and says that nothing ran.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from understudy.contract import Tag
+from understudy.runner.reuse.identity import UnknownContentError
+from understudy.runner.reuse.outputs import OutputStore
+from understudy.store.tracking import RunSpec, RunStore
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+    from understudy.runner.process.process import OnLine
+
+_FINISHED: Final = "attributes.status = 'FINISHED'"
+_PARENT: Final = "mlflow.parentRunId"
+_PROJECT_S: Final = "data."
+
+
+def earlier(
+    runs: RunStore, outputs: OutputStore, wanted: tuple[str, str], on_line: OnLine
+) -> Run | None:
+    """Return the newest finished run of a key that still has all that it logged, or None.
+
+    Args:
+        runs: Where to look.
+        outputs: What knows whether a run is complete.
+        wanted: The experiment's id, and the key.
+        on_line: Told of each run that cannot be used, and why.
+    """
+    experiment_id, key = wanted
+    for run in runs.search(experiment_id, {Tag.REUSE_KEY: key}, also=_FINISHED):
+        try:
+            outputs.known(run)
+        except UnknownContentError as reason:
+            on_line(f"Not reused: {reason}")
+        else:
+            return run
+    return None
+
+
+def stand_in(runs: RunStore, spec: RunSpec, source: Run) -> str:
+    """Return the id of a finished run that shows, in a new night, that an earlier one is used.
+
+    Args:
+        runs: Where to make it.
+        spec: The run that the step would have had.
+        source: The earlier run.
+    """
+    own = {name: v for name, v in source.data.tags.items() if name.startswith(_PROJECT_S)}
+    tags = {
+        **own,
+        **spec.tags,
+        Tag.REUSED_FROM.value: source.info.run_id,
+        Tag.DESCRIPTION.value: f"Nothing ran: the result is that of {_link(source)}.",
+    }
+    tags.pop(Tag.REUSE_KEY.value, None)  # it has no result of its own to offer
+    run_id = runs.ensure(RunSpec(spec.experiment_id, spec.key, spec.name, tags, spec.parent_run_id))
+    runs.end(run_id, "FINISHED")
+    return run_id
+
+
+def told(runs: RunStore, source: Run) -> str:
+    """Return a line for the log: which run is used, of which night, and why that is right."""
+    ended = datetime.fromtimestamp(source.info.end_time / 1000, UTC)
+    parent = source.data.tags.get(_PARENT)
+    night = f" of {runs.get(parent).info.run_name!r}" if parent else ""
+    return (
+        f"Reused: nothing runs. The MLflow run {source.info.run_id}{night}, finished "
+        f"{ended:%Y-%m-%d %H:%M} UTC, has the same code, entry point, parameters, inputs and "
+        "environment"
+    )
+
+
+def _link(run: Run) -> str:
+    """Return Markdown that MLflow's UI shows as a link to a run."""
+    address = f"#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
+    return f"[{run.info.run_name} {run.info.run_id[:8]}]({address})"

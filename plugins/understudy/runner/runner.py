@@ -1,0 +1,279 @@
+"""Runs one entry point of one commit as one MLflow run. Fetches, builds, starts, watches, ends.
+
+Used by the MLflow Projects backend and by the Airflow operator alike. Touches the cache, a scratch
+folder, the tracking server, and the processes that it starts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from understudy.contract import ENVIRONMENT_ARTIFACT, Tag
+from understudy.errors import StepStoppedError, UnderstudyError
+from understudy.redact import hidden, secrets_among
+from understudy.runner import projectfile
+from understudy.runner.environment.environment import Environment, EnvironmentStore
+from understudy.runner.git.checkout import CheckoutStore
+from understudy.runner.process.child import Children, absolute_store
+from understudy.runner.process.exit_status import leftovers, refuse_failure
+from understudy.runner.process.habits import Witness, is_empty, nothing_logged
+from understudy.runner.process.process import OnLine, ProcessRunner
+from understudy.runner.process.warm import Forkservers
+from understudy.runner.projectfile import Value
+from understudy.runner.reuse import reuse
+from understudy.runner.reuse.housekeeping import prune_daily
+from understudy.runner.reuse.inputs import InputReader
+from understudy.runner.reuse.lineage import Lineage, key_and_doubt
+from understudy.runner.reuse.outputs import OutputStore
+from understudy.runner.run_spec import run_spec
+from understudy.runner.scratch import scratch_folder
+from understudy.runner.settings import Settings
+from understudy.runner.sources import Sources
+from understudy.runner.step import Attempt, Pinned, Source, StepRequest, StepResult
+from understudy.store.artifacts import log_texts
+from understudy.store.tracking import RunSpec, RunStore
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+    from mlflow.tracking import MlflowClient
+
+_REQUIREMENTS = "requirements.txt"
+_LAST_LINES = 5
+
+
+def _ignore(_run_id: str) -> None:
+    """Do nothing when the MLflow run exists."""
+
+
+class StepRunner:
+    """Runs steps, one after the other; a stopped runner runs no more."""
+
+    def __init__(self, runs: RunStore, client: MlflowClient, settings: Settings) -> None:
+        self._runs, self._client, self._settings = runs, client, settings
+        self._forkservers = Forkservers(settings.forkservers) if settings.forkservers else None
+        self._process_runner = ProcessRunner(self._forkservers)
+        checkouts = CheckoutStore(settings, self._process_runner)
+        self._sources = Sources(checkouts, settings.git_access)
+        self._environments = EnvironmentStore(settings, self._process_runner)
+        self._children = Children(client.tracking_uri, settings)
+        self._outputs = OutputStore(client)
+        self._inputs = InputReader(client, self._outputs)
+
+    def pin(self, project: str, version: str) -> Pinned:
+        """Resolve a version to one commit, fetch it, and read its MLproject.
+
+        Raises:
+            ProjectError: if repository, version, subdirectory or MLproject is wrong.
+            RepositoryUnavailableError: if the host had to be asked and did not answer.
+        """
+        with self._sources.hold(project, version) as source:
+            return source.pinned
+
+    def source(self, project: str, version: str) -> contextlib.AbstractContextManager[Source]:
+        """Return a project that stays on this machine while it is held; raises what pin does."""
+        return self._sources.hold(project, version)
+
+    def check(
+        self, pinned: Pinned, entry_point: str, parameters: Mapping[str, Value]
+    ) -> tuple[str, ...]:
+        """Check an entry point's parameters; return warnings.
+
+        Raises:
+            ProjectError: if the MLproject has no such entry point.
+            ParameterError: naming all that is wrong with the parameters.
+        """
+        declared = projectfile.named(pinned.entry_points, entry_point)
+        return projectfile.check(entry_point, declared, parameters)
+
+    def run(
+        self, request: StepRequest, on_line: OnLine, on_run: Callable[[str], None] = _ignore
+    ) -> StepResult:
+        """Run a step to its end. Bad input is found before there is an MLflow run.
+
+        Args:
+            request: What to run.
+            on_line: Takes each line of the child's output as it comes, and lines of our own.
+            on_run: Takes the id of this attempt's MLflow run as soon as there is one.
+
+        Raises:
+            UnderstudyError: any of the tree in understudy.errors, after the run was ended.
+        """
+        secrets = secrets_among(request.environment.values())
+
+        def line(text: str) -> None:
+            on_line(hidden(text, secrets))
+
+        with self._sources.hold(request.project, request.version) as source:
+            warnings = self.check(source.pinned, request.entry_point, request.parameters)
+            for warning in (*source.warnings, *warnings):
+                line(warning)
+            with (
+                self._environments.hold(source.project, request.env_manager, line) as environment,
+                scratch_folder(self._settings.scratch) as scratch,
+            ):
+                made_of = self._lineage(request, source, environment)
+                spec = run_spec(request, source.pinned, environment, made_of)
+                found = self._earlier(request, made_of, line)
+                if found is not None:
+                    on_run(reuse.stand_in(self._runs, spec, found))
+                    return _result(found, source.pinned, reused=True)
+                run = self._open(spec)
+                entry_point = source.project.entry_points[request.entry_point]
+                self._finish(
+                    Attempt(request, source, entry_point, environment, scratch, made_of, run),
+                    line,
+                    on_run,
+                )
+        prune_daily(self._settings, line)
+        return _result(run, source.pinned)
+
+    def warm_up(self, request: StepRequest, uris: Iterable[str]) -> None:
+        """Have imported in the background what steps like this one will soon need.
+
+        Does nothing where commit or environment are not here yet, or where nothing is known.
+
+        Args:
+            request: Which project and environment; the rest does not count.
+            uris: Addresses that the steps read and write.
+        """
+        if self._forkservers is None:
+            return
+        with (
+            self._sources.hold(request.project, request.version) as source,
+            self._environments.hold_built(source.project, request.env_manager) as environment,
+        ):
+            pinned, given = source.pinned, request.environment
+            if environment is None:
+                return
+            server = self._children.server(pinned, environment, given, uris)
+            if server is not None:
+                self._forkservers.prepare(server)
+
+    def stop(self) -> None:
+        """End the running step with all its processes; safe in a signal handler."""
+        self._process_runner.stop()
+
+    # What the step is made of, and whether that was done before
+
+    def _lineage(self, request: StepRequest, source: Source, environment: Environment) -> Lineage:
+        folder, name = source.project.folder, request.entry_point
+        entry_point = source.project.entry_points[name]
+        values = projectfile.values(
+            entry_point,
+            request.parameters,
+            defaults_at=folder,
+            given_at=request.paths_start_at or folder,
+        )
+        inputs = self._inputs.read(entry_point, values, folder)
+        tree, given = source.pinned.tree, request.environment
+        key, doubt = key_and_doubt(tree, name, environment, inputs, given)
+        return Lineage(name, values, inputs, key, doubt)
+
+    def _earlier(self, request: StepRequest, lineage: Lineage, line: OnLine) -> Run | None:
+        """Return the finished run that may stand for this step, None where it has to run."""
+        if not request.reuse:
+            return None
+        if not lineage.key:
+            line(f"Not reused: {lineage.unknown}")
+            return None
+        wanted = request.experiment_id, lineage.key
+        found = reuse.earlier(self._runs, self._outputs, wanted, line)
+        if found is not None:
+            line(reuse.told(self._runs, found))
+        return found
+
+    # The MLflow run
+
+    def _open(self, spec: RunSpec) -> Run:
+        self._process_runner.check()
+        return self._runs.ensured(spec)
+
+    def _finish(self, attempt: Attempt, line: OnLine, on_run: Callable[[str], None]) -> None:
+        """Do all that happens between the run's begin and its end."""
+        run, lineage = attempt.run, attempt.lineage
+        with self._ended_if_it_fails(run):
+            on_run(run.info.run_id)
+            lineage.log(self._client, run)
+            self._record(run, attempt.environment)
+            ended = self._follow(attempt, line)
+            outputs = self._outputs.record(ended, attempt.scratch.folder)
+            told = {}
+            if is_empty(ended, outputs.files):
+                strays = self._runs.strays(run)
+                told[Tag.DESCRIPTION.value] = nothing_logged(attempt.request.entry_point, strays)
+                line(told[Tag.DESCRIPTION.value])
+            # Only now: MLflow would refuse the step another spelling of a parameter.
+            self._runs.log_parameters(ended, lineage.values, {**outputs.tags(), **told})
+            if ended.info.status != "FINISHED":
+                self._runs.end(run.info.run_id, "FINISHED")
+            self._runs.end_nested(run, "FINISHED")
+
+    @contextlib.contextmanager
+    def _ended_if_it_fails(self, run: Run) -> Iterator[None]:
+        """End the run whatever is raised; an error while doing so does not hide the first."""
+        run_id = str(run.info.run_id)
+        try:
+            yield
+        except BaseException as error:
+            failed = isinstance(error, Exception) and not isinstance(error, StepStoppedError)
+            try:
+                self._end(run_id, "FAILED" if failed else "KILLED", error)
+                self._runs.end_nested(run, "FAILED" if failed else "KILLED")
+            except UnderstudyError as second:
+                error.add_note(f"The run {run_id} could not be ended: {second}")
+            raise
+
+    def _end(self, run_id: str, status: str, error: BaseException) -> None:
+        run = self._runs.get(run_id)
+        said = run.data.tags.get(Tag.ERROR.value, "")
+        reason = "" if said else str(error) or type(error).__name__
+        if reason or run.info.status != status:
+            self._runs.end(run_id, status, reason)
+
+    def _record(self, run: Run, environment: Environment) -> None:
+        """Keep with the run what its environment holds and was made of."""
+        record = {_REQUIREMENTS: environment.installed, **environment.record}
+        texts = {f"{ENVIRONMENT_ARTIFACT}/{name}": content for name, content in record.items()}
+        log_texts(self._client, run, texts)
+
+    # The child process
+
+    def _follow(self, attempt: Attempt, on_line: OnLine) -> Run:
+        """Run the child to its end; return its MLflow run, or raise what became of it."""
+        last_lines: deque[str] = deque(maxlen=_LAST_LINES)
+        witness = Witness(attempt.run.info.run_id, absolute_store(self._client.tracking_uri))
+
+        def note(line: str) -> None:
+            last_lines.append(line)
+            witness.hear(line)
+            on_line(line)
+
+        command, around = self._children.command(attempt), self._children.surroundings(attempt)
+        with attempt.environment.enter(command, around) as inside:
+            ending = self._process_runner.run(
+                inside, note, lambda: self._stopping(attempt, on_line)
+            )
+        for warning in leftovers(ending):
+            on_line(warning)
+        run = self._runs.get(attempt.run.info.run_id)
+        if not ending.timed_out and (ending.stopped or run.info.status == "KILLED"):
+            self._process_runner.check()
+        refuse_failure(attempt, ending, run, " | ".join(last_lines), witness.advice())
+        return run
+
+    def _stopping(self, attempt: Attempt, on_line: OnLine) -> None:
+        """Say KILLED at once: Airflow may end this very process before the step's has ended."""
+        try:
+            self._runs.end(attempt.run.info.run_id, "KILLED", "stopped from outside")
+        except UnderstudyError as error:
+            on_line(f"The run cannot say yet that it was stopped: {error}")
+
+
+def _result(run: Run, pinned: Pinned, *, reused: bool = False) -> StepResult:
+    return StepResult(str(run.info.run_id), pinned.commit, pinned.tree, reused)
+
+
+__all__ = ["Pinned", "Settings", "StepRequest", "StepResult", "StepRunner", "absolute_store"]

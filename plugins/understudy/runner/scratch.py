@@ -1,0 +1,122 @@
+"""One temporary folder per attempt, gone with it. Writes below the scratch folder only.
+
+The owner holds a lock inside its folder, so that the next attempt can tell the folders of the dead
+from those of the living, and remove them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from understudy.errors import SettingsError
+from understudy.runner.filesystem import has_room, private_folder, remove_tree
+from understudy.runner.locks import FileLock
+
+_LOCK = ".lock"
+_YOUNG_S = 3600.0  # a folder without a lock may just be in the making
+
+
+@dataclass(frozen=True, slots=True)
+class Scratch:
+    """The folders of one attempt: ``temporary`` becomes its TMPDIR, ``inputs`` takes downloads."""
+
+    folder: Path
+    lock: int
+
+    @property
+    def temporary(self) -> Path:
+        """The child's TMPDIR."""
+        return self.folder / "tmp"
+
+    @property
+    def inputs(self) -> Path:
+        """Where parameters of type path are downloaded to."""
+        return self.folder / "inputs"
+
+    def script(self, command: str) -> Path:
+        """Write the command to a file; one argument of execve(2) could not hold every command."""
+        path = self.folder / "command.sh"
+        path.write_text(f"{command}\n", encoding="utf-8")
+        return path
+
+
+@contextlib.contextmanager
+def scratch_folder(root: Path) -> Iterator[Scratch]:
+    """Yield folders of an attempt's own; remove those of attempts that died.
+
+    Raises:
+        ProjectError: if ``root`` belongs to somebody else.
+        SettingsError: if its disk is full.
+    """
+    with _full_disk_named(root):
+        private_folder(root)
+        sweep(root)
+        with _made(root) as (folder, lock):
+            try:
+                # While all is there: what did not fit is gone a moment later.
+                with _full_disk_named(root):
+                    scratch = Scratch(folder, lock)
+                    scratch.temporary.mkdir()
+                    scratch.inputs.mkdir()
+                    yield scratch
+            finally:
+                remove_tree(folder)
+
+
+@contextlib.contextmanager
+def _made(root: Path) -> Iterator[tuple[Path, int]]:
+    """Yield a new folder and its lock."""
+    while True:
+        folder = Path(tempfile.mkdtemp(dir=root, prefix=""))
+        with FileLock(folder / _LOCK).exclusive_if_free() as lock:
+            if lock is None:  # a sweep of another process was quicker and removes it
+                continue
+            yield folder, lock
+            return
+
+
+@contextlib.contextmanager
+def _full_disk_named(root: Path) -> Iterator[None]:
+    """Say which disk is full; Python's own error says only that one is."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT} or (root.exists() and has_room(root)):
+            raise
+        raise no_room(root, error) from error
+
+
+def no_room(folder: Path, error: Exception) -> SettingsError:
+    """Return the error for a full disk, which may have shown itself in another way."""
+    return SettingsError(
+        f"No space left on the disk of {folder}: {error}",
+        allowed="room for the temporary files of the steps that run at one time",
+        action="make room there, or set TMPDIR to a folder on another disk",
+    )
+
+
+def sweep(root: Path) -> int:
+    """Remove the folders whose owners are dead; return how many."""
+    removed = 0
+    for folder in list(root.iterdir()):
+        with contextlib.suppress(FileNotFoundError):
+            removed += _removed_if_dead(folder)
+    return removed
+
+
+def _removed_if_dead(folder: Path) -> bool:
+    if not (folder / _LOCK).exists():
+        if time.time() - folder.stat().st_mtime > _YOUNG_S:
+            remove_tree(folder)
+            return True
+        return False
+    with FileLock(folder / _LOCK).exclusive_if_free() as lock:
+        if lock is not None:
+            remove_tree(folder)
+        return lock is not None

@@ -1,0 +1,92 @@
+"""Where a step's code comes from: a commit of a repository, or a folder as it is.
+
+Reads and fills the cache of checkouts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from understudy.errors import ProjectError
+from understudy.runner import projectfile
+from understudy.runner.git.checkout import CheckoutStore
+from understudy.runner.projectfile import ProjectFile
+from understudy.runner.step import Pinned, Source
+from understudy.spec import git_address
+from understudy.spec.git_access import GitAccess
+
+LOCAL_VERSION: Final = "local"
+"""The version of a plain folder; 'local (dirty)' where it differs from its commit."""
+
+
+class Sources:
+    """The projects of one machine, with what opens private ones."""
+
+    def __init__(self, checkouts: CheckoutStore, access: GitAccess | None) -> None:
+        self._checkouts, self._access = checkouts, access
+
+    @contextlib.contextmanager
+    def hold(self, project: str, version: str) -> Iterator[Source]:
+        """Yield a project that stays on this machine while it is held.
+
+        Raises:
+            ProjectError: if repository, version, subdirectory or MLproject is wrong.
+            RepositoryUnavailableError: if the host had to be asked and did not answer.
+        """
+        address = git_address.parse(project)
+        if address.is_folder:
+            yield self._folder(address, version)
+            return
+        if self._access is not None:
+            address = address.opened_by(self._access)
+        with self._checkouts.using(address):
+            yield from self._at_commit(address, version)
+
+    def _at_commit(self, address: git_address.ProjectAddress, version: str) -> Iterator[Source]:
+        commit = self._checkouts.resolve(address, version)
+        tree = self._checkouts.tree(address, commit)
+        with self._checkouts.hold(address, commit) as checkout:
+            where = f"{address} at {commit[:12]}"
+            loaded = projectfile.load(checkout.folder / address.subdirectory, where)
+            yield Source(
+                _pinned(address, loaded, (commit, tree, version)),
+                loaded,
+                locks=(checkout.lock,),
+                warnings=(str(checkout.pointers),) if checkout.pointers.count else (),
+            )
+
+    def _folder(self, address: git_address.ProjectAddress, version: str) -> Source:
+        folder = Path(address.repository, address.subdirectory)
+        if version:
+            raise ProjectError(
+                f"The version {version!r} is asked of the folder {folder}, which is run as it is",
+                allowed="no version for a folder",
+                action=f"write file://{address.repository} to run a commit of a repository",
+            )
+        if not folder.is_dir():
+            raise ProjectError(
+                f"There is no folder {folder}",
+                allowed="a folder with an MLproject in it",
+                action="correct the project's address",
+            )
+        state = self._checkouts.state(folder)
+        kind = f"{LOCAL_VERSION} (dirty)" if state.dirty else LOCAL_VERSION
+        loaded = projectfile.load(folder, str(folder))
+        return Source(_pinned(address, loaded, (state.commit, "", kind)), loaded)
+
+
+def _pinned(
+    address: git_address.ProjectAddress, project: ProjectFile, identity: tuple[str, str, str]
+) -> Pinned:
+    commit, tree, version = identity
+    return Pinned(
+        commit=commit,
+        tree=tree,
+        version=version,
+        repository=address.repository,
+        subdirectory=address.subdirectory,
+        entry_points={name: e.parameters for name, e in project.entry_points.items()},
+    )

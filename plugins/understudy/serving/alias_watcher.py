@@ -1,0 +1,153 @@
+"""Keeps the front on the champion: looks at the alias, brings the next version up, lets go the old.
+
+Runs in a thread beside the front. A champion that does not load, or answers otherwise than in its
+rehearsal, never answers a request: the one before goes on, and every look says so, loudly.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from understudy.errors import UnderstudyError
+from understudy.runner.process.process import OnLine
+from understudy.serving.instance import Instance, Opener
+from understudy.serving.proxy import Front
+
+Champion = Callable[[], str | None]
+"""Returns the champion's version; raises what the tracking server's silence raises."""
+
+_DRAIN: Final = 120.0
+"""Seconds that the version before may still answer what it has taken."""
+_FIRST_PAUSE: Final = 5.0
+_LONGEST_PAUSE: Final = 300.0
+"""Seconds before a version that failed is tried again: the first time, and at most."""
+
+
+@dataclass(slots=True)
+class Trouble:
+    """A version that did not come up.
+
+    Attributes:
+        version: Which.
+        reason: Why.
+        pause: Seconds until the next try.
+        again_at: The time (monotonic) of that.
+    """
+
+    version: str
+    reason: str
+    pause: float
+    again_at: float
+
+
+class Follower:
+    """Follows one model's champion.
+
+    Args:
+        front: What asks the version in production.
+        champion: Looks at the alias.
+        opener: Brings versions up.
+        poll: Seconds between two looks.
+        say: Takes what there is to tell.
+    """
+
+    def __init__(
+        self, front: Front, champion: Champion, opener: Opener, poll: float, say: OnLine
+    ) -> None:
+        self._front, self._champion, self._opener = front, champion, opener
+        self._poll, self._say = poll, say
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="follower", daemon=True)
+        self._trouble: Trouble | None = None
+        self._silent = False
+        self._leaving: list[threading.Thread] = []
+
+    def start(self) -> None:
+        """Begin to follow."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End all servers; returns when they are gone."""
+        self._over.set()
+        self._opener.stop()
+        self._thread.join()
+        for leaving in self._leaving:
+            leaving.join()
+        last = self._front.switch(None)
+        if last is not None:
+            last.close(_DRAIN)
+
+    def _follow(self) -> None:
+        while not self._over.is_set():
+            try:
+                self.look()
+            except Exception:  # noqa: BLE001 -- what serves must go on, whatever we did not foresee
+                self._say(f"ERROR looking at the champion failed:\n{traceback.format_exc()}")
+            self._over.wait(self._poll)
+
+    def look(self) -> None:
+        """Look once, and do what is to be done."""
+        try:
+            wanted = self._champion()
+        except UnderstudyError as error:
+            self._complain(f"{error} What is served stays as it is.")
+            return
+        if wanted is None:
+            self._complain(f"{self._front.model} has no champion. What is served stays as it is.")
+            return
+        self._silent = False
+        current = self._front.current
+        if current is None or current.version != wanted or not current.alive:
+            self._bring_up(wanted)
+
+    def _complain(self, message: str) -> None:
+        """Say what is wrong with the registry, once until it is right again."""
+        if not self._silent:
+            self._say(f"ERROR {message}")
+        self._silent = True
+
+    def _bring_up(self, version: str) -> None:
+        trouble = self._trouble
+        if trouble and trouble.version == version and time.monotonic() < trouble.again_at:
+            return
+        self._say(f"Bringing up {self._front.model} version {version}")
+        try:
+            new = self._opener.open(self._front.model, version)
+        except UnderstudyError as error:
+            self._failed(version, error)
+            return
+        self._trouble = None
+        self._front.note = {"since": datetime.now(UTC).isoformat(timespec="milliseconds")}
+        self._let_go(self._front.switch(new))
+        self._say(f"Serving {self._front.model} version {version}")
+
+    def _failed(self, version: str, error: UnderstudyError) -> None:
+        if self._over.is_set():
+            return
+        known = self._trouble if self._trouble and self._trouble.version == version else None
+        pause = min(known.pause * 2, _LONGEST_PAUSE) if known else _FIRST_PAUSE
+        self._trouble = Trouble(version, str(error), pause, time.monotonic() + pause)
+        current = self._front.current
+        still = f"version {current.version} goes on serving" if current else "nothing is served"
+        self._front.note = {
+            **self._front.note,
+            "refused": {"version": version, "reason": str(error)},
+        }
+        self._say(
+            f"ERROR the champion, version {version} of {self._front.model}, did not come up;"
+            f" {still}. Tried again in {pause:.0f} s. {error}"
+        )
+
+    def _let_go(self, old: Instance | None) -> None:
+        """End the version before, when it has answered what it had taken."""
+        self._leaving = [thread for thread in self._leaving if thread.is_alive()]
+        if old is not None:
+            leaving = threading.Thread(target=old.close, args=(_DRAIN,), name="leaving")
+            leaving.start()
+            self._leaving.append(leaving)

@@ -1,0 +1,155 @@
+"""Which entry point of a project is which step, and what goes from step to step under which name.
+
+Pure. A project need not have been written for us: steps may be missing, and its parameters and
+artifacts may have names of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, Final
+
+from pydantic import Field
+
+from understudy.contract import DATA_ARTIFACT, MODEL_ARTIFACT, RAW_ARTIFACT
+from understudy.errors import DeclarationError, listed, nearest
+from understudy.spec.declared import declared
+
+
+class Role(StrEnum):
+    """A step of a night, in the order in which they run."""
+
+    DOWNLOAD = "download"
+    PREPROCESS = "preprocess"
+    TRAIN = "train"
+    VALIDATE = "validate"
+
+
+AS_OF: Final = "as_of"
+RAW: Final = "raw"
+DATA: Final = "data"
+MODEL_URI: Final = "model_uri"
+INPUTS: Final = (AS_OF, RAW, DATA, MODEL_URI)
+"""What a night fills in, by our names: the first step can have the first, the second two, ..."""
+
+
+@declared
+class Steps:
+    """Which entry point of the project is which step.
+
+    Attributes:
+        download: Entry point that gets the data; None where another one does that too. Without it
+            no night can know that nothing has changed.
+        preprocess: Entry point that splits and prepares the data; None where there is none.
+        train: Entry point that logs the model.
+        validate: Entry point that scores a model on the holdout. None where the training logs the
+            numbers: then each model's are those of its own training run, on rows of its own.
+        raw: Artifact (folder or file) that ``download`` logs.
+        data: Artifact that ``preprocess`` logs.
+        model: Name under which ``train`` logs the model.
+        inputs: The project's own names for the parameters that a night fills in: ``as_of``,
+            ``raw``, ``data``, ``model_uri``. An entry point gets those that it declares; declared
+            as ``path`` an artifact comes as a local folder, otherwise as a ``runs:/`` address.
+
+    Raises:
+        DeclarationError: naming every field that is wrong.
+    """
+
+    download: str | None = "download"
+    preprocess: str | None = "preprocess"
+    train: str = "train"
+    validate: str | None = "validate"
+    raw: str = RAW_ARTIFACT
+    data: str = DATA_ARTIFACT
+    model: str = MODEL_ARTIFACT
+    inputs: Mapping[str, str] = Field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        empty = [name for name, value in vars(self).items() if value == ""]
+        if empty:
+            raise _wrong(
+                f"{listed(empty)} is empty", "a name, or None for no such step", "correct it"
+            )
+        for ours in self.inputs:
+            self._check_input(ours)
+        names = list(map(self.called, self._filled_in))
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise _wrong(
+                f"two of {listed(self._filled_in)} are called {listed(twice)}",
+                "a name of its own for each",
+                "correct inputs",
+            )
+
+    def _check_input(self, ours: str) -> None:
+        if ours not in INPUTS:
+            raise _wrong(
+                f"inputs has {ours!r}{nearest(ours, INPUTS)}",
+                listed(INPUTS),
+                "write the night's own name first, the project's after the colon",
+            )
+        if ours not in self._filled_in:
+            raise _wrong(
+                f"inputs has {ours!r}, which no step leaves or takes",
+                listed(self._filled_in),
+                f"take {ours!r} out, or name the step",
+            )
+
+    @property
+    def _filled_in(self) -> tuple[str, ...]:
+        """What a night with these steps fills in, by our names."""
+        needs = {RAW: self.download, DATA: self.preprocess, MODEL_URI: self.validate}
+        return tuple(name for name in INPUTS if name not in needs or needs[name] is not None)
+
+    @classmethod
+    def single(cls, entry_point: str = "main", **fields: Any) -> Steps:
+        """Return the steps of a project whose one entry point trains, logs numbers and the model.
+
+        Args:
+            entry_point: Its name.
+            **fields: Other fields of the steps, such as ``model`` and ``inputs``.
+        """
+        return cls(download=None, preprocess=None, train=entry_point, validate=None, **fields)
+
+    @property
+    def by_role(self) -> dict[Role, str]:
+        """The entry points that there are, in the order in which they run."""
+        named = {role: getattr(self, role.value) for role in Role}
+        return {role: name for role, name in named.items() if name is not None}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The entry points in the order in which they run."""
+        return tuple(self.by_role.values())
+
+    def called(self, ours: str) -> str:
+        """Return the project's name for one of our inputs."""
+        return self.inputs.get(ours, ours)
+
+    def renamed(self, values: Mapping[str, str]) -> dict[str, str]:
+        """Return values under the project's names for our inputs."""
+        return {self.called(ours): value for ours, value in values.items()}
+
+    def filled_in(self, role: Role) -> tuple[str, ...]:
+        """Return the parameters that a night can fill in for a step, by the project's names."""
+        ours = INPUTS[: list(Role).index(role) + 1]
+        return tuple(self.called(name) for name in ours if name in self._filled_in)
+
+    @property
+    def reserved(self) -> frozenset[str]:
+        """The parameters that nights fill in, so that nobody else may set them."""
+        return frozenset(name for role in self.by_role for name in self.filled_in(role))
+
+    @property
+    def recipe(self) -> list[str]:
+        """What tells these steps from others, as text."""
+        roles = [self.by_role.get(role, "") for role in Role]
+        artifacts = {"raw": RAW_ARTIFACT, "data": DATA_ARTIFACT, "model": MODEL_ARTIFACT}
+        own = [
+            f"{n}={getattr(self, n)}" for n, usual in artifacts.items() if usual != vars(self)[n]
+        ]
+        return [*roles, *own, *(f"{ours}:{theirs}" for ours, theirs in sorted(self.inputs.items()))]
+
+
+def _wrong(found: str, allowed: str, action: str) -> DeclarationError:
+    return DeclarationError(f"Steps: {found}", allowed=allowed, action=action)

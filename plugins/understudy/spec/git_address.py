@@ -1,0 +1,246 @@
+"""Parses a project's address: repository URL, subdirectory and credentials. Pure.
+
+Credentials leave the URL here and go on as Git configuration in an environment, so that neither an
+argument list nor a tag, log line or file ever holds them.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import posixpath
+import re
+from dataclasses import dataclass, field, replace
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+from understudy.errors import ProjectError
+from understudy.spec.git_access import GitAccess, SshAccess
+
+_SCHEMES = ("https", "http", "ssh", "git", "file")
+_SCP_LIKE = re.compile(
+    r"(?P<user>[A-Za-z0-9_][\w.-]*)@(?P<host>[A-Za-z0-9][\w.-]*):(?P<path>[^:].*)"
+)
+_FORMS = (
+    "https://host/repo.git, http://, ssh://, git://, user@host:repo.git, file:///folder or an "
+    "absolute folder, each with #subdirectory if the MLproject is not at the top"
+)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectAddress:
+    """Where an MLproject lives.
+
+    Attributes:
+        repository: URL without credentials, or an absolute folder; fit for logs and tags.
+        subdirectory: Folder below the top of the repository, '' for the top; no leading '/'.
+        is_folder: True for a plain folder, which is run as it is, without Git.
+        credentials: ``user:password`` or ''; never shown.
+        ssh: How ssh opens it; None for as this machine's user is set up.
+    """
+
+    repository: str
+    subdirectory: str
+    is_folder: bool = False
+    credentials: str = field(default="", repr=False)
+    ssh: SshAccess | None = field(default=None, repr=False)
+
+    def __str__(self) -> str:
+        return f"{self.repository}#{self.subdirectory}" if self.subdirectory else self.repository
+
+    @property
+    def digest(self) -> str:
+        """32 hex digits that stand for the repository, credentials left out."""
+        return hashlib.sha256(self.repository.encode()).hexdigest()[:32]
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the repository is on this machine's file system."""
+        return self.is_folder or self.repository.startswith("file:")
+
+    @property
+    def host(self) -> str:
+        """The host's name, '' for one that is on this machine's file system."""
+        if self.is_local:
+            return ""
+        matched = _SCP_LIKE.fullmatch(self.repository)
+        return matched["host"].lower() if matched else urlsplit(self.repository).hostname or ""
+
+    @property
+    def takes_credentials(self) -> bool:
+        """Whether the repository is reached by a protocol that can show who asks."""
+        return not self.is_local and not self.repository.startswith("git:")
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What Git might repeat and nobody must see."""
+        _, _, password = self.credentials.partition(":")
+        ssh = self.ssh.secrets if self.ssh else ()
+        return tuple(secret for secret in (password, *ssh) if secret)
+
+    def git_environment(self) -> dict[str, str]:
+        """Return the variables by which Git sends the credentials to this host, and no other."""
+        if not self.credentials:
+            return {}
+        parts = urlsplit(self.repository)
+        origin = f"{parts.scheme}://{parts.netloc}"
+        token = base64.b64encode(self.credentials.encode()).decode()
+        return {
+            "GIT_CONFIG_COUNT": "2",
+            "GIT_CONFIG_KEY_0": f"http.{origin}/.extraHeader",
+            "GIT_CONFIG_VALUE_0": f"Authorization: Basic {token}",
+            # Where they are refused, no helper of this machine shall answer in their place.
+            "GIT_CONFIG_KEY_1": f"credential.{origin}.helper",
+            "GIT_CONFIG_VALUE_1": "",
+        }
+
+    def opened_by(self, access: GitAccess) -> ProjectAddress:
+        """Return the address with the credentials of a connection.
+
+        Raises:
+            ProjectError: if the connection cannot open an address of this form or on this host.
+        """
+        access.check_host(self.host)
+        if self.credentials:
+            raise _refused(self.repository, "has credentials beside those of its connection")
+        if not self.takes_credentials:
+            raise _refused(self.repository, "is of a form that takes no credentials")
+        if self.repository.startswith(("https://", "http://")):
+            return replace(self, credentials=access.user_and_password())
+        return replace(self, ssh=access.ssh)
+
+    def submodule(self, url: str) -> ProjectAddress:
+        """Return the address of a submodule; './' and '../' start at this repository.
+
+        Raises:
+            ProjectError: if the URL is not of a form that is allowed.
+        """
+        if not url.startswith(("./", "../")):
+            inner = parse(url)
+            if inner.is_local and not self.is_local:
+                raise _refused(url, "is a submodule on this machine's own file system")
+            return self._sharing(inner)
+        scheme_and_host, path = _split_path(self.repository)
+        joined = posixpath.normpath(posixpath.join(path, url))
+        if joined.startswith(".."):
+            raise _refused(url, "is a submodule above its host's root")
+        return self._sharing(ProjectAddress(scheme_and_host + joined, ""))
+
+    def _sharing(self, inner: ProjectAddress) -> ProjectAddress:
+        """Return a submodule's address with our credentials if its server is ours."""
+        if inner.credentials or _server(inner.repository) != _server(self.repository):
+            return inner
+        return replace(inner, credentials=self.credentials, ssh=self.ssh)
+
+
+def parse(project: str) -> ProjectAddress:
+    """Parse ``repository[#subdirectory]``.
+
+    Raises:
+        ProjectError: if it is of no form that is allowed, or of a dangerous one.
+    """
+    repository, _, subdirectory = project.strip().partition("#")
+    if repository.startswith("file:"):
+        repository = repository.replace(" ", "%20")  # a folder may have blanks, a URL has none
+    _check_characters(repository)
+    subdirectory = _checked_subdirectory(subdirectory)
+    if repository.startswith("/"):
+        return ProjectAddress(posixpath.normpath(repository), subdirectory, is_folder=True)
+    scheme, separator, _ = repository.partition("://")
+    if not separator:
+        return _scp_like(repository, subdirectory)
+    if scheme.lower() not in _SCHEMES:
+        raise _refused(repository, f"has the scheme {scheme!r}")
+    return _url(repository, subdirectory)
+
+
+def _url(repository: str, subdirectory: str) -> ProjectAddress:
+    try:
+        parts = urlsplit(repository)
+        host, port = parts.hostname or "", parts.port
+    except ValueError as error:
+        raise _refused(repository, f"is not a URL ({error})") from error
+    if parts.query:
+        raise _refused(repository, "has a query, which no Git URL has")
+    if parts.scheme == "file":
+        return _file_url(repository, parts.netloc, parts.path, subdirectory)
+    if not host or host.startswith("-") or parts.path.strip("/") == "":
+        raise _refused(repository, "names no host or no repository")
+    netloc = (f"[{host}]" if ":" in host else host) + (f":{port}" if port else "")
+    credentials = ""
+    if parts.scheme == "ssh":
+        netloc = _ssh_user(repository, parts.username, parts.password) + netloc
+    elif parts.username is not None:
+        credentials = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    if credentials and parts.scheme == "git":
+        raise _refused(repository, "has credentials, which git:// would send to nobody")
+    clean = urlunsplit((parts.scheme, netloc, parts.path.rstrip("/"), "", ""))
+    return ProjectAddress(clean, subdirectory, credentials=credentials)
+
+
+def _file_url(repository: str, host: str, path: str, subdirectory: str) -> ProjectAddress:
+    if host not in {"", "localhost"} or not path.startswith("/"):
+        raise _refused(repository, "is not file:/// with an absolute folder")
+    return ProjectAddress(f"file://{posixpath.normpath(path)}", subdirectory)
+
+
+def _ssh_user(repository: str, user: str | None, password: str | None) -> str:
+    if password:
+        raise _refused(repository, "has a password, and ssh would show it to every user here")
+    if user and not re.fullmatch(r"[A-Za-z0-9_][\w.-]*", user):
+        raise _refused(repository, "has a user name that ssh could take for an option")
+    return f"{user}@" if user else ""
+
+
+def _scp_like(repository: str, subdirectory: str) -> ProjectAddress:
+    matched = _SCP_LIKE.fullmatch(repository)
+    if not matched or "::" in repository:
+        raise _refused(repository, "is of no known form")
+    return ProjectAddress(repository.rstrip("/"), subdirectory)
+
+
+def _check_characters(repository: str) -> None:
+    if not repository:
+        raise _refused(repository, "is empty")
+    if repository.startswith("-"):
+        raise _refused(repository, "begins with a dash, as an option does")
+    if _CONTROL.search(repository):
+        raise _refused(repository, "has control characters")
+    if " " in repository and not repository.startswith("/"):
+        raise _refused(repository, "has blanks (write a blank as %20)")
+
+
+def _checked_subdirectory(subdirectory: str) -> str:
+    parts = subdirectory.strip("/").split("/") if subdirectory.strip("/") else []
+    absolute = subdirectory.startswith("/")
+    if absolute or any(part in {"", ".", "..", ".git"} for part in parts) or "\0" in subdirectory:
+        raise ProjectError(
+            f"The subdirectory {subdirectory!r} is not inside the repository",
+            allowed="a relative folder such as mlproject/tabular, without '..'",
+            action="correct what follows '#' in the project",
+        )
+    return "/".join(parts)
+
+
+def _split_path(repository: str) -> tuple[str, str]:
+    matched = re.match(r"[a-z]+://[^/]*", repository)
+    end = matched.end() if matched else repository.index(":") + 1
+    return repository[:end], repository[end:]
+
+
+def _server(repository: str) -> str:
+    """Return what a repository's URL holds before the path: scheme, user, host and port."""
+    return _split_path(repository)[0]
+
+
+def _without_user(repository: str) -> str:
+    """Return a malformed URL without all that could be user-info, however it is written."""
+    return re.sub(r"://.*@", "://", repository, flags=re.DOTALL)
+
+
+def _refused(repository: str, why: str) -> ProjectError:
+    return ProjectError(
+        f"The repository {_without_user(repository)!r} {why}",
+        allowed=_FORMS,
+        action="correct the project's address",
+    )

@@ -1,0 +1,230 @@
+"""What a pipeline asks of a challenger: metrics with bounds, slices, and how to compare. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
+from enum import StrEnum
+from typing import Annotated, Any, Final
+
+from pydantic import Field
+
+from understudy.errors import DeclarationError, listed, nearest
+from understudy.spec.declared import declared
+from understudy.spec.guards import Budgets, Guards
+from understudy.spec.metrics import Bound, Direction, Metric
+
+Rule = tuple[Metric, Bound, float]
+
+_TIME_BLOCK: Final = re.compile(r"([1-9]\d*)([smhDW])")
+_IMPLIED: Final = (Bound.MIN_GAIN, 0.0)
+"""What a primary metric without a comparison asks for."""
+
+
+class Unscorable(StrEnum):
+    """What becomes of a challenger whose champion could not be scored."""
+
+    HOLD = "hold"
+    """It waits: nobody knows whether it is better."""
+    PROMOTE = "promote"
+    """It is judged by the absolute rules alone, as the first model is."""
+    REJECT = "reject"
+    """It is rejected, so that the same input is not judged again."""
+
+
+@declared
+class Slice:
+    """A group of rows, or several, in which every comparison must hold as well.
+
+    Attributes:
+        column: A column of ``predictions.parquet``. Each of its values is a slice.
+        quantiles: Cut a column of numbers into so many parts of equal size instead.
+        min_rows: A slice with fewer rows is not judged, and the record says so.
+
+    Raises:
+        DeclarationError: for fewer than two quantiles or rows.
+    """
+
+    column: Annotated[str, Field(min_length=1)]
+    quantiles: Annotated[int, Field(ge=2, le=100)] | None = None
+    min_rows: Annotated[int, Field(ge=2)] = 50
+
+
+@declared
+class Gate:
+    """The rules of a pipeline.
+
+    Attributes:
+        primary: The metric that decides. Without a ``min_gain`` or ``max_loss`` it must not be
+            worse than the champion's (``min_gain=0.0``).
+        guardrails: Metrics that must keep their bounds whatever the primary one says.
+        slices: Groups of rows in which every rule must hold as well: columns, or ``Slice``.
+        cluster: Column that says which rows belong together (a customer, a device): such rows are
+            no independent evidence.
+        time_block: Length of the blocks of time whose rows belong together, such as ``"1D"``; the
+            column ``time`` of ``predictions.parquet`` says when a row was.
+        guards: What is looked for in the night's rows before the models are compared; None for
+            nothing.
+        budgets: What a model may cost, measured for both models together; None for nothing.
+        worst_slices: Whether groups of rows that no rule names are searched for those that the
+            challenger serves worse; a warning, which decides nothing.
+        shadow_nights: For so many judged nights a new pipeline only says what it would have done.
+        unscored_champion: ``hold``, ``promote`` (by absolute rules alone) or ``reject``.
+        seed: What random numbers of the comparison are drawn from.
+
+    Raises:
+        DeclarationError: naming what is wrong.
+    """
+
+    primary: Metric
+    guardrails: Sequence[Metric] = ()
+    slices: Sequence[Slice | str] = ()
+    cluster: str = ""
+    time_block: str = ""
+    guards: Guards | None = None
+    budgets: Budgets | None = None
+    worst_slices: bool = True
+    shadow_nights: Annotated[int, Field(ge=0)] = 0
+    unscored_champion: str = Unscorable.HOLD.value
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+
+    def __post_init__(self) -> None:
+        named = (Slice(one) if isinstance(one, str) else one for one in self.slices)
+        object.__setattr__(self, "guardrails", tuple(self.guardrails))
+        object.__setattr__(self, "slices", tuple(named))
+        self._check_guardrails()
+        self._check_slices()
+        self._check_clusters()
+        self._check_unscored()
+        self._check_budgets()
+
+    def _check_guardrails(self) -> None:
+        idle = [metric.name for metric in self.guardrails if not list(metric.bounds())]
+        if idle:
+            raise _wrong(
+                f"the guardrails {listed(idle)} have no bound and check nothing",
+                f"one or more of {listed(Bound)}",
+                "give each guardrail a bound or remove it",
+            )
+        stated = Counter((metric.name, bound.value) for metric, bound, _ in self.rules)
+        if twice := [f"{name} {bound}" for (name, bound), count in stated.items() if count > 1]:
+            raise _wrong(
+                f"{listed(twice)} stated more than once",
+                "each bound of a metric once, in the primary metric or in a guardrail",
+                "keep the one that you mean",
+            )
+
+    def _check_slices(self) -> None:
+        counts = Counter(one.column for one in self.slices if isinstance(one, Slice))
+        if twice := [column for column, count in counts.items() if count > 1]:
+            raise _wrong(
+                f"slices names {listed(twice)} more than once", "each column once", "keep one"
+            )
+
+    def _check_clusters(self) -> None:
+        if self.cluster and self.time_block:
+            raise _wrong(
+                f"cluster={self.cluster!r} and time_block={self.time_block!r}",
+                "one of the two",
+                "keep the one that joins more rows",
+            )
+        if self.time_block and not _TIME_BLOCK.fullmatch(self.time_block):
+            raise _wrong(
+                f"time_block is {self.time_block!r}",
+                "a whole number and s, m, h, D or W, such as '1D'",
+                "correct time_block",
+            )
+
+    def _check_unscored(self) -> None:
+        choices = [choice.value for choice in Unscorable]
+        given = self.unscored_champion
+        if given not in choices:
+            raise _wrong(
+                f"unscored_champion is {given!r}{nearest(given, choices)}",
+                listed(choices),
+                "correct unscored_champion",
+            )
+        if given == Unscorable.PROMOTE and all(bound.needs_champion for _, bound, _ in self.rules):
+            raise _wrong(
+                "unscored_champion='promote' without an absolute rule would let anything pass",
+                "it with one or more of 'at_least', 'at_most'",
+                "say what a model must reach at least",
+            )
+
+    def _check_budgets(self) -> None:
+        if self.budgets is not None and not self.budgets.bounds:
+            raise _wrong(
+                "budgets limits nothing",
+                "Budgets with a limit that is not off, such as Budgets() or "
+                "Budgets(size=Limit('200MB'))",
+                "limit something, or leave out budgets",
+            )
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """Every bound of every metric, the primary metric's first."""
+        stated = [(self.primary, *bound) for bound in self.primary.bounds()]
+        if not any(bound.needs_champion for _, bound, _ in stated):
+            stated.append((self.primary, *_IMPLIED))
+        return (*stated, *((m, *bound) for m in self.guardrails for bound in m.bounds()))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the rules as JSON values; of what is not about metrics, what is stated."""
+        optional = {
+            name: getattr(self, name)
+            for name in _OPTIONAL
+            if getattr(self, name) != _DEFAULTS[name]
+        }
+        implied = {b.value: value for m, b, value in self.rules if m is self.primary}
+        slices = [asdict(one) for one in self.slices if isinstance(one, Slice)]
+        return {
+            "primary": {**self.primary.to_dict(), **implied},
+            "guardrails": [m.to_dict() for m in self.guardrails],
+            **({"slices": slices} if slices else {}),
+            **({"guards": self.guards.to_dict()} if self.guards else {}),
+            **({"budgets": self.budgets.to_dict()} if self.budgets else {}),
+            **optional,
+        }
+
+    @classmethod
+    def from_dict(cls, rules: Mapping[str, Any]) -> Gate:
+        """Return the gate whose ``to_dict`` gave ``rules``; also of rules written by hand.
+
+        Raises:
+            DeclarationError: naming what is wrong.
+        """
+        return cls(**{name: _made(name, value) for name, value in rules.items()})
+
+
+_OPTIONAL: Final = (
+    "cluster",
+    "time_block",
+    "worst_slices",
+    "shadow_nights",
+    "unscored_champion",
+    "seed",
+)
+_DEFAULTS: Final = {field.name: field.default for field in fields(Gate)}
+
+
+def _made(name: str, value: Any) -> Any:  # noqa: ANN401 -- any JSON value; Gate checks it
+    if name == "primary" and isinstance(value, Mapping):
+        return Metric(**value)
+    if name == "guardrails" and isinstance(value, Sequence):
+        return tuple(Metric(**one) if isinstance(one, Mapping) else one for one in value)
+    if name == "guards" and isinstance(value, Mapping):
+        return Guards.from_dict(value)
+    if name == "budgets" and isinstance(value, Mapping):
+        return Budgets.from_dict(value)
+    if name == "slices" and isinstance(value, Sequence):
+        return tuple(Slice(**one) if isinstance(one, Mapping) else one for one in value)
+    return value
+
+
+def _wrong(found: str, allowed: str, action: str) -> DeclarationError:
+    return DeclarationError(f"Gate: {found}", allowed=allowed, action=action)
+
+
+__all__ = ["Bound", "Direction", "Gate", "Metric", "Rule", "Slice", "Unscorable"]

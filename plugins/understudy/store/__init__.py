@@ -1,0 +1,1 @@
+"""What lies in MLflow: runs, artifacts and the night's parent run. No Airflow."""

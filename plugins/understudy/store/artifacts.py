@@ -1,0 +1,153 @@
+"""Artifacts of runs and models: written, read, and told from those that are not there.
+
+Touches the tracking server, and temporary folders that go.
+
+MLflow's own client asks for the run first, to learn where its artifacts are, and leaves a folder
+behind for each file that it downloads.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from understudy.store.tracking import tracking_errors
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+    from mlflow.exceptions import MlflowException
+    from mlflow.store.artifact.artifact_repo import ArtifactRepository
+    from mlflow.tracking import MlflowClient
+
+
+def artifacts_of(client: MlflowClient, run: Run) -> ArtifactRepository:
+    """Return the run's own artifacts; MLflow's client would list those of its models among them."""
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    return get_artifact_repository(run.info.artifact_uri, tracking_uri=client.tracking_uri)
+
+
+def log_texts(client: MlflowClient, run: Run, texts: Mapping[str, str]) -> None:
+    """Log texts as artifacts of a run, by their paths.
+
+    Raises:
+        TrackingUnavailableError: when the server does not answer.
+    """
+    with tempfile.TemporaryDirectory() as folder, tracking_errors():
+        repository = artifacts_of(client, run)
+        for path, text in texts.items():
+            place = PurePosixPath(path)
+            file = Path(folder, place.name)
+            file.write_text(text, encoding="utf-8")
+            above = "" if place.parent == PurePosixPath() else str(place.parent)
+            repository.log_artifact(str(file), above)  # type: ignore[no-untyped-call]
+
+
+def read_text(client: MlflowClient, run: Run, path: str) -> str:
+    """Return the text of an artifact.
+
+    Raises:
+        TrackingUnavailableError: when the server does not answer.
+        MlflowException: when it has no such artifact.
+        OSError: when a store of files has none.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        return downloaded(client, run, path, folder).read_text(encoding="utf-8")
+
+
+def downloaded(client: MlflowClient, run: Run, path: str, folder: str | Path) -> Path:
+    """Return an artifact, brought into a folder that is there.
+
+    Raises:
+        TrackingUnavailableError: when the server does not answer.
+        MlflowException: when it has no such artifact.
+        OSError: when a store of files has none.
+    """
+    from mlflow.exceptions import MlflowException
+
+    with tracking_errors():
+        repository = artifacts_of(client, run)
+        try:
+            return Path(repository.download_artifacts(path, str(folder)))  # type: ignore[no-untyped-call]
+        except MlflowException:
+            # Through the server, what is not there fails like what cannot be had at the moment.
+            if not _is_there(repository, path):
+                raise _missing(path, repository.artifact_uri) from None
+            raise
+
+
+def found(client: MlflowClient, run: Run, path: str, folder: str | Path) -> Path | None:
+    """Return an artifact, brought into a folder that is there; None where the run has none.
+
+    The run is asked first whether it has it: MLflow's client asks the server for half a minute for
+    what is not there.
+
+    Raises:
+        TrackingUnavailableError: when the server does not answer.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        with tracking_errors():
+            if not _is_there(artifacts_of(client, run), path):
+                return None
+        return downloaded(client, run, path, folder)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":  # somebody removed it just now
+            raise
+    except FileNotFoundError:  # ditto, of a store of files
+        pass
+    return None
+
+
+def listed(client: MlflowClient, uri: str) -> list[str]:
+    """Return what lies at an address such as that of a model's files; nothing where it is gone.
+
+    Raises:
+        TrackingUnavailableError: when the server does not answer.
+    """
+    from mlflow.artifacts import list_artifacts
+
+    with tracking_errors():
+        return [
+            item.path for item in list_artifacts(artifact_uri=uri, tracking_uri=client.tracking_uri)
+        ]
+
+
+def downloaded_from(client: MlflowClient, uri: str, folder: str | Path) -> Path:
+    """Return what lies at an address, brought into a folder that is there.
+
+    Raises:
+        TrackingUnavailableError: when the server does not answer.
+        MlflowException: when there is nothing.
+        OSError: when a store of files has nothing.
+    """
+    from mlflow.artifacts import download_artifacts
+
+    if not listed(client, uri):
+        raise _missing("", uri)
+    with tracking_errors():
+        # Given as models:/..., MLflow would ask the server that the whole process is set to.
+        return Path(
+            download_artifacts(
+                artifact_uri=uri, dst_path=str(folder), tracking_uri=client.tracking_uri
+            )
+        )
+
+
+def _is_there(repository: ArtifactRepository, path: str) -> bool:
+    """Return whether there is such a file, or a folder with something in it."""
+    folder = PurePosixPath(path).parent
+    above = None if folder == PurePosixPath() else str(folder)
+    beside = {item.path: item for item in repository.list_artifacts(above)}
+    return path in beside and (not beside[path].is_dir or bool(repository.list_artifacts(path)))
+
+
+def _missing(path: str, uri: str) -> MlflowException:
+    from mlflow.exceptions import MlflowException
+    from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST
+
+    what = f"no artifact {path!r} in" if path else "nothing at"
+    return MlflowException(f"There is {what} {uri}", error_code=RESOURCE_DOES_NOT_EXIST)

@@ -1,0 +1,247 @@
+"""One night of a pipeline as MLflow sees it: opened once, pinned, skipped or closed. No Airflow.
+
+The parent run is the night's one record. What it pinned lies beside it as ``night.json``; every
+later task, retry and clear reads that instead of asking Git or the registry again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any, Final
+
+from understudy.contract import DATA_ARTIFACT, MODEL_ARTIFACT, Kind, Outcome, Tag, key_of
+from understudy.store.artifacts import log_texts, read_text
+from understudy.store.tracking import RUNNING, RunSpec, RunStore, tracking_errors
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+    from mlflow.tracking import MlflowClient
+
+_PINNED: Final = "night.json"
+_SETTLED: Final = frozenset({Outcome.PROMOTED.value, Outcome.REJECTED.value})
+_TURNED_DOWN: Final = "Reject"
+_LONGEST_SERIES: Final = 1000  # nights; what one page of a search holds
+
+
+def _nothing_else(_run: Run) -> None:
+    """Do nothing: the run is all that there is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Night:
+    """What one night pinned.
+
+    Attributes:
+        run_id: The parent MLflow run.
+        experiment_id: Its experiment.
+        pipeline: The Dag's id.
+        model: The registered model.
+        repository: The project's repository, without credentials.
+        subdirectory: Where in it the MLproject lies; empty for its top.
+        version: The branch, tag or commit that was asked for.
+        commit: The full commit that it meant.
+        tree: Git's id of the project's files in that commit.
+        champion: The champion's version when the night began, or None.
+        as_of: ISO time (UTC) of the data that the night sees.
+        parameters: The project's parameters, by name.
+        promote: ``auto``, ``ask`` or ``never``.
+        force: Whether the night runs although nothing changed.
+        rules: The gate's rules, as ``Gate.to_dict`` gives them.
+        recipe: How the steps are run: entry points in order, and the environment manager.
+        model_artifact: Name under which the training logs the model.
+        data_artifact: Folder under which the preprocessing logs the rows.
+        validated: Whether a step of their own scores the models; otherwise their trainings do.
+        dag_version: The commit of the Dag file, where Airflow has it from Git; else ''.
+    """
+
+    run_id: str
+    experiment_id: str
+    pipeline: str
+    model: str
+    repository: str
+    subdirectory: str
+    version: str
+    commit: str
+    tree: str
+    champion: str | None
+    as_of: str
+    parameters: Mapping[str, Any]
+    promote: str
+    force: bool
+    rules: Mapping[str, Any]
+    recipe: Sequence[str]
+    model_artifact: str = MODEL_ARTIFACT
+    validated: bool = True
+    data_artifact: str = DATA_ARTIFACT
+    dag_version: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the night as JSON values."""
+        return asdict(self)
+
+    def fingerprint(self, raw_sha256: str) -> str:
+        """Return the identity of a night's input: code, data, parameters, rules, how it is run."""
+        chosen = [dict(self.parameters), dict(self.rules), list(self.recipe), self.model]
+        return key_of(self.tree, raw_sha256, json.dumps(chosen, sort_keys=True, default=str))
+
+    def context(self) -> dict[str, str]:
+        """Return who judged what, as the decision record names it."""
+        return {
+            "pipeline": self.pipeline,
+            "model": self.model,
+            "night": self.run_id,
+            "as_of": self.as_of,
+            "repository": self.repository,
+            "commit": self.commit,
+            "tree": self.tree,
+            **({"dag_version": self.dag_version} if self.dag_version else {}),
+        }
+
+
+class NightBook:
+    """Opens, finds and closes the nights of pipelines on one tracking server."""
+
+    def __init__(self, client: MlflowClient, runs: RunStore) -> None:
+        self._client, self._runs = client, runs
+
+    def opened(self, run_id: str) -> Night | None:
+        """Return what the parent run pinned earlier, or None where it did not come that far."""
+        run = self._runs.get(run_id)
+        if Tag.COMMIT.value not in run.data.tags:
+            return None
+        return Night(**json.loads(read_text(self._client, run, _PINNED)))
+
+    def open(self, experiment_id: str, key: str, name: str, tags: Mapping[str, str]) -> str:
+        """Return the id of the night's parent run; the same key gives the same run."""
+        kind = {Tag.KIND.value: Kind.NIGHT.value}
+        return self._runs.ensure(RunSpec(experiment_id, key, name, {**tags, **kind}))
+
+    def reopen(self, night: Night) -> None:
+        """Let a night that is run again say RUNNING."""
+        with tracking_errors():
+            self._client.update_run(night.run_id, status="RUNNING")
+
+    def pin(self, night: Night) -> None:
+        """Store what a night pinned; the commit's tag makes it valid, and comes last."""
+        run = self._runs.get(night.run_id)
+        log_texts(self._client, run, {_PINNED: json.dumps(night.to_dict(), indent=2)})
+        tags = {
+            Tag.REPOSITORY: night.repository,
+            Tag.SUBDIRECTORY: night.subdirectory,
+            Tag.VERSION: night.version,
+            Tag.TREE: night.tree,
+            Tag.AS_OF: night.as_of,
+            Tag.MODEL: night.model,
+            Tag.CHAMPION_BEFORE: night.champion or "",
+            Tag.COMMIT: night.commit,
+        }
+        chosen = {name: str(value) for name, value in night.parameters.items()}
+        self._runs.log_parameters(run, chosen, {tag.value: text for tag, text in tags.items()})
+
+    def latest(self, experiment_id: str, night_of: str) -> str | None:
+        """Return the parent run that was opened last for a Dag run, or None."""
+        wanted = {Tag.ATTEMPT_OF: night_of, Tag.KIND: Kind.NIGHT.value}
+        found = self._runs.search(experiment_id, wanted, limit=1)
+        return str(found[0].info.run_id) if found else None
+
+    def sweep(
+        self,
+        experiment_id: str,
+        pipeline: str,
+        is_over: Callable[[str], bool],
+        let_go: Callable[[Run], None] = _nothing_else,
+    ) -> list[str]:
+        """End what nights that are over left RUNNING; return those run ids.
+
+        Args:
+            experiment_id: Where the pipeline's runs are.
+            pipeline: Its name.
+            is_over: Whether a Dag run of that id is known and has ended.
+            let_go: Ends what a run has elsewhere, before the run: what fails is found again.
+        """
+        alive = self._runs.search(experiment_id, {Tag.PIPELINE: pipeline}, also=RUNNING)
+        owners = [run.data.tags.get(Tag.DAG_RUN_ID.value, "") for run in alive]
+        over = {dag_run for dag_run in set(owners) if dag_run and is_over(dag_run)}
+        dead = [run for run, owner in zip(alive, owners, strict=True) if owner in over]
+        for run in dead:
+            let_go(run)
+            reason = "abandoned: its night was over and it was not ended"
+            self._runs.end(run.info.run_id, "KILLED", reason)
+            self._runs.end_nested(run, "KILLED")
+        return [str(run.info.run_id) for run in dead]
+
+    def same_input(self, night: Night, fingerprint: str) -> Run | None:
+        """Return an earlier night that settled the same input, or None.
+
+        Settled means that it was judged, obeyed, and left the champion that is in production now:
+        a verdict that nobody let pass, a rollback or another champion makes the night worth
+        running. Without a champion there is no reason to skip.
+        """
+        if night.champion is None or night.force:
+            return None
+        wanted = {
+            Tag.FINGERPRINT: fingerprint,
+            Tag.PIPELINE: night.pipeline,
+            Tag.CHAMPION_AFTER: night.champion,
+        }
+        judged = f"tags.`{Tag.OUTCOME}` != '{Outcome.SKIPPED}'"
+        for run in self._runs.search(night.experiment_id, wanted, also=judged):
+            if run.info.run_id != night.run_id and _is_settled(run.data.tags):
+                return run
+        return None
+
+    def note_less_seen(self, night: Night) -> str:
+        """Note on a night that the one before it saw later data; return the words, '' for none."""
+        wanted = {Tag.PIPELINE: night.pipeline, Tag.KIND: Kind.NIGHT.value}
+        last = self._runs.search(night.experiment_id, wanted, limit=2)
+        before = next((run for run in last if run.info.run_id != night.run_id), None)
+        seen = "" if before is None else before.data.tags.get(Tag.AS_OF.value, "")
+        if before is None or seen <= night.as_of:
+            return ""
+        words = f"it saw data as of {night.as_of}, and {before.info.run_name} before it of {seen}"
+        self._runs.tag(night.run_id, {Tag.SAW_LESS: words})
+        return words
+
+    def skips_in_a_row(self, night: Night) -> int:
+        """Return how many nights before this one ended SKIPPED without another outcome between."""
+        wanted = {Tag.PIPELINE: night.pipeline, Tag.KIND: Kind.NIGHT.value}
+        nights = self._runs.search(night.experiment_id, wanted, limit=_LONGEST_SERIES)
+        earlier = [run for run in nights if run.info.run_id != night.run_id]
+        skipped = (run.data.tags.get(Tag.OUTCOME) == Outcome.SKIPPED for run in earlier)
+        return len(list(takewhile(bool, skipped)))
+
+    def first_to_find_stale(self, night: Night, version: str) -> bool:
+        """Note on a night that a champion is too old; return whether no night did so before."""
+        wanted = {Tag.STALE: version, Tag.PIPELINE: night.pipeline}
+        earlier = self._runs.search(night.experiment_id, wanted, limit=1)
+        self._runs.tag(night.run_id, {Tag.STALE: version})
+        return all(run.info.run_id == night.run_id for run in earlier)
+
+    def stored_fingerprint(self, night: Night) -> str:
+        """Return the identity of the night's input; '' where its download names no content."""
+        return str(self._runs.get(night.run_id).data.tags.get(Tag.FINGERPRINT.value, ""))
+
+    def approval(self, night: Night) -> str:
+        """Return what a person said about the night's challenger, and who; '' for nothing."""
+        return str(self._runs.get(night.run_id).data.tags.get(Tag.APPROVAL.value, ""))
+
+    def close(self, night: Night, outcome: Outcome, reason: str, champion: str | None) -> None:
+        """Write how the night ended, and end its run."""
+        tags = {
+            Tag.OUTCOME: outcome.value,
+            Tag.REASON: reason[:5000],
+            Tag.CHAMPION_AFTER: champion or "",
+            Tag.DESCRIPTION: f"**{outcome}**: {reason[:5000]}",
+        }
+        self._runs.tag(night.run_id, tags)
+        failed = outcome is Outcome.FAILED
+        self._runs.end(night.run_id, "FAILED" if failed else "FINISHED", reason if failed else "")
+
+
+def _is_settled(tags: Mapping[str, str]) -> bool:
+    """Return whether a night's verdict was obeyed, or turned down by a person."""
+    turned_down = tags.get(Tag.APPROVAL.value, "").startswith(_TURNED_DOWN)
+    return tags.get(Tag.OUTCOME.value) in _SETTLED or turned_down

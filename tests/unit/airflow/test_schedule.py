@@ -1,0 +1,141 @@
+"""When nights begin and what they see, by Airflow's own scheduler and its own runs."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.sdk import (
+    Asset,
+    AssetOrTimeSchedule,
+    CronDataIntervalTimetable,
+    CronPartitionTimetable,
+    CronTriggerTimetable,
+)
+from airflow.sdk.configuration import conf
+from airflow.serialization.serialized_objects import DagSerialization
+from airflow.timetables.base import DagRunInfo, DataInterval
+
+from understudy import Gate, Metric, Project, pipeline
+from understudy.airflow.schedule import moment
+
+if TYPE_CHECKING:
+    from airflow.serialization.definitions.dag import SerializedDAG
+
+START, END = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 3, tzinfo=UTC)
+TICKS = [f"2026-01-0{day}" for day in (1, 2, 3)]
+
+
+def scheduled(schedule: Any, **fields: Any) -> SerializedDAG:  # noqa: ANN401 -- Airflow's
+    """Return a pipeline's Dag as the scheduler has it."""
+    dag = pipeline(
+        "nightly",
+        project=Project("https://example.com/models.git"),
+        gate=Gate(Metric("rmse")),
+        schedule=schedule,
+        catchup=True,
+        **{"start": START, "end": END, **fields},
+    )
+    return DagSerialization.from_dict(DagSerialization.to_dict(dag))
+
+
+def runs(dag: SerializedDAG, most: int = 9) -> list[DagRunInfo]:
+    """Return the runs that the scheduler makes, one after the other."""
+    made: list[DagRunInfo] = []
+    while len(made) < most:
+        last = made[-1] if made else None
+        found = dag.next_dagrun_info(last_automated_run_info=last)
+        if found is None:
+            break
+        made.append(found)
+    return made
+
+
+class Made:
+    """A Dag run as a task sees it."""
+
+    def __init__(self, run_type: str, info: DagRunInfo) -> None:
+        self.run_type, self.run_after, self.logical_date = run_type, info.run_after, None
+        self.data_interval_end = None
+        if info.data_interval is not None:
+            self.logical_date = info.data_interval.start
+            self.data_interval_end = info.data_interval.end
+
+
+def seen(info: DagRunInfo, run_type: str = "scheduled") -> str:
+    """Return the day that a run sees."""
+    context: Any = {"dag_run": Made(run_type, info)}
+    return moment(context).isoformat()[:10]
+
+
+@pytest.mark.parametrize("intervals", ["False", "True"])
+@pytest.mark.parametrize("schedule", ["@daily", "0 0 * * *", timedelta(days=1)])
+def test_a_tick_is_the_same_night_under_both_settings(
+    schedule: object, intervals: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first, the last, and what each sees; so that a change of the setting loses none."""
+    monkeypatch.setenv("AIRFLOW__SCHEDULER__CREATE_CRON_DATA_INTERVALS", intervals)
+    assert conf.getboolean("scheduler", "create_cron_data_intervals") is (intervals == "True")
+    made = runs(scheduled(schedule))
+    assert [one.run_after.isoformat()[:10] for one in made] == TICKS
+    assert [seen(one) for one in made] == TICKS
+
+
+@pytest.mark.parametrize(
+    ("schedule", "first"),
+    [
+        (CronDataIntervalTimetable("@daily", timezone="UTC"), 1),
+        (CronTriggerTimetable("@daily", timezone="UTC", interval=timedelta(days=1)), 0),
+        (CronTriggerTimetable("@daily", timezone="UTC"), 0),
+    ],
+    ids=["intervals", "trigger with an interval", "trigger"],
+)
+@pytest.mark.parametrize("run_type", ["scheduled", "backfill"])
+def test_a_night_sees_its_tick_whatever_the_interval(
+    schedule: object, first: int, run_type: str
+) -> None:
+    """Not the logical date, which is the interval's beginning; nothing begins after the end."""
+    made = runs(scheduled(schedule))
+    assert [one.run_after.isoformat()[:10] for one in made] == TICKS[first:]
+    assert [seen(one, run_type) for one in made] == TICKS[first:]
+
+
+def test_a_run_by_hand_sees_the_moment_that_was_given() -> None:
+    """Airflow infers an interval that ends at the tick before: that is not what was asked for."""
+    given = datetime(2026, 1, 2, 15, tzinfo=UTC)
+    asked: Any = Made("manual", DagRunInfo(given, DataInterval(START, END), None, None))
+    asked.logical_date = given
+    assert moment({"dag_run": asked}) == given  # type: ignore[typeddict-item]
+    asked.logical_date = asked.data_interval_end = None
+    assert moment({"dag_run": asked}) == given  # type: ignore[typeddict-item]
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        "@daily",
+        timedelta(days=1),
+        None,
+        [Asset("rows")],
+        AssetOrTimeSchedule(
+            timetable=CronTriggerTimetable("@daily", timezone="UTC"), assets=[Asset("rows")]
+        ),
+        CronPartitionTimetable("@daily", timezone="UTC"),
+    ],
+    ids=["cron", "delta", "by hand", "assets", "assets or times", "partitions"],
+)
+def test_the_schedule_ends_and_the_hand_does_not(schedule: object) -> None:
+    """Airflow makes no task of a run whose logical date is after the end of the task or Dag."""
+    dag = scheduled(schedule)
+    assert len(runs(dag)) in {0, len(TICKS)}
+    partitioned = dag.timetable.partitioned
+    assert {task.end_date for task in dag.tasks} == {END if partitioned else None}
+    assert dag.timetable.summary != "Until"
+
+
+def test_without_an_end_the_timetable_is_airflows_own() -> None:
+    """So that a Dag without an end needs no plug-in."""
+    dag = scheduled("@daily", end=None)
+    assert dag.timetable.type_name == "CronTriggerTimetable"
+    assert len(runs(dag)) == 9

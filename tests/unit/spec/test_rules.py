@@ -1,0 +1,136 @@
+"""Rules are checked in full where they are written; messages name the field and the cure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+
+from understudy.errors import DeclarationError
+from understudy.gate import Budgets, Direction, Gate, Limit, Metric, Slice
+from understudy.spec.metrics import DEFAULT_CONFIDENCE
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Metric("rmse", at_last=1), r"'at_last' is no field \(did you mean 'at_least'\?\)"),
+        (Metric, "'name' is missing"),
+        (lambda: Metric(""), "'name' is ''"),
+        (lambda: Metric("rmse", min_gain=-0.1), "'min_gain' is -0.1: .*greater than or equal to 0"),
+        (lambda: Metric("rmse", min_gain="0.1"), "'min_gain' is '0.1': .*valid number"),
+        (lambda: Metric("rmse", at_least=math.nan), "'at_least' is nan: .*finite"),
+        (lambda: Metric("rmse", at_most=math.inf), "'at_most' is inf: .*finite"),
+        (lambda: Metric("rmse", confidence=95), "'confidence' is 95"),
+        (lambda: Metric("rmse", at_least=2, at_most=1), "at_least=2.0, at_most=1.0"),
+        (lambda: Metric("profit"), "does not say which way is better.*lower_is_better"),
+        (Gate, "'primary' is missing"),
+        (lambda: Gate("rmse"), "'primary' is 'rmse'"),
+        (lambda: Gate(Metric("rmse"), ["r2"]), r"'guardrails\[0\]' is 'r2'"),
+        (lambda: Gate(Metric("rmse"), [Metric("r2")]), "guardrails 'r2' have no bound"),
+        (lambda: Metric("rmse", relative=True), "relative=True without min_gain or max_loss"),
+        (lambda: Metric("rmse", function="x:y"), "does not say which way is better"),
+        (
+            lambda: Metric("profit", function="profit", lower_is_better=False),
+            "function is 'profit'.*'module:function'",
+        ),
+        (
+            lambda: Gate(Metric("rmse", max_loss=1), [Metric("rmse", max_loss=2)]),
+            "'rmse max_loss' stated more than once",
+        ),
+        (lambda: Gate(Metric("rmse"), slices=["a", Slice("a")]), "'a' more than once"),
+        (
+            lambda: Gate(Metric("rmse"), slices=[3]),
+            r"slices\[0\].* is 3: input should be",
+        ),
+        (lambda: Slice("age", quantiles=1), "'quantiles' is 1: .*greater than or equal to 2"),
+        (lambda: Slice("age", min_row=9), r"'min_row' is no field \(did you mean 'min_rows'\?\)"),
+        (lambda: Gate(Metric("rmse"), cluster="a", time_block="1D"), "one of the two"),
+        (lambda: Gate(Metric("rmse"), time_block="day"), "time_block is 'day'.*'1D'"),
+        (lambda: Gate(Metric("rmse"), shadow_nights=-1), "'shadow_nights' is -1"),
+        (
+            lambda: Gate(Metric("rmse"), unscored_champion="holt"),
+            r"'holt' \(did you mean 'hold'\?\)",
+        ),
+        (
+            lambda: Gate(Metric("rmse"), unscored_champion="promote"),
+            "without an absolute rule would let anything pass",
+        ),
+        (lambda: Gate(Metric("rmse"), budgets=Limit("1MB")), "'budgets' is Limit"),
+        (
+            lambda: Gate(
+                Metric("rmse"), budgets=Budgets(size=Limit(), memory=Limit(), latency_p95=Limit())
+            ),
+            "budgets limits nothing",
+        ),
+        (lambda: Gate(Metric("rmse"), worst_slices="off"), "'worst_slices' is 'off'"),
+    ],
+)
+def test_wrong_rules_are_refused(make: Callable[[], object], message: str) -> None:
+    """Each wrong rule ends with what was found, what is allowed, and what to do."""
+    with pytest.raises(DeclarationError, match=message) as caught:
+        make()
+    assert "Allowed: " in str(caught.value)
+    assert "Next: " in str(caught.value)
+
+
+def test_all_wrong_fields_are_named_together() -> None:
+    """One message, not one per attempt."""
+    with pytest.raises(DeclarationError, match=r"min_gain.*; .*confidence"):
+        Metric("rmse", min_gain=-1, confidence=2)
+
+
+def test_direction_is_known_for_usual_metrics_and_can_be_stated() -> None:
+    """Usual names need no direction; a stated one wins."""
+    assert Metric("rmse").direction is Direction.LOWER
+    assert Metric("accuracy").direction is Direction.HIGHER
+    assert Metric("accuracy", lower_is_better=True).direction is Direction.LOWER
+
+
+def test_rules_survive_a_round_trip() -> None:
+    """What the record stores gives the same gate again."""
+    gate = Gate(
+        Metric("rmse", min_gain=0.1, relative=True, confidence=0.9),
+        [
+            Metric("profit", lower_is_better=False, at_least=1, at_most=9, function="shop:profit"),
+            Metric("r2", max_loss=0),
+        ],
+        slices=["region", Slice("age", quantiles=4, min_rows=20)],
+        time_block="1D",
+        shadow_nights=5,
+        unscored_champion="reject",
+        seed=7,
+    )
+    again = Gate.from_dict(gate.to_dict())
+    assert again.to_dict() == gate.to_dict()
+    assert [(m.name, b, v) for m, b, v in again.rules] == [(m.name, b, v) for m, b, v in gate.rules]
+
+
+def test_a_record_s_rules_say_what_was_understood() -> None:
+    """When defaults change, an old record must still mean what it meant."""
+    primary = Gate(Metric("rmse", at_most=60)).to_dict()["primary"]
+    assert primary["min_gain"] == 0
+    assert primary["confidence"] == DEFAULT_CONFIDENCE
+    assert primary["lower_is_better"] is True
+
+
+def test_what_is_by_default_is_not_written_down() -> None:
+    """The rules of a simple gate stay those that older nights have in their fingerprints."""
+    assert set(Gate(Metric("rmse")).to_dict()) == {"primary", "guardrails"}
+
+
+def test_a_usual_gate_takes_four_lines() -> None:
+    """One primary metric and two guardrails; every bound becomes a rule, the primary's first."""
+    gate = Gate(
+        Metric("rmse", min_gain=0.01, relative=True),
+        [Metric("r2", at_least=0.25), Metric("mae", max_loss=0.02, relative=True)],
+    )
+    named = [(metric.name, bound.value) for metric, bound, _ in gate.rules]
+    assert named == [("rmse", "min_gain"), ("r2", "at_least"), ("mae", "max_loss")]
+
+
+def test_records_are_frozen() -> None:
+    """A rule cannot change after it was checked."""
+    with pytest.raises(AttributeError):
+        Metric("rmse").name = "mae"  # type: ignore[misc]
