@@ -34,7 +34,7 @@ from bench.leftovers import Ground, Leftovers, tree
 from bench.machine_faults import Machine
 from bench.setting import head
 from understudy.cli.table import render
-from understudy.devstack import record
+from understudy.devstack import processes
 from understudy.devstack.place import CHECKOUT, Place
 from understudy.devstack.progress import Progress
 from understudy.devstack.settings import MARK
@@ -127,8 +127,8 @@ def _ground(stack: Stack, client: MlflowClient, temporary: Path) -> Ground:
     )
 
 
-def _known(stack: Stack) -> record.Record:
-    known = record.read(stack.place.record)
+def _known(stack: Stack) -> processes.Record:
+    known = processes.read(stack.place.record)
     if known is None:
         raise AssertionError(stack.place)
     return known

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from bench.cpu import end_forkservers
-from understudy.devstack.identity import marked
+from understudy.devstack.processes import marked
 from understudy.devstack.settings import MARK
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from tests.fixtures.loopback import serving
 
 from understudy.devstack.place import CHECKOUT
 from understudy.runner import projectfile
-from understudy.runner.environment.environment import EnvironmentStore
+from understudy.runner.environment.store import EnvironmentStore
 from understudy.runner.process.process import ProcessRunner
 from understudy.runner.settings import Settings
 

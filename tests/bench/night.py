@@ -37,9 +37,9 @@ from bench.ending import end_on_terminate
 from bench.needs import STATE
 from bench.setting import MIRROR, PROJECT, Setting, export, head, programs_of
 from bench.ways import OTHERS, Night, Ours, Way, ways
-from understudy.devstack import record
-from understudy.devstack.errors import StackError
+from understudy.devstack import processes
 from understudy.devstack.place import bench_place
+from understudy.devstack.processes import StackError
 from understudy.devstack.progress import Progress
 from understudy.devstack.stack import Stack
 from understudy.errors import UnderstudyError
@@ -60,7 +60,7 @@ class Bench:
     """One bench on a running stack."""
 
     def __init__(self, setting: Setting, progress: Progress) -> None:
-        known = record.read(setting.stack.place.record)
+        known = processes.read(setting.stack.place.record)
         if known is None:
             raise AssertionError(setting.stack.place)
         names = (*known.alive(),)

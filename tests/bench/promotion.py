@@ -42,8 +42,7 @@ from understudy.registry import history_log
 from understudy.registry.alias_store import Office
 from understudy.registry.history import Cause, Ending, History, Move, State, now_text
 from understudy.registry.promoter import ChampionChangedError, Wanted
-from understudy.registry.trained_models import TrainedModel
-from understudy.registry.versions import Registry
+from understudy.registry.versions import Registry, TrainedModel
 from understudy.store.tracking import RunStore
 
 _CALLS = ("runs/create", "runs/log-parameter", "registered-models/alias", "set-tag")

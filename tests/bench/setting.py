@@ -109,7 +109,7 @@ def export(commit: str, folder: Path) -> None:
 def programs_of(project: Path) -> Iterator[Path]:
     """Yield the folder of programs of the project's environment, built if need be, and keep it."""
     from understudy.runner import projectfile
-    from understudy.runner.environment.environment import EnvironmentStore
+    from understudy.runner.environment.store import EnvironmentStore
     from understudy.runner.process.process import ProcessRunner
     from understudy.runner.settings import Settings
 

@@ -27,7 +27,7 @@ from mlflow.tracking import MlflowClient
 from bench.cpu import end_forkservers
 from bench.ending import end_on_terminate
 from understudy.cli.table import render
-from understudy.devstack import record
+from understudy.devstack import processes
 from understudy.devstack.airflow_api import moment
 from understudy.devstack.place import CHECKOUT, Place
 from understudy.devstack.progress import Progress
@@ -125,7 +125,7 @@ class Soak:
     def _count(self, lengths: Sequence[float]) -> Count:
         end_forkservers()
         time.sleep(5)  # Airflow's task processes end some seconds after their tasks
-        known = record.read(self._stack.place.record)
+        known = processes.read(self._stack.place.record)
         if known is None:
             raise AssertionError(self._stack.place)
         roots = [psutil.Process(one.pid) for one in known.processes.values() if one.alive()]

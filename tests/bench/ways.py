@@ -20,7 +20,7 @@ import httpx
 
 from bench.setting import CHAMPION, MIRROR, PROJECT, Setting, clean_environment
 from understudy.devstack.airflow_api import FINISHED, AirflowApi
-from understudy.devstack.errors import StackError
+from understudy.devstack.processes import StackError
 
 OTHERS = ("one", "scripts", "plain", "mlflow")
 """Names of the ways that are not ours."""

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from understudy.runner import projectfile
-from understudy.runner.environment.environment import EnvironmentStore
+from understudy.runner.environment.store import EnvironmentStore
 from understudy.runner.process.process import ProcessRunner
 from understudy.runner.settings import Settings
 

@@ -10,7 +10,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from understudy.decide.candidates import refuse_gone
-from understudy.decide.rows import holdout
+from understudy.decide.inputs import holdout
 from understudy.errors import RegistryError, TrackingRefusedError, TrackingUnavailableError
 from understudy.registry import test_cases
 from understudy.registry.test_cases import Material

@@ -15,7 +15,7 @@ import pytest
 
 from understudy.cli.main import main
 from understudy.contract import DECISION_PAGE, Kind, Tag
-from understudy.decide import costing
+from understudy.decide import benchmark
 from understudy.decide.benchmark import Effort, Stopwatch
 from understudy.decide.decision import Exhibits, Validation
 from understudy.errors import StepStoppedError
@@ -82,7 +82,7 @@ def trained(pipeline: Pipeline, repository: Repository) -> Trained:
 def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Measure a little only; nothing of it stays."""
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
-    monkeypatch.setattr(costing, "EFFORT", Effort(rounds=12, calls=5, seconds=60))
+    monkeypatch.setattr(benchmark, "EFFORT", Effort(rounds=12, calls=5, seconds=60))
 
 
 def champion_of(pipeline: Pipeline, address: str) -> str:

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from understudy.errors import EnvironmentBuildError, ProjectError, StepStoppedError
-from understudy.runner.environment.environment import EnvironmentStore
 from understudy.runner.environment.interpreter import _search_path, find_python, satisfies
+from understudy.runner.environment.store import EnvironmentStore
 from understudy.runner.process.process import ProcessRunner
 from understudy.runner.projectfile import ProjectFile
 from understudy.runner.settings import Settings
@@ -116,7 +116,7 @@ BUILDER = """
 import sys
 from pathlib import Path
 from understudy.runner import projectfile
-from understudy.runner.environment.environment import EnvironmentStore
+from understudy.runner.environment.store import EnvironmentStore
 from understudy.runner.process.process import ProcessRunner
 from understudy.runner.settings import Settings
 

@@ -23,8 +23,7 @@ from understudy.contract import (
     Tag,
 )
 from understudy.decide.decision import Exhibits, Validation
-from understudy.decide.gate_process import Gatherer
-from understudy.decide.interpreter import PYTHON_VARIABLE, project
+from understudy.decide.gate_process import PYTHON_VARIABLE, Gatherer, project
 from understudy.decide.unscored import cause_of
 from understudy.errors import (
     EnvironmentBuildError,
@@ -47,7 +46,7 @@ from understudy.gate import (
     Verdict,
     replay,
 )
-from understudy.runner.environment.environment import EnvironmentStore
+from understudy.runner.environment.store import EnvironmentStore
 from understudy.runner.process.process import ProcessRunner
 from understudy.runner.scratch import scratch_folder
 from understudy.runner.settings import Settings

@@ -27,8 +27,7 @@ from understudy.errors import (
     UnderstudyError,
 )
 from understudy.runner.environment.interpreter import find_uv
-from understudy.runner.reuse.inventory import Kind, inventory
-from understudy.runner.reuse.pruning import Terms, prune
+from understudy.runner.reuse.cache import Kind, Terms, inventory, prune
 from understudy.runner.runner import Settings, StepRequest, StepRunner
 from understudy.runner.settings import CacheLimits
 

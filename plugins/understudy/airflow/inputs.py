@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from understudy.airflow.git_connection import git_access
+from understudy.airflow.connections import git_access
 from understudy.airflow.night_context import (
     CHALLENGER_INDEX,
     CHAMPION_INDEX,

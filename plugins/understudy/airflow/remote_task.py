@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from understudy.airflow.cluster_connection import cluster_of
+from understudy.airflow.connections import cluster_of
 from understudy.airflow.remote_trigger import LOST, RemoteStepTrigger
 from understudy.errors import ClusterUnavailableError, UnderstudyError
 from understudy.runner.cluster.remote import (

@@ -117,8 +117,7 @@ class RemoteStepTrigger(BaseTrigger):
         return steps
 
     async def _steps(self) -> RemoteSteps:
-        from understudy.airflow.cluster_connection import cluster_of_async
-        from understudy.airflow.tracking_connection import use_connection_async
+        from understudy.airflow.connections import cluster_of_async, use_connection_async
 
         await use_connection_async()
         cluster = await cluster_of_async(placed(self.backend, self.placement))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from understudy.airflow.tracking_connection import use_connection
+from understudy.airflow.connections import use_connection
 from understudy.decide.decision import Court
 from understudy.registry.promoter import Mover
 from understudy.registry.versions import Registry

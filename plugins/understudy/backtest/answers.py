@@ -14,8 +14,7 @@ from understudy.backtest.place import Place, write
 from understudy.backtest.plan import Plan
 from understudy.backtest.workers import THREADS
 from understudy.contract import key_of
-from understudy.decide.gate_process import LAUNCH
-from understudy.decide.interpreter import gate_python
+from understudy.decide.gate_process import LAUNCH, gate_python
 from understudy.errors import DecisionError
 from understudy.gate import Gate, Metric
 from understudy.runner.process.process import Command, ProcessRunner

@@ -17,8 +17,8 @@ from understudy.backtest.history import History, Index
 from understudy.errors import DecisionError, listed
 from understudy.evaluation import known
 from understudy.evaluation.catalogue import find
-from understudy.evaluation.definition import Definition, measured
 from understudy.evaluation.means import Shape
+from understudy.evaluation.metrics import Definition, measured
 from understudy.evaluation.pairing import Rows
 from understudy.spec.metrics import Direction, Metric
 

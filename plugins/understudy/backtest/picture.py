@@ -11,7 +11,7 @@ from html import escape
 from typing import Any, Final
 
 from understudy.backtest.results import HEAD, REFERENCES, Result, above, lines, sentence
-from understudy.report.scale import Scale, Tick
+from understudy.report.drawing import Scale, Tick
 
 WINDOW: Final = 28
 """Nights that a point of the curve is the mean of: four weeks hide no season."""

@@ -11,7 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from understudy.cli.rules_file import rules
+from understudy.cli.arguments import rules
 from understudy.contract import ENV_MANAGERS
 from understudy.errors import DeclarationError, ParameterError
 from understudy.spec import quantities

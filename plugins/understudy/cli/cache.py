@@ -8,8 +8,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from understudy.errors import SettingsError
-from understudy.runner.reuse.inventory import Item, inventory
-from understudy.runner.reuse.pruning import Pruned, Terms, prune, pruner
+from understudy.runner.reuse.cache import Item, Pruned, Terms, inventory, prune, pruner
 from understudy.runner.settings import CACHE_VARIABLE, CacheLimits, Settings
 from understudy.spec import quantities
 from understudy.spec.quantities import size_text

@@ -43,7 +43,7 @@ def _build(arguments: argparse.Namespace) -> int:
 
 
 def _build_gate() -> int:
-    from understudy.decide.interpreter import gate_python
+    from understudy.decide.gate_process import gate_python
     from understudy.runner.process.process import ProcessRunner
     from understudy.runner.settings import Settings
 

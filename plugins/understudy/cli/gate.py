@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from understudy.cli.rules_file import rules
+from understudy.cli.arguments import rules
 from understudy.errors import DecisionError
 from understudy.gate import DecisionRecord, Predictions, Score, Verdict
 
@@ -66,8 +66,8 @@ def _brought(
     """Return which rows and models two runs are of, as far as they say; nothing of files."""
     if client is None or not challenger.run_id:
         return {}
-    from understudy.decide.costing import Models
-    from understudy.decide.validated import model_of, rows_of
+    from understudy.decide.benchmark import Models
+    from understudy.decide.inputs import model_of, rows_of
 
     theirs = None if champion is None else model_of(client, champion)
     models = Models(model_of(client, challenger), theirs)

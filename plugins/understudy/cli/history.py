@@ -9,7 +9,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from understudy.cli.servers import mlflow_errors
+from understudy.cli.arguments import mlflow_errors
 from understudy.cli.table import render
 from understudy.errors import TrackingRefusedError
 from understudy.registry.history import Entry, History, State

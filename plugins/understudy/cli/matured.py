@@ -7,7 +7,7 @@ import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from understudy.cli.moments import moment
+from understudy.cli.arguments import moment
 from understudy.errors import DecisionError
 
 if TYPE_CHECKING:

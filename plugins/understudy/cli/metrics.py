@@ -24,10 +24,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from understudy.cli.servers import mlflow_errors
-    from understudy.monitoring.exposition import exposition
+    from understudy.cli.arguments import mlflow_errors
     from understudy.monitoring.figures import Observer
-    from understudy.monitoring.server import Page, server
+    from understudy.monitoring.server import Page, exposition, server
     from understudy.store import tracking
 
     observer = Observer(tracking.client(), int(time.time() * 1000))

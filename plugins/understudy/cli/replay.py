@@ -9,8 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from understudy.cli.moments import moment
-from understudy.cli.rules_file import rules
+from understudy.cli.arguments import moment, rules
 from understudy.errors import DecisionError
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from datetime import timedelta
 
-from understudy.cli.servers import mlflow_errors
+from understudy.cli.arguments import mlflow_errors
 from understudy.registry.retention import Keep
 from understudy.spec import quantities
 

@@ -6,8 +6,8 @@ import argparse
 import getpass
 import uuid
 
+from understudy.cli.arguments import mlflow_errors
 from understudy.cli.history import moment
-from understudy.cli.servers import mlflow_errors
 from understudy.registry.history import Scope
 
 

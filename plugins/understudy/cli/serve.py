@@ -81,7 +81,7 @@ def _leave(_number: int, _frame: FrameType | None) -> None:
 
 
 def _champion(client: MlflowClient, model: str) -> str | None:
-    from understudy.cli.servers import mlflow_errors
+    from understudy.cli.arguments import mlflow_errors
     from understudy.registry.versions import Registry
 
     with mlflow_errors():

@@ -150,9 +150,9 @@ class Court:
     ) -> Heard:
         """Gather evidence, and measure the models where the rules have budgets."""
         from understudy.decide import repetition
-        from understudy.decide.costing import Model, Models
+        from understudy.decide.benchmark import Model, Models
         from understudy.decide.evaluator import Hearing
-        from understudy.decide.rows import NightRows
+        from understudy.decide.inputs import NightRows
         from understudy.runner.settings import Settings
 
         ours, workshop = matter.challenger.model, exhibits.workshop

@@ -8,11 +8,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from understudy.decide import fetching
-from understudy.decide.costing import Models, Scales
-from understudy.decide.fetching import Fetched
+from understudy.decide import inputs
+from understudy.decide.benchmark import Models, Scales
 from understudy.decide.gate_process import Gatherer
-from understudy.decide.rows import NightRows, brought, holdout
+from understudy.decide.inputs import Fetched, NightRows, brought, holdout
 from understudy.errors import DecisionError
 from understudy.evaluation.exchange import Answer, Request
 from understudy.gate import (
@@ -208,12 +207,12 @@ class Hearing:
     def _stored(self, score: Score) -> Predictions | None:
         if self._client is None or not score.run_id:
             return None
-        return fetching.stored(self._client, score.run_id)
+        return inputs.stored(self._client, score.run_id)
 
     def _fetched(self, wanted: Predictions, folder: Path) -> Fetched:
         if self._client is None or not wanted.run_id:
-            return fetching.local(Path(wanted.path), wanted.sha256)
-        return fetching.fetch(self._client, wanted, folder)
+            return inputs.local(Path(wanted.path), wanted.sha256)
+        return inputs.fetch(self._client, wanted, folder)
 
 
 def _with(brought: _Brought, answer: Answer | None) -> Heard:

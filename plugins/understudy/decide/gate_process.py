@@ -2,21 +2,77 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-from understudy.decide.interpreter import GatePython, gate_python
-from understudy.errors import DecisionError
+from understudy.errors import DecisionError, SettingsError
 from understudy.evaluation import exchange
 from understudy.evaluation.exchange import Answer, Request
 from understudy.redact import redacted
+from understudy.runner.environment.store import EnvironmentStore
 from understudy.runner.process.process import Command, Ending, OnLine, ProcessRunner
 from understudy.runner.process.variables import step_environment
+from understudy.runner.projectfile import ProjectFile
 from understudy.runner.scratch import Scratch
 from understudy.runner.settings import Settings
+
+PYTHON_VARIABLE: Final = "UNDERSTUDY_GATE_PYTHON"
+"""Environment variable that names a Python with the extra ``gate``: nothing is built then."""
+LIBRARIES: Final = ("numpy", "pandas", "pyarrow", "scipy", "sklearn")
+_FOLDER: Final = Path(__file__).with_name("environment")
+
+
+@dataclass(frozen=True, slots=True)
+class GatePython:
+    """A Python that has what the gate's statistics need, and the locks that keep it."""
+
+    executable: Path
+    locks: tuple[int, ...] = ()
+
+
+@contextlib.contextmanager
+def gate_python(
+    settings: Settings, process_runner: ProcessRunner, on_line: OnLine
+) -> Iterator[GatePython]:
+    """Yield the Python of the gate's process, built if need be, that stays as long as it is held.
+
+    Raises:
+        SettingsError: when the one that is named is not there.
+        EnvironmentBuildError: if it could not be built.
+    """
+    if named := os.environ.get(PYTHON_VARIABLE):
+        yield GatePython(_checked(named))
+    elif all(find_spec(name) for name in LIBRARIES):
+        yield GatePython(Path(sys.executable))
+    else:
+        store = EnvironmentStore(settings, process_runner)
+        with store.hold(project(), "uv", on_line) as environment:
+            folder = environment.bin or Path()
+            yield GatePython(folder / "python", environment.locks)
+
+
+def project() -> ProjectFile:
+    """Return the gate's environment as a project that has nothing else."""
+    return ProjectFile(_FOLDER, "gate", {}, "python_env", _FOLDER / "python_env.yaml")
+
+
+def _checked(named: str) -> Path:
+    path = Path(named)
+    if not os.access(path, os.X_OK):
+        raise SettingsError(
+            f"{PYTHON_VARIABLE} is {named!r}, which cannot be run",
+            allowed="the path of a Python that has understudy's extra 'gate' installed",
+            action="correct it where the worker is started, or unset it to have one built",
+        )
+    return path
+
 
 TIMEOUT: Final = 3600.0
 """Seconds that the gate's process may take. Ten million rows take minutes."""

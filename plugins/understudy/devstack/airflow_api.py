@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from understudy.devstack.errors import StackError
+from understudy.devstack.processes import StackError
 
 FINISHED = frozenset({"success", "failed"})
 """The states of a Dag run that has ended."""

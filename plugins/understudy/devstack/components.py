@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from understudy.devstack.errors import StackError
 from understudy.devstack.place import Place
 from understudy.devstack.ports import LOOPBACK
-from understudy.devstack.processes import Program
+from understudy.devstack.processes import Program, StackError
 from understudy.devstack.settings import REPOSITORY
 
 PORTS = ("api-server", "git", "mlflow", "task-api")

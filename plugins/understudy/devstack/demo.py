@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from understudy.devstack import nights
-from understudy.devstack.errors import StackError
 from understudy.devstack.follow import Follower
 from understudy.devstack.place import Place
+from understudy.devstack.processes import StackError
 from understudy.devstack.progress import Progress
 from understudy.devstack.stack import Stack, describe
 

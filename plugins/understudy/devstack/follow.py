@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import httpx
 
 from understudy.devstack.airflow_api import FINISHED, AirflowApi, Json, moment
-from understudy.devstack.errors import StackError
+from understudy.devstack.processes import StackError
 from understudy.devstack.progress import Progress
 from understudy.devstack.readiness import LOG_LINES
 

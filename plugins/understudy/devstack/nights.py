@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from understudy.cli.table import render
 from understudy.contract import CHAMPION, DataTag, Kind, Outcome, Tag
-from understudy.devstack.errors import StackError
+from understudy.devstack.processes import StackError
 from understudy.gate import as_logged
 
 if TYPE_CHECKING:

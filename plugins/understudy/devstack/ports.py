@@ -9,7 +9,7 @@ import socket
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from understudy.devstack.errors import StackError
+from understudy.devstack.processes import StackError
 
 LOOPBACK = "127.0.0.1"
 PORTS = range(20000, 32000)

@@ -12,9 +12,8 @@ from pathlib import Path
 import httpx
 
 from understudy.devstack.airflow_api import AirflowApi, moment
-from understudy.devstack.errors import StackError
-from understudy.devstack.identity import Identity
 from understudy.devstack.place import Place
+from understudy.devstack.processes import Identity, StackError
 
 LOG_LINES = 25
 """How many of a log's last lines a message shows."""

@@ -10,13 +10,13 @@ from functools import partial
 
 import httpx
 
-from understudy.devstack import components, database, ports, processes, readiness, record, settings
+from understudy.devstack import components, database, ports, processes, readiness, settings
 from understudy.devstack.airflow_api import Account, AirflowApi
-from understudy.devstack.identity import Identity
 from understudy.devstack.place import Place
+from understudy.devstack.processes import Identity
 from understudy.devstack.progress import Progress
 
-Record = record.Record
+Record = processes.Record
 _COMPONENTS = frozenset({*components.BACKGROUND, *components.AIRFLOW})
 
 
@@ -48,8 +48,8 @@ class Stack:
             StackError: a component does not start, or a Dag file cannot be imported.
         """
         components.require_git_daemon()
-        with record.exclusively(self.place.lock):
-            known = record.read(self.place.record)
+        with processes.exclusively(self.place.lock):
+            known = processes.read(self.place.record)
             missing = _missing(known)
             if known and not missing and readiness.airflow_is_healthy(self.api()):
                 self.progress.say("the stack is running already")
@@ -65,8 +65,8 @@ class Stack:
 
     def down(self) -> bool:
         """Ends everything that was started, and nothing else; False when there was nothing."""
-        with record.exclusively(self.place.lock):
-            known = record.read(self.place.record)
+        with processes.exclusively(self.place.lock):
+            known = processes.read(self.place.record)
             if known is None:
                 return False
             with self.progress.phase(f"ending the stack in {self.place.state.name}"):
@@ -75,7 +75,7 @@ class Stack:
 
     def state(self) -> dict[str, bool]:
         """Whether each component runs; empty when the stack was not started."""
-        known = record.read(self.place.record)
+        known = processes.read(self.place.record)
         return known.alive() if known else {}
 
     def addresses(self) -> Addresses:
@@ -142,7 +142,7 @@ class _Start:
         self._record = known or Record()
         environment = settings.environment(place, chosen, self._record.mark)
         self._setting = components.Setting(place, chosen, environment)
-        record.write(place.record, self._record)
+        processes.write(place.record, self._record)
 
     def run(self) -> None:
         """Starts everything, in the order in which each can be useful to the next."""
@@ -183,7 +183,7 @@ class _Start:
 
     def _keep(self, name: str, identity: Identity) -> None:
         self._record = self._record.with_process(name, identity)
-        record.write(self._place.record, self._record)
+        processes.write(self._place.record, self._record)
 
     def _watch(self, names: Sequence[str]) -> readiness.Watch:
         watched = {name: self._record.processes[name] for name in names}

@@ -14,21 +14,22 @@ import numpy as np
 
 from understudy.errors import nearest
 from understudy.evaluation import means
-from understudy.evaluation.conditions import (
+from understudy.evaluation.means import Means
+from understudy.evaluation.metrics import (
     TWO,
+    Definition,
+    Input,
     above_minus_one,
     above_zero,
     every_class,
     not_below_zero,
     nothing,
+    own,
     several_classes,
     several_labels,
     two_classes,
     varied,
 )
-from understudy.evaluation.custom_metrics import own
-from understudy.evaluation.definition import Definition, Input
-from understudy.evaluation.means import Means
 from understudy.evaluation.pairing import Rows
 
 

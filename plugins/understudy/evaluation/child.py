@@ -15,7 +15,7 @@ from understudy.errors import DecisionError
 from understudy.evaluation import Predictions, compare, exchange, load
 from understudy.evaluation.exchange import Answer, Request, Rows
 from understudy.evaluation.predictions import TIME, other_values
-from understudy.evaluation.time_windows import within
+from understudy.evaluation.units import within
 from understudy.gate import Evidence, Gate, Slice
 
 if TYPE_CHECKING:
@@ -94,8 +94,7 @@ def _named_columns(gate: Gate) -> set[str]:
 
 def _summary(challenger: Predictions, champion: Predictions | None) -> dict[str, Any]:
     """Return what pictures are drawn from; where that fails, why: the evidence is there."""
-    from understudy.evaluation.summary import empty
-    from understudy.evaluation.summary_rows import summary_of
+    from understudy.evaluation.summary import empty, summary_of
     from understudy.report.words import undrawn
 
     try:

@@ -2,23 +2,217 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Final
 
 import numpy as np
 
-from understudy.evaluation import sameness, worst
+from understudy.evaluation import ranks, reevaluated, slices, smooth, t_test
 from understudy.evaluation.catalogue import find, unknown
-from understudy.evaluation.definition import Input
-from understudy.evaluation.pairing import Pair, blockers, paired
+from understudy.evaluation.columns import Column, Floats
+from understudy.evaluation.inference import Draw, Inferred, Margin
+from understudy.evaluation.mcnemar import mcnemar
+from understudy.evaluation.means import Means, Shape
+from understudy.evaluation.metrics import Definition, Input, measured
+from understudy.evaluation.pairing import Pair, Rows, blockers, paired
 from understudy.evaluation.predictions import TIME, Predictions
-from understudy.evaluation.slices import cut
+from understudy.evaluation.slices import Group, cut
+from understudy.evaluation.t_test import Losses
 from understudy.evaluation.units import Units, units_of
-from understudy.evaluation.views import View
-from understudy.gate.evidence import Comparison, Evidence, Finding
+from understudy.gate.error_rates import alpha_of
+from understudy.gate.evidence import CONSTANT, Comparison, Evidence, Finding
+from understudy.gate.verdict import CheckResult
 from understudy.spec.guards import OFF
-from understudy.spec.metrics import Direction
-from understudy.spec.rules import Gate, Slice
+from understudy.spec.metrics import Direction, Metric
+from understudy.spec.rules import Gate, Rule, Slice
+
+_ROUNDING: Final = 1e-9
+"""Relative difference of two numbers that are one but for rounding, in single precision too."""
+
+
+def look(rows: Rows, level: str) -> Finding | None:
+    """Return whether one value is predicted for all rows whose targets differ.
+
+    Of classes with probabilities it is these that must differ: where one class is rare, the other
+    is rightly called the likelier one of every row.
+
+    Args:
+        rows: The challenger's predictions.
+        level: What the guard is declared to do.
+
+    Returns:
+        None where a single row, or a prediction that is missing or infinite, leaves nothing to say.
+    """
+    said, shares = rows.source.prediction, rows.source.probabilities
+    columns = [Column(values) for values in shares.values()] or ([said] if said else [])
+    if len(rows) < 2 or not columns or not all(map(_is_known, columns)):  # noqa: PLR2004 -- one row
+        return None
+    what = "the same probabilities" if shares else f"one value, {_shown(columns[0])},"
+    same, varied = all(map(_is_same, columns)), not _is_same(rows.source.target, 0.0)
+    if same and not shares and columns[0].is_number and rows.source.target.is_number:
+        # Far from zero all numbers are alike: what counts is how far the targets are apart.
+        same = _range(columns[0]) <= _ROUNDING * _range(rows.source.target)
+    told = f"the challenger predicts {what} for all {len(rows):,} rows"
+    if not same:
+        told = f"the challenger tells rows apart: {len(rows):,} of them, not one value for all"
+    elif not varied:
+        told += ", as are their targets"
+    result = CheckResult.FAILED if same and varied else CheckResult.PASSED
+    return Finding(CONSTANT, level, result.value, told, {"rows": len(rows)})
+
+
+def _is_known(column: Column) -> bool:
+    if column.names is not None or column.is_time:
+        return True
+    return bool(np.isfinite(column.data).all())
+
+
+def _is_same(column: Column, rounding: float = _ROUNDING) -> bool:
+    if column.names is not None or column.is_time:
+        return bool((column.data == column.data[0]).all())
+    return _range(column) <= rounding * float(abs(column.data).max()) / 2
+
+
+def _range(column: Column) -> float:
+    """Return half of how far numbers are apart: the whole of it may overflow."""
+    return float(column.data.max()) / 2 - float(column.data.min()) / 2
+
+
+def _shown(column: Column) -> str:
+    values: Floats = column.data
+    return (
+        f"{values[0]:.6g}"
+        if column.is_number
+        else repr(str(column.take(slice(0, 1)).to_pandas()[0]))
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A metric's value; None or NaN with the reason, as ``catalogue.measured`` has it."""
+
+    value: float | None
+    why: str = ""
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether it is a number to compare with."""
+        return self.value is not None and math.isfinite(self.value)
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """Rows on which rules are compared.
+
+    Attributes:
+        pair: Both models on these rows.
+        units: What is independent among them.
+        judged_before: How many challengers were compared on this very holdout before.
+        seed: Of the random numbers.
+        slice: Empty for all rows, else their name.
+    """
+
+    pair: Pair
+    units: Units
+    judged_before: int
+    seed: int
+    slice: str = ""
+    _values: dict[tuple[str, bool], Measured] = field(default_factory=dict)
+
+    def of(self, group: Group) -> View:
+        """Return the view of some of the rows."""
+        taken = self.pair.take(group.rows), self.units.take(group.rows)
+        return View(*taken, self.judged_before, self.seed, group.name)
+
+    def comparison(self, rule: Rule, definition: Definition) -> Comparison:
+        """Return what these rows say about one rule."""
+        metric, bound, limit = rule
+        ours = self._measured(metric, definition, self.pair.challenger)
+        champion = self.pair.champion
+        if champion is None:
+            needed = None if bound.needs_champion else limit
+            return self._made(rule, ours, Measured(None), Inferred("", note=ours.why), needed)
+        theirs = self._measured(metric, definition, champion)
+        found = Inferred("", note=_both(ours.why, theirs.why))
+        if bound.needs_champion and ours.is_finite and theirs.is_finite:
+            found = self._inferred(definition, champion, Margin.of(rule), metric.alpha)
+        needed = _needed(rule, theirs) if bound.needs_champion else limit
+        made = self._made(rule, ours, theirs, found, needed)
+        compares_classes = definition.reads is Input.CLASSES and ours.is_finite and theirs.is_finite
+        return replace(made, mcnemar=self._mcnemar) if compares_classes else made
+
+    def _measured(self, metric: Metric, definition: Definition, rows: Rows) -> Measured:
+        key = metric.function or metric.name, rows is self.pair.champion
+        if key not in self._values:
+            value, why = (None, "there are no such rows")
+            if len(rows):
+                value, why = measured(definition, rows)
+            self._values[key] = Measured(value, why)
+        return self._values[key]
+
+    def _inferred(
+        self, definition: Definition, champion: Rows, margin: Margin, alpha: float
+    ) -> Inferred:
+        draw = Draw(self.units, alpha_of(alpha, self.judged_before), self.seed)
+        challenger, made = self.pair.challenger, definition.means
+        if made is not None and made.shape is not Shape.SMOOTH:
+            losses = Losses(_first(made, challenger), _first(made, champion), champion.weight)
+            return t_test.infer(losses, made.shape, margin, draw)
+        if made is not None:
+            return smooth.infer(challenger, champion, made, margin, draw)
+        if definition.ranked:
+            return ranks.infer(challenger, champion, margin, draw)
+        return reevaluated.infer(challenger, champion, definition, margin, draw)
+
+    @cached_property
+    def _mcnemar(self) -> Mapping[str, float] | None:
+        champion = self.pair.champion
+        return None if champion is None else mcnemar(self.pair.challenger, champion)
+
+    def _made(
+        self, rule: Rule, ours: Measured, theirs: Measured, found: Inferred, needed: float | None
+    ) -> Comparison:
+        gain = None
+        if rule[1].needs_champion and ours.value is not None and theirs.value is not None:
+            gain = Margin.of(rule).sign * (ours.value - theirs.value)
+        return Comparison(
+            metric=rule[0].name,
+            rule=rule[1].value,
+            slice=self.slice,
+            rows=len(self.pair),
+            groups=self.units.count,
+            challenger=ours.value,
+            champion=theirs.value,
+            gain=gain,
+            needed=needed,
+            interval=found.gain,
+            excess=found.excess,
+            p_value=found.p_value,
+            effect_size=found.effect_size,
+            smallest_detectable=found.smallest_detectable,
+            method=found.method,
+            mcnemar=None,
+            note=found.note,
+        )
+
+
+def _first(made: Means, rows: Rows) -> Floats:
+    return next(made.per_row(rows))
+
+
+def _needed(rule: Rule, champion: Measured) -> float | None:
+    return Margin.of(rule).needed(champion.value) if champion.value is not None else None
+
+
+def _both(ours: str, theirs: str) -> str:
+    """Return why two models have no number; what is so of both is said once."""
+    if ours == theirs:
+        return ours
+    notes = (f"challenger: {ours}" if ours else "", f"champion: {theirs}" if theirs else "")
+    return "; ".join(note for note in notes if note)
 
 
 def compare(
@@ -72,7 +266,7 @@ def _found(gate: Gate, pair: Pair, units: Units, *, search: bool) -> Iterator[Fi
     if search:
         yield from _worst(gate, pair, units)
     if gate.guards is not None and gate.guards.constant != OFF:
-        found = sameness.look(pair.challenger, gate.guards.constant)
+        found = look(pair.challenger, gate.guards.constant)
         if found is not None:
             yield found
 
@@ -83,8 +277,8 @@ def _worst(gate: Gate, pair: Pair, units: Units) -> Iterator[Finding]:
     if definition is None or definition.lacking(pair.challenger):
         return
     sign = 1.0 if gate.primary.direction is Direction.HIGHER else -1.0
-    gains = worst.gains_of(pair, units, definition, sign)
-    found = None if gains is None else worst.search(pair, gains, (gate.cluster, TIME))
+    gains = slices.gains_of(pair, units, definition, sign)
+    found = None if gains is None else slices.search(pair, gains, (gate.cluster, TIME))
     if found is not None:
         yield found
 

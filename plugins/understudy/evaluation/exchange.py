@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from understudy.gate.evidence import Evidence
-from understudy.gate.stored import as_json, evidence_of
+from understudy.gate.record import as_json, evidence_of
 
 T = TypeVar("T", "Request", "Answer")
 

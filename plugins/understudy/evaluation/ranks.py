@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from understudy.evaluation.columns import Floats
 from understudy.evaluation.inference import Draw, Inferred, Margin, enough, too_few, too_rare
-from understudy.evaluation.paired import spread
 from understudy.evaluation.pairing import Rows
+from understudy.evaluation.t_test import spread
 from understudy.evaluation.units import Units
 from understudy.gate.verdict import Interval
 

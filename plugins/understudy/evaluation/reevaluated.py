@@ -8,9 +8,9 @@ from typing import Final
 import numpy as np
 
 from understudy.evaluation.columns import Floats, Index
-from understudy.evaluation.definition import Definition, Input
 from understudy.evaluation.inference import Draw, Inferred, Margin
 from understudy.evaluation.intervals import Versions, inferred
+from understudy.evaluation.metrics import Definition, Input
 from understudy.evaluation.pairing import Rows
 from understudy.evaluation.units import Units
 

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import combinations, pairwise
 from typing import Final
 
 import numpy as np
+from scipy import special
 
+from understudy.evaluation import means
 from understudy.evaluation.columns import MISSING, Codes, Column, Floats, Index
+from understudy.evaluation.means import Shape
+from understudy.evaluation.metrics import Definition, Input
 from understudy.evaluation.pairing import Pair
+from understudy.evaluation.units import Units
+from understudy.gate.evidence import WORST_SLICES, Finding
+from understudy.gate.verdict import CheckResult
 from understudy.spec.rules import Slice
 
 MOST_GROUPS: Final = 100
@@ -127,3 +134,218 @@ def _missing(name: str) -> str:
 
 def _short(text: str) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
+BEAM: Final = 8
+QUANTILES: Final = 4
+MOST_PARTS: Final = 24
+"""Parts of a column of text beyond which it is not searched."""
+MIN_ROWS: Final = 50
+MIN_UNITS: Final = 10
+MOST_ROWS: Final = 1_000_000
+"""Rows that are searched; of more, so many random ones."""
+SHOWN: Final = 5
+ALPHA: Final = 0.05
+_MOST_UNITS: Final = 2000
+_ALMOST_ALL: Final = 0.95
+
+
+@dataclass(frozen=True, eq=False)
+class Gains:
+    """How much better the challenger is on each row, and what is independent.
+
+    Attributes:
+        values: One per row, times its weight; positive is better.
+        weight: One per row.
+        units: What is independent.
+    """
+
+    values: Floats
+    weight: Floats
+    units: Units
+
+    def take(self, rows: Index) -> Gains:
+        """Return those of some rows."""
+        return Gains(self.values[rows], self.weight[rows], self.units.take(rows))
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """A group of rows.
+
+    Attributes:
+        where: Its conditions: columns with the codes of their parts, sorted.
+        name: The same for a person.
+        rows: How many rows it has.
+        gain: Mean gain; below zero where the challenger is worse.
+        p_value: One-sided, of the hypothesis that the challenger is no worse there; uncorrected.
+    """
+
+    where: tuple[tuple[str, int], ...]
+    name: str
+    rows: int
+    gain: float
+    p_value: float
+
+
+def gains_of(pair: Pair, units: Units, definition: Definition, sign: float) -> Gains | None:
+    """Return the gain per row in a metric, or in the loss per row that is nearest to it.
+
+    Args:
+        pair: Both models.
+        units: What is independent.
+        definition: The metric.
+        sign: 1 where more of it is better, -1 where less is.
+
+    Returns:
+        None where there is no champion, or a prediction is missing or not finite.
+    """
+    champion, made = pair.champion, definition.means
+    if champion is None:
+        return None
+    if made is None or made.shape is Shape.SMOOTH:
+        made, sign = _NEAREST[definition.reads if pair.challenger.labels else Input.NUMBERS]
+    ours, theirs = next(made.per_row(pair.challenger)), next(made.per_row(champion))
+    weight = np.ones(len(pair)) if champion.weight is None else champion.weight
+    values = sign * (ours - theirs) * weight
+    return Gains(values, weight, units) if np.isfinite(values).all() else None
+
+
+_NEAREST: Final = {
+    Input.NUMBERS: (means.MSE, -1.0),
+    Input.CLASSES: (means.ACCURACY, 1.0),
+    Input.PROBABILITIES: (means.LOG_LOSS, -1.0),
+    Input.FRAME: (means.ACCURACY, 1.0),
+}
+
+
+def search(pair: Pair, gains: Gains, leave_out: Collection[str]) -> Finding | None:
+    """Return what was found; None where no column can be searched.
+
+    Args:
+        pair: The rows.
+        gains: How much better the challenger is on each of them.
+        leave_out: Columns that say which rows belong together, not what they are.
+    """
+    if len(pair) > MOST_ROWS:
+        sample = slice(0, MOST_ROWS)
+        pair, gains = pair.take(sample), gains.take(np.arange(MOST_ROWS))
+    columns = dict(_searchable(pair, leave_out))
+    if not columns:
+        return None
+    singles = list(_parts_of_each(columns, gains))
+    seeds = sorted(singles, key=_badness)[:BEAM]
+    pairs = [found for seed in seeds for found in _narrowed(columns, gains, seed)]
+    # Two seeds lead to the same pair.
+    unique = {one.where: one for one in [*singles, *pairs]}
+    worst = sorted(unique.values(), key=_badness)[:SHOWN]
+    return _finding(worst, _candidates(columns))
+
+
+def _badness(suspect: Suspect) -> tuple[float, float]:
+    return suspect.p_value, suspect.gain
+
+
+def _searchable(pair: Pair, leave_out: Collection[str]) -> Iterator[tuple[str, Parts]]:
+    others = {**pair.challenger.fallback, **pair.challenger.source.others}
+    for name in sorted(others.keys() - set(leave_out)):
+        column = others[name]
+        if column.is_time or (column.names is not None and len(column.names) > MOST_PARTS):
+            continue
+        parts = parts_of(name, column, QUANTILES if _is_measure(column) else None)
+        if len(np.unique(parts.codes)) > 1:
+            yield name, parts
+
+
+def _is_measure(column: Column) -> bool:
+    """Return whether numbers are too many different ones to be looked at one by one."""
+    return column.is_number and len(np.unique(column.data)) > QUANTILES * 2
+
+
+def _candidates(columns: Mapping[str, Parts]) -> int:
+    sizes = [len(np.unique(parts.codes)) for parts in columns.values()]
+    return sum(sizes) + sum(one * two for one, two in combinations(sizes, 2))
+
+
+def _parts_of_each(columns: Mapping[str, Parts], gains: Gains) -> Iterator[Suspect]:
+    for name, parts in columns.items():
+        yield from _parts(name, parts, gains)
+
+
+def _narrowed(columns: Mapping[str, Parts], gains: Gains, seed: Suspect) -> Iterator[Suspect]:
+    """Yield the parts of a group by every other column; none that is almost all of it."""
+    ((column, part),) = seed.where
+    rows = np.flatnonzero(columns[column].codes == part)
+    if len(rows) < 2 * MIN_ROWS:
+        return
+    rest = {
+        name: Parts(parts.codes[rows], parts.names)
+        for name, parts in columns.items()
+        if name != column
+    }
+    for found in _parts_of_each(rest, gains.take(rows)):
+        if found.rows < _ALMOST_ALL * len(rows):
+            both = sorted([(seed.where, seed.name), (found.where, found.name)])
+            where = tuple(condition for one, _ in both for condition in one)
+            yield replace(found, where=where, name=" and ".join(name for _, name in both))
+
+
+def _parts(name: str, parts: Parts, gains: Gains) -> Iterator[Suspect]:
+    """Yield the parts of a column that have enough rows, each with its mean and p-value.
+
+    As in ``t_test.spread``, the jackknife leaves one unit out at a time.
+    """
+    units = gains.units.merged(_MOST_UNITS)
+    codes = np.arange(units.rows) if units.codes is None else units.codes
+    cells = parts.codes.astype(np.int64) * units.count + codes
+    shape = len(parts.names), units.count
+    sums, weights = (
+        np.bincount(cells, weights=values, minlength=shape[0] * shape[1]).reshape(shape)
+        for values in (gains.values, gains.weight)
+    )
+    counts = np.bincount(parts.codes, minlength=shape[0])
+    for part in np.flatnonzero(counts >= MIN_ROWS).tolist():
+        here = weights[part] > 0
+        if here.sum() >= MIN_UNITS:
+            mean, p_value = _tested(sums[part][here], weights[part][here])
+            where = ((name, part),)
+            yield Suspect(where, parts.names[part], int(counts[part]), mean, p_value)
+
+
+def _tested(sums: Floats, weights: Floats) -> tuple[float, float]:
+    total, units = float(weights.sum()), len(sums)
+    mean = float(sums.sum()) / total
+    changes = (sums - mean * weights) / (total - weights)
+    error = float((units - 1) / units * (changes @ changes)) ** 0.5
+    if error == 0:
+        return mean, 1.0
+    return mean, float(special.stdtr(units - 1, mean / error))
+
+
+def _finding(worst: list[Suspect], candidates: int) -> Finding:
+    corrected = [min(1.0, one.p_value * candidates) for one in worst]
+    guilty = [one for one, p in zip(worst, corrected, strict=True) if p <= ALPHA and one.gain < 0]
+    numbers: dict[str, float | str | None] = {"searched": candidates}
+    for place, (one, p_value) in enumerate(zip(worst, corrected, strict=True), 1):
+        numbers |= {
+            f"slice_{place}": one.name,
+            f"rows_{place}": one.rows,
+            f"gain_{place}": one.gain,
+            f"p_value_{place}": p_value,
+        }
+    return Finding(WORST_SLICES, "warn", _result(guilty), _reason(guilty, candidates), numbers)
+
+
+def _result(guilty: list[Suspect]) -> str:
+    return (CheckResult.FAILED if guilty else CheckResult.PASSED).value
+
+
+def _reason(guilty: list[Suspect], candidates: int) -> str:
+    searched = f"of {candidates} groups of rows that were searched"
+    if not guilty:
+        return f"{searched}, none is served worse than chance explains"
+    one = guilty[0]
+    return (
+        f"{searched}, {len(guilty)} or more are served worse; the clearest is {one.name} "
+        f"({one.rows} rows, gain {one.gain:.4g} per row)"
+    )

@@ -7,12 +7,190 @@ rows. It decides nothing. Runs in the gate's own process.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from understudy.evaluation.class_summary import of_classes
-from understudy.evaluation.holdout import Classes, Floats, Numbers
+from understudy.evaluation.pairing import blockers, paired
+from understudy.report.drawing import CHALLENGER, CHAMPION
+
+if TYPE_CHECKING:
+    from understudy.evaluation import Predictions
+    from understudy.evaluation.pairing import Rows
+
+
+Floats = NDArray[np.float64]
+Codes = NDArray[np.integer[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """Predictions of numbers.
+
+    Attributes:
+        target: What was true, one number a row.
+        predictions: By model, ``challenger`` first: what it said of the same rows, in that order.
+        left_out: How many rows of the holdout are not among these.
+    """
+
+    target: Floats
+    predictions: Mapping[str, Floats]
+    left_out: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """One model's classes of the rows.
+
+    Attributes:
+        codes: Index of the class it named, one a row; -1 for one that no row has.
+        probabilities: By class, one column each; None where the model gives none.
+    """
+
+    codes: Codes
+    probabilities: tuple[Floats, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Classes:
+    """Predictions of classes.
+
+    Attributes:
+        names: The classes; of two, the second is the one whose probability is looked at.
+        target: Index of the true class, one a row.
+        guesses: By model, ``challenger`` first.
+        left_out: How many rows of the holdout are not among these.
+    """
+
+    names: tuple[str, ...]
+    target: Codes
+    guesses: Mapping[str, Guess]
+    left_out: int = 0
+
+
+_TRUTH_BINS: Final = 20
+_CALIBRATION_BINS: Final = 10
+_MOST_CLASSES: Final = 12
+_BINARY: Final = 2
+_BLOCK: Final = 1 << 18
+"""Rows that are worked on at a time where every class has a column."""
+
+
+def of_classes(holdout: Classes) -> dict[str, Any]:
+    """Return which model was right where, by class, and how sure both were."""
+    sure = {who: guess for who, guess in holdout.guesses.items() if guess.probabilities}
+    right = {who: guess.codes == holdout.target for who, guess in holdout.guesses.items()}
+    return {
+        "task": "classification",
+        "outcomes": _outcomes(*right.values()) if len(right) == _BOTH else None,
+        **_by_class(holdout),
+        "truth": {
+            "edges": np.linspace(0, 1, _TRUTH_BINS + 1).tolist(),
+            "models": {who: _truth(holdout, guess) for who, guess in sure.items()},
+        },
+        "calibration": {
+            "of": holdout.names[1] if len(holdout.names) == _BINARY else None,
+            "models": {who: _calibration(holdout, guess) for who, guess in sure.items()},
+        },
+    }
+
+
+def _outcomes(challenger: NDArray[np.bool_], champion: NDArray[np.bool_]) -> dict[str, int]:
+    """Return the table that McNemar's test looks at: who was right where."""
+    both = int(np.count_nonzero(challenger & champion))
+    ours, theirs = int(np.count_nonzero(challenger)), int(np.count_nonzero(champion))
+    return {
+        "both": both,
+        "challenger": ours - both,
+        "champion": theirs - both,
+        "neither": len(challenger) - ours - theirs + both,
+    }
+
+
+def _by_class(holdout: Classes) -> dict[str, Any]:
+    """Return recall and precision of the classes with the most rows, by rows."""
+    support = np.bincount(holdout.target, minlength=len(holdout.names))
+    largest = np.argsort(-support, kind="stable")[:_MOST_CLASSES]
+    found = {who: _found(holdout, guess) for who, guess in holdout.guesses.items()}
+    return {
+        "classes": [
+            {
+                "name": holdout.names[code],
+                "rows": int(support[code]),
+                "models": {
+                    who: {
+                        "recall": _ratio(hits[code], support[code]),
+                        "precision": _ratio(hits[code], named[code]),
+                    }
+                    for who, (hits, named) in found.items()
+                },
+            }
+            for code in map(int, largest)
+        ],
+        "other_classes": max(len(holdout.names) - _MOST_CLASSES, 0),
+    }
+
+
+def _found(holdout: Classes, guess: Guess) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return by class how many rows were rightly, and how many at all, said to be of it."""
+    known = len(holdout.names)
+    named = np.bincount(guess.codes[guess.codes >= 0], minlength=known)
+    hits = np.bincount(holdout.target[guess.codes == holdout.target], minlength=known)
+    return hits.astype(np.int64), named.astype(np.int64)
+
+
+def _ratio(part: Any, whole: Any) -> float | None:  # noqa: ANN401 -- numpy's own integers
+    return float(part) / float(whole) if whole else None
+
+
+def _truth(holdout: Classes, guess: Guess) -> dict[str, Any]:
+    """Return how probable a model said that was which turned out true."""
+    counts, total = np.zeros(_TRUTH_BINS, dtype=np.int64), 0.0
+    for rows, columns in _blocks(guess):
+        given = np.take_along_axis(columns, holdout.target[rows][:, None], axis=1)[:, 0]
+        counts += np.histogram(given, _TRUTH_BINS, (0.0, 1.0))[0]
+        total += float(given.sum())
+    return {"counts": counts.tolist(), "mean": total / len(holdout.target)}
+
+
+def _calibration(holdout: Classes, guess: Guess) -> dict[str, Any]:
+    """Return how often what a model said came true, by how sure it was.
+
+    Of two classes it is the second's probability, of more that of the likeliest one ("top label").
+    ``error`` is the expected calibration error over bins of equal width: C. Guo et al., "On
+    calibration of modern neural networks", ICML 2017.
+    """
+    sums = np.zeros((3, _CALIBRATION_BINS))
+    for rows, columns in _blocks(guess):
+        truth = holdout.target[rows]
+        chosen = (
+            np.ones(len(truth), dtype=np.intp) if columns.shape[1] == _BINARY else columns.argmax(1)
+        )
+        sure = np.take_along_axis(columns, chosen[:, None], axis=1)[:, 0]
+        place = np.minimum((sure * _CALIBRATION_BINS).astype(np.intp), _CALIBRATION_BINS - 1)
+        for row, weights in enumerate((None, sure, (chosen == truth).astype(float))):
+            sums[row] += np.bincount(place, weights, minlength=_CALIBRATION_BINS)
+    rows_in, said, seen = sums
+    return {
+        "error": float(np.abs(said - seen).sum() / rows_in.sum()),
+        "bins": [
+            {"rows": int(n), "said": float(p / n), "seen": float(s / n)}
+            for n, p, s in zip(rows_in, said, seen, strict=True)
+            if n
+        ],
+    }
+
+
+def _blocks(guess: Guess) -> Iterator[tuple[slice, Floats]]:
+    """Yield the probabilities a block of rows at a time, one column for each class."""
+    columns = guess.probabilities or ()
+    for start in range(0, len(guess.codes), _BLOCK):
+        rows = slice(start, start + _BLOCK)
+        yield rows, np.column_stack([column[rows] for column in columns])
+
 
 SCHEMA: Final = "understudy/summary/1"
 QUANTILES: Final = (0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0)
@@ -108,3 +286,75 @@ def _nearer(challenger: Floats, champion: Floats) -> dict[str, int]:
         "equal": int(np.count_nonzero(challenger == champion)),
         "champion": int(np.count_nonzero(champion < challenger)),
     }
+
+
+SHOWN_BELOW: Final = 1e140
+"""Numbers of this size and above are left out of the pictures: sums of their squares overflow."""
+_LOOKED_AT: Final = 1 << 16
+"""Rows by which numbers are told from classes that are written as numbers."""
+
+
+def summary_of(challenger: Predictions, champion: Predictions | None) -> dict[str, Any]:
+    """Return the summary of a holdout, as JSON values.
+
+    Every row counts once, whatever its weight. Rows for which a model predicts nothing that can be
+    shown (no finite number, one of ``SHOWN_BELOW`` or more, no probability) are left out and
+    counted. Models that cannot be compared have no pictures.
+
+    Args:
+        challenger: Its predictions.
+        champion: Its predictions; None where there is no champion, or none that was scored.
+    """
+    if blockers(challenger, champion):
+        return empty(len(challenger))
+    pair = paired(challenger, champion)
+    rows = {CHALLENGER: pair.challenger}
+    if pair.champion is not None:
+        rows[CHAMPION] = pair.champion
+    return summarise(_classes(rows) if _classified(rows) else _numbers(rows))
+
+
+def _classified(rows: Mapping[str, Rows]) -> bool:
+    """Return whether classes are predicted: by their names or probabilities, or as numbers.
+
+    Classes that are written as numbers are known by predictions that are nothing but targets.
+    """
+    ours = rows[CHALLENGER]
+    if not ours.source.target.is_number or any(one.source.probabilities for one in rows.values()):
+        return bool(ours.labels)
+    known = np.unique(ours.truth[:_LOOKED_AT])
+    return all(bool(np.isin(one.guess[:_LOOKED_AT], known).all()) for one in rows.values())
+
+
+def _numbers(rows: Mapping[str, Rows]) -> Numbers:
+    target = rows[CHALLENGER].truth
+    kept = np.abs(target) < SHOWN_BELOW  # false for NaN, too
+    for one in rows.values():
+        kept &= np.abs(one.guess) < SHOWN_BELOW
+    predictions = {who: _kept(one.guess, kept) for who, one in rows.items()}
+    return Numbers(_kept(target, kept), predictions, int(len(kept) - kept.sum()))
+
+
+def _classes(rows: Mapping[str, Rows]) -> Classes:
+    ours = rows[CHALLENGER]
+    kept = ours.true_class >= 0
+    for one in rows.values():
+        for column in one.source.probabilities.values():
+            kept &= (column >= 0) & (column <= 1)
+    guesses = {who: _guess(one, kept) for who, one in rows.items()}
+    target = _kept(ours.true_class, kept)
+    return Classes(ours.labels, target, guesses, int(len(kept) - kept.sum()))
+
+
+def _guess(one: Rows, kept: NDArray[np.bool_]) -> Guess:
+    codes = _kept(one.guessed_class, kept)
+    if not one.source.probabilities:
+        return Guess(codes)
+    nothing: Floats = np.zeros(len(codes))
+    known = {name: _kept(column, kept) for name, column in one.source.probabilities.items()}
+    return Guess(codes, tuple(known.get(label, nothing) for label in one.labels))
+
+
+def _kept(values: NDArray[Any], kept: NDArray[np.bool_]) -> NDArray[Any]:
+    """Return the rows that are kept; where these are all, without a copy."""
+    return values if kept.all() else values[kept]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Final
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from understudy.errors import listed, nearest
 from understudy.evaluation.columns import Codes, Column, Floats, Index
 from understudy.evaluation.pairing import Pair
-from understudy.evaluation.predictions import TIME
+from understudy.evaluation.predictions import TIME, Predictions, taken
 
 _SECOND: Final = 1_000_000_000
 _NANOSECONDS: Final = {
@@ -133,3 +134,39 @@ def times_of(column: Column) -> NDArray[np.datetime64] | None:
         return None
     times: NDArray[np.datetime64] = known.dt.tz_localize(None).to_numpy("datetime64[ns]")
     return np.asarray(times[column.data])
+
+
+def within(predictions: Predictions, after: str, until: str) -> Predictions:
+    """Return the rows whose time lies after one moment and not after another.
+
+    Where there are none, the predictions' problems say so and nothing can be compared.
+
+    Args:
+        predictions: Of which the column ``time`` counts; a time without zone is taken for UTC.
+        after: ISO 8601; rows of this very moment are not among them.
+        until: ISO 8601; rows of this very moment are.
+    """
+    column = predictions.others.get(TIME)
+    times = None if column is None else times_of(column)
+    if times is None:
+        why = f"the predictions lack a column {TIME!r} with the times of the rows"
+        return replace(predictions, problems=(why,))
+    inside = (times > _moment(after)) & (times <= _moment(until))
+    if not inside.any():
+        why = f"no row has a time after {after} and until {until}{_known(times)}"
+        return replace(taken(predictions, np.flatnonzero(inside)), problems=(why,))
+    return taken(predictions, np.flatnonzero(inside))
+
+
+def _moment(text: str) -> np.datetime64:
+    moment = datetime.fromisoformat(text)
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return np.datetime64(aware.astimezone(UTC).replace(tzinfo=None), "ns")
+
+
+def _known(times: np.ndarray[tuple[int], np.dtype[np.datetime64]]) -> str:
+    known = times[~np.isnat(times)]
+    if not len(known):
+        return "; none has a time"
+    first, last = (np.datetime_as_string(end, unit="s") for end in (known.min(), known.max()))
+    return f"; they are from {first} to {last} (UTC)"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from understudy.gate import compared, logged
+from understudy.gate import checks
+from understudy.gate.checks import reaches
 from understudy.gate.error_rates import alpha_of
 from understudy.gate.evidence import Evidence, Finding
-from understudy.gate.logged import reaches
 from understudy.gate.verdict import (
     Basis,
     Case,
@@ -113,13 +113,13 @@ def _checks(
     """Yield one check for each rule, on all rows and on each slice."""
     comparisons = () if evidence is None else evidence.comparisons
     judged_before = 0 if evidence is None else evidence.judged_before
-    known = compared.compared(gate.rules, comparisons, judged_before)
+    known = checks.compared(gate.rules, comparisons, judged_before)
     for rule in gate.rules:
         found = known[rule[0].name, rule[1]]
         if not any(not one.found.slice for one in found):
-            yield logged.check(rule, challenger, champion)
+            yield checks.check_logged(rule, challenger, champion)
         for one in found:
-            yield compared.check(one, champion)
+            yield checks.check_compared(one, champion)
 
 
 def _weight(finding: Finding) -> CheckResult:

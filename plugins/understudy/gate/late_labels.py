@@ -14,8 +14,7 @@ from typing import Any, Final
 
 from understudy.errors import DecisionError
 from understudy.gate.evidence import Comparison
-from understudy.gate.record import DecisionRecord, replay
-from understudy.gate.stored import as_json, comparison_of
+from understudy.gate.record import DecisionRecord, as_json, comparison_of, replay
 from understudy.gate.verdict import Check, Verdict
 from understudy.spec.rules import Gate, Unscorable
 

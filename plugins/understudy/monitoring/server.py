@@ -4,12 +4,79 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Final
 
 from understudy.errors import UnderstudyError
-from understudy.monitoring.exposition import CONTENT_TYPE
+from understudy.monitoring.figures import Figures
+
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+_Samples = Iterable[tuple[Sequence[str], float]]
+
+
+def exposition(figures: Figures) -> str:
+    """Return the document that Prometheus reads."""
+    return "".join(f"{line}\n" for line in _lines(figures))
+
+
+def _lines(figures: Figures) -> Iterator[str]:
+    yield from _metric(
+        "nights_total counter Nights that ended.", ("pipeline", "outcome"), _all(figures.nights)
+    )
+    yield from _metric(
+        "verdicts_total counter Verdicts of gates.", ("pipeline", "verdict"), _all(figures.verdicts)
+    )
+    yield from _metric(
+        "night_seconds_total counter Duration of nights.",
+        ("pipeline",),
+        _all(figures.night_seconds),
+    )
+    yield from _metric(
+        "last_night_timestamp_seconds gauge When the last night ended.",
+        ("pipeline",),
+        _all(figures.last_night),
+    )
+    yield from _metric(
+        "steps_total counter Steps that ended.",
+        ("pipeline", "step", "status"),
+        _all(figures.steps),
+    )
+    yield from _metric(
+        "step_seconds_total counter Duration of steps.",
+        ("pipeline", "step"),
+        _all(figures.step_seconds),
+    )
+    champions = sorted(figures.champions.items())
+    yield from _metric(
+        "champion_since_timestamp_seconds gauge When the champion became champion.",
+        ("model",),
+        [((model,), one.since) for model, one in champions],
+    )
+    yield from _metric(
+        "champion_version gauge Version number of the champion.",
+        ("model",),
+        [((model,), float(one.version)) for model, one in champions],
+    )
+
+
+def _all(values: Mapping[tuple[str, ...], float]) -> _Samples:
+    return sorted(values.items())
+
+
+def _metric(head: str, labels: Sequence[str], samples: _Samples) -> Iterator[str]:
+    name, kind, text = head.split(" ", 2)
+    yield f"# HELP understudy_{name} {text}"
+    yield f"# TYPE understudy_{name} {kind}"
+    for values, number in samples:
+        pairs = zip(labels, values, strict=True)
+        inside = ",".join(f'{label}="{_escaped(value)}"' for label, value in pairs)
+        yield f"understudy_{name}{{{inside}}} {number!r}"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+
 
 _PATH: Final = "/metrics"
 

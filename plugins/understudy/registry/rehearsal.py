@@ -20,7 +20,7 @@ from understudy.contract import Tag
 from understudy.errors import UnderstudyError
 from understudy.registry.test_cases import QUESTIONS, Desk, Material, questions_for
 from understudy.registry.test_report import Answer, Performance
-from understudy.runner.environment.environment import Environment, EnvironmentStore
+from understudy.runner.environment.store import Environment, EnvironmentStore
 from understudy.runner.process.process import OnLine, ProcessRunner
 from understudy.runner.projectfile import ProjectFile
 from understudy.runner.scratch import Scratch, scratch_folder

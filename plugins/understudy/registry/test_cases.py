@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from understudy.errors import ServingError
-from understudy.runner.environment.environment import Environment
+from understudy.runner.environment.store import Environment
 from understudy.runner.process.process import OnLine, ProcessRunner
 from understudy.serving.server import INSIDE, command_in
 from understudy.store.artifacts import found

@@ -2,7 +2,7 @@
 
 ``render`` draws a page from the record and, where there is one, from the summary of the two
 prediction files; both are small documents that lie beside each other, so a page can be drawn again
-whenever someone asks. ``understudy.evaluation.summary_rows.summary_of`` makes the summary; it needs
+whenever someone asks. ``understudy.evaluation.summary.summary_of`` makes the summary; it needs
 numpy, and is imported only by the gate's own process.
 """
 

@@ -9,7 +9,7 @@ from statistics import median
 from typing import Final
 
 from understudy.report.document import Check, Interval
-from understudy.report.scale import Scale, Tick
+from understudy.report.drawing import Scale, Tick
 from understudy.report.text import number, shown, signed, stated
 
 _WIDEST: Final = 4

@@ -10,7 +10,7 @@ from understudy.runner.step import Pinned, StepRequest
 from understudy.store.tracking import RunSpec
 
 if TYPE_CHECKING:
-    from understudy.runner.environment.environment import Environment
+    from understudy.runner.environment.store import Environment
     from understudy.runner.reuse.lineage import Lineage
 
 

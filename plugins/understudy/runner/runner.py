@@ -15,7 +15,7 @@ from understudy.contract import ENVIRONMENT_ARTIFACT, Tag
 from understudy.errors import StepStoppedError, UnderstudyError
 from understudy.redact import hidden, secrets_among
 from understudy.runner import projectfile
-from understudy.runner.environment.environment import Environment, EnvironmentStore
+from understudy.runner.environment.store import Environment, EnvironmentStore
 from understudy.runner.git.checkout import CheckoutStore
 from understudy.runner.process.child import Children, absolute_store
 from understudy.runner.process.exit_status import leftovers, refuse_failure
@@ -24,7 +24,7 @@ from understudy.runner.process.process import OnLine, ProcessRunner
 from understudy.runner.process.warm import Forkservers
 from understudy.runner.projectfile import Value
 from understudy.runner.reuse import reuse
-from understudy.runner.reuse.housekeeping import prune_daily
+from understudy.runner.reuse.cache import prune_daily
 from understudy.runner.reuse.inputs import InputReader
 from understudy.runner.reuse.lineage import Lineage, key_and_doubt
 from understudy.runner.reuse.outputs import OutputStore

@@ -12,7 +12,7 @@ from understudy.runner.projectfile import EntryPoint, Parameter, ProjectFile, Va
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-    from understudy.runner.environment.environment import Environment
+    from understudy.runner.environment.store import Environment
     from understudy.runner.reuse.lineage import Lineage
     from understudy.runner.scratch import Scratch
 

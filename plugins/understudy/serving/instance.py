@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from understudy.contract import Tag
 from understudy.errors import ServingError
-from understudy.runner.environment.environment import Environment, EnvironmentStore
+from understudy.runner.environment.store import Environment, EnvironmentStore
 from understudy.runner.process.process import OnLine, ProcessRunner
 from understudy.runner.scratch import scratch_folder
 from understudy.runner.settings import Settings

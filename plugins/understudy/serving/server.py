@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from understudy.errors import ServingError
 from understudy.runner.environment.container import Surroundings
-from understudy.runner.environment.environment import Environment
+from understudy.runner.environment.store import Environment
 from understudy.runner.process.process import Command, Ending, OnLine, ProcessRunner
 from understudy.runner.process.variables import step_environment
 from understudy.serving.answers import Question, complaint, shown

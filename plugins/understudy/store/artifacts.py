@@ -8,11 +8,13 @@ behind for each file that it downloads.
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from understudy.contract import Tag
 from understudy.store.tracking import tracking_errors
 
 if TYPE_CHECKING:
@@ -151,3 +153,45 @@ def _missing(path: str, uri: str) -> MlflowException:
 
     what = f"no artifact {path!r} in" if path else "nothing at"
     return MlflowException(f"There is {what} {uri}", error_code=RESOURCE_DOES_NOT_EXIST)
+
+
+LONGEST_TAG: Final = 5000  # characters; MLflow before 3 took no more
+_ELSEWHERE: Final = "sha256:"
+
+
+def as_tags(notes: Mapping[Tag, str]) -> dict[str, str]:
+    """Return the tags of texts: the text, or the SHA-256 of one that must be an artifact."""
+    return {tag.value: text if _fits(text) else _reference(text) for tag, text in notes.items()}
+
+
+def write_long(client: MlflowClient, run: Run, notes: Mapping[Tag, str]) -> None:
+    """Write those texts on a run that are too long for a tag; the tag then makes them valid."""
+    long = {_artifact(tag): text for tag, text in notes.items() if not _fits(text)}
+    if long:
+        log_texts(client, run, long)
+
+
+def read_note(client: MlflowClient, run: Run, tag: Tag) -> str:
+    """Return a text of a run; '' where it was not written or is not what was written."""
+    from mlflow.exceptions import MlflowException
+
+    text = str(run.data.tags.get(tag.value, ""))
+    if not text.startswith(_ELSEWHERE):
+        return text
+    try:
+        found = read_text(client, run, _artifact(tag))
+    except (MlflowException, OSError):
+        return ""  # it was deleted
+    return found if _reference(found) == text else ""
+
+
+def _fits(text: str) -> bool:
+    return len(text) <= LONGEST_TAG
+
+
+def _reference(text: str) -> str:
+    return _ELSEWHERE + hashlib.sha256(text.encode()).hexdigest()
+
+
+def _artifact(tag: Tag) -> str:
+    return f"{tag.value.replace('.', '/')}.json"

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from understudy.contract import DECISION_PROFILE, TRAIN_FILE, Kind, Tag
 from understudy.spec.entry_points import DATA
-from understudy.store.artifacts import found
-from understudy.store.notes import read_note
+from understudy.store.artifacts import found, read_note
 from understudy.store.tracking import RunStore
 
 if TYPE_CHECKING:

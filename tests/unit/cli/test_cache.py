@@ -13,8 +13,7 @@ import pytest
 
 from understudy.runner.git.checkout import CheckoutStore
 from understudy.runner.process.process import ProcessRunner
-from understudy.runner.reuse.inventory import inventory
-from understudy.runner.reuse.pruning import pruner
+from understudy.runner.reuse.cache import inventory, pruner
 from understudy.runner.settings import Settings
 from understudy.spec.git_address import parse
 

@@ -14,7 +14,7 @@ from sklearn import metrics
 from understudy.errors import DecisionError
 from understudy.evaluation import known, load
 from understudy.evaluation.catalogue import find
-from understudy.evaluation.definition import Definition, Input, measured
+from understudy.evaluation.metrics import Definition, Input, measured
 from understudy.evaluation.pairing import Rows, paired
 from understudy.spec.metrics import HIGHER_IS_BETTER, LOWER_IS_BETTER
 

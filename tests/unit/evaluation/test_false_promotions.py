@@ -18,7 +18,7 @@ from scipy import stats
 from understudy.evaluation import compare, load
 from understudy.evaluation.inference import Draw, Margin
 from understudy.evaluation.means import Shape
-from understudy.evaluation.paired import Losses, infer
+from understudy.evaluation.t_test import Losses, infer
 from understudy.evaluation.units import Units
 from understudy.gate import Gate, Metric, Score, Verdict, judge
 from understudy.gate.error_rates import alpha_of

@@ -16,14 +16,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from understudy.errors import DecisionError
-from understudy.evaluation import load, predictions, tables
+from understudy.evaluation import load, predictions
 
 
 def test_a_file_and_a_frame_are_the_same(
     classification: Callable[..., pd.DataFrame], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Batches are put together as one; text, numbers, times (in UTC) and gaps survive."""
-    monkeypatch.setattr(tables, "_BATCH", 7)
+    monkeypatch.setattr(predictions, "_BATCH", 7)
     frame = classification(
         50,
         region=["north", None] * 25,
@@ -145,7 +145,7 @@ def test_free_text_is_left_out_unless_asked_for(
     regression: Callable[..., pd.DataFrame], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A column with a text per row would take the memory of all of them."""
-    monkeypatch.setattr(tables, "MAX_NAMES", 3)
+    monkeypatch.setattr(predictions, "MAX_NAMES", 3)
     frame = regression(9, customer=list("abcdefghi"), region=list("abcabcabc"))
     found = load(frame)
     assert set(found.others) == {"region"}

@@ -11,8 +11,8 @@ from scipy import stats
 
 from understudy.evaluation import load, reevaluated
 from understudy.evaluation.catalogue import find
-from understudy.evaluation.definition import Definition
 from understudy.evaluation.inference import Draw, Inferred, Margin
+from understudy.evaluation.metrics import Definition
 from understudy.evaluation.pairing import paired
 from understudy.evaluation.units import Units
 

@@ -12,8 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import precision_score, recall_score
 
-from understudy.evaluation.holdout import Classes, Guess, Numbers
-from understudy.evaluation.summary import summarise
+from understudy.evaluation.summary import Classes, Guess, Numbers, summarise
 
 numbers = st.floats(-1e6, 1e6)
 

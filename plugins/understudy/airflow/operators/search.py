@@ -9,10 +9,10 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from understudy.airflow.connections import study_storage
 from understudy.airflow.night_context import SEARCH, pulled
 from understudy.airflow.night_steps import NightStepOperator
 from understudy.airflow.services import Services
-from understudy.airflow.study_storage import study_storage
 from understudy.contract import BEST_PARAMETERS, STUDY_VARIABLE
 from understudy.errors import DecisionError, ProjectError, listed
 from understudy.runner import projectfile

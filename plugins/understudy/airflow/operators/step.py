@@ -53,7 +53,7 @@ class ProjectOperator(BaseOperator):
 
     def git_access(self) -> GitAccess | None:
         """Return what the project's connection says; None where it has none."""
-        from understudy.airflow.git_connection import git_access
+        from understudy.airflow.connections import git_access
 
         return git_access(self.git_conn_id)
 

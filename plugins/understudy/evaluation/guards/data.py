@@ -4,19 +4,88 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+
+import pandas as pd
 
 from understudy.contract import TRAIN_FILE
 from understudy.errors import DecisionError
-from understudy.evaluation.guards import drift, leakage, row_counts, schema
-from understudy.evaluation.guards.current_data import Tonight, unchecked
+from understudy.evaluation.guards import drift, leakage
+from understudy.evaluation.guards.current_data import Numbers, Tonight, made, unchecked
+from understudy.evaluation.guards.drift import pairs
 from understudy.evaluation.guards.leakage import Sketches
-from understudy.evaluation.guards.pairs import pairs
 from understudy.evaluation.guards.profile import Profile
 from understudy.evaluation.guards.roles import Roles
 from understudy.evaluation.guards.table import Table
 from understudy.gate.evidence import Finding
+from understudy.spec import quantities
 from understudy.spec.guards import OFF, Guards
+
+
+def rows(guards: Guards, tonight: Tonight, then: Profile | None) -> Finding:
+    """Return whether there are fewer rows than there must be."""
+    train, holdout = tonight.train.rows, tonight.holdout.rows
+    least = max(guards.min_training_rows, guards.kept_rows * then.rows if then else 0)
+    problems = list(_too_few(guards, tonight, then))
+    fine = f"{train:,} rows to train on, {holdout:,} to judge on"
+    numbers: Numbers = {
+        "training rows": train,
+        "holdout rows": holdout,
+        "needed to train": least,
+        "needed to judge": guards.min_holdout_rows,
+        "champion's training rows": then.rows if then else None,
+    }
+    return made("rows", guards.rows, "; ".join(problems), fine, numbers)
+
+
+def _too_few(guards: Guards, tonight: Tonight, then: Profile | None) -> Iterator[str]:
+    train, holdout = tonight.train.rows, tonight.holdout.rows
+    if train < guards.min_training_rows:
+        yield f"{train:,} rows to train on, {guards.min_training_rows:,} are needed"
+    if holdout < guards.min_holdout_rows:
+        yield f"{holdout:,} rows to judge on, {guards.min_holdout_rows:,} are needed"
+    if then and train < guards.kept_rows * then.rows:
+        yield (
+            f"{train:,} rows to train on, the champion had {then.rows:,}: less than "
+            f"{guards.kept_rows:.0%} of them"
+        )
+
+
+def age(guards: Guards, tonight: Tonight, as_of: str) -> Finding | None:
+    """Return whether the newest row is too old; None where any age will do.
+
+    Args:
+        guards: What is asked.
+        tonight: The rows.
+        as_of: ISO time of the night; UTC where it has no zone.
+    """
+    if guards.age == OFF or not guards.max_age:
+        return None
+    newest = _newest(tonight)
+    if newest is None or not as_of:
+        why = "no time of the night" if newest else "the rows have no column with their time"
+        return unchecked("age", guards.unchecked, why)
+    old = _utc(datetime.fromisoformat(as_of)) - newest.to_pydatetime()
+    most = timedelta(seconds=quantities.duration(guards.max_age))
+    told = f"the newest row is of {newest:%Y-%m-%d %H:%M} UTC, {_days(old)} before the night"
+    problems = f"{told}; {guards.max_age} are allowed" if old > most else ""
+    numbers = {"age in days": old / timedelta(days=1), "allowed days": most / timedelta(days=1)}
+    return made("age", guards.age, problems, told, {**numbers, "newest": newest.isoformat()})
+
+
+def _newest(tonight: Tonight) -> pd.Timestamp | None:
+    times = [table.newest(tonight.roles.time) for _, table in tonight.parts]
+    return max((time for time in times if time is not None), default=None)
+
+
+def _utc(time: datetime) -> datetime:
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time
+
+
+def _days(span: timedelta) -> str:
+    hours = span / timedelta(hours=1)
+    return f"{hours:.1f} h" if abs(hours) < 48 else f"{hours / 24:.1f} days"  # noqa: PLR2004
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +155,7 @@ def _of_tonight(
     guards: Guards, tonight: Tonight, sketches: Sketches, as_of: str
 ) -> Iterator[Finding]:
     """Yield what tonight's rows alone tell."""
-    old = row_counts.age(guards, tonight, as_of)
+    old = age(guards, tonight, as_of)
     if old is not None:
         yield old
     if guards.leakage != OFF:
@@ -100,13 +169,13 @@ def _against(
     """Yield what tonight's rows tell beside those that the champion was trained on."""
     then = champion if isinstance(champion, Profile) else None
     if guards.rows != OFF:
-        yield row_counts.rows(guards, tonight, then)
+        yield rows(guards, tonight, then)
     if isinstance(champion, Absent):
         yield unchecked("drift", guards.unchecked, champion.reason)
     if then is None:
         return
     beside = pairs(tonight, then)
-    yield from schema.find(guards, tonight, then, beside)
-    yield from drift.find(guards, tonight, then, beside)
+    yield from drift.schema_findings(guards, tonight, then, beside)
+    yield from drift.drift_findings(guards, tonight, then, beside)
     if guards.leakage != OFF:
         yield leakage.champions_copies(guards, tonight, then)

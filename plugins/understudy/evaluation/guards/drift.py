@@ -2,19 +2,259 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
+from scipy.special import rel_entr
+from scipy.stats import chi2_contingency, false_discovery_control
 
 from understudy.evaluation.guards.current_data import Numbers, Tonight, made, some, unchecked
-from understudy.evaluation.guards.distances import chance, credible, distance
-from understudy.evaluation.guards.pairs import Pair, incomparable
-from understudy.evaluation.guards.profile import Profile
-from understudy.evaluation.guards.table import Table
+from understudy.evaluation.guards.profile import Column, Counts, Profile
+from understudy.evaluation.guards.table import Kind, Table
 from understudy.gate.evidence import Finding
 from understudy.spec.guards import OFF, Guards
+
+ALPHA: Final = 0.01
+"""The share of false alarms among the columns that are said to have changed, in expectation."""
+FEWEST_EXPECTED: Final = 5
+"""Rows that a cell is expected to have for the chi-squared distribution to hold (Cochran, "Some
+methods for strengthening the common chi-squared tests", Biometrics 10, 1954)."""
+
+
+def distance(then: Counts, now: Counts) -> float:
+    """Return the Jensen-Shannon distance of two distributions over the same cells.
+
+    The square root of the Jensen-Shannon divergence in bits: 0 for the same distribution, 1 for two
+    that have nothing in common (Endres and Schindelin, "A new metric for probability
+    distributions", IEEE Trans. Inf. Theory 49, 2003).
+
+    Args:
+        then: Rows by cell; at least one.
+        now: The same for other rows.
+
+    Raises:
+        ValueError: when either has no rows: nothing is not the same as nothing changed.
+    """
+    if not np.sum(then) or not np.sum(now):
+        raise ValueError(f"{np.sum(then)} rows cannot be compared with {np.sum(now)}")
+    shares = [np.asarray(counts, dtype="float64") / np.sum(counts) for counts in (then, now)]
+    middle = np.mean(shares, axis=0)
+    divergence = float(sum(rel_entr(share, middle).sum() for share in shares)) / 2 / np.log(2)
+    return float(np.sqrt(min(max(divergence, 0.0), 1.0)))  # rounding may leave -1e-17
+
+
+def chance(then: Counts, now: Counts) -> float:
+    """Return the p-value of the hypothesis that both are samples of one distribution.
+
+    Pearson's chi-squared test of homogeneity; cells too rare for it are taken together. Rows count
+    as independent: where days or customers hang together the value is too small, and where both
+    hold the same rows it is too large. So it never decides alone.
+    """
+    table = _pooled(np.vstack([then, now]).astype("float64"))
+    if table.shape[1] < 2:  # noqa: PLR2004 -- one cell is always distributed alike
+        return 1.0
+    return float(chi2_contingency(table, correction=False).pvalue)
+
+
+def credible(chances: Sequence[float]) -> list[bool]:
+    """Return which of several changes are no chance, the number of those looked at considered.
+
+    Benjamini and Yekutieli's procedure ("The control of the false discovery rate in multiple
+    testing under dependency", Ann. Statist. 29, 2001), as columns depend on each other.
+    """
+    if not chances:
+        return []
+    return [bool(p <= ALPHA) for p in false_discovery_control(chances, method="by")]
+
+
+def _pooled(table: Counts | np.ndarray) -> np.ndarray:
+    """Return a table of two rows whose cells are expected to have enough, the rare ones pooled."""
+    table = table[:, table.sum(axis=0) > 0]
+    share = table.sum(axis=1, keepdims=True) / max(table.sum(), 1.0)
+    rare = (share * table.sum(axis=0)).min(axis=0) < FEWEST_EXPECTED
+    pooled = table[:, rare].sum(axis=1, keepdims=True)
+    return np.hstack([table[:, ~rare], pooled]) if rare.any() else table
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One column of one part.
+
+    Attributes:
+        part: The part of tonight's rows.
+        name: The column.
+        then: How it was distributed among the champion's training rows.
+        now: How it is distributed in this part, in the same bins or levels.
+    """
+
+    part: str
+    name: str
+    then: Column
+    now: Column
+
+
+def wanted(then: Profile) -> tuple[str, ...]:
+    """Return the columns that a champion needed: all, where it is not known which."""
+    needed = tuple(name for name in (*then.features, then.target) if name)
+    return needed if then.features else tuple(then.columns)
+
+
+def pairs(tonight: Tonight, then: Profile) -> tuple[Pair, ...]:
+    """Return the columns that both have and that hold the same kind of values, or none tonight.
+
+    They are those that the champion needed, and what is a feature or the target tonight.
+    """
+    roles = tonight.roles
+    names = dict.fromkeys((*wanted(then), *tonight.features, *filter(None, (roles.target,))))
+    return tuple(
+        Pair(part, name, then.columns[name], then.columns[name].like(table.column(name)))
+        for part, table in tonight.parts
+        for name in names
+        if name in then.columns and _is_alike(then.columns[name], table, name)
+    )
+
+
+def _is_alike(then: Column, table: Table, name: str) -> bool:
+    """Return whether a column holds what it held; one without values is of any kind."""
+    return table.kinds.get(name) in {then.kind, Kind.EMPTY} and then.kind is not Kind.EMPTY
+
+
+def incomparable(before: Column, pair: Pair | None, kind: Kind) -> str:
+    """Return why a column's distribution cannot be compared with the champion's; '' if it can.
+
+    Args:
+        before: The column among the champion's training rows.
+        pair: Both beside each other; None where they do not hold the same.
+        kind: What the column holds tonight.
+    """
+    if before.kind is Kind.EMPTY or before.missing == before.rows:
+        return "it had no values when the champion was trained"
+    if pair is None:
+        return f"it holds {kind}, then {before.kind}"
+    if not before.counts:
+        return f"values of the kind {before.kind.value!r} have no distribution here"
+    if len(before.counts) == 1:
+        return "no value was frequent enough to be kept when the champion was trained"
+    return "" if pair.now.compares else "it has no values tonight"
+
+
+Split = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Rise:
+    """How the share of a column's values that something is said of has risen.
+
+    Attributes:
+        pair: The column.
+        then, now: Of how many it is said, and of how many others not.
+    """
+
+    pair: Pair
+    then: Split
+    now: Split
+
+    @property
+    def shares(self) -> tuple[float, float]:
+        """Then and now."""
+        (then, other_then), (now, other_now) = self.then, self.now
+        return then / max(then + other_then, 1), now / max(now + other_now, 1)
+
+    @property
+    def p_value(self) -> float:
+        """Of the hypothesis that the rise is chance."""
+        return chance(np.array(self.then), np.array(self.now))
+
+    def __str__(self) -> str:
+        then, now = self.shares
+        return f"{self.pair.name!r} of the {self.pair.part} {now:.1%}, then {then:.1%}"
+
+
+def schema_findings(
+    guards: Guards, tonight: Tonight, then: Profile, pairs: Sequence[Pair]
+) -> Iterator[Finding]:
+    """Yield whether columns are gone, hold something else, lack more values, have new texts."""
+    if guards.schema != OFF:
+        yield _schema(guards, tonight, then, pairs)
+    if guards.categories != OFF:
+        texts = [pair for pair in pairs if pair.then.kind is Kind.TEXT]
+        new = _risen(texts, _unlisted, guards.new_categories)
+        problems = f"texts that the champion was not trained on: {_told(new)}" if new else ""
+        fine = "texts are those that the champion was trained on"
+        yield made("categories", guards.categories, problems, fine, _schema_numbers(texts, new))
+
+
+def _schema(guards: Guards, tonight: Tonight, then: Profile, pairs: Sequence[Pair]) -> Finding:
+    gone = [name for name in wanted(then) if name not in tonight.train.kinds]
+    other = _otherwise(tonight, then)
+    risen = _risen(pairs, _missing, guards.missing_rise)
+    new = [name for name in tonight.train.content if name not in then.columns]
+    fine = "the columns are those that the champion was trained on"
+    return made(
+        "schema",
+        guards.schema,
+        "; ".join(_problems(gone, other, risen)),
+        fine + (f", and new: {some(list(map(repr, new)))}" if new else ""),
+        {**_schema_numbers(pairs, risen), "gone": len(gone), "other": len(other), "new": len(new)},
+    )
+
+
+def _otherwise(tonight: Tonight, then: Profile) -> list[str]:
+    """Return the columns that hold another kind of values; one without any value fits all."""
+    kinds = {
+        name: (then.columns[name].kind, table.kinds.get(name, Kind.EMPTY))
+        for _, table in tonight.parts
+        for name in wanted(then)
+        if name in then.columns
+    }
+    return [
+        f"{name!r} ({now}, then {before})"
+        for name, (before, now) in kinds.items()
+        if before is not now and Kind.EMPTY not in {before, now}
+    ]
+
+
+def _risen(
+    pairs: Sequence[Pair], counted: Callable[[Column], Split], allowed: float
+) -> list[_Rise]:
+    """Return the columns of which something can credibly be said more often than it may be."""
+    rises = [_Rise(pair, counted(pair.then), counted(pair.now)) for pair in pairs]
+    real = credible([rise.p_value for rise in rises])
+    return [
+        rise
+        for rise, is_real in zip(rises, real, strict=True)
+        if is_real and rise.shares[1] - rise.shares[0] > allowed
+    ]
+
+
+def _missing(column: Column) -> Split:
+    return column.missing, column.rows - column.missing
+
+
+def _unlisted(column: Column) -> Split:
+    return (column.counts[-1], sum(column.counts[:-1])) if column.counts else (0, 0)
+
+
+def _schema_numbers(pairs: Sequence[Pair], risen: list[_Rise]) -> Numbers:
+    columns = len({pair.name for pair in pairs})
+    shares = {f"{one.pair.part}: {one.pair.name}": one.shares[1] for one in risen}
+    return {"columns": columns, **shares}
+
+
+def _told(risen: list[_Rise]) -> str:
+    return some([str(rise) for rise in risen])
+
+
+def _problems(gone: list[str], other: list[str], risen: list[_Rise]) -> Iterator[str]:
+    if gone:
+        yield f"columns that the champion was trained on are gone: {some(list(map(repr, gone)))}"
+    if other:
+        yield f"columns hold something else than when the champion was trained: {some(other)}"
+    if risen:
+        yield f"values are missing more often: {_told(risen)}"
+
 
 _TOLD: Final = 10
 """Columns whose distance a finding tells, the farthest first."""
@@ -41,7 +281,7 @@ class _Shift:
         return f"{self.pair.name!r} (distance {self.distance:.2f}{means})"
 
 
-def find(
+def drift_findings(
     guards: Guards, tonight: Tonight, then: Profile, pairs: Sequence[Pair]
 ) -> Iterator[Finding]:
     """Yield what is to be said about the features, and about the target, of both parts.
@@ -122,7 +362,7 @@ def _features(guards: Guards, part: str, shifts: Sequence[_Shift]) -> Finding:
     fine = f"{len(shifts)} features of the {part} are distributed as when the champion was trained"
     if shifts:
         fine += f"; the farthest is {shifts[0]}"
-    numbers = _numbers(guards, part, shifts, far)
+    numbers = _drift_numbers(guards, part, shifts, far)
     return made("drift", guards.drift, problems if far else "", fine, numbers)
 
 
@@ -135,11 +375,13 @@ def _target(guards: Guards, part: str, shifts: Sequence[_Shift], lacking: str) -
     far = _drifted(guards, shifts)
     problems = f"{told} otherwise than when the champion was trained" if far else ""
     fine = f"{told} as when the champion was trained"
-    numbers = _numbers(guards, part, shifts, far)
+    numbers = _drift_numbers(guards, part, shifts, far)
     return made("target_drift", guards.target_drift, problems, fine, numbers)
 
 
-def _numbers(guards: Guards, part: str, shifts: Sequence[_Shift], far: Sequence[_Shift]) -> Numbers:
+def _drift_numbers(
+    guards: Guards, part: str, shifts: Sequence[_Shift], far: Sequence[_Shift]
+) -> Numbers:
     told = {f"distance: {shift.pair.name}": shift.distance for shift in shifts[:_TOLD]}
     limit = guards.drift_distance
     return {"part": part, "columns": len(shifts), "drifted": len(far), "limit": limit, **told}

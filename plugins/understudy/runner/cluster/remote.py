@@ -30,7 +30,7 @@ from understudy.runner.cluster.source_archive import ARCHIVE, pack
 from understudy.runner.process.habits import Advice, Witness, is_empty, nothing_logged
 from understudy.runner.projectfile import LONGEST_VALUE, ProjectFile
 from understudy.runner.reuse.outputs import OURS
-from understudy.store import notes
+from understudy.store import artifacts
 from understudy.store.artifacts import artifacts_of
 from understudy.store.tracking import RUNNING, RunSpec, RunStore, tracking_errors
 
@@ -260,7 +260,7 @@ class RemoteSteps:
         ):
             if status in {"FAILED", "KILLED"}:
                 raise _failed(run_id, replace(seen, detail=f"its run {status}. {own}"), 0)
-            given = notes.read_note(self.client, run, Tag.PARAMETERS)
+            given = artifacts.read_note(self.client, run, Tag.PARAMETERS)
             words = self._nothing_logged(run)
             told = {Tag.DESCRIPTION.value: words} if words else {}
             self.runs.log_parameters(run, json.loads(given or "{}"), told)
@@ -377,8 +377,8 @@ class RemoteSteps:
                 store = artifacts_of(self.client, run)
                 store.log_artifact(str(archive), ARTIFACT_FOLDER)  # type: ignore[no-untyped-call]
         note = {Tag.PARAMETERS: _values(order)}
-        notes.write_long(self.client, run, note)
-        self.runs.log_parameters(run, {}, notes.as_tags(note))
+        artifacts.write_long(self.client, run, note)
+        self.runs.log_parameters(run, {}, artifacts.as_tags(note))
         if (told := self.cluster.instructions(order)) is not None:
             with tracking_errors():
                 place = f"{ARTIFACT_FOLDER}/{INSTRUCTIONS}"

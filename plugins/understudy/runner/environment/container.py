@@ -20,7 +20,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from understudy.errors import EnvironmentBuildError, ProjectError
-from understudy.runner.environment.buildtools import BuildTools
+from understudy.runner.environment.recipes import BuildTools
 from understudy.runner.locks import FileLock
 from understudy.runner.process.process import Command
 from understudy.runner.projectfile import DockerImage

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from understudy.errors import ProjectError
 from understudy.runner import projectfile
-from understudy.runner.environment import completion
-from understudy.runner.environment.environment import FOLDER, LOCK_SUFFIX, EnvironmentStore
+from understudy.runner.environment import store
+from understudy.runner.environment.store import FOLDER, LOCK_SUFFIX, EnvironmentStore
 from understudy.runner.git.checkout import CheckoutStore
 from understudy.runner.process.process import OnLine, ProcessRunner
 from understudy.runner.projectfile import ProjectFile
@@ -121,7 +121,7 @@ def _project(checkouts: CheckoutStore, project_uri: str, version: str) -> Iterat
 
 
 def _listed(folder: Path) -> Listed:
-    contents = completion.read(folder)
+    contents = store.read(folder)
     if contents is None:
         return Listed(folder.name, "", "", 0, None, "its completion")
     return Listed(
@@ -130,7 +130,7 @@ def _listed(folder: Path) -> Listed:
         python=contents.python,
         packages=len(contents.installed.splitlines()),
         used=_last_used(folder.with_name(f"{folder.name}{LOCK_SUFFIX}")),
-        missing=completion.missing(folder, contents),
+        missing=store.missing(folder, contents),
     )
 
 

@@ -1,7 +1,7 @@
 """How each environment manager builds an environment: uv, virtualenv (venv and pip), conda.
 
 A recipe names its content by a digest and builds it in an empty place; when, under which lock and
-whether it is complete is the business of ``understudy.runner.environment.environment``.
+whether it is complete is the business of ``understudy.runner.environment.store``.
 """
 
 from __future__ import annotations
@@ -9,22 +9,200 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
+import shutil
+import sys
 import tempfile
+from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
 from understudy.contract import ENV_MANAGERS
-from understudy.errors import ProjectError, listed, nearest
-from understudy.runner.environment import conda, dependencies
-from understudy.runner.environment.buildtools import BuildTools
-from understudy.runner.environment.conda import CondaTool
+from understudy.errors import EnvironmentBuildError, ProjectError, listed, nearest
+from understudy.redact import redacted
+from understudy.runner.environment import dependencies
 from understudy.runner.environment.dependencies import Dependencies
 from understudy.runner.environment.interpreter import Interpreter, find_python, find_uv
+from understudy.runner.process.process import Command, Ending, OnLine, ProcessRunner
 from understudy.runner.process.variables import build_environment
 from understudy.runner.projectfile import ProjectFile
+
+_KEPT_LINES = 30
+_SHOWN_LINES = 8
+_QUIET = {
+    "UV_PYTHON_DOWNLOADS": "never",
+    "UV_NO_PROGRESS": "1",
+    "NO_COLOR": "1",
+    "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    "PIP_NO_INPUT": "1",
+    "CONDA_ALWAYS_YES": "true",
+    "MAMBA_ALWAYS_YES": "true",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class BuildTools:
+    """Runs commands for one build.
+
+    Attributes:
+        process_runner: Ends the running command when the step is stopped.
+        timeout: Seconds that one command may take.
+        on_line: Takes what there is to tell of the build.
+        locks: Descriptors of locks that the commands keep.
+        variables: Further environment variables for the commands.
+    """
+
+    process_runner: ProcessRunner
+    timeout: float
+    on_line: OnLine
+    locks: tuple[int, ...] = ()
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+    def run(self, *argv: str | Path, hint: str) -> str:
+        """Run a command; return the last lines that it wrote.
+
+        Args:
+            argv: The command.
+            hint: What would have been right, for the message of an error.
+
+        Raises:
+            EnvironmentBuildError: if it fails or takes too long.
+            StepStoppedError: if the step was stopped.
+        """
+        return self._run(tuple(map(str, argv)), deque(maxlen=_KEPT_LINES), hint)
+
+    def ask(self, *argv: str | Path) -> str:
+        """Run a command that only looks; return all that it wrote. Raises as ``run`` does."""
+        return self._run(tuple(map(str, argv)), deque(), "an environment that can be asked")
+
+    def _run(self, argv: tuple[str, ...], said: deque[str], hint: str) -> str:
+        command = Command(
+            argv=argv,
+            folder=Path(os.sep),  # paths are absolute; no other project's settings apply
+            environment={**build_environment(os.environ), **_QUIET, **self.variables},
+            timeout=self.timeout,
+            grace=1.0,
+            held_descriptors=self.locks,
+        )
+        ending = self._started(command, said)
+        self.process_runner.check()
+        if not ending.ok:
+            raise _failed(argv[0], ending, list(said), hint)
+        return "\n".join(said)
+
+    def _started(self, command: Command, said: deque[str]) -> Ending:
+        try:
+            return self.process_runner.run(command, said.append)
+        except OSError as error:
+            raise EnvironmentBuildError(
+                f"{command.argv[0]} cannot be started: {error.strerror}",
+                allowed="a program that this worker's user may run",
+                action="repair or remove it",
+            ) from error
+
+
+def _failed(tool: str, ending: Ending, said: list[str], hint: str) -> EnvironmentBuildError:
+    why = "it took too long" if ending.timed_out else redacted("\n".join(said[-_SHOWN_LINES:]))
+    return EnvironmentBuildError(
+        f"The project's environment could not be built ({Path(tool).name}: {ending}): {why}",
+        allowed=hint,
+        action="correct what the project asks for, or try again if an index did not answer",
+    )
+
+
+_NAMES = ("micromamba", "mamba", "conda")
+_MICROMAMBA = "micromamba"
+# Packages such as compilers and GDAL set variables in scripts that conda runs on activation.
+_ACTIVATE = (
+    'for script in "$CONDA_PREFIX"/etc/conda/activate.d/*.sh; do '
+    'if [ -r "$script" ]; then . "$script"; fi; done; exec "$@"'
+)
+
+
+class MissingCondaError(EnvironmentBuildError):
+    """There is no conda of any kind on this machine; a retry cannot help."""
+
+    retryable = False
+
+
+@dataclass(frozen=True, slots=True)
+class CondaTool:
+    """A conda, mamba or micromamba; their command lines differ a little."""
+
+    executable: Path
+
+    @property
+    def _is_micromamba(self) -> bool:
+        return self.executable.name == _MICROMAMBA
+
+    def create(self, folder: Path, file: Path) -> tuple[str, ...]:
+        """Return the command that builds an environment in ``folder`` from a conda.yaml."""
+        words = ("create", "--yes") if self._is_micromamba else ("env", "create", "--quiet")
+        return (str(self.executable), *words, "--prefix", str(folder), "--file", str(file))
+
+    def explicit(self, folder: Path) -> tuple[str, ...]:
+        """Return the command that lists every package by its address and MD5.
+
+        ``conda create --file`` makes the same environment of such a list, without solving.
+        """
+        words = (
+            ("env", "export", "--explicit", "--md5")
+            if self._is_micromamba
+            else ("list", "--explicit", "--md5")
+        )
+        return (str(self.executable), *words, "--prefix", str(folder))
+
+
+def here(environment: Mapping[str, str] | None = None) -> Path | None:
+    """Return the conda of this machine: ``CONDA_EXE``, ``MAMBA_EXE``, then PATH; None for none."""
+    return next(_candidates(os.environ if environment is None else environment), None)
+
+
+def find() -> CondaTool:
+    """Return the conda of this machine.
+
+    Raises:
+        MissingCondaError: if there is none.
+    """
+    found = here()
+    if found is None:
+        raise MissingCondaError(
+            "The environment manager 'conda' was asked for, and this machine has none of "
+            f"{', '.join(_NAMES)} on PATH, nor a CONDA_EXE",
+            allowed="'uv' and 'virtualenv', which are here, for a conda.yaml whose pip part is "
+            "enough",
+            action="install micromamba on the worker, or choose another manager",
+        )
+    return CondaTool(found)
+
+
+def entered(command: Command, folder: Path) -> Command:
+    """Return a command that runs in an activated environment."""
+    variables = {name: v for name, v in command.environment.items() if name != "VIRTUAL_ENV"}
+    active = {"CONDA_PREFIX": str(folder), "CONDA_DEFAULT_ENV": str(folder), "CONDA_SHLVL": "1"}
+    return replace(
+        command,
+        argv=("bash", "-c", _ACTIVATE, "bash", *command.argv),
+        environment={**variables, **active},
+    )
+
+
+def subdirectory() -> str:
+    """Return conda's name of this platform as far as it tells environments apart."""
+    return f"{sys.platform}-{platform.machine()}"
+
+
+def _candidates(environment: Mapping[str, str]) -> Iterator[Path]:
+    for name in ("CONDA_EXE", "MAMBA_EXE"):
+        if (given := environment.get(name)) and os.access(given, os.X_OK):
+            yield Path(given)
+    for name in _NAMES:
+        if found := shutil.which(name, path=environment.get("PATH")):
+            yield Path(found)
+
 
 BUILDER = "2"
 """Part of every digest: raise it when environments must be built differently."""
@@ -115,7 +293,7 @@ class VirtualenvRecipe:
 
 @dataclass(frozen=True, slots=True)
 class CondaRecipe:
-    """``conda env create`` from the project's conda.yaml, whichever conda it is."""
+    """``conda env create`` from the project's yaml, whichever conda it is."""
 
     wanted: Dependencies
     file: Path
@@ -130,7 +308,7 @@ class CondaRecipe:
     def digest(self) -> str:
         """Return the identity of the content."""
         own = hashlib.sha256(self.file.read_bytes()).hexdigest()
-        return _digest(self.manager, conda.subdirectory(), own, self.wanted.digest())
+        return _digest(self.manager, subdirectory(), own, self.wanted.digest())
 
     def build(self, folder: Path, tools: BuildTools) -> Mapping[str, str]:
         """Build with conda; the record names every package by its address and digest."""
@@ -163,7 +341,7 @@ def check_manager(manager: str) -> None:
         raise ProjectError(
             f"There is no environment manager {manager!r}{nearest(manager, ENV_MANAGERS)}",
             allowed=listed(ENV_MANAGERS),
-            action="choose 'uv' for a python_env.yaml, or a conda.yaml whose pip part is enough",
+            action="choose 'uv' for a python_env.yaml, or a yaml whose pip part is enough",
         )
 
 
@@ -186,10 +364,10 @@ def _conda_recipe(project: ProjectFile) -> CondaRecipe:
         has = file.name if file else "no file of its environment"
         raise ProjectError(
             f"The environment manager 'conda' was asked for, and the project has {has}",
-            allowed="a project with a conda.yaml",
+            allowed="a project with a yaml",
             action="choose the environment manager 'uv' or 'virtualenv'",
         )
-    return CondaRecipe(dependencies.read(file, conda=True, with_conda=True), file, conda.find())
+    return CondaRecipe(dependencies.read(file, conda=True, with_conda=True), file, find())
 
 
 def _digest(*parts: str) -> str:

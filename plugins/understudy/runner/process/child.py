@@ -15,14 +15,13 @@ from understudy.runner import projectfile
 from understudy.runner.environment.container import Surroundings
 from understudy.runner.filesystem import has_room
 from understudy.runner.process.process import Command
-from understudy.runner.process.program import program_of
 from understudy.runner.process.variables import run_variables, step_environment
-from understudy.runner.process.warm import Server, WarmStart
+from understudy.runner.process.warm import Server, WarmStart, program_of
 from understudy.runner.scratch import no_room
 from understudy.store.tracking import tracking_errors
 
 if TYPE_CHECKING:
-    from understudy.runner.environment.environment import Environment
+    from understudy.runner.environment.store import Environment
     from understudy.runner.settings import Settings
     from understudy.runner.step import Attempt, Pinned
 

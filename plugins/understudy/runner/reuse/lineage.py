@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Final
 from understudy.contract import Tag
 from understudy.runner.reuse.identity import StepIdentity
 from understudy.runner.reuse.inputs import Input, Inputs
-from understudy.store import notes
+from understudy.store import artifacts
 from understudy.store.tracking import tracking_errors
 
 if TYPE_CHECKING:
     from mlflow.entities import DatasetInput, Run
     from mlflow.tracking import MlflowClient
 
-    from understudy.runner.environment.environment import Environment
+    from understudy.runner.environment.store import Environment
 
 _DIGEST: Final = 32  # hex digits; MLflow takes 36 characters
 _OURS_EDITABLE: Final = f"-e {Path(__file__).parents[4].as_uri()}"
@@ -47,7 +47,7 @@ class Lineage:
     def tags(self) -> dict[str, str]:
         """Return the tags that a new run of the step gets."""
         reuse = {Tag.REUSE_KEY: self.key} if self.key else {Tag.NOT_REUSABLE: self.unknown}
-        return notes.as_tags({**self._texts(), **reuse})
+        return artifacts.as_tags({**self._texts(), **reuse})
 
     def log(self, client: MlflowClient, run: Run) -> None:
         """Log what tags cannot hold: long texts, and the inputs as MLflow's UI shows them."""
@@ -57,7 +57,7 @@ class Lineage:
         models = [LoggedModelInput(i.digest) for i in known.values() if i.is_model]
         data = [self._dataset(name, known[name]) for name in known if not known[name].is_model]
         with tracking_errors():
-            notes.write_long(client, run, self._texts())
+            artifacts.write_long(client, run, self._texts())
             if data or models:
                 client.log_inputs(run.info.run_id, data, models)
 

@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from understudy.contract import Tag
 from understudy.runner.reuse.identity import UnknownContentError
-from understudy.store.artifacts import artifacts_of
-from understudy.store.notes import as_tags, read_note, write_long
+from understudy.store.artifacts import artifacts_of, as_tags, read_note, write_long
 from understudy.store.tracking import tracking_errors
 
 if TYPE_CHECKING:

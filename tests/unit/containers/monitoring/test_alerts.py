@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from understudy.monitoring.exposition import exposition
 from understudy.monitoring.figures import Figures
+from understudy.monitoring.server import exposition
 
 pytestmark = pytest.mark.unit
 

@@ -19,7 +19,7 @@ from understudy.errors import (
 )
 from understudy.runner.git import mirror
 from understudy.runner.git.checkout import CheckoutStore
-from understudy.runner.git.connection import protocols
+from understudy.runner.git.git import protocols
 from understudy.runner.process.process import ProcessRunner
 from understudy.runner.settings import Settings
 from understudy.spec.git_address import parse

@@ -20,8 +20,7 @@ import pytest
 
 from understudy.runner.locks import FileLock
 from understudy.runner.process.process import Command, Ending, ProcessRunner
-from understudy.runner.process.program import Program, program_of
-from understudy.runner.process.warm import Forkservers, Server, WarmStart
+from understudy.runner.process.warm import Forkservers, Program, Server, WarmStart, program_of
 
 pytestmark = [
     pytest.mark.unit,
@@ -229,7 +228,7 @@ WORKER = """
 import sys
 from pathlib import Path
 from understudy.runner.process.process import Command, ProcessRunner
-from understudy.runner.process.program import Program
+from understudy.runner.process.warm import Program
 from understudy.runner.process.warm import Forkservers, Server, WarmStart
 folder = Path(sys.argv[1])
 variables = {"PATH": "/usr/bin:/bin"}

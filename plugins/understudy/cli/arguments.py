@@ -1,0 +1,91 @@
+"""Dates and times among the arguments of a command. Pure."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import runpy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from understudy.errors import DeclarationError
+from understudy.gate import Gate
+
+
+def moment(text: str) -> datetime:
+    """Return what an argument says; without a time zone it is UTC.
+
+    Raises:
+        ArgumentTypeError: when it is no ISO 8601 date or time.
+    """
+    try:
+        given = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no date such as 2026-01-31") from error
+    return given if given.tzinfo else given.replace(tzinfo=UTC)
+
+
+def rules(path: Path) -> Gate:
+    """Return the gate that a file describes.
+
+    Args:
+        path: ``.json``: the rules as a decision record has them, or such a record itself.
+            ``.py``: Python with one ``Gate``, or with several of which one is named ``gate``.
+
+    Raises:
+        DeclarationError: when there is no gate in it, or a wrong one.
+    """
+    if not path.is_file():
+        raise _no_rules(f"there is no file {path}")
+    return _of_python(path) if path.suffix == ".py" else _of_json(path)
+
+
+def _of_json(path: Path) -> Gate:
+    try:
+        content: Any = json.loads(path.read_text(encoding="utf-8"))
+        return Gate.from_dict(content.get("rules", content))
+    except (ValueError, AttributeError, TypeError) as error:
+        raise _no_rules(f"{path} holds no rules ({error})") from error
+
+
+def _of_python(path: Path) -> Gate:
+    try:
+        names = runpy.run_path(str(path))
+    except (ImportError, SyntaxError, NameError, AttributeError, TypeError) as error:
+        raise _no_rules(f"{path} does not run ({type(error).__name__}: {error})") from error
+    gates = {name: value for name, value in names.items() if isinstance(value, Gate)}
+    if isinstance(gates.get("gate"), Gate):
+        return gates["gate"]
+    if len(gates) != 1:
+        raise _no_rules(f"{path} has {len(gates)} gates: {', '.join(gates) or 'none'}")
+    return next(iter(gates.values()))
+
+
+def _no_rules(found: str) -> DeclarationError:
+    return DeclarationError(
+        f"Rules: {found}",
+        allowed='{"primary": {"name": "rmse", "min_gain": 0}} in a .json file, or '
+        "gate = Gate(Metric(...)) in a .py file",
+        action="name such a file",
+    )
+
+
+@contextmanager
+def mlflow_errors() -> Iterator[None]:
+    """Turn a call that MLflow refused into an error of ours, which ``main`` prints.
+
+    Raises:
+        TrackingRefusedError: instead of MLflow's own exception.
+        TrackingUnavailableError: ditto, where running it again may help.
+    """
+    from mlflow.exceptions import MlflowException
+
+    from understudy.store.tracking import refused
+
+    try:
+        yield
+    except MlflowException as error:
+        raise refused(error) from error

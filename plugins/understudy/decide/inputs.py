@@ -1,0 +1,206 @@
+"""Brings predictions from MLflow runs to this machine. Reads artifacts, writes the files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from understudy.contract import HOLDOUT_FILE, PREDICTIONS_ARTIFACT, Tag
+from understudy.decide.benchmark import Model
+from understudy.decide.candidates import training_run
+from understudy.errors import DecisionError, RegistryError
+from understudy.evaluation.exchange import Rows
+from understudy.gate import Predictions, Score
+from understudy.spec.entry_points import DATA, MODEL_URI
+from understudy.store.artifacts import downloaded, found, read_note
+from understudy.store.tracking import RunStore, tracking_errors
+from understudy.store.training_rows import training_rows
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """Predictions that lie on this machine.
+
+    Attributes:
+        file: Where.
+        predictions: What the record says of them.
+    """
+
+    file: Path
+    predictions: Predictions
+
+
+def stored(client: MlflowClient, run_id: str) -> Predictions | None:
+    """Return the predictions that a validation logged, or None where it logged none."""
+    with tracking_errors():
+        found = [item for item in client.list_artifacts(run_id) if not item.is_dir]
+    for item in found:
+        if item.path == PREDICTIONS_ARTIFACT:
+            return Predictions(run_id, item.path, size=item.file_size or 0)
+    return None
+
+
+def fetch(client: MlflowClient, wanted: Predictions, folder: Path) -> Fetched:
+    """Return predictions brought into a folder, with their digest.
+
+    Raises:
+        DecisionError: when they are gone, or are not those whose digest is known.
+        TrackingUnavailableError: when the server does not answer.
+    """
+    from mlflow.exceptions import MlflowException
+
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with tracking_errors():
+            run = client.get_run(wanted.run_id)
+        path = downloaded(client, run, wanted.path, folder)
+    except (MlflowException, OSError) as error:
+        raise _gone(wanted, str(error)[:300]) from error
+    return _checked(wanted, path)
+
+
+def local(file: Path, sha256: str = "") -> Fetched:
+    """Return predictions in a file that is in no run.
+
+    Raises:
+        DecisionError: when there is no such file, or it is not the one whose digest is known.
+    """
+    wanted = Predictions("", str(file), sha256)
+    if not file.is_file():
+        raise _gone(wanted, "there is no such file")
+    return _checked(wanted, file)
+
+
+def _checked(wanted: Predictions, path: Path) -> Fetched:
+    with path.open("rb") as opened:
+        digest = hashlib.file_digest(opened, "sha256").hexdigest()
+    if wanted.sha256 not in {"", digest}:
+        raise DecisionError(
+            f"{_named(wanted)} has changed since the verdict: SHA-256 {digest}, was"
+            f" {wanted.sha256}",
+            allowed="the predictions that were judged",
+            action="look who wrote to the run; the verdict that was reached stays on record",
+        )
+    return Fetched(path, replace(wanted, sha256=digest, size=path.stat().st_size))
+
+
+def _gone(wanted: Predictions, why: str) -> DecisionError:
+    return DecisionError(
+        f"{_named(wanted)} cannot be read: {why}",
+        allowed="predictions that validate logged and nobody deleted",
+        action="restore the artifact, or clear validate and gate of that night",
+    )
+
+
+def _named(wanted: Predictions) -> str:
+    return f"{wanted.path} of the run {wanted.run_id}" if wanted.run_id else wanted.path
+
+
+_SCHEME: Final = "runs:/"
+
+
+@dataclass(frozen=True, slots=True)
+class NightRows:
+    """Where the rows of a night are.
+
+    Attributes:
+        address: ``runs:/<run id>/<path>`` of what ``preprocess`` logged.
+        as_of: ISO time of the night.
+        champion: Address of the champion's model; empty without one.
+    """
+
+    address: str
+    as_of: str = ""
+    champion: str = ""
+
+
+def brought(client: MlflowClient, wanted: NightRows, folder: Path) -> Rows:
+    """Return the night's rows, and what is left of the champion's, as files in a folder.
+
+    What is not there is no error here: the guards say what they could not look at.
+
+    Raises:
+        TrackingUnavailableError: when the server does not answer.
+    """
+    place = _downloaded(client, wanted.address, folder / "rows") or folder / "rows"
+    if not wanted.champion:
+        return Rows(str(place), wanted.as_of)
+    try:
+        run_id = training_run(client, wanted.champion)
+    except RegistryError as error:
+        return Rows(str(place), wanted.as_of, absent=error.found)
+    left = training_rows(client, run_id, folder / "before")
+    return Rows(
+        str(place),
+        wanted.as_of,
+        profile=str(left.profile or ""),
+        before=str(left.folder or ""),
+        absent=left.absent,
+    )
+
+
+def holdout(client: MlflowClient, address: str, folder: Path) -> Path | None:
+    """Return the holdout's file, fetched unless it lies in the folder; None where it is gone.
+
+    Args:
+        client: Of the tracking server.
+        address: What ``preprocess`` logged.
+        folder: The folder that ``brought`` was given, or another one.
+
+    Raises:
+        TrackingUnavailableError: when the server does not answer.
+    """
+    there = sorted(folder.glob(f"rows/**/{HOLDOUT_FILE}"))
+    if there:
+        return there[0]
+    return _downloaded(client, f"{address.rstrip('/')}/{HOLDOUT_FILE}", folder / "holdout")
+
+
+def _downloaded(client: MlflowClient, address: str, folder: Path) -> Path | None:
+    """Return what lies at an address, brought into a folder; None where it is gone."""
+    folder.mkdir(parents=True)
+    run_id, _, path = address.removeprefix(_SCHEME).partition("/")
+    run = RunStore(client).found(run_id)
+    return None if run is None else found(client, run, path, folder)
+
+
+_PARENT: Final = "mlflow.parentRunId"
+
+
+def model_of(client: MlflowClient, score: Score) -> Model:
+    """Return the model that was validated; without an address where its run names none.
+
+    Args:
+        client: Of the tracking server.
+        score: Its numbers; those of a file have no run.
+    """
+    if not score.run_id:
+        return Model(score.model)
+    run = RunStore(client).get(score.run_id)
+    stated = json.loads(read_note(client, run, Tag.PARAMETERS) or "{}")
+    return Model(score.model, str(stated.get(MODEL_URI) or run.data.params.get(MODEL_URI, "")))
+
+
+def rows_of(client: MlflowClient, run_id: str, champion: str) -> NightRows | None:
+    """Return the rows that a validation took; None where its run does not say.
+
+    Args:
+        client: Of the tracking server.
+        run_id: The validation's run.
+        champion: Address of the champion's model; empty without one.
+    """
+    runs = RunStore(client)
+    run = runs.get(run_id)
+    inputs = json.loads(read_note(client, run, Tag.INPUTS) or "{}")
+    address = str(inputs.get(DATA, {}).get("address", ""))
+    if not address.startswith("runs:/"):
+        return None
+    night = run.data.tags.get(_PARENT, "")
+    around = runs.get(night) if night and runs.exists(night) else run
+    return NightRows(address, around.data.tags.get(Tag.AS_OF.value, ""), champion)

@@ -1,0 +1,309 @@
+"""Checks of rules on single numbers, for which no interval is claimed. Pure.
+
+NaN, infinity and missing numbers are decided first, and never towards promotion.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+from understudy.errors import nearest
+from understudy.gate.error_rates import alpha_of, violations
+from understudy.gate.evidence import Comparison
+from understudy.gate.verdict import Check, CheckResult, Score, Unscored
+from understudy.spec.metrics import UNDEFINED_AS_NAN, Bound, Direction
+from understudy.spec.rules import Rule
+
+_RELATIVE_TOLERANCE: Final = 1e-9
+_ABSOLUTE_TOLERANCE: Final = 1e-12
+"""Bounds are inclusive on decimal numbers: 0.80 + 0.05 reaches 0.85, which binary floats deny."""
+
+
+def reaches(value: float, bound: float) -> bool:
+    """Return whether ``value`` is at or above ``bound``, forgiving binary rounding."""
+    return value >= bound or math.isclose(
+        value, bound, rel_tol=_RELATIVE_TOLERANCE, abs_tol=_ABSOLUTE_TOLERANCE
+    )
+
+
+def check_logged(rule: Rule, challenger: Score, champion: Score | Unscored | None) -> Check:
+    """Return how a rule came out on the numbers that were logged."""
+    metric, bound, _ = rule
+    value = challenger.metrics.get(metric.name)
+    if value is None:
+        known = nearest(metric.name, challenger.metrics)
+        return made(rule, CheckResult.UNDECIDED, f"{metric.name} was not logged{known}")
+    if math.isnan(value) and metric.name in UNDEFINED_AS_NAN:
+        reason = f"{metric.name} is not defined on these rows: it was logged as nan"
+        return made(rule, CheckResult.UNDECIDED, reason)
+    if not math.isfinite(value):
+        return made(rule, CheckResult.FAILED, f"{metric.name} is {stated(value)}")
+    if not bound.needs_champion:
+        return absolute(rule, value)
+    return _compared(rule, value, champion)
+
+
+def stated(value: float) -> str:
+    """Return a number that is not finite, in words."""
+    return "nan, not a finite number" if math.isnan(value) else f"infinite ({value})"
+
+
+def absolute(rule: Rule, value: float, where: str = "") -> Check:
+    """Return how an absolute rule came out on a finite value.
+
+    Args:
+        rule: The rule.
+        value: The challenger's value.
+        where: Whose rows it is of, for the reason; empty for all.
+    """
+    metric, bound, limit = rule
+    lower_limit = bound is Bound.AT_LEAST
+    passed = reaches(value, limit) if lower_limit else reaches(limit, value)
+    word = "at least" if lower_limit else "at most"
+    verb = "is" if passed else "is not"
+    reason = f"{metric.name} {value:.6g}{where} {verb} {word} {limit:g}"
+    return made(rule, _logged_result(passed=passed), reason, challenger=value, needed=limit)
+
+
+def made(rule: Rule, result: CheckResult, reason: str, **numbers: float | None) -> Check:
+    """Return the check of a rule without an interval."""
+    metric, bound, limit = rule
+    return Check(
+        metric=metric.name,
+        rule=bound.value,
+        bound=limit,
+        needed=numbers.get("needed"),
+        challenger=numbers.get("challenger"),
+        champion=numbers.get("champion"),
+        gain=numbers.get("gain"),
+        interval=None,
+        result=result,
+        reason=reason,
+    )
+
+
+def without(champion: Unscored | None, rule: Rule, value: float) -> Check:
+    """Return the check of a comparison with a champion that has no numbers, or is not there."""
+    if champion is None:
+        reason = f"{rule[0].name}: no champion to compare with"
+        return made(rule, CheckResult.NOT_APPLICABLE, reason, challenger=value)
+    reason = f"{rule[0].name}: nothing to compare with"
+    return made(rule, CheckResult.UNDECIDED, reason, challenger=value)
+
+
+def _compared(rule: Rule, value: float, champion: Score | Unscored | None) -> Check:
+    if not isinstance(champion, Score):
+        return without(champion, rule, value)
+    theirs = champion.metrics.get(rule[0].name)
+    if theirs is None or not math.isfinite(theirs):
+        state = "missing" if theirs is None else f"{theirs}"
+        reason = f"{rule[0].name} of the champion {champion.model} is {state}"
+        return made(rule, CheckResult.UNDECIDED, reason, challenger=value)
+    return _difference(rule, value, theirs)
+
+
+def _difference(rule: Rule, value: float, theirs: float) -> Check:
+    metric, bound, limit = rule
+    gain = theirs - value if metric.direction is Direction.LOWER else value - theirs
+    needed = (limit if bound is Bound.MIN_GAIN else -limit) * (
+        abs(theirs) if metric.relative else 1.0
+    )
+    passed = _gains(metric.direction, (value, theirs), needed)
+    return made(
+        rule,
+        _logged_result(passed=passed),
+        _difference_reason(rule, value, theirs, passed=passed),
+        challenger=value,
+        champion=theirs,
+        gain=gain,
+        needed=needed,
+    )
+
+
+def _gains(direction: Direction, values: tuple[float, float], needed: float) -> bool:
+    """Compare value with champion + needed: adding keeps more digits than subtracting."""
+    value, theirs = values
+    if direction is Direction.LOWER:
+        return reaches(theirs - needed, value)
+    return reaches(value, theirs + needed)
+
+
+def _difference_reason(rule: Rule, value: float, theirs: float, *, passed: bool) -> str:
+    metric, bound, limit = rule
+    ours, size = f"{metric.name} {value:.6g}", size_of(rule)
+    other = f"the champion's {theirs:.6g}"
+    if bound is Bound.MAX_LOSS and passed:
+        return f"{ours} is within {size} of {other}, or better"
+    if bound is Bound.MAX_LOSS:
+        return f"{ours} is worse than {other} by more than {size}"
+    if limit:
+        return f"{ours} {'beats' if passed else 'does not beat'} {other} by at least {size}"
+    return f"{ours} is {'no worse' if passed else 'worse'} than {other}"
+
+
+def size_of(rule: Rule) -> str:
+    """Return a bound as a person reads it: ``0.05``, or ``2.00%`` where it is relative."""
+    metric, _, limit = rule
+    return f"{limit:.2%}" if metric.relative else f"{limit:.4g}"
+
+
+def _logged_result(*, passed: bool) -> CheckResult:
+    return CheckResult.PASSED if passed else CheckResult.FAILED
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A rule with what is known about it on the rows of one slice, or on all.
+
+    Attributes:
+        rule: The rule.
+        found: What is known.
+        violated: Whether the bound is missed beyond chance, all rules taken together.
+    """
+
+    rule: Rule
+    found: Comparison
+    violated: bool = False
+
+
+def compared(
+    rules: Iterable[Rule], comparisons: Iterable[Comparison], judged_before: int
+) -> Mapping[tuple[str, Bound], tuple[Compared, ...]]:
+    """Return what is known about each rule, by metric and bound; those without are left out."""
+    by_name = {(metric.name, bound): (metric, bound, limit) for metric, bound, limit in rules}
+    known = [
+        Compared(by_name[found.metric, Bound(found.rule)], found)
+        for found in comparisons
+        if (found.metric, Bound(found.rule)) in by_name
+    ]
+    known = _with_violations(known, judged_before)
+    return {
+        name: tuple(one for one in known if (one.rule[0].name, one.rule[1]) == name)
+        for name in by_name
+    }
+
+
+def _with_violations(known: list[Compared], judged_before: int) -> list[Compared]:
+    """Say which bounds are missed: an error over all of them, since one is enough to reject."""
+    decidable = [one for one in known if _is_finite(one.found) and one.found.p_value is not None]
+    tested = [
+        (1 - (one.found.p_value or 0.0), alpha_of(one.rule[0].alpha, judged_before))
+        for one in decidable
+    ]
+    missed = {
+        id(one.found)
+        for one, beyond_chance in zip(decidable, violations(tested), strict=True)
+        if beyond_chance
+    }
+    return [replace(one, violated=id(one.found) in missed) for one in known]
+
+
+def check_compared(one: Compared, champion: Score | Unscored | None) -> Check:
+    """Return how a rule came out on one comparison."""
+    made = replace(_checked(one, champion), slice=one.found.slice)
+    if one.found.note and one.found.note not in made.reason:
+        return replace(made, reason=f"{made.reason} ({one.found.note})")
+    return made
+
+
+def _checked(one: Compared, champion: Score | Unscored | None) -> Check:
+    rule, found = one.rule, one.found
+    name = f"{rule[0].name}{_where(found)}"
+    if found.slice and not found.rows:
+        return made(rule, CheckResult.FAILED, f"{name}: the holdout has no such rows")
+    if found.challenger is None:
+        return made(rule, CheckResult.UNDECIDED, f"{name} cannot be computed")
+    if not math.isfinite(found.challenger):
+        state = f"{name} is {stated(found.challenger)}"
+        return made(rule, CheckResult.FAILED, state)
+    if not rule[1].needs_champion:
+        return absolute(rule, found.challenger, _where(found))
+    if not isinstance(champion, Score):
+        return without(champion, rule, found.challenger)
+    return _with_interval(one)
+
+
+def _with_interval(one: Compared) -> Check:
+    result = _compared_result(one)
+    check = made(one.rule, result, _reason(one, result))
+    found = one.found
+    return replace(
+        check,
+        needed=found.needed,
+        challenger=found.challenger,
+        champion=found.champion,
+        gain=found.gain,
+        interval=found.interval,
+        excess=found.excess,
+    )
+
+
+def _compared_result(one: Compared) -> CheckResult:
+    found = one.found
+    if not _is_finite(found) or found.excess is None or found.needed is None or found.gain is None:
+        return CheckResult.UNDECIDED
+    # Two models without any difference are no evidence that one is better.
+    better = found.gain > 0 or one.rule[1] is Bound.MAX_LOSS
+    if better and reaches(found.needed + found.excess.low, found.needed):
+        return CheckResult.PASSED
+    far_end_short = not reaches(found.needed + found.excess.high, found.needed)
+    return CheckResult.FAILED if one.violated and far_end_short else CheckResult.UNDECIDED
+
+
+def _is_finite(found: Comparison) -> bool:
+    """Return whether every number that a comparison rests on is there and finite."""
+    ends = () if found.excess is None else (found.excess.low, found.excess.high)
+    numbers = (found.challenger, found.champion, found.gain, found.needed, *ends)
+    return len(ends) == 2 and all(n is not None and math.isfinite(n) for n in numbers)  # noqa: PLR2004
+
+
+def _reason(one: Compared, result: CheckResult) -> str:
+    rule, found = one.rule, one.found
+    ours = f"{rule[0].name} {found.challenger:.6g}{_where(found)}"
+    if found.champion is None or found.gain is None:
+        return f"{ours}: the champion's cannot be computed"
+    other = f"the champion's {found.champion:.6g}"
+    return f"{ours} {_relation(rule, result)} {other}{_by(rule, result)}{_gain(found, result)}"
+
+
+def _relation(rule: Rule, result: CheckResult) -> str:
+    if result is CheckResult.UNDECIDED:
+        return "against"
+    passed = result is CheckResult.PASSED
+    if rule[1] is Bound.MAX_LOSS:
+        return f"is within {size_of(rule)} of" if passed else "is worse than"
+    if passed:
+        return "beats"
+    return "does not beat" if rule[2] else "is worse than"
+
+
+def _by(rule: Rule, result: CheckResult) -> str:
+    _, bound, limit = rule
+    size = size_of(rule)
+    if bound is Bound.MAX_LOSS:
+        return {
+            CheckResult.PASSED: ", or better",
+            CheckResult.FAILED: f" by more than {size}",
+        }.get(result, f": not certainly within {size}")
+    if result is CheckResult.UNDECIDED:
+        return f": not certainly better{f' by {size}' if limit else ''}"
+    return f" by at least {size}" if limit else ""
+
+
+def _gain(found: Comparison, result: CheckResult) -> str:
+    if found.interval is None:
+        return "; no interval can be computed"
+    ends = f"{found.interval.low:.4g} to {found.interval.high:.4g}"
+    sure = f"{100 * (1 + found.interval.confidence) / 2:.3g} %"
+    told = f"; gain {found.gain:.4g}, from {ends} (each end {sure} sure)"
+    least = found.smallest_detectable
+    if result is not CheckResult.UNDECIDED or least is None:
+        return told
+    return f"{told}; these {found.rows} rows would show a gain of {least:.4g}"
+
+
+def _where(found: Comparison) -> str:
+    return f" where {found.slice}" if found.slice else ""

@@ -1,0 +1,369 @@
+"""The mark of a complete environment: what it holds, and enough to see that it is still all there.
+
+The mark is written last, in one rename, after its content is on the disk. It lists the names in the
+few folders where packages are registered, so that one look at each tells whether some were removed;
+reading every file would cost each step more than it is worth.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+
+from understudy.errors import EnvironmentBuildError, ProjectError
+from understudy.redact import redacted
+from understudy.runner.environment import container, recipes
+from understudy.runner.environment.container import Surroundings
+from understudy.runner.environment.dependencies import NOTHING, Dependencies
+from understudy.runner.environment.interpreter import find_uv, inspect, satisfies
+from understudy.runner.environment.recipes import (
+    BuildTools,
+    Recipe,
+    check_manager,
+    recipe_of,
+    wanted_by,
+)
+from understudy.runner.locks import FileLock
+from understudy.runner.process.process import Command, OnLine, ProcessRunner
+from understudy.runner.projectfile import DockerImage, ProjectFile
+from understudy.runner.settings import Settings
+
+_MARK = ".complete"
+_LOOKED_AT = ("bin", "lib/python*/site-packages", "conda-meta")
+_COMES_AND_GOES = "__pycache__"
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What a complete environment holds.
+
+    Attributes:
+        manager: What built it.
+        python: Version of its Python.
+        platform: What its packages are for.
+        installed: What ``pip freeze`` says.
+        further: Further files for the record, by name.
+        listings: Names in folders, by the folder's place in the environment.
+    """
+
+    manager: str
+    python: str
+    platform: str
+    installed: str
+    further: Mapping[str, str] = field(default_factory=dict)
+    listings: Mapping[str, list[str]] = field(default_factory=dict)
+
+
+def write(folder: Path, contents: Contents) -> None:
+    """Mark an environment as complete."""
+    seen = {str(place.relative_to(folder)): _names(place) for place in _places(folder)}
+    building = folder / f"{_MARK}.new"
+    with building.open("w", encoding="utf-8") as file:
+        json.dump({**asdict(contents), "listings": seen}, file)
+        file.flush()
+        os.fsync(file.fileno())
+    building.replace(folder / _MARK)
+
+
+def read(folder: Path) -> Contents | None:
+    """Return what an environment held when it was completed, None for one that never was."""
+    try:
+        return Contents(**json.loads((folder / _MARK).read_text(encoding="utf-8")))
+    except (FileNotFoundError, NotADirectoryError, ValueError, TypeError):
+        return None
+
+
+def missing(folder: Path, contents: Contents) -> str:
+    """Return what an environment that once was complete lacks now, '' for nothing."""
+    if not os.access(folder / "bin" / "python", os.X_OK):
+        return "its Python, or the one that it was built on"
+    for place, names in contents.listings.items():
+        if gone := sorted(set(names) - set(_names(folder / place))):
+            more = f" and {len(gone) - 1} more" if len(gone) > 1 else ""
+            return f"{gone[0]} in {place}{more}"
+    return ""
+
+
+def _places(folder: Path) -> list[Path]:
+    return [place for pattern in _LOOKED_AT for place in folder.glob(pattern) if place.is_dir()]
+
+
+def _names(place: Path) -> list[str]:
+    try:
+        return sorted(entry.name for entry in place.iterdir() if entry.name != _COMES_AND_GOES)
+    except FileNotFoundError:
+        return []
+
+
+_PINNED = re.compile(r"(?P<name>[\w.-]+)\s*(\[[^]]*\])?\s*==\s*(?P<version>[^\s;\\]+)")
+_HASH = re.compile(r"--hash[=\s]+(\S+)")
+_SSH = re.compile(r"ssh://[^/:@\s]+@")
+_CONTINUED = re.compile(r"\\\n\s*")
+
+
+def record(about: Mapping[str, str], frozen: str, locks: Iterable[str] = ()) -> str:
+    """Return the text of a requirements file.
+
+    Args:
+        about: What to say in its first lines, such as {"Python": "3.11.7"}; empty values are left
+            out.
+        frozen: What ``pip freeze`` printed.
+        locks: Texts of requirements files in which the hashes of packages may be.
+    """
+    said = [f"# {name} {value}" for name, value in about.items() if value]
+    lines = [without_secrets(line) for line in frozen.splitlines() if line.strip()]
+    return "\n".join((*said, *_with_hashes(lines, _hashes(locks)), ""))
+
+
+def without_secrets(text: str) -> str:
+    """Return requirement lines without the passwords of their URLs; ``ssh://git@`` is none."""
+    return "\n".join(line if _SSH.search(line) else redacted(line) for line in text.split("\n"))
+
+
+def _with_hashes(lines: list[str], known: Mapping[str, tuple[str, ...]]) -> list[str]:
+    """Add hashes where every line has some: pip refuses a file in which only some lines do."""
+    hashes = [known.get(_identity(line), ()) for line in lines]
+    if not all(hashes):
+        return lines
+    return [
+        " ".join((line, *(f"--hash={digest}" for digest in digests)))
+        for line, digests in zip(lines, hashes, strict=True)
+    ]
+
+
+def _hashes(locks: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    known: dict[str, tuple[str, ...]] = {}
+    for text in locks:
+        for line in _CONTINUED.sub(" ", text).splitlines():
+            if (digests := tuple(_HASH.findall(line))) and (identity := _identity(line)):
+                known[identity] = digests
+    return known
+
+
+def _identity(line: str) -> str:
+    """Return ``name==version`` with the name as PEP 503 normalizes it, '' for other lines."""
+    matched = _PINNED.match(line.strip())
+    if not matched:
+        return ""
+    name = re.sub(r"[-_.]+", "-", matched["name"]).lower()
+    return f"{name}=={matched['version']}"
+
+
+FOLDER = "environments"
+LOCK_SUFFIX = ".lock"
+_INPUTS = "inputs"
+
+Entry = Callable[[Command, Surroundings], AbstractContextManager[Command]]
+
+
+@contextlib.contextmanager
+def _as_it_is(command: Command, _around: Surroundings) -> Iterator[Command]:
+    """Enter an environment that PATH is enough for."""
+    yield command
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """An environment to run in.
+
+    Attributes:
+        digest: Identity of its content, 32 hex digits; '' for the local one.
+        bin: Folder to put first on PATH, None for PATH as it is.
+        installed: What it holds, as the text of a requirements file.
+        locks: Descriptors of the locks that keep it.
+        manager: What made it.
+        record: Further files that tell what it was made of, text by name.
+        enter: Makes of a command one that runs inside, for as long as that is held.
+    """
+
+    digest: str
+    bin: Path | None
+    installed: str
+    locks: tuple[int, ...] = ()
+    manager: str = "local"
+    record: Mapping[str, str] = field(default_factory=dict)
+    enter: Entry = _as_it_is
+
+
+class EnvironmentStore:
+    """The environments of one machine."""
+
+    def __init__(self, settings: Settings, process_runner: ProcessRunner) -> None:
+        self._root = settings.cache / FOLDER
+        self._settings, self._process_runner = settings, process_runner
+
+    @contextlib.contextmanager
+    def hold(self, project: ProjectFile, manager: str, on_line: OnLine) -> Iterator[Environment]:
+        """Yield the environment of a project, built if need be, that stays as long as it is held.
+
+        A project with a ``docker_env`` runs in its image whatever the manager, as with MLflow.
+
+        Raises:
+            ProjectError: if the manager is unknown or the project's files cannot be used.
+            EnvironmentBuildError: if it could not be built.
+        """
+        check_manager(manager)
+        if project.docker is not None:
+            yield self._docker(project.docker, on_line)
+        elif manager == "docker":
+            raise _no_image(project)
+        elif manager == "local":
+            yield self._local(project, on_line)
+        else:
+            with self._built(recipe_of(project, manager), on_line) as environment:
+                yield environment
+
+    @contextlib.contextmanager
+    def _built(self, recipe: Recipe, on_line: OnLine) -> Iterator[Environment]:
+        digest = recipe.digest()
+        folder, lock_file = self._root / digest, self._root / f"{digest}{LOCK_SUFFIX}"
+        lock = FileLock(lock_file)
+        while True:
+            with lock.shared(self._process_runner.check) as descriptor:
+                contents = read(folder)
+                if contents and not missing(folder, contents):
+                    os.utime(lock_file)  # when it was last used
+                    yield _environment(folder, contents, recipe.wanted, descriptor)
+                    return
+            with lock.exclusive(self._process_runner.check) as descriptor:
+                self._build(folder, recipe, self._tools(on_line, descriptor))
+
+    @contextlib.contextmanager
+    def hold_built(self, project: ProjectFile, manager: str) -> Iterator[Environment | None]:
+        """Yield a project's environment where it is complete already, else None."""
+        if project.docker is not None or manager in {"local", "docker"}:
+            yield None
+            return
+        recipe = recipe_of(project, manager)
+        digest = recipe.digest()
+        folder = self._root / digest
+        with FileLock(self._root / f"{digest}{LOCK_SUFFIX}").shared_if_free() as descriptor:
+            contents = read(folder)
+            if descriptor is None or not contents or missing(folder, contents):
+                yield None
+            else:
+                yield _environment(folder, contents, recipe.wanted, descriptor)
+
+    def _build(self, folder: Path, recipe: Recipe, tools: BuildTools) -> None:
+        """Build an environment in its place, unless somebody just has. Needs its lock."""
+        contents = read(folder)
+        lacking = missing(folder, contents) if contents else ""
+        if contents and not lacking:
+            return
+        if folder.exists():
+            why = f"that lacks {lacking}" if lacking else "that was not completed"
+            tools.on_line(f"Removing an environment {why}: {folder.name}")
+            shutil.rmtree(folder)
+        tools.on_line(f"Building the environment {folder.name} on {recipe.title}")
+        further = recipe.build(folder, tools)
+        executable = folder / "bin" / "python"
+        python = inspect(executable)
+        frozen = _frozen(executable, tools)
+        write(folder, Contents(recipe.manager, python.version, python.platform, frozen, further))
+        tools.on_line(f"Built the environment {folder.name}")
+
+    def _docker(self, image: DockerImage, on_line: OnLine) -> Environment:
+        tools = self._tools(on_line)
+        ready = container.prepare(image, tools, others=managers_here())
+        if dead := container.sweep(ready, tools):
+            on_line(f"Removed {dead} container(s) of steps that died")
+        return Environment(
+            digest=ready.image_id.rpartition(":")[2][:32],
+            bin=None,
+            installed=record(ready.about(), ""),
+            manager="docker",
+            enter=ready.entered,
+        )
+
+    def _local(self, project: ProjectFile, on_line: OnLine) -> Environment:
+        """Return the Python that is on PATH; a step may do without one, or with one of its own."""
+        wanted, found, text = _wanted_if_readable(project), shutil.which("python"), ""
+        with contextlib.suppress(EnvironmentBuildError):
+            text = self._local_record(Path(found), wanted, on_line) if found else ""
+        return Environment("", None, text, record=_inputs(wanted))
+
+    def _local_record(self, executable: Path, wanted: Dependencies, on_line: OnLine) -> str:
+        """Return what a Python holds; say so where it is not the one asked for."""
+        python, asked = inspect(executable), wanted.python
+        if not satisfies(python.version, asked):
+            on_line(f"The project asks for Python {asked}; the local one is {python.version}")
+        about = {"Python": python.version, "Platform": python.platform, "Made by": "local"}
+        return record(about, _frozen(executable, self._tools(on_line)))
+
+    def _tools(self, on_line: OnLine, *locks: int) -> BuildTools:
+        return BuildTools(self._process_runner, self._settings.build_timeout, on_line, locks)
+
+
+def managers_here() -> list[str]:
+    """Return the environment managers that work on this machine."""
+    found = {"conda": recipes.here(), "docker": container.find_engine()}
+    return ["uv", "virtualenv", *(name for name, path in found.items() if path), "local"]
+
+
+def _environment(folder: Path, contents: Contents, wanted: Dependencies, lock: int) -> Environment:
+    about = {
+        "Python": contents.python,
+        "Platform": contents.platform,
+        "Made by": contents.manager,
+    }
+    locks = [file.read_text(encoding="utf-8") for file in wanted.files]
+    return Environment(
+        digest=folder.name,
+        bin=folder / "bin",
+        installed=record(about, contents.installed, locks),
+        locks=(lock,),
+        manager=contents.manager,
+        record={**_inputs(wanted), **contents.further},
+        enter=partial(_in_conda, folder) if contents.manager == "conda" else _as_it_is,
+    )
+
+
+@contextlib.contextmanager
+def _in_conda(folder: Path, command: Command, _around: Surroundings) -> Iterator[Command]:
+    yield recipes.entered(command, folder)
+
+
+def _frozen(python: Path, tools: BuildTools) -> str:
+    return tools.ask(find_uv(), "pip", "freeze", "--quiet", "--python", python)
+
+
+def _inputs(wanted: Dependencies) -> dict[str, str]:
+    """Return the files that said what to install, below ``inputs/``, without passwords."""
+    if wanted.source is None:
+        return {}
+    files = dict.fromkeys((wanted.source, *wanted.files))
+    return {
+        f"{_INPUTS}/{_place(file, wanted.source.parent)}": without_secrets(
+            file.read_text(encoding="utf-8")
+        )
+        for file in files
+    }
+
+
+def _place(file: Path, root: Path) -> str:
+    place = os.path.relpath(file, root)
+    return place.replace(f"..{os.sep}", "")
+
+
+def _wanted_if_readable(project: ProjectFile) -> Dependencies:
+    """Return what a project asks for; the local Python is used whatever that is."""
+    with contextlib.suppress(ProjectError):
+        return wanted_by(project)
+    return NOTHING
+
+
+def _no_image(project: ProjectFile) -> ProjectError:
+    has = project.environment_file.name if project.environment_file else "no environment file"
+    return ProjectError(
+        f"The environment manager 'docker' was asked for, and the project has {has}",
+        allowed="an MLproject with docker_env: {image: ...}",
+        action="choose the environment manager 'uv', or name an image in the MLproject",
+    )
