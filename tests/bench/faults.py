@@ -35,8 +35,8 @@ from bench.machine_faults import Machine
 from bench.setting import head
 from understudy.cli.table import render
 from understudy.devstack import processes
-from understudy.devstack.place import CHECKOUT, Place
-from understudy.devstack.progress import Progress
+from understudy.devstack.place import CHECKOUT, StackPlace
+from understudy.devstack.progress import ProgressLines
 from understudy.devstack.settings import MARK
 from understudy.devstack.stack import Stack
 
@@ -95,7 +95,7 @@ def _row(one: Result) -> list[str]:
 
 
 @contextmanager
-def running(folder: Path, progress: Progress) -> Iterator[tuple[Installation, Ground]]:
+def running(folder: Path, progress: ProgressLines) -> Iterator[tuple[Installation, Ground]]:
     """Start a stack; yield it and the ground to be searched; end it."""
     temporary, dags = folder / "tmp", folder / "dags"
     temporary.mkdir()
@@ -103,7 +103,7 @@ def running(folder: Path, progress: Progress) -> Iterator[tuple[Installation, Gr
     text = (CHECKOUT / "tests" / "dags" / "lingering.py").read_text("utf-8")
     text = text.replace(LINGERING, OURS).replace('version="main"', f'version="{head()}"')
     (dags / "lingering.py").write_text(text, "utf-8")
-    place = Place(folder / "stack", CHECKOUT, dags)
+    place = StackPlace(folder / "stack", CHECKOUT, dags)
     os.environ.update({"TMPDIR": str(temporary), "UNDERSTUDY_CACHE": str(place.cache)})
     stack = Stack(place, progress)
     try:
@@ -127,7 +127,7 @@ def _ground(stack: Stack, client: MlflowClient, temporary: Path) -> Ground:
     )
 
 
-def _known(stack: Stack) -> processes.Record:
+def _known(stack: Stack) -> processes.ProcessRecord:
     known = processes.read(stack.place.record)
     if known is None:
         raise AssertionError(stack.place)
@@ -177,7 +177,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--only", nargs="+", default=[""], help="only faults with one of these in their name"
     )
     parser.add_argument("--json", type=Path, help="also write the results to this file")
-    options, progress = parser.parse_args(arguments), Progress()
+    options, progress = parser.parse_args(arguments), ProgressLines()
     end_on_terminate()
     folder = Path(tempfile.mkdtemp(prefix="faults-", dir="/tmp"))
     results: list[Result] = []

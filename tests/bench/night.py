@@ -40,7 +40,7 @@ from bench.ways import OTHERS, Night, Ours, Way, ways
 from understudy.devstack import processes
 from understudy.devstack.place import bench_place
 from understudy.devstack.processes import StackError
-from understudy.devstack.progress import Progress
+from understudy.devstack.progress import ProgressLines
 from understudy.devstack.stack import Stack
 from understudy.errors import UnderstudyError
 
@@ -59,7 +59,7 @@ STEPS = 5
 class Bench:
     """One bench on a running stack."""
 
-    def __init__(self, setting: Setting, progress: Progress) -> None:
+    def __init__(self, setting: Setting, progress: ProgressLines) -> None:
         known = processes.read(setting.stack.place.record)
         if known is None:
             raise AssertionError(setting.stack.place)
@@ -189,7 +189,7 @@ def alone() -> Iterator[None]:
 
 
 @contextmanager
-def running(folder: Path, data: Path | None, progress: Progress) -> Iterator[Setting]:
+def running(folder: Path, data: Path | None, progress: ProgressLines) -> Iterator[Setting]:
     """Start what a bench needs, in place of what an earlier one left; yield it; end it."""
     stack = Stack(bench_place(), progress)
     stack.down()
@@ -242,7 +242,7 @@ def _show(result: report.Result, seconds: float, target: Path) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the bench; return 0 only if every night of every way ended well."""
-    options, progress, folder = _options(arguments), Progress(), STATE / "bench"
+    options, progress, folder = _options(arguments), ProgressLines(), STATE / "bench"
     data = options.data and options.data.resolve()
     end_on_terminate()
     try:

@@ -32,16 +32,16 @@ from mlflow.entities import Param
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from tests.fixtures.loopback import first_time, lossy
-from tests.fixtures.model_registry import calls_of, move_and_die, mover, race, started
+from tests.fixtures.model_registry import calls_of, move_and_die, promoter, race, started
 
 from bench.tracking_server import TrackingServer
 from understudy.cli.table import render
 from understudy.contract import CHAMPION, PREVIOUS
 from understudy.errors import TrackingUnavailableError
 from understudy.registry import history_log
-from understudy.registry.alias_store import Office
-from understudy.registry.history import Cause, Ending, History, Move, State, now_text
-from understudy.registry.promoter import ChampionChangedError, Wanted
+from understudy.registry.alias_store import AliasStore
+from understudy.registry.history import History, Move, MoveCause, MoveEnding, State, now_text
+from understudy.registry.promoter import ChampionChangedError, MoveRequest
 from understudy.registry.versions import Registry, TrainedModel
 from understudy.store.tracking import RunStore
 
@@ -70,14 +70,14 @@ class Model:
         for _ in range(versions):
             self.client.create_model_version(self.name, f"runs:/{self.run_id}/model", self.run_id)
 
-    def wanted(self, after: str, before: str | None) -> Wanted:
+    def wanted(self, after: str, before: str | None) -> MoveRequest:
         """Return a move that is wanted."""
-        return Wanted(self.name, after, before, f"to {after}")
+        return MoveRequest(self.name, after, before, f"to {after}")
 
     def lost(self, made: Sequence[str] = ()) -> int:
         """Return how much is wrong: with the champion, with the record, with what was reported."""
-        history = mover(self.uri, patience=0).look(self.name).history
-        whole = mover(self.uri).history(self.name)
+        history = promoter(self.uri, patience=0).look(self.name).history
+        whole = promoter(self.uri).history(self.name)
         found = self.client.get_registered_model(self.name).aliases
         after = [entry.move.after for entry in whole.moves]
         return sum(
@@ -93,7 +93,7 @@ class Model:
 def killed(uri: str, *, by_others: bool) -> Fault:
     """Kill a promotion after each single answer of the server."""
     model, began = Model(uri, 40), time.monotonic()
-    mover(uri).move(model.wanted("1", None))
+    promoter(uri).move(model.wanted("1", None))
     calls, lost = calls_of(uri, model.wanted("2", "1")), 0
     champion = "2"
     for number in range(1, calls + 1):
@@ -103,9 +103,9 @@ def killed(uri: str, *, by_others: bool) -> Fault:
         aliases = model.client.get_registered_model(model.name).aliases
         lost += str(aliases.get(CHAMPION)) not in {champion, wanted.version}
         if by_others:
-            champion = str(mover(uri, patience=0).look(model.name).champion)
+            champion = str(promoter(uri, patience=0).look(model.name).champion)
         else:
-            mover(uri).move(wanted)
+            promoter(uri).move(wanted)
             champion = wanted.version
         lost += model.lost()
     who = "somebody else looks next" if by_others else "the same attempt is made again"
@@ -119,7 +119,7 @@ def lost_answers(uri: str) -> Fault:
     for call in _CALLS:
         model = Model(uri, 1)
         with lossy(uri, first_time(call)) as address:
-            mover(address).move(model.wanted("1", None))
+            promoter(address).move(model.wanted("1", None))
         lost += model.lost(["1"])
     return Fault("an answer lost on the way", len(_CALLS), lost, "", time.monotonic() - began)
 
@@ -144,21 +144,21 @@ def races(uri: str, promotions: int) -> Fault:
 def by_hand(uri: str, times: int) -> Fault:
     """Move the alias by hand at any moment of a promotion."""
     model, began, noticed = Model(uri, 3), time.monotonic(), 0
-    mover(uri).move(model.wanted("1", None))
+    promoter(uri).move(model.wanted("1", None))
     for number in range(times):
-        champion = mover(uri).look(model.name).champion
+        champion = promoter(uri).look(model.name).champion
         timer = threading.Timer(
             0.02 * number, model.client.set_registered_model_alias, (model.name, CHAMPION, "3")
         )
         timer.start()
         with contextlib.suppress(ChampionChangedError):
-            mover(uri).move(Wanted(model.name, "2", champion, f"night {number}"))
+            promoter(uri).move(MoveRequest(model.name, "2", champion, f"night {number}"))
         timer.join()
-        mover(uri).look(model.name)
-        moves = mover(uri).history(model.name).moves[-3:]
-        noticed += any(entry.move.cause is Cause.OUTSIDE for entry in moves)
-        champion = mover(uri).look(model.name).champion
-        mover(uri).move(Wanted(model.name, "1", champion, f"back {number}"))
+        promoter(uri).look(model.name)
+        moves = promoter(uri).history(model.name).moves[-3:]
+        noticed += any(entry.move.cause is MoveCause.OUTSIDE for entry in moves)
+        champion = promoter(uri).look(model.name).champion
+        promoter(uri).move(MoveRequest(model.name, "1", champion, f"back {number}"))
     note = f"{noticed} of {times} noticed; the others fell into the moment of our own call"
     return Fault("a move by hand during one of ours", times, model.lost(), note, _since(began))
 
@@ -179,7 +179,7 @@ def restarts(server: TrackingServer, promotions: int) -> Fault:
     thread.start()
     for version in range(1, promotions + 1):
         before = str(version - 1) if version > 1 else None
-        _again(lambda: mover(uri).move(model.wanted(str(version), before)))  # noqa: B023
+        _again(lambda: promoter(uri).move(model.wanted(str(version), before)))  # noqa: B023
     over.set()
     thread.join()
     every = [str(version) for version in range(1, promotions + 1)]
@@ -197,7 +197,7 @@ def full_disk(server: TrackingServer, times: int) -> Fault:
     def promote(number: int) -> str:
         version = registry.register(model.name, trained, f"key {number}")
         before = str(int(version) - 1) if int(version) > 1 else None
-        mover(uri, patience=0).move(model.wanted(version, before))
+        promoter(uri, patience=0).move(model.wanted(version, before))
         return version
 
     for number in range(times):
@@ -217,18 +217,18 @@ def full_disk(server: TrackingServer, times: int) -> Fault:
 def long_history(uri: str, moves: int) -> list[tuple[str, float]]:
     """Return how long a history of so many moves takes to read."""
     model = Model(uri, 2)
-    mover(uri).move(model.wanted("1", None))
+    promoter(uri).move(model.wanted("1", None))
     _fill(model, moves - 1)
     timings = []
     for name, act in (
-        ("look: the champion, settled", lambda: mover(uri).look(model.name)),
-        (f"the whole history, {moves} moves", lambda: mover(uri).history(model.name)),
-        ("one more move", lambda: mover(uri).move(model.wanted("2", "1"))),
+        ("look: the champion, settled", lambda: promoter(uri).look(model.name)),
+        (f"the whole history, {moves} moves", lambda: promoter(uri).history(model.name)),
+        ("one more move", lambda: promoter(uri).move(model.wanted("2", "1"))),
     ):
         began = time.monotonic()
         act()
         timings.append((name, time.monotonic() - began))
-    whole = mover(uri).history(model.name)
+    whole = promoter(uri).history(model.name)
     if len(whole.entries) != moves + 1:
         raise AssertionError(len(whole.entries))
     _ask(whole)
@@ -244,16 +244,18 @@ def _ask(history: History) -> None:
 def _fill(model: Model, moves: int) -> None:
     """Put moves on record that lead from version 1 to version 1, many in one call."""
     runs = RunStore(model.client)
-    office, keeper = Office(model.client, runs), history_log.Ledger(model.client, runs)
+    aliases, keeper = AliasStore(model.client, runs), history_log.HistoryLog(model.client, runs)
     while moves:
-        tail = office.standing(model.name).tail
+        tail = aliases.alias_state(model.name).tail
         first, at = tail.history.next_number, now_text(tail.history.latest)
         run_id = keeper._chapter_of(tail, first)
         count = min(moves, history_log.CHAPTER - (first - 1) % history_log.CHAPTER, 50)
         lines = []
         for number in range(first, first + count):
-            move = Move(number, at, "1", "1", Cause.NIGHT, "wine night", "rmse 4.1 beats 4.2", "k")
-            ended = Ending(State.MOVED, at).to_json()
+            move = Move(
+                number, at, "1", "1", MoveCause.NIGHT, "wine night", "rmse 4.1 beats 4.2", "k"
+            )
+            ended = MoveEnding(State.MOVED, at).to_json()
             lines += [Param(f"{number:08}", move.to_json()), Param(f"{number:08}.ended", ended)]
         model.client.log_batch(run_id, params=lines)
         keeper._open(model.name, run_id)

@@ -22,12 +22,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tests.fixtures import rehearsal
-from tests.fixtures.model_registry import mover
+from tests.fixtures.model_registry import promoter
 from tests.fixtures.serving import Serving
 
 from bench.tracking_server import TrackingServer
 from understudy.cli.table import render
-from understudy.registry.promoter import Wanted
+from understudy.registry.promoter import MoveRequest
 from understudy.serving.answers import quantile
 
 
@@ -50,7 +50,7 @@ def promoted(serving: Serving, version: str, before: str | None) -> float:
     """Promote a version; return the seconds until it answers."""
     began = time.monotonic()
     uri = serving.client.tracking_uri
-    mover(uri).move(Wanted(serving.model, version, before, f"{before} {version} {began}"))
+    promoter(uri).move(MoveRequest(serving.model, version, before, f"{before} {version} {began}"))
     serving.eventually(lambda: serving.get("/champion").get("version") == version)
     return time.monotonic() - began
 

@@ -29,8 +29,8 @@ from bench.ending import end_on_terminate
 from understudy.cli.table import render
 from understudy.devstack import processes
 from understudy.devstack.airflow_api import moment
-from understudy.devstack.place import CHECKOUT, Place
-from understudy.devstack.progress import Progress
+from understudy.devstack.place import CHECKOUT, StackPlace
+from understudy.devstack.progress import ProgressLines
 from understudy.devstack.stack import Stack
 
 LIMIT = 300.0
@@ -189,12 +189,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--nights", type=int, default=50)
     parser.add_argument("--at-once", type=int, default=2)
     parser.add_argument("--json", type=Path, help="also write the counts to this file")
-    options, progress = parser.parse_args(arguments), Progress()
+    options, progress = parser.parse_args(arguments), ProgressLines()
     end_on_terminate()
     folder = Path(tempfile.mkdtemp(prefix="soak-", dir="/tmp"))
-    os.environ.update(_environment(folder, Place(folder).cache))
+    os.environ.update(_environment(folder, StackPlace(folder).cache))
     names = _write_dags(folder / "dags", options.pipelines, options.nights)
-    stack = Stack(Place(folder / "stack", CHECKOUT, folder / "dags"), progress)
+    stack = Stack(StackPlace(folder / "stack", CHECKOUT, folder / "dags"), progress)
     counts: list[Count] = []
 
     def tell(count: Count) -> None:

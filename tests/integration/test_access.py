@@ -21,9 +21,9 @@ from mlflow.tracking import MlflowClient
 from understudy.cli.main import main
 from understudy.contract import CHAMPION
 from understudy.errors import TrackingRefusedError
-from understudy.registry.history import Cause
+from understudy.registry.history import MoveCause
 from understudy.registry.history_log import EXPERIMENT
-from understudy.registry.promoter import Mover, Wanted
+from understudy.registry.promoter import MoveRequest, Promoter
 from understudy.registry.versions import Registry
 from understudy.store.tracking import RunStore
 
@@ -87,14 +87,14 @@ class Guarded:
         self.be("admin")
         return str(self.client().get_model_version_by_alias(self.model, CHAMPION).version)
 
-    def mover(self) -> Mover:
+    def promoter(self) -> Promoter:
         """Return what moves the alias as whoever this process is."""
         client = self.client()
-        return Mover(client, RunStore(client))
+        return Promoter(client, RunStore(client))
 
     def move(self, after: str, before: str | None) -> bool:
         """Move the alias."""
-        return self.mover().move(Wanted(self.model, after, before, f"{before} to {after}"))
+        return self.promoter().move(MoveRequest(self.model, after, before, f"{before} to {after}"))
 
 
 @pytest.fixture(scope="module")
@@ -164,8 +164,8 @@ def test_the_pipelines_user_promotes_and_rolls_back(
     assert main(["history", known.model]) == 0
     assert "it was worse" in capsys.readouterr().out
     assert known.champion() == "1"
-    causes = [entry.move.cause for entry in known.mover().history(known.model).moves]
-    assert causes == [Cause.NIGHT, Cause.NIGHT, Cause.ROLLBACK]
+    causes = [entry.move.cause for entry in known.promoter().history(known.model).moves]
+    assert causes == [MoveCause.NIGHT, MoveCause.NIGHT, MoveCause.ROLLBACK]
 
 
 def test_a_reader_sees_the_history_and_cannot_move_anything(
@@ -173,7 +173,7 @@ def test_a_reader_sees_the_history_and_cannot_move_anything(
 ) -> None:
     """The refusal is final, names what to ask for, and nothing was begun."""
     before = known.champion()
-    entries = known.mover().history(known.model).entries
+    entries = known.promoter().history(known.model).entries
     known.be("reader")
     assert main(["history", known.model]) == 0
     shown = capsys.readouterr()
@@ -185,7 +185,7 @@ def test_a_reader_sees_the_history_and_cannot_move_anything(
         known.move("2", before)
     assert not caught.value.can_retry
     assert known.champion() == before
-    assert known.mover().history(known.model).entries == entries
+    assert known.promoter().history(known.model).entries == entries
 
 
 def test_who_may_write_to_histories_only_leaves_no_move_half_done(known: Guarded) -> None:
@@ -195,7 +195,7 @@ def test_who_may_write_to_histories_only_leaves_no_move_half_done(known: Guarded
     with pytest.raises(TrackingRefusedError, match="403"):
         known.move("2", before)
     assert known.champion() == before
-    history = known.mover().history(known.model)
+    history = known.promoter().history(known.model)
     assert history.pending is None
     ending = history.entries[-1].ending
     assert ending is not None

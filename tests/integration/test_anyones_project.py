@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from understudy.contract import key_of
-from understudy.decide.decision import Court, Exhibits, Validation
+from understudy.decide.decision import DecisionInputs, DecisionService, Validation
 from understudy.errors import RegistryError
 from understudy.gate import Basis, DecisionRecord, Gate, Metric, Score, Verdict, replay
-from understudy.registry.promoter import Mover, Wanted
+from understudy.registry.promoter import MoveRequest, Promoter
 from understudy.registry.versions import Registry
 from understudy.runner.runner import Settings, StepRequest, StepRunner
 from understudy.spec.entry_points import Steps
@@ -48,7 +48,7 @@ class Shop:
         self.client, self.settings, self.url = client, settings, url
         self.pinned_night = pinned_night
         self.runs, self.registry = RunStore(client), Registry(client)
-        self.court = Court(client, self.runs)
+        self.decisions = DecisionService(client, self.runs)
         self.model = f"habits {uuid.uuid4().hex[:8]}"
         self.experiment_id = self.runs.experiment(self.model)
         self.lines: list[str] = []
@@ -75,8 +75,8 @@ class Shop:
         if champion is not None:
             run_id = self.registry.version(self.model, champion).run_id
             theirs = Validation(champion, str(run_id))
-        brought = Exhibits(Validation(trained.uri, trained.run_id), theirs)
-        return self.court.judge(self.night(gate, champion), brought)
+        brought = DecisionInputs(Validation(trained.uri, trained.run_id), theirs)
+        return self.decisions.judge(self.night(gate, champion), brought)
 
     def promote(self, trained_in: str, record: DecisionRecord) -> str:
         """Obey a verdict; return the champion's version."""
@@ -84,7 +84,7 @@ class Shop:
         trained = self.registry.trained(trained_in)
         version = self.registry.register(self.model, trained, key_of("version", trained.uri))
         expected = None if record.champion is None else record.champion.model
-        Mover(self.client, self.runs).move(Wanted(self.model, version, expected, version))
+        Promoter(self.client, self.runs).move(MoveRequest(self.model, version, expected, version))
         champion = self.registry.champion(self.model)
         assert champion is not None
         return str(champion.version)
@@ -104,7 +104,7 @@ class Shop:
 
 
 @pytest.fixture
-def shop(
+def context(
     mlflow_uri: str,
     tmp_path: Path,
     repository: Repository,
@@ -117,17 +117,17 @@ def shop(
     return Shop(tracking.client(mlflow_uri), settings, repository.url, pinned_night)
 
 
-def test_from_a_training_to_the_alias(shop: Shop) -> None:
+def test_from_a_training_to_the_alias(context: Shop) -> None:
     """A first champion, a worse challenger, a better one; the record says what it rests on."""
     gate = Gate(Metric("rmse", min_gain=0.1), [Metric("rmse", at_most=0.9)])
-    first = shop.train("main", alpha="0.4", day="2026-01-01")
-    assert any("unknown type 'datetime'" in line for line in shop.lines)
-    assert shop.promote(first, shop.judge(first, gate, None)) == "1"
-    worse = shop.judge(shop.train("main", alpha="0.45"), gate, "1")
+    first = context.train("main", alpha="0.4", day="2026-01-01")
+    assert any("unknown type 'datetime'" in line for line in context.lines)
+    assert context.promote(first, context.judge(first, gate, None)) == "1"
+    worse = context.judge(context.train("main", alpha="0.45"), gate, "1")
     assert worse.verdict is Verdict.REJECT
-    better = shop.train("main", alpha="0.8")
-    record = shop.judge(better, gate, "1")
-    assert shop.promote(better, record) == "2"
+    better = context.train("main", alpha="0.8")
+    record = context.judge(better, gate, "1")
+    assert context.promote(better, record) == "2"
     assert record.basis is Basis.TRAININGS
     assert any("not on the same rows" in note for note in record.decision.notes)
     assert replay(record.to_json()).to_json() == record.to_json()
@@ -138,17 +138,17 @@ def test_from_a_training_to_the_alias(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("entry_point", ["nested", "project_in_project"])
-def test_a_model_that_a_nested_run_logged(shop: Shop, entry_point: str) -> None:
+def test_a_model_that_a_nested_run_logged(context: Shop, entry_point: str) -> None:
     """It is found, with its numbers, and those of the run around it where it has none."""
-    outer = shop.train(entry_point, alpha="0.4")
-    trained = shop.registry.trained(outer)
+    outer = context.train(entry_point, alpha="0.4")
+    trained = context.registry.trained(outer)
     assert trained.run_id != outer
-    assert shop.runs.is_within(trained.run_id, outer)
-    assert not shop.runs.is_within(outer, trained.run_id)
-    record = shop.judge(outer, Gate(Metric("rmse", at_most=0.7)), None)
-    assert shop.promote(outer, record) == "1"
-    assert shop.registry.version(shop.model, "1").run_id == trained.run_id
-    again = shop.judge(outer, Gate(Metric("rmse")), "1")
+    assert context.runs.is_within(trained.run_id, outer)
+    assert not context.runs.is_within(outer, trained.run_id)
+    record = context.judge(outer, Gate(Metric("rmse", at_most=0.7)), None)
+    assert context.promote(outer, record) == "1"
+    assert context.registry.version(context.model, "1").run_id == trained.run_id
+    again = context.judge(outer, Gate(Metric("rmse")), "1")
     assert isinstance(again.champion, Score)
     assert again.champion.metrics == again.challenger.metrics
     assert again.challenger.metrics["rmse"] == pytest.approx(0.6)
@@ -164,38 +164,38 @@ def test_a_model_that_a_nested_run_logged(shop: Shop, entry_point: str) -> None:
     ],
 )
 def test_where_it_is_not_certain_which_model_is_meant(
-    shop: Shop, entry_point: str, message: str
+    context: Shop, entry_point: str, message: str
 ) -> None:
     """None is taken; the message has the names and says what to write."""
     with pytest.raises(RegistryError, match=message) as caught:
-        shop.registry.trained(shop.train(entry_point))
+        context.registry.trained(context.train(entry_point))
     assert "Allowed: " in str(caught.value)
 
 
-def test_a_name_that_the_declaration_gives(shop: Shop) -> None:
+def test_a_name_that_the_declaration_gives(context: Shop) -> None:
     """One of several, and one that is a plain artifact."""
-    assert shop.registry.trained(shop.train("two"), "small").model_id
-    plain = shop.registry.trained(shop.train("plain"))
+    assert context.registry.trained(context.train("two"), "small").model_id
+    plain = context.registry.trained(context.train("plain"))
     assert (plain.model_id, plain.uri) == (None, f"runs:/{plain.run_id}/model")
 
 
-def test_several_steps_under_names_of_their_own(shop: Shop) -> None:
+def test_several_steps_under_names_of_their_own(context: Shop) -> None:
     """What Steps(raw=..., model=..., inputs=...) says goes from run to run."""
     inputs = {"raw": "ratings_csv", "as_of": "day"}
     steps = Steps(
         "load_raw_data", None, "fit", None, "ratings-csv-dir", "data", "als-model", inputs
     )
-    loaded = shop.train(str(steps.download), **steps.renamed({"as_of": "2026-01-01"}))
+    loaded = context.train(str(steps.download), **steps.renamed({"as_of": "2026-01-01"}))
     given = steps.renamed({"raw": f"runs:/{loaded}/{steps.raw}"})
-    trained = shop.train(steps.train, als_alpha=0.3, **given)
-    assert shop.client.get_run(trained).data.metrics["rows"] == 3
-    assert shop.registry.trained(trained, steps.model).uri == f"runs:/{trained}/als-model"
+    trained = context.train(steps.train, als_alpha=0.3, **given)
+    assert context.client.get_run(trained).data.metrics["rows"] == 3
+    assert context.registry.trained(trained, steps.model).uri == f"runs:/{trained}/als-model"
 
 
-def test_a_champion_without_its_training_run(shop: Shop) -> None:
+def test_a_champion_without_its_training_run(context: Shop) -> None:
     """A run that was deleted is told from one that is there."""
-    run_id = shop.train("plain")
-    assert shop.runs.exists(run_id)
-    shop.client.delete_run(run_id)
-    assert not shop.runs.exists(run_id)
-    assert not shop.runs.exists("0" * 32)
+    run_id = context.train("plain")
+    assert context.runs.exists(run_id)
+    context.client.delete_run(run_id)
+    assert not context.runs.exists(run_id)
+    assert not context.runs.exists("0" * 32)

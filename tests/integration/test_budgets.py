@@ -16,8 +16,8 @@ import pytest
 from understudy.cli.main import main
 from understudy.contract import DECISION_PAGE, Kind, Tag
 from understudy.decide import benchmark
-from understudy.decide.benchmark import Effort, Stopwatch
-from understudy.decide.decision import Exhibits, Validation
+from understudy.decide.benchmark import BenchmarkEffort, BenchmarkRunner
+from understudy.decide.decision import DecisionInputs, Validation
 from understudy.errors import StepStoppedError
 from understudy.gate import Budgets, DecisionRecord, Gate, Limit, Metric, Verdict
 from understudy.runner.settings import CACHE_VARIABLE
@@ -79,10 +79,10 @@ def trained(pipeline: Pipeline, repository: Repository) -> Trained:
 
 
 @pytest.fixture(autouse=True)
-def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def execution(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Measure a little only; nothing of it stays."""
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
-    monkeypatch.setattr(benchmark, "EFFORT", Effort(rounds=12, calls=5, seconds=60))
+    monkeypatch.setattr(benchmark, "EFFORT", BenchmarkEffort(rounds=12, calls=5, seconds=60))
 
 
 def champion_of(pipeline: Pipeline, address: str) -> str:
@@ -114,7 +114,9 @@ def test_a_better_model_that_costs_too_much(
     version = champion_of(pipeline, trained.small)
     theirs = Validation(version, pipeline.validated("", pipeline.predicted(3.0, 1)).run_id)
     said: list[str] = []
-    record = pipeline.court().judge(night, Exhibits(ours, theirs, trained.rows), said.append)
+    record = pipeline.decisions().judge(
+        night, DecisionInputs(ours, theirs, trained.rows), said.append
+    )
     assert record.verdict is Verdict.REJECT, (record.decision, said)
     assert told(record) == {"size": "failed", "latency_p95": "failed"}
     assert "latency_p95: " in record.decision.why
@@ -128,7 +130,7 @@ def test_a_better_model_that_costs_too_much(
     page = pipeline.client.download_artifacts(night.run_id, DECISION_PAGE)
     assert "times the champion" in Path(page).read_text(encoding="utf-8")
     # The machine and the minute of that night are gone: nothing is measured again.
-    monkeypatch.setattr(Stopwatch, "measure", lambda *_: pytest.fail("it was measured again"))
+    monkeypatch.setattr(BenchmarkRunner, "measure", lambda *_: pytest.fail("it was measured again"))
     assert main(["replay", night.run_id]) == 0
     lenient = Gate(RMSE, budgets=Budgets(size=Limit("200MB"), latency_p95=Limit("10s")))
     (tmp_path / "lenient.json").write_text(json.dumps(lenient.to_dict()))
@@ -166,7 +168,7 @@ def test_models_that_cannot_be_measured(pipeline: Pipeline, trained: Trained) ->
     lost = Validation("models:/m-" + "0" * 32, ours.run_id)
     theirs = Validation("7", pipeline.validated("", pipeline.predicted(3.0, 1)).run_id)
     for challenger, name in ((ours, "7"), (lost, lost.model)):
-        record = pipeline.court().judge(night, Exhibits(challenger, theirs, trained.rows))
+        record = pipeline.decisions().judge(night, DecisionInputs(challenger, theirs, trained.rows))
         assert record.verdict is Verdict.PROMOTE, record.decision.why
         said = f"size: not measured: {name}: "
         assert any(note.startswith(said) for note in record.decision.notes), record.decision.notes
@@ -177,19 +179,19 @@ def test_models_that_cannot_be_measured(pipeline: Pipeline, trained: Trained) ->
 @pytest.mark.usefixtures("gate_in_this_process")
 def test_a_task_that_is_killed_measures_no_further(pipeline: Pipeline, trained: Trained) -> None:
     """Within the seconds that Airflow gives it; there is no verdict."""
-    night, court = pipeline.night("2026-01-01", GATE), pipeline.court()
+    night, decisions = pipeline.night("2026-01-01", GATE), pipeline.decisions()
     ours = Validation(trained.small, pipeline.validated("", pipeline.predicted(2.0)).run_id)
     stopped: list[float] = []
 
     def stop() -> None:
         stopped.append(time.monotonic())
-        court.stop()
+        decisions.stop()
 
     def note(line: str) -> None:
         if line.startswith("Measuring"):
             threading.Timer(0.5, stop).start()
 
     with pytest.raises(StepStoppedError):
-        court.judge(night, Exhibits(ours, None, trained.rows), note)
+        decisions.judge(night, DecisionInputs(ours, None, trained.rows), note)
     assert time.monotonic() - stopped[0] < 5
     assert Tag.VERDICT not in pipeline.tags(night)

@@ -28,7 +28,7 @@ from understudy.errors import (
     StepStoppedError,
 )
 from understudy.runner.cluster.databricks_workspace import DatabricksWorkspace, WorkspaceAccess
-from understudy.runner.cluster.remote import JobState, RemoteSteps, Sighting, Started
+from understudy.runner.cluster.remote import JobState, JobStatus, RemoteSteps, Started
 from understudy.runner.runner import StepRunner
 from understudy.runner.settings import Settings
 from understudy.runner.step import StepRequest
@@ -100,7 +100,7 @@ class Site:
         with self.runner.source(request.project, request.version) as source:
             return steps.start(request, source)
 
-    def end(self, steps: RemoteSteps, started: Started) -> Sighting:
+    def end(self, steps: RemoteSteps, started: Started) -> JobStatus:
         """Wait for a run's end."""
         deadline = time.monotonic() + 90
         while time.monotonic() < deadline:
@@ -146,7 +146,7 @@ def test_a_step_runs_as_a_job_run_and_its_values_arrive_unharmed(site: Site) -> 
     started = site.start(steps, "show", parameters=parameters)
     seen = site.end(steps, started)
     said = steps.cluster.tail(started.job, 50)
-    assert seen == Sighting(JobState.SUCCEEDED, "", 0), said
+    assert seen == JobStatus(JobState.SUCCEEDED, "", 0), said
     steps.conclude(started.run_id, seen)
     assert {line[:40] for line in said} >= {f"word {WORD}"[:40], "data ['rows.csv']", "own my own"}
     run = site.runs.get(started.run_id)

@@ -38,12 +38,12 @@ def browser() -> Iterator[Browser]:
 
 def opened(page: Page, path: Path) -> list[str]:
     """Open a file; return what the browser complains of or asks the network for."""
-    heard: list[str] = []
-    page.on("console", lambda message: heard.append(message.text))
-    page.on("pageerror", lambda error: heard.append(str(error)))
-    page.on("request", lambda request: heard.append(request.url))
+    evaluated: list[str] = []
+    page.on("console", lambda message: evaluated.append(message.text))
+    page.on("pageerror", lambda error: evaluated.append(str(error)))
+    page.on("request", lambda request: evaluated.append(request.url))
     page.goto(path.as_uri())
-    return [line for line in heard if line != path.as_uri()]
+    return [line for line in evaluated if line != path.as_uri()]
 
 
 @pytest.mark.parametrize(("scheme", "width"), LOOKS)

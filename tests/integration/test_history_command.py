@@ -28,7 +28,7 @@ def model(
     made = registered_model(3)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", made.uri)
     made.move("1", None)
-    made.mover().move(replace(made.wanted("2", "1"), actor="wine night 2", why="rmse 4 < 5"))
+    made.promoter().move(replace(made.wanted("2", "1"), actor="wine night 2", why="rmse 4 < 5"))
     made.client.set_registered_model_alias(made.name, CHAMPION, "3")
     return made
 

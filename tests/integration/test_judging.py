@@ -22,8 +22,8 @@ from understudy.contract import (
     DECISION_SUMMARY,
     Tag,
 )
-from understudy.decide.decision import Exhibits, Validation
-from understudy.decide.gate_process import PYTHON_VARIABLE, Gatherer, project
+from understudy.decide.decision import DecisionInputs, Validation
+from understudy.decide.gate_process import PYTHON_VARIABLE, GateProcess, project
 from understudy.decide.unscored import cause_of
 from understudy.errors import (
     EnvironmentBuildError,
@@ -33,7 +33,7 @@ from understudy.errors import (
     UnderstudyError,
 )
 from understudy.evaluation import child
-from understudy.evaluation.exchange import Request
+from understudy.evaluation.exchange import GateRequest
 from understudy.gate import (
     Basis,
     Budgets,
@@ -63,7 +63,7 @@ ROWS = 400
 @pytest.fixture
 def no_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fail where the gate's process is started."""
-    monkeypatch.setattr(Gatherer, "gather", lambda *_: pytest.fail("it was started"))
+    monkeypatch.setattr(GateProcess, "gather", lambda *_: pytest.fail("it was started"))
 
 
 def same(one: DecisionRecord | None, other: DecisionRecord) -> bool:
@@ -77,7 +77,7 @@ def test_a_better_model_is_promoted_and_the_record_says_all(pipeline: Pipeline) 
     ours = pipeline.validated("models:/m-1", pipeline.predicted(2.0), rmse=2.0)
     theirs = pipeline.validated("3", pipeline.predicted(3.0, 1), rmse=3.0)
     told: list[str] = []
-    record = pipeline.court().judge(night, Exhibits(ours, theirs), told.append)
+    record = pipeline.decisions().judge(night, DecisionInputs(ours, theirs), told.append)
     assert record.verdict is Verdict.PROMOTE, record.decision.why
     assert record.basis is Basis.PREDICTIONS
     assert record.evidence is not None
@@ -111,10 +111,10 @@ def test_predictions_of_any_size_are_judged_stored_and_drawn(
     huge.loc[0, "prediction"] = size
     ours = pipeline.validated("models:/m-1", huge)
     theirs = pipeline.validated("3", pipeline.predicted(3.0, 1))
-    record = pipeline.court().judge(night, Exhibits(ours, theirs))
+    record = pipeline.decisions().judge(night, DecisionInputs(ours, theirs))
     assert record.verdict is Verdict.REJECT, record.decision.why
     assert pipeline.tags(night)[Tag.VERDICT.value] == "REJECT"
-    assert same(pipeline.court().record(night), record)
+    assert same(pipeline.decisions().record(night), record)
     page = Path(pipeline.client.download_artifacts(night.run_id, DECISION_PAGE)).read_text()
     assert "1 rows are left out" in page
     assert "could not be drawn" not in page
@@ -133,8 +133,8 @@ def test_a_drawing_that_fails_costs_no_verdict(
     monkeypatch.setattr(importlib.import_module(module), name, lambda *_: next(broken))
     night = pipeline.night("2026-01-01")
     ours = pipeline.validated("models:/m-1", pipeline.predicted(2.0))
-    record = pipeline.court().judge(night, Exhibits(ours, None))
-    assert same(pipeline.court().record(night), record)
+    record = pipeline.decisions().judge(night, DecisionInputs(ours, None))
+    assert same(pipeline.decisions().record(night), record)
     page = Path(pipeline.client.download_artifacts(night.run_id, DECISION_PAGE)).read_text()
     assert "could not be drawn (StopIteration: )" in page
     assert record.verdict.value in page
@@ -155,10 +155,10 @@ def test_logged_numbers_that_are_none(
     night = pipeline.night("2026-01-01", Gate(Metric("roc_auc", at_least=0.5, min_gain=0.0)))
     ours = pipeline.validated("models:/m-1", None, roc_auc=value)
     theirs = pipeline.validated("3", None, roc_auc=0.7)
-    record = pipeline.court().judge(night, Exhibits(ours, theirs))
+    record = pipeline.decisions().judge(night, DecisionInputs(ours, theirs))
     assert record.verdict is verdict
     assert words in record.decision.why
-    assert same(pipeline.court().record(night), record)
+    assert same(pipeline.decisions().record(night), record)
 
 
 @pytest.mark.usefixtures("gate_in_this_process")
@@ -171,20 +171,20 @@ def test_guards_look_at_the_night_s_rows_and_at_those_of_the_champion(pipeline: 
     )
     rows = pipeline.rows(slice(0, ROWS // 2), slice(ROWS // 2, ROWS))
     first = pipeline.night("2026-01-01", gate)
-    record = pipeline.court().judge(first, Exhibits(ours, None, rows))
+    record = pipeline.decisions().judge(first, DecisionInputs(ours, None, rows))
     assert record.verdict is Verdict.PROMOTE, record.decision.why
     kept = {item.path for item in pipeline.client.list_artifacts(first.run_id, "decision")}
     assert DECISION_PROFILE in kept
     champion = Validation(pipeline.version(first.run_id), theirs.run_id)
     second = pipeline.night("2026-01-02", gate)
-    record = pipeline.court().judge(second, Exhibits(ours, champion, rows))
+    record = pipeline.decisions().judge(second, DecisionInputs(ours, champion, rows))
     assert record.verdict is Verdict.PROMOTE, record.decision.why
     assert record.evidence is not None
     found = {one.guard: one.numbers for one in record.evidence.findings}
     assert {"drift", "schema"} <= found.keys()
     moved = pipeline.rows(slice(0, ROWS // 2), slice(ROWS // 2, ROWS), size=50.0)
     night = pipeline.night("2026-01-03", gate)
-    record = pipeline.court().judge(night, Exhibits(ours, champion, moved))
+    record = pipeline.decisions().judge(night, DecisionInputs(ours, champion, moved))
     assert record.verdict is Verdict.HOLD
     assert "drift: " in record.decision.why
     assert main(["replay", night.run_id]) == 0
@@ -204,9 +204,9 @@ def test_what_a_guard_finds_is_told_everywhere(
     leaking = pipeline.rows(slice(0, ROWS), slice(ROWS // 2, ROWS))
     champion = Validation(pipeline.version(""), theirs.run_id)
     night = pipeline.night("2026-01-01", gate)
-    record = pipeline.court().judge(night, Exhibits(ours, champion, leaking))
+    record = pipeline.decisions().judge(night, DecisionInputs(ours, champion, leaking))
     assert record.verdict is verdict
-    (said,) = [line for line in record.told() if line.startswith("leakage: ")]
+    (said,) = [line for line in record.summary_lines() if line.startswith("leakage: ")]
     assert "200 of 200 holdout rows" in said
     page = pipeline.client.download_artifacts(night.run_id, DECISION_PAGE)
     assert "200 of 200 holdout rows" in Path(page).read_text(encoding="utf-8")
@@ -226,8 +226,8 @@ def test_guards_fall_back_to_the_champion_s_own_rows_and_say_what_is_gone(
     inputs = json.dumps({"table": {"address": rows, "digest": "0"}})
 
     def judged(rows: str, version: str) -> DecisionRecord:
-        brought = Exhibits(ours, Validation(version, theirs.run_id), rows)
-        return pipeline.court().judge(pipeline.night("2026-01-01", gate), brought)
+        brought = DecisionInputs(ours, Validation(version, theirs.run_id), rows)
+        return pipeline.decisions().judge(pipeline.night("2026-01-01", gate), brought)
 
     record = judged(rows, pipeline.version("", **{Tag.INPUTS.value: inputs}))
     assert record.verdict is Verdict.PROMOTE, record.decision.why
@@ -261,7 +261,7 @@ def test_groups_that_no_rule_names_are_searched(pipeline: Pipeline) -> None:
         (Gate(Metric("rmse", max_loss=9), worst_slices=False), False),
     ):
         night = pipeline.night("2026-01-01", gate)
-        record = pipeline.court().judge(night, Exhibits(ours, theirs))
+        record = pipeline.decisions().judge(night, DecisionInputs(ours, theirs))
         assert record.verdict is Verdict.PROMOTE, record.decision.why
         assert any("region=b" in note for note in record.decision.notes) is searched
         page = pipeline.client.download_artifacts(night.run_id, DECISION_PAGE)
@@ -276,8 +276,8 @@ def test_noise_holds_and_less_is_asked_of_another_rule(
     """A point comparison would have promoted; what-if rules answer from the same predictions."""
     night = pipeline.night("2026-01-01")
     ours = pipeline.validated("models:/m-1", pipeline.predicted(2.95))
-    record = pipeline.court().judge(
-        night, Exhibits(ours, pipeline.validated("3", pipeline.predicted(3.0, 1)))
+    record = pipeline.decisions().judge(
+        night, DecisionInputs(ours, pipeline.validated("3", pipeline.predicted(3.0, 1)))
     )
     assert record.verdict is Verdict.HOLD
     assert record.decision.checks[0].gain is not None
@@ -304,14 +304,18 @@ def test_challengers_on_one_holdout_are_counted_and_a_new_holdout_starts_anew(
     counts = []
     for model, night in judged:
         ours = pipeline.validated(model, pipeline.predicted(2.9))
-        evidence = pipeline.court().judge(night, Exhibits(ours, theirs)).evidence
+        evidence = pipeline.decisions().judge(night, DecisionInputs(ours, theirs)).evidence
         assert evidence is not None
         counts.append(evidence.judged_before)
     assert counts == [0, 0, 1, 2, 2]
     fresh = pipeline.predicted(2.9).assign(row_id=lambda rows: rows["row_id"] + 1000)
     moved = pipeline.predicted(3.0, 1).assign(row_id=lambda rows: rows["row_id"] + 1000)
     ours, theirs = pipeline.validated("models:/m-9", fresh), pipeline.validated("3", moved)
-    evidence = pipeline.court().judge(pipeline.night("2026-01-05"), Exhibits(ours, theirs)).evidence
+    evidence = (
+        pipeline.decisions()
+        .judge(pipeline.night("2026-01-05"), DecisionInputs(ours, theirs))
+        .evidence
+    )
     assert evidence is not None
     assert evidence.judged_before == 0
 
@@ -320,8 +324,8 @@ def test_challengers_on_one_holdout_are_counted_and_a_new_holdout_starts_anew(
 def test_a_first_model_spends_nothing(pipeline: Pipeline) -> None:
     """It was compared with nobody."""
     night = pipeline.night("2026-01-01", Gate(Metric("rmse", at_most=5)))
-    record = pipeline.court().judge(
-        night, Exhibits(pipeline.validated("models:/m-1", pipeline.predicted(2)), None)
+    record = pipeline.decisions().judge(
+        night, DecisionInputs(pipeline.validated("models:/m-1", pipeline.predicted(2)), None)
     )
     assert record.verdict is Verdict.PROMOTE
     assert pipeline.tags(night)[Tag.HOLDOUT] == ""
@@ -334,7 +338,7 @@ def test_without_predictions_logged_metrics_decide_and_no_process_starts(
     """As it was before there were predictions; no interval is claimed."""
     night = pipeline.night("2026-01-01", Gate(Metric("rmse", confidence=0.9)))
     ours, theirs = pipeline.validated("m", None, rmse=2.0), pipeline.validated("3", None, rmse=3.0)
-    record = pipeline.court().judge(night, Exhibits(ours, theirs))
+    record = pipeline.decisions().judge(night, DecisionInputs(ours, theirs))
     assert (record.verdict, record.basis) == (Verdict.PROMOTE, Basis.VALIDATIONS)
     assert record.evidence is None
     assert any("none is claimed" in note for note in record.decision.notes)
@@ -360,14 +364,16 @@ def test_a_champion_without_usable_predictions_holds(pipeline: Pipeline, words: 
         pipeline.validated("3", theirs),
     )
     night = pipeline.night("2026-01-01")
-    record = pipeline.court().judge(night, Exhibits(ours, champion))
+    record = pipeline.decisions().judge(night, DecisionInputs(ours, champion))
     assert record.verdict is Verdict.HOLD
     assert isinstance(record.champion, Unscored)
     assert record.champion.cause is Cause.PREDICTIONS
     assert words in record.decision.why
     assert pipeline.tags(night)[Tag.CHAMPION_UNSCORED] == Cause.PREDICTIONS.value
     assert pipeline.tags(night)[Tag.HOLDOUT] == ""
-    strict = pipeline.court().judge(pipeline.night("2026-01-02", gate), Exhibits(ours, champion))
+    strict = pipeline.decisions().judge(
+        pipeline.night("2026-01-02", gate), DecisionInputs(ours, champion)
+    )
     assert strict.verdict is Verdict.REJECT
 
 
@@ -380,7 +386,9 @@ def test_other_rows_and_other_targets_hold(pipeline: Pipeline) -> None:
         pipeline.predicted(3.0, 1).assign(target=pipeline.holdout.truth * 2),
     ):
         theirs = pipeline.validated("3", others)
-        record = pipeline.court().judge(pipeline.night("2026-01-01"), Exhibits(ours, theirs))
+        record = pipeline.decisions().judge(
+            pipeline.night("2026-01-01"), DecisionInputs(ours, theirs)
+        )
         assert record.verdict is Verdict.HOLD
         assert record.evidence is not None
         assert record.evidence.blockers
@@ -393,8 +401,8 @@ def test_predictions_that_changed_after_the_verdict_are_not_taken_for_its_inputs
     """The stored digest says which ones were judged."""
     night = pipeline.night("2026-01-01")
     ours = pipeline.validated("m", pipeline.predicted(2.0))
-    pipeline.court().judge(
-        night, Exhibits(ours, pipeline.validated("3", pipeline.predicted(3.0, 1)))
+    pipeline.decisions().judge(
+        night, DecisionInputs(ours, pipeline.validated("3", pipeline.predicted(3.0, 1)))
     )
     pipeline.log(ours.run_id, pipeline.predicted(9.0))
     assert main(["replay", night.run_id]) == 1
@@ -411,7 +419,7 @@ def test_a_record_that_was_tampered_with_differs(
         pipeline.validated(*one)
         for one in (("m", pipeline.predicted(4.0)), ("3", pipeline.predicted(3.0, 1)))
     )
-    record = pipeline.court().judge(night, Exhibits(ours, theirs))
+    record = pipeline.decisions().judge(night, DecisionInputs(ours, theirs))
     forged = record.to_dict() | {"verdict": "PROMOTE"}
     pipeline.client.log_text(night.run_id, json.dumps(forged), DECISION_RECORD)
     assert main(["replay", night.run_id]) == 3
@@ -425,8 +433,8 @@ def test_shadow_nights_judge_and_only_say_what_they_would_do(pipeline: Pipeline)
     shadows = []
     nights = [pipeline.night(f"2026-01-0{number}", gate) for number in (1, 2, 3)]
     for night in (nights[0], nights[1], nights[1], nights[2]):
-        record = pipeline.court().judge(
-            night, Exhibits(pipeline.validated("m", None, rmse=2.0), theirs)
+        record = pipeline.decisions().judge(
+            night, DecisionInputs(pipeline.validated("m", None, rmse=2.0), theirs)
         )
         assert record.verdict is Verdict.PROMOTE
         shadows.append(pipeline.tags(night)[Tag.SHADOW])
@@ -444,7 +452,9 @@ def test_a_year_of_nights_under_other_rules(
     theirs = pipeline.validated("3", pipeline.predicted(3.0, 1))
     for number, error in ((1, 2.0), (2, 2.95), (3, 4.0)):
         ours = pipeline.validated(f"models:/m-{number}", pipeline.predicted(error))
-        pipeline.court().judge(pipeline.night(f"2026-01-0{number}"), Exhibits(ours, theirs))
+        pipeline.decisions().judge(
+            pipeline.night(f"2026-01-0{number}"), DecisionInputs(ours, theirs)
+        )
     (tmp_path / "loose.json").write_text('{"primary": {"name": "rmse", "max_loss": 0.9}}')
     command = ["replay", "--pipeline", pipeline.experiment, "--since", "2026-01-02"]
     assert main([*command, "--rules", str(tmp_path / "loose.json")]) == 0
@@ -532,7 +542,7 @@ def test_the_gate_s_process_ends_when_it_is_stopped(
         "import time\n\ndef metric(rows):\n    print('it runs', flush=True)\n    time.sleep(600)\n"
     )
     gate = Gate(Metric("endless", function="endless:metric", lower_is_better=True))
-    night, court = pipeline.night("2026-01-01", gate), pipeline.court()
+    night, decisions = pipeline.night("2026-01-01", gate), pipeline.decisions()
     ours, theirs = (
         pipeline.validated("m", pipeline.predicted(2)),
         pipeline.validated("3", pipeline.predicted(3, 1)),
@@ -547,12 +557,12 @@ def test_the_gate_s_process_ends_when_it_is_stopped(
         nonlocal ended
         begun.wait(120)
         ended = time.monotonic()
-        court.stop()
+        decisions.stop()
 
     stopper = threading.Thread(target=stop)
     stopper.start()
     with pytest.raises(StepStoppedError):
-        court.judge(night, Exhibits(ours, theirs), note)
+        decisions.judge(night, DecisionInputs(ours, theirs), note)
     assert time.monotonic() - ended < 5
     stopper.join()
     assert Tag.VERDICT not in pipeline.tags(night)
@@ -571,7 +581,7 @@ def test_a_metric_that_fails_never_promotes(
         pipeline.validated("m", pipeline.predicted(2)),
         pipeline.validated("3", pipeline.predicted(3, 1)),
     )
-    record = pipeline.court().judge(night, Exhibits(ours, theirs))
+    record = pipeline.decisions().judge(night, DecisionInputs(ours, theirs))
     assert record.verdict is not Verdict.PROMOTE
     assert "division by zero" in record.decision.why
 
@@ -589,7 +599,9 @@ def test_the_gate_s_process_sees_no_server_and_no_secret(
     gate = Gate(Metric("nosy", function="nosy:metric", lower_is_better=True, at_most=2))
     told: list[str] = []
     ours = pipeline.validated("m", pipeline.predicted(2))
-    pipeline.court().judge(pipeline.night("2026-01-01", gate), Exhibits(ours, None), told.append)
+    pipeline.decisions().judge(
+        pipeline.night("2026-01-01", gate), DecisionInputs(ours, None), told.append
+    )
     seen = " ".join(told)
     assert "PATH" in seen
     assert "MLFLOW" not in seen
@@ -637,14 +649,14 @@ def test_the_gate_s_own_environment_is_enough(
     for name, predictions in (("new", holdout.predicted(2.0)), ("old", holdout.predicted(3.0, 1))):
         predictions.to_parquet(tmp_path / name)
     gate = Gate(Metric("rmse", confidence=0.95))
-    request = Request(gate.to_dict(), str(tmp_path / "new"), str(tmp_path / "old"))
+    request = GateRequest(gate.to_dict(), str(tmp_path / "new"), str(tmp_path / "old"))
     with (
         EnvironmentStore(settings, ProcessRunner()).hold(project(), "uv", print) as environment,
         scratch_folder(settings.scratch) as scratch,
     ):
         assert environment.bin is not None
         monkeypatch.setenv(PYTHON_VARIABLE, str(environment.bin / "python"))
-        (answer,) = Gatherer(settings).gather([request], scratch, print)
+        (answer,) = GateProcess(settings).run([request], scratch, print)
     here = child.answered(request)
     assert answer.evidence == here.evidence
     assert answer.evidence.comparisons

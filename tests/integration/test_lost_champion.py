@@ -10,9 +10,9 @@ import pytest
 from understudy.airflow.inputs import lost_champion, trained_score
 from understudy.airflow.operators.promote import compared_with
 from understudy.airflow.services import Services
-from understudy.decide.decision import Exhibits
+from understudy.decide.decision import DecisionInputs
 from understudy.gate import Case, Cause, Gate, Metric, Unscored, Verdict
-from understudy.registry.promoter import Wanted
+from understudy.registry.promoter import MoveRequest
 
 if TYPE_CHECKING:
     from tests.fixtures.nights import Pipeline
@@ -26,7 +26,7 @@ def services(pipeline: Pipeline) -> Services:
     """Return what a task has, and a model whose champion is version 2 of two."""
     made = Services.connect()
     for version, before in ((pipeline.version(""), None), (pipeline.version(""), "1")):
-        made.mover.move(Wanted(pipeline.experiment, version, before, f"to {version}"))
+        made.promoter.move(MoveRequest(pipeline.experiment, version, before, f"to {version}"))
     return made
 
 
@@ -37,14 +37,14 @@ def test_absolute_rules_do_not_decide_alone(pipeline: Pipeline, services: Servic
     for day in ("2026-01-01", "2026-01-02"):
         night = replace(pipeline.night(day, Gate(GOOD)), champion=None)
         theirs = lost_champion(services, model)
-        exhibits = Exhibits(pipeline.validated("m", None, rmse=1.0), theirs)
-        record = services.court.judge(night, exhibits)
+        decision_inputs = DecisionInputs(pipeline.validated("m", None, rmse=1.0), theirs)
+        record = services.decisions.judge(night, decision_inputs)
         assert (record.verdict, record.decision.case) == (Verdict.HOLD, Case.CHAMPION_UNSCORED)
         assert isinstance(record.champion, Unscored)
         assert (record.champion.model, record.champion.cause) == ("2", Cause.DELETED)
         assert "somebody deleted it in MLflow" in record.decision.why
         assert "`understudy rollback" in record.decision.why
-    services.mover.move(Wanted(model, "1", None, "back"))
+    services.promoter.move(MoveRequest(model, "1", None, "back"))
     assert lost_champion(services, model) is None
 
 
@@ -56,12 +56,12 @@ def test_a_gate_that_waives_the_comparison_may_promote(
     night = replace(pipeline.night("2026-01-01", waiving), champion=None)
     services.client.delete_registered_model_alias(model, "champion")
     theirs = lost_champion(services, model)
-    exhibits = Exhibits(pipeline.validated("m", None, rmse=1.0), theirs)
-    record = services.court.judge(night, exhibits)
+    decision_inputs = DecisionInputs(pipeline.validated("m", None, rmse=1.0), theirs)
+    record = services.decisions.judge(night, decision_inputs)
     assert record.verdict is Verdict.PROMOTE
     version, expected = pipeline.version(night.run_id), compared_with(services, night, record)
-    assert services.mover.move(Wanted(model, version, expected, "tonight"))
-    assert services.mover.look(model).champion == "3"
+    assert services.promoter.move(MoveRequest(model, version, expected, "tonight"))
+    assert services.promoter.look(model).champion == "3"
 
 
 def test_a_version_that_is_deleted_during_the_night_is_named(

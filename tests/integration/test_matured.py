@@ -18,7 +18,7 @@ from mlflow.tracking import MlflowClient
 
 from understudy.cli.main import main
 from understudy.contract import MATURED_RECORD, PREDICTIONS_ARTIFACT, Kind, Outcome, Tag
-from understudy.decide.decision import Court, Exhibits, Validation
+from understudy.decide.decision import DecisionInputs, DecisionService, Validation
 from understudy.decide.late_labels import LateLabels
 from understudy.errors import (
     StepFailedError,
@@ -26,7 +26,7 @@ from understudy.errors import (
     TrackingUnavailableError,
     UnderstudyError,
 )
-from understudy.gate import Choice, Gate, MaturedRecord, Metric, Verdict
+from understudy.gate import Choice, Gate, LateLabelRecord, Metric, Verdict
 from understudy.runner.runner import Settings, StepRequest, StepRunner
 from understudy.store.night import Night, NightBook
 from understudy.store.tracking import RunStore
@@ -83,8 +83,8 @@ class Pipeline:
         theirs = None
         if champion is not None:
             theirs = Validation(champion, self.validated(self.address(champion), shown))
-        record = Court(self.client, self.runs).judge(
-            night, Exhibits(Validation(ours, self.validated(ours, shown)), theirs)
+        record = DecisionService(self.client, self.runs).judge(
+            night, DecisionInputs(Validation(ours, self.validated(ours, shown)), theirs)
         )
         NightBook(self.client, self.runs).close(night, Outcome.HELD, record.decision.why, champion)
         return night
@@ -109,7 +109,7 @@ class Pipeline:
         """Return the version that a version replaced."""
         return self.replaced.get(version)
 
-    def seen_on(self, day: int) -> list[MaturedRecord]:
+    def seen_on(self, day: int) -> list[LateLabelRecord]:
         """Complete what is due on a day; return what was seen."""
         labels = LateLabels(self.client, self.runs, self.night(day), DELAY, self.before)
         return [labels.complete(one, self.validated, print) for one in labels.due()]
@@ -153,7 +153,7 @@ def test_a_promotion_that_luck_made_is_found_out(
     assert pipeline.tags(night)[Tag.VERDICT] == "PROMOTE"
     assert not pipeline.seen_on(13)
     (record,) = pipeline.seen_on(14)
-    assert record.choice is Choice.WRONG, record.told()
+    assert record.choice is Choice.WRONG, record.summary()
     assert record.rows == 7 * 24
     assert record.check is not None
     assert record.check.challenger == pytest.approx(4.0, rel=0.15)
@@ -166,7 +166,7 @@ def test_a_promotion_that_luck_made_is_found_out(
     assert metrics["matured_gain_rmse"] == -record.cost
     assert metrics["matured_previous_rmse"] < metrics["matured_champion_rmse"]
     stored = pipeline.client.download_artifacts(night.run_id, MATURED_RECORD)
-    assert MaturedRecord.of(Path(stored).read_text()).to_json() == record.to_json()
+    assert LateLabelRecord.of(Path(stored).read_text()).to_json() == record.to_json()
     again = pipeline.client.download_artifacts(night.run_id, "decision/decision.json")
     assert Path(before).read_text() == Path(again).read_text()
     assert not pipeline.seen_on(14)
@@ -286,8 +286,8 @@ def test_a_night_that_is_judged_anew_is_seen_anew(pipeline: Pipeline) -> None:
     night = pipeline.judged(7)
     pipeline.seen_on(14)
     ours, theirs = (pipeline.validated(one) for one in ("models:/m-1", pipeline.address("3")))
-    brought = Exhibits(Validation("models:/m-1", ours), Validation("3", theirs))
-    Court(pipeline.client, pipeline.runs).judge(night, brought)
+    brought = DecisionInputs(Validation("models:/m-1", ours), Validation("3", theirs))
+    DecisionService(pipeline.client, pipeline.runs).judge(night, brought)
     assert pipeline.tags(night)[Tag.MATURED] == ""
     assert len(pipeline.seen_on(14)) == 1
 
@@ -358,10 +358,10 @@ def test_real_steps_score_the_models_of_a_past_night(
         ))
         for as_of in ("2012-01-20T00:00:00+00:00", "2012-01-23T00:00:00+00:00")
     ]  # fmt: skip
-    brought = Exhibits(
+    brought = DecisionInputs(
         Validation(challenger, score(challenger)), Validation("2", score("models:/drifting/2"))
     )
-    record = Court(real.client, real.runs).judge(opened[0], brought)
+    record = DecisionService(real.client, real.runs).judge(opened[0], brought)
     assert record.verdict is Verdict.PROMOTE, record.decision.why
     later = real.scored(real.data(23))
     labels = LateLabels(
@@ -369,7 +369,7 @@ def test_real_steps_score_the_models_of_a_past_night(
     )
     (due,) = labels.due()
     seen = labels.complete(due, later, print)
-    assert seen.choice is Choice.RIGHT, seen.told()
+    assert seen.choice is Choice.RIGHT, seen.summary()
     assert seen.rows == 3 * 24 - 1
     assert seen.previous is not None
     assert not seen.previous.reason

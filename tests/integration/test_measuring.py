@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from understudy.contract import Tag
-from understudy.decide.benchmark import Effort, Stopwatch
+from understudy.decide.benchmark import BenchmarkEffort, BenchmarkRunner
 from understudy.decide.candidates import Candidate, candidate, training_run
 from understudy.errors import RegistryError, StepStoppedError
 from understudy.gate.budgets import findings
@@ -30,7 +30,7 @@ pytestmark = [
     pytest.mark.filterwarnings("default"),
 ]
 
-EFFORT = Effort(rounds=8, calls=5, seconds=60)
+EFFORT = BenchmarkEffort(rounds=8, calls=5, seconds=60)
 
 
 @pytest.fixture(scope="module")
@@ -80,10 +80,10 @@ def models(client: MlflowClient, rows: pd.DataFrame) -> dict[str, str]:
 
 
 @pytest.fixture
-def stopwatch(client: MlflowClient, tmp_path: Path) -> Iterator[Stopwatch]:
+def runner(client: MlflowClient, tmp_path: Path) -> Iterator[BenchmarkRunner]:
     """Return a stopwatch whose local Python is this one; nothing of it stays."""
     settings = Settings(tmp_path / "cache", tmp_path / "scratch", grace=1.0)
-    yield Stopwatch(client.tracking_uri, settings, EFFORT)
+    yield BenchmarkRunner(client.tracking_uri, settings, EFFORT)
     assert list((tmp_path / "scratch").iterdir()) == []
 
 
@@ -95,11 +95,16 @@ def made(repository: Repository, models: dict[str, str]) -> Any:  # noqa: ANN401
     return lambda name: replace(here, name=name, uri=models[name])
 
 
-def test_two_models(stopwatch: Stopwatch, made: Any, rows: pd.DataFrame, tmp_path: Path) -> None:  # noqa: ANN401
+def test_two_models(
+    runner: BenchmarkRunner,
+    made: Any,  # noqa: ANN401 -- a function
+    rows: pd.DataFrame,
+    tmp_path: Path,
+) -> None:
     """The forest is larger and slower than the line, certainly; the other way round it is fine."""
     rows.to_parquet(tmp_path / "holdout.parquet")
     said: list[str] = []
-    measured = stopwatch.measure(
+    measured = runner.measure(
         made("large"), made("small"), tmp_path / "holdout.parquet", said.append
     )
     large, small = measured.challenger, measured.champion
@@ -117,13 +122,13 @@ def test_two_models(stopwatch: Stopwatch, made: Any, rows: pd.DataFrame, tmp_pat
     assert (again["size"], again["latency_p50"]) == ("passed", "passed")
 
 
-def test_the_example_when_there_are_no_rows(stopwatch: Stopwatch, made: Any) -> None:  # noqa: ANN401
+def test_the_example_when_there_are_no_rows(runner: BenchmarkRunner, made: Any) -> None:  # noqa: ANN401
     """The challenger's own is predicted; a champion that does not load says so, and nothing else.
 
     Its address is one of a model that was deleted.
     """
     gone = replace(made("small"), name="7", uri="models:/m-0123456789abcdef0123456789abcdef")
-    measured = stopwatch.measure(made("small"), gone, None, lambda _line: None)
+    measured = runner.measure(made("small"), gone, None, lambda _line: None)
     assert measured.champion is not None
     assert "m-0123456789abcdef" in measured.champion.error
     assert (measured.challenger.error, measured.challenger.batch_rows) == ("", 3)
@@ -131,22 +136,22 @@ def test_the_example_when_there_are_no_rows(stopwatch: Stopwatch, made: Any) -> 
 
 
 def test_an_environment_that_cannot_be_had(
-    stopwatch: Stopwatch,
+    runner: BenchmarkRunner,
     made: Any,  # noqa: ANN401
     tmp_path: Path,
 ) -> None:
     """The commit is gone: that model is not measured, and says why."""
     lost = replace(made("small"), project=f"file://{tmp_path}/nowhere.git", version="f" * 40)
-    measured = stopwatch.measure(lost, None, None, lambda _line: None)
+    measured = runner.measure(lost, None, None, lambda _line: None)
     assert measured.challenger.error.startswith("its environment cannot be had: ")
 
 
-def test_stopped(stopwatch: Stopwatch, made: Any) -> None:  # noqa: ANN401
+def test_stopped(runner: BenchmarkRunner, made: Any) -> None:  # noqa: ANN401
     """A killed task ends the models' processes too, whatever they are doing."""
-    timer = threading.Timer(1.0, stopwatch.stop)
+    timer = threading.Timer(1.0, runner.stop)
     timer.start()
     with pytest.raises(StepStoppedError):
-        stopwatch.measure(made("small"), made("large"), None, lambda _line: None)
+        runner.measure(made("small"), made("large"), None, lambda _line: None)
     timer.join()
 
 

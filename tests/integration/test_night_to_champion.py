@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 from mlflow.tracking import MlflowClient
 
-from understudy.registry.promoter import Mover
+from understudy.registry.promoter import Promoter
 from understudy.store.tracking import RunStore
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def test_champions_come_by_rehearsal_and_go_by_rollback(
 def _check_history(uri: str) -> None:
     """Each move names its rehearsal, which asked what the model was logged with."""
     client = MlflowClient(uri)
-    moves = [one.move for one in Mover(client, RunStore(client)).history("night").moves]
+    moves = [one.move for one in Promoter(client, RunStore(client)).history("night").moves]
     assert [(move.before, move.after) for move in moves] == [(None, "1"), ("1", "2"), ("2", "1")]
     assert [move.cause for move in moves] == ["person", "person", "rollback"]
     assert moves[2].why == "it is odd"

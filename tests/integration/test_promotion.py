@@ -14,9 +14,9 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from understudy.contract import CHALLENGER, CHAMPION, PREVIOUS, Tag
-from understudy.registry.history import Cause, State
-from understudy.registry.history_log import EXPERIMENT, Ledger
-from understudy.registry.promoter import ChampionChangedError, Mover
+from understudy.registry.history import MoveCause, State
+from understudy.registry.history_log import EXPERIMENT, HistoryLog
+from understudy.registry.promoter import ChampionChangedError, Promoter
 from understudy.store.tracking import RunStore
 
 if TYPE_CHECKING:
@@ -44,10 +44,10 @@ def test_a_promotion_moves_champion_and_previous(registered_model: Registered) -
     assert model.move("1", None)
     model.client.set_registered_model_alias(model.name, CHALLENGER, "2")
     wanted = replace(model.wanted("2", "1"), decision_run="abc", actor="night 2", why="better")
-    assert model.mover().move(wanted)
-    assert not model.mover().move(wanted)
+    assert model.promoter().move(wanted)
+    assert not model.promoter().move(wanted)
     assert model.aliases() == {CHAMPION: "2", PREVIOUS: "1"}
-    assert model.moves() == [(None, "1", Cause.NIGHT), ("1", "2", Cause.NIGHT)]
+    assert model.moves() == [(None, "1", MoveCause.NIGHT), ("1", "2", MoveCause.NIGHT)]
     last = model.history().moves[-1].move
     assert (last.actor, last.why, last.decision_run) == ("night 2", "better", "abc")
     assert model.client.get_model_version(model.name, "2").tags[Tag.DECISION_RUN] == "abc"
@@ -64,7 +64,7 @@ def test_killed_after_any_call_the_same_attempt_finishes(registered_model: Regis
         wanted = model.wanted(after, before)
         assert model.killed_after(number, wanted) == -9
         assert model.aliases()[CHAMPION] in {before, after}
-        model.mover().move(wanted)
+        model.promoter().move(wanted)
         assert model.aliases() == {CHAMPION: after, PREVIOUS: before}
         is_whole(model)
     assert len(model.moves()) == calls + 2
@@ -80,15 +80,15 @@ def test_killed_after_any_call_somebody_else_cleans_up(registered_model: Registe
         theirs, ours = str(2 * number + 1), str(2 * number + 2)
         wanted = model.wanted(theirs, champion)
         assert model.killed_after(number, wanted) == -9
-        seen = model.mover(patience=0).look(model.name).champion
+        seen = model.promoter(patience=0).look(model.name).champion
         assert seen in {champion, theirs}
         is_whole(model)
         assert model.move(ours, seen)
         is_whole(model)
         with pytest.raises(ChampionChangedError):
-            model.mover().move(wanted)
+            model.promoter().move(wanted)
         champion = ours
-    assert {cause for _, _, cause in model.moves()} == {Cause.NIGHT}
+    assert {cause for _, _, cause in model.moves()} == {MoveCause.NIGHT}
 
 
 @pytest.mark.parametrize(
@@ -106,8 +106,8 @@ def test_a_lost_answer_makes_one_move(
     with losing_first_answer(model.uri, part) as address:
         client = MlflowClient(address)
         wanted = replace(model.wanted("1", None), decision_run="abc")
-        assert Mover(client, RunStore(client)).move(wanted)
-    assert model.moves() == [(None, "1", Cause.NIGHT)]
+        assert Promoter(client, RunStore(client)).move(wanted)
+    assert model.moves() == [(None, "1", MoveCause.NIGHT)]
     is_whole(model)
     assert len(chapters_of(model)) == 1
 
@@ -125,20 +125,20 @@ def test_a_move_from_outside_is_noticed_and_respected(registered_model: Register
     """Made by hand in MLflow's UI: on record as such, never overwritten by an older verdict."""
     model = registered_model(3)
     model.move("1", None)
-    model.mover().look(model.name)
+    model.promoter().look(model.name)
     model.client.set_registered_model_alias(model.name, CHAMPION, "2")
     with pytest.raises(ChampionChangedError, match=r"is version 2; .* against version 1"):
         model.move("3", "1")
     assert model.aliases() == {CHAMPION: "2", PREVIOUS: "1"}
     noticed = model.history().moves[-1].move
-    assert (noticed.before, noticed.after, noticed.cause) == ("1", "2", Cause.OUTSIDE)
+    assert (noticed.before, noticed.after, noticed.cause) == ("1", "2", MoveCause.OUTSIDE)
     assert model.history().moves[0].move.at < noticed.since <= noticed.at
     between = datetime.fromisoformat(noticed.since) + timedelta(milliseconds=1)
     assert model.history().at(between) in {("1", "2"), ("2",)}
     assert model.history().at(datetime.now(UTC)) == ("2",)
     model.client.delete_model_version(model.name, "2")
-    assert model.mover().look(model.name).champion is None
-    assert model.moves()[-1] == ("2", None, Cause.OUTSIDE)
+    assert model.promoter().look(model.name).champion is None
+    assert model.moves()[-1] == ("2", None, MoveCause.OUTSIDE)
     is_whole(model)
 
 
@@ -174,20 +174,20 @@ def test_the_history_knows_the_champion_that_somebody_took_away(
     """With its alias, which MLflow drops without a word; and what can be done."""
     take_away, what, advice = LOST[kind]
     model = registered_model(3)
-    assert model.mover().lost(model.name) is None
+    assert model.promoter().lost(model.name) is None
     model.move("1", None)
     model.move("2", "1")
-    assert model.mover().lost(model.name) is None
+    assert model.promoter().lost(model.name) is None
     take_away(model)
     for _ in range(2):  # noticed, and known
-        lost = model.mover().lost(model.name)
+        lost = model.promoter().lost(model.name)
         assert lost is not None
         assert (lost.version, lost.deleted) == ("2", kind != "alias")
         assert what in lost.reason
         assert advice in lost.reason
     if kind != "model":
         model.move("3", None)
-        assert model.mover().lost(model.name) is None
+        assert model.promoter().lost(model.name) is None
 
 
 def test_a_registry_that_others_filled_is_taken_over(registered_model: Registered) -> None:
@@ -195,7 +195,7 @@ def test_a_registry_that_others_filled_is_taken_over(registered_model: Registere
     model = registered_model(2)
     model.client.set_registered_model_alias(model.name, CHAMPION, "1")
     model.move("2", "1")
-    assert model.moves() == [(None, "1", Cause.OUTSIDE), ("1", "2", Cause.NIGHT)]
+    assert model.moves() == [(None, "1", MoveCause.OUTSIDE), ("1", "2", MoveCause.NIGHT)]
     is_whole(model)
 
 
@@ -203,25 +203,25 @@ class Late:
     """A mover that stood still after it was asked whether its move is still its own."""
 
     def __init__(self, model: RegisteredModel, meanwhile: object) -> None:
-        self.mover, self._meanwhile = model.mover(), meanwhile
-        office = self.mover._office
-        point = office.point
+        self.promoter, self._meanwhile = model.promoter(), meanwhile
+        aliases = self.promoter._aliases
+        point = aliases.point
 
         def late(name: str, alias: str, version: str) -> None:
             if alias == CHAMPION:
-                office.point = point  # type: ignore[method-assign]
+                aliases.point = point  # type: ignore[method-assign]
                 self._meanwhile()  # type: ignore[operator]
             point(name, alias, version)
 
-        office.point = late  # type: ignore[method-assign]
+        aliases.point = late  # type: ignore[method-assign]
 
 
 def test_a_late_move_that_was_given_up_is_noted_again(registered_model: Registered) -> None:
     """Nobody else moved since: it stands, and the record says what happened."""
     model = registered_model(2)
     model.move("1", None)
-    late = Late(model, lambda: model.mover(patience=0).look(model.name))
-    assert late.mover.move(model.wanted("2", "1"))
+    late = Late(model, lambda: model.promoter(patience=0).look(model.name))
+    assert late.promoter.move(model.wanted("2", "1"))
     endings = [entry.ending.state for entry in model.history().entries if entry.ending]
     assert endings == [State.MOVED, State.ABANDONED, State.MOVED]
     is_whole(model)
@@ -233,12 +233,12 @@ def test_a_late_move_takes_itself_back_where_another_was_made(registered_model: 
     model.move("1", None)
     late = Late(model, lambda: model.move("3", "1", patience=0))
     with pytest.raises(ChampionChangedError):
-        late.mover.move(model.wanted("2", "1"))
+        late.promoter.move(model.wanted("2", "1"))
     assert model.aliases()[CHAMPION] == "3"
     assert model.moves()[1:] == [
-        ("1", "3", Cause.NIGHT),
-        ("3", "2", Cause.OUTSIDE),
-        ("2", "3", Cause.REPAIR),
+        ("1", "3", MoveCause.NIGHT),
+        ("3", "2", MoveCause.OUTSIDE),
+        ("2", "3", MoveCause.REPAIR),
     ]
     is_whole(model)
 
@@ -264,14 +264,14 @@ def test_chapters_follow_each_other(
     model = registered_model(5)
     for version in range(1, 6):
         model.move(str(version), str(version - 1) if version > 1 else None)
-    client, chapters = model.client, chapters_of(model)
-    assert len(chapters) == 3
-    for run_id in chapters:
+    client, segments = model.client, chapters_of(model)
+    assert len(segments) == 3
+    for run_id in segments:
         client.delete_run(run_id)
     assert [entry.move.number for entry in model.history().entries] == [1, 2, 3, 4, 5]
     is_whole(model)
-    assert chapters_of(model) == chapters
-    assert {client.get_run(run_id).info.status for run_id in chapters} == {"FINISHED"}
+    assert chapters_of(model) == segments
+    assert {client.get_run(run_id).info.status for run_id in segments} == {"FINISHED"}
 
 
 def test_killed_while_a_chapter_begins(
@@ -283,10 +283,10 @@ def test_killed_while_a_chapter_begins(
     model.move("1", None)
     calls = model.calls_of(model.wanted("2", "1"))
     for number in range(4, 13):
-        before = model.mover(patience=0).look(model.name).champion
+        before = model.promoter(patience=0).look(model.name).champion
         wanted = model.wanted(str(number + 10), before)
-        assert model.killed_after(number, wanted, chapter=1) == -9
-        model.mover().move(wanted)
+        assert model.killed_after(number, wanted, segment=1) == -9
+        model.promoter().move(wanted)
         is_whole(model)
     assert calls > 12
     assert len(chapters_of(model)) == len(model.history().entries)
@@ -295,13 +295,13 @@ def test_killed_while_a_chapter_begins(
 def test_many_who_begin_a_history_agree_on_one(registered_model: Registered) -> None:
     """Nothing in MLflow makes a run unique: the one that is used stays, the others go."""
     model = registered_model(2)
-    ledger = Ledger(model.client, RunStore(model.client))
-    begun = {ledger._begin(model.name, 0, "") for _ in range(3)}
+    history_log = HistoryLog(model.client, RunStore(model.client))
+    begun = {history_log._begin(model.name, 0, "") for _ in range(3)}
     assert model.move("1", None)
     (used,) = chapters_of(model)
     assert used in {min(begun), *chapters_of(model)}
     for _ in range(3):
-        ledger._begin(model.name, 0, "")
+        history_log._begin(model.name, 0, "")
     model.client.delete_registered_model_tag(model.name, Tag.HISTORY)
     assert model.move("2", "1")
     assert chapters_of(model) == {used}
@@ -313,8 +313,8 @@ def test_racing_beginners_make_one_history(registered_model: Registered) -> None
     model = registered_model(1)
     model.client.set_registered_model_alias(model.name, CHAMPION, "1")
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda _: model.mover().look(model.name), range(8)))
-    assert model.moves() == [(None, "1", Cause.OUTSIDE)]
+        list(pool.map(lambda _: model.promoter().look(model.name), range(8)))
+    assert model.moves() == [(None, "1", MoveCause.OUTSIDE)]
     assert len(chapters_of(model)) == 1
     is_whole(model)
 

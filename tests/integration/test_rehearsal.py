@@ -13,8 +13,8 @@ import pytest
 
 from understudy.contract import Tag
 from understudy.errors import RegistryError, ServingError, StepStoppedError
-from understudy.registry.rehearsal import LOG, RECORD, Candidate
-from understudy.registry.test_cases import QUESTIONS, Material
+from understudy.registry.rehearsal import LOG, RECORD, RehearsalCandidate
+from understudy.registry.test_cases import QUESTIONS, TestCases
 from understudy.runner.projectfile import ProjectFile, load
 
 if TYPE_CHECKING:
@@ -33,18 +33,18 @@ def project(folder: Path) -> ProjectFile:
     return load(folder, "a project")
 
 
-def material(rehearsal_setup: RehearsalSetup, folder: Path, factor: float = 2) -> Material:
+def cases(rehearsal_setup: RehearsalSetup, folder: Path, factor: float = 2) -> TestCases:
     """Log a holdout, and predictions for it that are right for one factor only."""
     rows = rehearsal_setup.rows
     said = pd.DataFrame({"row_id": rows["row_id"], "prediction": rows["x"] * factor})
     data = rehearsal_setup.logs("holdout.parquet", rows.assign(target=0.0), folder, "data")
-    return Material(data, "data", rehearsal_setup.logs("predictions.parquet", said[::-1], folder))
+    return TestCases(data, "data", rehearsal_setup.logs("predictions.parquet", said[::-1], folder))
 
 
 def test_a_version_in_its_own_environment(rehearsal_setup: RehearsalSetup, tmp_path: Path) -> None:
     """Built from what the model records, served by MLflow, asked rows, and everything is kept."""
     candidate = replace(
-        rehearsal_setup.candidate(material(rehearsal_setup, tmp_path), manager="uv"),
+        rehearsal_setup.candidate(cases(rehearsal_setup, tmp_path), manager="uv"),
         project=project(tmp_path),
     )
     show = rehearsal_setup.rehearser(rows=7, latency=timedelta(minutes=1)).rehearse(
@@ -64,7 +64,7 @@ def test_a_version_in_its_own_environment(rehearsal_setup: RehearsalSetup, tmp_p
     assert rehearsal_setup.status("own") == "FINISHED"
     version = rehearsal_setup.client.get_model_version(rehearsal_setup.model, "1")
     rehearsed = version.tags[Tag.REHEARSAL_RUN]
-    again = rehearsal_setup.candidate(Material(rehearsal=rehearsed))
+    again = rehearsal_setup.candidate(TestCases(rehearsal=rehearsed))
     rehearsal_setup.rehearser(latency=timedelta(minutes=1)).rehearse(
         again, rehearsal_setup.spec("again"), rehearsal_setup.lines.append
     )
@@ -73,7 +73,7 @@ def test_a_version_in_its_own_environment(rehearsal_setup: RehearsalSetup, tmp_p
 
 def test_answers_that_differ_are_refused(rehearsal_setup: RehearsalSetup, tmp_path: Path) -> None:
     """Rows and both values are named; a retry cannot help; the log is kept."""
-    candidate = rehearsal_setup.candidate(material(rehearsal_setup, tmp_path, factor=2.001))
+    candidate = rehearsal_setup.candidate(cases(rehearsal_setup, tmp_path, factor=2.001))
     with pytest.raises(
         ServingError,
         match=r"5 of 5 answers differ .*: row r\d+: served .* asked for the first one: \{",
@@ -109,7 +109,7 @@ def test_what_does_not_serve_is_refused(
     rehearsal_setup: RehearsalSetup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
     """Named are what was asked, what came back, what to do; what may pass is tried again."""
-    (message, can_retry), questions = REFUSED[fault], material(rehearsal_setup, tmp_path)
+    (message, can_retry), questions = REFUSED[fault], cases(rehearsal_setup, tmp_path)
     monkeypatch.setenv("MLFLOW_TEST_FAULT", fault)
     with pytest.raises(ServingError, match=f"{message}.* Allowed: .* Next: ") as error:
         rehearsal_setup.rehearser(rows=3).rehearse(
@@ -128,7 +128,7 @@ def test_rows_that_cannot_be_read_are_named(
     for name, folder in (("holdout.parquet", "data"), ("predictions.parquet", None)):
         (tmp_path / name).write_text("no Parquet")
         rehearsal_setup.client.log_artifact(run_id, str(tmp_path / name), folder)
-    candidate = rehearsal_setup.candidate(Material(run_id, "data", run_id))
+    candidate = rehearsal_setup.candidate(TestCases(run_id, "data", run_id))
     message = r"3 questions .* from the holdout, .* exit code 1: .*Parquet.* Allowed: .* Next: "
     with pytest.raises(ServingError, match=message) as error:
         rehearsal_setup.rehearser(rows=3).rehearse(candidate, rehearsal_setup.spec("odd"), print)
@@ -142,7 +142,7 @@ def test_one_that_is_too_slow_to_start_may_be_tried_again(
     rehearser = rehearsal_setup.rehearser(startup=timedelta(milliseconds=1))
     with pytest.raises(ServingError, match=r"did not answer within 0\.001 s") as error:
         rehearser.rehearse(
-            rehearsal_setup.candidate(material(rehearsal_setup, tmp_path)),
+            rehearsal_setup.candidate(cases(rehearsal_setup, tmp_path)),
             rehearsal_setup.spec("slow"),
             print,
         )
@@ -155,7 +155,7 @@ def test_a_stopped_rehearsal_leaves_no_process(
 ) -> None:
     """As when a task is marked failed: the server is gone, and the run says so."""
     rehearser = rehearsal_setup.rehearser()
-    candidate = rehearsal_setup.candidate(material(rehearsal_setup, tmp_path))
+    candidate = rehearsal_setup.candidate(cases(rehearsal_setup, tmp_path))
     caught: list[BaseException] = []
 
     def act() -> None:
@@ -184,6 +184,6 @@ def test_a_version_without_files_is_named(rehearsal_setup: RehearsalSetup) -> No
     rehearsal_setup.client.create_model_version(
         rehearsal_setup.model, f"runs:/{run_id}/nothing", run_id
     )
-    candidate = Candidate(rehearsal_setup.model, "2", "local")
+    candidate = RehearsalCandidate(rehearsal_setup.model, "2", "local")
     with pytest.raises(RegistryError, match=f"models:/{rehearsal_setup.model}/2 cannot be had"):
         rehearsal_setup.rehearser().rehearse(candidate, rehearsal_setup.spec("files"), print)

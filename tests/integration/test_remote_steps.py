@@ -29,7 +29,7 @@ from understudy.errors import (
     StepStoppedError,
 )
 from understudy.runner.cluster.kubernetes_cluster import ClusterAccess, KubernetesCluster
-from understudy.runner.cluster.remote import JobState, RemoteSteps, Sighting, Started, Watched
+from understudy.runner.cluster.remote import JobState, JobStatus, RemoteSteps, Started, Watched
 from understudy.runner.runner import Settings, StepRequest, StepRunner
 from understudy.spec.placement import ClusterPlacement
 from understudy.store.tracking import RunStore
@@ -107,7 +107,7 @@ class Site:
         with self.runner.source(request.project, request.version) as source:
             return steps.start(request, source)
 
-    def end(self, steps: RemoteSteps, started: Started) -> Sighting:
+    def end(self, steps: RemoteSteps, started: Started) -> JobStatus:
         """Wait for a job's end."""
         for _ in range(300):
             seen = steps.look(started.run_id, started.job)
@@ -391,7 +391,7 @@ def test_the_trigger_cancels(site: Site, monkeypatch: pytest.MonkeyPatch, how: s
             assert event["state"] == ("STOPPED" if deadline is None else "TIMED_OUT")
             facts = {name: event[name] for name in ("state", "detail", "exit_code")}
             with pytest.raises(StepStoppedError):
-                steps.conclude(started.run_id, Sighting.of(facts))
+                steps.conclude(started.run_id, JobStatus.of(facts))
         assert not site.server.running()
         assert not site.server.jobs
         assert site.status(started) == "KILLED"

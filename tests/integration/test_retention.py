@@ -11,8 +11,8 @@ from mlflow.tracking import MlflowClient
 from understudy.cli.main import main
 from understudy.contract import CHAMPION, Kind, Tag
 from understudy.errors import RegistryError
-from understudy.registry.garbage_collector import Owner, Steward
-from understudy.registry.promoter import Mover, Wanted
+from understudy.registry.garbage_collector import GarbageCollector, Owner
+from understudy.registry.promoter import MoveRequest, Promoter
 from understudy.registry.retention import KEEP_TAG, Keep
 from understudy.store.tracking import RunSpec, RunStore
 
@@ -28,8 +28,8 @@ class Past:
         self.runs, self.name = RunStore(self.client), f"past {uuid.uuid4().hex}"
         self.experiment = self.runs.experiment(self.name)
         self.client.create_registered_model(self.name)
-        self.mover = Mover(self.client, self.runs)
-        self.steward = Steward(self.client, self.runs, self.mover)
+        self.promoter = Promoter(self.client, self.runs)
+        self.collector = GarbageCollector(self.client, self.runs, self.promoter)
         self.owner = Owner(self.name, self.name)
 
     def night(self, number: int, reused: str = "") -> str:
@@ -69,7 +69,7 @@ def past(mlflow_uri: str) -> Past:
         made.night(number)
     made.night(8, reused=made.train(6))
     for before, after in ((None, "2"), ("2", "3"), ("3", "4")):
-        made.mover.move(Wanted(made.name, after, before, after))
+        made.promoter.move(MoveRequest(made.name, after, before, after))
     made.client.set_model_version_tag(made.name, "5", KEEP_TAG, "for the audit")
     return made
 
@@ -84,7 +84,7 @@ def test_a_dry_run_names_everything_and_removes_nothing(
     assert main(["retention", past.name, "--age=1d", *few[1:]]) == 0
     assert "Would go: 0 nights with 0 runs, 0 versions" in capsys.readouterr().out
     assert past.left() == before
-    planned = past.steward.plan(past.owner, KEEP)
+    planned = past.collector.plan(past.owner, KEEP)
     assert planned.reasons["version 4"] == "it is champion"
     assert planned.reasons["version 3"] == "it is previous"
     assert planned.reasons["version 5"] == "pinned: for the audit"
@@ -94,16 +94,16 @@ def test_a_dry_run_names_everything_and_removes_nothing(
 def test_what_is_removed_is_what_was_named(past: Past) -> None:
     """Nights go with their steps; what was trained for a version that stays does not."""
     lines: list[str] = []
-    past.steward.carry_out(past.owner, KEEP, lines.append)
+    past.collector.carry_out(past.owner, KEEP, lines.append)
     nights, versions = past.left()
     assert versions == {"2", "3", "4", "5", "7", "8"}
     assert nights == {f"night {number}" for number in (2, 3, 4, 5, 6, 7, 8)}
     assert past.client.get_run(past.train(6)).info.lifecycle_stage == "active"
     assert f"Removed version 1 of {past.name}" in lines
     assert "Removed night 1 with 2 runs" in lines
-    history = past.mover.history(past.name)
+    history = past.promoter.history(past.name)
     assert [entry.move.after for entry in history.moves] == ["2", "3", "4"]
-    assert past.mover.look(past.name).champion == "4"
+    assert past.promoter.look(past.name).champion == "4"
 
 
 def test_a_night_whose_targets_come_late_stays_until_it_was_seen(past: Past) -> None:
@@ -116,15 +116,15 @@ def test_a_night_whose_targets_come_late_stays_until_it_was_seen(past: Past) -> 
     past.runs.tag(first.info.run_id, waiting)
     (one,) = [
         night
-        for night in past.steward.estate(past.owner, KEEP).nights
+        for night in past.collector.inventory(past.owner, KEEP).nights
         if night.run_id == first.info.run_id
     ]
     assert (one.delay, one.needed) == (timedelta(days=1), {"3", "2"})
-    planned = past.steward.plan(past.owner, KEEP)
+    planned = past.collector.plan(past.owner, KEEP)
     assert planned.reasons[f"night {one.run_id}"].startswith("its targets come late")
     assert {one.number for one in planned.versions} == {"6"}
     past.runs.tag(one.run_id, {Tag.MATURED: "right"})
-    again = past.steward.plan(past.owner, Keep(timedelta(0), 1, 2, 2))
+    again = past.collector.plan(past.owner, Keep(timedelta(0), 1, 2, 2))
     assert again.reasons[f"night {one.run_id}"] == "it is not older than 0 days"
 
 
@@ -132,14 +132,14 @@ def test_a_version_that_became_champion_meanwhile_stays(
     past: Past, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between the plan and its carrying out."""
-    planned = past.steward.plan(past.owner, KEEP)
-    monkeypatch.setattr(past.steward, "plan", lambda *_: planned)
+    planned = past.collector.plan(past.owner, KEEP)
+    monkeypatch.setattr(past.collector, "plan", lambda *_: planned)
     past.client.set_registered_model_alias(past.name, CHAMPION, "1")
-    past.steward.carry_out(past.owner, KEEP, print)
+    past.collector.carry_out(past.owner, KEEP, print)
     assert "1" in past.left()[1]
 
 
 def test_a_pipeline_that_there_is_not(past: Past) -> None:
     """It is named."""
     with pytest.raises(RegistryError, match="There is no experiment 'nobody'"):
-        past.steward.plan(Owner("nobody", "nobody"), KEEP)
+        past.collector.plan(Owner("nobody", "nobody"), KEEP)

@@ -15,10 +15,10 @@ from mlflow.tracking import MlflowClient
 from understudy.cli.main import main
 from understudy.contract import CHAMPION, PREVIOUS, Tag
 from understudy.errors import RegistryError
-from understudy.registry.history import Cause, Scope, Trained
-from understudy.registry.promoter import Mover
+from understudy.registry.history import MoveCause, Scope, Trained
+from understudy.registry.promoter import Promoter
 from understudy.registry.rehearsal import Rehearser
-from understudy.registry.rollback import Request, Rollbacks
+from understudy.registry.rollback import RollbackRequest, Rollbacks
 from understudy.registry.test_cases import QUESTIONS
 from understudy.spec.pipeline import Rehearsal
 from understudy.store.tracking import RunStore
@@ -39,7 +39,7 @@ def rollbacks(uri: str) -> Rollbacks:
     """Return what rolls back without a rehearsal."""
     client = MlflowClient(uri)
     runs = RunStore(client)
-    return Rollbacks(client, runs, Mover(client, runs), nobody)
+    return Rollbacks(client, runs, Promoter(client, runs), nobody)
 
 
 @pytest.fixture
@@ -51,9 +51,9 @@ def model(registered_model: Callable[[int], RegisteredModel]) -> RegisteredModel
     return made
 
 
-def request(model: RegisteredModel, **fields: object) -> Request:
+def request(model: RegisteredModel, **fields: object) -> RollbackRequest:
     """Return a rollback."""
-    plain = Request(model.name, "it is slow", "ann", "key", rehearse=False)
+    plain = RollbackRequest(model.name, "it is slow", "ann", "key", rehearse=False)
     return replace(plain, **fields)  # type: ignore[arg-type]
 
 
@@ -64,7 +64,7 @@ def test_back_to_the_champion_before(model: RegisteredModel) -> None:
     assert rollbacks(model.uri).make(request(model), print).version == "2"
     assert model.aliases() == {CHAMPION: "2", PREVIOUS: "3"}
     last = model.history().moves[-1].move
-    assert (last.cause, last.actor, last.why) == (Cause.ROLLBACK, "ann", "it is slow")
+    assert (last.cause, last.actor, last.why) == (MoveCause.ROLLBACK, "ann", "it is slow")
     assert len(model.moves()) == 4
 
 
@@ -164,4 +164,4 @@ def test_the_command_rehearses_and_moves(
     assert json.loads(Path(kept).read_text())["source"] == "the model's input example"
     assert main(["rollback", model.name, "--why", "x", "--to", "1"]) == 1
     assert "Version 1 of" in capsys.readouterr().err
-    assert model.mover().look(model.name).champion == "1"
+    assert model.promoter().look(model.name).champion == "1"

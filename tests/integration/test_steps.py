@@ -27,7 +27,7 @@ from understudy.errors import (
     UnderstudyError,
 )
 from understudy.runner.environment.interpreter import find_uv
-from understudy.runner.reuse.cache import Kind, Terms, inventory, prune
+from understudy.runner.reuse.cache import ItemKind, PruningTerms, inventory, prune
 from understudy.runner.runner import Settings, StepRequest, StepRunner
 from understudy.runner.settings import CacheLimits
 
@@ -515,8 +515,10 @@ def test_a_step_in_a_cache_that_is_pruned_between_and_after(
     mine = Bench(bench.runs, client, settings, bench.url)
     for _ in range(2):
         assert mine.run("show").info.status == "FINISHED"
-        gone = {item.kind for item in prune(settings.cache, Terms(CacheLimits(age=0.0))).removed}
-        assert gone == {Kind.CHECKOUT, Kind.ENVIRONMENT, Kind.MIRROR}
+        gone = {
+            item.kind for item in prune(settings.cache, PruningTerms(CacheLimits(age=0.0))).removed
+        }
+        assert gone == {ItemKind.CHECKOUT, ItemKind.ENVIRONMENT, ItemKind.MIRROR}
     mine.run("show", env_manager="local")
     for item in inventory(settings.cache):
         os.utime(item.lock, (1, 1))

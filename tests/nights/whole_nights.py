@@ -14,7 +14,7 @@ from tests.fixtures import ugly_table
 from tests.fixtures.played_nights import AFTER, ALIKE, BEFORE, strict
 
 from understudy.cli.main import main
-from understudy.decide.evaluator import Hearing
+from understudy.decide.evaluator import Evaluator
 from understudy.decide.replay import replayed
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class WholeNights:
             ugly_nights.file(ugly_nights.of(name), "decision/decision.json").read_text()
             for name in JUDGED
         ]
-        again = list(replayed(records, Hearing(ugly_nights.installation.client), print))
+        again = list(replayed(records, Evaluator(ugly_nights.installation.client), print))
         assert [one.now.verdict for one in again] == ["PROMOTE", "PROMOTE", "HOLD", "REJECT"]
         assert [one.differences for one in again] == [()] * 4
 

@@ -171,7 +171,7 @@ def test_of_many_categories_the_frequent_are_told_apart(
     assert prepared.shape == (6000, 256)
     assert sparse.issparse(prepared) is many
     loaded = skops.io.loads(skops.io.dumps(pipeline), trusted=models.trusted_types(name))
-    unseen = rows[["shop", "x"]].head(3).assign(shop=["c1", "nobody", None])
+    unseen = rows[["shop", "x"]].head(3).assign(context=["c1", "nobody", None])
     assert list(loaded.predict(unseen)) == list(pipeline.predict(unseen))
     (line,) = adjusting.told(rows, known)
     assert line == (

@@ -12,7 +12,7 @@ from understudy.airflow import night_context as task
 from understudy.airflow.after_promotion import after_promotion_dag, retrying
 from understudy.airflow.form import form
 from understudy.airflow.night_steps import DownloadOperator, NightStepOperator, ValidateOperator
-from understudy.airflow.operators.late_labels import MaturedOperator
+from understudy.airflow.operators.late_labels import LateLabelsOperator
 from understudy.airflow.operators.pin import PinOperator
 from understudy.airflow.operators.promote import PromoteOperator
 from understudy.airflow.operators.rehearse import RehearseOperator
@@ -128,10 +128,10 @@ def _rehearsal(spec: Pipeline) -> list[RehearseOperator]:
     return [RehearseOperator(**_named(task.REHEARSE), pipeline=spec)]
 
 
-def _late_labels(spec: Pipeline) -> Iterator[MaturedOperator]:
+def _late_labels(spec: Pipeline) -> Iterator[LateLabelsOperator]:
     """Yield the task that sees nights again, where targets come late."""
     if spec.label_delay is not None and spec.steps.validate is not None:
-        yield MaturedOperator(
+        yield LateLabelsOperator(
             **_named(task.MATURED),
             pipeline=spec,
             step=spec.steps.validate,

@@ -17,7 +17,7 @@ from understudy.airflow.night_steps import trained_model
 from understudy.airflow.operators.step import task_key, visible_environment
 from understudy.airflow.services import Services
 from understudy.contract import Tag
-from understudy.decide.decision import Exhibits, Validation, Workshop
+from understudy.decide.decision import DecisionInputs, ExecutionContext, Validation
 from understudy.decide.unscored import from_tag
 from understudy.gate import Cause
 from understudy.spec.pipeline import Pipeline
@@ -34,7 +34,9 @@ def has_numbers(context: Context, night: Night) -> bool:
     return pulled(context, TRAIN) is not None
 
 
-def exhibits(context: Context, services: Services, night: Night, pipeline: Pipeline) -> Exhibits:
+def decision_inputs(
+    context: Context, services: Services, night: Night, pipeline: Pipeline
+) -> DecisionInputs:
     """Return what the night's tasks have left to judge by.
 
     Raises:
@@ -42,15 +44,15 @@ def exhibits(context: Context, services: Services, night: Night, pipeline: Pipel
         ProjectError: when the project's connection cannot be used.
         RegistryError: when it is not certain which model the training logged.
     """
-    return Exhibits(
+    return DecisionInputs(
         _challenger_score(context, services, night),
         _champion_score(context, services, night),
         rows_of(context, night),
-        workshop_of(night, pipeline),
+        execution_context(night, pipeline),
     )
 
 
-def workshop_of(night: Night, pipeline: Pipeline) -> Workshop:
+def execution_context(night: Night, pipeline: Pipeline) -> ExecutionContext:
     """Return what the models run with where they are measured.
 
     Raises:
@@ -58,9 +60,9 @@ def workshop_of(night: Night, pipeline: Pipeline) -> Workshop:
         ProjectError: when the project's connection cannot be used.
     """
     if not night.rules.get("budgets"):
-        return Workshop()
+        return ExecutionContext()
     access = git_access(pipeline.project.connection)
-    return Workshop(visible_environment(pipeline.environment), access)
+    return ExecutionContext(visible_environment(pipeline.environment), access)
 
 
 def rows_of(context: Context, night: Night) -> str:
@@ -98,7 +100,7 @@ def lost_champion(services: Services, model: str) -> Validation | None:
 
     Without it absolute rules alone would decide, as for a first model.
     """
-    lost = services.mover.lost(model)
+    lost = services.promoter.lost(model)
     if lost is None:
         return None
     cause = Cause.DELETED if lost.deleted else Cause.NOT_BEGUN

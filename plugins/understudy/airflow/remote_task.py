@@ -14,8 +14,8 @@ from understudy.errors import ClusterUnavailableError, UnderstudyError
 from understudy.runner.cluster.remote import (
     Cluster,
     JobState,
+    JobStatus,
     RemoteSteps,
-    Sighting,
     Started,
     Watched,
 )
@@ -99,7 +99,7 @@ class RemoteTask:
         if facts["state"] == LOST:
             self.steps.mark(run_id, Watched.LOST)
             raise _lost(job, str(facts["detail"]))
-        seen = Sighting.of(facts)
+        seen = JobStatus.of(facts)
         lines = self._lines(job, seen)
         for line in lines:
             say(line)
@@ -113,7 +113,7 @@ class RemoteTask:
             reason = "the task was stopped"
             self.steps.stop(self.started.run_id, self.started.job, reason)
 
-    def _lines(self, job: str, seen: Sighting) -> list[str]:
+    def _lines(self, job: str, seen: JobStatus) -> list[str]:
         """Return what is still there; a cluster that lost the log keeps no step from its end."""
         if seen.state in {JobState.GONE, JobState.STOPPED}:
             return []

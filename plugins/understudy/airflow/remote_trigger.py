@@ -18,7 +18,7 @@ from understudy.errors import UnderstudyError
 from understudy.spec.placement import placed
 
 if TYPE_CHECKING:
-    from understudy.runner.cluster.remote import Cluster, RemoteSteps, Sighting
+    from understudy.runner.cluster.remote import Cluster, JobStatus, RemoteSteps
 
 LOST: Final = "LOST"
 """State of the event that says: nothing was seen of the job for ``PATIENCE_S``."""
@@ -87,13 +87,13 @@ class RemoteStepTrigger(BaseTrigger):
                     return seen.to_dict()
             await asyncio.sleep(float(self.placement["poll_seconds"]))
 
-    async def _look(self, steps: RemoteSteps) -> Sighting:
+    async def _look(self, steps: RemoteSteps) -> JobStatus:
         """Return where the job is; what is too late or was stopped in MLflow is cancelled."""
-        from understudy.runner.cluster.remote import JobState, Sighting
+        from understudy.runner.cluster.remote import JobState, JobStatus
 
         seen = await asyncio.to_thread(steps.look, self.run_id, self.job)
         if not seen.state.ended and self.deadline is not None and time.time() > self.deadline:
-            seen = Sighting(JobState.TIMED_OUT, "it took longer than the task's time-out")
+            seen = JobStatus(JobState.TIMED_OUT, "it took longer than the task's time-out")
             await self._cancel(steps)
         elif seen.state is JobState.STOPPED:
             await self._cancel(steps)

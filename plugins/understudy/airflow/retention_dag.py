@@ -64,16 +64,16 @@ class RetentionOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, int]:
         """Return how many nights and versions went, or would go."""
-        from understudy.registry.garbage_collector import Owner, Steward
+        from understudy.registry.garbage_collector import GarbageCollector, Owner
 
         owner = Owner(self.experiment, self.model)
         with airflow_errors():
             services = Services.connect()
-            steward = Steward(services.client, services.runs, services.mover)
+            collector = GarbageCollector(services.client, services.runs, services.promoter)
             if context["params"]["dry_run"]:
-                planned = steward.plan(owner, self.keep)
-                for line in planned.told():
+                planned = collector.plan(owner, self.keep)
+                for line in planned.summary_lines():
                     self.log.info(line)
             else:
-                planned = steward.carry_out(owner, self.keep, self.log.info)
+                planned = collector.carry_out(owner, self.keep, self.log.info)
         return {"nights": len(planned.nights), "versions": len(planned.versions)}

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from understudy.registry.rehearsal import Rehearser
-    from understudy.registry.rollback import Done, Request
+    from understudy.registry.rollback import Done, RollbackRequest
     from understudy.spec.pipeline import Rehearsal
 
 ROLLBACKS: Final = "champions that were rolled back"
@@ -79,7 +79,7 @@ class RollbackOperator(BaseOperator):
             def casting(terms: Rehearsal) -> Rehearser:
                 return self._cast(services, terms)
 
-            rollbacks = Rollbacks(services.client, services.runs, services.mover, casting)
+            rollbacks = Rollbacks(services.client, services.runs, services.promoter, casting)
             done = rollbacks.make(_request(context), self._say)
             self._link(services, done)
         _announce(context, done)
@@ -143,13 +143,13 @@ def _form(models: Sequence[str]) -> dict[str, Param]:
     }
 
 
-def _request(context: Context) -> Request:
-    from understudy.registry.rollback import Request
+def _request(context: Context) -> RollbackRequest:
+    from understudy.registry.rollback import RollbackRequest
 
     params, tags = context["params"], airflow_tags(context)
     tags.pop(Tag.KIND.value)
     until = params["until"]
-    return Request(
+    return RollbackRequest(
         model=params["model"],
         why=params["why"],
         actor=context["dag_run"].triggering_user_name or "unknown",

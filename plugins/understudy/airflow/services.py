@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from understudy.airflow.connections import use_connection
-from understudy.decide.decision import Court
-from understudy.registry.promoter import Mover
+from understudy.decide.decision import DecisionService
+from understudy.registry.promoter import Promoter
 from understudy.registry.versions import Registry
 from understudy.spec.git_access import GitAccess
 from understudy.store import tracking
@@ -28,8 +28,8 @@ class Services:
     runs: RunStore
     registry: Registry
     nights: NightBook
-    court: Court
-    mover: Mover
+    decisions: DecisionService
+    promoter: Promoter
 
     @classmethod
     def connect(cls) -> Services:
@@ -47,8 +47,8 @@ class Services:
             runs=runs,
             registry=Registry(client),
             nights=NightBook(client, runs),
-            court=Court(client, runs),
-            mover=Mover(client, runs),
+            decisions=DecisionService(client, runs),
+            promoter=Promoter(client, runs),
         )
 
     def step_runner(self, git_access: GitAccess | None = None) -> StepRunner:

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
-from understudy.backtest.place import Place, write
+from understudy.backtest.place import BacktestFolder, write
 from understudy.backtest.plan import Plan
 from understudy.backtest.workers import THREADS
 from understudy.contract import key_of
@@ -28,7 +28,7 @@ _SHOWN_LINES: Final = 12
 
 
 def answers(
-    plan: Plan, place: Place, by: tuple[Metric, Mapping[str, Gate]], jobs: int
+    plan: Plan, place: BacktestFolder, by: tuple[Metric, Mapping[str, Gate]], jobs: int
 ) -> dict[str, Any]:
     """Return what the references and every rule set would have served.
 
@@ -59,7 +59,7 @@ def answers(
     }
 
 
-def _answer(place: Place, question: Question) -> dict[str, Any]:
+def _answer(place: BacktestFolder, question: Question) -> dict[str, Any]:
     """Return a part of the answer; a question that was asked before has it."""
     path = place.judged(key_of(json.dumps(question, sort_keys=True))[:32])
     if not path.is_file():

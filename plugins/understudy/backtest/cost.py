@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from understudy.backtest.history import History, Index
+from understudy.backtest.history import Index, ReplayedNights
 from understudy.errors import DecisionError, listed
 from understudy.evaluation import known
 from understudy.evaluation.catalogue import find
@@ -66,7 +66,7 @@ class Cost:
             return "over all served rows"
         return "mean over the nights, each as often as it has served rows"
 
-    def served(self, history: History, model: int, since: int = 0) -> Floats:
+    def served(self, history: ReplayedNights, model: int, since: int = 0) -> Floats:
         """Return what serving each night, from one on, would have cost with one model; NaN before.
 
         Infinite where the model has no valid value: it must never look good.
@@ -91,7 +91,7 @@ class Cost:
         rooted = self.is_summed and means is not None and means.shape is Shape.ROOT
         return math.sqrt(max(mean, 0.0)) if rooted and math.isfinite(mean) else mean
 
-    def on(self, history: History, model: int, place: Index) -> float:
+    def on(self, history: ReplayedNights, model: int, place: Index) -> float:
         """Return the metric of a model on some rows as a cost: less is better; NaN for none."""
         value, _ = measured(self.definition, history.rows(model).take(place))
         return math.nan if value is None else self._sign * value

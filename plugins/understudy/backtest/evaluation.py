@@ -17,10 +17,10 @@ import numpy as np
 
 from understudy.backtest import references
 from understudy.backtest.cost import Cost
-from understudy.backtest.history import History
-from understudy.backtest.place import Place, write
+from understudy.backtest.history import ReplayedNights
+from understudy.backtest.place import BacktestFolder, write
 from understudy.backtest.plan import Plan
-from understudy.backtest.references import Table
+from understudy.backtest.references import CostTable
 from understudy.backtest.walk import walk
 from understudy.gate import Gate, Metric
 
@@ -30,8 +30,8 @@ REFERENCES: Final = ("frozen", "always", "point", "hindsight")
 def main(arguments: Sequence[str]) -> int:
     """Answer the question in the first file in the second one."""
     asked: dict[str, Any] = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
-    place = Place(Path(asked["folder"]))
-    history = History.read(place, Plan.from_json(json.dumps(asked["plan"])))
+    place = BacktestFolder(Path(asked["folder"]))
+    history = ReplayedNights.read(place, Plan.from_json(json.dumps(asked["plan"])))
     cost = Cost.of(Metric(**asked["metric"]))
     rules = asked["rules"]
     found = under_rules(history, cost, rules) if rules else by_references(history, cost)
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def by_references(history: History, cost: Cost) -> dict[str, Any]:
+def by_references(history: ReplayedNights, cost: Cost) -> dict[str, Any]:
     """Return what the four references would have served, and the nights themselves."""
     table = tabled(history, cost)
     scores = _scores(history, cost)
@@ -58,17 +58,17 @@ def by_references(history: History, cost: Cost) -> dict[str, Any]:
     }
 
 
-def tabled(history: History, cost: Cost) -> Table:
+def tabled(history: ReplayedNights, cost: Cost) -> CostTable:
     """Return what serving each night would have cost with each model."""
     nights = len(history)
     costs = np.full((nights, nights), np.nan)
     has_model = [night.folder is not None for night in history.nights]
     for j in (j for j in range(nights) if has_model[j]):
         costs[:, j] = cost.served(history, j, since=j)
-    return Table(costs, has_model)
+    return CostTable(costs, has_model)
 
 
-def under_rules(history: History, cost: Cost, rules: Mapping[str, Any]) -> dict[str, Any]:
+def under_rules(history: ReplayedNights, cost: Cost, rules: Mapping[str, Any]) -> dict[str, Any]:
     """Return what one rule set would have served."""
     nights = walk(history, Gate.from_dict(rules))
     serving = tuple(night.serving for night in nights)
@@ -80,26 +80,28 @@ def under_rules(history: History, cost: Cost, rules: Mapping[str, Any]) -> dict[
     }
 
 
-def _one(history: History, cost: Cost, night: int, model: int) -> float:
+def _one(history: ReplayedNights, cost: Cost, night: int, model: int) -> float:
     return float(_served(history, cost)(model)[night])
 
 
 @lru_cache(1)
-def _served(history: History, cost: Cost) -> Callable[[int], references.Floats]:
+def _served(history: ReplayedNights, cost: Cost) -> Callable[[int], references.Floats]:
     """Return what a model costs in each night, computed once while the model serves."""
     return lru_cache(2)(lambda model: cost.served(history, model, since=model))
 
 
-def _scores(history: History, cost: Cost) -> Callable[[int, int], float]:
+def _scores(history: ReplayedNights, cost: Cost) -> Callable[[int, int], float]:
     return lambda night, model: cost.on(history, model, history.nights[night].holdout)
 
 
-def _along(table: Table, path: references.Path, cost: Cost, history: History) -> dict[str, Any]:
+def _along(
+    table: CostTable, path: references.Path, cost: Cost, history: ReplayedNights
+) -> dict[str, Any]:
     return _summed(table.along(path).tolist(), path, cost, history)
 
 
 def _summed(
-    costs: Sequence[float], path: references.Path, cost: Cost, history: History
+    costs: Sequence[float], path: references.Path, cost: Cost, history: ReplayedNights
 ) -> dict[str, Any]:
     mass = [history.mass(i) for i in range(len(history))]
     return {

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from understudy.backtest.place import PREDICTIONS, ROWS, Place
+from understudy.backtest.place import PREDICTIONS, ROWS, BacktestFolder
 from understudy.backtest.plan import Plan
 from understudy.errors import DecisionError
 from understudy.evaluation import Predictions, load
@@ -27,7 +27,7 @@ _KEPT_MODELS = 64  # of which the predictions stay in memory
 
 
 @dataclass(frozen=True, eq=False)
-class Night:
+class ReplayedNight:
     """One night of a backtest.
 
     Attributes:
@@ -43,15 +43,15 @@ class Night:
     served: Index
 
 
-class History:
+class ReplayedNights:
     """The nights of a backtest, in their order, from the first that has a model."""
 
-    def __init__(self, nights: tuple[Night, ...]) -> None:
+    def __init__(self, nights: tuple[ReplayedNight, ...]) -> None:
         self.nights = nights
         self._loaded = lru_cache(_KEPT_MODELS)(self._load)
 
     @classmethod
-    def read(cls, place: Place, plan: Plan) -> History:
+    def read(cls, place: BacktestFolder, plan: Plan) -> ReplayedNights:
         """Return what is there of a backtest.
 
         Raises:
@@ -69,7 +69,7 @@ class History:
         pool = _ids(load(done[0] / PREDICTIONS, others=()))
         held = {t: _places(pool, place.rows(plan.rows(t)) / ROWS) for t in times}
         nights = (
-            Night(t, folders[t] if folders[t] in done else None, held[t], served)
+            ReplayedNight(t, folders[t] if folders[t] in done else None, held[t], served)
             for (t, later) in pairwise(times)
             if len(served := np.setdiff1d(held[later], held[t]))
         )

@@ -36,7 +36,7 @@ _PATIENCE_S: Final = 20.0
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class BacktestFolder:
     """The folder of a backtest."""
 
     folder: Path

@@ -15,7 +15,7 @@ Path = tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)
-class Table:
+class CostTable:
     """What every choice would have cost.
 
     Attributes:
@@ -35,27 +35,27 @@ class Table:
         return np.asarray(self.costs[np.arange(len(self)), list(path)])
 
 
-def frozen(table: Table) -> Path:
+def frozen(table: CostTable) -> Path:
     """Return the first model for ever."""
     return (0,) * len(table)
 
 
-def always(table: Table) -> Path:
+def always(table: CostTable) -> Path:
     """Return each night's own model; a night without one keeps what it had."""
     return walked(table, lambda _night, _champion: True)
 
 
-def point(table: Table, scores: Callable[[int, int], float]) -> Path:
+def point(table: CostTable, scores: Callable[[int, int], float]) -> Path:
     """Return the path that promotes whatever has the better number on the night's holdout.
 
     Args:
-        table: See ``Table``.
+        table: See ``CostTable``.
         scores: Night and model to the model's cost on that night's holdout.
     """
     return walked(table, lambda night, champion: scores(night, night) < scores(night, champion))
 
 
-def hindsight(table: Table) -> Path:
+def hindsight(table: CostTable) -> Path:
     """Return the best of all paths: nobody who promotes or keeps once a night can do better.
 
     With V(j) the least cost of all nights from j on when night j's model is promoted then,
@@ -80,11 +80,11 @@ def hindsight(table: Table) -> Path:
     return tuple(path)
 
 
-def walked(table: Table, promotes: Callable[[int, int], bool]) -> Path:
+def walked(table: CostTable, promotes: Callable[[int, int], bool]) -> Path:
     """Return the path of a rule.
 
     Args:
-        table: See ``Table``.
+        table: See ``CostTable``.
         promotes: Night and champion to whether the night's challenger is promoted.
     """
     path = [0]

@@ -11,10 +11,10 @@ from typing import Any, Final
 from understudy.backtest import plan as plans
 from understudy.backtest import source
 from understudy.backtest.answers import answers
-from understudy.backtest.place import ABOUT, Place, made, write
+from understudy.backtest.place import ABOUT, BacktestFolder, made, write
 from understudy.backtest.plan import HOLDOUT_DAYS, Plan
 from understudy.backtest.progress import Progress, Tell
-from understudy.backtest.workers import Answer, Crew, Task
+from understudy.backtest.workers import Task, TaskResult, WorkerPool
 from understudy.errors import ProjectError, StepFailedError
 from understudy.gate import Gate, Metric
 from understudy.spec.entry_points import Role
@@ -24,7 +24,7 @@ _SHOWN_LINES: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class BacktestRequest:
     """What somebody wants to know.
 
     Attributes:
@@ -52,7 +52,9 @@ class Wanted:
     metric: Metric
 
 
-def backtest(wanted: Wanted, place: Place, jobs: int, tell: Tell) -> dict[str, Any]:
+def backtest(
+    wanted: BacktestRequest, place: BacktestFolder, jobs: int, tell: Tell
+) -> dict[str, Any]:
     """Replay what is not there yet, judge it, and return the whole answer.
 
     Args:
@@ -78,7 +80,7 @@ def backtest(wanted: Wanted, place: Place, jobs: int, tell: Tell) -> dict[str, A
     }
 
 
-def _planned(wanted: Wanted, place: Place, lock: int, tell: Tell) -> Plan:
+def _planned(wanted: BacktestRequest, place: BacktestFolder, lock: int, tell: Tell) -> Plan:
     found = source.find(wanted.project, wanted.version, wanted.env_manager, tell)
     plans.check(found.entry_points, wanted.parameters)
     windowed = HOLDOUT_DAYS in found.entry_points[plans.STEPS.by_role[Role.PREPROCESS]]
@@ -98,11 +100,11 @@ def _planned(wanted: Wanted, place: Place, lock: int, tell: Tell) -> Plan:
     return replace(draft, nights=nights, end=plans.written(end))
 
 
-def _end_of_data(draft: Plan, place: Place, lock: int) -> datetime:
+def _end_of_data(draft: Plan, place: BacktestFolder, lock: int) -> datetime:
     """Ask the project's download for the time of its newest row."""
     _write_plan(place, draft)
-    with Crew(place, 1, lock) as crew:
-        answer = crew.ask(Task("newest"))
+    with WorkerPool(place, 1, lock) as pool:
+        answer = pool.ask(Task("newest"))
     if answer.failed:
         raise _step_failed("the download", answer)
     if not answer.done:
@@ -114,11 +116,13 @@ def _end_of_data(draft: Plan, place: Place, lock: int) -> datetime:
     return plans.day_after(str(answer.done))
 
 
-def _write_plan(place: Place, plan: Plan) -> None:
+def _write_plan(place: BacktestFolder, plan: Plan) -> None:
     write(place.plan, json.loads(plan.to_json()))
 
 
-def _replayed(plan: Plan, place: Place, crew_of: tuple[int, int], tell: Tell) -> dict[str, str]:
+def _replayed(
+    plan: Plan, place: BacktestFolder, crew_of: tuple[int, int], tell: Tell
+) -> dict[str, str]:
     """Have every night that is not there yet; return why some have no model."""
     _write_plan(place, plan)
     missing = [n for n in plan.nights if not place.night(plan.night(n)).is_dir()]
@@ -126,7 +130,7 @@ def _replayed(plan: Plan, place: Place, crew_of: tuple[int, int], tell: Tell) ->
     progress = Progress(len(plan.nights), len(plan.nights) - len(missing), tell)
     jobs, lock = crew_of
 
-    def note(answer: Answer) -> None:
+    def note(answer: TaskResult) -> None:
         night = answer.task.arguments[0]
         if answer.failed:
             failures[night] = answer.failed
@@ -135,13 +139,13 @@ def _replayed(plan: Plan, place: Place, crew_of: tuple[int, int], tell: Tell) ->
         progress.done(night, answer.failed)
 
     if missing or not place.rows(plan.rows(plan.end)).is_dir():
-        with Crew(place, min(jobs, max(len(missing), 1)), lock) as crew:
-            _have_pool(plan, place, crew)
-            crew.ask_all((Task("night", (night,)) for night in missing), note)
+        with WorkerPool(place, min(jobs, max(len(missing), 1)), lock) as pool:
+            _have_pool(plan, place, pool)
+            pool.ask_all((Task("night", (night,)) for night in missing), note)
     return failures
 
 
-def _have_pool(plan: Plan, place: Place, crew: Crew) -> None:
+def _have_pool(plan: Plan, place: BacktestFolder, pool: WorkerPool) -> None:
     """Have what all nights need: without it none of them can be scored."""
     tasks = []
     if not place.pool(plan.pool).is_dir():
@@ -149,12 +153,12 @@ def _have_pool(plan: Plan, place: Place, crew: Crew) -> None:
     if not place.rows(plan.rows(plan.end)).is_dir():
         tasks.append(Task("rows", (plan.end,)))
     for task in tasks:
-        answer = crew.ask(task)
+        answer = pool.ask(task)
         if answer.failed:
             raise _step_failed("preparing the rows that every model is scored on", answer)
 
 
-def _step_failed(what: str, answer: Answer) -> StepFailedError:
+def _step_failed(what: str, answer: TaskResult) -> StepFailedError:
     lines = "\n".join(answer.said[-_SHOWN_LINES:])
     return StepFailedError(
         f"It failed while {what}: {answer.failed}\n{lines}".rstrip(),

@@ -19,7 +19,7 @@ _NOT_CODE = frozenset({".git", "__pycache__", ".mypy_cache", ".ruff_cache", ".py
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class ReplayedSource:
     """A project at one state.
 
     Attributes:
@@ -33,7 +33,7 @@ class Source:
     entry_points: Mapping[str, tuple[str, ...]]
 
 
-def find(project: str, version: str, env_manager: str, on_line: OnLine) -> Source:
+def find(project: str, version: str, env_manager: str, on_line: OnLine) -> ReplayedSource:
     """Return what is to be replayed; its code is here and its environment built afterwards.
 
     Raises:
@@ -43,7 +43,7 @@ def find(project: str, version: str, env_manager: str, on_line: OnLine) -> Sourc
     """
     commit, digest, entry_points = _state(project, version)
     built = prebuild(project, commit, env_manager, on_line=on_line)
-    return Source(commit, key_of(digest, built.digest or built.installed), entry_points)
+    return ReplayedSource(commit, key_of(digest, built.digest or built.installed), entry_points)
 
 
 def _state(project: str, version: str) -> tuple[str, str, Mapping[str, tuple[str, ...]]]:

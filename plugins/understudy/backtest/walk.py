@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from understudy.backtest.history import History
+from understudy.backtest.history import ReplayedNights
 from understudy.evaluation import compare
 from understudy.gate import Basis, Decision, Gate, Score, Verdict, judge
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class NightOutcome:
     """What became of one night.
 
     Attributes:
@@ -27,27 +27,29 @@ class Judged:
     reason: str
 
 
-def walk(history: History, gate: Gate) -> list[Judged]:
+def walk(history: ReplayedNights, gate: Gate) -> list[NightOutcome]:
     """Return the nights under one rule set; somebody serves from the first model on.
 
     While no model has passed the absolute rules there is no champion, and the first one serves.
     """
     champion: int | None = None
     seen: Counter[str] = Counter()
-    judged: list[Judged] = []
+    judged: list[NightOutcome] = []
     for i, night in enumerate(history.nights):
         if night.folder is None:
-            judged.append(Judged(night.as_of, champion or 0, "", "the night has no model"))
+            judged.append(NightOutcome(night.as_of, champion or 0, "", "the night has no model"))
             continue
         decision = _decided(history, gate, (i, champion), seen)
         if decision.verdict is Verdict.PROMOTE:
             champion = i
-        judged.append(Judged(night.as_of, champion or 0, decision.verdict.value, decision.why))
+        judged.append(
+            NightOutcome(night.as_of, champion or 0, decision.verdict.value, decision.why)
+        )
     return judged
 
 
 def _decided(
-    history: History, gate: Gate, models: tuple[int, int | None], seen: Counter[str]
+    history: ReplayedNights, gate: Gate, models: tuple[int, int | None], seen: Counter[str]
 ) -> Decision:
     """Judge a night's challenger against the champion on the night's holdout."""
     night, champion = models
@@ -66,5 +68,5 @@ def _decided(
     )
 
 
-def _score(history: History, model: int) -> Score:
+def _score(history: ReplayedNights, model: int) -> Score:
     return Score(f"the model of {history.nights[model].as_of}", {})

@@ -21,7 +21,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Final
 
-from understudy.backtest.place import ABOUT, PREDICTIONS, ROWS, Place, made, write
+from understudy.backtest.place import ABOUT, PREDICTIONS, ROWS, BacktestFolder, made, write
 from understudy.backtest.plan import HOLDOUT_DAYS, STEPS, Plan
 from understudy.contract import DataTag
 from understudy.errors import ProjectError, UnderstudyError
@@ -37,10 +37,10 @@ _LAST_LINES: Final = 40
 _EXPERIMENT: Final = "backtest"
 
 
-class Worker:
+class BacktestWorker:
     """Runs a plan's steps in a store of its own."""
 
-    def __init__(self, plan: Plan, place: Place, number: int) -> None:
+    def __init__(self, plan: Plan, place: BacktestFolder, number: int) -> None:
         self._plan, self._place = plan, place
         work = place.work(number)
         work.mkdir(parents=True, exist_ok=True)
@@ -151,11 +151,13 @@ class Worker:
 def main(arguments: list[str]) -> int:
     """Answer what is asked on stdin until it ends."""
     folder, number = arguments
-    place = Place(Path(folder))
+    place = BacktestFolder(Path(folder))
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8", buffering=1)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever else prints is for the log
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the backtest's to act upon
-    worker = Worker(Plan.from_json(place.plan.read_text(encoding="utf-8")), place, int(number))
+    worker = BacktestWorker(
+        Plan.from_json(place.plan.read_text(encoding="utf-8")), place, int(number)
+    )
     questions: SimpleQueue[str] = SimpleQueue()
     threading.Thread(target=_listen, args=(questions, worker), daemon=True).start()
     while line := questions.get():
@@ -165,7 +167,7 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _listen(questions: SimpleQueue[str], worker: Worker) -> None:
+def _listen(questions: SimpleQueue[str], worker: BacktestWorker) -> None:
     """Pass questions on; at the end of them end what runs."""
     for line in sys.stdin:
         questions.put(line)
@@ -173,7 +175,7 @@ def _listen(questions: SimpleQueue[str], worker: Worker) -> None:
     questions.put("")
 
 
-def _answered(worker: Worker, asked: Mapping[str, Any]) -> dict[str, Any]:
+def _answered(worker: BacktestWorker, asked: Mapping[str, Any]) -> dict[str, Any]:
     """Do what is asked; a step that fails is an answer, too."""
     worker.said.clear()
     try:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any, Final, Self
 
-from understudy.backtest.place import Place
+from understudy.backtest.place import BacktestFolder
 from understudy.decide.gate_process import LAUNCH
 from understudy.errors import StepFailedError, UnderstudyError
 from understudy.runner.filesystem import remove_tree
@@ -39,7 +39,7 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class TaskResult:
     """What became of a task: ``failed`` is empty where it was done."""
 
     task: Task
@@ -48,10 +48,10 @@ class Answer:
     said: tuple[str, ...] = ()
 
 
-class Hand:
+class WorkerProcess:
     """One worker process."""
 
-    def __init__(self, place: Place, number: int, locks: Sequence[int]) -> None:
+    def __init__(self, place: BacktestFolder, number: int, locks: Sequence[int]) -> None:
         work = place.work(number)
         if work.is_dir():  # of the worker before this one
             remove_tree(work)
@@ -70,7 +70,7 @@ class Hand:
                 start_new_session=True,
             )
 
-    def ask(self, task: Task) -> Answer:
+    def ask(self, task: Task) -> TaskResult:
         """Have a task done.
 
         Raises:
@@ -90,7 +90,7 @@ class Hand:
             raise self._gone()
         answer = json.loads(line)
         said = tuple(answer.get("said", ()))
-        return Answer(task, answer.get("done"), answer.get("failed", ""), said)
+        return TaskResult(task, answer.get("done"), answer.get("failed", ""), said)
 
     def dismiss(self) -> None:
         """Tell the worker to end, with all that it runs."""
@@ -117,28 +117,28 @@ class Hand:
         )
 
 
-class Crew:
+class WorkerPool:
     """Several workers; leave the ``with`` block and they are gone."""
 
-    def __init__(self, place: Place, size: int, lock: int) -> None:
+    def __init__(self, place: BacktestFolder, size: int, lock: int) -> None:
         self._place, self._size, self._lock = place, size, lock
-        self._hands: list[Hand] = []
+        self._workers: list[WorkerProcess] = []
 
     def __enter__(self) -> Self:
-        self._hands = [Hand(self._place, i, (self._lock,)) for i in range(self._size)]
+        self._workers = [WorkerProcess(self._place, i, (self._lock,)) for i in range(self._size)]
         return self
 
     def __exit__(self, *_: object) -> None:
-        for hand in self._hands:
-            hand.dismiss()
-        for hand in self._hands:
-            hand.wait()
+        for worker in self._workers:
+            worker.dismiss()
+        for worker in self._workers:
+            worker.wait()
 
-    def ask(self, task: Task) -> Answer:
+    def ask(self, task: Task) -> TaskResult:
         """Have one task done."""
-        return self._hands[0].ask(task)
+        return self._workers[0].ask(task)
 
-    def ask_all(self, tasks: Iterable[Task], on_answer: Callable[[Answer], None]) -> None:
+    def ask_all(self, tasks: Iterable[Task], on_answer: Callable[[TaskResult], None]) -> None:
         """Have tasks done side by side; ``on_answer`` takes each answer as it comes.
 
         Raises:
@@ -147,10 +147,10 @@ class Crew:
         waiting: SimpleQueue[Task] = SimpleQueue()
         for task in tasks:
             waiting.put(task)
-        answers: SimpleQueue[Answer | UnderstudyError | None] = SimpleQueue()
-        for hand in self._hands:
-            threading.Thread(target=_serve, args=(hand, waiting, answers), daemon=True).start()
-        busy = len(self._hands)
+        answers: SimpleQueue[TaskResult | UnderstudyError | None] = SimpleQueue()
+        for worker in self._workers:
+            threading.Thread(target=_serve, args=(worker, waiting, answers), daemon=True).start()
+        busy = len(self._workers)
         while busy:
             answer = answers.get()
             if isinstance(answer, UnderstudyError):
@@ -162,12 +162,14 @@ class Crew:
 
 
 def _serve(
-    hand: Hand, waiting: SimpleQueue[Task], answers: SimpleQueue[Answer | UnderstudyError | None]
+    worker: WorkerProcess,
+    waiting: SimpleQueue[Task],
+    answers: SimpleQueue[TaskResult | UnderstudyError | None],
 ) -> None:
     """Keep one worker busy; None says that nothing waits any more."""
     try:
         while True:
-            answers.put(hand.ask(waiting.get_nowait()))
+            answers.put(worker.ask(waiting.get_nowait()))
     except Empty:
         answers.put(None)
     except UnderstudyError as error:

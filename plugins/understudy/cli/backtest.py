@@ -17,7 +17,7 @@ from understudy.errors import DeclarationError, ParameterError
 from understudy.spec import quantities
 
 if TYPE_CHECKING:
-    from understudy.backtest.replay import Wanted
+    from understudy.backtest.replay import BacktestRequest
     from understudy.gate import Gate, Metric
 
 DEFAULT_RULES: Final = "default"
@@ -59,12 +59,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     from understudy.backtest.picture import page
-    from understudy.backtest.place import Place
+    from understudy.backtest.place import BacktestFolder
     from understudy.backtest.replay import backtest
     from understudy.backtest.results import table
 
     wanted = _wanted(options)
-    result = backtest(wanted, Place(options.out), max(options.jobs, 1), _tell)
+    result = backtest(wanted, BacktestFolder(options.out), max(options.jobs, 1), _tell)
     (options.out / "results.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
     (options.out / "results.html").write_text(page(result), encoding="utf-8")
     for line in table(result):
@@ -73,12 +73,12 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _wanted(options: argparse.Namespace) -> Wanted:
-    from understudy.backtest.replay import Wanted
+def _wanted(options: argparse.Namespace) -> BacktestRequest:
+    from understudy.backtest.replay import BacktestRequest
 
     rule_sets = _rule_sets(options.rules)
     metric = _metric(options.metric, rule_sets)
-    return Wanted(
+    return BacktestRequest(
         project=_absolute(options.project),
         version=options.version,
         parameters=_parameters(options.dataset, options.parameters),

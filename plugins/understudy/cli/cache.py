@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from understudy.errors import SettingsError
-from understudy.runner.reuse.cache import Item, Pruned, Terms, inventory, prune, pruner
+from understudy.runner.reuse.cache import Item, Pruned, PruningTerms, inventory, prune, pruner
 from understudy.runner.settings import CACHE_VARIABLE, CacheLimits, Settings
 from understudy.spec import quantities
 from understudy.spec.quantities import size_text
@@ -57,7 +57,7 @@ def _prune(options: argparse.Namespace) -> int:
     with pruner(settings.cache) as alone:
         if not alone:
             raise _somebody_else(settings)
-        done = prune(settings.cache, Terms(limits, dry=options.dry_run))
+        done = prune(settings.cache, PruningTerms(limits, dry=options.dry_run))
     for line in _told(done, dry=options.dry_run):
         print(line)
     return 0

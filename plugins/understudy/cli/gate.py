@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from understudy.cli.arguments import rules
 from understudy.errors import DecisionError
-from understudy.gate import DecisionRecord, Predictions, Score, Verdict
+from understudy.gate import DecisionRecord, Score, StoredPredictions, Verdict
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -32,30 +32,32 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from understudy.decide.evaluator import Hearing, Matter
+    from understudy.decide.evaluator import EvaluationRequest, Evaluator
     from understudy.report import render_or_tell
 
     gate, client = rules(options.rules), _client(options)
     challenger = _score(client, options.challenger)
     champion = _score(client, options.champion) if options.champion else None
-    matter = Matter(gate, challenger, champion, **_brought(client, challenger, champion))
-    heard = Hearing(client).hear(matter, _tell)
+    request = EvaluationRequest(
+        gate, challenger, champion, **_brought(client, challenger, champion)
+    )
+    evaluated = Evaluator(client).evaluate(request, _tell)
     record = DecisionRecord.of(
         {"judged_by": "understudy gate"},
         gate,
-        heard.challenger,
-        heard.champion,
-        basis=heard.basis,
-        evidence=heard.evidence,
-        software=heard.software,
-        measurement=heard.measurement,
+        evaluated.challenger,
+        evaluated.champion,
+        basis=evaluated.basis,
+        evidence=evaluated.evidence,
+        software=evaluated.software,
+        measurement=evaluated.measurement,
     )
-    for line in record.told():
+    for line in record.summary_lines():
         print(line)
     if options.out:
         options.out.write_text(record.to_json(), encoding="utf-8")
     if options.page:
-        page = render_or_tell(record.to_dict(), dict(heard.summary) or None)
+        page = render_or_tell(record.to_dict(), dict(evaluated.summary) or None)
         options.page.write_text(page, encoding="utf-8")
     return EXIT_CODES[record.verdict]
 
@@ -66,11 +68,11 @@ def _brought(
     """Return which rows and models two runs are of, as far as they say; nothing of files."""
     if client is None or not challenger.run_id:
         return {}
-    from understudy.decide.benchmark import Models
+    from understudy.decide.benchmark import BenchmarkModels
     from understudy.decide.inputs import model_of, rows_of
 
     theirs = None if champion is None else model_of(client, champion)
-    models = Models(model_of(client, challenger), theirs)
+    models = BenchmarkModels(model_of(client, challenger), theirs)
     rows = rows_of(client, challenger.run_id, theirs.uri if theirs else "")
     return {"models": models, "rows": rows}
 
@@ -96,7 +98,7 @@ def _is_file(name: str) -> bool:
 
 def _score(client: MlflowClient | None, name: str) -> Score:
     if client is None or _is_file(name):
-        return Score(name, {}, predictions=Predictions("", str(Path(name).resolve())))
+        return Score(name, {}, predictions=StoredPredictions("", str(Path(name).resolve())))
     return _score_of_run(client, name)
 
 

@@ -15,7 +15,7 @@ from understudy.errors import TrackingRefusedError
 from understudy.registry.history import Entry, History, State
 
 if TYPE_CHECKING:
-    from understudy.registry.promoter import Mover
+    from understudy.registry.promoter import Promoter
 
 _TITLES = ("move", "when (UTC)", "from", "to", "cause", "who", "why")
 _UNDER_WAY = "under way"
@@ -52,13 +52,13 @@ def moment(text: str) -> datetime:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from understudy.registry.promoter import Mover
+    from understudy.registry.promoter import Promoter
     from understudy.store import tracking
     from understudy.store.tracking import RunStore
 
     client = tracking.client()
     with mlflow_errors():
-        history = _recorded(Mover(client, RunStore(client)), options)
+        history = _recorded(Promoter(client, RunStore(client)), options)
     if options.at is not None:
         print(_in_production(history, options.at))
         return 0
@@ -72,19 +72,19 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _recorded(mover: Mover, options: argparse.Namespace) -> History:
+def _recorded(promoter: Promoter, options: argparse.Namespace) -> History:
     """Return the part of the history that is shown, with what happened outside.
 
     Who may only read sees what is on record, and is told that there may be more.
     """
     try:
-        tail = mover.look(options.model).history
+        tail = promoter.look(options.model).history
     except TrackingRefusedError as error:
-        history = mover.history(options.model)
+        history = promoter.history(options.model)
         sys.stderr.write(f"Moves made in MLflow itself may not be on record yet: {error.found}.\n")
         return history
     enough = options.at is None and 0 < options.last <= len(tail.entries)
-    return tail if enough else mover.history(options.model)
+    return tail if enough else promoter.history(options.model)
 
 
 def _in_production(history: History, at: datetime) -> str:

@@ -11,7 +11,7 @@ from understudy.cli.arguments import moment
 from understudy.errors import DecisionError
 
 if TYPE_CHECKING:
-    from understudy.gate import MaturedRecord
+    from understudy.gate import LateLabelRecord
 
 _FIRST, _LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 _TITLES: Final = (
@@ -58,12 +58,12 @@ def _run(options: argparse.Namespace) -> int:
             action="correct the name, --since or --until; or wait for a night",
         )
     print(render(_TITLES, list(map(_row, records)), shutil.get_terminal_size((140, 24)).columns))
-    for line in Tally.of(records).told():
+    for line in Tally.of(records).summary_lines():
         print(line)
     return 0
 
 
-def _row(record: MaturedRecord) -> tuple[str, ...]:
+def _row(record: LateLabelRecord) -> tuple[str, ...]:
     about, check = record.about, record.check
     head = (about.as_of[:10], about.verdict.value, record.choice.value)
     if check is None:

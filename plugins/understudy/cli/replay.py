@@ -55,9 +55,9 @@ def _night(options: argparse.Namespace) -> int:
         options.out.write_text(one.now.to_json(), encoding="utf-8")
     if options.rules:
         print(f"Verdict then: {one.stored['verdict']}")
-        print("\n".join(one.now.told()))
+        print("\n".join(one.now.summary_lines()))
         return 0
-    print("\n".join(one.now.told()))
+    print("\n".join(one.now.summary_lines()))
     for line in _told(one):
         print(line)
     return _DIFFERS if one.differences else 0
@@ -115,19 +115,19 @@ def _row(old: Archived, one: Replayed | DecisionError) -> tuple[str, str, str, s
 def _replayed(
     documents: Iterable[str], client: MlflowClient | None, options: argparse.Namespace
 ) -> Iterator[Replayed]:
-    from understudy.decide.evaluator import Hearing
+    from understudy.decide.evaluator import Evaluator
     from understudy.decide.replay import replayed
 
-    return replayed(documents, Hearing(client), _tell, _rules(options))
+    return replayed(documents, Evaluator(client), _tell, _rules(options))
 
 
 def _where_possible(
     documents: Iterable[str], client: MlflowClient, options: argparse.Namespace
 ) -> Iterator[Replayed | DecisionError]:
-    from understudy.decide.evaluator import Hearing
+    from understudy.decide.evaluator import Evaluator
     from understudy.decide.replay import replayed_where_possible
 
-    return replayed_where_possible(documents, Hearing(client), _tell, _rules(options))
+    return replayed_where_possible(documents, Evaluator(client), _tell, _rules(options))
 
 
 def _rules(options: argparse.Namespace) -> Gate | None:

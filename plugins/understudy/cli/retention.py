@@ -44,22 +44,22 @@ def _age(text: str) -> timedelta:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from understudy.registry.garbage_collector import Owner, Steward
-    from understudy.registry.promoter import Mover
+    from understudy.registry.garbage_collector import GarbageCollector, Owner
+    from understudy.registry.promoter import Promoter
     from understudy.store import tracking
     from understudy.store.tracking import RunStore
 
     keep = Keep(options.age, options.nights, options.versions, options.moves)
     client = tracking.client()
     runs = RunStore(client)
-    steward = Steward(client, runs, Mover(client, runs))
+    collector = GarbageCollector(client, runs, Promoter(client, runs))
     owner = Owner(options.pipeline, options.model or options.pipeline)
     with mlflow_errors():
         if options.remove:
-            planned = steward.carry_out(owner, keep, print)
+            planned = collector.carry_out(owner, keep, print)
         else:
-            planned = steward.plan(owner, keep)
-            print("\n".join(planned.told()))
+            planned = collector.plan(owner, keep)
+            print("\n".join(planned.summary_lines()))
     count = sum(len(night.runs) for night in planned.nights)
     verb = "Removed" if options.remove else "Would go:"
     print(

@@ -40,15 +40,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from understudy.registry.promoter import Mover
+    from understudy.registry.promoter import Promoter
     from understudy.registry.rehearsal import Rehearser
-    from understudy.registry.rollback import Request, Rollbacks
+    from understudy.registry.rollback import RollbackRequest, Rollbacks
     from understudy.store import tracking
     from understudy.store.tracking import RunStore
 
     client = tracking.client()
     runs = RunStore(client)
-    request = Request(
+    request = RollbackRequest(
         model=options.model,
         why=options.why,
         actor=getpass.getuser(),
@@ -59,7 +59,7 @@ def _run(options: argparse.Namespace) -> int:
         rehearse=not options.no_rehearsal,
     )
     rollbacks = Rollbacks(
-        client, runs, Mover(client, runs), lambda terms: Rehearser(client, runs, terms)
+        client, runs, Promoter(client, runs), lambda terms: Rehearser(client, runs, terms)
     )
     with mlflow_errors():
         done = rollbacks.make(request, print)

@@ -48,19 +48,19 @@ def _run(options: argparse.Namespace) -> int:
     import uvicorn
 
     from understudy.runner.settings import Settings
-    from understudy.serving.alias_watcher import Follower
-    from understudy.serving.instance import Opener, Terms
-    from understudy.serving.proxy import Front
+    from understudy.serving.alias_watcher import AliasWatcher
+    from understudy.serving.instance import Opener, ServingTerms
+    from understudy.serving.proxy import Proxy
     from understudy.store import tracking
 
-    client, front = tracking.client(), Front(options.model)
-    terms = Terms(options.workers, options.env_manager, options.startup)
+    client, proxy = tracking.client(), Proxy(options.model)
+    terms = ServingTerms(options.workers, options.env_manager, options.startup)
     opener = Opener(client, terms, _say, Settings.from_environment())
     champion = partial(_champion, client, options.model)
-    follower = Follower(front, champion, opener, options.poll, _say)
+    follower = AliasWatcher(proxy, champion, opener, options.poll, _say)
     server = uvicorn.Server(
         uvicorn.Config(
-            front.app(),
+            proxy.app(),
             host=options.host,
             port=options.port,
             access_log=False,

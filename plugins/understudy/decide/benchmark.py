@@ -43,7 +43,7 @@ _LAST_LINES: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Effort:
+class BenchmarkEffort:
     """How much is measured.
 
     Attributes:
@@ -60,7 +60,7 @@ class Effort:
 
 
 @dataclass(frozen=True, slots=True)
-class _Workshop:
+class _ModelContext:
     """A project's code, environment and variables, while they are held."""
 
     source: Source
@@ -68,11 +68,13 @@ class _Workshop:
     variables: Mapping[str, str] = field(repr=False)
 
 
-class Stopwatch:
+class BenchmarkRunner:
     """Measures one or two models; ``stop`` ends it."""
 
-    def __init__(self, tracking_uri: str, settings: Settings, effort: Effort | None = None) -> None:
-        self._settings, self._effort = settings, effort or Effort()
+    def __init__(
+        self, tracking_uri: str, settings: Settings, effort: BenchmarkEffort | None = None
+    ) -> None:
+        self._settings, self._effort = settings, effort or BenchmarkEffort()
         self._process_runner = ProcessRunner()
         checkouts = CheckoutStore(settings, self._process_runner)
         self._sources = Sources(checkouts, settings.git_access)
@@ -105,17 +107,17 @@ class Stopwatch:
             contextlib.ExitStack() as held,
             scratch_folder(self._settings.scratch) as scratch,
         ):
-            shops = [self._workshop(held, one, source, on_line) for one in candidates]
-            costs = self._measured(candidates, shops, (source, scratch), on_line)
+            contexts = [self._context(held, one, source, on_line) for one in candidates]
+            costs = self._measured(candidates, contexts, (source, scratch), on_line)
         return Measurement(costs[0], costs[1] if champion is not None else None)
 
     def stop(self) -> None:
         """End what runs, with all its processes; safe in a signal handler."""
         self._process_runner.stop()
 
-    def _workshop(
+    def _context(
         self, held: contextlib.ExitStack, one: Candidate, rows: str, on_line: OnLine
-    ) -> _Workshop | str:
+    ) -> _ModelContext | str:
         """Return where a model can run, or why it cannot."""
         try:
             source = held.enter_context(self._sources.hold(one.project, one.version))
@@ -129,26 +131,26 @@ class Stopwatch:
         if environment.manager == "docker":
             return "it runs in an image, whose times are not this machine's"
         variables = self._children.variables(environment, one.environment, (one.uri, rows))
-        return _Workshop(source, environment, variables)
+        return _ModelContext(source, environment, variables)
 
     def _measured(
         self,
         candidates: Sequence[Candidate],
-        shops: Sequence[_Workshop | str],
+        contexts: Sequence[_ModelContext | str],
         where: tuple[str, Scratch],
         on_line: OnLine,
     ) -> list[Costs]:
-        ready = [i for i, shop in enumerate(shops) if not isinstance(shop, str)]
+        ready = [i for i, context in enumerate(contexts) if not isinstance(context, str)]
         told: list[dict[str, Any]] = [
-            {"error": shop if isinstance(shop, str) else ""} for shop in shops
+            {"error": context if isinstance(context, str) else ""} for context in contexts
         ]
         workers, locks = [], []
         with contextlib.ExitStack() as inside:
             for i in ready:
-                shop = shops[i]
-                if not isinstance(shop, str):
-                    workers.append(_worker(inside, shop, candidates[i].uri, where))
-                    locks += [*shop.source.locks, *shop.environment.locks]
+                context = contexts[i]
+                if not isinstance(context, str):
+                    workers.append(_worker(inside, context, candidates[i].uri, where))
+                    locks += [*context.source.locks, *context.environment.locks]
             if workers:
                 self._run(workers, locks, where[1], on_line)
         results = json.loads((where[1].folder / _RESULT).read_text()) if workers else []
@@ -190,13 +192,13 @@ class Stopwatch:
 
 
 def _worker(
-    inside: contextlib.ExitStack, shop: _Workshop, uri: str, where: tuple[str, Scratch]
+    inside: contextlib.ExitStack, context: _ModelContext, uri: str, where: tuple[str, Scratch]
 ) -> dict[str, Any]:
     """Return how a model's process is started, in whatever its environment needs around it."""
     source, scratch = where
-    folder, environment = shop.source.project.folder, shop.environment
+    folder, environment = context.source.project.folder, context.environment
     python = str(environment.bin / "python") if environment.bin else "python"
-    variables = {**shop.variables, "TMPDIR": str(scratch.temporary)}
+    variables = {**context.variables, "TMPDIR": str(scratch.temporary)}
     bare = Command((python, str(_WORKER), uri, source), folder, variables)
     around = Surroundings(code=folder, scratch=scratch.folder)
     command = inside.enter_context(environment.enter(bare, around))
@@ -232,13 +234,13 @@ def _failed(how: str, said: Sequence[str]) -> DecisionError:
     )
 
 
-EFFORT: Final = Effort()
+EFFORT: Final = BenchmarkEffort()
 """How much is measured at a gate."""
 _NO_RUN: Final = "no run says which model its predictions are of"
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
+class BenchmarkModel:
     """A model that may be measured.
 
     Attributes:
@@ -251,7 +253,7 @@ class Model:
 
 
 @dataclass(frozen=True, slots=True)
-class Models:
+class BenchmarkModels:
     """Both models of a comparison.
 
     Attributes:
@@ -260,19 +262,21 @@ class Models:
         environment: Variables that their projects' processes are given; values may be secrets.
     """
 
-    challenger: Model
-    champion: Model | None
+    challenger: BenchmarkModel
+    champion: BenchmarkModel | None
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
-class Scales:
+class Benchmark:
     """Measures what models cost; ``stop`` ends it."""
 
     def __init__(self, client: MlflowClient, settings: Settings) -> None:
         self._client = client
-        self._stopwatch = Stopwatch(client.tracking_uri, settings, EFFORT)
+        self._runner = BenchmarkRunner(client.tracking_uri, settings, EFFORT)
 
-    def weigh(self, models: Models, holdout: Path | None, on_line: OnLine) -> Measurement:
+    def measure(
+        self, models: BenchmarkModels, holdout: Path | None, on_line: OnLine
+    ) -> Measurement:
         """Return what both models cost; where one cannot be measured, why.
 
         Args:
@@ -293,7 +297,7 @@ class Scales:
         beside = theirs if isinstance(theirs, Candidate) else None
         on_line(_begins(ours, beside))
         try:
-            measured = self._stopwatch.measure(ours, beside, holdout, on_line)
+            measured = self._runner.measure(ours, beside, holdout, on_line)
         except (StepStoppedError, TrackingUnavailableError):
             raise
         except UnderstudyError as error:
@@ -303,9 +307,9 @@ class Scales:
 
     def stop(self) -> None:
         """End what runs; safe in a signal handler."""
-        self._stopwatch.stop()
+        self._runner.stop()
 
-    def _found(self, model: Model, environment: Mapping[str, str]) -> Candidate | Costs:
+    def _found(self, model: BenchmarkModel, environment: Mapping[str, str]) -> Candidate | Costs:
         """Return what can be measured, or why it cannot."""
         if not model.uri:
             return Costs(model.name, error=_NO_RUN)

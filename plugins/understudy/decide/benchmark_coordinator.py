@@ -23,7 +23,7 @@ class LostError(Exception):
     """A worker has ended, or told why it cannot go on."""
 
 
-class Worker:
+class ModelProcess:
     """The process of one model, and what it answered so far."""
 
     def __init__(self, argv: list[str], folder: str, variables: dict[str, str]) -> None:
@@ -90,7 +90,7 @@ def measured(plan: dict[str, Any]) -> list[dict[str, Any]]:
             there are, of how many single ``calls``, and after how many ``seconds`` no further
             round begins.
     """
-    all_workers = [Worker(**worker) for worker in plan["workers"]]
+    all_workers = [ModelProcess(**worker) for worker in plan["workers"]]
     # They load at the same time, which is not measured; a list, as every one has to be waited for.
     workers = [worker for worker in all_workers if _kept(worker, worker.ready)]
     began = time.monotonic()
@@ -103,7 +103,7 @@ def measured(plan: dict[str, Any]) -> list[dict[str, Any]]:
     return [worker.costs for worker in all_workers]
 
 
-def _round(workers: list[Worker], number: int, calls: int) -> list[Worker]:
+def _round(workers: list[ModelProcess], number: int, calls: int) -> list[ModelProcess]:
     """Let each predict, the first one first in every other round; return who goes on."""
     ordered = workers if number % 2 else workers[::-1]
     warm_up = number < 0
@@ -119,7 +119,7 @@ def _round(workers: list[Worker], number: int, calls: int) -> list[Worker]:
     return [worker for worker in workers if worker not in lost]
 
 
-def _kept(worker: Worker, step: Any) -> bool:  # noqa: ANN401 -- a callable without arguments
+def _kept(worker: ModelProcess, step: Any) -> bool:  # noqa: ANN401 -- a callable without arguments
     try:
         step()
     except (LostError, BrokenPipeError) as error:

@@ -42,7 +42,7 @@ class UnreachableError(Exception):
     """The model's files, which were there a moment ago, could not be fetched."""
 
 
-class Worker:
+class LoadedModel:
     """A loaded model, and the rows that it predicts."""
 
     def __init__(self, model: Any, rows: Any) -> None:  # noqa: ANN401 -- any model, any rows
@@ -65,7 +65,7 @@ class Worker:
         return self.rows[number : number + 1] if hasattr(self.rows, "shape") else self.rows
 
 
-def loaded(address: str, source: str) -> tuple[Worker, dict[str, Any]]:
+def loaded(address: str, source: str) -> tuple[LoadedModel, dict[str, Any]]:
     """Return a model ready to predict, and what it takes: bytes of files and of memory."""
     import mlflow.pyfunc
 
@@ -73,7 +73,7 @@ def loaded(address: str, source: str) -> tuple[Worker, dict[str, Any]]:
     rows = _rows(source)
     before = resident()
     model = mlflow.pyfunc.load_model(folder)
-    worker = Worker(model, fitted(rows, model))
+    worker = LoadedModel(model, fitted(rows, model))
     worker.timed(first=0, calls=3)  # what is imported or compiled by the first calls
     memory = resident()
     return worker, {

@@ -1,9 +1,9 @@
-"""Gathers two models' numbers from MLflow, has them judged, and stores the record. No Airflow."""
+"""The decision of a night: inputs are evaluated, judged, and stored as one record. No Airflow."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
-    from understudy.decide.evaluator import Heard, Hearing, Matter
+    from understudy.decide.evaluator import EvaluationRequest, EvaluationResult, Evaluator
+    from understudy.runner.process.process import OnLine
     from understudy.spec.git_access import GitAccess
     from understudy.store.night import Night
 
@@ -34,7 +35,7 @@ _REASON_LIMIT: Final = 5000  # characters; MLflow refuses tag values above its o
 
 
 @dataclass(frozen=True, slots=True)
-class Workshop:
+class ExecutionContext:
     """What a project's processes need beside its code.
 
     Attributes:
@@ -47,8 +48,8 @@ class Workshop:
 
 
 @dataclass(frozen=True, slots=True)
-class Exhibits:
-    """What a night has brought before the court.
+class DecisionInputs:
+    """What the steps of a night have left to judge by.
 
     Attributes:
         challenger: The challenger's validation, or its training where a night has none.
@@ -60,7 +61,7 @@ class Exhibits:
     challenger: Validation
     champion: Validation | None
     rows: str = ""
-    workshop: Workshop = Workshop()
+    execution: ExecutionContext = ExecutionContext()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,59 +85,53 @@ def _quiet(_line: str) -> None:
     """Tell nobody."""
 
 
-class Court:
+class DecisionService:
     """Judges nights and keeps their records with the parent runs."""
 
     def __init__(self, client: MlflowClient, runs: RunStore) -> None:
         self._client, self._runs = client, runs
-        self._hearing: Hearing | None = None
+        self._evaluator: Evaluator | None = None
 
     def judge(
         self,
         night: Night,
-        exhibits: Exhibits,
-        on_line: Callable[[str], None] = _quiet,
+        inputs: DecisionInputs,
+        on_line: OnLine = _quiet,
     ) -> DecisionRecord:
         """Judge a night and store the record.
 
         Args:
             night: What was pinned.
-            exhibits: What it has brought.
-            on_line: Takes what the gathering of evidence tells.
+            inputs: What its steps have left to judge by.
+            on_line: Takes what the evaluation tells, line by line.
 
         Raises:
-            DecisionError: when the challenger has no numbers, or no evidence could be gathered.
+            DecisionError: when the challenger has no numbers, or the evaluation fails.
             UnderstudyError: others of the tree, from environments and the tracking server.
         """
         from understudy.decide import repetition
-        from understudy.decide.evaluator import Matter
 
         basis = Basis.VALIDATIONS if night.validated else Basis.TRAININGS
-        score = self._score(exhibits.challenger, basis)
-        if isinstance(score, Unscored):
-            raise _no_numbers(score)
-        champion = exhibits.champion
-        theirs = None if champion is None else self._score(champion, basis)
-        gate = Gate.from_dict(night.rules)
-        heard = self._heard(night, Matter(gate, score, theirs), exhibits, on_line)
+        request = self._request(night, inputs, basis)
+        result = self._evaluated(request, inputs.execution, on_line)
         record = DecisionRecord.of(
             night.context(),
-            gate,
-            heard.challenger,
-            heard.champion,
-            basis=heard.basis if night.validated else basis,
-            evidence=heard.evidence,
-            shadow=repetition.shadow(self._runs, night, gate),
-            software=heard.software,
-            measurement=heard.measurement,
+            request.gate,
+            result.challenger,
+            result.champion,
+            basis=result.basis if night.validated else basis,
+            evidence=result.evidence,
+            shadow=repetition.shadow(self._runs, night, request.gate),
+            software=result.software,
+            measurement=result.measurement,
         )
-        self._store(night, record, heard)
+        self._store(night, record, result)
         return record
 
     def stop(self) -> None:
-        """End the gathering of evidence; safe in a signal handler."""
-        if self._hearing is not None:
-            self._hearing.stop()
+        """End the evaluation; safe in a signal handler."""
+        if self._evaluator is not None:
+            self._evaluator.stop()
 
     def record(self, night: Night) -> DecisionRecord | None:
         """Return the night's stored record, recomputed from its own inputs, or None."""
@@ -145,31 +140,45 @@ class Court:
             return None
         return replay(read_text(self._client, run, DECISION_RECORD))
 
-    def _heard(
-        self, night: Night, matter: Matter, exhibits: Exhibits, on_line: Callable[[str], None]
-    ) -> Heard:
-        """Gather evidence, and measure the models where the rules have budgets."""
+    def _request(self, night: Night, inputs: DecisionInputs, basis: Basis) -> EvaluationRequest:
+        """Return what is to be evaluated.
+
+        Raises:
+            DecisionError: when the challenger has no numbers.
+        """
         from understudy.decide import repetition
-        from understudy.decide.benchmark import Model, Models
-        from understudy.decide.evaluator import Hearing
+        from understudy.decide.benchmark import BenchmarkModel, BenchmarkModels
+        from understudy.decide.evaluator import EvaluationRequest
         from understudy.decide.inputs import NightRows
+
+        ours = self._score(inputs.challenger, basis)
+        if isinstance(ours, Unscored):
+            raise _no_numbers(ours)
+        theirs, champion, uri = None, None, ""
+        if inputs.champion is not None:
+            theirs = self._score(inputs.champion, basis)
+            uri = f"models:/{night.model}/{theirs.model}"
+            champion = BenchmarkModel(theirs.model, uri)
+        validated, challenger = night.validated, BenchmarkModel(ours.model, ours.model)
+        return EvaluationRequest(
+            Gate.from_dict(night.rules),
+            ours,
+            theirs,
+            repetition.earlier_challengers(self._runs, night, ours.model) if validated else {},
+            NightRows(inputs.rows, night.as_of, uri) if inputs.rows else None,
+            models=BenchmarkModels(challenger, champion, inputs.execution.environment),
+            trained=not validated,
+        )
+
+    def _evaluated(
+        self, request: EvaluationRequest, execution: ExecutionContext, on_line: OnLine
+    ) -> EvaluationResult:
+        from understudy.decide.evaluator import Evaluator
         from understudy.runner.settings import Settings
 
-        ours, workshop = matter.challenger.model, exhibits.workshop
-        settings = replace(Settings.from_environment(), git_access=workshop.git_access)
-        self._hearing = Hearing(self._client, settings)
-        version = None if matter.champion is None else matter.champion.model
-        theirs = None if version is None else Model(version, f"models:/{night.model}/{version}")
-        where = NightRows(exhibits.rows, night.as_of, theirs.uri if theirs else "")
-        before = repetition.earlier_challengers(self._runs, night, ours) if night.validated else {}
-        complete = replace(
-            matter,
-            earlier=before,
-            rows=where if exhibits.rows else None,
-            models=Models(Model(ours, ours), theirs, workshop.environment),
-            trained=not night.validated,
-        )
-        return self._hearing.hear(complete, on_line)
+        settings = replace(Settings.from_environment(), git_access=execution.git_access)
+        self._evaluator = Evaluator(self._client, settings)
+        return self._evaluator.evaluate(request, on_line)
 
     def _score(self, validation: Validation, basis: Basis) -> Score | Unscored:
         if validation.error:
@@ -196,18 +205,18 @@ class Court:
             metrics = {**around.data.metrics, **metrics}
         return metrics
 
-    def _store(self, night: Night, record: DecisionRecord, heard: Heard) -> None:
+    def _store(self, night: Night, record: DecisionRecord, result: EvaluationResult) -> None:
         """Keep the record with the night's run; the verdict's tag makes it valid.
 
         The page is drawn last: a verdict does not depend on its picture.
         """
         from understudy.report import Links, render_or_tell
 
-        summary = dict(heard.summary)
+        summary = dict(result.summary)
         texts = {
             DECISION_RECORD: record.to_json(),
             DECISION_SUMMARY: json.dumps(summary) if summary else "",
-            DECISION_PROFILE: heard.profile,
+            DECISION_PROFILE: result.profile,
         }
         run = self._runs.get(night.run_id)
         log_texts(self._client, run, {path: text for path, text in texts.items() if text})
@@ -250,7 +259,7 @@ def _tags(record: DecisionRecord) -> dict[Tag, str]:
         Tag.HOLDOUT: evidence.rows_sha256 if compared and evidence else "",
         Tag.CHALLENGER: record.challenger.model,
         Tag.MATURED: "",
-        Tag.SHADOW: record.shadow.told(record.verdict) if record.shadow else "",
+        Tag.SHADOW: record.shadow.summary(record.verdict) if record.shadow else "",
         Tag.CHAMPION_UNSCORED: unscored.cause.value if unscored else "",
         Tag.VERDICT_REASON: decision.why[:_REASON_LIMIT],
         Tag.VERDICT: record.verdict.value,

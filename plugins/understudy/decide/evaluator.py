@@ -1,19 +1,22 @@
-"""Hears two models' predictions: brings them here and has evidence gathered. Touches MLflow."""
+"""Evaluates two models: brings their predictions here, has them compared, and measures costs.
+
+Reads MLflow; starts the gate's process and, where the rules have budgets, those of the benchmark.
+"""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from understudy.decide import inputs
-from understudy.decide.benchmark import Models, Scales
-from understudy.decide.gate_process import Gatherer
+from understudy.decide.benchmark import Benchmark, BenchmarkModels
+from understudy.decide.gate_process import GateProcess
 from understudy.decide.inputs import Fetched, NightRows, brought, holdout
 from understudy.errors import DecisionError
-from understudy.evaluation.exchange import Answer, Request
+from understudy.evaluation.exchange import GateRequest, GateResult
 from understudy.gate import (
     Basis,
     Cause,
@@ -21,10 +24,9 @@ from understudy.gate import (
     Evidence,
     Finding,
     Gate,
-    Guards,
     Measurement,
-    Predictions,
     Score,
+    StoredPredictions,
     Unscored,
     budgets,
 )
@@ -40,7 +42,7 @@ _PREDICTIONS_ALONE: Final = "a file of predictions does not say which model they
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class EvaluationResult:
     """What there is to judge.
 
     Attributes:
@@ -69,8 +71,8 @@ class Heard:
 
 
 @dataclass(frozen=True, slots=True)
-class Matter:
-    """What evidence is wanted on.
+class EvaluationRequest:
+    """What is to be evaluated.
 
     Attributes:
         gate: The rules.
@@ -92,30 +94,39 @@ class Matter:
     earlier: Mapping[str, int] = field(default_factory=dict)
     rows: NightRows | None = None
     span: tuple[str, str] | None = None
-    models: Models | None = None
+    models: BenchmarkModels | None = None
     trained: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class _Brought:
-    """A matter whose files lie in a folder; ``request`` is None where there are none."""
+class _Fetched:
+    """A request whose files lie on this machine.
 
-    matter: Matter
+    Attributes:
+        request: What is asked for.
+        folder: Where the files lie.
+        challenger: Its numbers, with where its predictions are.
+        champion: The same; why it cannot be compared; None without a champion.
+        asked: What the gate's process has to read; None where there is nothing to read.
+    """
+
+    request: EvaluationRequest
     folder: Path
-    heard: Heard
-    request: Request | None
+    challenger: Score
+    champion: Score | Unscored | None
+    asked: GateRequest | None
 
 
-class Hearing:
-    """Gathers evidence on models whose predictions lie in MLflow or in files."""
+class Evaluator:
+    """Evaluates models whose predictions lie in MLflow or in files; ``stop`` ends it."""
 
     def __init__(self, client: MlflowClient | None, settings: Settings | None = None) -> None:
         self._client = client
         self._settings = settings or Settings.from_environment()
-        self._gatherer = Gatherer(self._settings)
-        self._scales = None if client is None else Scales(client, self._settings)
+        self._process = GateProcess(self._settings)
+        self._benchmark = None if client is None else Benchmark(client, self._settings)
 
-    def hear(self, matter: Matter, on_line: OnLine) -> Heard:
+    def evaluate(self, request: EvaluationRequest, on_line: OnLine) -> EvaluationResult:
         """Return what there is to judge; logged metrics alone where there are no predictions.
 
         Where the rules have budgets, both models are measured afterwards.
@@ -124,70 +135,64 @@ class Hearing:
             DecisionError: when the challenger's predictions are gone, or the process fails.
             UnderstudyError: others of the tree, from environments and the tracking server.
         """
-        (heard,) = self.hear_all([matter], on_line)
-        return heard
+        (result,) = self.evaluate_all([request], on_line)
+        return result
 
-    def hear_all(self, matters: Sequence[Matter], on_line: OnLine) -> list[Heard]:
-        """Return what there is to judge in several matters, for the cost of one gate's process."""
+    def evaluate_all(
+        self, requests: Sequence[EvaluationRequest], on_line: OnLine
+    ) -> list[EvaluationResult]:
+        """Return the results of several requests, for the cost of one gate's process."""
         with scratch_folder(self._settings.scratch) as scratch:
-            brought = [
-                self._brought(matter, scratch.inputs / str(number))
-                for number, matter in enumerate(matters)
+            fetched = [
+                self._fetched(request, scratch.inputs / str(number))
+                for number, request in enumerate(requests)
             ]
-            requests = [one.request for one in brought if one.request is not None]
-            gathered = self._gatherer.gather(requests, scratch, on_line) if requests else []
-            answers = iter(gathered)
-            heard = [_with(one, next(answers) if one.request else None) for one in brought]
-            # Last: nothing else of ours takes the machine's time meanwhile.
-            return [
-                self._weighed(one, found, on_line)
-                for one, found in zip(brought, heard, strict=True)
-            ]
+            asked = [one.asked for one in fetched if one.asked is not None]
+            answers = iter(self._process.run(asked, scratch, on_line) if asked else ())
+            found = [(one, next(answers) if one.asked else None) for one in fetched]
+            # Last, so that nothing else of ours takes the machine's time meanwhile.
+            return [_result(one, answer, self._measured(one, on_line)) for one, answer in found]
 
     def stop(self) -> None:
-        """End the gate's process and what measures; safe in a signal handler."""
-        self._gatherer.stop()
-        if self._scales is not None:
-            self._scales.stop()
+        """End the gate's process and the benchmark; safe in a signal handler."""
+        self._process.stop()
+        if self._benchmark is not None:
+            self._benchmark.stop()
 
-    def _brought(self, matter: Matter, folder: Path) -> _Brought:
-        """Bring the files of both models here."""
-        challenger, champion = matter.challenger, matter.champion
-        request = Request(
-            matter.gate.to_dict(),
-            earlier=matter.earlier,
-            search_path=user_folders(),
-            span=matter.span,
-        )
-        ours = challenger.predictions or (None if matter.trained else self._stored(challenger))
+    def _fetched(self, request: EvaluationRequest, folder: Path) -> _Fetched:
+        """Bring the files of a request here."""
+        challenger, champion = request.challenger, request.champion
+        files, rows = ("", ""), None
+        ours = challenger.predictions or (None if request.trained else self._stored(challenger))
         if ours is not None:
-            mine = self._fetched(ours, folder / "challenger")
-            champion, file = self._opponent(champion, folder / "champion")
+            mine = self._file(ours, folder / "challenger")
+            champion, theirs = self._opponent(champion, folder / "champion")
             challenger = replace(challenger, predictions=mine.predictions)
-            request = replace(request, challenger=str(mine.file), champion=file)
-        if matter.rows is not None and matter.gate.guards and self._client is not None:
-            request = replace(request, rows=brought(self._client, matter.rows, folder))
-        wanted = bool(request.challenger or request.rows)
-        heard = Heard(challenger, champion)
-        return _Brought(matter, folder, heard, request if wanted else None)
+            files = (str(mine.file), theirs)
+        if request.rows is not None and request.gate.guards and self._client is not None:
+            rows = brought(self._client, request.rows, folder)
+        asked = GateRequest(
+            request.gate.to_dict(),
+            *files,
+            earlier=request.earlier,
+            search_path=user_folders(),
+            rows=rows,
+            span=request.span,
+        )
+        to_read = ours is not None or rows is not None
+        return _Fetched(request, folder, challenger, champion, asked if to_read else None)
 
-    def _weighed(self, one: _Brought, heard: Heard, on_line: OnLine) -> Heard:
-        """Return a matter with what both models cost, where the rules have budgets."""
-        gate = one.matter.gate
-        if gate.budgets is None:
-            return heard
-        measured = self._measured(one, on_line)
-        found = budgets.findings(gate.budgets, measured, gate.seed)
-        return replace(_told(heard, found, gate), measurement=measured)
-
-    def _measured(self, one: _Brought, on_line: OnLine) -> Measurement:
-        matter, rows = one.matter, None
-        theirs = None if matter.champion is None else matter.champion.model
-        if self._client is None or self._scales is None or matter.models is None:
-            return budgets.unmeasured(matter.challenger.model, theirs, _PREDICTIONS_ALONE)
-        if matter.rows is not None:
-            rows = holdout(self._client, matter.rows.address, one.folder)
-        return self._scales.weigh(matter.models, rows, on_line)
+    def _measured(self, one: _Fetched, on_line: OnLine) -> Measurement | None:
+        """Return what both models cost; None where the rules have no budgets."""
+        request, rows = one.request, None
+        if request.gate.budgets is None:
+            return None
+        theirs = None if request.champion is None else request.champion.model
+        if self._client is None or self._benchmark is None or request.models is None:
+            return budgets.unmeasured(request.challenger.model, theirs, _PREDICTIONS_ALONE)
+        if request.rows is not None:
+            rows = holdout(self._client, request.rows.address, one.folder)
+        return self._benchmark.measure(request.models, rows, on_line)
 
     def _opponent(
         self, champion: Score | Unscored | None, folder: Path
@@ -199,55 +204,56 @@ class Hearing:
         if theirs is None:
             return _unusable(champion, "its validation left none, the challenger's did"), ""
         try:
-            found = self._fetched(theirs, folder)
+            found = self._file(theirs, folder)
         except DecisionError as error:
             return _unusable(champion, str(error)), ""
         return replace(champion, predictions=found.predictions), str(found.file)
 
-    def _stored(self, score: Score) -> Predictions | None:
+    def _stored(self, score: Score) -> StoredPredictions | None:
         if self._client is None or not score.run_id:
             return None
         return inputs.stored(self._client, score.run_id)
 
-    def _fetched(self, wanted: Predictions, folder: Path) -> Fetched:
+    def _file(self, wanted: StoredPredictions, folder: Path) -> Fetched:
         if self._client is None or not wanted.run_id:
             return inputs.local(Path(wanted.path), wanted.sha256)
         return inputs.fetch(self._client, wanted, folder)
 
 
-def _with(brought: _Brought, answer: Answer | None) -> Heard:
-    """Return a matter with what the gate's process found in it, and what nobody looked at."""
-    gate, heard = brought.matter.gate, brought.heard
-    if answer is not None:
-        heard = _answered(heard, answer)
-    seen = brought.request is not None and brought.request.rows is not None
-    return heard if seen or gate.guards is None else _told(heard, [_unseen(gate.guards)], gate)
-
-
-def _unseen(guards: Guards) -> Finding:
-    """Return that the guards could not look."""
-    why = "not checked: nobody knows which rows these are, the night has no preprocess"
-    return Finding("data", guards.unchecked, CheckResult.UNDECIDED.value, why, {})
-
-
-def _told(heard: Heard, found: Sequence[Finding], gate: Gate) -> Heard:
-    """Return a matter with further findings."""
-    evidence = heard.evidence or Evidence((), seed=gate.seed)
-    return replace(heard, evidence=replace(evidence, findings=(*evidence.findings, *found)))
-
-
-def _answered(heard: Heard, answer: Answer) -> Heard:
-    champion = heard.champion
-    if answer.unusable and isinstance(champion, Score):
+def _result(
+    one: _Fetched, answer: GateResult | None, measurement: Measurement | None
+) -> EvaluationResult:
+    """Return what the gate's process and the benchmark found, and what nobody looked at."""
+    champion, evidence = one.champion, None if answer is None else answer.evidence
+    if answer is not None and answer.unusable and isinstance(champion, Score):
         champion = _unusable(champion, answer.unusable)
-    return replace(
-        heard,
-        champion=champion,
-        evidence=answer.evidence,
-        software=answer.software,
-        summary=answer.summary,
-        profile=answer.profile,
+    if findings := [*_unseen(one), *_costs(one.request.gate, measurement)]:
+        evidence = evidence or Evidence((), seed=one.request.gate.seed)
+        evidence = replace(evidence, findings=(*evidence.findings, *findings))
+    if answer is None:
+        return EvaluationResult(one.challenger, champion, evidence, measurement=measurement)
+    return EvaluationResult(
+        one.challenger,
+        champion,
+        evidence,
+        answer.software,
+        answer.summary,
+        answer.profile,
+        measurement,
     )
+
+
+def _unseen(one: _Fetched) -> Iterator[Finding]:
+    """Yield that the guards, where the rules have some, could not look at the rows."""
+    guards = one.request.gate.guards
+    if guards is not None and (one.asked is None or one.asked.rows is None):
+        why = "not checked: nobody knows which rows these are, the night has no preprocess"
+        yield Finding("data", guards.unchecked, CheckResult.UNDECIDED.value, why, {})
+
+
+def _costs(gate: Gate, measurement: Measurement | None) -> Iterator[Finding]:
+    if gate.budgets is not None and measurement is not None:
+        yield from budgets.findings(gate.budgets, measurement, gate.seed)
 
 
 def _unusable(champion: Score, why: str) -> Unscored:

@@ -14,7 +14,7 @@ from typing import Final
 
 from understudy.errors import DecisionError, SettingsError
 from understudy.evaluation import exchange
-from understudy.evaluation.exchange import Answer, Request
+from understudy.evaluation.exchange import GateRequest, GateResult
 from understudy.redact import redacted
 from understudy.runner.environment.store import EnvironmentStore
 from understudy.runner.process.process import Command, Ending, OnLine, ProcessRunner
@@ -82,16 +82,16 @@ _CHILD: Final = "understudy.evaluation.child"
 _SHOWN_LINES: Final = 12
 
 
-class Gatherer:
+class GateProcess:
     """Has evidence gathered; ``stop`` ends the process that does it."""
 
     def __init__(self, settings: Settings, process_runner: ProcessRunner | None = None) -> None:
         self._settings = settings
         self._process_runner = process_runner or ProcessRunner()
 
-    def gather(
-        self, requests: Sequence[Request], scratch: Scratch, on_line: OnLine
-    ) -> list[Answer]:
+    def run(
+        self, requests: Sequence[GateRequest], scratch: Scratch, on_line: OnLine
+    ) -> list[GateResult]:
         """Return what predictions say, an answer for each request.
 
         Args:
@@ -118,7 +118,7 @@ class Gatherer:
         self._process_runner.check()
         if not ending.ok:
             raise _failed(ending, said)
-        return exchange.read(answered, Answer)
+        return exchange.read(answered, GateResult)
 
     def stop(self) -> None:
         """End the running process with all it started; safe in a signal handler."""

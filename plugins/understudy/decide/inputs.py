@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from understudy.contract import HOLDOUT_FILE, PREDICTIONS_ARTIFACT, Tag
-from understudy.decide.benchmark import Model
+from understudy.decide.benchmark import BenchmarkModel
 from understudy.decide.candidates import training_run
 from understudy.errors import DecisionError, RegistryError
-from understudy.evaluation.exchange import Rows
-from understudy.gate import Predictions, Score
+from understudy.evaluation.exchange import RowFiles
+from understudy.gate import Score, StoredPredictions
 from understudy.spec.entry_points import DATA, MODEL_URI
 from understudy.store.artifacts import downloaded, found, read_note
 from understudy.store.tracking import RunStore, tracking_errors
@@ -33,20 +33,20 @@ class Fetched:
     """
 
     file: Path
-    predictions: Predictions
+    predictions: StoredPredictions
 
 
-def stored(client: MlflowClient, run_id: str) -> Predictions | None:
+def stored(client: MlflowClient, run_id: str) -> StoredPredictions | None:
     """Return the predictions that a validation logged, or None where it logged none."""
     with tracking_errors():
         found = [item for item in client.list_artifacts(run_id) if not item.is_dir]
     for item in found:
         if item.path == PREDICTIONS_ARTIFACT:
-            return Predictions(run_id, item.path, size=item.file_size or 0)
+            return StoredPredictions(run_id, item.path, size=item.file_size or 0)
     return None
 
 
-def fetch(client: MlflowClient, wanted: Predictions, folder: Path) -> Fetched:
+def fetch(client: MlflowClient, wanted: StoredPredictions, folder: Path) -> Fetched:
     """Return predictions brought into a folder, with their digest.
 
     Raises:
@@ -71,13 +71,13 @@ def local(file: Path, sha256: str = "") -> Fetched:
     Raises:
         DecisionError: when there is no such file, or it is not the one whose digest is known.
     """
-    wanted = Predictions("", str(file), sha256)
+    wanted = StoredPredictions("", str(file), sha256)
     if not file.is_file():
         raise _gone(wanted, "there is no such file")
     return _checked(wanted, file)
 
 
-def _checked(wanted: Predictions, path: Path) -> Fetched:
+def _checked(wanted: StoredPredictions, path: Path) -> Fetched:
     with path.open("rb") as opened:
         digest = hashlib.file_digest(opened, "sha256").hexdigest()
     if wanted.sha256 not in {"", digest}:
@@ -90,7 +90,7 @@ def _checked(wanted: Predictions, path: Path) -> Fetched:
     return Fetched(path, replace(wanted, sha256=digest, size=path.stat().st_size))
 
 
-def _gone(wanted: Predictions, why: str) -> DecisionError:
+def _gone(wanted: StoredPredictions, why: str) -> DecisionError:
     return DecisionError(
         f"{_named(wanted)} cannot be read: {why}",
         allowed="predictions that validate logged and nobody deleted",
@@ -98,7 +98,7 @@ def _gone(wanted: Predictions, why: str) -> DecisionError:
     )
 
 
-def _named(wanted: Predictions) -> str:
+def _named(wanted: StoredPredictions) -> str:
     return f"{wanted.path} of the run {wanted.run_id}" if wanted.run_id else wanted.path
 
 
@@ -120,7 +120,7 @@ class NightRows:
     champion: str = ""
 
 
-def brought(client: MlflowClient, wanted: NightRows, folder: Path) -> Rows:
+def brought(client: MlflowClient, wanted: NightRows, folder: Path) -> RowFiles:
     """Return the night's rows, and what is left of the champion's, as files in a folder.
 
     What is not there is no error here: the guards say what they could not look at.
@@ -130,13 +130,13 @@ def brought(client: MlflowClient, wanted: NightRows, folder: Path) -> Rows:
     """
     place = _downloaded(client, wanted.address, folder / "rows") or folder / "rows"
     if not wanted.champion:
-        return Rows(str(place), wanted.as_of)
+        return RowFiles(str(place), wanted.as_of)
     try:
         run_id = training_run(client, wanted.champion)
     except RegistryError as error:
-        return Rows(str(place), wanted.as_of, absent=error.found)
+        return RowFiles(str(place), wanted.as_of, absent=error.found)
     left = training_rows(client, run_id, folder / "before")
-    return Rows(
+    return RowFiles(
         str(place),
         wanted.as_of,
         profile=str(left.profile or ""),
@@ -173,7 +173,7 @@ def _downloaded(client: MlflowClient, address: str, folder: Path) -> Path | None
 _PARENT: Final = "mlflow.parentRunId"
 
 
-def model_of(client: MlflowClient, score: Score) -> Model:
+def model_of(client: MlflowClient, score: Score) -> BenchmarkModel:
     """Return the model that was validated; without an address where its run names none.
 
     Args:
@@ -181,10 +181,12 @@ def model_of(client: MlflowClient, score: Score) -> Model:
         score: Its numbers; those of a file have no run.
     """
     if not score.run_id:
-        return Model(score.model)
+        return BenchmarkModel(score.model)
     run = RunStore(client).get(score.run_id)
     stated = json.loads(read_note(client, run, Tag.PARAMETERS) or "{}")
-    return Model(score.model, str(stated.get(MODEL_URI) or run.data.params.get(MODEL_URI, "")))
+    return BenchmarkModel(
+        score.model, str(stated.get(MODEL_URI) or run.data.params.get(MODEL_URI, ""))
+    )
 
 
 def rows_of(client: MlflowClient, run_id: str, champion: str) -> NightRows | None:

@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from understudy.contract import DECISION_RECORD, MATURED_RECORD, Kind, Tag
-from understudy.decide.evaluator import Heard, Hearing, Matter
+from understudy.decide.evaluator import EvaluationRequest, EvaluationResult, Evaluator
 from understudy.decide.unscored import cause_of
 from understudy.errors import DecisionError, StepFailedError, StepStoppedError, UnderstudyError
 from understudy.gate import DecisionRecord, Score, Unscored, Verdict, replay
-from understudy.gate.late_labels import MaturedRecord, Maturity, Previous, rules_of_rows
+from understudy.gate.late_labels import LateLabelContext, LateLabelRecord, Previous, rules_of_rows
 from understudy.runner.process.process import OnLine
 from understudy.store.artifacts import log_texts, read_text
 from understudy.store.night import Night
@@ -35,7 +35,7 @@ _REASON_LIMIT: Final = 5000  # characters; MLflow refuses tag values above its o
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class JudgedNight:
     """A night that has a verdict.
 
     Attributes:
@@ -49,7 +49,7 @@ class Judged:
     completed: bool = False
 
 
-def due(nights: Sequence[Judged], now: datetime, delay: timedelta) -> list[Judged]:
+def due(nights: Sequence[JudgedNight], now: datetime, delay: timedelta) -> list[JudgedNight]:
     """Return the nights to be seen again, the earliest first.
 
     Older ones than twice the delay are left alone, because their rows have gone out of the newest
@@ -86,9 +86,9 @@ class LateLabels:
     ) -> None:
         self._client, self._runs, self._night, self._delay = client, runs, night, delay
         self._replaced = replaced
-        self._hearing = Hearing(client)
+        self._evaluator = Evaluator(client)
 
-    def due(self) -> list[Judged]:
+    def due(self) -> list[JudgedNight]:
         """Return the nights of this pipeline that are to be seen again, the earliest first.
 
         Raises:
@@ -101,7 +101,7 @@ class LateLabels:
         others = [_judged(run) for run in runs if run.info.run_id != night.run_id]
         return due(others, _moment(night.as_of), self._delay)
 
-    def complete(self, judged: Judged, validate: Validate, on_line: OnLine) -> MaturedRecord:
+    def complete(self, judged: JudgedNight, validate: Validate, on_line: OnLine) -> LateLabelRecord:
         """See one night again and store what is seen with that night's run.
 
         What cannot be seen (a model that is gone, no rows) is stored, too, as undecided.
@@ -120,18 +120,18 @@ class LateLabels:
             then = self._record(run)
             record = self._seen(about, then, validate, on_line)
         except DecisionError as error:
-            record = MaturedRecord(about, None, str(error))
+            record = LateLabelRecord(about, None, str(error))
         log_texts(self._client, run, {MATURED_RECORD: record.to_json()})
         self._runs.tag(judged.run_id, _tags(record), dict(_numbers(record)))
         return record
 
     def stop(self) -> None:
         """End the gate's process; safe in a signal handler."""
-        self._hearing.stop()
+        self._evaluator.stop()
 
-    def _about(self, run: Run, judged: Judged) -> Maturity:
+    def _about(self, run: Run, judged: JudgedNight) -> LateLabelContext:
         tags, until = run.data.tags, judged.as_of + self._delay
-        return Maturity(
+        return LateLabelContext(
             pipeline=self._night.pipeline,
             model=tags.get(Tag.MODEL.value, self._night.model),
             night=judged.run_id,
@@ -161,34 +161,34 @@ class LateLabels:
             ) from error
 
     def _seen(
-        self, about: Maturity, then: DecisionRecord, validate: Validate, on_line: OnLine
-    ) -> MaturedRecord:
+        self, about: LateLabelContext, then: DecisionRecord, validate: Validate, on_line: OnLine
+    ) -> LateLabelRecord:
         """Score the night's models on tonight's rows, and judge them again."""
         ours = self._scored(then.challenger.model, then.challenger.model, validate)
         if isinstance(ours, Unscored):
-            return MaturedRecord(about, None, f"the challenger {ours.model}: {ours.reason}")
+            return LateLabelRecord(about, None, f"the challenger {ours.model}: {ours.reason}")
         theirs, earlier = None, None
         if then.champion is not None:
             theirs = self._version(about.model, then.champion.model, validate)
             before = self._replaced(about.model, then.champion.model)
             if before is not None and isinstance(theirs, Score):
                 earlier = self._version(about.model, before, validate)
-        return self._heard(about, then, (ours, theirs, earlier), on_line)
+        return self._evaluated(about, then, (ours, theirs, earlier), on_line)
 
-    def _heard(
+    def _evaluated(
         self,
-        about: Maturity,
+        about: LateLabelContext,
         then: DecisionRecord,
         models: tuple[Score, Score | Unscored | None, Score | Unscored | None],
         on_line: OnLine,
-    ) -> MaturedRecord:
+    ) -> LateLabelRecord:
         ours, theirs, earlier = models
         rules, span = rules_of_rows(then.gate), (about.as_of, about.until)
-        matters = [Matter(rules, ours, theirs, span=span)]
+        requests = [EvaluationRequest(rules, ours, theirs, span=span)]
         if isinstance(earlier, Score):
-            matters.append(Matter(rules, earlier, theirs, span=span))
-        heard, *others = self._hearing.hear_all(matters, on_line)
-        if heard.evidence is None:
+            requests.append(EvaluationRequest(rules, earlier, theirs, span=span))
+        evaluated, *others = self._evaluator.evaluate_all(requests, on_line)
+        if evaluated.evidence is None:
             raise DecisionError(
                 "The validation left no predictions, so nobody knows which rows came after a night",
                 allowed="predictions.parquet with a column 'time', logged by validate",
@@ -197,13 +197,13 @@ class LateLabels:
         again = DecisionRecord.of(
             then.context,
             rules,
-            heard.challenger,
-            heard.champion,
-            basis=heard.basis,
-            evidence=heard.evidence,
-            software=heard.software,
+            evaluated.challenger,
+            evaluated.champion,
+            basis=evaluated.basis,
+            evidence=evaluated.evidence,
+            software=evaluated.software,
         )
-        return MaturedRecord(about, again, previous=_compared(earlier, others))
+        return LateLabelRecord(about, again, previous=_compared(earlier, others))
 
     def _version(self, model: str, version: str, validate: Validate) -> Score | Unscored:
         return self._scored(version, f"models:/{model}/{version}", validate, model)
@@ -231,22 +231,24 @@ class LateLabels:
             return Unscored(name, f"it is gone: {error.message[:300]}")
 
 
-def _compared(earlier: Score | Unscored | None, heard: Sequence[Heard]) -> Previous | None:
+def _compared(
+    earlier: Score | Unscored | None, evaluated: Sequence[EvaluationResult]
+) -> Previous | None:
     """Return what is known of the version that the champion had replaced."""
     if earlier is None:
         return None
     if isinstance(earlier, Unscored):
         return Previous(earlier.model, earlier.reason)
-    found = next(iter(heard), None)
+    found = next(iter(evaluated), None)
     if found is None or found.evidence is None:
         return Previous(earlier.model, "its validation left no predictions")
     return Previous(earlier.model, "; ".join(found.evidence.blockers), found.evidence.comparisons)
 
 
-def _judged(run: Run) -> Judged:
+def _judged(run: Run) -> JudgedNight:
     tags = run.data.tags
     completed = bool(tags.get(Tag.MATURED.value, ""))
-    return Judged(_moment(tags[Tag.AS_OF.value]), str(run.info.run_id), completed)
+    return JudgedNight(_moment(tags[Tag.AS_OF.value]), str(run.info.run_id), completed)
 
 
 def _moment(text: str) -> datetime:
@@ -254,12 +256,12 @@ def _moment(text: str) -> datetime:
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
 
 
-def _tags(record: MaturedRecord) -> Mapping[Tag, str]:
+def _tags(record: LateLabelRecord) -> Mapping[Tag, str]:
     """Return what MLflow's table of nights shows; the choice makes the record valid."""
     return {Tag.MATURED_REASON: record.reason[:_REASON_LIMIT], Tag.MATURED: record.choice.value}
 
 
-def _numbers(record: MaturedRecord) -> Iterator[tuple[str, float]]:
+def _numbers(record: LateLabelRecord) -> Iterator[tuple[str, float]]:
     """Yield the compared numbers, which MLflow's table of nights then shows."""
     if (check := record.check) is None:
         return

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, Final
 
-from understudy.decide.evaluator import Heard, Hearing, Matter
+from understudy.decide.evaluator import EvaluationRequest, EvaluationResult, Evaluator
 from understudy.errors import DecisionError
 from understudy.gate import (
     Basis,
@@ -62,7 +62,7 @@ class Replayed:
 
 
 def replayed(
-    documents: Iterable[str], hearing: Hearing, on_line: OnLine, gate: Gate | None = None
+    documents: Iterable[str], evaluator: Evaluator, on_line: OnLine, gate: Gate | None = None
 ) -> Iterator[Replayed]:
     """Yield past nights judged again, in the order of their records.
 
@@ -73,7 +73,7 @@ def replayed(
 
     Args:
         documents: Decision records, as they were stored.
-        hearing: What gathers evidence.
+        evaluator: What gathers evidence.
         on_line: Takes what there is to tell.
         gate: Rules to judge under instead of the stored ones.
 
@@ -82,15 +82,15 @@ def replayed(
     """
     for some in _chunks(documents):
         records = [replay(document) for document in some]
-        matters = [_matter(record, gate) for record in records]
-        heard = hearing.hear_all(matters, on_line)
-        for document, record, one in zip(some, records, heard, strict=True):
+        requests = [_matter(record, gate) for record in records]
+        evaluated = evaluator.evaluate_all(requests, on_line)
+        for document, record, one in zip(some, records, evaluated, strict=True):
             stored, now = json.loads(document), _judged(record, one, gate)
             yield Replayed(stored, now, tuple(differences(stored, now.to_dict())))
 
 
 def replayed_where_possible(
-    documents: Iterable[str], hearing: Hearing, on_line: OnLine, gate: Gate | None = None
+    documents: Iterable[str], evaluator: Evaluator, on_line: OnLine, gate: Gate | None = None
 ) -> Iterator[Replayed | DecisionError]:
     """Yield past nights judged again, and in place of one that cannot be, why; else as above.
 
@@ -98,13 +98,13 @@ def replayed_where_possible(
     """
     for some in _chunks(documents):
         try:
-            yield from list(replayed(some, hearing, on_line, gate))
+            yield from list(replayed(some, evaluator, on_line, gate))
         except DecisionError as error:
             if len(some) == 1:
                 yield error
             else:
                 for one in some:
-                    yield from replayed_where_possible([one], hearing, on_line, gate)
+                    yield from replayed_where_possible([one], evaluator, on_line, gate)
 
 
 def _chunks(documents: Iterable[str]) -> Iterator[Sequence[str]]:
@@ -118,17 +118,19 @@ def _chunks(documents: Iterable[str]) -> Iterator[Sequence[str]]:
         yield waiting
 
 
-def _matter(record: DecisionRecord, gate: Gate | None) -> Matter:
+def _matter(record: DecisionRecord, gate: Gate | None) -> EvaluationRequest:
     evidence = record.evidence
     earlier = {} if evidence is None else {evidence.rows_sha256: evidence.judged_before}
     trained = record.basis is Basis.TRAININGS
     rules = gate or record.gate
-    return Matter(rules, record.challenger, record.champion, earlier, trained=trained)
+    return EvaluationRequest(rules, record.challenger, record.champion, earlier, trained=trained)
 
 
-def _judged(record: DecisionRecord, heard: Heard, gate: Gate | None) -> DecisionRecord:
-    rules, again = gate or record.gate, heard.challenger.predictions is not None
-    evidence = heard.evidence if again else record.evidence
+def _judged(
+    record: DecisionRecord, evaluated: EvaluationResult, gate: Gate | None
+) -> DecisionRecord:
+    rules, again = gate or record.gate, evaluated.challenger.predictions is not None
+    evidence = evaluated.evidence if again else record.evidence
     stored = () if record.evidence is None else record.evidence.findings
     searched = stored if evidence is None else evidence.findings
     found = (
@@ -140,11 +142,11 @@ def _judged(record: DecisionRecord, heard: Heard, gate: Gate | None) -> Decision
         evidence = replace(evidence or Evidence((), seed=rules.seed), findings=found)
     gathered = replace(
         record,
-        challenger=heard.challenger,
-        champion=heard.champion,
+        challenger=evaluated.challenger,
+        champion=evaluated.champion,
         evidence=evidence,
-        software=heard.software,
-        basis=heard.basis if again else record.basis,
+        software=evaluated.software,
+        basis=evaluated.basis if again else record.basis,
     )
     return gathered.judged_again(gate)
 

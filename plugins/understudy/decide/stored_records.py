@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from understudy.contract import DECISION_RECORD, MATURED_RECORD, Kind, Tag
 from understudy.errors import DecisionError
-from understudy.gate import MaturedRecord
+from understudy.gate import LateLabelRecord
 from understudy.store.artifacts import read_text
 from understudy.store.tracking import tracking_errors
 
@@ -91,7 +91,7 @@ def _document_or_nothing(client: MlflowClient, run_id: str) -> str:
 
 def matured(
     client: MlflowClient, pipeline: str, since: datetime, until: datetime
-) -> Iterator[MaturedRecord | DecisionError]:
+) -> Iterator[LateLabelRecord | DecisionError]:
     """Yield the nights that were seen again, the earliest first; of what cannot be read, why.
 
     Args:
@@ -103,7 +103,7 @@ def matured(
     for run in _between(client, pipeline, since, until):
         if run.data.tags.get(Tag.MATURED, ""):
             try:
-                yield MaturedRecord.of(_text(client, run, MATURED_RECORD))
+                yield LateLabelRecord.of(_text(client, run, MATURED_RECORD))
             except DecisionError as error:
                 yield error
 

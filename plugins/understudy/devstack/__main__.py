@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from understudy.devstack.place import Place, bench_place, demo_place, stack_place
+from understudy.devstack.place import StackPlace, bench_place, demo_place, stack_place
 from understudy.devstack.stack import Stack, describe
 from understudy.errors import UnderstudyError
 
@@ -22,10 +22,10 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _place(default: Place, options: argparse.Namespace) -> Place:
+def _place(default: StackPlace, options: argparse.Namespace) -> StackPlace:
     state = options.state.resolve() if options.state else default.state
     dags = options.dags.resolve() if options.dags else default.dags
-    return Place(state, default.checkout, dags)
+    return StackPlace(state, default.checkout, dags)
 
 
 def _up(options: argparse.Namespace) -> int:

@@ -62,7 +62,7 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class Environment:
+class VirtualEnvironment:
     """One virtual environment: what it is built from, and whether this checkout is part of it."""
 
     name: str
@@ -92,11 +92,11 @@ class Environment:
         return self.path / "bin" / "python"
 
 
-def environments(layout: Layout) -> dict[str, Environment]:
+def environments(layout: Layout) -> dict[str, VirtualEnvironment]:
     """The environments that can be asked for, by name."""
     checkouts = {"airflow": layout.root, "mlflow": None, "dev": layout.root}
     return {
-        name: Environment(name, layout.environment(name), layout.lock(name), checkout)
+        name: VirtualEnvironment(name, layout.environment(name), layout.lock(name), checkout)
         for name, checkout in checkouts.items()
     }
 
@@ -158,7 +158,7 @@ def exclusively(path: Path) -> Iterator[None]:
 
 def uv_of(layout: Layout) -> Path:
     """The path of uv, installed from its hashed lock when that has not been done."""
-    tool = Environment("bootstrap", layout.bootstrap, layout.lock("bootstrap"), None)
+    tool = VirtualEnvironment("bootstrap", layout.bootstrap, layout.lock("bootstrap"), None)
     if tool.stamped() != tool.digest():
         say("installing uv into .state/bootstrap")
         shutil.rmtree(tool.path, ignore_errors=True)
@@ -167,7 +167,7 @@ def uv_of(layout: Layout) -> Path:
     return tool.path / "bin" / "uv"
 
 
-def create_with_pip(tool: Environment) -> None:
+def create_with_pip(tool: VirtualEnvironment) -> None:
     """Creates an environment with the interpreter's own venv and pip.
 
     Raises:
@@ -186,7 +186,7 @@ def create_with_pip(tool: Environment) -> None:
     run(pip, doing="pip install uv")
 
 
-def ensure(target: Environment, layout: Layout) -> bool:
+def ensure(target: VirtualEnvironment, layout: Layout) -> bool:
     """Brings one environment up to date; True when there was something to do."""
     if target.stamped() == target.digest():
         return False
@@ -198,14 +198,14 @@ def ensure(target: Environment, layout: Layout) -> bool:
     return True
 
 
-def reason(target: Environment) -> str:
+def reason(target: VirtualEnvironment) -> str:
     """What is about to be done to an environment that is not up to date."""
     if target.stamped() is not None:
         return "bringing up to date"
     return "building anew the unfinished" if target.path.exists() else "building"
 
 
-def build(target: Environment, uv: Path) -> None:
+def build(target: VirtualEnvironment, uv: Path) -> None:
     """Makes the environment what its lock says, and stamps it as the very last thing."""
     if target.stamped() is None or not same_interpreter(target):
         arguments = ["--quiet", "--clear", "--python", sys.executable]
@@ -222,7 +222,7 @@ def build(target: Environment, uv: Path) -> None:
     write_stamp(target)
 
 
-def same_interpreter(target: Environment) -> bool:
+def same_interpreter(target: VirtualEnvironment) -> bool:
     """Whether the environment's interpreter is there and is the one that runs this."""
     question = "import platform, sys; print(platform.python_version(), sys.base_prefix)"
     try:
@@ -234,7 +234,7 @@ def same_interpreter(target: Environment) -> bool:
     return answer.stdout.strip() == f"{platform.python_version()} {sys.base_prefix}"
 
 
-def write_stamp(target: Environment) -> None:
+def write_stamp(target: VirtualEnvironment) -> None:
     """Marks the environment as finished, in one step."""
     draft = target.path / f"{STAMP}.draft"
     draft.write_text(target.digest() + "\n", "ascii")

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from understudy.devstack.place import Place
+from understudy.devstack.place import StackPlace
 from understudy.devstack.ports import LOOPBACK
-from understudy.devstack.processes import Program, StackError
+from understudy.devstack.processes import StackError, StackProgram
 from understudy.devstack.settings import REPOSITORY
 
 PORTS = ("api-server", "git", "mlflow", "task-api")
@@ -29,12 +29,12 @@ AIRFLOW = ("api-server", "task-api", "scheduler", "dag-processor", "triggerer")
 class Setting:
     """What the programs' command lines and environments are made of."""
 
-    place: Place
+    place: StackPlace
     ports: Mapping[str, int]
     environment: Mapping[str, str]
 
 
-def program(name: str, setting: Setting) -> Program:
+def program(name: str, setting: Setting) -> StackProgram:
     """The program of one component."""
     argv = {
         "git": _git(setting),
@@ -47,7 +47,7 @@ def program(name: str, setting: Setting) -> Program:
         "triggerer": _airflow(setting, "triggerer", "--skip-serve-logs"),
     }[name]
     place = setting.place
-    return Program(name, argv, setting.environment, place.state, place.log(name))
+    return StackProgram(name, argv, setting.environment, place.state, place.log(name))
 
 
 def _airflow(setting: Setting, *arguments: str) -> list[str]:
@@ -98,7 +98,7 @@ def _git(setting: Setting) -> list[str]:
     ]
 
 
-def link_repository(place: Place) -> None:
+def link_repository(place: StackPlace) -> None:
     """Makes the link to the checkout that the git server serves."""
     link = place.git / REPOSITORY
     link.unlink(missing_ok=True)

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from understudy.devstack import nights
-from understudy.devstack.follow import Follower
-from understudy.devstack.place import Place
+from understudy.devstack.follow import RunFollower
+from understudy.devstack.place import StackPlace
 from understudy.devstack.processes import StackError
-from understudy.devstack.progress import Progress
+from understudy.devstack.progress import ProgressLines
 from understudy.devstack.stack import Stack, describe
 
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ class Demo:
         progress: Where it says what it does.
     """
 
-    place: Place
-    progress: Progress = field(default_factory=Progress)
+    place: StackPlace
+    progress: ProgressLines = field(default_factory=ProgressLines)
 
     def run(self) -> int:
         """Runs the demo; 0 when everything that it is to show has happened, else 1.
@@ -75,7 +75,7 @@ class Demo:
         api = stack.api()
         with self.progress.phase(f"The nights of {PIPELINE}, as the scheduler comes to them"):
             api.pause(PIPELINE, paused=False)
-            Follower(api, PIPELINE, self.progress, NIGHTS).to_the_end()
+            RunFollower(api, PIPELINE, self.progress, NIGHTS).to_the_end()
 
     def _show_nights(self, stack: Stack) -> list[str]:
         client = _client(stack.addresses().mlflow)

@@ -10,7 +10,7 @@ import httpx
 
 from understudy.devstack.airflow_api import FINISHED, AirflowApi, Json, moment
 from understudy.devstack.processes import StackError
-from understudy.devstack.progress import Progress
+from understudy.devstack.progress import ProgressLines
 from understudy.devstack.readiness import LOG_LINES
 
 STALL = 900.0
@@ -20,7 +20,7 @@ _TOLD = frozenset({"failed", "skipped", "success", "up_for_retry", "upstream_fai
 
 
 @dataclass
-class Follower:
+class RunFollower:
     """Tells what becomes of the runs of one Dag, until the schedule has no more of them.
 
     Attributes:
@@ -32,7 +32,7 @@ class Follower:
 
     api: AirflowApi
     dag_id: str
-    progress: Progress
+    progress: ProgressLines
     expected: int
     _tasks: dict[tuple[str, str, int, int], str] = field(default_factory=dict)
     _ended: dict[str, Json] = field(default_factory=dict)

@@ -10,7 +10,7 @@ CHECKOUT = Path(__file__).resolve().parents[3]
 
 
 @dataclass(frozen=True)
-class Place:
+class StackPlace:
     """The folders and files of one stack.
 
     Attributes:
@@ -82,17 +82,17 @@ class Place:
         return self.logs / f"{component}.log"
 
 
-def stack_place() -> Place:
+def stack_place() -> StackPlace:
     """The place of `make up`."""
-    return Place(CHECKOUT / ".state" / "stack")
+    return StackPlace(CHECKOUT / ".state" / "stack")
 
 
-def demo_place() -> Place:
+def demo_place() -> StackPlace:
     """The place of `make demo`."""
-    return Place(CHECKOUT / ".state" / "demo")
+    return StackPlace(CHECKOUT / ".state" / "demo")
 
 
-def bench_place() -> Place:
+def bench_place() -> StackPlace:
     """The place of `make bench`."""
     folder = CHECKOUT / ".state" / "bench"
-    return Place(folder / "stack", CHECKOUT, folder / "dags")
+    return StackPlace(folder / "stack", CHECKOUT, folder / "dags")

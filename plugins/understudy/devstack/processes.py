@@ -144,7 +144,7 @@ _GATE = 'read -r go && exec "$@" </dev/null'
 
 
 @dataclass(frozen=True)
-class Program:
+class StackProgram:
     """What to start.
 
     Attributes:
@@ -162,7 +162,7 @@ class Program:
     log: Path
 
 
-def start(program: Program, record: Callable[[Identity], None]) -> subprocess.Popen[bytes]:
+def start(program: StackProgram, record: Callable[[Identity], None]) -> subprocess.Popen[bytes]:
     """Starts a program in a session of its own, after `record` has kept its identity.
 
     Raises:
@@ -243,7 +243,7 @@ def _family(leaders: Sequence[Identity], home: Path) -> set[Identity]:
 
 
 @dataclass(frozen=True)
-class Record:
+class ProcessRecord:
     """What was started.
 
     Attributes:
@@ -254,7 +254,7 @@ class Record:
     mark: str = field(default_factory=lambda: secrets.token_hex(16))
     processes: Mapping[str, Identity] = field(default_factory=dict)
 
-    def with_process(self, name: str, identity: Identity) -> Record:
+    def with_process(self, name: str, identity: Identity) -> ProcessRecord:
         """The record with one more process."""
         return replace(self, processes={**self.processes, name: identity})
 
@@ -263,7 +263,7 @@ class Record:
         return {name: identity.alive() for name, identity in self.processes.items()}
 
 
-def read(path: Path) -> Record | None:
+def read(path: Path) -> ProcessRecord | None:
     """The record; None when nothing was started.
 
     Raises:
@@ -272,7 +272,7 @@ def read(path: Path) -> Record | None:
     try:
         content = json.loads(path.read_text("utf-8"))
         processes = {name: Identity(**value) for name, value in content["processes"].items()}
-        return Record(content["mark"], processes)
+        return ProcessRecord(content["mark"], processes)
     except FileNotFoundError:
         return None
     except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
@@ -283,7 +283,7 @@ def read(path: Path) -> Record | None:
         ) from error
 
 
-def write(path: Path, record: Record) -> None:
+def write(path: Path, record: ProcessRecord) -> None:
     """Writes the record so that it is whole or not there, even if the power fails."""
     processes = {
         name: {"pid": process.pid, "birth": process.birth}

@@ -11,7 +11,7 @@ from typing import TextIO
 
 
 @dataclass
-class Progress:
+class ProgressLines:
     """Lines with the seconds since the beginning in front.
 
     Attributes:

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 
 from understudy.devstack.airflow_api import AirflowApi, moment
-from understudy.devstack.place import Place
+from understudy.devstack.place import StackPlace
 from understudy.devstack.processes import Identity, StackError
 
 LOG_LINES = 25
@@ -32,7 +32,7 @@ class Watch:
         began: When the stack was started; what was parsed earlier does not count.
     """
 
-    place: Place
+    place: StackPlace
     processes: Mapping[str, Identity]
     limit: float = 240
     began: datetime = field(default_factory=lambda: datetime.now(UTC))

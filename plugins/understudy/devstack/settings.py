@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TextIO
 
-from understudy.devstack.place import Place
+from understudy.devstack.place import StackPlace
 from understudy.devstack.ports import LOOPBACK
 
 USER = "admin"
@@ -54,7 +54,7 @@ def repository_url(ports: Mapping[str, int]) -> str:
     return f"git://{LOOPBACK}:{ports['git']}/{REPOSITORY}"
 
 
-def sections(place: Place, ports: Mapping[str, int]) -> Sections:
+def sections(place: StackPlace, ports: Mapping[str, int]) -> Sections:
     """Airflow's settings without secrets, by section."""
     url = airflow_url(ports)
     return {
@@ -104,7 +104,7 @@ def sections(place: Place, ports: Mapping[str, int]) -> Sections:
     }
 
 
-def write(place: Place, ports: Mapping[str, int]) -> None:
+def write(place: StackPlace, ports: Mapping[str, int]) -> None:
     """Writes airflow.cfg and the password file; secrets of an earlier start are kept."""
     for folder in (place.airflow / "plugins", place.mlflow, place.logs, place.git):
         folder.mkdir(parents=True, exist_ok=True)
@@ -119,13 +119,13 @@ def write(place: Place, ports: Mapping[str, int]) -> None:
             json.dump({USER: secrets.token_urlsafe(18)}, handle)
 
 
-def password(place: Place) -> str:
+def password(place: StackPlace) -> str:
     """The password of Airflow's user."""
     content: dict[str, str] = json.loads(place.passwords.read_text("utf-8"))
     return content[USER]
 
 
-def environment(place: Place, ports: Mapping[str, int], mark: str) -> dict[str, str]:
+def environment(place: StackPlace, ports: Mapping[str, int], mark: str) -> dict[str, str]:
     """The environment variables of every component.
 
     The caller's own, without those that configure another Airflow, MLflow or Python.
@@ -160,7 +160,7 @@ def _foreign(name: str) -> bool:
     return name in python or (name.startswith(prefixes) and name not in WELCOME)
 
 
-def _git_variables(place: Place) -> dict[str, str]:
+def _git_variables(place: StackPlace) -> dict[str, str]:
     """Let git serve a checkout that belongs to another user, and never ask for a password."""
     return {
         "GIT_TERMINAL_PROMPT": "0",

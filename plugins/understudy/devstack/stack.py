@@ -12,11 +12,11 @@ import httpx
 
 from understudy.devstack import components, database, ports, processes, readiness, settings
 from understudy.devstack.airflow_api import Account, AirflowApi
-from understudy.devstack.place import Place
+from understudy.devstack.place import StackPlace
 from understudy.devstack.processes import Identity
-from understudy.devstack.progress import Progress
+from understudy.devstack.progress import ProgressLines
 
-Record = processes.Record
+Record = processes.ProcessRecord
 _COMPONENTS = frozenset({*components.BACKGROUND, *components.AIRFLOW})
 
 
@@ -38,8 +38,8 @@ class Stack:
         progress: Where it says what it does.
     """
 
-    place: Place
-    progress: Progress = field(default_factory=Progress)
+    place: StackPlace
+    progress: ProgressLines = field(default_factory=ProgressLines)
 
     def up(self) -> None:
         """Starts the stack, or what is missing of it, and waits until all of it answers.
@@ -133,9 +133,9 @@ class _Start:
 
     def __init__(
         self,
-        place: Place,
+        place: StackPlace,
         chosen: Mapping[str, int],
-        progress: Progress,
+        progress: ProgressLines,
         known: Record | None = None,
     ) -> None:
         self._place, self._progress = place, progress

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from understudy.errors import DecisionError
 from understudy.evaluation import Predictions, compare, exchange, load
-from understudy.evaluation.exchange import Answer, Request, Rows
+from understudy.evaluation.exchange import GateRequest, GateResult, RowFiles
 from understudy.evaluation.predictions import TIME, other_values
 from understudy.evaluation.units import within
 from understudy.gate import Evidence, Gate, Slice
@@ -39,20 +39,20 @@ class _Compared:
 def main(arguments: list[str]) -> int:
     """Answer the requests in the first file in the second one."""
     requests, answers = map(Path, arguments)
-    exchange.write(answers, [answered(request) for request in exchange.read(requests, Request)])
+    exchange.write(answers, [answered(request) for request in exchange.read(requests, GateRequest)])
     return 0
 
 
-def answered(request: Request) -> Answer:
+def answered(request: GateRequest) -> GateResult:
     """Return what predictions and rows say."""
     sys.path.extend(path for path in request.search_path if path not in sys.path)
     gate = Gate.from_dict(request.rules)
     found = _compared(gate, request)
     evidence, profile = _guarded(gate, found.evidence, request.rows)
-    return Answer(evidence, found.unusable, software(), found.summary, profile)
+    return GateResult(evidence, found.unusable, software(), found.summary, profile)
 
 
-def _compared(gate: Gate, request: Request) -> _Compared:
+def _compared(gate: Gate, request: GateRequest) -> _Compared:
     if not request.challenger:
         return _Compared(Evidence((), seed=gate.seed))
     champion, unusable = None, ""
@@ -70,7 +70,7 @@ def _compared(gate: Gate, request: Request) -> _Compared:
     return _Compared(evidence, unusable, _summary(challenger, champion))
 
 
-def _loaded(gate: Gate, request: Request, file: str, named: set[str]) -> Predictions:
+def _loaded(gate: Gate, request: GateRequest, file: str, named: set[str]) -> Predictions:
     """Return predictions with the columns that are needed, of the rows that count."""
     # A metric of the user's may look at any column, of either model.
     open_ended = any(metric.function for metric in (gate.primary, *gate.guardrails))
@@ -80,7 +80,7 @@ def _loaded(gate: Gate, request: Request, file: str, named: set[str]) -> Predict
     return found if request.span is None else within(found, *request.span)
 
 
-def _is_searched(gate: Gate, request: Request) -> bool:
+def _is_searched(gate: Gate, request: GateRequest) -> bool:
     """Return whether columns that no rule names are read, to search them for the worst groups."""
     wanted = gate.worst_slices and bool(request.champion)
     return wanted and other_values(request.challenger) <= MOST_SEARCHED
@@ -103,7 +103,7 @@ def _summary(challenger: Predictions, champion: Predictions | None) -> dict[str,
         return {**empty(len(challenger)), "undrawn": undrawn("The predictions", error)}
 
 
-def _guarded(gate: Gate, evidence: Evidence, rows: Rows | None) -> tuple[Evidence, str]:
+def _guarded(gate: Gate, evidence: Evidence, rows: RowFiles | None) -> tuple[Evidence, str]:
     """Return the evidence with what the guards found, and tonight's profile."""
     if gate.guards is None or rows is None:
         return evidence, ""
@@ -114,7 +114,7 @@ def _guarded(gate: Gate, evidence: Evidence, rows: Rows | None) -> tuple[Evidenc
     return replace(evidence, findings=(*evidence.findings, *found.findings)), profile
 
 
-def _before(rows: Rows) -> Profile | Absent | None:
+def _before(rows: RowFiles) -> Profile | Absent | None:
     """Return what the champion was trained on; why that is not known; None without a champion."""
     from understudy.evaluation.guards import Absent, Profile, profile_of
 

@@ -11,11 +11,11 @@ from typing import Any, TypeVar
 from understudy.gate.evidence import Evidence
 from understudy.gate.record import as_json, evidence_of
 
-T = TypeVar("T", "Request", "Answer")
+T = TypeVar("T", "GateRequest", "GateResult")
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class RowFiles:
     """The rows of a night.
 
     Attributes:
@@ -35,7 +35,7 @@ class Rows:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class GateRequest:
     """A question to the gate's process.
 
     Attributes:
@@ -54,23 +54,23 @@ class Request:
     champion: str = ""
     earlier: Mapping[str, int] = field(default_factory=dict)
     search_path: tuple[str, ...] = ()
-    rows: Rows | None = None
+    rows: RowFiles | None = None
     span: tuple[str, str] | None = None
 
     @classmethod
-    def of(cls, stored: Mapping[str, Any]) -> Request:
+    def of(cls, stored: Mapping[str, Any]) -> GateRequest:
         """Return the request that ``as_json`` made of one."""
         rows, span = stored["rows"], stored["span"]
         known = {
             "search_path": tuple(stored["search_path"]),
-            "rows": rows and Rows(**rows),
+            "rows": rows and RowFiles(**rows),
             "span": span and tuple(span),
         }
         return cls(**{**stored, **known})
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class GateResult:
     """What the gate's process found.
 
     Attributes:
@@ -89,12 +89,12 @@ class Answer:
     profile: str = ""
 
     @classmethod
-    def of(cls, stored: Mapping[str, Any]) -> Answer:
+    def of(cls, stored: Mapping[str, Any]) -> GateResult:
         """Return the answer that ``as_json`` made of one."""
         return cls(**{**stored, "evidence": evidence_of(stored["evidence"])})
 
 
-def write(path: Path, items: Sequence[Request | Answer]) -> None:
+def write(path: Path, items: Sequence[GateRequest | GateResult]) -> None:
     """Write requests or answers to a file, in one step."""
     draft = path.with_suffix(".draft")
     draft.write_text(json.dumps(as_json(items), allow_nan=False), encoding="utf-8")

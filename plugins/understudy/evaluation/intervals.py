@@ -30,7 +30,7 @@ _UNDEFINED: Final = 0.01
 
 
 @dataclass(frozen=True, eq=False)
-class Versions:
+class ResampledMetric:
     """A metric of challenger and champion, on all rows and on versions of them.
 
     Attributes:
@@ -57,7 +57,7 @@ class Versions:
 
 @dataclass(frozen=True, eq=False)
 class Gains:
-    """One number on all rows, and on versions of them as ``Versions`` has them."""
+    """One number on all rows, and on versions of them as ``ResampledMetric`` has them."""
 
     estimate: float
     count: int
@@ -192,7 +192,7 @@ def _by_quantiles(gains: Gains, alpha: float) -> _Ends | None:
     return _Ends(interval, how.alpha(_z(drawn, 0.0)), how.name)
 
 
-def inferred(versions: Versions, margin: Margin, draw: Draw, name: str) -> Inferred:
+def inferred(versions: ResampledMetric, margin: Margin, draw: Draw, name: str) -> Inferred:
     """Return what resampled values say about a gain.
 
     Args:

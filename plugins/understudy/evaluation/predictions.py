@@ -41,7 +41,7 @@ _Builder = Numbers | Times | Texts
 
 
 @dataclass(frozen=True)
-class Table:
+class ColumnSource:
     """What is read from.
 
     Attributes:
@@ -57,7 +57,7 @@ class Table:
     name: str
 
     @classmethod
-    def open(cls, source: Path | str | pd.DataFrame) -> Table:
+    def open(cls, source: Path | str | pd.DataFrame) -> ColumnSource:
         """Return a file or a frame, nothing of which but its schema has been read.
 
         Raises:
@@ -88,7 +88,7 @@ def _unreadable(name: str, error: Exception) -> DecisionError:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ColumnSelection:
     """Which columns to read.
 
     Attributes:
@@ -112,7 +112,7 @@ class Raw:
     notes: tuple[str, ...]
 
 
-def read(table: Table, row_id: str, wanted: Wanted) -> Raw:
+def read(table: ColumnSource, row_id: str, wanted: ColumnSelection) -> Raw:
     """Return the columns.
 
     Args:
@@ -145,7 +145,7 @@ def _left_out(why: str, names: Collection[str]) -> Iterator[str]:
         yield f"{why}: {listed(names)}"
 
 
-def _filled(table: Table, row_id: str, ids: Hashes, builders: dict[str, _Builder]) -> int:
+def _filled(table: ColumnSource, row_id: str, ids: Hashes, builders: dict[str, _Builder]) -> int:
     """Fill the builders from the batches; return how many ids are missing."""
     start = null_ids = 0
     for batch in table.batches([row_id, *builders]):
@@ -161,7 +161,7 @@ def _plain(part: pa.Array) -> pa.Array:
     return part.dictionary_decode() if pa.types.is_dictionary(part.type) else part
 
 
-def _check_id(table: Table, row_id: str) -> None:
+def _check_id(table: ColumnSource, row_id: str) -> None:
     kind = _kind(table.schema.field(row_id).type)
     if not (pa.types.is_integer(kind) or _is_text(kind)):
         raise DecisionError(
@@ -181,7 +181,7 @@ def _is_text(kind: pa.DataType) -> bool:
     )
 
 
-def _builders(table: Table, row_id: str, wanted: Wanted) -> dict[str, _Builder]:
+def _builders(table: ColumnSource, row_id: str, wanted: ColumnSelection) -> dict[str, _Builder]:
     builders: dict[str, _Builder] = {}
     for field in table.schema:
         if field.name == row_id or field.name not in {*wanted.own, *wanted.others}:
@@ -279,12 +279,12 @@ def load(
     Raises:
         DecisionError: when it is no such file, or lacks columns that make predictions.
     """
-    table = Table.open(source)
+    table = ColumnSource.open(source)
     names = table.schema.names
     _check_names(table, names)
     own = [name for name in names if _is_own(name)]
     wanted = [name for name in names if others is None or name in {*others, *keep}]
-    return _sorted(read(table, ROW_ID, Wanted(own, wanted, keep)))
+    return _sorted(read(table, ROW_ID, ColumnSelection(own, wanted, keep)))
 
 
 def other_values(source: Path | str | pd.DataFrame) -> int:
@@ -293,7 +293,7 @@ def other_values(source: Path | str | pd.DataFrame) -> int:
     Raises:
         DecisionError: when it is no such file.
     """
-    table = Table.open(source)
+    table = ColumnSource.open(source)
     return table.rows * sum(not _is_own(name) for name in table.schema.names)
 
 
@@ -301,7 +301,7 @@ def _is_own(name: str) -> bool:
     return name in _OWN or name.startswith(PROBABILITY)
 
 
-def _check_names(table: Table, names: list[str]) -> None:
+def _check_names(table: ColumnSource, names: list[str]) -> None:
     lacking = [name for name in (ROW_ID, TARGET) if name not in names]
     if PREDICTION not in names and not any(name.startswith(PROBABILITY) for name in names):
         lacking.append(PREDICTION)

@@ -9,7 +9,7 @@ import numpy as np
 
 from understudy.evaluation.columns import Floats, Index
 from understudy.evaluation.inference import Draw, Inferred, Margin
-from understudy.evaluation.intervals import Versions, inferred
+from understudy.evaluation.intervals import ResampledMetric, inferred
 from understudy.evaluation.metrics import Definition, Input
 from understudy.evaluation.pairing import Rows
 from understudy.evaluation.units import Units
@@ -53,7 +53,7 @@ def infer(
         units = units.merged(GROUPS)
         left_out = _columns([_scores(definition, both, rows) for rows in _without_each(units)])
         rounding = 1e-12 * max(map(abs, full))
-        versions = Versions(full, units.count, left_out=left_out, rounding=rounding)
+        versions = ResampledMetric(full, units.count, left_out=left_out, rounding=rounding)
         return inferred(versions, margin, draw, f"jackknife, groups={units.count}")
     if units.count < FEWEST_UNITS:
         few = f"{units.count} {units.name or 'row'}s are fewer than {FEWEST_UNITS}"
@@ -62,7 +62,7 @@ def infer(
     drawn_rows = _resamples(units, resamples, draw.seed)
     drawn = _columns([_scores(definition, both, rows) for rows in drawn_rows])
     name = f"paired bootstrap of rows, B={resamples}, units={units.count}"
-    return inferred(Versions(full, units.count, drawn=drawn), margin, draw, name)
+    return inferred(ResampledMetric(full, units.count, drawn=drawn), margin, draw, name)
 
 
 def _scores(definition: Definition, both: tuple[Rows, Rows], rows: Index) -> tuple[float, float]:

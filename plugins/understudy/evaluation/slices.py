@@ -151,7 +151,7 @@ _ALMOST_ALL: Final = 0.95
 
 
 @dataclass(frozen=True, eq=False)
-class Gains:
+class RowGains:
     """How much better the challenger is on each row, and what is independent.
 
     Attributes:
@@ -164,9 +164,9 @@ class Gains:
     weight: Floats
     units: Units
 
-    def take(self, rows: Index) -> Gains:
+    def take(self, rows: Index) -> RowGains:
         """Return those of some rows."""
-        return Gains(self.values[rows], self.weight[rows], self.units.take(rows))
+        return RowGains(self.values[rows], self.weight[rows], self.units.take(rows))
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +188,7 @@ class Suspect:
     p_value: float
 
 
-def gains_of(pair: Pair, units: Units, definition: Definition, sign: float) -> Gains | None:
+def gains_of(pair: Pair, units: Units, definition: Definition, sign: float) -> RowGains | None:
     """Return the gain per row in a metric, or in the loss per row that is nearest to it.
 
     Args:
@@ -208,7 +208,7 @@ def gains_of(pair: Pair, units: Units, definition: Definition, sign: float) -> G
     ours, theirs = next(made.per_row(pair.challenger)), next(made.per_row(champion))
     weight = np.ones(len(pair)) if champion.weight is None else champion.weight
     values = sign * (ours - theirs) * weight
-    return Gains(values, weight, units) if np.isfinite(values).all() else None
+    return RowGains(values, weight, units) if np.isfinite(values).all() else None
 
 
 _NEAREST: Final = {
@@ -219,7 +219,7 @@ _NEAREST: Final = {
 }
 
 
-def search(pair: Pair, gains: Gains, leave_out: Collection[str]) -> Finding | None:
+def search(pair: Pair, gains: RowGains, leave_out: Collection[str]) -> Finding | None:
     """Return what was found; None where no column can be searched.
 
     Args:
@@ -267,12 +267,12 @@ def _candidates(columns: Mapping[str, Parts]) -> int:
     return sum(sizes) + sum(one * two for one, two in combinations(sizes, 2))
 
 
-def _parts_of_each(columns: Mapping[str, Parts], gains: Gains) -> Iterator[Suspect]:
+def _parts_of_each(columns: Mapping[str, Parts], gains: RowGains) -> Iterator[Suspect]:
     for name, parts in columns.items():
         yield from _parts(name, parts, gains)
 
 
-def _narrowed(columns: Mapping[str, Parts], gains: Gains, seed: Suspect) -> Iterator[Suspect]:
+def _narrowed(columns: Mapping[str, Parts], gains: RowGains, seed: Suspect) -> Iterator[Suspect]:
     """Yield the parts of a group by every other column; none that is almost all of it."""
     ((column, part),) = seed.where
     rows = np.flatnonzero(columns[column].codes == part)
@@ -290,7 +290,7 @@ def _narrowed(columns: Mapping[str, Parts], gains: Gains, seed: Suspect) -> Iter
             yield replace(found, where=where, name=" and ".join(name for _, name in both))
 
 
-def _parts(name: str, parts: Parts, gains: Gains) -> Iterator[Suspect]:
+def _parts(name: str, parts: Parts, gains: RowGains) -> Iterator[Suspect]:
     """Yield the parts of a column that have enough rows, each with its mean and p-value.
 
     As in ``t_test.spread``, the jackknife leaves one unit out at a time.

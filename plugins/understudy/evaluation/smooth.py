@@ -9,7 +9,7 @@ import numpy as np
 
 from understudy.evaluation.columns import Floats
 from understudy.evaluation.inference import Draw, Inferred, Margin
-from understudy.evaluation.intervals import FEWEST_UNITS, TAIL, Versions, inferred
+from understudy.evaluation.intervals import FEWEST_UNITS, TAIL, ResampledMetric, inferred
 from understudy.evaluation.means import Means
 from understudy.evaluation.pairing import Rows
 from understudy.evaluation.units import Units
@@ -38,7 +38,7 @@ def infer(challenger: Rows, champion: Rows, made: Means, margin: Margin, draw: D
     if count >= FEWEST_UNITS and draw.alpha * RESAMPLES >= TAIL:
         drawn = _drawn(sums, made, draw.seed)
         name = f"paired bootstrap, B={RESAMPLES}, units={count}"
-    versions = Versions(
+    versions = ResampledMetric(
         full=(float(_value(made, sums[0].sum(axis=0))), float(_value(made, sums[1].sum(axis=0)))),
         count=count,
         drawn=drawn,

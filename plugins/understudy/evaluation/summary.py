@@ -27,7 +27,7 @@ Codes = NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class Numbers:
+class NumberPredictions:
     """Predictions of numbers.
 
     Attributes:
@@ -55,7 +55,7 @@ class Guess:
 
 
 @dataclass(frozen=True, slots=True)
-class Classes:
+class ClassPredictions:
     """Predictions of classes.
 
     Attributes:
@@ -79,7 +79,7 @@ _BLOCK: Final = 1 << 18
 """Rows that are worked on at a time where every class has a column."""
 
 
-def of_classes(holdout: Classes) -> dict[str, Any]:
+def of_classes(holdout: ClassPredictions) -> dict[str, Any]:
     """Return which model was right where, by class, and how sure both were."""
     sure = {who: guess for who, guess in holdout.guesses.items() if guess.probabilities}
     right = {who: guess.codes == holdout.target for who, guess in holdout.guesses.items()}
@@ -110,7 +110,7 @@ def _outcomes(challenger: NDArray[np.bool_], champion: NDArray[np.bool_]) -> dic
     }
 
 
-def _by_class(holdout: Classes) -> dict[str, Any]:
+def _by_class(holdout: ClassPredictions) -> dict[str, Any]:
     """Return recall and precision of the classes with the most rows, by rows."""
     support = np.bincount(holdout.target, minlength=len(holdout.names))
     largest = np.argsort(-support, kind="stable")[:_MOST_CLASSES]
@@ -134,7 +134,7 @@ def _by_class(holdout: Classes) -> dict[str, Any]:
     }
 
 
-def _found(holdout: Classes, guess: Guess) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _found(holdout: ClassPredictions, guess: Guess) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return by class how many rows were rightly, and how many at all, said to be of it."""
     known = len(holdout.names)
     named = np.bincount(guess.codes[guess.codes >= 0], minlength=known)
@@ -146,7 +146,7 @@ def _ratio(part: Any, whole: Any) -> float | None:  # noqa: ANN401 -- numpy's ow
     return float(part) / float(whole) if whole else None
 
 
-def _truth(holdout: Classes, guess: Guess) -> dict[str, Any]:
+def _truth(holdout: ClassPredictions, guess: Guess) -> dict[str, Any]:
     """Return how probable a model said that was which turned out true."""
     counts, total = np.zeros(_TRUTH_BINS, dtype=np.int64), 0.0
     for rows, columns in _blocks(guess):
@@ -156,7 +156,7 @@ def _truth(holdout: Classes, guess: Guess) -> dict[str, Any]:
     return {"counts": counts.tolist(), "mean": total / len(holdout.target)}
 
 
-def _calibration(holdout: Classes, guess: Guess) -> dict[str, Any]:
+def _calibration(holdout: ClassPredictions, guess: Guess) -> dict[str, Any]:
     """Return how often what a model said came true, by how sure it was.
 
     Of two classes it is the second's probability, of more that of the likeliest one ("top label").
@@ -208,15 +208,15 @@ def empty(rows: int) -> dict[str, Any]:
     return {"schema": SCHEMA, "rows": rows}
 
 
-def summarise(holdout: Numbers | Classes) -> dict[str, Any]:
+def summarise(holdout: NumberPredictions | ClassPredictions) -> dict[str, Any]:
     """Return the summary as JSON values, all of them finite; without rows it is an empty one."""
     if not len(holdout.target):
         return empty(holdout.left_out)
-    body = _of_numbers(holdout) if isinstance(holdout, Numbers) else of_classes(holdout)
+    body = _of_numbers(holdout) if isinstance(holdout, NumberPredictions) else of_classes(holdout)
     return {**empty(len(holdout.target)), "left_out": holdout.left_out, **body}
 
 
-def _of_numbers(holdout: Numbers) -> dict[str, Any]:
+def _of_numbers(holdout: NumberPredictions) -> dict[str, Any]:
     errors = {who: said - holdout.target for who, said in holdout.predictions.items()}
     reach = max(float(np.quantile(np.abs(error), _ERROR_REACH)) for error in errors.values())
     edges = np.linspace(-reach or -1.0, reach or 1.0, _ERROR_BINS + 1)
@@ -326,16 +326,16 @@ def _classified(rows: Mapping[str, Rows]) -> bool:
     return all(bool(np.isin(one.guess[:_LOOKED_AT], known).all()) for one in rows.values())
 
 
-def _numbers(rows: Mapping[str, Rows]) -> Numbers:
+def _numbers(rows: Mapping[str, Rows]) -> NumberPredictions:
     target = rows[CHALLENGER].truth
     kept = np.abs(target) < SHOWN_BELOW  # false for NaN, too
     for one in rows.values():
         kept &= np.abs(one.guess) < SHOWN_BELOW
     predictions = {who: _kept(one.guess, kept) for who, one in rows.items()}
-    return Numbers(_kept(target, kept), predictions, int(len(kept) - kept.sum()))
+    return NumberPredictions(_kept(target, kept), predictions, int(len(kept) - kept.sum()))
 
 
-def _classes(rows: Mapping[str, Rows]) -> Classes:
+def _classes(rows: Mapping[str, Rows]) -> ClassPredictions:
     ours = rows[CHALLENGER]
     kept = ours.true_class >= 0
     for one in rows.values():
@@ -343,7 +343,7 @@ def _classes(rows: Mapping[str, Rows]) -> Classes:
             kept &= (column >= 0) & (column <= 1)
     guesses = {who: _guess(one, kept) for who, one in rows.items()}
     target = _kept(ours.true_class, kept)
-    return Classes(ours.labels, target, guesses, int(len(kept) - kept.sum()))
+    return ClassPredictions(ours.labels, target, guesses, int(len(kept) - kept.sum()))
 
 
 def _guess(one: Rows, kept: NDArray[np.bool_]) -> Guess:

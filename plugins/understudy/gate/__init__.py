@@ -3,7 +3,7 @@
 from understudy.gate.budgets import Costs, Measurement
 from understudy.gate.evidence import Comparison, Evidence, Finding
 from understudy.gate.judge import judge
-from understudy.gate.late_labels import Choice, MaturedRecord, Maturity, Previous, Tally
+from understudy.gate.late_labels import Choice, LateLabelContext, LateLabelRecord, Previous, Tally
 from understudy.gate.record import DecisionRecord, Shadow, replay
 from understudy.gate.verdict import (
     Basis,
@@ -13,8 +13,8 @@ from understudy.gate.verdict import (
     CheckResult,
     Decision,
     Interval,
-    Predictions,
     Score,
+    StoredPredictions,
     Unscored,
     Verdict,
     as_logged,
@@ -41,16 +41,16 @@ __all__ = [
     "Gate",
     "Guards",
     "Interval",
+    "LateLabelContext",
+    "LateLabelRecord",
     "Limit",
-    "MaturedRecord",
-    "Maturity",
     "Measurement",
     "Metric",
-    "Predictions",
     "Previous",
     "Score",
     "Shadow",
     "Slice",
+    "StoredPredictions",
     "Tally",
     "Unscorable",
     "Unscored",

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from understudy.gate.evidence import Finding
 from understudy.gate.verdict import CheckResult, Interval
-from understudy.spec.guards import OFF, Bound, Budgets
+from understudy.spec.guards import OFF, Budgets, QuantityBound
 from understudy.spec.quantities import size_text
 
 CONFIDENCE: Final = 0.95
@@ -142,7 +142,7 @@ def findings(budgets: Budgets, measured: Measurement, seed: int = 0) -> tuple[Fi
     )
 
 
-def _finding(bound: Bound, unchecked: str, measured: Measurement, seed: int) -> Finding:
+def _finding(bound: QuantityBound, unchecked: str, measured: Measurement, seed: int) -> Finding:
     if why := _unmeasured(bound, measured):
         reason = f"not measured: {why}"
         return Finding(bound.name, unchecked, CheckResult.UNDECIDED.value, reason, {})
@@ -156,7 +156,7 @@ def _finding(bound: Bound, unchecked: str, measured: Measurement, seed: int) -> 
     return Finding(bound.name, bound.level, worst.value, reason, _numbers(bound, measured, limited))
 
 
-def _unmeasured(bound: Bound, measured: Measurement) -> str:
+def _unmeasured(bound: QuantityBound, measured: Measurement) -> str:
     """Return why a limit cannot be judged; '' where it can."""
     for costs in (measured.challenger, measured.champion if bound.growth is not None else None):
         if costs and costs.error:
@@ -166,7 +166,7 @@ def _unmeasured(bound: Bound, measured: Measurement) -> str:
     return ""
 
 
-def _limited(bound: Bound, measured: Measurement, seed: int) -> Iterator[_Limited]:
+def _limited(bound: QuantityBound, measured: Measurement, seed: int) -> Iterator[_Limited]:
     ours, theirs = measured.challenger, measured.champion
     if bound.at_most is not None:
         told = f"at most {_text(bound.name, bound.at_most)}"
@@ -220,7 +220,7 @@ def _text(quantity: str, number: float) -> str:
 
 
 def _numbers(
-    bound: Bound, measured: Measurement, limited: Sequence[_Limited]
+    bound: QuantityBound, measured: Measurement, limited: Sequence[_Limited]
 ) -> dict[str, float | str | None]:
     """Return bytes and seconds, limits, and intervals."""
     numbers: dict[str, float | str | None] = {

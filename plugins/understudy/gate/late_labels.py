@@ -73,7 +73,7 @@ class Previous:
 
 
 @dataclass(frozen=True, slots=True)
-class Maturity:
+class LateLabelContext:
     """Which night it is about, and what looked at it again when.
 
     Attributes:
@@ -100,7 +100,7 @@ class Maturity:
 
 
 @dataclass(frozen=True, slots=True)
-class MaturedRecord:
+class LateLabelRecord:
     """A night seen again.
 
     Attributes:
@@ -110,7 +110,7 @@ class MaturedRecord:
         previous: The version that the champion had replaced; None where there was none.
     """
 
-    about: Maturity
+    about: LateLabelContext
     hindsight: DecisionRecord | None
     obstacle: str = ""
     previous: Previous | None = None
@@ -153,7 +153,7 @@ class MaturedRecord:
             return None
         return -gain if self.about.verdict is Verdict.PROMOTE else gain
 
-    def told(self) -> str:
+    def summary(self) -> str:
         """Return it as a sentence for a log."""
         on = f" on {self.rows} rows that came after it" if self.rows else ""
         head = f"Night of {self.about.as_of[:16]}, {self.about.verdict}: {self.choice}{on}"
@@ -179,7 +179,7 @@ class MaturedRecord:
         return json.dumps(self.to_dict(), indent=2, sort_keys=True, allow_nan=False)
 
     @classmethod
-    def of(cls, document: str) -> MaturedRecord:
+    def of(cls, document: str) -> LateLabelRecord:
         """Return a stored record; its verdict is recomputed from the stored numbers.
 
         Raises:
@@ -194,10 +194,10 @@ class MaturedRecord:
             raise _unreadable(f"no such record ({type(error).__name__}: {error})") from error
 
 
-def _record(stored: Mapping[str, Any]) -> MaturedRecord:
+def _record(stored: Mapping[str, Any]) -> LateLabelRecord:
     about, previous, hindsight = stored["about"], stored["previous"], stored["hindsight"]
-    return MaturedRecord(
-        Maturity(**{**about, "verdict": Verdict(about["verdict"])}),
+    return LateLabelRecord(
+        LateLabelContext(**{**about, "verdict": Verdict(about["verdict"])}),
         None if hindsight is None else replay(json.dumps(hindsight)),
         stored["obstacle"],
         None if previous is None else _previous(previous),
@@ -232,7 +232,7 @@ class Tally:
     costs: Sequence[float] = field(default_factory=tuple)
 
     @classmethod
-    def of(cls, records: Sequence[MaturedRecord]) -> Tally:
+    def of(cls, records: Sequence[LateLabelRecord]) -> Tally:
         """Count nights."""
         counts = {one: sum(record.choice is one for record in records) for one in Choice}
         metrics = {one.hindsight.gate.primary.name for one in records if one.hindsight is not None}
@@ -242,7 +242,7 @@ class Tally:
         costs = tuple(cost for cost in wrong if cost is not None)
         return cls(counts, metrics.pop(), costs)
 
-    def told(self) -> Iterator[str]:
+    def summary_lines(self) -> Iterator[str]:
         """Yield lines for a person."""
         decided = self.counts[Choice.RIGHT] + self.counts[Choice.WRONG]
         yield (

@@ -17,8 +17,8 @@ from understudy.gate.verdict import (
     Cause,
     Decision,
     Interval,
-    Predictions,
     Score,
+    StoredPredictions,
     Unscored,
     Verdict,
 )
@@ -45,7 +45,7 @@ def score_of(stored: Mapping[str, Any] | None) -> Score | Unscored | None:
     predictions = stored.get("predictions")
     known = {
         "metrics": {name: float(value) for name, value in stored["metrics"].items()},
-        "predictions": None if predictions is None else Predictions(**predictions),
+        "predictions": None if predictions is None else StoredPredictions(**predictions),
     }
     return Score(**{**stored, **known})
 
@@ -103,7 +103,7 @@ class Shadow:
     night: int
     nights: int
 
-    def told(self, verdict: Verdict) -> str:
+    def summary(self, verdict: Verdict) -> str:
         """Return what the night would have done, as a sentence."""
         return f"shadow night {self.night} of {self.nights}: the verdict would have been {verdict}"
 
@@ -170,11 +170,11 @@ class DecisionRecord:
         """The verdict."""
         return self.decision.verdict
 
-    def told(self) -> list[str]:
+    def summary_lines(self) -> list[str]:
         """Return the record as lines for a log: verdict, reasons, every check, notes."""
         checks = [f"{check.result.value}: {check.reason}" for check in self.decision.checks]
         blockers = [one for one in self.decision.reasons if not any(one in c for c in checks)]
-        moved = f"Nothing is moved, {self.shadow.told(self.verdict)}" if self.shadow else ""
+        moved = f"Nothing is moved, {self.shadow.summary(self.verdict)}" if self.shadow else ""
         head = [f"Verdict: {self.verdict}", *filter(None, [moved])]
         return [*head, *blockers, *checks, *self.decision.notes]
 

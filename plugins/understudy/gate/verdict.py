@@ -71,7 +71,7 @@ class Cause(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Predictions:
+class StoredPredictions:
     """A stored ``predictions.parquet``, from which the evidence can be computed again.
 
     Attributes:
@@ -103,7 +103,7 @@ class Score:
     metrics: Mapping[str, float]
     run_id: str = ""
     holdout_sha256: str = ""
-    predictions: Predictions | None = None
+    predictions: StoredPredictions | None = None
 
     def __post_init__(self) -> None:
         numbers = {name: as_logged(value) for name, value in self.metrics.items()}

@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from understudy.contract import CHAMPION, Kind, Outcome, Tag
-from understudy.registry.history_log import Ledger
+from understudy.registry.history_log import HistoryLog
 from understudy.store.tracking import RunStore, tracking_errors
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class Observer:
 
     def __init__(self, client: MlflowClient, begin_ms: int) -> None:
         self.figures = Figures()
-        self._client, self._ledger = client, Ledger(client, RunStore(client))
+        self._client, self._log = client, HistoryLog(client, RunStore(client))
         self._begin_ms = self._newest_ms = begin_ms
         self._counted: dict[str, int] = {}
         self._known: set[str] = set()
@@ -168,7 +168,7 @@ class Observer:
         known = self.figures.champions.get(model)
         if known is not None and known.version == version:
             return known
-        moves = self._ledger.tail(model).history.moves
+        moves = self._log.tail(model).history.moves
         if moves and moves[-1].move.after == version:
             since = datetime.fromisoformat(moves[-1].move.at).timestamp()
         else:

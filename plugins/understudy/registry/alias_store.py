@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from understudy.contract import CHAMPION, Tag
-from understudy.registry.history import Ending, History, Move, State, now_text
-from understudy.registry.history_log import Ledger, OvertakenError, Tail
+from understudy.registry.history import History, Move, MoveEnding, State, now_text
+from understudy.registry.history_log import HistoryLog, OvertakenError, Tail
 from understudy.registry.versions import registered, version_of
 from understudy.store.tracking import RunStore, tracking_errors
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class AliasState:
     """One moment of a model's alias.
 
     Attributes:
@@ -39,7 +39,7 @@ class Standing:
         return self.aliases.get(CHAMPION)
 
 
-class Office:
+class AliasStore:
     """Reads and writes a model's aliases and its history, one call at a time.
 
     Raises:
@@ -47,16 +47,16 @@ class Office:
     """
 
     def __init__(self, client: MlflowClient, runs: RunStore) -> None:
-        self._client, self._ledger = client, Ledger(client, runs)
+        self._client, self._log = client, HistoryLog(client, runs)
 
-    def standing(self, model: str) -> Standing:
+    def alias_state(self, model: str) -> AliasState:
         """Return a model's aliases and the end of its history."""
         aliases, hint = self._registered(model)
-        return Standing(self._ledger.tail(model, hint), aliases)
+        return AliasState(self._log.tail(model, hint), aliases)
 
     def history(self, model: str) -> History:
         """Return the whole history of a model."""
-        return self._ledger.whole(model, self._registered(model)[1])
+        return self._log.whole(model, self._registered(model)[1])
 
     def aliases(self, model: str) -> Mapping[str, str]:
         """Return the versions that have an alias, by its name; none where there is no model."""
@@ -69,17 +69,17 @@ class Office:
     def append(self, tail: Tail, move: Move) -> str | None:
         """Note a move; return the run that holds it, or None where another one was quicker."""
         try:
-            return self._ledger.append(tail, move)
+            return self._log.append(tail, move)
         except OvertakenError:
             return None
 
-    def conclude(self, run_id: str, move: Move, state: State, why: str = "") -> Ending:
+    def conclude(self, run_id: str, move: Move, state: State, why: str = "") -> MoveEnding:
         """Note how a move ended; return the ending that stands."""
-        return self._ledger.conclude(run_id, move.number, Ending(state, now_text(move.at), why))
+        return self._log.conclude(run_id, move.number, MoveEnding(state, now_text(move.at), why))
 
-    def saw(self, standing: Standing) -> None:
+    def saw(self, alias_state: AliasState) -> None:
         """Note that the champion on record was seen in production just now."""
-        self._ledger.saw(standing.tail, now_text(standing.history.latest))
+        self._log.saw(alias_state.tail, now_text(alias_state.history.latest))
 
     def point(self, model: str, alias: str, version: str) -> None:
         """Set an alias."""

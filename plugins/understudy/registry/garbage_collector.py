@@ -16,8 +16,16 @@ from typing import TYPE_CHECKING, Final
 from understudy.contract import Kind, Tag
 from understudy.errors import RegistryError
 from understudy.registry.history import History
-from understudy.registry.promoter import Mover
-from understudy.registry.retention import KEEP_TAG, Estate, Keep, OldNight, OldVersion, Plan, plan
+from understudy.registry.promoter import Promoter
+from understudy.registry.retention import (
+    KEEP_TAG,
+    Inventory,
+    Keep,
+    OldNight,
+    OldVersion,
+    RetentionPlan,
+    plan,
+)
 from understudy.runner.process.process import OnLine
 from understudy.store.tracking import RunStore, tracking_errors
 
@@ -40,28 +48,28 @@ class Owner:
     model: str
 
 
-class Steward:
+class GarbageCollector:
     """Looks after estates.
 
     Raises:
         TrackingUnavailableError: from every method, when the server does not answer.
     """
 
-    def __init__(self, client: MlflowClient, runs: RunStore, mover: Mover) -> None:
-        self._client, self._runs, self._mover = client, runs, mover
+    def __init__(self, client: MlflowClient, runs: RunStore, promoter: Promoter) -> None:
+        self._client, self._runs, self._promoter = client, runs, promoter
 
-    def plan(self, owner: Owner, keep: Keep) -> Plan:
+    def plan(self, owner: Owner, keep: Keep) -> RetentionPlan:
         """Return what may go now, and why the rest stays.
 
         Raises:
             RegistryError: when there is no such experiment.
         """
-        return plan(self.estate(owner, keep), keep, datetime.now(UTC))
+        return plan(self.inventory(owner, keep), keep, datetime.now(UTC))
 
-    def carry_out(self, owner: Owner, keep: Keep, on_line: OnLine) -> Plan:
+    def carry_out(self, owner: Owner, keep: Keep, on_line: OnLine) -> RetentionPlan:
         """Remove what may go; what appeared in use meanwhile stays until the next time."""
         planned = self.plan(owner, keep)
-        aliased = set(self._mover.look(owner.model).aliases.values())
+        aliased = set(self._promoter.look(owner.model).aliases.values())
         for version in planned.versions:
             if version.number not in aliased:
                 with tracking_errors():
@@ -74,7 +82,7 @@ class Steward:
             on_line(f"Removed {night.title} with {len(night.runs)} runs")
         return planned
 
-    def estate(self, owner: Owner, keep: Keep) -> Estate:
+    def inventory(self, owner: Owner, keep: Keep) -> Inventory:
         """Return all that a pipeline has left."""
         with tracking_errors():
             experiment = self._client.get_experiment_by_name(owner.experiment)
@@ -84,10 +92,10 @@ class Steward:
                 allowed="the experiment of a pipeline, by default of the Dag's name",
                 action="correct its name",
             )
-        self._mover.look(owner.model)
-        history = self._mover.history(owner.model)
+        self._promoter.look(owner.model)
+        history = self._promoter.history(owner.model)
         last = history.moves[-keep.moves :]
-        return Estate(
+        return Inventory(
             nights=tuple(_nights(self._all_runs(str(experiment.experiment_id)), history)),
             versions=tuple(self._versions(owner.model)),
             named=_named(history, keep),
@@ -108,7 +116,7 @@ class Steward:
 
     def _versions(self, model: str) -> Iterator[OldVersion]:
         aliases: dict[str, set[str]] = defaultdict(set)
-        for alias, version in self._mover.look(model).aliases.items():
+        for alias, version in self._promoter.look(model).aliases.items():
             aliases[version].add(alias)
         token = None
         while True:

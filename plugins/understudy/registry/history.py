@@ -15,7 +15,7 @@ _LONGEST: Final = 6000
 """Characters of an entry: MLflow cuts a parameter that is longer, without a word."""
 
 
-class Cause(StrEnum):
+class MoveCause(StrEnum):
     """Why the alias moved."""
 
     NIGHT = "night"
@@ -112,7 +112,7 @@ class Move:
     at: str
     before: str | None
     after: str | None
-    cause: Cause
+    cause: MoveCause
     actor: str = ""
     why: str = ""
     key: str = ""
@@ -134,14 +134,14 @@ class Move:
     def of_json(cls, number: int, text: str) -> Move:
         """Return the move that ``to_json`` wrote."""
         facts: dict[str, Any] = {"before": None, "after": None, **json.loads(text)}
-        facts["cause"] = Cause(facts["cause"])
+        facts["cause"] = MoveCause(facts["cause"])
         if hold := facts.get("hold"):
             facts["hold"] = Hold(Scope(hold["scope"]), Trained(**hold["trained"]), hold["until"])
         return cls(number, **facts)
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class MoveEnding:
     """How a move ended, when (ISO time, UTC) that was known, and why, if not as planned."""
 
     state: State
@@ -153,7 +153,7 @@ class Ending:
         return json.dumps({name: fact for name, fact in asdict(self).items() if fact})
 
     @classmethod
-    def of_json(cls, text: str) -> Ending:
+    def of_json(cls, text: str) -> MoveEnding:
         """Return the ending that ``to_json`` wrote."""
         facts = json.loads(text)
         return cls(State(facts["state"]), facts["at"], facts.get("why", ""))
@@ -164,7 +164,7 @@ class Entry:
     """A move and its ending; None while it is under way, or was killed."""
 
     move: Move
-    ending: Ending | None
+    ending: MoveEnding | None
 
     @property
     def moved(self) -> bool:

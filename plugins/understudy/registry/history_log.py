@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from understudy.contract import Kind, Tag, key_of
 from understudy.errors import RegistryError, TrackingRefusedError
-from understudy.registry.history import Cause, Ending, Entry, History, Move, State, joined
+from understudy.registry.history import Entry, History, Move, MoveCause, MoveEnding, State, joined
 from understudy.store.tracking import RunStore, tracking_errors
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Tail:
 
     history: History
     run_id: str = ""
-    chapter: int = 0
+    segment: int = 0
     hint: str = ""
     seen: str = ""
 
@@ -55,7 +55,7 @@ class OvertakenError(Exception):
     """Somebody else wrote that number first: read again."""
 
 
-class Ledger:
+class HistoryLog:
     """The histories on one tracking server.
 
     Raises:
@@ -75,22 +75,22 @@ class Ledger:
         last = self._last_chapter(model, hint)
         if last is None:
             return Tail(History(model))
-        chapters = [_entries(model, last)]
+        segments = [_entries(model, last)]
         for run in self._earlier(last):
-            if any(chapter.moves for chapter in chapters):
+            if any(segment.moves for segment in segments):
                 break
-            chapters.insert(0, _entries(model, run))
+            segments.insert(0, _entries(model, run))
         tags, run_id = last.data.tags, str(last.info.run_id)
-        seen, chapter = tags.get(Tag.HISTORY_SEEN.value, ""), int(tags[Tag.HISTORY_CHAPTER.value])
-        return Tail(joined(model, chapters), run_id, chapter, hint, seen)
+        seen, segment = tags.get(Tag.HISTORY_SEEN.value, ""), int(tags[Tag.HISTORY_CHAPTER.value])
+        return Tail(joined(model, segments), run_id, segment, hint, seen)
 
     def whole(self, model: str, hint: str = "") -> History:
         """Return a model's whole history."""
         last = self._last_chapter(model, hint)
         if last is None:
             return History(model)
-        chapters = [_entries(model, run) for run in (last, *self._earlier(last))]
-        return joined(model, reversed(chapters))
+        segments = [_entries(model, run) for run in (last, *self._earlier(last))]
+        return joined(model, reversed(segments))
 
     def append(self, tail: Tail, move: Move) -> str:
         """Write a move as the next one; return the run of its chapter.
@@ -106,16 +106,16 @@ class Ledger:
             try:
                 self._open(tail.history.model, run_id)
             except TrackingRefusedError as error:
-                if move.cause is not Cause.OUTSIDE:  # who may not tag the model may not move it
+                if move.cause is not MoveCause.OUTSIDE:  # who may not tag the model may not move it
                     why = f"MLflow refused: {str(error)[:500]}"
-                    self.conclude(run_id, move.number, Ending(State.ABANDONED, move.at, why))
+                    self.conclude(run_id, move.number, MoveEnding(State.ABANDONED, move.at, why))
                 raise
         return run_id
 
-    def conclude(self, run_id: str, number: int, ending: Ending) -> Ending:
+    def conclude(self, run_id: str, number: int, ending: MoveEnding) -> MoveEnding:
         """Write how a move ended; return the ending that stands: this one, or an earlier one."""
         name = f"{_name(number)}{_ENDED}"
-        return Ending.of_json(self._write_once(run_id, name, ending.to_json()))
+        return MoveEnding.of_json(self._write_once(run_id, name, ending.to_json()))
 
     def saw(self, tail: Tail, at: str) -> None:
         """Note when the champion on record was seen in production."""
@@ -173,39 +173,39 @@ class Ledger:
         ordered = [*used, *sorted(unused, key=lambda run: str(run.info.run_id))]
         return [self._alive(run) for run in ordered]
 
-    def _chapters(self, model: str, chapter: int) -> list[Run]:
+    def _chapters(self, model: str, segment: int) -> list[Run]:
         experiment = self._runs.experiment(EXPERIMENT)
-        wanted = {Tag.KIND: Kind.HISTORY.value, Tag.KEY: _key(model, chapter)}
+        wanted = {Tag.KIND: Kind.HISTORY.value, Tag.KEY: _key(model, segment)}
         return self._runs.search(experiment, wanted, deleted=True)
 
     def _chapter_of(self, tail: Tail, number: int) -> str:
         """Return the run that takes a number; begins a chapter where the last one is full."""
-        model, chapter = tail.history.model, (number - 1) // CHAPTER
+        model, segment = tail.history.model, (number - 1) // CHAPTER
         if not tail.run_id:
             self._begin(model, 0, "")
             first = self._first_chapter(model)
             if first is None or _name(1) in first.data.params:
                 raise OvertakenError
             return str(first.info.run_id)
-        if chapter == tail.chapter:
+        if segment == tail.segment:
             return tail.run_id
-        begun = self._begin(model, chapter, tail.run_id)
+        begun = self._begin(model, segment, tail.run_id)
         stands = self._write_once(tail.run_id, _NEXT, begun)
-        for run in self._chapters(model, chapter):
+        for run in self._chapters(model, segment):
             if run.info.run_id != stands and run.info.lifecycle_stage == "active":
                 self._runs.delete(run.info.run_id)
         return stands
 
-    def _begin(self, model: str, chapter: int, before: str) -> str:
+    def _begin(self, model: str, segment: int, before: str) -> str:
         tags = {
             Tag.KIND.value: Kind.HISTORY.value,
-            Tag.KEY.value: _key(model, chapter),
+            Tag.KEY.value: _key(model, segment),
             Tag.MODEL.value: model,
-            Tag.HISTORY_CHAPTER.value: str(chapter),
+            Tag.HISTORY_CHAPTER.value: str(segment),
             Tag.HISTORY_BEFORE.value: before,
             Tag.DESCRIPTION.value: f"Every move of the alias champion of {model}. Keep it.",
         }
-        name = f"{model} from move {chapter * CHAPTER + 1}"
+        name = f"{model} from move {segment * CHAPTER + 1}"
         experiment = self._runs.experiment(EXPERIMENT)
         with tracking_errors():
             run = self._client.create_run(experiment, tags=tags, run_name=name)
@@ -258,15 +258,15 @@ def _entries(model: str, run: Run) -> History:
 def _entry(params: Mapping[str, str], number: int) -> Entry:
     ended = params.get(f"{_name(number)}{_ENDED}")
     move = Move.of_json(number, params[_name(number)])
-    return Entry(move, Ending.of_json(ended) if ended else None)
+    return Entry(move, MoveEnding.of_json(ended) if ended else None)
 
 
 def _name(number: int) -> str:
     return f"{number:08}"
 
 
-def _key(model: str, chapter: int) -> str:
-    return key_of("history", model, chapter)
+def _key(model: str, segment: int) -> str:
+    return key_of("history", model, segment)
 
 
 def _several(model: str, used: list[Run]) -> RegistryError:

@@ -29,8 +29,8 @@ from typing import TYPE_CHECKING, Final
 
 from understudy.contract import CHALLENGER, CHAMPION, PREVIOUS
 from understudy.errors import RegistryError, TrackingRefusedError
-from understudy.registry.alias_store import Office, Standing
-from understudy.registry.history import Cause, History, Hold, Move, State, now_text
+from understudy.registry.alias_store import AliasState, AliasStore
+from understudy.registry.history import History, Hold, Move, MoveCause, State, now_text
 from understudy.store.tracking import RunStore
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ _OUTSIDE: Final = "moved by somebody else: MLflow does not say who"
 _FOUND: Final = "found when the history began"
 
 
-class Settler:
+class Reconciler:
     """Leaves no loose ends: ends what movers left halfway, notes what was moved outside.
 
     Args:
@@ -54,10 +54,10 @@ class Settler:
         patience: Seconds after which a move without an ending is given up.
     """
 
-    def __init__(self, office: Office, patience: float = PATIENCE) -> None:
-        self._office, self._patience = office, patience
+    def __init__(self, aliases: AliasStore, patience: float = PATIENCE) -> None:
+        self._aliases, self._patience = aliases, patience
 
-    def settled(self, model: str, key: str = "") -> Standing:
+    def settled(self, model: str, key: str = "") -> AliasState:
         """Return a standing in which record and alias agree.
 
         Waits for the end of a move that may be alive.
@@ -67,30 +67,30 @@ class Settler:
             key: Of an attempt; its own move may stay without an ending, for it to go on.
         """
         while True:
-            standing = self._office.standing(model)
-            pending = standing.history.pending
+            alias_state = self._aliases.alias_state(model)
+            pending = alias_state.history.pending
             if pending is not None:
-                if key and pending.key == key and standing.champion == pending.before:
-                    return standing
-                self._end(model, standing, pending)
-            elif standing.champion != standing.history.champion:
-                self._note_outside(standing)
+                if key and pending.key == key and alias_state.champion == pending.before:
+                    return alias_state
+                self._end(model, alias_state, pending)
+            elif alias_state.champion != alias_state.history.champion:
+                self._note_outside(alias_state)
             else:
-                self._align(model, standing)
-                return standing
+                self._align(model, alias_state)
+                return alias_state
 
-    def _end(self, model: str, standing: Standing, pending: Move) -> None:
+    def _end(self, model: str, alias_state: AliasState, pending: Move) -> None:
         """End a move that its mover has not ended, unless that may be alive."""
-        run_id, now = standing.tail.run_id, standing.champion
-        if now == pending.after or pending.cause is Cause.OUTSIDE:
-            self._office.tag(model, pending)
-            self._office.conclude(run_id, pending, State.MOVED)
+        run_id, now = alias_state.tail.run_id, alias_state.champion
+        if now == pending.after or pending.cause is MoveCause.OUTSIDE:
+            self._aliases.tag(model, pending)
+            self._aliases.conclude(run_id, pending, State.MOVED)
         elif now != pending.before:
             why = f"somebody else moved the alias to {named(now)}"
-            self._office.conclude(run_id, pending, State.ABANDONED, why)
+            self._aliases.conclude(run_id, pending, State.ABANDONED, why)
         elif self._is_over(pending):
             why = "its mover ended without a word before the alias was moved"
-            self._office.conclude(run_id, pending, State.ABANDONED, why)
+            self._aliases.conclude(run_id, pending, State.ABANDONED, why)
         else:
             time.sleep(_PAUSE)
 
@@ -99,36 +99,36 @@ class Settler:
         age = datetime.now(UTC) - datetime.fromisoformat(pending.at)
         return abs(age.total_seconds()) > self._patience
 
-    def _note_outside(self, standing: Standing) -> None:
+    def _note_outside(self, alias_state: AliasState) -> None:
         """Put on record what somebody moved without us; whoever notices first does."""
-        history = standing.history
+        history = alias_state.history
         move = Move(
             number=history.next_number,
             at=now_text(history.latest),
             before=history.champion,
-            after=standing.champion,
-            cause=Cause.OUTSIDE,
+            after=alias_state.champion,
+            cause=MoveCause.OUTSIDE,
             why=_OUTSIDE if history.entries else _FOUND,
-            since=_last_known(standing.tail.seen, history),
+            since=_last_known(alias_state.tail.seen, history),
         )
-        run_id = self._office.append(standing.tail, move)
+        run_id = self._aliases.append(alias_state.tail, move)
         if run_id is not None:
-            self._office.conclude(run_id, move, State.MOVED)
+            self._aliases.conclude(run_id, move, State.MOVED)
 
-    def _align(self, model: str, standing: Standing) -> None:
+    def _align(self, model: str, alias_state: AliasState) -> None:
         """Let the other two aliases say what is on record, too."""
-        previous, aliases = standing.history.previous, standing.aliases
+        previous, aliases = alias_state.history.previous, alias_state.aliases
         if previous is not None and aliases.get(PREVIOUS) != previous:
             self._point_if_there(model, PREVIOUS, previous)
-        if standing.champion is not None and aliases.get(CHALLENGER) == standing.champion:
-            self._office.unpoint(model, CHALLENGER)
+        if alias_state.champion is not None and aliases.get(CHALLENGER) == alias_state.champion:
+            self._aliases.unpoint(model, CHALLENGER)
 
     def _point_if_there(self, model: str, alias: str, version: str) -> None:
         """Set an alias, unless somebody has deleted the version."""
         from mlflow.exceptions import MlflowException
 
         try:
-            self._office.point(model, alias, version)
+            self._aliases.point(model, alias, version)
         except MlflowException as error:
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise
@@ -149,7 +149,7 @@ _ROUNDS: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class MoveRequest:
     """A move that is wanted.
 
     Attributes:
@@ -169,7 +169,7 @@ class Wanted:
     version: str
     expected: str | None
     key: str
-    cause: Cause = Cause.NIGHT
+    cause: MoveCause = MoveCause.NIGHT
     actor: str = ""
     why: str = ""
     decision_run: str = ""
@@ -202,7 +202,7 @@ class RegistryBusyError(RegistryError):
     retryable = True
 
 
-class Mover:
+class Promoter:
     """Moves the alias ``champion``, and notices who else does.
 
     Args:
@@ -215,18 +215,18 @@ class Mover:
     """
 
     def __init__(self, client: MlflowClient, runs: RunStore, patience: float = PATIENCE) -> None:
-        self._office = Office(client, runs)
-        self._settler = Settler(self._office, patience)
+        self._aliases = AliasStore(client, runs)
+        self._settler = Reconciler(self._aliases, patience)
 
     def history(self, model: str) -> History:
         """Return the whole history of a model, as it is on record."""
-        return self._office.history(model)
+        return self._aliases.history(model)
 
-    def look(self, model: str) -> Standing:
+    def look(self, model: str) -> AliasState:
         """Return what is in production, after what happened meanwhile was put on record."""
-        standing = self._settler.settled(model)
-        self._office.saw(standing)
-        return standing
+        alias_state = self._settler.settled(model)
+        self._aliases.saw(alias_state)
+        return alias_state
 
     def lost(self, model: str) -> Lost | None:
         """Return the champion that somebody took away; None where there is one, or never was."""
@@ -234,11 +234,11 @@ class Mover:
         gone = history.lost
         if gone is None or gone.before is None:
             return None
-        deleted = not self._office.has(model, gone.before)
-        back = next((one for one in history.former if self._office.has(model, one)), None)
+        deleted = not self._aliases.has(model, gone.before)
+        back = next((one for one in history.former if self._aliases.has(model, one)), None)
         return Lost(gone.before, deleted, _told_lost(model, gone, back, deleted=deleted))
 
-    def move(self, wanted: Wanted) -> bool:
+    def move(self, wanted: MoveRequest) -> bool:
         """Move the alias; return False where it was there already.
 
         Raises:
@@ -246,22 +246,22 @@ class Mover:
             RegistryBusyError: when others were quicker again and again.
         """
         for _ in range(_ROUNDS):
-            standing = self._settler.settled(wanted.model, wanted.key)
-            if standing.champion == wanted.version:
+            alias_state = self._settler.settled(wanted.model, wanted.key)
+            if alias_state.champion == wanted.version:
                 return False
-            _refuse_change(standing, wanted)
-            run_id, move = self._noted(standing, wanted)
+            _refuse_change(alias_state, wanted)
+            run_id, move = self._noted(alias_state, wanted)
             if run_id is not None and self._made(wanted.model, run_id, move):
                 return True
         raise _busy(wanted)
 
-    def _noted(self, standing: Standing, wanted: Wanted) -> tuple[str | None, Move]:
+    def _noted(self, alias_state: AliasState, wanted: MoveRequest) -> tuple[str | None, Move]:
         """Return the run that holds the move, None where another was quicker; and the move."""
-        pending = standing.history.pending
+        pending = alias_state.history.pending
         if pending is not None:  # ours, from an attempt that was killed
-            return standing.tail.run_id, pending
-        move = _as_move(standing.history, wanted)
-        return self._office.append(standing.tail, move), move
+            return alias_state.tail.run_id, pending
+        move = _as_move(alias_state.history, wanted)
+        return self._aliases.append(alias_state.tail, move), move
 
     def _made(self, model: str, run_id: str, move: Move) -> bool:
         """Carry out a move that was noted; return False where it came to nothing."""
@@ -269,45 +269,45 @@ class Mover:
 
         try:
             if move.before is not None:
-                self._office.point(model, PREVIOUS, move.before)
+                self._aliases.point(model, PREVIOUS, move.before)
             if not self._is_still_ours(model, move):
                 return False
-            self._office.point(model, CHAMPION, str(move.after))
+            self._aliases.point(model, CHAMPION, str(move.after))
         except (MlflowException, TrackingRefusedError) as error:
             why = f"MLflow refused: {str(error)[:500]}"
-            self._office.conclude(run_id, move, State.ABANDONED, why)
+            self._aliases.conclude(run_id, move, State.ABANDONED, why)
             raise
         return self._ended(model, run_id, move)
 
     def _is_still_ours(self, model: str, move: Move) -> bool:
-        standing = self._office.standing(model)
-        pending = standing.history.pending
+        alias_state = self._aliases.alias_state(model)
+        pending = alias_state.history.pending
         same = pending is not None and (pending.number, pending.key) == (move.number, move.key)
-        return same and standing.champion == move.before
+        return same and alias_state.champion == move.before
 
     def _ended(self, model: str, run_id: str, move: Move) -> bool:
         """Verify, and note the ending; return whether the move stands."""
-        aliases = self._office.aliases(model)
+        aliases = self._aliases.aliases(model)
         if aliases.get(CHAMPION) != move.after:
             return False  # moved on already: whoever settles next notes both
-        self._office.tag(model, move)
-        if self._office.conclude(run_id, move, State.MOVED).state is State.ABANDONED:
+        self._aliases.tag(model, move)
+        if self._aliases.conclude(run_id, move, State.MOVED).state is State.ABANDONED:
             return self._late(model, move)
         if aliases.get(CHALLENGER) == move.after:
-            self._office.unpoint(model, CHALLENGER)
+            self._aliases.unpoint(model, CHALLENGER)
         return True
 
     def _late(self, model: str, move: Move) -> bool:
         """Put right a move that was made after others had given it up; return whether it stands."""
-        standing = self._office.standing(model)
-        history = standing.history
+        alias_state = self._aliases.alias_state(model)
+        history = alias_state.history
         later = [one.move for one in history.entries if one.move.number > move.number]
-        ours = [one for one in later if one.cause is not Cause.OUTSIDE]
-        if standing.champion != move.after:
+        ours = [one for one in later if one.cause is not MoveCause.OUTSIDE]
+        if alias_state.champion != move.after:
             return False
         if not later:
             again = replace(move, number=history.next_number, at=now_text(history.latest))
-            run_id = self._office.append(standing.tail, again)
+            run_id = self._aliases.append(alias_state.tail, again)
             return run_id is not None and self._ended(model, run_id, again)
         if ours:
             self._repair(model, move, str(ours[-1].after))
@@ -315,8 +315,8 @@ class Mover:
 
     def _repair(self, model: str, late: Move, version: str) -> None:
         why = f"version {late.after} was set by move {late.number}, which had been given up"
-        repair = Wanted(model, version, late.after, f"repair {late.number} {late.key}")
-        self.move(replace(repair, cause=Cause.REPAIR, actor=late.actor, why=why))
+        repair = MoveRequest(model, version, late.after, f"repair {late.number} {late.key}")
+        self.move(replace(repair, cause=MoveCause.REPAIR, actor=late.actor, why=why))
 
 
 def _told_lost(model: str, gone: Move, back: str | None, *, deleted: bool) -> str:
@@ -339,17 +339,17 @@ def _told_lost(model: str, gone: Move, back: str | None, *, deleted: bool) -> st
     return f"{what}: `understudy rollback {model}` makes version {back} champion again"
 
 
-def _refuse_change(standing: Standing, wanted: Wanted) -> None:
-    if standing.champion != wanted.expected:
+def _refuse_change(alias_state: AliasState, wanted: MoveRequest) -> None:
+    if alias_state.champion != wanted.expected:
         raise ChampionChangedError(
-            f"The champion of {wanted.model} is {named(standing.champion)}; the decision was made"
-            f" against {named(wanted.expected)}",
+            f"The champion of {wanted.model} is {named(alias_state.champion)}; the decision was"
+            f" made against {named(wanted.expected)}",
             allowed="a move while the champion is the one compared with",
             action="nothing: a night judges its challenger again, against the new champion",
         )
 
 
-def _as_move(history: History, wanted: Wanted) -> Move:
+def _as_move(history: History, wanted: MoveRequest) -> Move:
     return Move(
         number=history.next_number,
         at=now_text(history.latest),
@@ -365,7 +365,7 @@ def _as_move(history: History, wanted: Wanted) -> Move:
     )
 
 
-def _busy(wanted: Wanted) -> RegistryBusyError:
+def _busy(wanted: MoveRequest) -> RegistryBusyError:
     return RegistryBusyError(
         f"{_ROUNDS} moves of the champion of {wanted.model} were quicker than this one",
         allowed="a moment in which nobody else moves it",

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Final
 
 from understudy.contract import Tag
 from understudy.errors import UnderstudyError
-from understudy.registry.test_cases import QUESTIONS, Desk, Material, questions_for
-from understudy.registry.test_report import Answer, Performance
+from understudy.registry.test_cases import QUESTIONS, TestCases, TestCaseWriter, questions_for
+from understudy.registry.test_report import ModelResponse, TestReport
 from understudy.runner.environment.store import Environment, EnvironmentStore
 from understudy.runner.process.process import OnLine, ProcessRunner
 from understudy.runner.projectfile import ProjectFile
@@ -42,7 +42,7 @@ _SLOWEST: Final = 60.0  # seconds for one answer, whatever the terms say
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class RehearsalCandidate:
     """A version to rehearse.
 
     Attributes:
@@ -56,7 +56,7 @@ class Candidate:
     model: str
     version: str
     manager: str = "uv"
-    material: Material = field(default_factory=Material)
+    test_cases: TestCases = field(default_factory=TestCases)
     project: ProjectFile | None = None
 
 
@@ -82,7 +82,7 @@ class Rehearser:
         self._process_runner = ProcessRunner()
         self._server: ModelServer | None = None
 
-    def rehearse(self, candidate: Candidate, spec: RunSpec, on_line: OnLine) -> Performance:
+    def rehearse(self, candidate: RehearsalCandidate, spec: RunSpec, on_line: OnLine) -> TestReport:
         """Rehearse a version; return how it did.
 
         Args:
@@ -113,7 +113,7 @@ class Rehearser:
 
     @contextmanager
     def _environments(
-        self, candidate: Candidate, folder: Path, on_line: OnLine
+        self, candidate: RehearsalCandidate, folder: Path, on_line: OnLine
     ) -> Iterator[tuple[Environment, Environment | None]]:
         """Yield the environment that the model records, and the project's, if that is at hand."""
         manager = MANAGERS.get(candidate.manager, candidate.manager)
@@ -125,7 +125,7 @@ class Rehearser:
             with store.hold(candidate.project, manager, on_line) as project:
                 yield environment, project
 
-    def _perform(self, stage: _Stage, on_line: OnLine) -> Performance:
+    def _perform(self, stage: _Stage, on_line: OnLine) -> TestReport:
         source, questions = self._asked(stage, on_line)
         with self._served(stage, on_line) as server:
             startup = server.await_ready(self._terms.startup.total_seconds())
@@ -133,7 +133,7 @@ class Rehearser:
                 for question in questions[:1]:
                     _answer(server, client, question)  # the first one pays for what is loaded late
                 answers = [_answer(server, client, question) for question in questions]
-        show = Performance(
+        show = TestReport(
             model=stage.candidate.model,
             version=stage.candidate.version,
             manager=stage.candidate.manager,
@@ -147,7 +147,7 @@ class Rehearser:
         return show
 
     def _asked(self, stage: _Stage, on_line: OnLine) -> tuple[str, list[Question]]:
-        desk = Desk(
+        desk = TestCaseWriter(
             model=stage.folder,
             environment=stage.environment,
             project=stage.project,
@@ -155,8 +155,8 @@ class Rehearser:
             process_runner=self._process_runner,
             on_line=on_line,
         )
-        material = stage.candidate.material
-        document = questions_for(self._client, material, desk, self._terms.rows)
+        test_cases = stage.candidate.test_cases
+        document = questions_for(self._client, test_cases, desk, self._terms.rows)
         with tracking_errors():
             self._client.log_text(stage.run_id, json.dumps(document), QUESTIONS)
         return document["source"], [Question(**one) for one in document["questions"]]
@@ -181,14 +181,14 @@ class Rehearser:
             with tracking_errors():
                 self._client.log_text(stage.run_id, "\n".join(lines) + "\n", LOG)
 
-    def _keep(self, run_id: str, performance: Performance) -> None:
+    def _keep(self, run_id: str, performance: TestReport) -> None:
         record = performance.record(self._terms)
         with tracking_errors():
             self._client.log_text(run_id, json.dumps(record, indent=2), RECORD)
             for name in ("startup_s", "p50_ms", "p95_ms"):
                 self._client.log_metric(run_id, name, record[name])
 
-    def _tag(self, candidate: Candidate, run_id: str) -> None:
+    def _tag(self, candidate: RehearsalCandidate, run_id: str) -> None:
         with tracking_errors():
             self._client.set_model_version_tag(
                 candidate.model, candidate.version, Tag.REHEARSAL_RUN.value, run_id
@@ -212,7 +212,7 @@ class Rehearser:
 class _Stage:
     """Everything that one rehearsal is played with."""
 
-    candidate: Candidate
+    candidate: RehearsalCandidate
     run_id: str
     folder: Path
     environment: Environment
@@ -220,7 +220,7 @@ class _Stage:
     scratch: Scratch
 
 
-def _answer(server: ModelServer, client: httpx.Client, question: Question) -> Answer:
+def _answer(server: ModelServer, client: httpx.Client, question: Question) -> ModelResponse:
     """Ask one question; return the answer and how long it took.
 
     Raises:
@@ -228,4 +228,4 @@ def _answer(server: ModelServer, client: httpx.Client, question: Question) -> An
     """
     began = time.perf_counter()
     said = server.ask(client, question)
-    return Answer(question, 1000 * (time.perf_counter() - began), said)
+    return ModelResponse(question, 1000 * (time.perf_counter() - began), said)

@@ -110,7 +110,7 @@ class OldVersion:
 
 
 @dataclass(frozen=True, slots=True)
-class Estate:
+class Inventory:
     """All that a pipeline has left in MLflow.
 
     Attributes:
@@ -127,7 +127,7 @@ class Estate:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class RetentionPlan:
     """What goes and what stays, each with its reason.
 
     Attributes:
@@ -140,7 +140,7 @@ class Plan:
     versions: tuple[OldVersion, ...]
     reasons: Mapping[str, str]
 
-    def told(self) -> Iterator[str]:
+    def summary_lines(self) -> Iterator[str]:
         """Yield a line for each night and version: whether it goes, and why."""
         gone = {f"night {night.run_id}" for night in self.nights}
         gone |= {f"version {version.number}" for version in self.versions}
@@ -148,31 +148,33 @@ class Plan:
             yield f"{'goes ' if name in gone else 'stays'}  {name}: {reason}"
 
 
-def plan(estate: Estate, keep: Keep, now: datetime) -> Plan:
+def plan(inventory: Inventory, keep: Keep, now: datetime) -> RetentionPlan:
     """Return what may go.
 
     Args:
-        estate: What there is.
+        inventory: What there is.
         keep: What stays.
         now: The present time (UTC).
     """
-    recent = _Recent.of(estate, keep, now)
-    versions = {one.number: _version_stays(one, estate, recent, now) for one in estate.versions}
-    kept = [one for one in estate.versions if versions[one.number]]
-    nights = {one.run_id: _night_stays(one, estate, recent, now) for one in estate.nights}
-    for one in estate.nights:
+    recent = _Recent.of(inventory, keep, now)
+    versions = {
+        one.number: _version_stays(one, inventory, recent, now) for one in inventory.versions
+    }
+    kept = [one for one in inventory.versions if versions[one.number]]
+    nights = {one.run_id: _night_stays(one, inventory, recent, now) for one in inventory.nights}
+    for one in inventory.nights:
         for version in kept:
             if one.runs & version.runs:
                 nights[one.run_id] = nights[one.run_id] or f"version {version.number} needs it"
-    _follow_reuse(estate.nights, nights)
+    _follow_reuse(inventory.nights, nights)
     gone = f"older than {keep.age.days} days, and nothing needs it"
     reasons = {
         **{f"night {name}": reason or gone for name, reason in nights.items()},
         **{f"version {name}": reason or gone for name, reason in versions.items()},
     }
-    return Plan(
-        nights=tuple(one for one in estate.nights if not nights[one.run_id]),
-        versions=tuple(one for one in estate.versions if not versions[one.number]),
+    return RetentionPlan(
+        nights=tuple(one for one in inventory.nights if not nights[one.run_id]),
+        versions=tuple(one for one in inventory.versions if not versions[one.number]),
         reasons=reasons,
     )
 
@@ -189,16 +191,16 @@ class _Recent:
     awaited: tuple[OldNight, ...]
 
     @classmethod
-    def of(cls, estate: Estate, keep: Keep, now: datetime) -> _Recent:
-        nights = sorted(estate.nights, key=lambda one: (one.began, one.run_id))[-keep.nights :]
-        versions = sorted(estate.versions, key=lambda one: int(one.number))[-keep.versions :]
+    def of(cls, inventory: Inventory, keep: Keep, now: datetime) -> _Recent:
+        nights = sorted(inventory.nights, key=lambda one: (one.began, one.run_id))[-keep.nights :]
+        versions = sorted(inventory.versions, key=lambda one: int(one.number))[-keep.versions :]
         return cls(
             keep,
             nights=frozenset(one.run_id for one in nights),
             champions=frozenset(number for one in nights for number in one.champions),
             holdouts=frozenset(one.holdout for one in nights) - {""},
             versions=frozenset(one.number for one in versions),
-            awaited=tuple(one for one in estate.nights if one.is_awaited(now)),
+            awaited=tuple(one for one in inventory.nights if one.is_awaited(now)),
         )
 
     def awaits(self, one: OldVersion) -> bool:
@@ -206,13 +208,13 @@ class _Recent:
         return any(one.number in night.needed or one.runs & night.runs for night in self.awaited)
 
 
-def _version_stays(one: OldVersion, estate: Estate, recent: _Recent, now: datetime) -> str:
+def _version_stays(one: OldVersion, inventory: Inventory, recent: _Recent, now: datetime) -> str:
     """Return why a version stays; '' where it may go."""
     keep = recent.keep
     reasons = {
         f"it is {', '.join(sorted(one.aliases))}": bool(one.aliases),
         f"pinned: {one.pinned}": bool(one.pinned),
-        estate.named.get(one.number, ""): one.number in estate.named,
+        inventory.named.get(one.number, ""): one.number in inventory.named,
         f"it is not older than {keep.age.days} days": now - one.made <= keep.age,
         f"one of the last {keep.versions} versions": one.number in recent.versions,
         f"one of the last {keep.nights} nights compared with it": one.number in recent.champions,
@@ -221,14 +223,14 @@ def _version_stays(one: OldVersion, estate: Estate, recent: _Recent, now: dateti
     return next((reason for reason, holds in reasons.items() if holds), "")
 
 
-def _night_stays(one: OldNight, estate: Estate, recent: _Recent, now: datetime) -> str:
+def _night_stays(one: OldNight, inventory: Inventory, recent: _Recent, now: datetime) -> str:
     """Return why a night stays by itself; '' where nothing of its own keeps it."""
     keep = recent.keep
     named = f"one of the last {keep.moves} moves of the champion names it"
     reasons = {
         "it is running": one.alive,
         f"pinned: {one.pinned}": bool(one.pinned),
-        named: bool(one.runs & estate.decided),
+        named: bool(one.runs & inventory.decided),
         f"its targets come late: it is seen again by {one.mature + one.delay:%Y-%m-%d}": (
             one.is_awaited(now)
         ),

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from understudy.contract import Kind, Tag
 from understudy.errors import RegistryError
-from understudy.registry.alias_store import Standing
-from understudy.registry.history import Cause, Hold, Scope, Trained
+from understudy.registry.alias_store import AliasState
+from understudy.registry.history import Hold, MoveCause, Scope, Trained
 from understudy.registry.history_log import EXPERIMENT
-from understudy.registry.promoter import Mover, Wanted
-from understudy.registry.rehearsal import RECORD, Candidate, Rehearser
-from understudy.registry.test_cases import Material
-from understudy.registry.test_report import Performance
+from understudy.registry.promoter import MoveRequest, Promoter
+from understudy.registry.rehearsal import RECORD, RehearsalCandidate, Rehearser
+from understudy.registry.test_cases import TestCases
+from understudy.registry.test_report import TestReport
 from understudy.registry.versions import version_of
 from understudy.runner.process.process import OnLine
 from understudy.spec.pipeline import Rehearsal
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class RollbackRequest:
     """A rollback that a person wants.
 
     Attributes:
@@ -96,11 +96,11 @@ class Rollbacks:
     """
 
     def __init__(
-        self, client: MlflowClient, runs: RunStore, mover: Mover, casting: Casting
+        self, client: MlflowClient, runs: RunStore, promoter: Promoter, casting: Casting
     ) -> None:
-        self._client, self._runs, self._mover, self._casting = client, runs, mover, casting
+        self._client, self._runs, self._promoter, self._casting = client, runs, promoter, casting
 
-    def make(self, request: Request, on_line: OnLine) -> Done:
+    def make(self, request: RollbackRequest, on_line: OnLine) -> Done:
         """Rehearse and move.
 
         Raises:
@@ -108,19 +108,21 @@ class Rollbacks:
             ServingError: when it does not serve as it must.
             ChampionChangedError: when somebody else moved the alias meanwhile.
         """
-        standing = self._mover.look(request.model)
-        target = self._target(standing, request, on_line)
+        alias_state = self._promoter.look(request.model)
+        target = self._target(alias_state, request, on_line)
         version = self._version(request.model, target)
         rehearsed = self._rehearsed(request, version, on_line) if request.rehearse else ""
-        self._mover.move(self._wanted(standing, request, target, rehearsed))
-        return Done(request.model, target, standing.champion, str(version.run_id or ""), rehearsed)
+        self._promoter.move(self._wanted(alias_state, request, target, rehearsed))
+        return Done(
+            request.model, target, alias_state.champion, str(version.run_id or ""), rehearsed
+        )
 
-    def _target(self, standing: Standing, request: Request, on_line: OnLine) -> str:
-        last = standing.history.moves[-1].move if standing.history.moves else None
+    def _target(self, alias_state: AliasState, request: RollbackRequest, on_line: OnLine) -> str:
+        last = alias_state.history.moves[-1].move if alias_state.history.moves else None
         if last is not None and last.key == request.key:
             return str(last.after)  # this very rollback, made by a try that died afterwards
-        target = request.to or self._former(request.model, standing, on_line)
-        if target == standing.champion:
+        target = request.to or self._former(request.model, alias_state, on_line)
+        if target == alias_state.champion:
             raise RegistryError(
                 f"Version {target} of {request.model} is the champion",
                 allowed="another version to return to",
@@ -128,16 +130,16 @@ class Rollbacks:
             )
         return target
 
-    def _former(self, model: str, standing: Standing, on_line: OnLine) -> str:
+    def _former(self, model: str, alias_state: AliasState, on_line: OnLine) -> str:
         """Return the last former champion that nobody has deleted."""
-        former = standing.history.former
+        former = alias_state.history.former
         for version in former:
             if version_of(self._client, model, version) is not None:
                 return version
             on_line(f"Version {version} of {model} was champion before, and somebody deleted it")
         deleted = f" that is still there: {', '.join(former)} were deleted" if former else ""
         raise RegistryError(
-            f"{model} has had no other champion than {standing.champion}{deleted}",
+            f"{model} has had no other champion than {alias_state.champion}{deleted}",
             allowed="a model whose champion has replaced another version",
             action="name the version to return to",
         )
@@ -152,17 +154,19 @@ class Rollbacks:
             )
         return found
 
-    def _wanted(self, standing: Standing, request: Request, target: str, rehearsed: str) -> Wanted:
+    def _wanted(
+        self, alias_state: AliasState, request: RollbackRequest, target: str, rehearsed: str
+    ) -> MoveRequest:
         hold = None
-        if standing.champion is not None:
-            facts = self._trained(request.model, standing.champion)
+        if alias_state.champion is not None:
+            facts = self._trained(request.model, alias_state.champion)
             hold = Hold(request.scope, facts, request.until)
-        return Wanted(
+        return MoveRequest(
             model=request.model,
             version=target,
-            expected=standing.champion,
+            expected=alias_state.champion,
             key=request.key,
-            cause=Cause.ROLLBACK,
+            cause=MoveCause.ROLLBACK,
             actor=request.actor,
             why=request.why,
             rehearsal_run=rehearsed,
@@ -188,19 +192,19 @@ class Rollbacks:
 
     # The rehearsal
 
-    def _rehearsed(self, request: Request, version: ModelVersion, on_line: OnLine) -> str:
+    def _rehearsed(self, request: RollbackRequest, version: ModelVersion, on_line: OnLine) -> str:
         """Rehearse a version as it was rehearsed before; return the run."""
         earlier = str(version.tags.get(Tag.REHEARSAL_RUN.value, ""))
         record = self._record(earlier)
-        terms = Performance.terms_of(record) if record else Rehearsal()
-        candidate = Candidate(
+        terms = TestReport.terms_of(record) if record else Rehearsal()
+        candidate = RehearsalCandidate(
             request.model,
             str(version.version),
             manager=record.get("manager", "uv"),
-            material=Material(rehearsal=earlier if record else ""),
+            test_cases=TestCases(rehearsal=earlier if record else ""),
         )
         spec = self._spec(request, version)
-        for line in self._casting(terms).rehearse(candidate, spec, on_line).told():
+        for line in self._casting(terms).rehearse(candidate, spec, on_line).summary_lines():
             on_line(line)
         return str(self._runs.tagged(spec.experiment_id, Tag.KEY, spec.key)[-1].info.run_id)
 
@@ -216,7 +220,7 @@ class Rollbacks:
         found: dict[str, Any] = json.loads(read_text(self._client, run, RECORD))
         return found
 
-    def _spec(self, request: Request, version: ModelVersion) -> RunSpec:
+    def _spec(self, request: RollbackRequest, version: ModelVersion) -> RunSpec:
         """Return the rehearsal's run, in the experiment that the version was trained in."""
         trained = self._runs.found(str(version.run_id)) if version.run_id else None
         experiment = (

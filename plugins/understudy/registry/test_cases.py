@@ -27,7 +27,7 @@ _LACKING: Final = 69  # sysexits.h EX_UNAVAILABLE
 
 
 @dataclass(frozen=True, slots=True)
-class Material:
+class TestCases:
     """Where rows, and what a model said to them offline, can be found; each may be '' for nowhere.
 
     Attributes:
@@ -44,7 +44,7 @@ class Material:
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class TestCaseWriter:
     """Where questions are drawn.
 
     Attributes:
@@ -65,7 +65,7 @@ class Desk:
 
 
 def questions_for(
-    client: MlflowClient, material: Material, desk: Desk, rows: int
+    client: MlflowClient, test_cases: TestCases, desk: TestCaseWriter, rows: int
 ) -> dict[str, Any]:
     """Return the document with the questions: ``source`` and ``questions``.
 
@@ -75,24 +75,24 @@ def questions_for(
         ServingError: when they cannot be drawn.
         TrackingUnavailableError: when the server does not answer.
     """
-    asked = _fetched(client, material.rehearsal, QUESTIONS, desk.folder)
+    asked = _fetched(client, test_cases.rehearsal, QUESTIONS, desk.folder)
     if asked is not None:
         return _document(asked)
     document: dict[str, Any] = {}
-    if desk.project is not None and (files := _files(client, material, desk.folder)):
+    if desk.project is not None and (files := _files(client, test_cases, desk.folder)):
         document = _drawn(desk, desk.project, rows, files)
     return document if document.get("questions") else _drawn(desk, desk.environment, rows)
 
 
-def _files(client: MlflowClient, material: Material, folder: Path) -> tuple[str, ...]:
+def _files(client: MlflowClient, test_cases: TestCases, folder: Path) -> tuple[str, ...]:
     """Return the holdout and the predictions as files here; nothing where one is missing."""
-    rows = _fetched(client, material.data, f"{material.data_artifact}/{HOLDOUT}", folder)
-    said = None if rows is None else _fetched(client, material.validation, PREDICTIONS, folder)
+    rows = _fetched(client, test_cases.data, f"{test_cases.data_artifact}/{HOLDOUT}", folder)
+    said = None if rows is None else _fetched(client, test_cases.validation, PREDICTIONS, folder)
     return () if rows is None or said is None else (str(rows), str(said))
 
 
 def _drawn(
-    desk: Desk, environment: Environment, rows: int, files: tuple[str, ...] = ()
+    desk: TestCaseWriter, environment: Environment, rows: int, files: tuple[str, ...] = ()
 ) -> dict[str, Any]:
     """Return the questions that the script finds in an environment; none where it lacks a library.
 

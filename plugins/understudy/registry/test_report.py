@@ -15,7 +15,7 @@ _SHOWN: Final = 3  # differences in a message
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ModelResponse:
     """What a served model said to a question, and after how many milliseconds."""
 
     question: Question
@@ -24,7 +24,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Performance:
+class TestReport:
     """One rehearsal.
 
     Attributes:
@@ -43,7 +43,7 @@ class Performance:
     environment: str
     source: str
     startup_s: float
-    answers: tuple[Answer, ...]
+    answers: tuple[ModelResponse, ...]
 
     def latency(self, share: float) -> float:
         """Return the milliseconds that a share of the answers did not exceed; 0 without answers."""
@@ -76,7 +76,7 @@ class Performance:
             },
         }
 
-    def told(self) -> tuple[str, ...]:
+    def summary_lines(self) -> tuple[str, ...]:
         """Return what a log says about it."""
         half, most = self.latency(0.5), self.latency(0.95)
         return (

@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import Any, Final, TypeVar
 
 from understudy.report import pictures, words
-from understudy.report.document import Check, Finding, Model, Record, finite
+from understudy.report.document import CheckView, FindingView, ModelView, RecordView, finite
 from understudy.report.drawing import Picture, Scale, Table
 from understudy.report.intervals import Panel, panels
 from understudy.report.text import count, number, shown, signed, stated
@@ -49,7 +49,7 @@ class Bars:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FindingPanel:
     """A finding, laid out.
 
     Attributes:
@@ -59,18 +59,18 @@ class Found:
         line: All others, as one line.
     """
 
-    finding: Finding
+    finding: FindingView
     bars: tuple[Bars, ...]
     table: Table | None
     line: str
 
 
-def found(findings: tuple[Finding, ...]) -> tuple[Found, ...]:
+def found(findings: tuple[FindingView, ...]) -> tuple[FindingPanel, ...]:
     """Return what guards and budgets found, those that did not pass first."""
     return tuple(map(_found, sorted(findings, key=_urgency)))
 
 
-def _urgency(finding: Finding) -> tuple[int, int]:
+def _urgency(finding: FindingView) -> tuple[int, int]:
     return _place(finding.result, _RESULTS), _place(finding.level, _LEVELS)
 
 
@@ -78,7 +78,7 @@ def _place(value: str, order: tuple[str, ...]) -> int:
     return order.index(value) if value in order else len(order)
 
 
-def _found(finding: Finding) -> Found:
+def _found(finding: FindingView) -> FindingPanel:
     measured = {
         key: parts
         for key, value in finding.numbers.items()
@@ -88,7 +88,7 @@ def _found(finding: Finding) -> Found:
     bars = tuple(_bars(finding.numbers, measured))
     apart = {*measured, *ranked, *([_LIMIT] if bars else [])}
     rest = {name: value for name, value in finding.numbers.items() if name not in apart}
-    return Found(finding, bars, _table(finding.numbers, ranked), _line(rest))
+    return FindingPanel(finding, bars, _table(finding.numbers, ranked), _line(rest))
 
 
 def _bars(numbers: Mapping[str, Any], measured: Mapping[str, re.Match[str]]) -> Iterator[Bars]:
@@ -165,7 +165,7 @@ _FACTS: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Contents:
+class PageContents:
     """A page, before it is laid out.
 
     Attributes:
@@ -185,27 +185,27 @@ class Contents:
         undrawn: What could not be drawn, and why, as sentences.
     """
 
-    record: Record
+    record: RecordView
     verdict: str
     shadow: str
     panels: tuple[Panel, ...]
     drawings: tuple[Picture | Table, ...]
     left_out: int
-    worst: tuple[Check, ...]
-    findings: tuple[Found, ...]
+    worst: tuple[CheckView, ...]
+    findings: tuple[FindingPanel, ...]
     facts: tuple[tuple[str, str], ...]
-    models: tuple[tuple[str, Model], ...]
+    models: tuple[tuple[str, ModelView], ...]
     known: tuple[tuple[str, tuple[str, ...]], ...]
     identity: tuple[tuple[str, str], ...]
     testing: tuple[str, ...]
     undrawn: tuple[str, ...] = ()
 
 
-def contents(record: Record, summary: Mapping[str, Any]) -> Contents:
+def contents(record: RecordView, summary: Mapping[str, Any]) -> PageContents:
     """Return what the page of a record says."""
     models = tuple(_models(record))
     undrawn = [str(summary["undrawn"])] if summary.get("undrawn") else []
-    return Contents(
+    return PageContents(
         record=record,
         verdict=record.verdict.lower(),
         shadow=words.shadow(record),
@@ -232,7 +232,7 @@ def _drawn(what: str, draw: Callable[[], Iterable[T]], undrawn: list[str]) -> tu
         return ()
 
 
-def worst_slices(checks: tuple[Check, ...], most: int = 10) -> tuple[Check, ...]:
+def worst_slices(checks: tuple[CheckView, ...], most: int = 10) -> tuple[CheckView, ...]:
     """Return the checks of slices with the least room to their bounds.
 
     Room is counted in widths of the interval that decides, so that metrics of different units and
@@ -241,7 +241,7 @@ def worst_slices(checks: tuple[Check, ...], most: int = 10) -> tuple[Check, ...]
     return tuple(sorted((check for check in checks if check.slice), key=_room)[:most])
 
 
-def _room(check: Check) -> tuple[int, float]:
+def _room(check: CheckView) -> tuple[int, float]:
     order = {words.FAILED: 0, words.UNDECIDED: 1, words.PASSED: 2}.get(check.result, 3)
     value = check.gain if check.compares else check.challenger
     known, needed = finite(value), finite(check.needed)
@@ -252,12 +252,12 @@ def _room(check: Check) -> tuple[int, float]:
     return order, room / width if width else room
 
 
-def _relative(record: Record) -> frozenset[str]:
+def _relative(record: RecordView) -> frozenset[str]:
     stated = (record.rules["primary"], *record.rules.get("guardrails", ()))
     return frozenset(str(metric["name"]) for metric in stated if metric.get("relative"))
 
 
-def _facts(record: Record) -> Iterator[tuple[str, str]]:
+def _facts(record: RecordView) -> Iterator[tuple[str, str]]:
     for name, label in _CONTEXT.items():
         if record.context.get(name):
             yield label, record.context[name]
@@ -268,7 +268,9 @@ def _facts(record: Record) -> Iterator[tuple[str, str]]:
             yield label, count(value)
 
 
-def _identity(record: Record, models: tuple[tuple[str, Model], ...]) -> Iterator[tuple[str, str]]:
+def _identity(
+    record: RecordView, models: tuple[tuple[str, ModelView], ...]
+) -> Iterator[tuple[str, str]]:
     yield from ((name, text) for name, text in record.context.items() if name not in _CONTEXT)
     for name, label in _IDENTITY.items():
         if record.evidence.get(name) not in (None, ""):
@@ -281,13 +283,13 @@ def _identity(record: Record, models: tuple[tuple[str, Model], ...]) -> Iterator
         yield "computed with", ", ".join(f"{name} {version}" for name, version in software.items())
 
 
-def _models(record: Record) -> Iterator[tuple[str, Model]]:
+def _models(record: RecordView) -> Iterator[tuple[str, ModelView]]:
     yield "challenger", record.challenger
     if record.champion is not None:
         yield "champion", record.champion
 
 
-def _known(models: Sequence[Model]) -> Iterator[tuple[str, tuple[str, ...]]]:
+def _known(models: Sequence[ModelView]) -> Iterator[tuple[str, tuple[str, ...]]]:
     if any(model.reason for model in models):
         yield "not scored", tuple(model.reason for model in models)
     names = dict.fromkeys(name for model in models for name in model.metrics)
@@ -295,11 +297,11 @@ def _known(models: Sequence[Model]) -> Iterator[tuple[str, tuple[str, ...]]]:
         yield f"{name}, as logged", tuple(_metric(model, name) for model in models)
 
 
-def _metric(model: Model, name: str) -> str:
+def _metric(model: ModelView, name: str) -> str:
     return stated(model.metrics[name]) if name in model.metrics else ""
 
 
-def interval_told(check: Check) -> str:
+def interval_told(check: CheckView) -> str:
     """Return the interval of a gain as text; '' where none is claimed."""
     if check.interval is None:
         return ""

@@ -19,7 +19,7 @@ Document = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Interval:
+class IntervalView:
     """A confidence interval in a metric's unit; an end may be infinite."""
 
     low: float
@@ -28,7 +28,7 @@ class Interval:
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class CheckView:
     """One rule on all rows or on a slice, with every number behind it.
 
     The fields are those of ``understudy.gate.Check`` and ``understudy.gate.evidence.Comparison``.
@@ -44,8 +44,8 @@ class Check:
     challenger: float | None
     champion: float | None
     gain: float | None
-    interval: Interval | None
-    excess: Interval | None
+    interval: IntervalView | None
+    excess: IntervalView | None
     rows: int | None
     groups: int | None
     p_value: float | None
@@ -62,8 +62,8 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """What a data guard or a budget found; see ``understudy.gate.evidence.Finding``."""
+class FindingView:
+    """What a data guard or a budget found; see ``understudy.gate.evidence.FindingView``."""
 
     guard: str
     level: str
@@ -73,7 +73,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
+class ModelView:
     """One of the two models.
 
     Attributes:
@@ -92,20 +92,20 @@ class Model:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class RecordView:
     """A decision record, read."""
 
     schema: str
     context: Mapping[str, str]
     basis: str
     rules: Document
-    challenger: Model
-    champion: Model | None
+    challenger: ModelView
+    champion: ModelView | None
     verdict: str
     case: str
     reasons: tuple[str, ...]
-    checks: tuple[Check, ...]
-    findings: tuple[Finding, ...]
+    checks: tuple[CheckView, ...]
+    findings: tuple[FindingView, ...]
     notes: tuple[str, ...]
     evidence: Document
     document: Document
@@ -115,7 +115,7 @@ class Record:
         return self.document.get(name, self.evidence.get(name))
 
 
-def read(document: Document) -> Record:
+def read(document: Document) -> RecordView:
     """Return the views of a record.
 
     Raises:
@@ -142,9 +142,9 @@ def number(value: object) -> float | None:
     return float(value)
 
 
-def _record(stored: Document) -> Record:
+def _record(stored: Document) -> RecordView:
     evidence: Document = stored.get("evidence") or {}
-    return Record(
+    return RecordView(
         schema=stored["schema"],
         context={name: str(value) for name, value in stored["context"].items()},
         basis=str(stored["basis"]),
@@ -162,7 +162,7 @@ def _record(stored: Document) -> Record:
     )
 
 
-def _checks(checks: Sequence[Document], evidence: Document) -> tuple[Check, ...]:
+def _checks(checks: Sequence[Document], evidence: Document) -> tuple[CheckView, ...]:
     """Join each check with the comparison that it judges."""
     behind = {_place(one): one for one in evidence.get("comparisons", ())}
     return tuple(_check({**behind.get(_place(one), {}), **_stated(one)}) for one in checks)
@@ -176,10 +176,10 @@ def _stated(stored: Document) -> Document:
     return {name: value for name, value in stored.items() if value is not None}
 
 
-def _check(stored: Document) -> Check:
+def _check(stored: Document) -> CheckView:
     numbers = ("bound", "needed", "challenger", "champion", "gain")
     statistics = ("p_value", "effect_size", "smallest_detectable")
-    return Check(
+    return CheckView(
         metric=str(stored["metric"]),
         rule=str(stored["rule"]),
         slice=str(stored.get("slice", "")),
@@ -196,23 +196,23 @@ def _check(stored: Document) -> Check:
     )
 
 
-def _interval(stored: Document | None) -> Interval | None:
+def _interval(stored: Document | None) -> IntervalView | None:
     if stored is None:
         return None
     low, high = number(stored["low"]), number(stored["high"])
     if low is None or high is None or math.isnan(low) or math.isnan(high):
         return None
-    return Interval(low, high, finite(stored.get("confidence")))
+    return IntervalView(low, high, finite(stored.get("confidence")))
 
 
-def _finding(stored: Document) -> Finding:
+def _finding(stored: Document) -> FindingView:
     texts = {name: str(stored[name]) for name in ("guard", "level", "result", "reason")}
-    return Finding(**texts, numbers=dict(stored.get("numbers") or {}))
+    return FindingView(**texts, numbers=dict(stored.get("numbers") or {}))
 
 
-def _model(stored: Document) -> Model:
+def _model(stored: Document) -> ModelView:
     named = {"model", "metrics", "run_id", "reason"}
-    return Model(
+    return ModelView(
         name=str(stored["model"]),
         run_id=str(stored.get("run_id", "")),
         reason=str(stored.get("reason", "")),

@@ -109,7 +109,7 @@ CHAMPION: Final = "champion"
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class PicturePath:
     """A line or an area of one model, as an SVG path on a square of 100 by 100."""
 
     who: str
@@ -138,9 +138,9 @@ class Picture:
     upwards: str
     across_ticks: tuple[Tick, ...]
     upwards_ticks: tuple[Tick, ...]
-    shapes: tuple[Shape, ...] = ()
+    shapes: tuple[PicturePath, ...] = ()
     dots: tuple[Dot, ...] = ()
-    guides: tuple[Shape, ...] = ()
+    guides: tuple[PicturePath, ...] = ()
     legend: tuple[str, ...] = ()
 
 
@@ -154,18 +154,18 @@ class Table:
     note: str = ""
 
 
-def _steps(who: str, counts: Sequence[float], highest: float, *, filled: bool) -> Shape:
+def _steps(who: str, counts: Sequence[float], highest: float, *, filled: bool) -> PicturePath:
     """Return a histogram: bins of equal width over the whole picture."""
     width = 100 / len(counts)
     tops = [round(100 - 100 * value / highest, 2) for value in counts]
     places = [round(index * width, 3) for index in range(len(counts) + 1)]
     steps = "".join(f"V{top}H{right}" for top, right in zip(tops, places[1:], strict=True))
-    return Shape(who, f"M0 100{steps}V100{'Z' if filled else ''}", filled)
+    return PicturePath(who, f"M0 100{steps}V100{'Z' if filled else ''}", filled)
 
 
-def line(who: str, points: Sequence[tuple[float, float]]) -> Shape:
+def line(who: str, points: Sequence[tuple[float, float]]) -> PicturePath:
     """Return the line through points, given in percent from the left and from the top."""
-    return Shape(who, "M" + "L".join(f"{x} {y}" for x, y in points))
+    return PicturePath(who, "M" + "L".join(f"{x} {y}" for x, y in points))
 
 
 def _shares(models: Summary) -> tuple[dict[str, list[float]], float]:
@@ -178,7 +178,7 @@ def _shares(models: Summary) -> tuple[dict[str, list[float]], float]:
     return shares, max(max(values) for values in shares.values()) or 1.0
 
 
-def histogram(models: Summary) -> tuple[tuple[Shape, ...], tuple[Tick, ...]]:
+def histogram(models: Summary) -> tuple[tuple[PicturePath, ...], tuple[Tick, ...]]:
     """Return the challenger's histogram as an area, the champion's as a line over it."""
     shares, highest = _shares(models)
     scale = Scale(0.0, highest * 1.05)

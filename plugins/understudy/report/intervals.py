@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Final
 
-from understudy.report.document import Check, Interval
+from understudy.report.document import CheckView, IntervalView
 from understudy.report.drawing import Scale, Tick
 from understudy.report.text import number, shown, signed, stated
 
@@ -47,7 +47,7 @@ class Row:
         told: Why there is nothing to draw; '' where there is.
     """
 
-    check: Check
+    check: CheckView
     name: str
     point: float | None
     low: float | None
@@ -73,14 +73,14 @@ class Panel:
     zero: float | None
 
 
-def panels(checks: Sequence[Check], relative: frozenset[str]) -> tuple[Panel, ...]:
+def panels(checks: Sequence[CheckView], relative: frozenset[str]) -> tuple[Panel, ...]:
     """Return the panels of an interval plot, in the order of the record.
 
     Args:
         checks: The record's checks.
         relative: The metrics whose comparisons are stated as fractions of the champion's value.
     """
-    grouped: dict[tuple[str, str], list[Check]] = {}
+    grouped: dict[tuple[str, str], list[CheckView]] = {}
     for check in checks:
         grouped.setdefault((check.metric, check.rule), []).append(check)
     return tuple(
@@ -88,7 +88,7 @@ def panels(checks: Sequence[Check], relative: frozenset[str]) -> tuple[Panel, ..
     )
 
 
-def rule_in_words(check: Check, *, relative: bool) -> str:
+def rule_in_words(check: CheckView, *, relative: bool) -> str:
     """Return what a rule asks for, as the rest of a sentence that begins with the metric."""
     if check.rule == "min_gain" and check.bound == 0:
         return "must not be worse than the champion\u2019s"
@@ -96,13 +96,13 @@ def rule_in_words(check: Check, *, relative: bool) -> str:
     return _RULES.get(check.rule, "{0}").format(bound)
 
 
-def _bound(check: Check, *, relative: bool) -> str:
+def _bound(check: CheckView, *, relative: bool) -> str:
     if relative and check.compares and check.bound is not None:
         return f"{stated(100 * check.bound)} %"
     return stated(check.bound)
 
 
-def deciding(check: Check) -> Interval | None:
+def deciding(check: CheckView) -> IntervalView | None:
     """Return the interval that decides, on the axis of the gain.
 
     It is that of ``gain - needed``, moved by ``needed``. Of an absolute bound that is the gain's
@@ -111,10 +111,10 @@ def deciding(check: Check) -> Interval | None:
     if check.excess is None or check.needed is None or not math.isfinite(check.needed):
         return check.interval
     low, high = check.excess.low + check.needed, check.excess.high + check.needed
-    return Interval(low, high, check.excess.confidence)
+    return IntervalView(low, high, check.excess.confidence)
 
 
-def _panel(checks: Sequence[Check], *, relative: bool) -> Panel:
+def _panel(checks: Sequence[CheckView], *, relative: bool) -> Panel:
     first = checks[0]
     scale = Scale.over(_values(checks))
     rows = tuple(_row(check, scale, relative=relative) for check in checks)
@@ -129,7 +129,7 @@ def _panel(checks: Sequence[Check], *, relative: bool) -> Panel:
     )
 
 
-def _values(checks: Sequence[Check]) -> Iterable[float | None]:
+def _values(checks: Sequence[CheckView]) -> Iterable[float | None]:
     """Yield what a panel must show; of intervals far wider than most only the middle."""
     widths = [one.high - one.low for check in checks if (one := _finite(deciding(check)))]
     widest = _WIDEST * median(widths) if widths else 0.0
@@ -144,18 +144,18 @@ def _values(checks: Sequence[Check]) -> Iterable[float | None]:
             yield from (interval.low, interval.high)
 
 
-def _finite(interval: Interval | None) -> Interval | None:
+def _finite(interval: IntervalView | None) -> IntervalView | None:
     if interval is None or not all(map(math.isfinite, (interval.low, interval.high))):
         return None
     return interval
 
 
-def _point(check: Check) -> float | None:
+def _point(check: CheckView) -> float | None:
     value = check.gain if check.compares else check.challenger
     return value if value is not None and math.isfinite(value) else None
 
 
-def _row(check: Check, scale: Scale, *, relative: bool) -> Row:
+def _row(check: CheckView, scale: Scale, *, relative: bool) -> Row:
     interval = deciding(check) if check.compares else None
     point, needed = _point(check), check.needed
     champion = None if check.compares else check.champion
@@ -175,7 +175,7 @@ def _row(check: Check, scale: Scale, *, relative: bool) -> Row:
     )
 
 
-def _needed(check: Check, *, relative: bool) -> str:
+def _needed(check: CheckView, *, relative: bool) -> str:
     if not relative or not check.compares or check.needed is None:
         return ""
     return f"needed {signed(check.needed, 3)}"
@@ -185,20 +185,20 @@ def _at(scale: Scale, value: float | None) -> float | None:
     return scale.at(value) if value is not None and math.isfinite(value) else None
 
 
-def _cut(interval: Interval | None, scale: Scale) -> frozenset[str]:
+def _cut(interval: IntervalView | None, scale: Scale) -> frozenset[str]:
     if interval is None:
         return frozenset()
     ends = {"low": interval.low, "high": interval.high}
     return frozenset(name for name, value in ends.items() if not scale.holds(value))
 
 
-def _allowed(check: Check, bound: float | None) -> tuple[float, float] | None:
+def _allowed(check: CheckView, bound: float | None) -> tuple[float, float] | None:
     if bound is None:
         return None
     return (0.0, bound) if check.rule == "at_most" else (bound, 100.0)
 
 
-def _numbers(check: Check, interval: Interval | None) -> str:
+def _numbers(check: CheckView, interval: IntervalView | None) -> str:
     """Return a row's numbers: the point and its interval."""
     if _point(check) is None:
         return ""

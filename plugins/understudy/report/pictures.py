@@ -12,8 +12,8 @@ from understudy.report.drawing import (
     CHAMPION,
     Dot,
     Picture,
+    PicturePath,
     Scale,
-    Shape,
     Summary,
     Table,
     histogram,
@@ -71,7 +71,7 @@ def _calibration(summary: Summary) -> Picture:
         upwards_ticks=unit.mirrored_ticks(6),
         shapes=tuple(line(who, [(dot.x, dot.y) for dot in found]) for who, found in dots.items()),
         dots=tuple(dot for found in dots.values() for dot in found),
-        guides=(Shape("diagonal", "M0 100L100 0"),),
+        guides=(PicturePath("diagonal", "M0 100L100 0"),),
         legend=tuple(models),
     )
 
@@ -163,7 +163,7 @@ def _errors(summary: Summary) -> Picture:
         across_ticks=axis.ticks(),
         upwards_ticks=ticks,
         shapes=shapes,
-        guides=(Shape("zero", f"M{zero} 0V100"),),
+        guides=(PicturePath("zero", f"M{zero} 0V100"),),
         legend=tuple(models),
     )
 
@@ -236,7 +236,7 @@ def _residuals(summary: Summary) -> Iterator[Picture]:
             upwards_ticks=upwards.mirrored_ticks(),
             shapes=(line(who, [(dot.x, dot.y) for dot in dots]),),
             dots=dots,
-            guides=(Shape("zero", f"M0 {upwards.up(0)}H100"),),
+            guides=(PicturePath("zero", f"M0 {upwards.up(0)}H100"),),
         )
 
 

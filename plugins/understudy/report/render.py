@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from understudy.redact import redacted
 from understudy.report import text, words
-from understudy.report.contents import Contents, contents, interval_told
+from understudy.report.contents import PageContents, contents, interval_told
 from understudy.report.document import read
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def _told(record: Mapping[str, Any], error: Exception) -> str:
     )
 
 
-def drawn(found: Contents, links: Links) -> str:
+def drawn(found: PageContents, links: Links) -> str:
     """Return the HTML of a page's contents."""
     engine = _engine()
     style = _style(engine)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
-from understudy.report.document import Check, Record, finite
+from understudy.report.document import CheckView, RecordView, finite
 from understudy.report.text import count, number, shown, stated
 
 PASSED: Final = "passed"
@@ -55,7 +55,7 @@ def undrawn(what: str, error: Exception) -> str:
     )
 
 
-def headline(record: Record) -> str:
+def headline(record: RecordView) -> str:
     """Return what the verdict means, in one sentence."""
     if record.verdict == "PROMOTE" and shadow(record):
         return "The challenger would have been promoted. Nothing moves tonight."
@@ -66,7 +66,7 @@ def headline(record: Record) -> str:
     return _HEADLINES.get(record.verdict, shown(record.verdict))
 
 
-def _why_held(record: Record) -> str:
+def _why_held(record: RecordView) -> str:
     if record.champion is not None and record.champion.reason:
         return "it could not be scored, so nothing was compared"
     if record.evidence.get("blockers"):
@@ -76,12 +76,12 @@ def _why_held(record: Record) -> str:
     return "the challenger is held back"
 
 
-def opening(record: Record) -> str:
+def opening(record: RecordView) -> str:
     """Return who met whom, on what, and how many checks came out which way."""
     return f"{_meeting(record)} {tally(record.checks)}"
 
 
-def _meeting(record: Record) -> str:
+def _meeting(record: RecordView) -> str:
     challenger = f"challenger for {shown(record.context.get('model', 'the model'), 80)}"
     rows = finite(record.fact("rows"))
     if record.champion is None:
@@ -95,7 +95,7 @@ def _meeting(record: Record) -> str:
     return f"The {challenger} met champion {shown(record.champion.name, 80)}{where}."
 
 
-def shadow(record: Record) -> str:
+def shadow(record: RecordView) -> str:
     """Return that a night moves nothing; '' for one that does."""
     stored = record.document.get("shadow")
     if not stored:
@@ -107,7 +107,7 @@ def shadow(record: Record) -> str:
     )
 
 
-def tally(checks: tuple[Check, ...]) -> str:
+def tally(checks: tuple[CheckView, ...]) -> str:
     """Return how many checks came out which way."""
     found = Counter(check.result for check in checks)
     if not checks:
@@ -119,23 +119,23 @@ def tally(checks: tuple[Check, ...]) -> str:
     return f"Of {len(checks)} check{'s' * (len(checks) > 1)}: {', '.join(parts)}."
 
 
-def told_first(record: Record) -> tuple[str, ...]:
+def told_first(record: RecordView) -> tuple[str, ...]:
     """Return the reasons that the opening repeats."""
     return record.reasons[:_TOLD]
 
 
-def told_later(record: Record) -> tuple[str, ...]:
+def told_later(record: RecordView) -> tuple[str, ...]:
     """Return the reasons that are folded away."""
     return record.reasons[_TOLD:]
 
 
-def notes(record: Record) -> tuple[str, ...]:
+def notes(record: RecordView) -> tuple[str, ...]:
     """Return the record's notes without those that repeat what a guard found."""
     told = {f"{finding.guard}: {finding.reason}" for finding in record.findings}
     return tuple(note for note in record.notes if note not in told)
 
 
-def testing(record: Record) -> Iterator[str]:
+def testing(record: RecordView) -> Iterator[str]:
     """Yield what the record claims about its own errors, and what repeated testing costs."""
     compared = sum(check.excess is not None for check in record.checks)
     if not compared:
@@ -150,7 +150,7 @@ def testing(record: Record) -> Iterator[str]:
         yield _REJECTS_BY_CHANCE.format(compared)
 
 
-def error_rate(checks: tuple[Check, ...]) -> float | None:
+def error_rate(checks: tuple[CheckView, ...]) -> float | None:
     """Return the one-sided error rate of the first comparison: its interval has it at each end."""
     for check in checks:
         if check.excess is not None and check.excess.confidence is not None:
@@ -177,7 +177,7 @@ def _ordinal(value: int) -> str:
     return f"{count(value)}{ending}"
 
 
-def smallest_seen(checks: tuple[Check, ...]) -> str:
+def smallest_seen(checks: tuple[CheckView, ...]) -> str:
     """Return what an undecided comparison on all rows could have shown; '' where none is."""
     for check in checks:
         least = finite(check.smallest_detectable)

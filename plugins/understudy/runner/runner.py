@@ -202,8 +202,8 @@ class StepRunner:
             outputs = self._outputs.record(ended, attempt.scratch.folder)
             told = {}
             if is_empty(ended, outputs.files):
-                strays = self._runs.strays(run)
-                told[Tag.DESCRIPTION.value] = nothing_logged(attempt.request.entry_point, strays)
+                orphans = self._runs.orphans(run)
+                told[Tag.DESCRIPTION.value] = nothing_logged(attempt.request.entry_point, orphans)
                 line(told[Tag.DESCRIPTION.value])
             # Only now: MLflow would refuse the step another spelling of a parameter.
             self._runs.log_parameters(ended, lineage.values, {**outputs.tags(), **told})

@@ -17,7 +17,7 @@ from typing import Final
 from understudy.errors import UnderstudyError
 from understudy.runner.process.process import OnLine
 from understudy.serving.instance import Instance, Opener
-from understudy.serving.proxy import Front
+from understudy.serving.proxy import Proxy
 
 Champion = Callable[[], str | None]
 """Returns the champion's version; raises what the tracking server's silence raises."""
@@ -46,7 +46,7 @@ class Trouble:
     again_at: float
 
 
-class Follower:
+class AliasWatcher:
     """Follows one model's champion.
 
     Args:
@@ -58,9 +58,9 @@ class Follower:
     """
 
     def __init__(
-        self, front: Front, champion: Champion, opener: Opener, poll: float, say: OnLine
+        self, proxy: Proxy, champion: Champion, opener: Opener, poll: float, say: OnLine
     ) -> None:
-        self._front, self._champion, self._opener = front, champion, opener
+        self._proxy, self._champion, self._opener = proxy, champion, opener
         self._poll, self._say = poll, say
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="follower", daemon=True)
@@ -79,7 +79,7 @@ class Follower:
         self._thread.join()
         for leaving in self._leaving:
             leaving.join()
-        last = self._front.switch(None)
+        last = self._proxy.switch(None)
         if last is not None:
             last.close(_DRAIN)
 
@@ -99,10 +99,10 @@ class Follower:
             self._complain(f"{error} What is served stays as it is.")
             return
         if wanted is None:
-            self._complain(f"{self._front.model} has no champion. What is served stays as it is.")
+            self._complain(f"{self._proxy.model} has no champion. What is served stays as it is.")
             return
         self._silent = False
-        current = self._front.current
+        current = self._proxy.current
         if current is None or current.version != wanted or not current.alive:
             self._bring_up(wanted)
 
@@ -116,16 +116,16 @@ class Follower:
         trouble = self._trouble
         if trouble and trouble.version == version and time.monotonic() < trouble.again_at:
             return
-        self._say(f"Bringing up {self._front.model} version {version}")
+        self._say(f"Bringing up {self._proxy.model} version {version}")
         try:
-            new = self._opener.open(self._front.model, version)
+            new = self._opener.open(self._proxy.model, version)
         except UnderstudyError as error:
             self._failed(version, error)
             return
         self._trouble = None
-        self._front.note = {"since": datetime.now(UTC).isoformat(timespec="milliseconds")}
-        self._let_go(self._front.switch(new))
-        self._say(f"Serving {self._front.model} version {version}")
+        self._proxy.note = {"since": datetime.now(UTC).isoformat(timespec="milliseconds")}
+        self._let_go(self._proxy.switch(new))
+        self._say(f"Serving {self._proxy.model} version {version}")
 
     def _failed(self, version: str, error: UnderstudyError) -> None:
         if self._over.is_set():
@@ -133,14 +133,14 @@ class Follower:
         known = self._trouble if self._trouble and self._trouble.version == version else None
         pause = min(known.pause * 2, _LONGEST_PAUSE) if known else _FIRST_PAUSE
         self._trouble = Trouble(version, str(error), pause, time.monotonic() + pause)
-        current = self._front.current
+        current = self._proxy.current
         still = f"version {current.version} goes on serving" if current else "nothing is served"
-        self._front.note = {
-            **self._front.note,
+        self._proxy.note = {
+            **self._proxy.note,
             "refused": {"version": version, "reason": str(error)},
         }
         self._say(
-            f"ERROR the champion, version {version} of {self._front.model}, did not come up;"
+            f"ERROR the champion, version {version} of {self._proxy.model}, did not come up;"
             f" {still}. Tried again in {pause:.0f} s. {error}"
         )
 

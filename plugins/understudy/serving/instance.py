@@ -33,7 +33,7 @@ _SLOWEST: Final = 60.0  # seconds for one answer
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class ServingTerms:
     """How versions are served.
 
     Attributes:
@@ -91,7 +91,7 @@ class Opener:
     """
 
     def __init__(
-        self, client: MlflowClient, terms: Terms, on_line: OnLine, settings: Settings
+        self, client: MlflowClient, terms: ServingTerms, on_line: OnLine, settings: Settings
     ) -> None:
         self._client, self._runs, self._terms = client, RunStore(client), terms
         self._on_line, self._settings = on_line, settings

@@ -32,7 +32,7 @@ _PAUSE: Final = 0.05
 _PASSED_ON: Final = ("content-type", "accept")
 
 
-class Front:
+class Proxy:
     """Knows the version in production, and asks it.
 
     Args:

@@ -125,7 +125,7 @@ class Limit:
     level: Level = "hold"
 
 
-class Bound(NamedTuple):
+class QuantityBound(NamedTuple):
     """A limit on one quantity, in its unit: bytes or seconds. None for no such limit."""
 
     name: str
@@ -165,10 +165,10 @@ class Budgets:
             _check_quantity("Budgets", f"{name}.at_most", limit.at_most, _UNITS[name])
 
     @property
-    def bounds(self) -> tuple[Bound, ...]:
+    def bounds(self) -> tuple[QuantityBound, ...]:
         """Every limit that limits something, with its numbers in bytes or seconds."""
         return tuple(
-            Bound(
+            QuantityBound(
                 name,
                 float(_UNITS[name](limit.at_most)) if limit.at_most else None,
                 limit.growth,

@@ -220,7 +220,7 @@ class RunStore:
             self.end(run_id, status, "" if status == "FINISHED" else "the run around it ended")
         return within
 
-    def strays(self, run: Run) -> list[str]:
+    def orphans(self, run: Run) -> list[str]:
         """Return runs that began in a run's experiment after it, say RUNNING, and are nobody's.
 
         They may be those of a person who works there: what they are is for a person to see.

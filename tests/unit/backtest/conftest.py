@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from understudy.backtest.history import History
-from understudy.backtest.place import PREDICTIONS, ROWS, Place, made
+from understudy.backtest.history import ReplayedNights
+from understudy.backtest.place import PREDICTIONS, ROWS, BacktestFolder, made
 from understudy.backtest.plan import Plan
 
 PER_DAY = 24
@@ -41,13 +41,13 @@ class Replayed:
         return Plan("/p", "", "c", {}, tuple(days[:-1]), days[-1], float(WINDOW), "uv")
 
     @property
-    def place(self) -> Place:
+    def place(self) -> BacktestFolder:
         """Where it is kept."""
-        return Place(self.folder)
+        return BacktestFolder(self.folder)
 
-    def history(self) -> History:
+    def history(self) -> ReplayedNights:
         """Return what a backtest would read."""
-        return History.read(self.place, self.plan)
+        return ReplayedNights.read(self.place, self.plan)
 
     def write(self) -> Replayed:
         """Leave the files of all nights."""

@@ -12,7 +12,7 @@ import pytest
 
 from understudy.backtest import evaluation
 from understudy.backtest.cost import Cost
-from understudy.backtest.history import History
+from understudy.backtest.history import ReplayedNights
 from understudy.backtest.place import PREDICTIONS, ROWS
 from understudy.backtest.walk import walk
 from understudy.errors import DecisionError
@@ -170,7 +170,7 @@ def test_a_question_is_answered_in_a_file(replayed: Replay) -> None:
 def test_a_walk_serves_what_a_history_knows(replayed: Replay) -> None:
     """Both ways to add up agree."""
     history = replayed(3.0, 1.0, 5.0).history()
-    assert isinstance(history, History)
+    assert isinstance(history, ReplayedNights)
     found = evaluation.under_rules(history, Cost.of(RMSE), Gate(RMSE).to_dict())
     table = evaluation.tabled(history, Cost.of(RMSE))
     assert found["served"] == pytest.approx(

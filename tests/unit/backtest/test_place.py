@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from understudy.backtest import place as places
-from understudy.backtest.place import Place, made, write
+from understudy.backtest.place import BacktestFolder, made, write
 from understudy.errors import SettingsError
 
 pytestmark = pytest.mark.unit
@@ -50,7 +50,7 @@ def test_what_was_killed_while_being_made_is_swept(tmp_path: Path) -> None:
     )
     assert done.returncode == -signal.SIGKILL
     assert len(list((tmp_path / "nights").iterdir())) == 1
-    with Place(tmp_path).alone():
+    with BacktestFolder(tmp_path).alone():
         assert list((tmp_path / "nights").iterdir()) == []
 
 
@@ -60,9 +60,9 @@ def test_a_second_backtest_in_the_folder_is_refused(
     """It says whose turn it is."""
     monkeypatch.setattr(places, "_PATIENCE_S", 0.0)
     with (
-        Place(tmp_path).alone(),
+        BacktestFolder(tmp_path).alone(),
         pytest.raises(SettingsError, match="Another backtest works in"),
-        Place(tmp_path).alone(),
+        BacktestFolder(tmp_path).alone(),
     ):
         pytest.fail("both have it")
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from understudy.backtest import references
-from understudy.backtest.references import Table
+from understudy.backtest.references import CostTable
 
 pytestmark = pytest.mark.unit
 
@@ -18,7 +18,7 @@ some = settings(deadline=None, max_examples=60)
 
 
 @st.composite
-def tables(draw: st.DrawFn, most: int = 6) -> Table:
+def tables(draw: st.DrawFn, most: int = 6) -> CostTable:
     """Draw what every choice would have cost; the first night has a model, others may not."""
     nights = draw(st.integers(1, most))
     has_model = (True, *draw(st.tuples(*[st.booleans()] * (nights - 1))))
@@ -27,10 +27,10 @@ def tables(draw: st.DrawFn, most: int = 6) -> Table:
     costs = np.where(random.random((nights, nights)) < draw(st.floats(0, 0.3)), np.inf, kinds[0])
     costs = np.where(draw(st.booleans()), costs, kinds[1])
     known = np.tri(nights, dtype=bool) & np.array(has_model)
-    return Table(np.where(known, costs, np.nan), has_model)
+    return CostTable(np.where(known, costs, np.nan), has_model)
 
 
-def feasible(table: Table, path: references.Path) -> bool:
+def feasible(table: CostTable, path: references.Path) -> bool:
     """Return whether somebody who promotes or keeps once a night can walk a path."""
     if path[0] != 0:
         return False
@@ -38,7 +38,7 @@ def feasible(table: Table, path: references.Path) -> bool:
     return all(b == a or (b == night and table.has_model[b]) for night, (a, b) in steps)
 
 
-def every_path(table: Table) -> list[references.Path]:
+def every_path(table: CostTable) -> list[references.Path]:
     """Return all paths, by trying every sequence of choices."""
     return [
         references.walked(table, lambda night, _, chosen=chosen: chosen[night - 1])
@@ -48,7 +48,7 @@ def every_path(table: Table) -> list[references.Path]:
 
 @some
 @given(tables())
-def test_hindsight_is_the_best_of_all_paths(table: Table) -> None:
+def test_hindsight_is_the_best_of_all_paths(table: CostTable) -> None:
     """Tried against every sequence of choices."""
     best = references.hindsight(table)
     assert feasible(table, best)
@@ -58,7 +58,7 @@ def test_hindsight_is_the_best_of_all_paths(table: Table) -> None:
 
 @some
 @given(tables(most=12), st.integers(0, 2**12 - 1))
-def test_nobody_beats_hindsight(table: Table, decided: int) -> None:
+def test_nobody_beats_hindsight(table: CostTable, decided: int) -> None:
     """Whatever is decided, it is a path, and none of them costs less."""
     rule = references.walked(table, lambda night, _: bool(decided >> night & 1))
     for path in (rule, references.frozen(table), references.always(table)):
@@ -75,7 +75,7 @@ def test_the_references_on_nights_that_one_can_check_by_hand() -> None:
         [5.0, 2.0, 9.0, nan],
         [5.0, 2.0, 9.0, 4.0],
     ])  # fmt: skip
-    table = Table(costs, (True, True, True, True))
+    table = CostTable(costs, (True, True, True, True))
     assert references.frozen(table) == (0, 0, 0, 0)
     assert references.always(table) == (0, 1, 2, 3)
     assert references.hindsight(table) == (0, 1, 1, 1)
@@ -87,5 +87,5 @@ def test_the_references_on_nights_that_one_can_check_by_hand() -> None:
 
 def test_a_night_without_a_model_keeps_what_serves() -> None:
     """There is nothing to promote."""
-    table = Table(np.array([[1.0, np.nan], [1.0, np.nan]]), (True, False))
+    table = CostTable(np.array([[1.0, np.nan], [1.0, np.nan]]), (True, False))
     assert references.always(table) == references.hindsight(table) == (0, 0)

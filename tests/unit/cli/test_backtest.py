@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from understudy.backtest.place import Place
+from understudy.backtest.place import BacktestFolder
 from understudy.cli.main import main
 
 if TYPE_CHECKING:
-    from understudy.backtest.replay import Wanted
+    from understudy.backtest.replay import BacktestRequest
 
 pytestmark = pytest.mark.unit
 
 
 @pytest.fixture
-def wanted(monkeypatch: pytest.MonkeyPatch) -> list[Wanted]:
+def wanted(monkeypatch: pytest.MonkeyPatch) -> list[BacktestRequest]:
     """Keep what is asked of a backtest instead of running it."""
-    kept: list[Wanted] = []
+    kept: list[BacktestRequest] = []
 
-    def keep(wanted: Wanted, *_: object) -> None:
+    def keep(wanted: BacktestRequest, *_: object) -> None:
         kept.append(wanted)
         raise KeyboardInterrupt
 
@@ -36,7 +36,7 @@ def understudy(tmp_path: Path, *words: str) -> int:
     return main(["backtest", *words, "--nights", "3", "--out", str(tmp_path / "out")])
 
 
-def test_words_become_what_is_wanted(tmp_path: Path, wanted: list[Wanted]) -> None:
+def test_words_become_what_is_wanted(tmp_path: Path, wanted: list[BacktestRequest]) -> None:
     """Values may hold an equals sign."""
     rules = tmp_path / "careful.json"
     rules.write_text(json.dumps({"primary": {"name": "mae", "min_gain": 1.0}}))
@@ -51,7 +51,7 @@ def test_words_become_what_is_wanted(tmp_path: Path, wanted: list[Wanted]) -> No
     assert asked.rules["default"].primary.min_gain is None, "without the bounds of the others"
 
 
-def test_files_of_one_name_are_told_apart(tmp_path: Path, wanted: list[Wanted]) -> None:
+def test_files_of_one_name_are_told_apart(tmp_path: Path, wanted: list[BacktestRequest]) -> None:
     """By their whole path."""
     paths = [tmp_path / "a" / "rules.json", tmp_path / "b" / "rules.json"]
     for path in paths:
@@ -79,4 +79,4 @@ def test_what_cannot_be_is_refused(
     assert understudy(tmp_path, *words) == 1
     said = capsys.readouterr().err
     assert any(part in said for part in message.split("|")), said
-    assert not Place(tmp_path / "out").plan.exists()
+    assert not BacktestFolder(tmp_path / "out").plan.exists()

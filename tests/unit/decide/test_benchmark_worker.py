@@ -12,8 +12,8 @@ from mlflow.types.schema import ColSpec, Schema
 
 from understudy.decide.benchmark import costs_of
 from understudy.decide.benchmark_worker import (
+    LoadedModel,
     UnreachableError,
-    Worker,
     fetched,
     fitted,
     resident,
@@ -63,7 +63,7 @@ def test_rows_without_a_signature_stay() -> None:
 def test_one_row_after_the_other_then_all(rows: Any, single: list[Any]) -> None:  # noqa: ANN401
     """Beginning where it is told, and around again at the end."""
     model = Noting()
-    answer = Worker(model, rows).timed(first=1, calls=2)
+    answer = LoadedModel(model, rows).timed(first=1, calls=2)
     assert list(map(str, model.asked)) == list(map(str, [*single, rows]))
     assert len(answer["single"]) == 2
     assert all(seconds >= 0 for seconds in (*answer["single"], answer["batch"]))

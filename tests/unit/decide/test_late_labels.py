@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from understudy.decide.late_labels import Judged, due
+from understudy.decide.late_labels import JudgedNight, due
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 DELAY = timedelta(days=14)
@@ -16,12 +16,12 @@ DAYS = st.integers(-30, 400)
 NIGHTS = st.lists(st.tuples(DAYS, st.booleans()), unique_by=lambda night: night[0])
 
 
-def night(days: int, *, completed: bool = False) -> Judged:
+def night(days: int, *, completed: bool = False) -> JudgedNight:
     """Return a night so many days ago."""
-    return Judged(NOW - timedelta(days=days), str(days), completed)
+    return JudgedNight(NOW - timedelta(days=days), str(days), completed)
 
 
-def ages(*nights: Judged) -> list[int]:
+def ages(*nights: JudgedNight) -> list[int]:
     """Return how old the nights are that are due among some."""
     return [int(one.run_id) for one in due(nights, NOW, DELAY)]
 
@@ -40,7 +40,7 @@ def ages(*nights: Judged) -> list[int]:
         pytest.param([night(age) for age in range(14, 28)], [27, 26, 25, 24], id="a backlog"),
     ],
 )
-def test_what_is_due(nights: list[Judged], wanted: list[int]) -> None:
+def test_what_is_due(nights: list[JudgedNight], wanted: list[int]) -> None:
     """Nights whose later rows have their targets and may still be in the holdout."""
     assert ages(*nights) == wanted
 
@@ -61,6 +61,8 @@ def test_every_night_has_its_turn() -> None:
     """One a day, seen by the nights that follow, none is forgotten."""
     seen: set[int] = set()
     for today in range(60):
-        history = [Judged(NOW + timedelta(days=day), str(day), day in seen) for day in range(today)]
+        history = [
+            JudgedNight(NOW + timedelta(days=day), str(day), day in seen) for day in range(today)
+        ]
         seen |= {int(one.run_id) for one in due(history, NOW + timedelta(days=today), DELAY)}
     assert seen == set(range(60 - DELAY.days))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from understudy.decide.evaluator import Hearing
+from understudy.decide.evaluator import Evaluator
 from understudy.decide.replay import differences, replayed
 from understudy.gate import (
     Basis,
@@ -96,8 +96,8 @@ def again(
     record: DecisionRecord, folder: Path, gate: Gate | None = None
 ) -> tuple[DecisionRecord, int]:
     """Return a record judged again, and how many differences there are."""
-    hearing = Hearing(None, Settings(folder / "cache", folder / "scratch"))
-    (one,) = replayed([record.to_json()], hearing, print, gate)
+    evaluator = Evaluator(None, Settings(folder / "cache", folder / "scratch"))
+    (one,) = replayed([record.to_json()], evaluator, print, gate)
     return one.now, len(one.differences)
 
 

@@ -22,14 +22,16 @@ def layout(tmp_path: Path) -> bootstrap.Layout:
 
 
 @pytest.fixture
-def target(layout: bootstrap.Layout, monkeypatch: pytest.MonkeyPatch) -> bootstrap.Environment:
+def target(
+    layout: bootstrap.Layout, monkeypatch: pytest.MonkeyPatch
+) -> bootstrap.VirtualEnvironment:
     """Return the environment of that lock, built by the uv of the environment of these tests."""
     monkeypatch.setattr(bootstrap, "uv_of", lambda _: Path(sys.executable).with_name("uv"))
     return bootstrap.environments(layout)["mlflow"]
 
 
 def test_a_complete_environment_is_left_alone(
-    layout: bootstrap.Layout, target: bootstrap.Environment
+    layout: bootstrap.Layout, target: bootstrap.VirtualEnvironment
 ) -> None:
     """The second time there is nothing to do."""
     assert bootstrap.ensure(target, layout)
@@ -38,7 +40,9 @@ def test_a_complete_environment_is_left_alone(
 
 
 def test_an_unfinished_environment_is_built_anew(
-    layout: bootstrap.Layout, target: bootstrap.Environment, capsys: pytest.CaptureFixture[str]
+    layout: bootstrap.Layout,
+    target: bootstrap.VirtualEnvironment,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Without its stamp nothing in it is trusted."""
     bootstrap.ensure(target, layout)
@@ -50,7 +54,7 @@ def test_an_unfinished_environment_is_built_anew(
 
 
 def test_another_lock_brings_the_environment_up_to_date(
-    layout: bootstrap.Layout, target: bootstrap.Environment
+    layout: bootstrap.Layout, target: bootstrap.VirtualEnvironment
 ) -> None:
     """The stamp holds the digest of the lock, so a change is noticed."""
     bootstrap.ensure(target, layout)
@@ -61,7 +65,7 @@ def test_another_lock_brings_the_environment_up_to_date(
 
 
 def test_a_failure_shows_the_program_s_own_words(
-    layout: bootstrap.Layout, target: bootstrap.Environment
+    layout: bootstrap.Layout, target: bootstrap.VirtualEnvironment
 ) -> None:
     """A lock that cannot be installed leaves no stamp, and says why."""
     target.lock.write_text("no-such-package==1 --hash=sha256:" + "0" * 64 + " trailing words\n")
@@ -70,7 +74,9 @@ def test_a_failure_shows_the_program_s_own_words(
     assert target.stamped() is None
 
 
-def test_a_distribution_s_metadata_counts(target: bootstrap.Environment, tmp_path: Path) -> None:
+def test_a_distribution_s_metadata_counts(
+    target: bootstrap.VirtualEnvironment, tmp_path: Path
+) -> None:
     """New entry points in pyproject.toml install the checkout again."""
     (tmp_path / "pyproject.toml").write_text("one")
     editable = replace(target, checkout=tmp_path)

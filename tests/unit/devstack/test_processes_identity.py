@@ -30,7 +30,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Identity]]:
 
     def begin(code: str, **variables: str) -> Identity:
         kept: list[Identity] = []
-        program = processes.Program(
+        program = processes.StackProgram(
             "program",
             [sys.executable, "-c", code],
             {**os.environ, **variables},
@@ -125,7 +125,7 @@ def test_a_program_does_not_begin_before_it_is_recorded(
         raise RuntimeError
 
     argv = [sys.executable, "-c", "open('began', 'w')"]
-    program = processes.Program("program", argv, os.environ, tmp_path, tmp_path / "log")
+    program = processes.StackProgram("program", argv, os.environ, tmp_path, tmp_path / "log")
     with pytest.raises(RuntimeError):
         processes.start(program, refuse)
     assert eventually(lambda: not seen[0].alive(), 20)

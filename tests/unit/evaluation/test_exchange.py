@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 
 from understudy.evaluation import exchange
-from understudy.evaluation.exchange import Answer, Request
+from understudy.evaluation.exchange import GateRequest, GateResult
 from understudy.gate import Comparison, Evidence, Gate, Interval, Metric
 
 
@@ -14,11 +14,11 @@ def test_requests_arrive_as_they_were_sent(tmp_path: Path) -> None:
     """Rules, files, counts and folders; several at once."""
     gate = Gate(Metric("rmse", min_gain=0.5), slices=["region"])
     sent = [
-        Request(gate.to_dict(), "a.parquet", "b.parquet", {"ab": 3}, ("/dags", "/plugins")),
-        Request(gate.to_dict(), "a.parquet"),
+        GateRequest(gate.to_dict(), "a.parquet", "b.parquet", {"ab": 3}, ("/dags", "/plugins")),
+        GateRequest(gate.to_dict(), "a.parquet"),
     ]
     exchange.write(tmp_path / "requests.json", sent)
-    received = exchange.read(tmp_path / "requests.json", Request)
+    received = exchange.read(tmp_path / "requests.json", GateRequest)
     assert received == sent
     assert Gate.from_dict(received[0].rules).to_dict() == gate.to_dict()
 
@@ -31,6 +31,6 @@ def test_answers_arrive_as_they_were_sent(tmp_path: Path) -> None:
         "t", {"b": 1.0, "c": 2.0, "p": 1.0},
     )  # fmt: skip
     evidence = Evidence((found,), (), 9, "ab", 2, 7, ("blocked",), ("noted",))
-    sent = [Answer(evidence, "", {"numpy": "2"}), Answer(Evidence(()), "no such file")]
+    sent = [GateResult(evidence, "", {"numpy": "2"}), GateResult(Evidence(()), "no such file")]
     exchange.write(tmp_path / "answers.json", sent)
-    assert exchange.read(tmp_path / "answers.json", Answer) == sent
+    assert exchange.read(tmp_path / "answers.json", GateResult) == sent

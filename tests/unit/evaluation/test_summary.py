@@ -12,22 +12,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import precision_score, recall_score
 
-from understudy.evaluation.summary import Classes, Guess, Numbers, summarise
+from understudy.evaluation.summary import ClassPredictions, Guess, NumberPredictions, summarise
 
 numbers = st.floats(-1e6, 1e6)
 
 
-def shuffled(holdout: Numbers | Classes) -> Numbers | Classes:
+def shuffled(holdout: NumberPredictions | ClassPredictions) -> NumberPredictions | ClassPredictions:
     """Return the same rows in another order."""
     order = np.random.default_rng(1).permutation(len(holdout.target))
-    if isinstance(holdout, Numbers):
+    if isinstance(holdout, NumberPredictions):
         said = {who: values[order] for who, values in holdout.predictions.items()}
-        return Numbers(holdout.target[order], said)
+        return NumberPredictions(holdout.target[order], said)
     guesses = {
         who: Guess(guess.codes[order], tuple(one[order] for one in guess.probabilities or ()))
         for who, guess in holdout.guesses.items()
     }
-    return Classes(holdout.names, holdout.target[order], guesses)
+    return ClassPredictions(holdout.names, holdout.target[order], guesses)
 
 
 def rounded(value: Any) -> Any:  # noqa: ANN401 -- any JSON value
@@ -41,8 +41,8 @@ def rounded(value: Any) -> Any:  # noqa: ANN401 -- any JSON value
 
 @pytest.mark.parametrize("classes", [0, 2, 7])
 def test_the_order_of_rows_does_not_matter(
-    predicted_numbers: Callable[[float], Numbers],
-    predicted_classes: Callable[[int], Classes],
+    predicted_numbers: Callable[[float], NumberPredictions],
+    predicted_classes: Callable[[int], ClassPredictions],
     classes: int,
 ) -> None:
     """A summary is a property of the rows, not of a file; of numbers, and of classes."""
@@ -55,7 +55,7 @@ def test_the_order_of_rows_does_not_matter(
 def test_of_any_numbers(rows: list[tuple[float, float, float]]) -> None:
     """Every row is counted once in each count, constant and single rows too; all is JSON."""
     target, ours, theirs = map(np.array, zip(*rows, strict=True))
-    made = summarise(Numbers(target, {"challenger": ours, "champion": theirs}))
+    made = summarise(NumberPredictions(target, {"challenger": ours, "champion": theirs}))
     json.dumps(made, allow_nan=False)
     for who, said in (("challenger", ours), ("champion", theirs)):
         errors = made["errors"]["models"][who]
@@ -71,7 +71,7 @@ def test_of_any_numbers(rows: list[tuple[float, float, float]]) -> None:
 def test_of_any_classes(rows: list[tuple[int, int]]) -> None:
     """Recall and precision are scikit-learn's; where they are undefined they are null."""
     target, said = (np.array(column) for column in zip(*rows, strict=True))
-    made = summarise(Classes(("a", "b", "c"), target, {"challenger": Guess(said)}))
+    made = summarise(ClassPredictions(("a", "b", "c"), target, {"challenger": Guess(said)}))
     json.dumps(made, allow_nan=False)
     assert sum(one["rows"] for one in made["classes"]) == len(rows)
     assert made["outcomes"] is None
@@ -88,7 +88,7 @@ def test_calibration_of_two_classes_looks_at_the_second() -> None:
     said = np.array([0.8, 0.8, 0.8, 0.8])
     target = np.array([1, 1, 1, 0])
     guess = Guess(np.ones(4, dtype=np.intp), (1 - said, said))
-    made = summarise(Classes(("no", "yes"), target, {"challenger": guess}))["calibration"]
+    made = summarise(ClassPredictions(("no", "yes"), target, {"challenger": guess}))["calibration"]
     assert made["of"] == "yes"
     (part,) = made["models"]["challenger"]["bins"]
     assert part == {"rows": 4, "said": pytest.approx(0.8), "seen": 0.75}
@@ -96,7 +96,7 @@ def test_calibration_of_two_classes_looks_at_the_second() -> None:
 
 
 def test_calibration_of_more_looks_at_the_likeliest(
-    predicted_classes: Callable[[int], Classes],
+    predicted_classes: Callable[[int], ClassPredictions],
 ) -> None:
     """The model of the tests that is too sure of itself is found out."""
     made = summarise(predicted_classes(7))
@@ -108,10 +108,13 @@ def test_calibration_of_more_looks_at_the_likeliest(
 
 def test_a_holdout_without_rows_has_no_summary() -> None:
     """There is nothing to draw, and nothing fails."""
-    assert summarise(Numbers(np.array([]), {})) == {"schema": "understudy/summary/1", "rows": 0}
+    assert summarise(NumberPredictions(np.array([]), {})) == {
+        "schema": "understudy/summary/1",
+        "rows": 0,
+    }
 
 
-def test_a_summary_is_small(predicted_classes: Callable[[int], Classes]) -> None:
+def test_a_summary_is_small(predicted_classes: Callable[[int], ClassPredictions]) -> None:
     """It is stored every night: some kilobytes, however many the rows and classes are."""
     assert len(json.dumps(summarise(predicted_classes(7)))) < 10_000
     assert len(summarise(predicted_classes(30))["classes"]) == 12

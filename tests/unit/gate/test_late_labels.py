@@ -25,12 +25,12 @@ from understudy.gate import (
     Gate,
     Guards,
     Interval,
-    MaturedRecord,
-    Maturity,
+    LateLabelContext,
+    LateLabelRecord,
     Metric,
-    Predictions,
     Previous,
     Score,
+    StoredPredictions,
     Tally,
     Verdict,
     replay,
@@ -49,7 +49,7 @@ PUBLISHED, DECISION = (
 KNOWN: Registry[Any] = Registry().with_resource(DECISION["$id"], Resource.from_contents(DECISION))
 VALIDATOR = Draft202012Validator(PUBLISHED, registry=KNOWN)
 RUN = "6d1f4c0b2a9e48d7b3c5a1e0f7d69824"
-ABOUT = Maturity(
+ABOUT = LateLabelContext(
     *("wine", "wine", RUN, "2026-01-04T00:00:00+00:00", Verdict.PROMOTE, "PROMOTED"),
     *("ab12", "2026-01-18T00:00:00+00:00", "2026-01-18T00:00:00+00:00"),
 )
@@ -71,13 +71,13 @@ def later_decisions(
 
 def score(model: str) -> Score:
     """Return the numbers of a model whose predictions are stored."""
-    stored = Predictions(RUN, "predictions.parquet", "9b" * 32, 48211)
+    stored = StoredPredictions(RUN, "predictions.parquet", "9b" * 32, 48211)
     return Score(model, {}, RUN, "ab" * 32, stored)
 
 
-def seen(then: Verdict, later: DecisionRecord | None, **more: Any) -> MaturedRecord:
+def seen(then: Verdict, later: DecisionRecord | None, **more: Any) -> LateLabelRecord:
     """Return a night of a verdict, seen again."""
-    return MaturedRecord(replace(ABOUT, verdict=then), later, **more)
+    return LateLabelRecord(replace(ABOUT, verdict=then), later, **more)
 
 
 def compared(gain: float, width: float) -> DecisionRecord:
@@ -137,7 +137,7 @@ def test_a_record_comes_back_and_is_what_was_published(
     for previous in (None, Previous("6", "it was deleted"), Previous("6", "", comparisons)):
         record = seen(then, later_decisions[name], previous=previous)
         VALIDATOR.validate(record.to_dict())
-        again = MaturedRecord.of(record.to_json())
+        again = LateLabelRecord.of(record.to_json())
         assert again.to_json() == record.to_json()
         assert again.choice is record.choice
 
@@ -147,13 +147,15 @@ def test_a_night_that_could_not_be_seen_is_undecided() -> None:
     record = seen(Verdict.PROMOTE, None, obstacle="the challenger is gone")
     VALIDATOR.validate(record.to_dict())
     assert (record.choice, record.cost, record.rows) == (Choice.UNDECIDED, None, 0)
-    assert record.told() == "Night of 2026-01-04T00:00, PROMOTE: undecided. the challenger is gone"
-    assert MaturedRecord.of(record.to_json()) == record
+    assert (
+        record.summary() == "Night of 2026-01-04T00:00, PROMOTE: undecided. the challenger is gone"
+    )
+    assert LateLabelRecord.of(record.to_json()) == record
 
 
 def test_it_is_told_in_one_line() -> None:
     """What was said, what became of it, on how many rows, and why."""
-    told = seen(Verdict.HOLD, compared(0.5, 0.1)).told()
+    told = seen(Verdict.HOLD, compared(0.5, 0.1)).summary()
     assert told.startswith("Night of 2026-01-04T00:00, HOLD: wrong on 80 rows that came after it. ")
     assert "\n" not in told
 
@@ -171,7 +173,7 @@ def test_nights_are_counted_and_wrong_ones_priced(
     ]
     tally = Tally.of(records)
     assert tally.costs == (0.5, 1.5)
-    assert list(tally.told()) == [
+    assert list(tally.summary_lines()) == [
         "5 nights: 1 right, 2 wrong, 2 undecided",
         "The gate chose right in 33% of the 3 nights that are decided",
         "Where it was wrong, the other model's rmse was better by 1 on average, 1.5 at most",
@@ -202,7 +204,7 @@ def test_only_what_rows_can_answer_is_asked_again() -> None:
 def test_other_documents_are_refused(document: str) -> None:
     """The message says which file is meant."""
     with pytest.raises(DecisionError, match=r"decision/matured\.json"):
-        MaturedRecord.of(document)
+        LateLabelRecord.of(document)
 
 
 def test_the_schema_lets_nothing_else_through(later_decisions: dict[str, DecisionRecord]) -> None:

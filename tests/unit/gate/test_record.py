@@ -20,9 +20,9 @@ from understudy.gate import (
     Gate,
     Interval,
     Metric,
-    Predictions,
     Score,
     Shadow,
+    StoredPredictions,
     Unscored,
     replay,
 )
@@ -63,7 +63,7 @@ def test_replay_gives_the_same_record_on_evidence(
     gain: float, p_value: float, blockers: tuple[str, ...]
 ) -> None:
     """Comparisons, findings, the seed and where the predictions are survive as they were."""
-    stored = Predictions("run", "predictions.parquet", "cd34", 4096)
+    stored = StoredPredictions("run", "predictions.parquet", "cd34", 4096)
     ours, theirs = (Score(name, {"rmse": 9, "r2": 1}, "run", "", stored) for name in ("m", "3"))
     found = evidence(gain, p_value, blockers)
     record = DecisionRecord.of({}, GATE, ours, theirs, basis=Basis.PREDICTIONS, evidence=found)

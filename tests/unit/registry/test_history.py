@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from understudy.errors import RegistryError
 from understudy.registry.history import (
-    Cause,
-    Ending,
     Entry,
     History,
     Hold,
     Move,
+    MoveCause,
+    MoveEnding,
     Scope,
     State,
     Trained,
@@ -35,8 +35,8 @@ def time(day: float) -> str:
 
 def entry(number: int, before: str | None, after: str | None, **facts: object) -> Entry:
     """Return a move that was made in no time, on the day of its number."""
-    move = Move(number, time(number), before, after, Cause.NIGHT)
-    return Entry(replace(move, **facts), Ending(State.MOVED, time(number)))  # type: ignore[arg-type]
+    move = Move(number, time(number), before, after, MoveCause.NIGHT)
+    return Entry(replace(move, **facts), MoveEnding(State.MOVED, time(number)))  # type: ignore[arg-type]
 
 
 def of(*entries: Entry) -> History:
@@ -64,7 +64,7 @@ def test_an_empty_history_knows_nothing() -> None:
 
 def test_champion_and_previous_follow_the_moves_that_were_made() -> None:
     """Abandoned moves count for nothing, and a move under way only as such."""
-    abandoned = Entry(entry(3, "2", "9").move, Ending(State.ABANDONED, time(3)))
+    abandoned = Entry(entry(3, "2", "9").move, MoveEnding(State.ABANDONED, time(3)))
     history = of(entry(1, None, "1"), entry(2, "1", "2"), abandoned)
     assert (history.champion, history.previous, history.pending) == ("2", "1", None)
     under_way = of(*history.entries, Entry(entry(4, "2", "5").move, None))
@@ -75,7 +75,7 @@ def test_champion_and_previous_follow_the_moves_that_were_made() -> None:
 
 def test_what_a_version_replaced_is_known_for_ever() -> None:
     """Of a version that came twice, the last time; what was abandoned replaced nothing."""
-    abandoned = Entry(entry(4, "1", "9").move, Ending(State.ABANDONED, time(4)))
+    abandoned = Entry(entry(4, "1", "9").move, MoveEnding(State.ABANDONED, time(4)))
     history = of(entry(1, None, "1"), entry(2, "1", "2"), entry(3, "2", "1"), abandoned)
     found = [history.replaced(version) for version in ("1", "2", "9", "unknown")]
     assert found == ["2", "1", None, None]
@@ -95,7 +95,7 @@ def test_previous_is_never_the_champion_itself() -> None:
 )
 def test_what_was_in_production_at_a_moment(day: float, versions: tuple[str, ...]) -> None:
     """Of a move from outside it is only known between which moments it was made."""
-    outside = entry(3, "2", "7", cause=Cause.OUTSIDE, since=time(2.2))
+    outside = entry(3, "2", "7", cause=MoveCause.OUTSIDE, since=time(2.2))
     history = of(entry(1, None, "1"), entry(2, "1", "2"), outside)
     assert history.at(DAY + timedelta(days=day)) == versions
 
@@ -126,7 +126,7 @@ NOW = DAY + timedelta(days=10)
 )
 def test_what_a_rollback_keeps_from_returning(hold: Hold, other: Trained, *, held: bool) -> None:
     """By version, what it was made of, commit or date; what is better may come."""
-    history = of(entry(1, "2", "3"), entry(2, "3", "2", cause=Cause.ROLLBACK, hold=hold))
+    history = of(entry(1, "2", "3"), entry(2, "3", "2", cause=MoveCause.ROLLBACK, hold=hold))
     assert (history.held(other, NOW) is not None) == held
 
 
@@ -134,7 +134,8 @@ def test_a_hold_ends_when_somebody_brings_the_version_back() -> None:
     """A later move to it says that it is wanted."""
     hold = Hold(Scope.VERSION, TRAINED)
     history = of(
-        entry(1, "3", "2", cause=Cause.ROLLBACK, hold=hold), entry(2, "2", "3", cause=Cause.OUTSIDE)
+        entry(1, "3", "2", cause=MoveCause.ROLLBACK, hold=hold),
+        entry(2, "2", "3", cause=MoveCause.OUTSIDE),
     )
     assert history.held(TRAINED, NOW) is None
 
@@ -156,7 +157,7 @@ holds = st.builds(
         st.just(time(1)),
         versions,
         versions,
-        st.sampled_from(Cause),
+        st.sampled_from(MoveCause),
         actor=texts,
         why=texts,
         key=texts,

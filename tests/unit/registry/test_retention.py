@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from understudy.errors import DeclarationError
-from understudy.registry.retention import Estate, Keep, OldNight, OldVersion, Plan, plan
+from understudy.registry.retention import Inventory, Keep, OldNight, OldVersion, RetentionPlan, plan
 
 pytestmark = pytest.mark.unit
 NOW = datetime(2026, 7, 1, tzinfo=UTC)
@@ -36,12 +36,12 @@ FILLERS = (version(98), version(99))
 """The last night and the last two versions, which stay by count."""
 
 
-def planned(*things: OldNight | OldVersion, **more: object) -> Plan:
+def planned(*things: OldNight | OldVersion, **more: object) -> RetentionPlan:
     """Return the plan for some things beside what stays by count."""
     nights = tuple(one for one in things if isinstance(one, OldNight))
     versions = tuple(one for one in things if isinstance(one, OldVersion))
-    estate = Estate((*nights, NEWEST), (*versions, *FILLERS))
-    return plan(replace(estate, **more), KEEP, NOW)  # type: ignore[arg-type]
+    inventory = Inventory((*nights, NEWEST), (*versions, *FILLERS))
+    return plan(replace(inventory, **more), KEEP, NOW)  # type: ignore[arg-type]
 
 
 def test_what_nothing_needs_goes() -> None:
@@ -51,7 +51,9 @@ def test_what_nothing_needs_goes() -> None:
     assert [one.number for one in found.versions] == ["1"]
     assert found.reasons["night n1"] == "older than 30 days, and nothing needs it"
     assert found.reasons["night newest"] == "one of the last 1 nights"
-    assert "goes   version 1: older than 30 days, and nothing needs it" in list(found.told())
+    assert "goes   version 1: older than 30 days, and nothing needs it" in list(
+        found.summary_lines()
+    )
 
 
 @pytest.mark.parametrize(
@@ -118,7 +120,7 @@ def test_a_version_that_stays_keeps_the_night_that_trained_it() -> None:
 def test_a_version_that_the_last_nights_compared_with_stays() -> None:
     """Their verdicts can be explained."""
     last = replace(NEWEST, champions=frozenset({"1"}))
-    found = plan(Estate((last,), (version(1), *FILLERS)), KEEP, NOW)
+    found = plan(Inventory((last,), (version(1), *FILLERS)), KEEP, NOW)
     assert found.reasons["version 1"] == "one of the last 1 nights compared with it"
 
 
@@ -126,7 +128,7 @@ def test_reused_results_are_followed_to_their_end() -> None:
     """A night that stays keeps those whose runs it was given instead of running."""
     first, second = night("n1"), night("n2", reused=frozenset({"n1 train"}))
     last = replace(NEWEST, reused=frozenset({"n2 train", "gone long ago"}))
-    found = plan(Estate((first, second, night("n3"), last), ()), KEEP, NOW)
+    found = plan(Inventory((first, second, night("n3"), last), ()), KEEP, NOW)
     assert [one.run_id for one in found.nights] == ["n3"]
     assert found.reasons["night n1"] == "night n2 reused its results"
 
@@ -141,7 +143,7 @@ def test_reused_results_are_followed_to_their_end() -> None:
 )
 def test_what_the_gate_counts_stays(one: OldNight, reason: str) -> None:
     """Else a pipeline would be in shadow again, or its tests on one holdout seem fewer."""
-    found = plan(Estate((one, night("newest", days=99, holdout="rows")), FILLERS), KEEP, NOW)
+    found = plan(Inventory((one, night("newest", days=99, holdout="rows")), FILLERS), KEEP, NOW)
     assert [gone.run_id for gone in found.nights] == ([] if reason else ["n1"])
     assert reason in found.reasons["night n1"]
 
@@ -150,7 +152,7 @@ ids = st.integers(0, 7)
 
 
 @st.composite
-def estates(draw: st.DrawFn) -> Estate:
+def estates(draw: st.DrawFn) -> Inventory:
     """Draw some nights that reuse each other, and versions of some."""
     nights = tuple(
         night(
@@ -169,20 +171,20 @@ def estates(draw: st.DrawFn) -> Estate:
         )
         for number in sorted(draw(st.sets(ids)))
     )
-    return Estate(nights, versions)
+    return Inventory(nights, versions)
 
 
 @given(estates())
-def test_nothing_that_stays_needs_what_goes(estate: Estate) -> None:
+def test_nothing_that_stays_needs_what_goes(inventory: Inventory) -> None:
     """Whatever reuses whatever."""
-    found = plan(estate, KEEP, NOW)
+    found = plan(inventory, KEEP, NOW)
     gone = {run for one in found.nights for run in one.runs}
-    for one in estate.nights:
+    for one in inventory.nights:
         assert (one in found.nights) or not one.reused & gone
-    for kept in estate.versions:
+    for kept in inventory.versions:
         assert (kept in found.versions) or not kept.runs & gone
     assert not any(one.aliases for one in found.versions)
-    assert len(found.reasons) == len(estate.nights) + len(estate.versions)
+    assert len(found.reasons) == len(inventory.nights) + len(inventory.versions)
 
 
 def test_a_rule_that_would_keep_nothing_is_refused() -> None:

@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from understudy.report.contents import found
-from understudy.report.document import Finding
+from understudy.report.document import FindingView
 
 
-def finding(result: str = "failed", level: str = "warn", **numbers: Any) -> Finding:
+def finding(result: str = "failed", level: str = "warn", **numbers: Any) -> FindingView:
     """Return a finding with some numbers."""
-    return Finding("drift", level, result, "it has moved", numbers)
+    return FindingView("drift", level, result, "it has moved", numbers)
 
 
 def test_what_did_not_pass_comes_first() -> None:

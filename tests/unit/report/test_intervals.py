@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from understudy.report.document import Check, Interval
+from understudy.report.document import CheckView, IntervalView
 from understudy.report.intervals import deciding, panels, rule_in_words
 
-CHECK = Check(
+CHECK = CheckView(
     metric="mae",
     rule="min_gain",
     slice="",
@@ -24,8 +24,8 @@ CHECK = Check(
     challenger=0.5,
     champion=0.8,
     gain=0.3,
-    interval=Interval(0.2, 0.4, 0.9),
-    excess=Interval(0.1, 0.3, 0.9),
+    interval=IntervalView(0.2, 0.4, 0.9),
+    excess=IntervalView(0.1, 0.3, 0.9),
     rows=100,
     groups=100,
     p_value=0.001,
@@ -41,7 +41,7 @@ numbers = st.one_of(st.none(), st.floats())
 intervals = st.one_of(
     st.none(),
     st.tuples(st.floats(allow_nan=False), st.floats(allow_nan=False)).map(
-        lambda ends: Interval(*sorted(ends), 0.9)
+        lambda ends: IntervalView(*sorted(ends), 0.9)
     ),
 )
 
@@ -55,7 +55,7 @@ def test_an_absolute_bound_shows_the_gains_own_interval() -> None:
 
 def test_a_relative_bound_shows_what_is_not_known_of_the_champion() -> None:
     """The interval that decides is wider than that of the gain, and it is the one drawn."""
-    found = deciding(replace(CHECK, excess=Interval(-0.05, 0.45, 0.9)))
+    found = deciding(replace(CHECK, excess=IntervalView(-0.05, 0.45, 0.9)))
     assert found is not None
     assert (found.low, found.high) == pytest.approx((0.05, 0.55))
 
@@ -103,7 +103,7 @@ def test_the_side_that_passes() -> None:
 
 def test_one_vast_interval_does_not_hide_the_others() -> None:
     """It is cut, which shows; the others keep a width that can be seen."""
-    vast = replace(CHECK, slice="few", excess=Interval(-500.0, 500.0, 0.9))
+    vast = replace(CHECK, slice="few", excess=IntervalView(-500.0, 500.0, 0.9))
     (panel,) = panels([CHECK, CHECK, vast], frozenset())
     first, _, last = panel.rows
     assert last.cut == {"low", "high"}
@@ -124,7 +124,7 @@ def test_a_check_without_numbers_says_why() -> None:
 @settings(deadline=None)
 @given(st.lists(st.tuples(numbers, numbers, numbers, intervals), min_size=1, max_size=6))
 def test_any_numbers_can_be_drawn(
-    many: list[tuple[float | None, float | None, float | None, Interval | None]],
+    many: list[tuple[float | None, float | None, float | None, IntervalView | None]],
 ) -> None:
     """Whatever a record holds, every place is within the panel, and low is left of high."""
     checks = [

@@ -22,11 +22,11 @@ from understudy.store.night import Night
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from understudy.decide.late_labels import Judged, LateLabels, Validate
+    from understudy.decide.late_labels import JudgedNight, LateLabels, Validate
     from understudy.runner.step import StepRequest
 
 
-class MaturedOperator(NightStepOperator):
+class LateLabelsOperator(NightStepOperator):
     """Completes the records of nights whose later rows have their targets now.
 
     It comes after the promotion and never keeps it waiting, nor does it fail the night.
@@ -55,7 +55,7 @@ class MaturedOperator(NightStepOperator):
                 services.runs,
                 night,
                 self.delay,
-                lambda model, version: services.mover.history(model).replaced(version),
+                lambda model, version: services.promoter.history(model).replaced(version),
             )
             self._labels = labels
             scoring = partial(self._validate, context, services, night)
@@ -87,10 +87,10 @@ class MaturedOperator(NightStepOperator):
         inputs = {**self.inputs(context, night), MODEL_URI: model_uri}
         return self.run_entry_point(context, services, night, inputs)
 
-    def _told(self, labels: LateLabels, past: Judged, validate: Validate) -> str:
+    def _told(self, labels: LateLabels, past: JudgedNight, validate: Validate) -> str:
         """Complete one night; what keeps it from being seen tonight is told and may pass."""
         try:
-            told = labels.complete(past, validate, self._say).told()
+            told = labels.complete(past, validate, self._say).summary()
         except StepStoppedError:
             raise
         except UnderstudyError as error:

@@ -149,13 +149,13 @@ class PinOperator(ProjectOperator):
         night = Night(
             run_id=run_id,
             experiment_id=experiment_id,
-            champion=services.mover.look(self.pipeline.model).champion,
+            champion=services.promoter.look(self.pipeline.model).champion,
             dag_version=_dag_version(context),
             **asked,
             **_code(pinned),
         )
         services.nights.pin(night)
-        lost = services.mover.lost(night.model) if night.champion is None else None
+        lost = services.promoter.lost(night.model) if night.champion is None else None
         if lost is not None:
             self.log.warning("Version %s was the champion; %s", lost.version, lost.reason)
         if less := services.nights.note_less_seen(night):

@@ -10,7 +10,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from understudy.airflow.assets import announce, announced, champion_asset, keep_quiet
 from understudy.airflow.exceptions import airflow_errors
-from understudy.airflow.inputs import lost_champion, rows_of, trained_score, workshop_of
+from understudy.airflow.inputs import execution_context, lost_champion, rows_of, trained_score
 from understudy.airflow.links import run_address
 from understudy.airflow.night_context import REHEARSE, TRAIN, night_of, pulled
 from understudy.airflow.night_steps import NightStepOperator, step_run
@@ -19,12 +19,12 @@ from understudy.airflow.operators.step import attempt_key
 from understudy.airflow.operators.verdict import challenger_version, held
 from understudy.airflow.services import Services
 from understudy.contract import key_of
-from understudy.decide.decision import Exhibits, Validation
+from understudy.decide.decision import DecisionInputs, Validation
 from understudy.decide.unscored import cause_of
 from understudy.errors import DecisionError, StepFailedError
 from understudy.gate import DecisionRecord, Unscored, Verdict
-from understudy.registry.history import Cause
-from understudy.registry.promoter import ChampionChangedError, Wanted
+from understudy.registry.history import MoveCause
+from understudy.registry.promoter import ChampionChangedError, MoveRequest
 from understudy.spec.entry_points import MODEL_URI
 from understudy.spec.pipeline import Pipeline
 from understudy.store.night import Night
@@ -32,7 +32,7 @@ from understudy.store.night import Night
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from understudy.decide.decision import Court
+    from understudy.decide.decision import DecisionService
     from understudy.runner.step import StepRequest
 
 _JUDGEMENTS: Final = 3
@@ -46,7 +46,7 @@ class PromoteOperator(NightStepOperator):
         champion = champion_asset(pipeline.model)
         super().__init__(pipeline=pipeline, inlets=[champion], outlets=[champion], **kwargs)
         self._champion, self._judgement = champion, 0
-        self._court: Court | None = None
+        self._decisions: DecisionService | None = None
 
     def execute(self, context: Context) -> str:
         """Move while the champion is the one compared with; else validate it and judge again."""
@@ -65,7 +65,7 @@ class PromoteOperator(NightStepOperator):
                         expected=compared_with(services, night, record),
                         rehearsal_run=rehearsal,
                     )
-                    moved = services.mover.move(wanted)
+                    moved = services.promoter.move(wanted)
                 except ChampionChangedError as changed:
                     self.log.warning(str(changed))
                     record = self._judge_again(context, services, night, record)
@@ -82,8 +82,8 @@ class PromoteOperator(NightStepOperator):
     def on_kill(self) -> None:
         """End what runs: a validation, or the gate's process."""
         super().on_kill()
-        if self._court is not None:
-            self._court.stop()
+        if self._decisions is not None:
+            self._decisions.stop()
 
     def may_reuse(self, parameters: Collection[str]) -> bool:
         """Return False: what moves the alias is compared anew."""
@@ -96,7 +96,7 @@ class PromoteOperator(NightStepOperator):
             return super().run_step(context, services, request)
         return self.run_job_here(services, request)
 
-    def _announce(self, context: Context, wanted: Wanted, *, moved: bool) -> None:
+    def _announce(self, context: Context, wanted: MoveRequest, *, moved: bool) -> None:
         """Let Airflow's asset change, once: a try that died after the move made no event."""
         extra = {
             "model": wanted.model,
@@ -119,7 +119,7 @@ class PromoteOperator(NightStepOperator):
         return f"{self.entry_point} new champion"
 
     def _record(self, services: Services, night: Night) -> DecisionRecord:
-        record = services.court.record(night)
+        record = services.decisions.record(night)
         if record is None or record.verdict is not Verdict.PROMOTE:
             raise DecisionError(
                 f"The stored verdict is {'missing' if record is None else record.verdict.value}",
@@ -139,11 +139,11 @@ class PromoteOperator(NightStepOperator):
         else:
             theirs = self._validated(context, services, night, str(champion.version))
         ours = Validation(record.challenger.model, record.challenger.run_id)
-        self._court = services.court
-        workshop = workshop_of(night, self.pipeline)
-        brought = Exhibits(ours, theirs, rows_of(context, night), workshop)
-        again = services.court.judge(night, brought, self._say)
-        for line in again.told():
+        self._decisions = services.decisions
+        execution = execution_context(night, self.pipeline)
+        brought = DecisionInputs(ours, theirs, rows_of(context, night), execution)
+        again = services.decisions.judge(night, brought, self._say)
+        for line in again.summary_lines():
             self.log.info(line)
         if again.verdict is not Verdict.PROMOTE:
             raise AirflowSkipException(f"{again.verdict}: {again.decision.why}")
@@ -169,14 +169,16 @@ def compared_with(services: Services, night: Night, record: DecisionRecord) -> s
     """Return the champion that the alias must still point at; None for "at none"."""
     if record.champion is None:
         return None
-    lost = services.mover.lost(night.model) if isinstance(record.champion, Unscored) else None
+    lost = services.promoter.lost(night.model) if isinstance(record.champion, Unscored) else None
     if lost is not None and lost.version == record.champion.model:
         return None  # the rules waive that comparison
     return record.champion.model
 
 
-def _wanted(night: Night, record: DecisionRecord, version: str, who: tuple[Cause, str]) -> Wanted:
-    return Wanted(
+def _wanted(
+    night: Night, record: DecisionRecord, version: str, who: tuple[MoveCause, str]
+) -> MoveRequest:
+    return MoveRequest(
         model=night.model,
         version=version,
         expected=None,
@@ -188,12 +190,12 @@ def _wanted(night: Night, record: DecisionRecord, version: str, who: tuple[Cause
     )
 
 
-def _who(context: Context, approval: str) -> tuple[Cause, str]:
+def _who(context: Context, approval: str) -> tuple[MoveCause, str]:
     """Return whose move it is: of the person who approved or started the night, else its own."""
     dag_run = context["dag_run"]
     approved_by = approval.partition(" by ")[2]
     if approved_by:
-        return Cause.PERSON, approved_by
+        return MoveCause.PERSON, approved_by
     if dag_run.run_type == "manual":
-        return Cause.PERSON, dag_run.triggering_user_name or "unknown"
-    return Cause.NIGHT, f"{dag_run.dag_id} {dag_run.run_id}"
+        return MoveCause.PERSON, dag_run.triggering_user_name or "unknown"
+    return MoveCause.NIGHT, f"{dag_run.dag_id} {dag_run.run_id}"

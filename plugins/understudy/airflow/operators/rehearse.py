@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from understudy.registry.rehearsal import Rehearser
-    from understudy.registry.test_cases import Material
+    from understudy.registry.test_cases import TestCases
 
 
 class RehearseOperator(ProjectOperator):
@@ -67,23 +67,23 @@ class RehearseOperator(ProjectOperator):
             self._rehearser.stop()
 
     def _rehearse(self, context: Context, services: Services, night: Night, version: str) -> str:
-        from understudy.registry.rehearsal import Candidate, Rehearser
+        from understudy.registry.rehearsal import RehearsalCandidate, Rehearser
 
         rehearser = Rehearser(services.client, services.runs, self._terms)
         self._rehearser, run = rehearser, _run(context, night)
         with services.step_runner(self.git_access()).source(self.project, night.commit) as source:
-            candidate = Candidate(
+            candidate = RehearsalCandidate(
                 model=night.model,
                 version=version,
                 manager=self.pipeline.env_manager,
-                material=self._material(context),
+                test_cases=self._test_cases(context),
                 project=source.project,
             )
             try:
                 show = rehearser.rehearse(candidate, run, self._say)
             finally:
                 self._note(services, run)
-        for line in show.told():
+        for line in show.summary_lines():
             self.log.info(line)
         return self._note(services, run)
 
@@ -91,11 +91,11 @@ class RehearseOperator(ProjectOperator):
     def _terms(self) -> Rehearsal:
         return self.pipeline.rehearsal or Rehearsal()
 
-    def _material(self, context: Context) -> Material:
+    def _test_cases(self, context: Context) -> TestCases:
         """Return where this night's holdout is, and what the challenger said to it."""
-        from understudy.registry.test_cases import Material
+        from understudy.registry.test_cases import TestCases
 
-        return Material(
+        return TestCases(
             data=str(pulled(context, PREPROCESS) or ""),
             data_artifact=self.pipeline.steps.data,
             validation=str(pulled(context, VALIDATE, CHALLENGER_INDEX) or ""),
@@ -126,7 +126,7 @@ def refuse_return(context: Context, services: Services, night: Night, version: s
         commit=night.commit,
         fingerprint=services.nights.stored_fingerprint(night),
     )
-    rollback = services.mover.history(night.model).held(trained, datetime.now(UTC))
+    rollback = services.promoter.history(night.model).held(trained, datetime.now(UTC))
     if rollback is not None:
         raise held(services, night, _kept_out(rollback))
 

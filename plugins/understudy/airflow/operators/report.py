@@ -67,7 +67,7 @@ class ReportOperator(BaseOperator):
             if outcome is Outcome.FAILED:
                 reason = "; ".join([reason, *_errors(context, services, night, now)])
             _withdraw(context, services, night)
-            version = services.mover.look(night.model).champion
+            version = services.promoter.look(night.model).champion
             services.nights.close(night, outcome, reason, version)
         self.mlflow_address = run_address(night.experiment_id, night.run_id)
         self._tell(night, outcome, reason, version)
@@ -146,7 +146,7 @@ class ReportOperator(BaseOperator):
 
     def _stale(self, services: Services, night: Night) -> notice.Notice | None:
         """Return a notice of a champion that is too old, once for each champion."""
-        moves = services.mover.look(night.model).history.moves
+        moves = services.promoter.look(night.model).history.moves
         if self.pipeline.alert_after_age is None or not moves or moves[-1].move.after is None:
             return None
         version, since = moves[-1].move.after, moves[-1].move.at

@@ -10,7 +10,7 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
 from understudy.airflow.exceptions import airflow_errors
-from understudy.airflow.inputs import exhibits, has_numbers
+from understudy.airflow.inputs import decision_inputs, has_numbers
 from understudy.airflow.links import DecisionLink, MlflowRunLink, decision_address, run_address
 from understudy.airflow.night_context import GATE, night_of, pulled
 from understudy.airflow.night_steps import trained_model
@@ -23,7 +23,7 @@ from understudy.store.night import Night
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from understudy.decide.decision import Court
+    from understudy.decide.decision import DecisionService
 
 
 class GateOperator(BaseOperator):
@@ -42,7 +42,7 @@ class GateOperator(BaseOperator):
         super().__init__(**kwargs)
         self.pipeline = pipeline
         self.mlflow_address = self.decision_address = ""
-        self._court: Court | None = None
+        self._decisions: DecisionService | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Return the verdict and its reasons, and what a night in shadow only says."""
@@ -52,24 +52,24 @@ class GateOperator(BaseOperator):
             raise AirflowSkipException(message)
         with airflow_errors():
             services = Services.connect()
-            self._court = services.court
-            brought = exhibits(context, services, night, self.pipeline)
-            record = self._court.judge(night, brought, self._say)
+            self._decisions = services.decisions
+            brought = decision_inputs(context, services, night, self.pipeline)
+            record = self._decisions.judge(night, brought, self._say)
         self.mlflow_address = run_address(night.experiment_id, night.run_id)
         self.decision_address = decision_address(night.experiment_id, night.run_id)
-        for line in record.told():
+        for line in record.summary_lines():
             self.log.info(line)
         return {
             "verdict": record.verdict.value,
             "reasons": list(record.decision.reasons),
-            "shadow": record.shadow.told(record.verdict) if record.shadow else "",
-            "summary": _summary(record.told(), self.decision_address),
+            "shadow": record.shadow.summary(record.verdict) if record.shadow else "",
+            "summary": _summary(record.summary_lines(), self.decision_address),
         }
 
     def on_kill(self) -> None:
         """End the gate's process; Airflow gives this five seconds."""
-        if self._court is not None:
-            self._court.stop()
+        if self._decisions is not None:
+            self._decisions.stop()
 
     def _say(self, line: str) -> None:
         self.log.info("%s", line)

@@ -10,7 +10,7 @@ from typing import Final
 from understudy.contract import HOLDOUT_FILE, TRAIN_FILE
 from understudy.errors import DecisionError, nearest
 from understudy.evaluation.guards.roles import Roles
-from understudy.evaluation.guards.table import Kind, Table
+from understudy.evaluation.guards.table import RowTable, ValueKind
 from understudy.gate.evidence import Finding
 from understudy.gate.verdict import CheckResult
 
@@ -21,7 +21,7 @@ Numbers = dict[str, float | str | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Tonight:
+class CurrentData:
     """The two parts of a night's rows, and what their columns are.
 
     Attributes:
@@ -30,12 +30,12 @@ class Tonight:
         roles: What is known of the columns; the time is named only where the rows have it.
     """
 
-    train: Table
-    holdout: Table
+    train: RowTable
+    holdout: RowTable
     roles: Roles
 
     @classmethod
-    def open(cls, folder: Path, roles: Roles | None = None) -> Tonight:
+    def open(cls, folder: Path, roles: Roles | None = None) -> CurrentData:
         """Open the rows that ``preprocess`` logged.
 
         Args:
@@ -49,15 +49,15 @@ class Tonight:
         for name in (TRAIN_FILE, HOLDOUT_FILE):
             if not (folder / name).is_file():
                 raise _no_rows(folder, name)
-        train = Table(folder / TRAIN_FILE, known.row_id)
-        holdout = Table(folder / HOLDOUT_FILE, known.row_id)
+        train = RowTable(folder / TRAIN_FILE, known.row_id)
+        holdout = RowTable(folder / HOLDOUT_FILE, known.row_id)
         if known.target and known.target not in train.kinds:
             raise _no_target(folder, known.target, train)
-        timed = train.kinds.get(known.time) is Kind.TIME
+        timed = train.kinds.get(known.time) is ValueKind.TIME
         return cls(train, holdout, known if timed else replace(known, time=""))
 
     @property
-    def parts(self) -> tuple[tuple[str, Table], ...]:
+    def parts(self) -> tuple[tuple[str, RowTable], ...]:
         """Both parts with what they are called."""
         return (TRAINING, self.train), (HOLDOUT, self.holdout)
 
@@ -107,7 +107,7 @@ def _no_rows(folder: Path, name: str) -> DecisionError:
     )
 
 
-def _no_target(folder: Path, target: str, train: Table) -> DecisionError:
+def _no_target(folder: Path, target: str, train: RowTable) -> DecisionError:
     return DecisionError(
         f"The rows in {folder.name} have no target {target!r}{nearest(target, train.kinds)}",
         allowed=some([repr(name) for name in train.content], 20),

@@ -12,22 +12,22 @@ import pandas as pd
 from understudy.contract import TRAIN_FILE
 from understudy.errors import DecisionError
 from understudy.evaluation.guards import drift, leakage
-from understudy.evaluation.guards.current_data import Numbers, Tonight, made, unchecked
+from understudy.evaluation.guards.current_data import CurrentData, Numbers, made, unchecked
 from understudy.evaluation.guards.drift import pairs
 from understudy.evaluation.guards.leakage import Sketches
 from understudy.evaluation.guards.profile import Profile
 from understudy.evaluation.guards.roles import Roles
-from understudy.evaluation.guards.table import Table
+from understudy.evaluation.guards.table import RowTable
 from understudy.gate.evidence import Finding
 from understudy.spec import quantities
 from understudy.spec.guards import OFF, Guards
 
 
-def rows(guards: Guards, tonight: Tonight, then: Profile | None) -> Finding:
+def rows(guards: Guards, current: CurrentData, then: Profile | None) -> Finding:
     """Return whether there are fewer rows than there must be."""
-    train, holdout = tonight.train.rows, tonight.holdout.rows
+    train, holdout = current.train.rows, current.holdout.rows
     least = max(guards.min_training_rows, guards.kept_rows * then.rows if then else 0)
-    problems = list(_too_few(guards, tonight, then))
+    problems = list(_too_few(guards, current, then))
     fine = f"{train:,} rows to train on, {holdout:,} to judge on"
     numbers: Numbers = {
         "training rows": train,
@@ -39,8 +39,8 @@ def rows(guards: Guards, tonight: Tonight, then: Profile | None) -> Finding:
     return made("rows", guards.rows, "; ".join(problems), fine, numbers)
 
 
-def _too_few(guards: Guards, tonight: Tonight, then: Profile | None) -> Iterator[str]:
-    train, holdout = tonight.train.rows, tonight.holdout.rows
+def _too_few(guards: Guards, current: CurrentData, then: Profile | None) -> Iterator[str]:
+    train, holdout = current.train.rows, current.holdout.rows
     if train < guards.min_training_rows:
         yield f"{train:,} rows to train on, {guards.min_training_rows:,} are needed"
     if holdout < guards.min_holdout_rows:
@@ -52,17 +52,17 @@ def _too_few(guards: Guards, tonight: Tonight, then: Profile | None) -> Iterator
         )
 
 
-def age(guards: Guards, tonight: Tonight, as_of: str) -> Finding | None:
+def age(guards: Guards, current: CurrentData, as_of: str) -> Finding | None:
     """Return whether the newest row is too old; None where any age will do.
 
     Args:
         guards: What is asked.
-        tonight: The rows.
+        current: The rows.
         as_of: ISO time of the night; UTC where it has no zone.
     """
     if guards.age == OFF or not guards.max_age:
         return None
-    newest = _newest(tonight)
+    newest = _newest(current)
     if newest is None or not as_of:
         why = "no time of the night" if newest else "the rows have no column with their time"
         return unchecked("age", guards.unchecked, why)
@@ -74,8 +74,8 @@ def age(guards: Guards, tonight: Tonight, as_of: str) -> Finding | None:
     return made("age", guards.age, problems, told, {**numbers, "newest": newest.isoformat()})
 
 
-def _newest(tonight: Tonight) -> pd.Timestamp | None:
-    times = [table.newest(tonight.roles.time) for _, table in tonight.parts]
+def _newest(current: CurrentData) -> pd.Timestamp | None:
+    times = [table.newest(current.roles.time) for _, table in current.parts]
     return max((time for time in times if time is not None), default=None)
 
 
@@ -96,7 +96,7 @@ class Absent:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class GuardFindings:
     """What was found.
 
     Attributes:
@@ -115,7 +115,7 @@ def find(
     *,
     as_of: str = "",
     roles: Roles | None = None,
-) -> Found:
+) -> GuardFindings:
     """Look at tonight's rows.
 
     Args:
@@ -127,16 +127,16 @@ def find(
         roles: What the columns are; None for what the folder says itself.
     """
     try:
-        tonight = Tonight.open(folder, roles)
+        current = CurrentData.open(folder, roles)
     except DecisionError as error:
-        return Found((unchecked("data", guards.unchecked, error.found),), None)
-    sketches = Sketches.of(tonight.train)
-    profile = Profile.of(tonight.train, tonight.roles, sketches.content, sketches.identities)
+        return GuardFindings((unchecked("data", guards.unchecked, error.found),), None)
+    sketches = Sketches.of(current.train)
+    profile = Profile.of(current.train, current.roles, sketches.content, sketches.identities)
     findings = [
-        *_of_tonight(guards, tonight, sketches, as_of),
-        *_against(guards, tonight, champion),
+        *_of_tonight(guards, current, sketches, as_of),
+        *_against(guards, current, champion),
     ]
-    return Found(tuple(findings), profile)
+    return GuardFindings(tuple(findings), profile)
 
 
 def profile_of(folder: Path, roles: Roles | None = None) -> Profile:
@@ -146,36 +146,36 @@ def profile_of(folder: Path, roles: Roles | None = None) -> Profile:
         DecisionError: when there are none, or they cannot be read.
     """
     known = Roles.of(folder) if roles is None else roles
-    table = Table(folder / TRAIN_FILE, known.row_id)
+    table = RowTable(folder / TRAIN_FILE, known.row_id)
     sketches = Sketches.of(table)
     return Profile.of(table, known, sketches.content, sketches.identities)
 
 
 def _of_tonight(
-    guards: Guards, tonight: Tonight, sketches: Sketches, as_of: str
+    guards: Guards, current: CurrentData, sketches: Sketches, as_of: str
 ) -> Iterator[Finding]:
     """Yield what tonight's rows alone tell."""
-    old = age(guards, tonight, as_of)
+    old = age(guards, current, as_of)
     if old is not None:
         yield old
     if guards.leakage != OFF:
-        yield leakage.copies(guards, tonight, sketches)
-        yield leakage.features(guards, tonight)
+        yield leakage.copies(guards, current, sketches)
+        yield leakage.features(guards, current)
 
 
 def _against(
-    guards: Guards, tonight: Tonight, champion: Profile | Absent | None
+    guards: Guards, current: CurrentData, champion: Profile | Absent | None
 ) -> Iterator[Finding]:
     """Yield what tonight's rows tell beside those that the champion was trained on."""
     then = champion if isinstance(champion, Profile) else None
     if guards.rows != OFF:
-        yield rows(guards, tonight, then)
+        yield rows(guards, current, then)
     if isinstance(champion, Absent):
         yield unchecked("drift", guards.unchecked, champion.reason)
     if then is None:
         return
-    beside = pairs(tonight, then)
-    yield from drift.schema_findings(guards, tonight, then, beside)
-    yield from drift.drift_findings(guards, tonight, then, beside)
+    beside = pairs(current, then)
+    yield from drift.schema_findings(guards, current, then, beside)
+    yield from drift.drift_findings(guards, current, then, beside)
     if guards.leakage != OFF:
-        yield leakage.champions_copies(guards, tonight, then)
+        yield leakage.champions_copies(guards, current, then)

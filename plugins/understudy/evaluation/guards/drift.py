@@ -10,9 +10,9 @@ import numpy as np
 from scipy.special import rel_entr
 from scipy.stats import chi2_contingency, false_discovery_control
 
-from understudy.evaluation.guards.current_data import Numbers, Tonight, made, some, unchecked
-from understudy.evaluation.guards.profile import Column, Counts, Profile
-from understudy.evaluation.guards.table import Kind, Table
+from understudy.evaluation.guards.current_data import CurrentData, Numbers, made, some, unchecked
+from understudy.evaluation.guards.profile import ColumnProfile, Counts, Profile
+from understudy.evaluation.guards.table import RowTable, ValueKind
 from understudy.gate.evidence import Finding
 from understudy.spec.guards import OFF, Guards
 
@@ -79,7 +79,7 @@ def _pooled(table: Counts | np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class ColumnPair:
     """One column of one part.
 
     Attributes:
@@ -91,8 +91,8 @@ class Pair:
 
     part: str
     name: str
-    then: Column
-    now: Column
+    then: ColumnProfile
+    now: ColumnProfile
 
 
 def wanted(then: Profile) -> tuple[str, ...]:
@@ -101,27 +101,29 @@ def wanted(then: Profile) -> tuple[str, ...]:
     return needed if then.features else tuple(then.columns)
 
 
-def pairs(tonight: Tonight, then: Profile) -> tuple[Pair, ...]:
+def pairs(current: CurrentData, then: Profile) -> tuple[ColumnPair, ...]:
     """Return the columns that both have and that hold the same kind of values, or none tonight.
 
     They are those that the champion needed, and what is a feature or the target tonight.
     """
-    roles = tonight.roles
-    names = dict.fromkeys((*wanted(then), *tonight.features, *filter(None, (roles.target,))))
+    roles = current.roles
+    names = dict.fromkeys((*wanted(then), *current.features, *filter(None, (roles.target,))))
     return tuple(
-        Pair(part, name, then.columns[name], then.columns[name].like(table.column(name)))
-        for part, table in tonight.parts
+        ColumnPair(part, name, then.columns[name], then.columns[name].like(table.column(name)))
+        for part, table in current.parts
         for name in names
         if name in then.columns and _is_alike(then.columns[name], table, name)
     )
 
 
-def _is_alike(then: Column, table: Table, name: str) -> bool:
+def _is_alike(then: ColumnProfile, table: RowTable, name: str) -> bool:
     """Return whether a column holds what it held; one without values is of any kind."""
-    return table.kinds.get(name) in {then.kind, Kind.EMPTY} and then.kind is not Kind.EMPTY
+    return (
+        table.kinds.get(name) in {then.kind, ValueKind.EMPTY} and then.kind is not ValueKind.EMPTY
+    )
 
 
-def incomparable(before: Column, pair: Pair | None, kind: Kind) -> str:
+def incomparable(before: ColumnProfile, pair: ColumnPair | None, kind: ValueKind) -> str:
     """Return why a column's distribution cannot be compared with the champion's; '' if it can.
 
     Args:
@@ -129,7 +131,7 @@ def incomparable(before: Column, pair: Pair | None, kind: Kind) -> str:
         pair: Both beside each other; None where they do not hold the same.
         kind: What the column holds tonight.
     """
-    if before.kind is Kind.EMPTY or before.missing == before.rows:
+    if before.kind is ValueKind.EMPTY or before.missing == before.rows:
         return "it had no values when the champion was trained"
     if pair is None:
         return f"it holds {kind}, then {before.kind}"
@@ -152,7 +154,7 @@ class _Rise:
         then, now: Of how many it is said, and of how many others not.
     """
 
-    pair: Pair
+    pair: ColumnPair
     then: Split
     now: Split
 
@@ -173,24 +175,26 @@ class _Rise:
 
 
 def schema_findings(
-    guards: Guards, tonight: Tonight, then: Profile, pairs: Sequence[Pair]
+    guards: Guards, current: CurrentData, then: Profile, pairs: Sequence[ColumnPair]
 ) -> Iterator[Finding]:
     """Yield whether columns are gone, hold something else, lack more values, have new texts."""
     if guards.schema != OFF:
-        yield _schema(guards, tonight, then, pairs)
+        yield _schema(guards, current, then, pairs)
     if guards.categories != OFF:
-        texts = [pair for pair in pairs if pair.then.kind is Kind.TEXT]
+        texts = [pair for pair in pairs if pair.then.kind is ValueKind.TEXT]
         new = _risen(texts, _unlisted, guards.new_categories)
         problems = f"texts that the champion was not trained on: {_told(new)}" if new else ""
         fine = "texts are those that the champion was trained on"
         yield made("categories", guards.categories, problems, fine, _schema_numbers(texts, new))
 
 
-def _schema(guards: Guards, tonight: Tonight, then: Profile, pairs: Sequence[Pair]) -> Finding:
-    gone = [name for name in wanted(then) if name not in tonight.train.kinds]
-    other = _otherwise(tonight, then)
+def _schema(
+    guards: Guards, current: CurrentData, then: Profile, pairs: Sequence[ColumnPair]
+) -> Finding:
+    gone = [name for name in wanted(then) if name not in current.train.kinds]
+    other = _otherwise(current, then)
     risen = _risen(pairs, _missing, guards.missing_rise)
-    new = [name for name in tonight.train.content if name not in then.columns]
+    new = [name for name in current.train.content if name not in then.columns]
     fine = "the columns are those that the champion was trained on"
     return made(
         "schema",
@@ -201,23 +205,23 @@ def _schema(guards: Guards, tonight: Tonight, then: Profile, pairs: Sequence[Pai
     )
 
 
-def _otherwise(tonight: Tonight, then: Profile) -> list[str]:
+def _otherwise(current: CurrentData, then: Profile) -> list[str]:
     """Return the columns that hold another kind of values; one without any value fits all."""
     kinds = {
-        name: (then.columns[name].kind, table.kinds.get(name, Kind.EMPTY))
-        for _, table in tonight.parts
+        name: (then.columns[name].kind, table.kinds.get(name, ValueKind.EMPTY))
+        for _, table in current.parts
         for name in wanted(then)
         if name in then.columns
     }
     return [
         f"{name!r} ({now}, then {before})"
         for name, (before, now) in kinds.items()
-        if before is not now and Kind.EMPTY not in {before, now}
+        if before is not now and ValueKind.EMPTY not in {before, now}
     ]
 
 
 def _risen(
-    pairs: Sequence[Pair], counted: Callable[[Column], Split], allowed: float
+    pairs: Sequence[ColumnPair], counted: Callable[[ColumnProfile], Split], allowed: float
 ) -> list[_Rise]:
     """Return the columns of which something can credibly be said more often than it may be."""
     rises = [_Rise(pair, counted(pair.then), counted(pair.now)) for pair in pairs]
@@ -229,15 +233,15 @@ def _risen(
     ]
 
 
-def _missing(column: Column) -> Split:
+def _missing(column: ColumnProfile) -> Split:
     return column.missing, column.rows - column.missing
 
 
-def _unlisted(column: Column) -> Split:
+def _unlisted(column: ColumnProfile) -> Split:
     return (column.counts[-1], sum(column.counts[:-1])) if column.counts else (0, 0)
 
 
-def _schema_numbers(pairs: Sequence[Pair], risen: list[_Rise]) -> Numbers:
+def _schema_numbers(pairs: Sequence[ColumnPair], risen: list[_Rise]) -> Numbers:
     columns = len({pair.name for pair in pairs})
     shares = {f"{one.pair.part}: {one.pair.name}": one.shares[1] for one in risen}
     return {"columns": columns, **shares}
@@ -266,12 +270,12 @@ _NAMED: Final = 50
 class _Shift:
     """How far a column's values are from those that the champion was trained on."""
 
-    pair: Pair
+    pair: ColumnPair
     distance: float
     p_value: float
 
     @classmethod
-    def of(cls, pair: Pair) -> _Shift:
+    def of(cls, pair: ColumnPair) -> _Shift:
         then, now = np.array(pair.then.counts), np.array(pair.now.counts)
         return cls(pair, distance(then, now), chance(then, now))
 
@@ -282,7 +286,7 @@ class _Shift:
 
 
 def drift_findings(
-    guards: Guards, tonight: Tonight, then: Profile, pairs: Sequence[Pair]
+    guards: Guards, current: CurrentData, then: Profile, pairs: Sequence[ColumnPair]
 ) -> Iterator[Finding]:
     """Yield what is to be said about the features, and about the target, of both parts.
 
@@ -290,12 +294,12 @@ def drift_findings(
 
     Args:
         guards: What is asked.
-        tonight: The rows.
+        current: The rows.
         then: The champion's training rows.
         pairs: Tonight's columns beside the champion's.
     """
-    features, target = tonight.features, tonight.roles.target or then.target
-    for part, table in tonight.parts:
+    features, target = current.features, current.roles.target or then.target
+    for part, table in current.parts:
         if guards.drift != OFF:
             shifts = _shifts(pairs, part, features)
             lacking = _lacking(pairs, then, (part, table), features)
@@ -309,7 +313,7 @@ def drift_findings(
 
 
 def _lacking(
-    pairs: Sequence[Pair], then: Profile, part: tuple[str, Table], names: Sequence[str]
+    pairs: Sequence[ColumnPair], then: Profile, part: tuple[str, RowTable], names: Sequence[str]
 ) -> dict[str, str]:
     """Return the columns of a part that cannot be compared, and why.
 
@@ -333,7 +337,7 @@ def _unchecked_features(guards: Guards, part: str, lacking: Mapping[str, str]) -
     return replace(unchecked("drift", guards.unchecked, why), numbers=numbers)
 
 
-def _shifts(pairs: Sequence[Pair], part: str, names: Collection[str]) -> list[_Shift]:
+def _shifts(pairs: Sequence[ColumnPair], part: str, names: Collection[str]) -> list[_Shift]:
     """Return how far columns are from then, the farthest first."""
     shifts = [
         _Shift.of(pair)

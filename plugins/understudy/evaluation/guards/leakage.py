@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-from understudy.evaluation.guards.current_data import Numbers, Tonight, made, some, unchecked
+from understudy.evaluation.guards.current_data import CurrentData, Numbers, made, some, unchecked
 from understudy.evaluation.guards.profile import Profile, Sketch, hash_version
 from understudy.evaluation.guards.roles import Roles, Task
-from understudy.evaluation.guards.table import Digests, Kind, Table
+from understudy.evaluation.guards.table import Digests, RowTable, ValueKind
 from understudy.gate.evidence import Finding
 from understudy.spec.guards import Guards
 
@@ -54,7 +54,7 @@ class Power:
         return f"{self.feature!r} ({'the target itself' if self.equal else f'{self.score:.3f}'})"
 
 
-def telling(table: Table, features: Sequence[str], roles: Roles) -> list[Power]:
+def telling(table: RowTable, features: Sequence[str], roles: Roles) -> list[Power]:
     """Return how much of the target each feature explains, the strongest first.
 
     Args:
@@ -71,7 +71,7 @@ def telling(table: Table, features: Sequence[str], roles: Roles) -> list[Power]:
     answers, task = _answers(target.iloc[kept], roles.task)
     if len(kept) < _FEWEST_ROWS or len(np.unique(answers)) < 2:  # noqa: PLR2004
         return []
-    usable = [name for name in features if table.kinds[name] in {Kind.NUMBER, Kind.TEXT}]
+    usable = [name for name in features if table.kinds[name] in {ValueKind.NUMBER, ValueKind.TEXT}]
     powers = [
         _power(name, (table.column(name).iloc[kept], target.iloc[kept]), answers, task)
         for name in usable[:MOST_FEATURES]
@@ -149,7 +149,7 @@ class Sketches:
     identities: Sketch | None
 
     @classmethod
-    def of(cls, table: Table) -> Sketches:
+    def of(cls, table: RowTable) -> Sketches:
         """Read all rows of a table."""
         named = Sketch.of([table.identities]) if table.has_identities else None
         return cls(Sketch.of(table.digests(table.content)), named)
@@ -168,17 +168,17 @@ class _Found:
         return self.rows / self.looked_for if self.looked_for else 0.0
 
 
-def copies(guards: Guards, tonight: Tonight, sketches: Sketches) -> Finding:
+def copies(guards: Guards, current: CurrentData, sketches: Sketches) -> Finding:
     """Return whether holdout rows are among tonight's training rows."""
-    columns = tonight.train.content
-    lacking = [name for name in columns if name not in tonight.holdout.kinds]
-    content = None if lacking else _all(tonight.holdout.digests(columns))
-    named = tonight.holdout.has_identities and sketches.identities is not None
-    names = tonight.holdout.identities if named else None
+    columns = current.train.content
+    lacking = [name for name in columns if name not in current.holdout.kinds]
+    content = None if lacking else _all(current.holdout.digests(columns))
+    named = current.holdout.has_identities and sketches.identities is not None
+    names = current.holdout.identities if named else None
     return _judged(guards, sketches, (content, names), "the challenger was trained on")
 
 
-def champions_copies(guards: Guards, tonight: Tonight, then: Profile) -> Finding:
+def champions_copies(guards: Guards, current: CurrentData, then: Profile) -> Finding:
     """Return whether holdout rows are among those that the champion was trained on.
 
     A champion that knows the answers already would win over every better model.
@@ -187,19 +187,19 @@ def champions_copies(guards: Guards, tonight: Tonight, then: Profile) -> Finding
         why = "the champion's rows were noted by another version of pandas"
         return unchecked(_GUARD, guards.unchecked, why)
     columns = sorted(then.columns)
-    known = all(name in tonight.holdout.kinds for name in columns)
-    content = _all(tonight.holdout.digests(columns)) if known else None
-    named = tonight.holdout.has_identities and then.identities is not None
-    names = tonight.holdout.identities if named else None
+    known = all(name in current.holdout.kinds for name in columns)
+    content = _all(current.holdout.digests(columns)) if known else None
+    named = current.holdout.has_identities and then.identities is not None
+    names = current.holdout.identities if named else None
     sketches = Sketches(then.content, then.identities)
     return _judged(guards, sketches, (content, names), "the champion was trained on")
 
 
-def features(guards: Guards, tonight: Tonight) -> Finding:
+def features(guards: Guards, current: CurrentData) -> Finding:
     """Return whether one feature is the target, or gives nearly all of it away."""
-    if not tonight.roles.target:
+    if not current.roles.target:
         return unchecked(_GUARD, guards.unchecked, "it is not known which column is the target")
-    powers = telling(tonight.train, tonight.features, tonight.roles)
+    powers = telling(current.train, current.features, current.roles)
     too_strong = [power for power in powers if power.score >= guards.feature_power]
     problems = f"these tell the target alone: {some([str(power) for power in too_strong])}"
     numbers: Numbers = {"features": len(powers), "limit": guards.feature_power}

@@ -18,7 +18,7 @@ import pandas as pd
 
 from understudy.errors import DecisionError
 from understudy.evaluation.guards.roles import Roles
-from understudy.evaluation.guards.table import Digests, Kind, Table
+from understudy.evaluation.guards.table import Digests, RowTable, ValueKind
 
 ALL: Final = 2**64
 STORED: Final = 8192
@@ -124,7 +124,7 @@ Numbers = np.ndarray[Any, np.dtype[np.float64]]
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class ColumnProfile:
     """How the values of one column are distributed.
 
     Attributes:
@@ -141,7 +141,7 @@ class Column:
         deviation: Their standard deviation.
     """
 
-    kind: Kind
+    kind: ValueKind
     rows: int
     missing: int
     edges: tuple[float, ...] = ()
@@ -151,13 +151,13 @@ class Column:
     deviation: float | None = None
 
     @classmethod
-    def of(cls, values: pd.Series[Any], kind: Kind) -> Column:
+    def of(cls, values: pd.Series[Any], kind: ValueKind) -> ColumnProfile:
         """Return the distribution of a column's values."""
         known = values.dropna()
         bare = cls(kind, len(values), len(values) - len(known))
-        if kind is Kind.TEXT:
+        if kind is ValueKind.TEXT:
             return _of_texts(bare, known)
-        if kind is not Kind.NUMBER:
+        if kind is not ValueKind.NUMBER:
             return bare
         return _counted(replace(bare, **_moments(known), **_shape_of_numbers(known)), known)
 
@@ -169,7 +169,7 @@ class Column:
     def count(self, values: pd.Series[Any]) -> Counts:
         """Return how many of other values fall into each of this column's bins or levels."""
         known = values.dropna()
-        if self.edges and self.kind is Kind.NUMBER:
+        if self.edges and self.kind is ValueKind.NUMBER:
             return _binned(known.to_numpy(dtype="float64"), np.array(self.edges))
         place = {level: number for number, level in enumerate(self.levels)}
         counts = np.zeros(len(place) + 1, dtype="int64")
@@ -177,7 +177,7 @@ class Column:
             counts[place.get(text, len(place))] += rows
         return counts
 
-    def like(self, values: pd.Series[Any]) -> Column:
+    def like(self, values: pd.Series[Any]) -> ColumnProfile:
         """Return other values as a column with the bins or levels of this one."""
         known = values.dropna()
         return replace(
@@ -185,14 +185,14 @@ class Column:
             rows=len(values),
             missing=len(values) - len(known),
             counts=tuple(map(int, self.count(values))) if self.counts else (),
-            **(_moments(known) if self.kind is Kind.NUMBER else {}),
+            **(_moments(known) if self.kind is ValueKind.NUMBER else {}),
         )
 
     @classmethod
-    def from_dict(cls, stored: Mapping[str, Any]) -> Column:
+    def from_dict(cls, stored: Mapping[str, Any]) -> ColumnProfile:
         """Return the column that ``asdict`` made ``stored`` of."""
         lists = {name: tuple(stored[name]) for name in ("edges", "levels", "counts")}
-        return cls(**{**stored, **lists, "kind": Kind(stored["kind"])})
+        return cls(**{**stored, **lists, "kind": ValueKind(stored["kind"])})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -214,13 +214,15 @@ class Profile:
     sampled_rows: int
     target: str
     features: tuple[str, ...]
-    columns: Mapping[str, Column]
+    columns: Mapping[str, ColumnProfile]
     content: Sketch
     identities: Sketch | None
     hashing: str
 
     @classmethod
-    def of(cls, table: Table, roles: Roles, content: Sketch, identities: Sketch | None) -> Profile:
+    def of(
+        cls, table: RowTable, roles: Roles, content: Sketch, identities: Sketch | None
+    ) -> Profile:
         """Return the profile of training rows whose sketches were made already."""
         return cls(
             rows=table.rows,
@@ -228,7 +230,8 @@ class Profile:
             target=roles.target,
             features=roles.features,
             columns={
-                name: Column.of(table.column(name), table.kinds[name]) for name in table.content
+                name: ColumnProfile.of(table.column(name), table.kinds[name])
+                for name in table.content
             },
             content=content.smaller(),
             identities=identities and identities.smaller(),
@@ -260,7 +263,9 @@ class Profile:
         try:
             stored = json.loads(document)
             _check(stored.pop("schema"))
-            columns = {name: Column.from_dict(one) for name, one in stored["columns"].items()}
+            columns = {
+                name: ColumnProfile.from_dict(one) for name, one in stored["columns"].items()
+            }
             identities = stored["identities"] and Sketch.from_dict(stored["identities"])
             content = Sketch.from_dict(stored["content"])
             parts = {"columns": columns, "content": content, "identities": identities}
@@ -301,7 +306,7 @@ def _shape_of_numbers(known: pd.Series[Any]) -> dict[str, Any]:
     return {"edges": tuple(map(float, edges))} if len(edges) > 1 else {}
 
 
-def _of_texts(bare: Column, known: pd.Series[Any]) -> Column:
+def _of_texts(bare: ColumnProfile, known: pd.Series[Any]) -> ColumnProfile:
     """Return a column with the frequent ones of some texts as its levels.
 
     Of many texts that are about as frequent as each other, those that are so in these rows are so
@@ -315,7 +320,7 @@ def _of_texts(bare: Column, known: pd.Series[Any]) -> Column:
     return _counted(replace(bare, levels=_levels(known[half])), known[~half])
 
 
-def _counted(column: Column, values: pd.Series[Any]) -> Column:
+def _counted(column: ColumnProfile, values: pd.Series[Any]) -> ColumnProfile:
     """Return a column with the counts of some values."""
     return replace(column, counts=tuple(map(int, column.count(values))))
 

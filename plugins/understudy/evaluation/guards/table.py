@@ -29,7 +29,7 @@ Digests = np.ndarray[Any, np.dtype[np.uint64]]
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
 
-class Kind(StrEnum):
+class ValueKind(StrEnum):
     """What a column holds, as far as comparing needs to know."""
 
     NUMBER = "number"
@@ -39,7 +39,7 @@ class Kind(StrEnum):
     OTHER = "other"
 
 
-class Table:
+class RowTable:
     """The rows of one Parquet file.
 
     Args:
@@ -63,7 +63,7 @@ class Table:
     @property
     def has_identities(self) -> bool:
         """Whether rows have names. A whole number may be a mere count of the rows of one file."""
-        return self.kinds.get(self._row_id) is Kind.TEXT
+        return self.kinds.get(self._row_id) is ValueKind.TEXT
 
     @property
     def content(self) -> tuple[str, ...]:
@@ -96,10 +96,10 @@ class Table:
 
     def newest(self, name: str) -> pd.Timestamp | None:
         """Return the latest time in a column of times, of all rows; None where it has none."""
-        if self.kinds.get(name) is not Kind.TIME:
+        if self.kinds.get(name) is not ValueKind.TIME:
             return None
         latest = [
-            pc.max(_plain(batch.column(0), Kind.TIME)).as_py()
+            pc.max(_plain(batch.column(0), ValueKind.TIME)).as_py()
             for batch in self._file.iter_batches(CELLS_AT_ONCE, columns=[name])
         ]
         known = [time for time in latest if time is not None]
@@ -135,60 +135,60 @@ class Table:
         return np.asarray(numbers < limit)
 
 
-_KINDS: Final[Mapping[Kind, Sequence[Callable[[pa.DataType], bool]]]] = {
-    Kind.EMPTY: (pa.types.is_null,),
-    Kind.NUMBER: (
+_KINDS: Final[Mapping[ValueKind, Sequence[Callable[[pa.DataType], bool]]]] = {
+    ValueKind.EMPTY: (pa.types.is_null,),
+    ValueKind.NUMBER: (
         pa.types.is_integer,
         pa.types.is_floating,
         pa.types.is_decimal,
         pa.types.is_boolean,
     ),
-    Kind.TEXT: (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view),
-    Kind.TIME: (pa.types.is_timestamp, pa.types.is_date),
+    ValueKind.TEXT: (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view),
+    ValueKind.TIME: (pa.types.is_timestamp, pa.types.is_date),
 }
 
 
-def _kind(type_: pa.DataType) -> Kind:
+def _kind(type_: pa.DataType) -> ValueKind:
     if pa.types.is_dictionary(type_):
         return _kind(type_.value_type)
     kinds = (kind for kind, tests in _KINDS.items() if any(test(type_) for test in tests))
-    return next(kinds, Kind.OTHER)
+    return next(kinds, ValueKind.OTHER)
 
 
-def _plain(values: pa.Array, kind: Kind) -> pa.Array:
+def _plain(values: pa.Array, kind: ValueKind) -> pa.Array:
     """Return values in the one type that their kind is compared in."""
     if pa.types.is_dictionary(values.type):
         values = values.cast(values.type.value_type)
-    if kind is Kind.NUMBER:
+    if kind is ValueKind.NUMBER:
         if pa.types.is_boolean(values.type):
             values = values.cast(pa.int8())
         return values.cast(pa.float64(), safe=False)
-    if kind is Kind.TIME:
+    if kind is ValueKind.TIME:
         utc = values.type.tz if pa.types.is_timestamp(values.type) else None
         plain = values.cast(pa.timestamp("us", tz=utc), safe=False)
         return plain if utc else pc.assume_timezone(plain, "UTC")
-    if kind is Kind.TEXT:
+    if kind is ValueKind.TEXT:
         return values.cast(pa.string())
     return pc.is_valid(values)
 
 
-def _series(parts: Sequence[pa.Array], kind: Kind) -> pd.Series[Any]:
+def _series(parts: Sequence[pa.Array], kind: ValueKind) -> pd.Series[Any]:
     whole = pa.chunked_array(parts) if parts else pa.chunked_array([pa.array([], pa.float64())])
     series: pd.Series[Any] = whole.to_pandas()
-    if kind is Kind.NUMBER:
+    if kind is ValueKind.NUMBER:
         return series.where(np.isfinite(series))
-    if kind in {Kind.EMPTY, Kind.OTHER}:
+    if kind in {ValueKind.EMPTY, ValueKind.OTHER}:
         return series.astype("float64").where(series)  # only whether there is a value is known
     return series
 
 
-def _hashable(values: pa.Array, kind: Kind) -> Any:  # noqa: ANN401 -- an array of any type
-    if kind is Kind.OTHER:
+def _hashable(values: pa.Array, kind: ValueKind) -> Any:  # noqa: ANN401 -- an array of any type
+    if kind is ValueKind.OTHER:
         return np.array([str(value) for value in values.to_pylist()], dtype=object)
     plain = _plain(values, kind)
-    if kind is Kind.TEXT:
+    if kind is ValueKind.TEXT:
         return plain.to_numpy(zero_copy_only=False)
-    if kind is Kind.TIME:
+    if kind is ValueKind.TIME:
         return plain.cast(pa.int64()).to_numpy(zero_copy_only=False).astype("float64")
     numbers = plain.cast(pa.float64()).to_numpy(zero_copy_only=False)
     return np.where(np.isnan(numbers), np.nan, numbers + 0.0)  # one NaN, and -0.0 becomes 0.0
@@ -202,7 +202,7 @@ def _unreadable(path: Path, error: Exception) -> DecisionError:
     )
 
 
-def _no_column(name: str, known: dict[str, Kind]) -> DecisionError:
+def _no_column(name: str, known: dict[str, ValueKind]) -> DecisionError:
     return DecisionError(
         f"The rows have no column {name!r}{nearest(name, known)}",
         allowed=", ".join(map(repr, known))[:1000],
@@ -210,4 +210,4 @@ def _no_column(name: str, known: dict[str, Kind]) -> DecisionError:
     )
 
 
-__all__ = ["SAMPLE_ROWS", "Digests", "Kind", "Table"]
+__all__ = ["SAMPLE_ROWS", "Digests", "RowTable", "ValueKind"]

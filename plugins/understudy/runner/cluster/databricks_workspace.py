@@ -24,7 +24,7 @@ from understudy.contract import DATABRICKS
 from understudy.errors import ClusterError, ProjectError
 from understudy.redact import hidden, redacted
 from understudy.runner.cluster.clusters import reachable, unavailable
-from understudy.runner.cluster.remote import JobState, Order, Sighting
+from understudy.runner.cluster.remote import JobSpec, JobState, JobStatus
 from understudy.runner.environment.recipes import wanted_by
 from understudy.spec.placement import DatabricksPlacement
 
@@ -114,43 +114,43 @@ class DatabricksWorkspace:
         """Return the placement without the cluster, whose variables need not be stored twice."""
         return replace(self.where, new_cluster={}, libraries=())
 
-    def check(self, order: Order) -> None:
+    def check(self, job_spec: JobSpec) -> None:
         """Raise ClusterError or ProjectError where the run cannot be made."""
-        if order.project.docker is not None:
+        if job_spec.project.docker is not None:
             raise ProjectError(
                 "The project runs in an image of its own (docker_env)",
                 allowed=f"a python_env.yaml, or a conda.yaml with pip's part, on {DATABRICKS}",
                 action="describe its environment so, or use the backend kubernetes",
             )
-        if order.project.environment_file is None:
+        if job_spec.project.environment_file is None:
             raise ProjectError(
                 "The project does not say what it needs",
                 allowed=f"a python_env.yaml, or a conda.yaml with pip's part, on {DATABRICKS}",
                 action="add a python_env.yaml with its dependencies, mlflow among them",
             )
-        wanted_by(order.project)
+        wanted_by(job_spec.project)
         _ = self._tracking_uri, self._config
 
-    def submit(self, order: Order) -> str:
+    def submit(self, job_spec: JobSpec) -> str:
         """Submit the run; the same name is the same run, whatever became of the answer."""
-        name = order.name.partition(".")[0]
+        name = job_spec.name.partition(".")[0]
         with self._errors():
             submitted = self._client.api_client.do(
-                "POST", "/api/2.1/jobs/runs/submit", body=self._body(name, order)
+                "POST", "/api/2.1/jobs/runs/submit", body=self._body(name, job_spec)
             )
         return f"{name}.{submitted['run_id']}"
 
-    def instructions(self, order: Order) -> dict[str, Any]:
+    def instructions(self, job_spec: JobSpec) -> dict[str, Any]:
         """Return what the job reads from its MLflow run: the step and its environment."""
-        wanted = wanted_by(order.project)
-        stages = [list(lines) for lines in wanted.stages_from(order.project.folder)]
-        return {**order.step, "python": wanted.python, "requirements": stages}
+        wanted = wanted_by(job_spec.project)
+        stages = [list(lines) for lines in wanted.stages_from(job_spec.project.folder)]
+        return {**job_spec.step, "python": wanted.python, "requirements": stages}
 
-    def look(self, name: str) -> Sighting:
+    def look(self, name: str) -> JobStatus:
         """Return where a run is."""
         with self._errors():
             run = self._run(name)
-        return _sighting(run, lambda: self.tail(name, 1))
+        return _status(run, lambda: self.tail(name, 1))
 
     def cancel(self, name: str) -> None:
         """Cancel a run; its cluster ends with it."""
@@ -190,11 +190,13 @@ class DatabricksWorkspace:
         except NotFound:
             return None
 
-    def _body(self, name: str, order: Order) -> dict[str, Any]:
-        limit = {} if order.limit is None else {"timeout_seconds": max(1, math.ceil(order.limit))}
+    def _body(self, name: str, job_spec: JobSpec) -> dict[str, Any]:
+        limit = (
+            {} if job_spec.limit is None else {"timeout_seconds": max(1, math.ceil(job_spec.limit))}
+        )
         program = {
             "python_file": self._program(),
-            "parameters": [order.run_id, order.experiment_id, self._tracking_uri],
+            "parameters": [job_spec.run_id, job_spec.experiment_id, self._tracking_uri],
         }
         task = {
             "task_key": _TASK,
@@ -280,20 +282,20 @@ class DatabricksWorkspace:
         return hidden(redacted(text), self.access.secrets)[:_SHOWN]
 
 
-def _sighting(run: Any, last: Callable[[], list[str]]) -> Sighting:  # noqa: ANN401 -- the SDK's
+def _status(run: Any, last: Callable[[], list[str]]) -> JobStatus:  # noqa: ANN401 -- the SDK's
     if run is None:
-        return Sighting(JobState.GONE, "there is no such run any more")
+        return JobStatus(JobState.GONE, "there is no such run any more")
     state = run.state
     cycle, result = _word(state.life_cycle_state), _word(state.result_state)
     said = state.state_message or ""
     if cycle in _WAITING:
-        return Sighting(JobState.PENDING, said)
+        return JobStatus(JobState.PENDING, said)
     if cycle in _ACTIVE:
-        return Sighting(JobState.RUNNING, said)
+        return JobStatus(JobState.RUNNING, said)
     ended = _ENDS.get(result, JobState.FAILED)
     if ended is JobState.FAILED:
-        return Sighting(ended, said or result or cycle, _exit_code(last()))
-    return Sighting(ended, said, 0 if ended is JobState.SUCCEEDED else None)
+        return JobStatus(ended, said or result or cycle, _exit_code(last()))
+    return JobStatus(ended, said, 0 if ended is JobState.SUCCEEDED else None)
 
 
 def _word(value: Any) -> str:  # noqa: ANN401 -- an enumeration of the SDK, or None

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from understudy.errors import ClusterError, ProjectError
-from understudy.runner.cluster.remote import Order
+from understudy.runner.cluster.remote import JobSpec
 from understudy.runner.environment.container import CODE_FOLDER
 from understudy.runner.process.variables import run_variables
 from understudy.spec.placement import COMMIT, ClusterPlacement
@@ -31,12 +31,12 @@ _PYTHON: Final = 'exec "$(command -v python || command -v python3)" -c "$0"'
 
 
 def manifest(
-    order: Order, where: ClusterPlacement, template: Mapping[str, Any], tracking_uri: str
+    job_spec: JobSpec, where: ClusterPlacement, template: Mapping[str, Any], tracking_uri: str
 ) -> dict[str, Any]:
     """Return the Job of an order.
 
     Args:
-        order: What to run.
+        job_spec: What to run.
         where: What the pipeline says of the cluster.
         template: A manifest of kind Job; {} for none.
         tracking_uri: The tracking server as the cluster reaches it.
@@ -48,14 +48,14 @@ def manifest(
     job = copy.deepcopy(dict(template))
     _refuse(job)
     job.update(apiVersion="batch/v1", kind="Job")
-    _metadata(job, order)
+    _metadata(job, job_spec)
     spec = _within(job, "spec")
     spec.setdefault("backoffLimit", 0)
     spec.setdefault("ttlSecondsAfterFinished", _KEPT_S)
-    _limit(spec, order.limit)
+    _limit(spec, job_spec.limit)
     pod = _within(spec, "template", "spec")
     pod.setdefault("restartPolicy", "Never")
-    _fill(_container(pod), order, where, tracking_uri)
+    _fill(_container(pod), job_spec, where, tracking_uri)
     return job
 
 
@@ -64,14 +64,14 @@ def has_code(where: ClusterPlacement) -> bool:
     return COMMIT in where.image
 
 
-def _metadata(job: dict[str, Any], order: Order) -> None:
+def _metadata(job: dict[str, Any], job_spec: JobSpec) -> None:
     metadata = _within(job, "metadata")
     metadata.pop("generateName", None)
     metadata.pop("namespace", None)  # the call names it
-    metadata["name"] = order.name
+    metadata["name"] = job_spec.name
     labels = _within(metadata, "labels")
     labels[MANAGED_BY] = "understudy"
-    _within(metadata, "annotations")[RUN_ANNOTATION] = order.run_id
+    _within(metadata, "annotations")[RUN_ANNOTATION] = job_spec.run_id
 
 
 def _limit(spec: dict[str, Any], limit: float | None) -> None:
@@ -90,26 +90,26 @@ def _container(pod: dict[str, Any]) -> dict[str, Any]:
 
 
 def _fill(
-    container: dict[str, Any], order: Order, where: ClusterPlacement, tracking_uri: str
+    container: dict[str, Any], job_spec: JobSpec, where: ClusterPlacement, tracking_uri: str
 ) -> None:
-    container["image"] = _image(container, order, where)
+    container["image"] = _image(container, job_spec, where)
     container["command"] = ["sh", "-c", _PYTHON, _POD_ENTRY_POINT.read_text(encoding="utf-8")]
     container.pop("args", None)
-    step = {**order.step, "folder": CODE_FOLDER if has_code(where) else ""}
+    step = {**job_spec.step, "folder": CODE_FOLDER if has_code(where) else ""}
     ours = {
-        **run_variables(order.run_id, order.experiment_id),
+        **run_variables(job_spec.run_id, job_spec.experiment_id),
         "MLFLOW_TRACKING_URI": tracking_uri,
         STEP_VARIABLE: json.dumps(step),
     }
     theirs = [one for one in container.get("env") or [] if one.get("name") not in ours]
     given = {str(one.get("name")) for one in theirs}
-    project = dict(_project_variables(order, given))
+    project = dict(_project_variables(job_spec, given))
     both = {**project, **ours}
     container["env"] = theirs + [{"name": n, "value": _literal(v)} for n, v in both.items()]
 
 
-def _image(container: Mapping[str, Any], order: Order, where: ClusterPlacement) -> str:
-    docker = order.project.docker
+def _image(container: Mapping[str, Any], job_spec: JobSpec, where: ClusterPlacement) -> str:
+    docker = job_spec.project.docker
     names = (where.image, docker.image if docker else "", container.get("image", ""))
     found = next(filter(None, names), None)
     if found is None:
@@ -118,11 +118,11 @@ def _image(container: Mapping[str, Any], order: Order, where: ClusterPlacement) 
             allowed="docker_env in the MLproject, image in backend_config, or one in the template",
             action="name an image with Python, MLflow and what the project imports",
         )
-    return str(found).replace(COMMIT, order.commit)
+    return str(found).replace(COMMIT, job_spec.commit)
 
 
-def _project_variables(order: Order, given: set[str]) -> Iterator[tuple[str, str]]:
-    docker = order.project.docker
+def _project_variables(job_spec: JobSpec, given: set[str]) -> Iterator[tuple[str, str]]:
+    docker = job_spec.project.docker
     if docker is None:
         return
     if lacking := [name for name in docker.copied if name not in given]:

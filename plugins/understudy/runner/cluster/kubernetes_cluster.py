@@ -23,7 +23,7 @@ from understudy.errors import ClusterError
 from understudy.redact import hidden, redacted
 from understudy.runner.cluster.clusters import reachable, unavailable
 from understudy.runner.cluster.job_manifest import RUN_ANNOTATION, has_code, manifest
-from understudy.runner.cluster.remote import JobState, Order, Sighting
+from understudy.runner.cluster.remote import JobSpec, JobState, JobStatus
 from understudy.spec.placement import ClusterPlacement
 
 _TIMEOUT_S: Final = (5, 30)  # to connect, to answer
@@ -117,14 +117,14 @@ class KubernetesCluster:
         asked = self.where.namespace or (self._template.get("metadata") or {}).get("namespace")
         return str(asked or self.access.namespace or "default")
 
-    def check(self, order: Order) -> None:
+    def check(self, job_spec: JobSpec) -> None:
         """Raise ClusterError or ProjectError where the Job cannot be made."""
-        manifest(order, self.where, self._template, self._tracking_uri)
+        manifest(job_spec, self.where, self._template, self._tracking_uri)
         self._module()
 
-    def submit(self, order: Order) -> str:
+    def submit(self, job_spec: JobSpec) -> str:
         """Create the Job; after a lost answer it is there already, and is not made again."""
-        body = manifest(order, self.where, self._template, self._tracking_uri)
+        body = manifest(job_spec, self.where, self._template, self._tracking_uri)
         with self._errors():
             for left in reversed(range(_TRIES)):
                 try:
@@ -138,22 +138,22 @@ class KubernetesCluster:
                         raise
                     time.sleep(_PAUSE_S)
                 else:
-                    return order.name
-        self._refuse_stranger(order)
-        return order.name
+                    return job_spec.name
+        self._refuse_stranger(job_spec)
+        return job_spec.name
 
-    def instructions(self, order: Order) -> None:
+    def instructions(self, job_spec: JobSpec) -> None:
         """Return None: the Job's own variable says it all."""
-        del order
+        del job_spec
 
-    def look(self, name: str) -> Sighting:
+    def look(self, name: str) -> JobStatus:
         """Return where the Job is."""
         with self._errors():
             job = self._read(name)
             if job is None:
-                return Sighting(JobState.GONE, "there is no such Job any more")
+                return JobStatus(JobState.GONE, "there is no such Job any more")
             pods = self._pods(name)
-        return _sighting(job, pods)
+        return _status(job, pods)
 
     def cancel(self, name: str) -> None:
         """Delete the Job and, unlike the API's default, its pods."""
@@ -197,14 +197,15 @@ class KubernetesCluster:
         )
         return sorted(found.items, key=lambda pod: str(pod.metadata.creation_timestamp))
 
-    def _refuse_stranger(self, order: Order) -> None:
+    def _refuse_stranger(self, job_spec: JobSpec) -> None:
         with self._errors():
-            job = self._read(order.name)
+            job = self._read(job_spec.name)
         run_id = None if job is None else (job.metadata.annotations or {}).get(RUN_ANNOTATION)
-        if run_id != order.run_id:
+        if run_id != job_spec.run_id:
             raise ClusterError(
-                f"There is a Job {order.name} in {self.place} that is of the MLflow run {run_id}",
-                allowed=f"none, or that of the run {order.run_id}",
+                f"There is a Job {job_spec.name} in {self.place} that is of the MLflow run"
+                f" {run_id}",
+                allowed=f"none, or that of the run {job_spec.run_id}",
                 action="look who made it; clear the task when it is gone",
             )
 
@@ -324,19 +325,19 @@ class KubernetesCluster:
         return given or reachable(os.environ.get("MLFLOW_TRACKING_URI", ""), _HINT)
 
 
-def _sighting(job: Any, pods: list[Any]) -> Sighting:  # noqa: ANN401 -- the client's models
+def _status(job: Any, pods: list[Any]) -> JobStatus:  # noqa: ANN401 -- the client's models
     conditions = {c.type: c for c in job.status.conditions or () if c.status == "True"}
     if "Complete" in conditions:
-        return Sighting(JobState.SUCCEEDED, exit_code=0)
+        return JobStatus(JobState.SUCCEEDED, exit_code=0)
     if failed := conditions.get("Failed"):
         late = failed.reason == "DeadlineExceeded"
         detail = "; ".join(filter(None, (failed.message or failed.reason, _last_words(pods))))
         state = JobState.TIMED_OUT if late else JobState.FAILED
-        return Sighting(state, detail, None if late else _exit_code(pods))
+        return JobStatus(state, detail, None if late else _exit_code(pods))
     if job.metadata.deletion_timestamp is not None:
-        return Sighting(JobState.GONE, "the Job was deleted")
+        return JobStatus(JobState.GONE, "the Job was deleted")
     running = any(pod.status.phase == "Running" for pod in pods)
-    return Sighting(JobState.RUNNING if running else JobState.PENDING, _obstacle(pods))
+    return JobStatus(JobState.RUNNING if running else JobState.PENDING, _obstacle(pods))
 
 
 def _terminated(pods: list[Any]) -> Any:  # noqa: ANN401 -- ditto

@@ -78,7 +78,7 @@ UNWATCHED: Final = frozenset({Watched.SUBMITTING, Watched.SUBMITTED, Watched.LOS
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
+class JobStatus:
     """What one look at a job saw.
 
     Attributes:
@@ -96,13 +96,13 @@ class Sighting:
         return asdict(self)
 
     @classmethod
-    def of(cls, values: Mapping[str, Any]) -> Sighting:
+    def of(cls, values: Mapping[str, Any]) -> JobStatus:
         """Return the sighting that ``to_dict`` made."""
         return cls(**{**values, "state": JobState(values["state"])})
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class JobSpec:
     """What a cluster is asked to run.
 
     Attributes:
@@ -147,20 +147,20 @@ class Cluster(Protocol):
     def has_code(self) -> bool:
         """Whether the image holds the project, so that no archive is needed."""
 
-    def check(self, order: Order) -> None:
+    def check(self, job_spec: JobSpec) -> None:
         """Raise what would keep the order from being placed, without asking the cluster."""
 
-    def submit(self, order: Order) -> str:
+    def submit(self, job_spec: JobSpec) -> str:
         """Have the job of an order; one of that name that is there already is it.
 
         Returns the name by which the job is found from then on; asked for under that one, too, it
         is the same job.
         """
 
-    def instructions(self, order: Order) -> Mapping[str, Any] | None:
+    def instructions(self, job_spec: JobSpec) -> Mapping[str, Any] | None:
         """Return what a job reads from its MLflow run; None where it is told itself."""
 
-    def look(self, name: str) -> Sighting:
+    def look(self, name: str) -> JobStatus:
         """Return where a job is; GONE for one that is not there."""
 
     def cancel(self, name: str) -> None:
@@ -204,17 +204,17 @@ class RemoteSteps:
             ParameterError: if the parameters do not fit; there is no run then.
             ClusterError: if the cluster refuses the job; the run is FAILED then.
         """
-        order = self._order(request, source)
-        pinned, asked = source.pinned, json.dumps(order.step)
+        job_spec = self._job_spec(request, source)
+        pinned, asked = source.pinned, json.dumps(job_spec.step)
         digest = key_of(pinned.commit, pinned.subdirectory, self.cluster.place, asked)
         earlier = self._earlier(request, digest)
         run = self._open(request, pinned, digest, earlier)
         run_id = str(run.info.run_id)
-        order = replace(order, run_id=run_id, name=run.data.tags[Tag.JOB.value])
+        job_spec = replace(job_spec, run_id=run_id, name=run.data.tags[Tag.JOB.value])
         try:
-            job = self._place(order, run)
+            job = self._place(job_spec, run)
         except BaseException as error:
-            self._undo(order, error)
+            self._undo(job_spec, error)
             raise
         return Started(run_id, job, pinned.commit, found=earlier is not None)
 
@@ -222,14 +222,14 @@ class RemoteSteps:
         """Say on the run who cares for its job."""
         self.runs.tag(run_id, {Tag.JOB_STATE: watched.value})
 
-    def look(self, run_id: str, job: str) -> Sighting:
+    def look(self, run_id: str, job: str) -> JobStatus:
         """Return where a job is; STOPPED where a person ended or deleted its MLflow run."""
         seen = self.cluster.look(job)
         if seen.state.ended:
             return seen
         run = self.runs.get(run_id)
         if run.info.lifecycle_stage == "deleted" or run.info.status == "KILLED":
-            return Sighting(JobState.STOPPED, "its MLflow run was killed or deleted")
+            return JobStatus(JobState.STOPPED, "its MLflow run was killed or deleted")
         return seen
 
     def stop(self, run_id: str, job: str, reason: str) -> None:
@@ -241,7 +241,7 @@ class RemoteSteps:
             if job:
                 self.cluster.cancel(job)
 
-    def conclude(self, run_id: str, seen: Sighting, lines: Iterable[str] = ()) -> str:
+    def conclude(self, run_id: str, seen: JobStatus, lines: Iterable[str] = ()) -> str:
         """End the MLflow run of a job that has ended as the job did; return words for its log.
 
         Args:
@@ -298,7 +298,7 @@ class RemoteSteps:
 
     # What is asked for
 
-    def _order(self, request: StepRequest, source: Source) -> Order:
+    def _job_spec(self, request: StepRequest, source: Source) -> JobSpec:
         _refuse(request, source)
         entry_point = source.project.entry_points[request.entry_point]
         chosen = {
@@ -308,7 +308,7 @@ class RemoteSteps:
             }
             for name, parameter in entry_point.parameters.items()
         }
-        order = Order(
+        job_spec = JobSpec(
             name=_job_name(request),
             project=source.project,
             commit=source.pinned.commit,
@@ -321,9 +321,9 @@ class RemoteSteps:
             experiment_id=request.experiment_id,
             limit=self.limit,
         )
-        _refuse_long(order)
-        self.cluster.check(order)
-        return order
+        _refuse_long(job_spec)
+        self.cluster.check(job_spec)
+        return job_spec
 
     def _earlier(self, request: StepRequest, digest: str) -> Run | None:
         """Return the run of a job that lost its watcher and does the same; end all others."""
@@ -370,30 +370,30 @@ class RemoteSteps:
             Tag.JOB_DIGEST.value: digest,
         }
 
-    def _place(self, order: Order, run: Run) -> str:
+    def _place(self, job_spec: JobSpec, run: Run) -> str:
         if not self.cluster.has_code:
             with tempfile.TemporaryDirectory() as folder, tracking_errors():
-                archive = pack(order.project.folder, Path(folder))
+                archive = pack(job_spec.project.folder, Path(folder))
                 store = artifacts_of(self.client, run)
                 store.log_artifact(str(archive), ARTIFACT_FOLDER)  # type: ignore[no-untyped-call]
-        note = {Tag.PARAMETERS: _values(order)}
+        note = {Tag.PARAMETERS: _values(job_spec)}
         artifacts.write_long(self.client, run, note)
         self.runs.log_parameters(run, {}, artifacts.as_tags(note))
-        if (told := self.cluster.instructions(order)) is not None:
+        if (told := self.cluster.instructions(job_spec)) is not None:
             with tracking_errors():
                 place = f"{ARTIFACT_FOLDER}/{INSTRUCTIONS}"
-                self.client.log_text(order.run_id, json.dumps(told), place)
-        job = self.cluster.submit(order)
-        self.runs.tag(order.run_id, {Tag.JOB: job, Tag.JOB_STATE: Watched.SUBMITTED.value})
+                self.client.log_text(job_spec.run_id, json.dumps(told), place)
+        job = self.cluster.submit(job_spec)
+        self.runs.tag(job_spec.run_id, {Tag.JOB: job, Tag.JOB_STATE: Watched.SUBMITTED.value})
         return job
 
-    def _undo(self, order: Order, error: BaseException) -> None:
+    def _undo(self, job_spec: JobSpec, error: BaseException) -> None:
         """Leave neither job nor RUNNING run behind."""
         ended = "FAILED" if isinstance(error, Exception) else "KILLED"
         with _noted(error):
-            self.cluster.cancel(order.name)
+            self.cluster.cancel(job_spec.name)
         with _noted(error):
-            self.runs.end(order.run_id, ended, str(error) or type(error).__name__)
+            self.runs.end(job_spec.run_id, ended, str(error) or type(error).__name__)
 
 
 @contextlib.contextmanager
@@ -427,8 +427,8 @@ def _refuse(request: StepRequest, source: Source) -> None:
         )
 
 
-def _refuse_long(order: Order) -> None:
-    size = len(json.dumps(order.step).encode())
+def _refuse_long(job_spec: JobSpec) -> None:
+    size = len(json.dumps(job_spec.step).encode())
     if size > LONGEST_VALUE:
         raise ParameterError(
             f"The parameters take {size} bytes together",
@@ -444,11 +444,11 @@ def _job_name(request: StepRequest) -> str:
     return f"understudy-{title}-{key_of(request.key)[:20]}"
 
 
-def _values(order: Order) -> str:
-    return json.dumps({name: one["value"] for name, one in order.step["parameters"].items()})
+def _values(job_spec: JobSpec) -> str:
+    return json.dumps({name: one["value"] for name, one in job_spec.step["parameters"].items()})
 
 
-def _failed(run_id: str, seen: Sighting, exit_code: int | None) -> StepFailedError:
+def _failed(run_id: str, seen: JobStatus, exit_code: int | None) -> StepFailedError:
     how = "" if exit_code is None else f" with exit code {exit_code}"
     return StepFailedError(
         f"The job of the step ended{how}: {seen.detail or 'the cluster does not say why'}",
@@ -459,7 +459,7 @@ def _failed(run_id: str, seen: Sighting, exit_code: int | None) -> StepFailedErr
     )
 
 
-def _unfit(run_id: str, seen: Sighting, advice: Advice) -> StepUnfitError:
+def _unfit(run_id: str, seen: JobStatus, advice: Advice) -> StepUnfitError:
     return StepUnfitError(
         f"The job of the step ended: {advice.found}",
         allowed=advice.allowed,
@@ -469,7 +469,7 @@ def _unfit(run_id: str, seen: Sighting, advice: Advice) -> StepUnfitError:
     )
 
 
-def _stopped(run_id: str, seen: Sighting) -> StepStoppedError:
+def _stopped(run_id: str, seen: JobStatus) -> StepStoppedError:
     return StepStoppedError(
         f"The job of the step is {seen.state.value}: {seen.detail or 'nobody knows why'}",
         allowed="a job that is left to its end, within the task's time-out",

@@ -42,7 +42,7 @@ _COMES_AND_GOES = "__pycache__"
 
 
 @dataclass(frozen=True, slots=True)
-class Contents:
+class EnvironmentContents:
     """What a complete environment holds.
 
     Attributes:
@@ -62,7 +62,7 @@ class Contents:
     listings: Mapping[str, list[str]] = field(default_factory=dict)
 
 
-def write(folder: Path, contents: Contents) -> None:
+def write(folder: Path, contents: EnvironmentContents) -> None:
     """Mark an environment as complete."""
     seen = {str(place.relative_to(folder)): _names(place) for place in _places(folder)}
     building = folder / f"{_MARK}.new"
@@ -73,15 +73,15 @@ def write(folder: Path, contents: Contents) -> None:
     building.replace(folder / _MARK)
 
 
-def read(folder: Path) -> Contents | None:
+def read(folder: Path) -> EnvironmentContents | None:
     """Return what an environment held when it was completed, None for one that never was."""
     try:
-        return Contents(**json.loads((folder / _MARK).read_text(encoding="utf-8")))
+        return EnvironmentContents(**json.loads((folder / _MARK).read_text(encoding="utf-8")))
     except (FileNotFoundError, NotADirectoryError, ValueError, TypeError):
         return None
 
 
-def missing(folder: Path, contents: Contents) -> str:
+def missing(folder: Path, contents: EnvironmentContents) -> str:
     """Return what an environment that once was complete lacks now, '' for nothing."""
     if not os.access(folder / "bin" / "python", os.X_OK):
         return "its Python, or the one that it was built on"
@@ -267,7 +267,10 @@ class EnvironmentStore:
         executable = folder / "bin" / "python"
         python = inspect(executable)
         frozen = _frozen(executable, tools)
-        write(folder, Contents(recipe.manager, python.version, python.platform, frozen, further))
+        write(
+            folder,
+            EnvironmentContents(recipe.manager, python.version, python.platform, frozen, further),
+        )
         tools.on_line(f"Built the environment {folder.name}")
 
     def _docker(self, image: DockerImage, on_line: OnLine) -> Environment:
@@ -308,7 +311,9 @@ def managers_here() -> list[str]:
     return ["uv", "virtualenv", *(name for name, path in found.items() if path), "local"]
 
 
-def _environment(folder: Path, contents: Contents, wanted: Dependencies, lock: int) -> Environment:
+def _environment(
+    folder: Path, contents: EnvironmentContents, wanted: Dependencies, lock: int
+) -> Environment:
     about = {
         "Python": contents.python,
         "Platform": contents.platform,

@@ -19,7 +19,7 @@ from typing import Final
 
 from understudy.errors import ProjectError, SettingsError
 from understudy.runner.filesystem import has_room, make_read_only, remove_tree
-from understudy.runner.git.git import CEILING, Conversation, Git, GitError
+from understudy.runner.git.git import CEILING, Git, GitConnection, GitError
 from understudy.runner.git.mirror import Mirror, inside, submodules
 from understudy.runner.locks import FileLock
 from understudy.runner.process.process import ProcessRunner
@@ -233,7 +233,7 @@ class CheckoutStore:
     def _write_files(self, mirror: Mirror, commit: str, folder: Path, site: _Site) -> list[str]:
         places = {"GIT_DIR": mirror.folder, "GIT_WORK_TREE": folder, "GIT_INDEX_FILE": site.index}
         variables = {name: str(path) for name, path in places.items()}
-        talk = Conversation(variables)
+        talk = GitConnection(variables)
         self._git.run(folder, "read-tree", commit, lock=site.lock, talk=talk)
         self._git.run(folder, "checkout-index", "--all", "--force", lock=site.lock, talk=talk)
         return pointers_in(self._git, folder, variables)

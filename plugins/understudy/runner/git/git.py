@@ -27,7 +27,7 @@ _ASKPASS = f'#!/bin/sh\nprintf "%s\\n" "${_PASSPHRASE}"\n'
 
 
 @dataclass(frozen=True, slots=True)
-class Conversation:
+class GitConnection:
     """What one git command needs to talk to a host.
 
     Attributes:
@@ -42,7 +42,7 @@ class Conversation:
 
 
 @contextlib.contextmanager
-def conversation(address: ProjectAddress, scratch_root: Path) -> Iterator[Conversation]:
+def conversation(address: ProjectAddress, scratch_root: Path) -> Iterator[GitConnection]:
     """Yield what git needs to talk to an address's host.
 
     Raises:
@@ -50,12 +50,12 @@ def conversation(address: ProjectAddress, scratch_root: Path) -> Iterator[Conver
     """
     environment = {**address.git_environment(), **protocols(address)}
     if address.ssh is None:
-        yield Conversation(environment, address.secrets)
+        yield GitConnection(environment, address.secrets)
         return
     _check_files(address.ssh)
     with scratch_folder(scratch_root) as scratch:
         environment |= _ssh_environment(address.ssh, scratch.folder)
-        yield Conversation(environment, address.secrets, scratch)
+        yield GitConnection(environment, address.secrets, scratch)
 
 
 def protocols(address: ProjectAddress) -> dict[str, str]:
@@ -135,7 +135,7 @@ CEILING = "GIT_CEILING_DIRECTORIES"
 _LOCAL_TIMEOUT_S = 120.0
 _KEPT_LINES = 50
 _NONE: Mapping[str, str] = MappingProxyType({})
-_IN_SILENCE = Conversation(_NONE)
+_IN_SILENCE = GitConnection(_NONE)
 # Nothing of a repository's or a user's configuration may run code in, or rewrite, a checkout.
 _CONFIGURATION = (
     "core.hooksPath=/dev/null",
@@ -203,7 +203,7 @@ class Git:
         return done.stdout.decode(errors="surrogateescape").strip()
 
     def run(
-        self, folder: Path, *arguments: str, lock: int, talk: Conversation = _IN_SILENCE
+        self, folder: Path, *arguments: str, lock: int, talk: GitConnection = _IN_SILENCE
     ) -> None:
         """Run a git command that may take long; it can be stopped.
 

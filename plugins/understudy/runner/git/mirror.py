@@ -34,7 +34,7 @@ def is_full_id(version: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Versions:
+class MirrorVersions:
     """The versions that the mirror of a repository knows."""
 
     git: Git
@@ -193,7 +193,7 @@ class Mirror:
 
     def __init__(self, git: Git, folder: Path, address: ProjectAddress, scratch: Path) -> None:
         self.folder, self.address, self._scratch = folder, address, scratch
-        self._git, self._versions = git, Versions(git, folder, address)
+        self._git, self._versions = git, MirrorVersions(git, folder, address)
         self._lock = FileLock(folder.with_suffix(".lock"))
 
     def resolve(self, version: str) -> str:

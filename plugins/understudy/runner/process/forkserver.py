@@ -123,7 +123,7 @@ class Forkserver:
         self._wanted: deque[str] = deque()
         self._checked = False
 
-    def serve(self) -> Program | None:
+    def serve(self) -> ForkedProgram | None:
         """Serve until idle; returns a program only in the process that is to run it.
 
         Who asks before all is imported waits only for what it will need itself.
@@ -193,7 +193,7 @@ class Forkserver:
         gc.freeze()
         self._checked = True
 
-    def _answer(self) -> Program | None:
+    def _answer(self) -> ForkedProgram | None:
         connection, _ = self._listener.accept()
         with connection:
             try:
@@ -218,7 +218,7 @@ class Forkserver:
                 self._running.discard(pid)
 
 
-class Program:
+class ForkedProgram:
     """One program, in the process that is to run it."""
 
     def __init__(self, request: dict[str, Any], learned: Learned) -> None:
@@ -281,7 +281,7 @@ _LIBRARIES = frozenset(map(sysconfig.get_path, ("stdlib", "platstdlib", "purelib
 
 def _guarded(
     connection: socket.socket, request: dict[str, Any], descriptors: list[int], learned: Learned
-) -> Program:
+) -> ForkedProgram:
     """Be the supervisor of a program, until it ends; returns in the program's own process."""
     from _understudy_supervisor import Supervisor  # type: ignore[import-not-found]
 
@@ -296,7 +296,7 @@ def _guarded(
     supervisor = Supervisor(control, report, request["worker"])
     if supervisor.fork():
         supervisor.forget()
-        program = Program(request, learned)
+        program = ForkedProgram(request, learned)
         program.prepare(output)
         return program
     os.close(output)

@@ -89,14 +89,14 @@ def is_empty(run: Run, artifacts: Collection[str]) -> bool:
     return not (data.metrics or data.params or theirs or artifacts or models or _error(run))
 
 
-def nothing_logged(entry_point: str, strays: Collection[str] = ()) -> str:
+def nothing_logged(entry_point: str, orphans: Collection[str] = ()) -> str:
     """Return what is said of a step that has ended well and logged nothing.
 
     Args:
         entry_point: The step's.
-        strays: Runs that may be the program's, and say RUNNING.
+        orphans: Runs that may be the program's, and say RUNNING.
     """
-    begun = f" These began meanwhile and say RUNNING: {', '.join(strays)}." if strays else ""
+    begun = f" These began meanwhile and say RUNNING: {', '.join(orphans)}." if orphans else ""
     return (
         f"The step {entry_point!r} ended well and logged nothing to its MLflow run.{begun} If it"
         " should have, begin with mlflow.start_run() without arguments, and take out"

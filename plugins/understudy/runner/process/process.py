@@ -90,15 +90,15 @@ _PAUSE_S: Final = 0.02
 _LOOKS: Final = 50  # what keeps on forking is killed again and again, for a second
 
 
-def end_strays(temporary: str) -> None:
+def end_orphans(temporary: str) -> None:
     """Kill every process of this user that was started with this ``TMPDIR``."""
     if not _PROC.is_dir():
         return
     for _ in range(_LOOKS):
-        strays = _started_with(f"TMPDIR={temporary}".encode())
-        for pid in strays:
+        orphans = _started_with(f"TMPDIR={temporary}".encode())
+        for pid in orphans:
             _kill(pid)
-        if not strays:
+        if not orphans:
             return
         time.sleep(_PAUSE_S)
 
@@ -466,7 +466,7 @@ class _Guarded:
                 os.killpg(child, signal.SIGKILL)
         temporary = self._command.environment.get("TMPDIR")
         if self._command.scratch is not None and temporary:
-            end_strays(temporary)
+            end_orphans(temporary)
         return Ending(
             exit_code=(self._supervisor and self._supervisor.returncode) or -signal.SIGKILL
         )

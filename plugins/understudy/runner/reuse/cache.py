@@ -22,7 +22,7 @@ from understudy.runner.settings import CacheLimits, Settings
 from understudy.spec.quantities import size_text
 
 
-class Kind(IntEnum):
+class ItemKind(IntEnum):
     """What an item is; of items that were used at the same time, the first kind goes first."""
 
     CHECKOUT = 0
@@ -41,7 +41,7 @@ class Item:
         used: Time of its last use (seconds since the epoch).
     """
 
-    kind: Kind
+    kind: ItemKind
     folder: Path
     title: str
     used: float
@@ -59,13 +59,13 @@ class Item:
 
     def size(self) -> int:
         """Return the bytes that it takes on the disk; a mirror's checkouts count for themselves."""
-        if self.kind is Kind.MIRROR:
+        if self.kind is ItemKind.MIRROR:
             return disk_usage(self.folder / "mirror.git")
         return disk_usage(*self.paths())
 
     def checkouts(self) -> list[Path]:
         """Return the folders of the checkouts that were made of it, if it is a mirror."""
-        if self.kind is not Kind.MIRROR:
+        if self.kind is not ItemKind.MIRROR:
             return []
         return [path for path in _visible(self.folder / "commits") if path.is_dir()]
 
@@ -80,7 +80,7 @@ class Item:
 def inventory(cache: Path) -> list[Item]:
     """Return everything that is kept in a cache folder, the longest unused first."""
     environments = _named(cache / "environments")
-    found = [_item(Kind.ENVIRONMENT, folder, folder.name) for folder in environments]
+    found = [_item(ItemKind.ENVIRONMENT, folder, folder.name) for folder in environments]
     for folder in _named(cache / "git"):
         found += _repository(folder)
     return sorted(found, key=lambda item: (item.used, item.kind, item.folder))
@@ -90,10 +90,10 @@ def _repository(folder: Path) -> list[Item]:
     """Return a mirror and its checkouts; a mirror is used when one of them is."""
     name = _repository_name(folder)
     checkouts = [
-        _item(Kind.CHECKOUT, place, f"{place.name[:12]} of {name}")
+        _item(ItemKind.CHECKOUT, place, f"{place.name[:12]} of {name}")
         for place in _named(folder / "commits")
     ]
-    mirror = _item(Kind.MIRROR, folder, name)
+    mirror = _item(ItemKind.MIRROR, folder, name)
     used = max(item.used for item in (mirror, *checkouts))
     return [*checkouts, Item(mirror.kind, mirror.folder, mirror.title, used)]
 
@@ -105,7 +105,7 @@ def _repository_name(folder: Path) -> str:
         return folder.name
 
 
-def _item(kind: Kind, folder: Path, title: str) -> Item:
+def _item(kind: ItemKind, folder: Path, title: str) -> Item:
     item = Item(kind, folder, title, 0.0)
     for path in (item.lock, folder):
         with contextlib.suppress(FileNotFoundError):
@@ -126,7 +126,7 @@ def _visible(place: Path) -> list[Path]:
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class PruningTerms:
     """How a cache is pruned.
 
     Attributes:
@@ -166,7 +166,7 @@ def pruner(cache: Path) -> Iterator[bool]:
         yield lock is not None
 
 
-def prune(cache: Path, terms: Terms) -> Pruned:
+def prune(cache: Path, terms: PruningTerms) -> Pruned:
     """Remove what is over the limits and not in use. Only as its ``pruner``.
 
     Raises:
@@ -184,7 +184,7 @@ def prune(cache: Path, terms: Terms) -> Pruned:
 class _Work:
     """One prune."""
 
-    def __init__(self, trash: Path, terms: Terms) -> None:
+    def __init__(self, trash: Path, terms: PruningTerms) -> None:
         self._trash, self._terms, self.done = trash, terms, Pruned()
 
     def begin(self) -> None:
@@ -279,7 +279,9 @@ def prune_daily(settings: Settings, on_line: Callable[[str], None]) -> None:
                 return
             stamp.touch()  # before: what fails once shall not delay every step of the day
             end = time.monotonic() + _LONGEST_S
-            terms = Terms(settings.cache_limits, _DAY_S, go_on=lambda: time.monotonic() < end)
+            terms = PruningTerms(
+                settings.cache_limits, _DAY_S, go_on=lambda: time.monotonic() < end
+            )
             done = prune(settings.cache, terms)
     except OSError as error:
         on_line(f"The cache {settings.cache} could not be pruned: {error}")

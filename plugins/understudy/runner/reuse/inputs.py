@@ -31,7 +31,7 @@ _READY: Final = "READY"
 
 
 @dataclass(frozen=True, slots=True)
-class Input:
+class StepInput:
     """An input whose content is known.
 
     Attributes:
@@ -66,7 +66,7 @@ class Inputs:
     """
 
     plain: Mapping[str, str] = field(default_factory=dict)
-    known: Mapping[str, Input] = field(default_factory=dict)
+    known: Mapping[str, StepInput] = field(default_factory=dict)
     unknown: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -89,7 +89,7 @@ class InputReader:
             project: The project's folder, whose files Git's tree identifies.
         """
         plain: dict[str, str] = {}
-        known: dict[str, Input] = {}
+        known: dict[str, StepInput] = {}
         unknown: dict[str, str] = {}
         for name, value in values.items():
             own = _in_project(value, project) if entry_point.parameters[name].type == "path" else ""
@@ -104,15 +104,15 @@ class InputReader:
                 known[name] = found
         return Inputs(plain, known, unknown)
 
-    def _input(self, value: str) -> Input | None:
+    def _input(self, value: str) -> StepInput | None:
         """Return the input that a value addresses, None where it addresses nothing."""
         if found := _RUN.fullmatch(value):
             path, digest, stored = self._artifact(found["run"], found["path"])
-            return Input(value, ("artifact", path, digest), stored)
+            return StepInput(value, ("artifact", path, digest), stored)
         if found := _MODEL.fullmatch(value):
-            return Input(value, ("model", self._model(found["id"])))
+            return StepInput(value, ("model", self._model(found["id"])))
         if found := _VERSION.fullmatch(value):
-            return Input(value, self._version(found["name"], found["version"]))
+            return StepInput(value, self._version(found["name"], found["version"]))
         if value.startswith("models:/"):
             raise UnknownContentError(f"{value} may be another model tomorrow: name its version")
         if _ADDRESS.search(value):

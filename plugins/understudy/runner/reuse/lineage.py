@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from understudy.contract import Tag
 from understudy.runner.reuse.identity import StepIdentity
-from understudy.runner.reuse.inputs import Input, Inputs
+from understudy.runner.reuse.inputs import Inputs, StepInput
 from understudy.store import artifacts
 from understudy.store.tracking import tracking_errors
 
@@ -68,7 +68,7 @@ class Lineage:
         }
         return {Tag.PARAMETERS: json.dumps(dict(self.values)), Tag.INPUTS: json.dumps(inputs)}
 
-    def _dataset(self, name: str, found: Input) -> DatasetInput:
+    def _dataset(self, name: str, found: StepInput) -> DatasetInput:
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
         source = json.dumps({"uri": found.address, "sha256": found.digest})

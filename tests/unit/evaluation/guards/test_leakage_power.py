@@ -11,7 +11,7 @@ import pytest
 
 from understudy.evaluation.guards.leakage import telling
 from understudy.evaluation.guards.roles import Roles, Task
-from understudy.evaluation.guards.table import Table
+from understudy.evaluation.guards.table import RowTable
 
 pytestmark = pytest.mark.unit
 
@@ -47,7 +47,7 @@ def test_scores(
 ) -> None:
     """The target in disguise scores 1, noise nothing, and a clock does not tell a slow target."""
     pd.DataFrame({"y": target, "x": feature(target)}).to_parquet(tmp_path / "rows.parquet")
-    table = Table(tmp_path / "rows.parquet")
+    table = RowTable(tmp_path / "rows.parquet")
     (power,) = telling(table, ["x"], Roles("y", task=task))
     assert between[0] <= power.score <= between[1]
 
@@ -57,4 +57,4 @@ def test_nothing_to_tell(tmp_path: Path, target: list[float]) -> None:
     """A constant target, or hardly any, has no secrets."""
     frame = pd.DataFrame({"y": pd.Series(target, dtype="float64"), "x": range(len(target))})
     frame.to_parquet(tmp_path / "rows.parquet")
-    assert telling(Table(tmp_path / "rows.parquet"), ["x"], Roles("y")) == []
+    assert telling(RowTable(tmp_path / "rows.parquet"), ["x"], Roles("y")) == []

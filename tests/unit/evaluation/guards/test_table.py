@@ -12,18 +12,18 @@ import pytest
 
 from understudy.errors import DecisionError
 from understudy.evaluation.guards import table as table_module
-from understudy.evaluation.guards.table import Kind, Table
+from understudy.evaluation.guards.table import RowTable, ValueKind
 
 pytestmark = pytest.mark.unit
 
 
-def written(path: Path, **columns: object) -> Table:
+def written(path: Path, **columns: object) -> RowTable:
     """Return a table of arrays that was written and opened."""
     pq.write_table(pa.table(columns), path, row_group_size=3)
-    return Table(path, "row_id")
+    return RowTable(path, "row_id")
 
 
-def digests(table: Table) -> list[int]:
+def digests(table: RowTable) -> list[int]:
     """Return the digests of all rows."""
     return np.concatenate(list(table.digests(table.content))).tolist()
 
@@ -31,25 +31,25 @@ def digests(table: Table) -> list[int]:
 @pytest.mark.parametrize(
     ("values", "kind"),
     [
-        (pa.array([1, None]), Kind.NUMBER),
-        (pa.array([1.5, None]), Kind.NUMBER),
-        (pa.array([True, None]), Kind.NUMBER),
-        (pa.array([1, None], pa.decimal128(5, 2)), Kind.NUMBER),
-        (pa.array(["a", None]), Kind.TEXT),
-        (pa.array(["a", None]).dictionary_encode(), Kind.TEXT),
-        (pa.array(["a", None], pa.large_string()), Kind.TEXT),
-        (pa.array([0, None], pa.timestamp("ns")), Kind.TIME),
-        (pa.array([0, None], pa.timestamp("s", "Europe/Berlin")), Kind.TIME),
-        (pa.array([0, None], pa.date32()), Kind.TIME),
-        (pa.array([None, None]), Kind.EMPTY),
-        (pa.array([[1], None]), Kind.OTHER),
+        (pa.array([1, None]), ValueKind.NUMBER),
+        (pa.array([1.5, None]), ValueKind.NUMBER),
+        (pa.array([True, None]), ValueKind.NUMBER),
+        (pa.array([1, None], pa.decimal128(5, 2)), ValueKind.NUMBER),
+        (pa.array(["a", None]), ValueKind.TEXT),
+        (pa.array(["a", None]).dictionary_encode(), ValueKind.TEXT),
+        (pa.array(["a", None], pa.large_string()), ValueKind.TEXT),
+        (pa.array([0, None], pa.timestamp("ns")), ValueKind.TIME),
+        (pa.array([0, None], pa.timestamp("s", "Europe/Berlin")), ValueKind.TIME),
+        (pa.array([0, None], pa.date32()), ValueKind.TIME),
+        (pa.array([None, None]), ValueKind.EMPTY),
+        (pa.array([[1], None]), ValueKind.OTHER),
     ],
 )
-def test_kinds(tmp_path: Path, values: pa.Array, kind: Kind) -> None:
+def test_kinds(tmp_path: Path, values: pa.Array, kind: ValueKind) -> None:
     """Every type is read, and what is missing stays missing."""
     table = written(tmp_path / "x.parquet", x=values)
     assert table.kinds == {"x": kind}
-    assert table.column("x").isna().tolist() == [kind is Kind.EMPTY, True]
+    assert table.column("x").isna().tolist() == [kind is ValueKind.EMPTY, True]
     assert len(digests(table)) == 2
 
 
@@ -84,7 +84,7 @@ def test_a_sample_is_of_rows_not_of_places(tmp_path: Path, monkeypatch: pytest.M
     samples = []
     for name, rows in (("a", frame), ("b", frame.sample(frac=1, random_state=0))):
         rows.to_parquet(tmp_path / name, index=False)
-        table = Table(tmp_path / name, "row_id")
+        table = RowTable(tmp_path / name, "row_id")
         samples.append(sorted(table.column("x").tolist()))
         assert table.sampled_rows == len(samples[-1])
     assert samples[0] == samples[1]
@@ -107,7 +107,7 @@ def test_wrong_files(tmp_path: Path) -> None:
     """What is no table says so."""
     (tmp_path / "x").write_text("a,b")
     with pytest.raises(DecisionError, match="x cannot be read as Parquet"):
-        Table(tmp_path / "x")
+        RowTable(tmp_path / "x")
     table = written(tmp_path / "y.parquet", price=pa.array([1]))
     with pytest.raises(DecisionError, match=r"no column 'prise' \(did you mean 'price'\?\)"):
         table.column("prise")

@@ -15,7 +15,7 @@ import pytest
 
 from understudy.errors import ClusterError, ProjectError
 from understudy.runner.cluster.job_manifest import manifest
-from understudy.runner.cluster.remote import Order
+from understudy.runner.cluster.remote import JobSpec
 from understudy.runner.cluster.source_archive import pack
 from understudy.runner.projectfile import DockerImage, ProjectFile
 from understudy.spec.placement import ClusterPlacement
@@ -26,11 +26,11 @@ URI = "http://mlflow:5000"
 SECRET = {"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}
 
 
-def order(docker: DockerImage | None = None, **fields: Any) -> Order:
+def order(docker: DockerImage | None = None, **fields: Any) -> JobSpec:
     """Return an order with defaults."""
     project = ProjectFile(Path("/x"), "p", {}, "docker_env", None, docker)
     step = {"command": "echo {a}", "parameters": {}, "artifact": "code/p", "folder": ""}
-    return Order("understudy-train-1", project, "c0ffee", step, "run", "7", **fields)
+    return JobSpec("understudy-train-1", project, "c0ffee", step, "run", "7", **fields)
 
 
 def first(job: dict[str, Any]) -> dict[str, Any]:
@@ -118,7 +118,7 @@ def test_the_container_becomes_the_entry_point(tmp_path: Path) -> None:
     value = "a 'b' $(touch no) \"c\" {d}"
     step = {"parameters": {"a": {"type": "string", "value": value}}, "command": "echo {a}; exit 7"}
     given = order().step | step | {"folder": str(tmp_path)}
-    asked = Order("n", order(DockerImage("x")).project, "c", given)
+    asked = JobSpec("n", order(DockerImage("x")).project, "c", given)
     job = manifest(asked, ClusterPlacement(), {}, URI)
     variables = {one["name"]: one["value"].replace("$$(", "$(") for one in first(job)["env"]}
     variables["UNDERSTUDY_STEP"] = json.dumps(given)

@@ -15,7 +15,15 @@ from understudy.errors import SettingsError
 from understudy.runner.git.checkout import CheckoutStore
 from understudy.runner.locks import FileLock
 from understudy.runner.process.process import ProcessRunner
-from understudy.runner.reuse.cache import Kind, Pruned, Terms, inventory, prune, prune_daily, pruner
+from understudy.runner.reuse.cache import (
+    ItemKind,
+    Pruned,
+    PruningTerms,
+    inventory,
+    prune,
+    prune_daily,
+    pruner,
+)
 from understudy.runner.settings import CacheLimits, Settings
 from understudy.spec.git_address import parse
 
@@ -64,7 +72,7 @@ def environment(cache: Path, name: str, days_ago: float, size: int = 100_000) ->
     return folder
 
 
-def kinds(done: Pruned) -> list[Kind]:
+def kinds(done: Pruned) -> list[ItemKind]:
     """Return the kinds of what was removed, in order."""
     return [item.kind for item in done.removed]
 
@@ -79,13 +87,18 @@ def test_by_age(
     young = used(store, repository.url, new, days_ago=1)
     environment(cache, "a" * 32, days_ago=31)
     environment(cache, "b" * 32, days_ago=29)
-    done = prune(cache, Terms(CacheLimits(age=30 * DAY)))
-    assert sorted(kinds(done)) == [Kind.CHECKOUT, Kind.CHECKOUT, Kind.ENVIRONMENT, Kind.MIRROR]
+    done = prune(cache, PruningTerms(CacheLimits(age=30 * DAY)))
+    assert sorted(kinds(done)) == [
+        ItemKind.CHECKOUT,
+        ItemKind.CHECKOUT,
+        ItemKind.ENVIRONMENT,
+        ItemKind.MIRROR,
+    ]
     assert done.freed > 100_000
     names = {path.name for path in (cache / "environments").iterdir()}
     assert names == {"b" * 32, f"{'b' * 32}.lock", f"{'b' * 32}.modules.json"}
     assert {path.name for path in young.parent.iterdir()} == {new, f"{new}.lock"}
-    assert [item.kind for item in inventory(cache)] == [*sorted([Kind.ENVIRONMENT]), 0, 2]
+    assert [item.kind for item in inventory(cache)] == [*sorted([ItemKind.ENVIRONMENT]), 0, 2]
     assert not list((cache / "trash").iterdir())
     with store.hold(parse(repository.url), old) as again:  # from the mirror, which stayed
         assert (again.folder / "a").read_text() == "1"
@@ -96,11 +109,11 @@ def test_by_size(cache: Path) -> None:
     for name, days_ago in (("a", 3.0), ("b", 2.0), ("c", 1.0), ("d", 0.1)):
         environment(cache, name, days_ago)
     each = inventory(cache)[0].size()
-    assert prune(cache, Terms(CacheLimits(size=4 * each))).removed == []
-    done = prune(cache, Terms(CacheLimits(size=2 * each)))
+    assert prune(cache, PruningTerms(CacheLimits(size=4 * each))).removed == []
+    done = prune(cache, PruningTerms(CacheLimits(size=2 * each)))
     assert [item.title for item in done.removed] == ["a", "b"]
     assert done.freed == 2 * each
-    done = prune(cache, Terms(CacheLimits(size=0), spare=DAY / 2))
+    done = prune(cache, PruningTerms(CacheLimits(size=0), spare=DAY / 2))
     assert [item.title for item in done.removed] == ["c"]
 
 
@@ -112,18 +125,18 @@ def test_never_while_in_use(cache: Path, store: CheckoutStore, repository: Repos
     environment(cache, "a", days_ago=99)
     with FileLock(cache / "environments" / "a.lock").shared():
         with store.hold(address, commit) as checkout:
-            assert kinds(prune(cache, Terms(EVERYTHING))) == []
+            assert kinds(prune(cache, PruningTerms(EVERYTHING))) == []
             child = subprocess.Popen(("sleep", "60"), pass_fds=[checkout.lock])
         try:
-            done = prune(cache, Terms(EVERYTHING))
+            done = prune(cache, PruningTerms(EVERYTHING))
             assert kinds(done) == []
-            assert sorted(item.kind for item in done.kept) == sorted(Kind)
+            assert sorted(item.kind for item in done.kept) == sorted(ItemKind)
             assert (checkout.folder / "a").read_text() == "1"
         finally:
             child.kill()
             child.wait()
-    assert kinds(prune(cache, Terms(EVERYTHING))) == [
-        *(Kind.ENVIRONMENT, Kind.CHECKOUT, Kind.MIRROR),
+    assert kinds(prune(cache, PruningTerms(EVERYTHING))) == [
+        *(ItemKind.ENVIRONMENT, ItemKind.CHECKOUT, ItemKind.MIRROR),
     ]
     assert not list((cache / "git").iterdir())
 
@@ -134,10 +147,10 @@ def test_a_dry_run_says_the_same_and_touches_nothing(
     """Mirrors included, whose checkouts would be gone by then."""
     used(store, repository.url, repository.commit(commits__a="1"), days_ago=2)
     before = sorted(cache.rglob("*"))
-    would = prune(cache, Terms(EVERYTHING, dry=True))
+    would = prune(cache, PruningTerms(EVERYTHING, dry=True))
     assert [path for path in before if not path.exists()] == []
-    done = prune(cache, Terms(EVERYTHING))
-    assert kinds(would) == kinds(done) == [Kind.CHECKOUT, Kind.MIRROR]
+    done = prune(cache, PruningTerms(EVERYTHING))
+    assert kinds(would) == kinds(done) == [ItemKind.CHECKOUT, ItemKind.MIRROR]
     assert would.freed == done.freed > 0
 
 
@@ -164,7 +177,7 @@ def test_steps_and_prunes_at_the_same_time(cache: Path, repository: Repository) 
     for worker in workers:
         worker.start()
     while any(worker.is_alive() for worker in workers):
-        removed += len(prune(cache, Terms(EVERYTHING)).removed)
+        removed += len(prune(cache, PruningTerms(EVERYTHING)).removed)
     assert errors == []
     assert removed > 3
 
@@ -175,7 +188,7 @@ def test_what_a_killed_prune_left(cache: Path) -> None:
     (cache / "environments").mkdir()
     (cache / "environments" / "a.lock").touch()
     (cache / "environments" / ".a-half").mkdir()
-    assert [item.title for item in prune(cache, Terms(EVERYTHING)).removed] == ["a"]
+    assert [item.title for item in prune(cache, PruningTerms(EVERYTHING)).removed] == ["a"]
     assert not (cache / "trash" / "x").exists()
     assert not list((cache / "environments").iterdir())
 
@@ -185,7 +198,7 @@ def test_an_end_in_the_middle(cache: Path) -> None:
     for name in ("a", "b", "c"):
         environment(cache, name, days_ago=5)
     answers = iter([True, False])
-    done = prune(cache, Terms(CacheLimits(age=DAY, size=0), go_on=lambda: next(answers)))
+    done = prune(cache, PruningTerms(CacheLimits(age=DAY, size=0), go_on=lambda: next(answers)))
     assert (len(done.removed), done.complete) == (1, False)
 
 
