@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from understudy.airflow.assets import champion_asset, raw_data_asset
     from understudy.airflow.builder import pipeline
-    from understudy.airflow.operators.step import MlflowRunOperator
     from understudy.airflow.retention_dag import retention_dag
     from understudy.airflow.rollback_dag import rollback_dag
+    from understudy.airflow.step import MlflowRunOperator
     from understudy.gate import Budgets, Gate, Guards, Limit, Metric, Slice
     from understudy.registry.retention import Keep
     from understudy.spec.pipeline import AfterPromotion, Pipeline, Project, Rehearsal, Steps
@@ -50,7 +50,7 @@ _HOMES = {
     "Limit": "understudy.gate",
     "Metric": "understudy.gate",
     "Keep": "understudy.registry.retention",
-    "MlflowRunOperator": "understudy.airflow.operators.step",
+    "MlflowRunOperator": "understudy.airflow.step",
     "Pipeline": "understudy.spec.pipeline",
     "Project": "understudy.spec.pipeline",
     "Rehearsal": "understudy.spec.pipeline",

@@ -17,8 +17,8 @@ from airflow.sdk.exceptions import AirflowSkipException
 from understudy.airflow import explanation, notice
 from understudy.airflow.assets import champion_asset
 from understudy.airflow.exceptions import airflow_errors
-from understudy.airflow.operators.step import MlflowRunOperator
 from understudy.airflow.services import Services
+from understudy.airflow.step import MlflowRunOperator
 from understudy.contract import Tag
 from understudy.spec.entry_points import MODEL_URI
 from understudy.spec.pipeline import Pipeline

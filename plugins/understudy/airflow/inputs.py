@@ -14,8 +14,8 @@ from understudy.airflow.night_context import (
     pulled,
 )
 from understudy.airflow.night_steps import trained_model
-from understudy.airflow.operators.step import task_key, visible_environment
 from understudy.airflow.services import Services
+from understudy.airflow.step import task_key, visible_environment
 from understudy.contract import Tag
 from understudy.decide.decision import DecisionInputs, ExecutionContext, Validation
 from understudy.decide.unscored import from_tag

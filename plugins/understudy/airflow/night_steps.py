@@ -11,13 +11,13 @@ from airflow.sdk.exceptions import AirflowException, AirflowSkipException
 from understudy.airflow.assets import announce, announced, keep_quiet, raw_data_asset
 from understudy.airflow.exceptions import airflow_errors
 from understudy.airflow.night_context import DOWNLOAD, PREPROCESS, TRAIN, night_of, pulled
-from understudy.airflow.operators.step import (
+from understudy.airflow.services import Services
+from understudy.airflow.step import (
     MlflowRunOperator,
     airflow_tags,
     attempt_key,
     visible_environment,
 )
-from understudy.airflow.services import Services
 from understudy.contract import DataTag, Tag
 from understudy.decide.unscored import as_tag, cause_of
 from understudy.errors import DecisionError

@@ -11,8 +11,8 @@ from understudy.airflow.assets import champion_asset
 from understudy.airflow.exceptions import airflow_errors
 from understudy.airflow.links import MlflowRunLink, run_address
 from understudy.airflow.operators.pin import as_of_time
-from understudy.airflow.operators.step import airflow_tags, task_key
 from understudy.airflow.services import Services
+from understudy.airflow.step import airflow_tags, task_key
 from understudy.contract import Tag
 from understudy.registry.history import Scope
 

@@ -1,6 +1,8 @@
-"""Gathers evidence in a process of its own, so that Airflow needs no statistics beside it.
+"""A decision: inputs in, an evaluation and a benchmark, one record out. No Airflow.
 
-``predictions`` brings the files here, ``gathering`` runs ``child`` in the gate's environment and
-hands back an ``Answer``; ``repetition`` knows who was compared on the same rows before, and
-``unscored`` why a champion has no numbers. The verdict itself is ``understudy.gate``'s.
+``decision`` is what an operator calls. ``inputs`` brings predictions and rows from MLflow,
+``evaluator`` has them compared by ``gate_process`` (numpy, pandas and scikit-learn live in that
+process alone) and both models measured by ``benchmark``; the verdict itself is
+``understudy.gate``'s. ``replay`` and ``late_labels`` do the same to nights of the past, which
+``stored_records`` finds.
 """

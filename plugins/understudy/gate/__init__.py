@@ -1,4 +1,8 @@
-"""The gate: rules, the challenger's numbers and the champion's numbers become a verdict. Pure."""
+"""The gate: rules, the challenger's numbers and the champion's numbers become a verdict.
+
+Pure: no clock, no file, no server, and neither numpy nor pandas. ``judge`` is the function; a
+``DecisionRecord`` has all that it was given, so that ``replay`` gives the same verdict years later.
+"""
 
 from understudy.gate.budgets import Costs, Measurement
 from understudy.gate.evidence import Comparison, Evidence, Finding

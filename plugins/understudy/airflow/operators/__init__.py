@@ -1,1 +1,1 @@
-"""The tasks of a night, one module for each kind; operators never import each other."""
+"""The tasks of a night but its steps, one module for each kind; they never import each other."""

@@ -12,8 +12,8 @@ from understudy.airflow.exceptions import airflow_errors
 from understudy.airflow.inputs import has_numbers
 from understudy.airflow.night_context import night_of
 from understudy.airflow.night_steps import NightStepOperator
-from understudy.airflow.operators.step import attempt_key
 from understudy.airflow.services import Services
+from understudy.airflow.step import attempt_key
 from understudy.contract import key_of
 from understudy.errors import StepStoppedError, UnderstudyError
 from understudy.spec.entry_points import MODEL_URI

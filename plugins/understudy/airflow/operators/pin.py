@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 from understudy.airflow.assets import announce, announced, champion_asset, keep_quiet
 from understudy.airflow.exceptions import airflow_errors
 from understudy.airflow.links import MlflowRunLink, run_address
-from understudy.airflow.operators.step import (
+from understudy.airflow.schedule import moment
+from understudy.airflow.services import Services
+from understudy.airflow.step import (
     ProjectOperator,
     airflow_tags,
     attempt_key,
     task_key,
     visible_environment,
 )
-from understudy.airflow.schedule import moment
-from understudy.airflow.services import Services
 from understudy.contract import LOCAL, Tag
 from understudy.errors import ParameterError, ProjectError, listed, nearest
 from understudy.runner import projectfile

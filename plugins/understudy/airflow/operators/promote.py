@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Any, Final
 from airflow.sdk.exceptions import AirflowSkipException
 
 from understudy.airflow.assets import announce, announced, champion_asset, keep_quiet
+from understudy.airflow.challenger import challenger_version, held, refuse_return
 from understudy.airflow.exceptions import airflow_errors
 from understudy.airflow.inputs import execution_context, lost_champion, rows_of, trained_score
 from understudy.airflow.links import run_address
 from understudy.airflow.night_context import REHEARSE, TRAIN, night_of, pulled
 from understudy.airflow.night_steps import NightStepOperator, step_run
-from understudy.airflow.operators.rehearse import refuse_return
-from understudy.airflow.operators.step import attempt_key
-from understudy.airflow.operators.verdict import challenger_version, held
 from understudy.airflow.services import Services
+from understudy.airflow.step import attempt_key
 from understudy.contract import key_of
 from understudy.decide.decision import DecisionInputs, Validation
 from understudy.decide.unscored import cause_of

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from understudy.airflow.challenger import challenger_version, refuse_return
 from understudy.airflow.exceptions import airflow_errors
 from understudy.airflow.links import MlflowRunLink, run_address
 from understudy.airflow.night_context import (
@@ -14,12 +14,9 @@ from understudy.airflow.night_context import (
     night_of,
     pulled,
 )
-from understudy.airflow.night_steps import trained_model
-from understudy.airflow.operators.step import ProjectOperator, airflow_tags, attempt_key, task_key
-from understudy.airflow.operators.verdict import challenger_version, held
 from understudy.airflow.services import Services
+from understudy.airflow.step import ProjectOperator, airflow_tags, attempt_key, task_key
 from understudy.contract import Kind, Tag
-from understudy.registry.history import Entry, Trained
 from understudy.spec.pipeline import Pipeline, Rehearsal
 from understudy.store.night import Night
 from understudy.store.tracking import RunSpec
@@ -110,33 +107,6 @@ class RehearseOperator(ProjectOperator):
 
     def _say(self, line: str) -> None:
         self.log.info("%s", line)
-
-
-def refuse_return(context: Context, services: Services, night: Night, version: str) -> None:
-    """End the night HELD where its challenger is champion already, or was rolled back.
-
-    Raises:
-        AirflowSkipException: with the reason.
-    """
-    if version == night.champion:
-        raise held(services, night, f"the challenger is the champion, version {version}")
-    trained = Trained(
-        version,
-        run_id=trained_model(context, services, night).run_id,
-        commit=night.commit,
-        fingerprint=services.nights.stored_fingerprint(night),
-    )
-    rollback = services.promoter.history(night.model).held(trained, datetime.now(UTC))
-    if rollback is not None:
-        raise held(services, night, _kept_out(rollback))
-
-
-def _kept_out(rollback: Entry) -> str:
-    move = rollback.move
-    return (
-        f"version {move.before} was rolled back by {move.actor} ({move.why}), and its"
-        f" {move.hold.scope if move.hold else 'version'} does not return by itself"
-    )
 
 
 def _run(context: Context, night: Night) -> RunSpec:

@@ -25,8 +25,8 @@ from understudy.airflow.night_context import (
     pulled,
     states,
 )
-from understudy.airflow.operators.step import NOT_MAPPED, task_key
 from understudy.airflow.services import Services
+from understudy.airflow.step import NOT_MAPPED, task_key
 from understudy.contract import Outcome, Tag
 from understudy.gate import Verdict
 from understudy.spec.pipeline import Event, Pipeline

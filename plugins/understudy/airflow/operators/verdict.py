@@ -9,16 +9,15 @@ from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
+from understudy.airflow.challenger import challenger_version, held
 from understudy.airflow.exceptions import airflow_errors
 from understudy.airflow.inputs import decision_inputs, has_numbers
 from understudy.airflow.links import DecisionLink, MlflowRunLink, decision_address, run_address
 from understudy.airflow.night_context import GATE, night_of, pulled
-from understudy.airflow.night_steps import trained_model
 from understudy.airflow.services import Services
-from understudy.contract import Tag, key_of
+from understudy.contract import Tag
 from understudy.gate import Verdict
 from understudy.spec.pipeline import Pipeline
-from understudy.store.night import Night
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -128,16 +127,3 @@ class ApproveOperator(ApprovalOperator):
 def _answer(event: dict[str, Any]) -> str:
     by = (event.get("responded_by_user") or {}).get("name") or "nobody in time"
     return f"{event['chosen_options'][0]} by {by}"
-
-
-def held(services: Services, night: Night, reason: str) -> AirflowSkipException:
-    """Note why a verdict of PROMOTE is not obeyed; return what ends the task."""
-    services.runs.tag(night.run_id, {Tag.HELD_BECAUSE: reason})
-    return AirflowSkipException(f"HELD: {reason}")
-
-
-def challenger_version(context: Context, services: Services, night: Night) -> str:
-    """Return the registry's version for the model that the night trained; registered once."""
-    trained = trained_model(context, services, night)
-    services.registry.claim(night.model, night.pipeline)
-    return services.registry.register(night.model, trained, key_of("version", trained.uri))

@@ -11,7 +11,7 @@ neither, and None without a champion. ``found.findings`` go into the evidence; w
 ``found.profile.to_json()`` returns is stored with the night, as ``decision/profile.json``.
 ``understudy.store.training_rows`` fetches either of the champion's.
 
-What a model costs is measured by ``understudy.decide`` and judged by
+What a model costs is measured by ``understudy.decide.benchmark`` and judged by
 ``understudy.gate.budgets``.
 """
 

@@ -1,1 +1,1 @@
-"""An entry point as a process: its variables, its process_runner, its lines and how it ended."""
+"""An entry point as a process: its variables, its supervisor, its lines and how it ended."""
