@@ -8,21 +8,176 @@ from __future__ import annotations
 import json
 import math
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from understudy.backtest import references
 from understudy.backtest.cost import Cost
 from understudy.backtest.history import ReplayedNights
 from understudy.backtest.place import BacktestFolder, write
 from understudy.backtest.plan import Plan
-from understudy.backtest.references import CostTable
-from understudy.backtest.walk import walk
-from understudy.gate import Gate, Metric
+from understudy.evaluation import compare
+from understudy.gate import Basis, Decision, Gate, Metric, Score, Verdict, judge
+
+Floats = NDArray[np.float64]
+Champions = tuple[int, ...]
+"""Which night's model served each night."""
+
+
+@dataclass(frozen=True, eq=False)
+class CostTable:
+    """What every choice would have cost.
+
+    Attributes:
+        costs: ``costs[i, j]`` is what serving the rows of night i would have cost with the model
+            of night j; read for j <= i only.
+        has_model: Which nights have one; the first does.
+    """
+
+    costs: Floats
+    has_model: Sequence[bool]
+
+    def __len__(self) -> int:
+        return len(self.costs)
+
+    def along(self, path: Champions) -> Floats:
+        """Return what each night cost on a path."""
+        return np.asarray(self.costs[np.arange(len(self)), list(path)])
+
+
+def frozen(table: CostTable) -> Champions:
+    """Return the first model for ever."""
+    return (0,) * len(table)
+
+
+def always(table: CostTable) -> Champions:
+    """Return each night's own model; a night without one keeps what it had."""
+    return walked(table, lambda _night, _champion: True)
+
+
+def point(table: CostTable, scores: Callable[[int, int], float]) -> Champions:
+    """Return the path that promotes whatever has the better number on the night's holdout.
+
+    Args:
+        table: See ``CostTable``.
+        scores: Night and model to the model's cost on that night's holdout.
+    """
+    return walked(table, lambda night, champion: scores(night, night) < scores(night, champion))
+
+
+def hindsight(table: CostTable) -> Champions:
+    """Return the best of all paths: nobody who promotes or keeps once a night can do better.
+
+    With V(j) the least cost of all nights from j on when night j's model is promoted then,
+    V(j) = min over k > j of sum(costs[j..k-1, j]) + V(k), and V beyond the last night is zero:
+    dynamic programming (Bellman, 1957) over the 2^N sequences of promotions, in N^2 steps. Nights
+    on which a model has no valid value come first: the fewer of them the better.
+    """
+    nights = len(table)
+    invalid, finite = np.isinf(table.costs), np.where(np.isinf(table.costs), 0.0, table.costs)
+    least, until = np.zeros((nights + 1, 2)), np.full(nights, nights)
+    targets = np.array([*table.has_model, True])
+    for j in (j for j in range(nights - 1, -1, -1) if table.has_model[j]):
+        kept = np.column_stack([np.cumsum(invalid[j:, j]), np.cumsum(finite[j:, j])])
+        totals = (kept + least[j + 1 :])[targets[j + 1 :]]
+        best = np.lexsort((totals[:, 1], totals[:, 0]))[0]
+        least[j] = totals[best]
+        until[j] = j + 1 + np.flatnonzero(targets[j + 1 :])[best]
+    path: list[int] = []
+    while len(path) < nights:
+        model = len(path)
+        path += [model] * int(until[model] - model)
+    return tuple(path)
+
+
+def walked(table: CostTable, promotes: Callable[[int, int], bool]) -> Champions:
+    """Return the path of a rule.
+
+    Args:
+        table: See ``CostTable``.
+        promotes: Night and champion to whether the night's challenger is promoted.
+    """
+    path = [0]
+    for night in range(1, len(table)):
+        champion = path[-1]
+        promoted = table.has_model[night] and promotes(night, champion)
+        path.append(night if promoted else champion)
+    return tuple(path)
+
+
+def promotions(path: Champions) -> int:
+    """Return how often a path changed the model."""
+    return sum(before != after for before, after in pairwise(path))
+
+
+@dataclass(frozen=True, slots=True)
+class NightOutcome:
+    """What became of one night.
+
+    Attributes:
+        as_of: Its moment.
+        serving: The night whose model served afterwards.
+        verdict: The gate's, '' where the night had no model.
+        reason: Why, as one line.
+    """
+
+    as_of: str
+    serving: int
+    verdict: str
+    reason: str
+
+
+def walk(history: ReplayedNights, gate: Gate) -> list[NightOutcome]:
+    """Return the nights under one rule set; somebody serves from the first model on.
+
+    While no model has passed the absolute rules there is no champion, and the first one serves.
+    """
+    champion: int | None = None
+    seen: Counter[str] = Counter()
+    judged: list[NightOutcome] = []
+    for i, night in enumerate(history.nights):
+        if night.folder is None:
+            judged.append(NightOutcome(night.as_of, champion or 0, "", "the night has no model"))
+            continue
+        decision = _decided(history, gate, (i, champion), seen)
+        if decision.verdict is Verdict.PROMOTE:
+            champion = i
+        judged.append(
+            NightOutcome(night.as_of, champion or 0, decision.verdict.value, decision.why)
+        )
+    return judged
+
+
+def _decided(
+    history: ReplayedNights, gate: Gate, models: tuple[int, int | None], seen: Counter[str]
+) -> Decision:
+    """Judge a night's challenger against the champion on the night's holdout."""
+    night, champion = models
+    rows = history.nights[night].holdout
+    ours = history.predictions(night, rows)
+    theirs = None if champion is None else history.predictions(champion, rows)
+    evidence = compare(gate, ours, theirs, judged_before=seen[ours.rows_sha256])
+    if theirs is not None:
+        seen[ours.rows_sha256] += 1
+    return judge(
+        gate,
+        _score(history, night),
+        None if champion is None else _score(history, champion),
+        Basis.PREDICTIONS,
+        evidence,
+    )
+
+
+def _score(history: ReplayedNights, model: int) -> Score:
+    return Score(f"the model of {history.nights[model].as_of}", {})
+
 
 REFERENCES: Final = ("frozen", "always", "point", "hindsight")
 
@@ -44,10 +199,10 @@ def by_references(history: ReplayedNights, cost: Cost) -> dict[str, Any]:
     table = tabled(history, cost)
     scores = _scores(history, cost)
     paths = {
-        "frozen": references.frozen(table),
-        "always": references.always(table),
-        "point": references.point(table, scores),
-        "hindsight": references.hindsight(table),
+        "frozen": frozen(table),
+        "always": always(table),
+        "point": point(table, scores),
+        "hindsight": hindsight(table),
     }
     return {
         "nights": [night.as_of for night in history.nights],
@@ -85,7 +240,7 @@ def _one(history: ReplayedNights, cost: Cost, night: int, model: int) -> float:
 
 
 @lru_cache(1)
-def _served(history: ReplayedNights, cost: Cost) -> Callable[[int], references.Floats]:
+def _served(history: ReplayedNights, cost: Cost) -> Callable[[int], Floats]:
     """Return what a model costs in each night, computed once while the model serves."""
     return lru_cache(2)(lambda model: cost.served(history, model, since=model))
 
@@ -95,20 +250,20 @@ def _scores(history: ReplayedNights, cost: Cost) -> Callable[[int, int], float]:
 
 
 def _along(
-    table: CostTable, path: references.Path, cost: Cost, history: ReplayedNights
+    table: CostTable, path: Champions, cost: Cost, history: ReplayedNights
 ) -> dict[str, Any]:
     return _summed(table.along(path).tolist(), path, cost, history)
 
 
 def _summed(
-    costs: Sequence[float], path: references.Path, cost: Cost, history: ReplayedNights
+    costs: Sequence[float], path: Champions, cost: Cost, history: ReplayedNights
 ) -> dict[str, Any]:
     mass = [history.mass(i) for i in range(len(history))]
     return {
         "served": _finite(cost.value(sum(costs), sum(mass))),
         "by_night": [_finite(cost.value(c, n)) for c, n in zip(costs, mass, strict=True)],
         "serving": list(path),
-        "promotions": references.promotions(path),
+        "promotions": promotions(path),
     }
 
 

@@ -2,22 +2,140 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping
+import sys
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, Final
 
 from understudy.backtest import plan as plans
-from understudy.backtest import source
 from understudy.backtest.answers import answers
 from understudy.backtest.place import ABOUT, BacktestFolder, made, write
 from understudy.backtest.plan import HOLDOUT_DAYS, Plan
-from understudy.backtest.progress import Progress, Tell
 from understudy.backtest.workers import Task, TaskResult, WorkerPool
+from understudy.contract import key_of
 from understudy.errors import ProjectError, StepFailedError
 from understudy.gate import Gate, Metric
+from understudy.runner import projectfile
+from understudy.runner.environment.prebuild import prebuild
+from understudy.runner.git.checkout import CheckoutStore
+from understudy.runner.process.process import OnLine, ProcessRunner
+from understudy.runner.settings import Settings
+from understudy.spec import git_address
 from understudy.spec.entry_points import Role
+
+Tell = Callable[[str], None]
+_SHARES: Final = 20
+"""How many lines there are where no terminal is, beside those of failures."""
+_MINUTE: Final = 60
+
+
+class Progress:
+    """Counts nights.
+
+    Args:
+        total: How many there are to be.
+        there: How many an earlier backtest has made.
+        tell: Takes lines.
+    """
+
+    def __init__(self, total: int, there: int, tell: Tell) -> None:
+        self._total, self._there, self._tell = total, there, tell
+        self._done, self._begun = 0, time.monotonic()
+        if there:
+            tell(f"{there} of {total} nights are there already")
+
+    def done(self, night: str, failed: str) -> None:
+        """Count a night."""
+        self._done += 1
+        if failed:
+            self._tell(f"{night} has no model: {failed}")
+        line = self._line(night)
+        if sys.stderr.isatty():
+            sys.stderr.write(f"\r\x1b[K{line}" + ("\n" if self._left == 0 else ""))
+            sys.stderr.flush()
+        elif self._left % max(self._total // _SHARES, 1) == 0:
+            self._tell(line)
+
+    @property
+    def _left(self) -> int:
+        return self._total - self._there - self._done
+
+    def _line(self, night: str) -> str:
+        spent = time.monotonic() - self._begun
+        rest = spent / self._done * self._left
+        made = self._there + self._done
+        return f"{made}/{self._total} nights, {night}; {spent / self._done:.1f} s each, {_in(rest)}"
+
+
+def _in(seconds: float) -> str:
+    if seconds < _MINUTE:
+        return f"{seconds:.0f} s to go"
+    return f"{seconds / _MINUTE:.0f} min to go"
+
+
+_NOT_CODE = frozenset({".git", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache"})
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayedSource:
+    """A project at one state.
+
+    Attributes:
+        commit: Full commit id; '' for a folder.
+        code: What tells this code, in this environment, from others.
+        entry_points: Names of the parameters by entry point.
+    """
+
+    commit: str
+    code: str
+    entry_points: Mapping[str, tuple[str, ...]]
+
+
+def find(project: str, version: str, env_manager: str, on_line: OnLine) -> ReplayedSource:
+    """Return what is to be replayed; its code is here and its environment built afterwards.
+
+    Raises:
+        ProjectError: if repository, version or MLproject is wrong.
+        RepositoryUnavailableError: if the host does not answer.
+        EnvironmentBuildError: if the environment cannot be built.
+    """
+    commit, digest, entry_points = _state(project, version)
+    built = prebuild(project, commit, env_manager, on_line=on_line)
+    return ReplayedSource(commit, key_of(digest, built.digest or built.installed), entry_points)
+
+
+def _state(project: str, version: str) -> tuple[str, str, Mapping[str, tuple[str, ...]]]:
+    """Return a project's commit, the identity of its files, and its entry points."""
+    address = git_address.parse(project)
+    if address.is_folder:
+        folder = Path(address.repository, address.subdirectory)
+        return "", _digest(folder), _declared(folder, str(folder))
+    checkouts = CheckoutStore(Settings.from_environment(), ProcessRunner())
+    commit = checkouts.resolve(address, version)
+    with checkouts.hold(address, commit) as checkout:
+        declared = _declared(checkout.folder / address.subdirectory, str(address))
+    return commit, checkouts.tree(address, commit), declared
+
+
+def _declared(folder: Path, where: str) -> Mapping[str, tuple[str, ...]]:
+    entry_points = projectfile.load(folder, where).entry_points
+    return {name: tuple(one.parameters) for name, one in entry_points.items()}
+
+
+def _digest(folder: Path) -> str:
+    """Return the SHA-256 of all names and contents in a folder that may be code."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and not _NOT_CODE.intersection(path.relative_to(folder).parts):
+            digest.update(f"{path.relative_to(folder)}\0{path.stat().st_size}\0".encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
 
 SCHEMA: Final = "understudy/backtest/1"
 _SHOWN_LINES: Final = 12
@@ -81,7 +199,7 @@ def backtest(
 
 
 def _planned(wanted: BacktestRequest, place: BacktestFolder, lock: int, tell: Tell) -> Plan:
-    found = source.find(wanted.project, wanted.version, wanted.env_manager, tell)
+    found = find(wanted.project, wanted.version, wanted.env_manager, tell)
     plans.check(found.entry_points, wanted.parameters)
     windowed = HOLDOUT_DAYS in found.entry_points[plans.STEPS.by_role[Role.PREPROCESS]]
     parameters = {n: v for n, v in wanted.parameters.items() if n != HOLDOUT_DAYS}

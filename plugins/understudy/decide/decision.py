@@ -109,7 +109,7 @@ class DecisionService:
             DecisionError: when the challenger has no numbers, or the evaluation fails.
             UnderstudyError: others of the tree, from environments and the tracking server.
         """
-        from understudy.decide import repetition
+        from understudy.decide.inputs import shadow
 
         basis = Basis.VALIDATIONS if night.validated else Basis.TRAININGS
         request = self._request(night, inputs, basis)
@@ -121,7 +121,7 @@ class DecisionService:
             result.champion,
             basis=result.basis if night.validated else basis,
             evidence=result.evidence,
-            shadow=repetition.shadow(self._runs, night, request.gate),
+            shadow=shadow(self._runs, night, request.gate),
             software=result.software,
             measurement=result.measurement,
         )
@@ -146,10 +146,9 @@ class DecisionService:
         Raises:
             DecisionError: when the challenger has no numbers.
         """
-        from understudy.decide import repetition
         from understudy.decide.benchmark import BenchmarkModel, BenchmarkModels
         from understudy.decide.evaluator import EvaluationRequest
-        from understudy.decide.inputs import NightRows
+        from understudy.decide.inputs import NightRows, earlier_challengers
 
         ours = self._score(inputs.challenger, basis)
         if isinstance(ours, Unscored):
@@ -164,7 +163,7 @@ class DecisionService:
             Gate.from_dict(night.rules),
             ours,
             theirs,
-            repetition.earlier_challengers(self._runs, night, ours.model) if validated else {},
+            earlier_challengers(self._runs, night, ours.model) if validated else {},
             NightRows(inputs.rows, night.as_of, uri) if inputs.rows else None,
             models=BenchmarkModels(challenger, champion, inputs.execution.environment),
             trained=not validated,

@@ -2,19 +2,82 @@
 
 from __future__ import annotations
 
+import hashlib
+import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 
 import httpx
 
-from understudy.devstack import components, database, ports, processes, readiness, settings
+from understudy.devstack import components, ports, processes, readiness, settings
 from understudy.devstack.airflow_api import Account, AirflowApi
 from understudy.devstack.place import StackPlace
 from understudy.devstack.processes import Identity
 from understudy.devstack.progress import ProgressLines
+
+
+def is_migrated(place: StackPlace) -> bool:
+    """Whether the stack's database has the tables of the Airflow that is locked now."""
+    if not _database(place).exists():
+        return _copied(_template(place), place)
+    marker = _marker(place)
+    return marker.exists() and marker.read_text("ascii") == _version(place)
+
+
+def keep(place: StackPlace, *, fresh: bool) -> None:
+    """Notes that the database was migrated; a fresh one becomes the template of the next stacks."""
+    _marker(place).write_text(_version(place), "ascii")
+    if fresh and not _log(place).exists():
+        template = _template(place)
+        template.parent.mkdir(parents=True, exist_ok=True)
+        _copy(_database(place), template)
+
+
+def is_fresh(place: StackPlace) -> bool:
+    """Whether there is no database yet."""
+    return not _database(place).exists()
+
+
+def _copied(template: Path, place: StackPlace) -> bool:
+    if not template.exists():
+        return False
+    _copy(template, _database(place))
+    _marker(place).write_text(_version(place), "ascii")
+    return True
+
+
+def _copy(source: Path, target: Path) -> None:
+    draft = target.with_name(f"{target.name}.draft")
+    shutil.copyfile(source, draft)
+    draft.replace(target)
+
+
+def _version(place: StackPlace) -> str:
+    """The digest of the lock that Airflow was installed from."""
+    lock = place.checkout / "requirements" / "airflow.txt"
+    return hashlib.sha256(lock.read_bytes()).hexdigest()
+
+
+def _template(place: StackPlace) -> Path:
+    return place.cache / "airflow" / f"{_version(place)}.db"
+
+
+def _database(place: StackPlace) -> Path:
+    return place.airflow / "airflow.db"
+
+
+def _log(place: StackPlace) -> Path:
+    """SQLite's write-ahead log; while it is there, the database file alone is not all of it."""
+    return place.airflow / "airflow.db-wal"
+
+
+def _marker(place: StackPlace) -> Path:
+    return place.airflow / "migrated"
+
 
 Record = processes.ProcessRecord
 _COMPONENTS = frozenset({*components.BACKGROUND, *components.AIRFLOW})
@@ -147,7 +210,7 @@ class _Start:
     def run(self) -> None:
         """Starts everything, in the order in which each can be useful to the next."""
         background = self._launch(components.BACKGROUND)
-        if not database.is_migrated(self._place):
+        if not is_migrated(self._place):
             with self._progress.phase("Airflow's database"):
                 self._migrate()
         airflow = self._launch(components.AIRFLOW)
@@ -167,10 +230,10 @@ class _Start:
             self._await_healthy(watch)
 
     def _migrate(self) -> None:
-        fresh = database.is_fresh(self._place)
+        fresh = is_fresh(self._place)
         migration = self._launch_one("migration")
         readiness.wait_for_exit(migration, self._watch(("migration",)), "migration")
-        database.keep(self._place, fresh=fresh)
+        keep(self._place, fresh=fresh)
 
     def _launch(self, names: Sequence[str]) -> Sequence[str]:
         for name in names:

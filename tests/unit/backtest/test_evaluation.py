@@ -12,9 +12,9 @@ import pytest
 
 from understudy.backtest import evaluation
 from understudy.backtest.cost import Cost
+from understudy.backtest.evaluation import walk
 from understudy.backtest.history import ReplayedNights
 from understudy.backtest.place import PREDICTIONS, ROWS
-from understudy.backtest.walk import walk
 from understudy.errors import DecisionError
 from understudy.gate import Gate, Metric
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
+import tarfile
+from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -43,3 +46,29 @@ def unavailable(place: str, said: str) -> ClusterUnavailableError:
         allowed="a cluster that answers",
         action="check the cluster; the task may simply be run again",
     )
+
+
+ARCHIVE: Final = "project.tar.gz"
+_READABLE, _ENTERABLE = 0o600, 0o700
+
+
+def pack(folder: Path, into: Path) -> Path:
+    """Write ``project.tar.gz`` of ``folder`` into another folder; return the file."""
+    archive = into / ARCHIVE
+    with (
+        archive.open("wb") as file,
+        gzip.GzipFile(filename="", fileobj=file, mode="wb", mtime=0) as packed,
+        tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as opened,
+    ):
+        for path in sorted(folder.iterdir()):
+            if path.name != ".git":
+                opened.add(path, path.name, filter=_plain)
+    return archive
+
+
+def _plain(entry: tarfile.TarInfo) -> tarfile.TarInfo:
+    """Take away whose and how old a file is; the checkout is read-only, its copy need not be."""
+    entry.uid = entry.gid = entry.mtime = 0
+    entry.uname = entry.gname = ""
+    entry.mode |= _ENTERABLE if entry.isdir() else _READABLE
+    return entry

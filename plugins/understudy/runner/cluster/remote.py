@@ -26,7 +26,7 @@ from understudy.errors import (
     UnderstudyError,
 )
 from understudy.runner import projectfile
-from understudy.runner.cluster.source_archive import ARCHIVE, pack
+from understudy.runner.cluster.clusters import ARCHIVE, pack
 from understudy.runner.process.habits import Advice, Witness, is_empty, nothing_logged
 from understudy.runner.projectfile import LONGEST_VALUE, ProjectFile
 from understudy.runner.reuse.outputs import OURS

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from understudy.errors import ClusterError, ProjectError
+from understudy.runner.cluster.clusters import pack
 from understudy.runner.cluster.job_manifest import manifest
 from understudy.runner.cluster.remote import JobSpec
-from understudy.runner.cluster.source_archive import pack
 from understudy.runner.projectfile import DockerImage, ProjectFile
 from understudy.spec.placement import ClusterPlacement
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from understudy.backtest import references
-from understudy.backtest.references import CostTable
+from understudy.backtest import evaluation
+from understudy.backtest.evaluation import CostTable
 
 pytestmark = pytest.mark.unit
 
@@ -30,7 +30,7 @@ def tables(draw: st.DrawFn, most: int = 6) -> CostTable:
     return CostTable(np.where(known, costs, np.nan), has_model)
 
 
-def feasible(table: CostTable, path: references.Path) -> bool:
+def feasible(table: CostTable, path: evaluation.Path) -> bool:
     """Return whether somebody who promotes or keeps once a night can walk a path."""
     if path[0] != 0:
         return False
@@ -38,10 +38,10 @@ def feasible(table: CostTable, path: references.Path) -> bool:
     return all(b == a or (b == night and table.has_model[b]) for night, (a, b) in steps)
 
 
-def every_path(table: CostTable) -> list[references.Path]:
+def every_path(table: CostTable) -> list[evaluation.Path]:
     """Return all paths, by trying every sequence of choices."""
     return [
-        references.walked(table, lambda night, _, chosen=chosen: chosen[night - 1])
+        evaluation.walked(table, lambda night, _, chosen=chosen: chosen[night - 1])
         for chosen in itertools.product([False, True], repeat=len(table) - 1)
     ]
 
@@ -50,7 +50,7 @@ def every_path(table: CostTable) -> list[references.Path]:
 @given(tables())
 def test_hindsight_is_the_best_of_all_paths(table: CostTable) -> None:
     """Tried against every sequence of choices."""
-    best = references.hindsight(table)
+    best = evaluation.hindsight(table)
     assert feasible(table, best)
     everybody = [table.along(path).sum() for path in every_path(table)]
     assert table.along(best).sum() == pytest.approx(min(everybody))
@@ -60,10 +60,10 @@ def test_hindsight_is_the_best_of_all_paths(table: CostTable) -> None:
 @given(tables(most=12), st.integers(0, 2**12 - 1))
 def test_nobody_beats_hindsight(table: CostTable, decided: int) -> None:
     """Whatever is decided, it is a path, and none of them costs less."""
-    rule = references.walked(table, lambda night, _: bool(decided >> night & 1))
-    for path in (rule, references.frozen(table), references.always(table)):
+    rule = evaluation.walked(table, lambda night, _: bool(decided >> night & 1))
+    for path in (rule, evaluation.frozen(table), evaluation.always(table)):
         assert feasible(table, path)
-        assert table.along(references.hindsight(table)).sum() <= table.along(path).sum() + 1e-9
+        assert table.along(evaluation.hindsight(table)).sum() <= table.along(path).sum() + 1e-9
 
 
 def test_the_references_on_nights_that_one_can_check_by_hand() -> None:
@@ -76,16 +76,16 @@ def test_the_references_on_nights_that_one_can_check_by_hand() -> None:
         [5.0, 2.0, 9.0, 4.0],
     ])  # fmt: skip
     table = CostTable(costs, (True, True, True, True))
-    assert references.frozen(table) == (0, 0, 0, 0)
-    assert references.always(table) == (0, 1, 2, 3)
-    assert references.hindsight(table) == (0, 1, 1, 1)
+    assert evaluation.frozen(table) == (0, 0, 0, 0)
+    assert evaluation.always(table) == (0, 1, 2, 3)
+    assert evaluation.hindsight(table) == (0, 1, 1, 1)
     scores = {(1, 1): 1, (1, 0): 2, (2, 2): 1, (2, 1): 1, (3, 3): 3, (3, 1): 4}
-    point = references.point(table, lambda night, model: scores[night, model])
+    point = evaluation.point(table, lambda night, model: scores[night, model])
     assert point == (0, 1, 1, 3), "an equal number is not better"
-    assert references.promotions(point) == 2
+    assert evaluation.promotions(point) == 2
 
 
 def test_a_night_without_a_model_keeps_what_serves() -> None:
     """There is nothing to promote."""
     table = CostTable(np.array([[1.0, np.nan], [1.0, np.nan]]), (True, False))
-    assert references.always(table) == references.hindsight(table) == (0, 0)
+    assert evaluation.always(table) == evaluation.hindsight(table) == (0, 0)

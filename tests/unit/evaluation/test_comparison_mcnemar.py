@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from understudy.evaluation import load
-from understudy.evaluation.mcnemar import mcnemar, mid_p
+from understudy.evaluation.comparison import mcnemar, mid_p
 from understudy.evaluation.pairing import paired
 
 

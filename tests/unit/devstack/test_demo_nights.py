@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from understudy.devstack.nights import NightReport, as_table, missing
+from understudy.devstack.demo import NightReport, as_table, missing
 
 NIGHT = NightReport("2026-01-01", 100, "rmse", 60.0, None, "PROMOTED", "first", "", "1")
 GOOD = [
