@@ -45,9 +45,8 @@ def once(
 
 
 @pytest.fixture
-def again(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+def again() -> dict[str, Any]:
     """Return what this process sees in dags/."""
-    monkeypatch.setenv("AIRFLOW__CORE__DAGS_FOLDER", str(DAGS))
     return dag_files.seen(str(DAGS))
 
 
