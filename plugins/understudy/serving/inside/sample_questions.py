@@ -153,8 +153,10 @@ def _chosen(
 
 
 def _missing(file: pq.ParquetFile, name: str) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    import numpy as np
+
     column = file.read(columns=[name], use_pandas_metadata=False).column(0)
-    return column.is_null(nan_is_null=True).to_numpy()
+    return np.asarray(column.is_null(nan_is_null=True))
 
 
 def _columns(names: Sequence[str], schema: Schema | None) -> list[str]:
