@@ -13,7 +13,7 @@ from understudy.evidence.definition import Input
 from understudy.evidence.frames import TIME, Predictions
 from understudy.evidence.pairing import Pair, blockers, paired
 from understudy.evidence.slices import cut
-from understudy.evidence.units import Units, units_of
+from understudy.evidence.units import Units, units_of, unnamed
 from understudy.evidence.views import View
 from understudy.gate.evidence import Comparison, Evidence, Finding
 from understudy.gate.guards import OFF
@@ -62,6 +62,7 @@ def compare(
     # Predictions of any size: numbers that overflow are judged as what they are, infinite.
     with np.errstate(over="ignore", invalid="ignore"):
         comparisons, notes = _compared(gate, pair, units, judged_before)
+        notes = (*notes, *unnamed(pair, gate.cluster, gate.time_block))
         findings = tuple(_found(gate, pair, units, search=search and gate.worst_slices))
     return replace(evidence, comparisons=comparisons, findings=findings, notes=notes)
 

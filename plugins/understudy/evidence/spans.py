@@ -14,7 +14,8 @@ from understudy.evidence.units import times_of
 def within(predictions: Predictions, after: str, until: str) -> Predictions:
     """Return the rows whose time lies after one moment and not after another.
 
-    Where there are none, the predictions' problems say so and nothing can be compared.
+    Where there are none, the predictions' problems say so and nothing can be compared. Rows without
+    a time are in no span, which the notes say.
 
     Args:
         predictions: Of which the column ``time`` counts; a time without zone is taken for UTC.
@@ -30,13 +31,17 @@ def within(predictions: Predictions, after: str, until: str) -> Predictions:
     if not inside.any():
         why = f"no row has a time after {after} and until {until}{_known(times)}"
         return replace(taken(predictions, np.flatnonzero(inside)), problems=(why,))
-    return taken(predictions, np.flatnonzero(inside))
+    found, untimed = taken(predictions, np.flatnonzero(inside)), int(np.isnat(times).sum())
+    if not untimed:
+        return found
+    note = f"{untimed} of {len(times)} rows have no {TIME!r} and are left out"
+    return replace(found, notes=(*found.notes, note))
 
 
 def _moment(text: str) -> np.datetime64:
     moment = datetime.fromisoformat(text)
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return np.datetime64(aware.astimezone(UTC).replace(tzinfo=None), "ns")
+    return np.datetime64(aware.astimezone(UTC).replace(tzinfo=None), "us")
 
 
 def _known(times: np.ndarray[tuple[int], np.dtype[np.datetime64]]) -> str:

@@ -10,12 +10,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from understudy.errors import listed, nearest
-from understudy.evidence.columns import Codes, Column, Floats, Index
+from understudy.evidence.columns import MISSING, Codes, Column, Floats, Index
 from understudy.evidence.frames import TIME
 from understudy.evidence.pairing import Pair
 
-_SECOND: Final = 1_000_000_000
-_NANOSECONDS: Final = {
+_SECOND: Final = 1_000_000
+_MICROSECONDS: Final = {
     "s": _SECOND,
     "m": 60 * _SECOND,
     "h": 3600 * _SECOND,
@@ -112,12 +112,24 @@ def units_of(pair: Pair, cluster: str, time_block: str) -> Units | str:
     return _blocks(column, time_block)
 
 
+def unnamed(pair: Pair, cluster: str, time_block: str) -> tuple[str, ...]:
+    """Return a note where rows lack what ``units_of`` joins them by."""
+    name = cluster or (TIME if time_block else "")
+    column = pair.column(name) if name else None
+    if column is None:
+        return ()
+    number = int((column.as_names().data == MISSING).sum())
+    if not number:
+        return ()
+    return (f"{number} of {len(pair)} rows have no {name!r} and count as one piece of evidence",)
+
+
 def _blocks(column: Column, length: str) -> Units | str:
     times = times_of(column)
     if times is None:
         return f"the column {TIME!r} holds no times"
-    block = int(length[:-1]) * _NANOSECONDS[length[-1]]
-    keys = times.astype("datetime64[ns]").astype(np.int64) // block
+    block = int(length[:-1]) * _MICROSECONDS[length[-1]]
+    keys = times.astype("datetime64[us]").astype(np.int64) // block
     return Units.of_keys(keys, f"{length} block")
 
 
@@ -131,5 +143,5 @@ def times_of(column: Column) -> NDArray[np.datetime64] | None:
         known = pd.to_datetime(pd.Series([*column.names, None]), utc=True, format="ISO8601")
     except ValueError:
         return None
-    times: NDArray[np.datetime64] = known.dt.tz_localize(None).to_numpy("datetime64[ns]")
+    times: NDArray[np.datetime64] = known.dt.tz_localize(None).to_numpy("datetime64[us]")
     return np.asarray(times[column.data])

@@ -69,7 +69,8 @@ def telling(table: Table, features: Sequence[str], roles: Roles) -> list[Power]:
     answers, task = _answers(target.iloc[kept], roles.task)
     if len(kept) < _FEWEST_ROWS or len(np.unique(answers)) < 2:  # noqa: PLR2004
         return []
-    usable = [name for name in features if table.kinds[name] in {Kind.NUMBER, Kind.TEXT}]
+    # Of any kind: that a value is missing can tell the target, such as a date of cancellation.
+    usable = [name for name in features if table.kinds[name] is not Kind.EMPTY]
     powers = [
         _power(name, (table.column(name).iloc[kept], target.iloc[kept]), answers, task)
         for name in usable[:MOST_FEATURES]
@@ -93,7 +94,7 @@ def _power(
     name: str, values: tuple[pd.Series[Any], pd.Series[Any]], answers: Numbers, task: Task
 ) -> Power:
     feature, target = values
-    if _is_number(feature):
+    if _is_number(feature) or pd.api.types.is_datetime64_any_dtype(feature):
         # Ranks tell a tree the same; it takes single precision, in which numbers may overflow.
         known = np.asarray(feature.rank(), dtype=np.float64)
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -89,7 +90,8 @@ class RehearseOperator(ProjectOperator):
             finally:
                 self._note(services, run)
         for line in show.told():
-            self.log.info(line)
+            self.log.log(logging.INFO if show.answers else logging.WARNING, line)
+        services.runs.tag(night.run_id, {Tag.UNASKED: "" if show.answers else show.told()[-1]})
         return self._note(services, run)
 
     @property
