@@ -27,15 +27,19 @@ class Until(Timetable):
     """Makes the runs of another timetable up to a moment; by hand a Dag runs afterwards, too.
 
     A Dag's own ``end_date`` would make a run by hand after that date a success without any task:
-    Airflow leaves those out whose end is before the run's logical date.
+    Airflow leaves those out whose end is before the run's logical date. The same is true of a
+    logical date before the Dag's ``start_date``, which is refused here: Airflow shows the words.
 
     Args:
         timetable: Whose runs; Airflow's for Dag files, or that of its scheduler.
         end: The last moment, with time zone, at which a run begins.
+        start: The first moment likewise; None where it is not known.
     """
 
-    def __init__(self, timetable: BaseTimetable | Timetable, end: datetime) -> None:
-        self.timetable, self.end = timetable, end
+    def __init__(
+        self, timetable: BaseTimetable | Timetable, end: datetime, start: datetime | None = None
+    ) -> None:
+        self.timetable, self.end, self.start = timetable, end, start
         self.can_be_scheduled = timetable.can_be_scheduled
         self.active_runs_limit = timetable.active_runs_limit
         if isinstance(timetable, Timetable):  # in the scheduler, and for Airflow's pages
@@ -46,13 +50,22 @@ class Until(Timetable):
         """Return what ``serialize`` wrote."""
         from airflow.serialization.decoders import decode_timetable
 
-        return cls(decode_timetable(data["timetable"]), datetime.fromisoformat(data["end"]))
+        start = data.get("start")  # those that an earlier version wrote have none
+        return cls(
+            decode_timetable(data["timetable"]),
+            datetime.fromisoformat(data["end"]),
+            datetime.fromisoformat(start) if start else None,
+        )
 
     def serialize(self) -> dict[str, Any]:
         """Return JSON values."""
         from airflow.serialization.encoders import encode_timetable
 
-        return {"timetable": encode_timetable(self.timetable), "end": self.end.isoformat()}
+        return {
+            "timetable": encode_timetable(self.timetable),
+            "end": self.end.isoformat(),
+            "start": self.start.isoformat() if self.start else None,
+        }
 
     def validate(self) -> None:
         """Refuse what the other timetable refuses."""
@@ -82,7 +95,17 @@ class Until(Timetable):
         return self._in_time(found)
 
     def infer_manual_data_interval(self, *, run_after: DateTime) -> DataInterval:
-        """Return the data interval of a run by hand."""
+        """Return the data interval of a run by hand.
+
+        Raises:
+            ValueError: for a logical date before the start, by which Airflow makes no task.
+        """
+        if self.start is not None and run_after < self.start:
+            raise ValueError(
+                f"The logical date is {run_after.isoformat()}, before the Dag's start. Allowed:"
+                f" {self.start.isoformat()} or later: Airflow makes no task of an earlier run."
+                " Next: leave the logical date as it is, and say which data is meant by as_of."
+            )
         return self._scheduling.infer_manual_data_interval(run_after=run_after)
 
     def generate_run_id(self, **known: Any) -> str:

@@ -67,6 +67,8 @@ class Tag(StrEnum):
     AS_OF = "understudy.as_of"
     SAW_LESS = "understudy.saw_less"
     """Which night before this one saw later data."""
+    UNASKED = "understudy.unasked"
+    """Why the rehearsal had nothing to ask; '' where it had."""
     FINGERPRINT = "understudy.fingerprint"
     SKIPPED_BECAUSE = "understudy.skipped_because"
     VERDICT = "understudy.verdict"

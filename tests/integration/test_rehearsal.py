@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 import pytest
+from tests.fixtures.machine import CHECKOUT
+from tests.fixtures.rehearsal import logged
 
 from understudy.contract import Tag
 from understudy.errors import RegistryError, ServingError, StepStoppedError
@@ -133,6 +135,73 @@ def test_rows_that_cannot_be_read_are_named(
     with pytest.raises(ServingError, match=message) as error:
         rehearsal_setup.rehearser(rows=3).rehearse(candidate, rehearsal_setup.spec("odd"), print)
     assert not error.value.can_retry
+
+
+@pytest.fixture(scope="module")
+def foreign(rehearsal_setup: RehearsalSetup) -> RehearsalCandidate:
+    """Return a version with types of its own in its signature, and without an example."""
+    columns = ("whole:long", "truth:boolean", "text:string", "moment:datetime")
+    code = CHECKOUT / "tests" / "models" / "counting_gaps.py"
+    client, name = rehearsal_setup.client, f"{rehearsal_setup.model} foreign"
+    client.create_registered_model(name)
+    model_id = logged(client.tracking_uri, rehearsal_setup.experiment, code, *columns)
+    client.create_model_version(name, f"models:/{model_id}", model_id=model_id)
+    return replace(rehearsal_setup.candidate(), model=name)
+
+
+def gaps(rehearsal_setup: RehearsalSetup, folder: Path, *names: str) -> TestCases:
+    """Log ten rows, of which the last misses some cells, and how many it misses."""
+    rows = pd.DataFrame({"row_id": range(10), "whole": 5.0, "truth": True, "text": "u"})
+    rows = rows.assign(moment=pd.Timestamp("2026-01-02T06:00"), target=0.0)
+    for name in names:
+        rows[name] = rows[name].mask(rows.index == 9)
+    missing = rows[["whole", "truth", "text", "moment"]].isna().sum(axis="columns")
+    said = rows[["row_id"]].assign(prediction=missing.astype(float))
+    data = rehearsal_setup.logs("holdout.parquet", rows, folder, "data")
+    return TestCases(data, "data", rehearsal_setup.logs("predictions.parquet", said, folder))
+
+
+UNASKABLE = (
+    r"no prediction for row 9: asked .*\[null, .*it answered 400: .*whole.* Allowed: .* Next: let"
+    r" the signature have 'whole' \(long\) in a type that can be missing, such as double, and train"
+)
+OTHERWISE = (
+    r"1 of 4 answers differ .*row 9: served 2\.0, offline 3\.0; .* Next: let the signature have"
+    r" 'truth' \(boolean\) in a type .* as it takes NaN, as the missing 'text' is None when served"
+)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [(("whole",), UNASKABLE), (("truth", "text", "moment"), OTHERWISE)],
+)
+def test_missing_cells_of_a_foreign_model(
+    rehearsal_setup: RehearsalSetup,
+    foreign: RehearsalCandidate,
+    tmp_path: Path,
+    names: tuple[str, ...],
+    message: str,
+) -> None:
+    """The one row of ten that has some is asked; what MLflow's server cannot take is said."""
+    candidate = replace(foreign, test_cases=gaps(rehearsal_setup, tmp_path, *names))
+    rehearser = rehearsal_setup.rehearser(rows=4, latency=timedelta(minutes=1))
+    with pytest.raises(ServingError, match=message) as error:
+        rehearser.rehearse(candidate, rehearsal_setup.spec(names[0]), print)
+    assert not error.value.can_retry
+
+
+def test_nothing_asked_is_not_a_rehearsal(
+    rehearsal_setup: RehearsalSetup, foreign: RehearsalCandidate
+) -> None:
+    """It has started, and no more is said."""
+    show = rehearsal_setup.rehearser().rehearse(foreign, rehearsal_setup.spec("nothing"), print)
+    ready, nothing = show.summary_lines()
+    assert ready.startswith("Not rehearsed, only started, ")
+    assert nothing.startswith("Nothing was asked, it only started: no holdout.parquet with ")
+    assert nothing.endswith(" | the model was logged without an input_example")
+    record = json.loads(rehearsal_setup.text("nothing", RECORD))
+    assert (record["questions"], record["p50_ms"], record["p95_ms"]) == (0, None, None)
+    assert record["unasked"] in nothing
 
 
 def test_one_that_is_too_slow_to_start_may_be_tried_again(

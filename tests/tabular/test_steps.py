@@ -428,10 +428,13 @@ def test_what_cannot_be_validated(
     assert words in message
 
 
+@pytest.mark.parametrize("variable", ["MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", ""])
 def test_a_tracking_server_that_is_away(
-    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, variable: str
 ) -> None:
     """One attempt, a message of three parts, and the exit status for a retry."""
+    if variable:
+        monkeypatch.setenv(variable, "1")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     before = mlflow.get_tracking_uri()

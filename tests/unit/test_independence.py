@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ ROOT = Path(__file__).parents[2]
 PROJECTS = [path.parent for path in (ROOT / "mlproject").glob("*/MLproject")]
 
 
-def imported(folder: Path) -> set[str]:
+@cache
+def imported(folder: Path) -> frozenset[str]:
     """Return the top-level names that the Python files below a folder import."""
     names: set[str] = set()
     for path in folder.rglob("*.py"):
@@ -20,7 +22,7 @@ def imported(folder: Path) -> set[str]:
                 names |= {alias.name.partition(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module:
                 names.add(node.module.partition(".")[0])
-    return names
+    return frozenset(names)
 
 
 @pytest.mark.parametrize("project", PROJECTS, ids=lambda path: path.name)

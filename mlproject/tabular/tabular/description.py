@@ -14,6 +14,7 @@ import pandas as pd
 from tabular.declaration import Column, DataSet, Kind, Task, TimeColumn, UserFile
 from tabular.errors import DataError, ParameterError, nearest
 from tabular.facts import Facts
+from tabular.lists import split_list
 from tabular.tables import Table
 
 MOST_LEVELS = 100
@@ -51,14 +52,10 @@ def with_parameters(data_set: DataSet, values: Mapping[str, Any]) -> DataSet:
         data_set,
         target=given["target"],
         task=given.get("task", "auto"),
-        identity=_names(given.get("identity", "")),
-        left_out=dict.fromkeys(_names(given.get("leave_out", "")), "parameter leave_out"),
+        identity=tuple(split_list(given.get("identity", ""))),
+        left_out=dict.fromkeys(split_list(given.get("leave_out", "")), "parameter leave_out"),
         time=TimeColumn(time) if time else None,
     )
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def _refuse(data_set: DataSet, given: Mapping[str, Any]) -> None:

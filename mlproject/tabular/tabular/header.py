@@ -16,7 +16,7 @@ from tabular.reading import Reading
 _START = 1 << 22  # bytes in which header and first rows are looked for
 _MOST_BEFORE = 50  # lines before the header
 _ROWS = 20  # rows by which the number of fields is told
-_COMMENT = "#"
+COMMENT = "#"
 _SEPARATORS = {",": ",", ";": ";", "\t": "tab", "|": "|"}
 
 
@@ -85,7 +85,7 @@ def _position(split: list[list[str]], target: str) -> int:
             continue
         filled = sum(map(bool, fields))
         if all(
-            before[:1] and (before[0].startswith(_COMMENT) or sum(map(bool, before)) < filled)
+            before[:1] and (before[0].startswith(COMMENT) or sum(map(bool, before)) < filled)
             for before in split[:at]
         ):
             return at

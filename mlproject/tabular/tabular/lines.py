@@ -14,13 +14,16 @@ import pyarrow.csv
 from tabular.errors import DataError
 from tabular.fetch import html_error, looks_like_html
 from tabular.footers import last_row, without_totals
-from tabular.header import Header, find_header
+from tabular.header import COMMENT, Header, find_header
 from tabular.malformed import LONGEST_TEXT, Malformed
+from tabular.numerals import NULLS
 from tabular.packed import Part, not_utf8
 from tabular.reading import Reading
 
 _BLOCK = 1 << 20
 _FEWEST_SWALLOWED = 3  # rows within one text
+_AS_COMMENT = "begins with '#', as a comment does"
+_MANY = 0.1  # share of the rows; where so many begin with '#' it is none of a comment
 
 
 @dataclass(frozen=True)
@@ -67,8 +70,9 @@ def read_lines(part: Part, how: Reading) -> Lines:
     table, empty = _without_empty(table)
     if empty:
         notes.append(f"{part.name}: {empty:,} rows of nothing but separators")
+    table, comments = _without_comments(table, how)
     table, totals = without_totals(table)
-    return Lines(table, (*malformed, *totals), tuple(notes))
+    return Lines(table, (*malformed, *comments, *totals), tuple(notes))
 
 
 def _collector(malformed: list[Malformed], cut: list[str]) -> Callable[[pa.csv.InvalidRow], str]:
@@ -171,6 +175,25 @@ def _without_empty(table: pa.Table) -> tuple[pa.Table, int]:
         filled = pc.or_(filled, pc.is_valid(column))
     kept = table.filter(filled)
     return kept, table.num_rows - kept.num_rows
+
+
+def _without_comments(table: pa.Table, how: Reading) -> tuple[pa.Table, tuple[Malformed, ...]]:
+    """Return the rows without those that '#' sets aside, where few rows begin so.
+
+    Where many do, or the user has said that the first column is text, they are values.
+    """
+    if not table.num_columns or how.types.get(table.column_names[0]) == "text":
+        return table, ()
+    first = pc.utf8_ltrim_whitespace(table.column(0))
+    missing = pc.is_in(first, value_set=pa.array([*NULLS.to_pylist(), *how.missing_words]))
+    marked = pc.and_not(pc.fill_null(pc.starts_with(first, COMMENT), fill_value=False), missing)
+    count = pc.sum(marked).as_py() or 0
+    if not 0 < count < _MANY * table.num_rows:
+        return table, ()
+    rows = zip(*(column.filter(marked).to_pylist() for column in table.columns), strict=True)
+    texts = (how.separator.join(text or "" for text in row) for row in rows)
+    comments = (Malformed(0, _AS_COMMENT, text[:LONGEST_TEXT]) for text in texts)
+    return table.filter(pc.invert(marked)), tuple(comments)
 
 
 def check_start(part: Part) -> None:

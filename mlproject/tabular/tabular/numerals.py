@@ -20,7 +20,7 @@ EXACT = 2**53
 """Beyond it a float64 does not hold every whole number."""
 _SAMPLE = 200  # values by which a column of words is told from one of numbers
 _HALF = 0.5
-_NULLS = pa.array([
+NULLS = pa.array([
     "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN",
     "<NA>", "N/A", "NA", "NULL", "NaN", "NaT", "None", "n/a", "nan", "none", "null",
 ])  # fmt: skip
@@ -106,7 +106,7 @@ def first_look(texts: pa.ChunkedArray, words: Iterable[str], *, forced: bool = F
         return Column(cells, Taken("text"))
     plain = _cast(cells)
     if plain is None:
-        filled = _known(cells, _NULLS)
+        filled = _known(cells, NULLS)
         if cells.null_count < filled.null_count < len(cells):
             plain = _cast(filled)
     if plain is not None:
@@ -166,7 +166,7 @@ def _sampled(cells: pa.ChunkedArray) -> pa.ChunkedArray:
 def _share(cells: pa.ChunkedArray) -> float:
     """Return the share of numerals among some of the values that are no words for "missing"."""
     for some in (_sampled(cells), cells):
-        known = some.filter(pc.invert(pc.is_in(some, value_set=_NULLS)))
+        known = some.filter(pc.invert(pc.is_in(some, value_set=NULLS)))
         if len(known):
             share: float = pc.mean(pc.match_substring_regex(_sampled(known), _NUMERAL)).as_py()
             return share
@@ -175,7 +175,7 @@ def _share(cells: pa.ChunkedArray) -> float:
 
 def _looked_through(cells: pa.ChunkedArray) -> Column:
     """Return a column of which many values are numerals, not all of them plain numbers."""
-    filled = _known(cells, _NULLS)
+    filled = _known(cells, NULLS)
     parts = _parts(filled)
     numeral = _well_formed(parts["digits"])
     count = pc.sum(numeral).as_py()
@@ -283,4 +283,4 @@ def with_points(texts: pa.ChunkedArray, column: Column) -> Column:
     if not len(pointed):
         return column
     count = len(column.cells) - column.cells.null_count
-    return Column(_known(cells, _NULLS), column.taken, "", "decimal", str(pointed[0]), count)
+    return Column(_known(cells, NULLS), column.taken, "", "decimal", str(pointed[0]), count)

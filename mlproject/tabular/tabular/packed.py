@@ -23,6 +23,8 @@ from tabular.space import room_for
 LARGEST = 1 << 34  # bytes; what unpacks to more is refused
 _BLOCK = 1 << 20
 _START = 512
+_UNPACKED = "unpacked"
+"""Name of what was packed: the one inside may be none of a file here, such as `..`."""
 _ZIP = b"PK\x03\x04"
 _STREAMS: dict[bytes, Callable[[Path], Any]] = {
     b"\x1f\x8b": gzip.open,
@@ -114,7 +116,7 @@ def _unpacked(path: Path, folder: Path) -> Path:
     if opened is None:
         return path
     with _read(path, lambda: opened(path)) as packed:
-        return copied(packed, path, folder / path.stem)
+        return copied(packed, path, folder / _UNPACKED)
 
 
 def _from_zip(path: Path, folder: Path) -> Path:
@@ -133,7 +135,7 @@ def _from_zip(path: Path, folder: Path) -> Path:
                 action="unpack it and name the one that you mean, or a folder of equal parts",
             )
         with _read(path, lambda: archive.open(names[0])) as packed:
-            return copied(packed, path, folder / PurePosixPath(names[0]).name)
+            return copied(packed, path, folder / _UNPACKED)
 
 
 def _read(path: Path, act: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever it returns
@@ -198,7 +200,7 @@ def _in_utf8(path: Path, name: str, encoding: str, folder: Path) -> Path:
     if codecs.lookup(encoding).name in {"utf-8", "utf-8-sig", "ascii"}:
         return path
     folder.mkdir(parents=True, exist_ok=True)
-    copy = folder / f"{path.name}.utf-8"
+    copy = folder / "in-utf-8"
     with room_for(folder, 0), copy.open("w", encoding="utf-8", newline="") as file:
         for text in _decoded(path, name, encoding):
             file.write(text)

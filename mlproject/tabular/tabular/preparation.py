@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from tabular.errors import ParameterError, nearest
 from tabular.facts import Facts
+from tabular.lists import split_list
 
 if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
@@ -66,7 +67,7 @@ class Columns:
         Raises:
             ParameterError: unknown column, column of text, or another word than 1, +1 and -1.
         """
-        wanted = dict(self._direction(part) for part in text.split(",") if part.strip())
+        wanted = dict(self._direction(part) for part in split_list(text))
         return [wanted.get(name, 0) for name in (*self.numbers, *self.texts)] if wanted else None
 
     def _direction(self, part: str) -> tuple[str, int]:
@@ -74,7 +75,7 @@ class Columns:
         if name in self.numbers and sign in _DIRECTIONS:
             return name, _DIRECTIONS[sign]
         raise ParameterError(
-            f"monotone has {part.strip()!r}{nearest(name or sign, self.numbers)}",
+            f"monotone has {part!r}{nearest(name or sign, self.numbers)}",
             allowed=f"name:1 or name:-1, with commas, of the columns {', '.join(self.numbers)}",
             action="correct -P monotone=...",
         )

@@ -12,6 +12,7 @@ from typing import Any
 
 from tabular.declaration import DataSet, Kind, UserFile
 from tabular.errors import ParameterError, nearest
+from tabular.lists import split_list
 
 UNITS = ("s", "ms", "us", "ns")
 """Units of times since 1970."""
@@ -88,7 +89,7 @@ def reading(data_set: DataSet, values: Mapping[str, Any]) -> Reading:
         separator=_separator(values["separator"]),
         encoding=_encoding(values["encoding"]),
         decimal=values["decimal"],
-        missing_words=_words(values["missing_words"]),
+        missing_words=tuple(split_list(values["missing_words"])),
         types=_types(values["column_types"]),
         time_format=values["time_format"],
         time_zone=_zone(values["time_zone"]),
@@ -97,10 +98,6 @@ def reading(data_set: DataSet, values: Mapping[str, Any]) -> Reading:
         time=data_set.time.name if data_set.time and not data_set.time.date else "",
         left_out=tuple(data_set.left_out),
     )
-
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
 def _separator(text: str) -> str:
@@ -138,12 +135,13 @@ def _zone(text: str) -> str:
 
 def _types(text: str) -> dict[str, Kind]:
     types: dict[str, Kind] = {}
-    for part in _words(text):
+    for part in split_list(text):
         name, _, kind = (word.strip() for word in part.rpartition(":"))
         if not name or kind not in _KINDS:
             raise ParameterError(
                 f"column_types has {part!r}",
-                allowed="name:number or name:text, with commas between columns",
+                allowed="name:number or name:text, with commas between columns, and \\, for one in"
+                " a name",
                 action="correct -P column_types=...",
             )
         types[name] = _KINDS[kind]

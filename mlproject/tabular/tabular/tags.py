@@ -1,6 +1,7 @@
 """Reads the tags that a user gives a run. Touches nothing."""
 
 from tabular.errors import ParameterError
+from tabular.lists import split_list
 from tabular.tracking import ERROR_TAG
 
 _OURS = ("mlflow.", "understudy.", "data.", ERROR_TAG)
@@ -15,7 +16,7 @@ def own_tags(text: str) -> dict[str, str]:
     Raises:
         ParameterError: if a part has another form, or a name that the steps or MLflow use.
     """
-    pairs = [part.partition("=") for part in text.split(",") if part.strip()]
+    pairs = [part.partition("=") for part in split_list(text)]
     wrong = [
         name or value
         for name, sign, value in pairs

@@ -118,23 +118,25 @@ def _understood(error: Exception) -> Exception:
             allowed="room for the step's files in the temporary folder",
             action="free space or set TMPDIR to a larger disk, then run again",
         )
-    if _tracking_away(error):
+    if away := _tracking_away(error):
         return UnavailableError(
-            f"the MLflow server did not answer: {str(error).splitlines()[0]}",
+            f"the MLflow server did not answer: {str(away).splitlines()[0]}",
             allowed="a tracking server that answers at MLFLOW_TRACKING_URI",
             action="start it or correct the address, then run again",
         )
     return error
 
 
-def _tracking_away(error: Exception) -> bool:
+def _tracking_away(error: BaseException | None) -> BaseException | None:
+    """Return what says that the server is away; MLflow makes of some a thing that is not there."""
     from mlflow.exceptions import MlflowException
     from requests.exceptions import ConnectionError as Refused
     from requests.exceptions import Timeout
 
-    if isinstance(error, Refused | Timeout):
-        return True
-    return isinstance(error, MlflowException) and str(error).startswith("API request to")
+    if isinstance(error, MlflowException):
+        away = error if str(error).startswith("API request to") else None
+        return away or _tracking_away(error.__cause__)
+    return error if isinstance(error, Refused | Timeout) else None
 
 
 def _failed(error: Exception, run_id: str) -> int:

@@ -18,6 +18,7 @@ from tabular import metrics
 from tabular.commandline import Option
 from tabular.errors import DataError, ParameterError, nearest
 from tabular.facts import Facts
+from tabular.lists import split_list
 from tabular.predictions import PROBABILITY, Scorer, inputs, predict, probabilities_of
 from tabular.preprocess import HOLDOUT_FILE, read_part
 from tabular.scoring import one_value
@@ -86,7 +87,7 @@ def _slices(text: str, facts: Facts, holdout: pd.DataFrame) -> list[str]:
     Raises:
         ParameterError: if one is not in the rows, or has a name that the predictions use.
     """
-    names = [name.strip() for name in text.split(",") if name.strip()] or list(facts.slices)
+    names = split_list(text) or list(facts.slices)
     ours = [name for name in names if _is_ours(name) and name in holdout]
     if ours:
         raise ParameterError(

@@ -14,6 +14,7 @@ from airflow.sdk import (
     DeltaDataIntervalTimetable,
     DeltaTriggerTimetable,
 )
+from airflow.sdk.definitions.timetables.assets import AssetTriggeredTimetable
 
 from understudy.spec.pipeline import Pipeline
 from understudy_plugin import Until
@@ -37,15 +38,18 @@ def set_times(dag: DAG, spec: Pipeline) -> None:
     """
     given = dag.timetable
     times = given if given is spec.schedule else _without_intervals(given)
-    if spec.end is None or not times.can_be_scheduled:
+    if type(times) is AssetTriggeredTimetable or not times.can_be_scheduled:
+        # Nothing begins by the clock: of a run by hand before the start Airflow would make no task.
+        dag.timetable, dag.start_date = times, None
+    elif spec.end is None:
         dag.timetable = times
     elif isinstance(times, CronPartitionTimetable) or getattr(times, "partitioned", False):
         dag.end_date = spec.end  # a run by hand has no logical date that could be later
     elif isinstance(times, AssetOrTimeSchedule):
-        until = cast("BaseTimetable", Until(times.timetable, spec.end))
+        until = cast("BaseTimetable", Until(times.timetable, spec.end, spec.start))
         dag.timetable = AssetOrTimeSchedule(timetable=until, assets=times.asset_condition)
     else:
-        dag.timetable = Until(times, spec.end)
+        dag.timetable = Until(times, spec.end, spec.start)
 
 
 def _without_intervals(given: BaseTimetable | Timetable) -> BaseTimetable | Timetable:

@@ -29,7 +29,8 @@ class Column:
     """One value per row.
 
     Attributes:
-        data: float64 with NaN for missing; datetime64[ns] in UTC with NaT; or codes of ``names``.
+        data: float64 with NaN for missing; datetime64 in UTC with NaT, in nanoseconds, or in
+            microseconds where one is too far away for these; or codes of ``names``.
         names: What the codes stand for, in the order of first appearance; None for numbers and
             times.
     """
@@ -92,13 +93,18 @@ class Times:
     """Collects a column of dates or times, or of text in ISO 8601 that stands for them."""
 
     def __init__(self, rows: int) -> None:
-        self._values = np.empty(rows, dtype="datetime64[ns]")
+        self._values: NDArray[np.datetime64] = np.empty(rows, dtype="datetime64[ns]")
 
     def add(self, start: int, part: pa.Array) -> None:
         """Put a batch in its place; a time without zone is taken for UTC."""
-        instants = pc.cast(part, pa.timestamp("ns", _zone(part.type)))
+        try:
+            instants = pc.cast(part, pa.timestamp("ns", _zone(part.type)))
+        except pa.ArrowInvalid:  # 9999-12-31, say, where there is no end
+            self._values = self._values.astype("datetime64[us]")
+        if self._values.dtype == "datetime64[us]":
+            instants = pc.cast(part, pa.timestamp("us", _zone(part.type)), safe=False)
         values = pc.cast(instants, pa.int64()).fill_null(np.iinfo(np.int64).min)
-        self._values[start : start + len(values)] = values.to_numpy().view("datetime64[ns]")
+        self._values[start : start + len(values)] = values.to_numpy().view(self._values.dtype)
 
     def column(self) -> Column:
         """Return what was collected."""

@@ -21,7 +21,7 @@ from understudy.evaluation.pairing import Pair, Rows, blockers, paired
 from understudy.evaluation.predictions import TIME, Predictions
 from understudy.evaluation.slices import Group, cut
 from understudy.evaluation.t_test import Losses
-from understudy.evaluation.units import Units, units_of
+from understudy.evaluation.units import Units, units_of, unnamed
 from understudy.gate.error_rates import alpha_of
 from understudy.gate.evidence import CONSTANT, Comparison, Evidence, Finding
 from understudy.gate.verdict import CheckResult
@@ -282,6 +282,7 @@ def compare(
     # Predictions of any size: numbers that overflow are judged as what they are, infinite.
     with np.errstate(over="ignore", invalid="ignore"):
         comparisons, notes = _compared(gate, pair, units, judged_before)
+        notes = (*notes, *unnamed(pair, gate.cluster, gate.time_block))
         findings = tuple(_found(gate, pair, units, search=search and gate.worst_slices))
     return replace(evidence, comparisons=comparisons, findings=findings, notes=notes)
 

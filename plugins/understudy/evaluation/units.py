@@ -11,12 +11,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from understudy.errors import listed, nearest
-from understudy.evaluation.columns import Codes, Column, Floats, Index
+from understudy.evaluation.columns import MISSING, Codes, Column, Floats, Index
 from understudy.evaluation.pairing import Pair
 from understudy.evaluation.predictions import TIME, Predictions, taken
 
-_SECOND: Final = 1_000_000_000
-_NANOSECONDS: Final = {
+_SECOND: Final = 1_000_000
+_MICROSECONDS: Final = {
     "s": _SECOND,
     "m": 60 * _SECOND,
     "h": 3600 * _SECOND,
@@ -113,12 +113,24 @@ def units_of(pair: Pair, cluster: str, time_block: str) -> Units | str:
     return _blocks(column, time_block)
 
 
+def unnamed(pair: Pair, cluster: str, time_block: str) -> tuple[str, ...]:
+    """Return a note where rows lack what ``units_of`` joins them by."""
+    name = cluster or (TIME if time_block else "")
+    column = pair.column(name) if name else None
+    if column is None:
+        return ()
+    number = int((column.as_names().data == MISSING).sum())
+    if not number:
+        return ()
+    return (f"{number} of {len(pair)} rows have no {name!r} and count as one piece of evidence",)
+
+
 def _blocks(column: Column, length: str) -> Units | str:
     times = times_of(column)
     if times is None:
         return f"the column {TIME!r} holds no times"
-    block = int(length[:-1]) * _NANOSECONDS[length[-1]]
-    keys = times.astype("datetime64[ns]").astype(np.int64) // block
+    block = int(length[:-1]) * _MICROSECONDS[length[-1]]
+    keys = times.astype("datetime64[us]").astype(np.int64) // block
     return Units.of_keys(keys, f"{length} block")
 
 
@@ -132,14 +144,15 @@ def times_of(column: Column) -> NDArray[np.datetime64] | None:
         known = pd.to_datetime(pd.Series([*column.names, None]), utc=True, format="ISO8601")
     except ValueError:
         return None
-    times: NDArray[np.datetime64] = known.dt.tz_localize(None).to_numpy("datetime64[ns]")
+    times: NDArray[np.datetime64] = known.dt.tz_localize(None).to_numpy("datetime64[us]")
     return np.asarray(times[column.data])
 
 
 def within(predictions: Predictions, after: str, until: str) -> Predictions:
     """Return the rows whose time lies after one moment and not after another.
 
-    Where there are none, the predictions' problems say so and nothing can be compared.
+    Where there are none, the predictions' problems say so and nothing can be compared. Rows without
+    a time are in no span, which the notes say.
 
     Args:
         predictions: Of which the column ``time`` counts; a time without zone is taken for UTC.
@@ -155,13 +168,17 @@ def within(predictions: Predictions, after: str, until: str) -> Predictions:
     if not inside.any():
         why = f"no row has a time after {after} and until {until}{_known(times)}"
         return replace(taken(predictions, np.flatnonzero(inside)), problems=(why,))
-    return taken(predictions, np.flatnonzero(inside))
+    found, untimed = taken(predictions, np.flatnonzero(inside)), int(np.isnat(times).sum())
+    if not untimed:
+        return found
+    note = f"{untimed} of {len(times)} rows have no {TIME!r} and are left out"
+    return replace(found, notes=(*found.notes, note))
 
 
 def _moment(text: str) -> np.datetime64:
     moment = datetime.fromisoformat(text)
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return np.datetime64(aware.astimezone(UTC).replace(tzinfo=None), "ns")
+    return np.datetime64(aware.astimezone(UTC).replace(tzinfo=None), "us")
 
 
 def _known(times: np.ndarray[tuple[int], np.dtype[np.datetime64]]) -> str:

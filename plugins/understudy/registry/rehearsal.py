@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from understudy.contract import Tag
 from understudy.errors import UnderstudyError
@@ -49,7 +49,7 @@ class RehearsalCandidate:
         model: The registered model.
         version: Its version.
         manager: What builds the pipeline's environments.
-        material: Where rows and offline predictions are.
+        test_cases: Where rows and offline predictions are.
         project: The project that trained it; None where that is not at hand.
     """
 
@@ -126,7 +126,8 @@ class Rehearser:
                 yield environment, project
 
     def _perform(self, stage: _Stage, on_line: OnLine) -> TestReport:
-        source, questions = self._asked(stage, on_line)
+        document = self._asked(stage, on_line)
+        questions = [Question(**one) for one in document["questions"]]
         with self._served(stage, on_line) as server:
             startup = server.await_ready(self._terms.startup.total_seconds())
             with asking(server.address, _SLOWEST) as client:
@@ -138,15 +139,17 @@ class Rehearser:
             version=stage.candidate.version,
             manager=stage.candidate.manager,
             environment=stage.environment.digest or stage.environment.manager,
-            source=source,
+            source=document["source"],
             startup_s=startup,
             answers=tuple(answers),
+            unasked=document.get("unasked", ""),  # rehearsals of earlier versions have none
         )
         self._keep(stage.run_id, show)
         show.check(self._terms)
         return show
 
-    def _asked(self, stage: _Stage, on_line: OnLine) -> tuple[str, list[Question]]:
+    def _asked(self, stage: _Stage, on_line: OnLine) -> dict[str, Any]:
+        """Return the document with the questions, kept."""
         desk = TestCaseWriter(
             model=stage.folder,
             environment=stage.environment,
@@ -159,7 +162,7 @@ class Rehearser:
         document = questions_for(self._client, test_cases, desk, self._terms.rows)
         with tracking_errors():
             self._client.log_text(stage.run_id, json.dumps(document), QUESTIONS)
-        return document["source"], [Question(**one) for one in document["questions"]]
+        return document
 
     @contextmanager
     def _served(self, stage: _Stage, on_line: OnLine) -> Iterator[ModelServer]:
@@ -186,7 +189,8 @@ class Rehearser:
         with tracking_errors():
             self._client.log_text(run_id, json.dumps(record, indent=2), RECORD)
             for name in ("startup_s", "p50_ms", "p95_ms"):
-                self._client.log_metric(run_id, name, record[name])
+                if record[name] is not None:
+                    self._client.log_metric(run_id, name, record[name])
 
     def _tag(self, candidate: RehearsalCandidate, run_id: str) -> None:
         with tracking_errors():

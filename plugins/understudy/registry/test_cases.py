@@ -67,9 +67,10 @@ class TestCaseWriter:
 def questions_for(
     client: MlflowClient, test_cases: TestCases, desk: TestCaseWriter, rows: int
 ) -> dict[str, Any]:
-    """Return the document with the questions: ``source`` and ``questions``.
+    """Return the document with the questions: ``source``, ``questions`` and ``unasked``.
 
-    What a run never had, or has no more, is drawn from elsewhere, which the source says.
+    What a run never had, or has no more, is drawn from elsewhere, which the source says; why
+    is said as ``unasked`` where nothing can be drawn from there either.
 
     Raises:
         ServingError: when they cannot be drawn.
@@ -78,10 +79,16 @@ def questions_for(
     asked = _fetched(client, test_cases.rehearsal, QUESTIONS, desk.folder)
     if asked is not None:
         return _document(asked)
-    document: dict[str, Any] = {}
+    unasked = f"no {HOLDOUT} with {PREDICTIONS} was logged, or no project is at hand to read them"
     if desk.project is not None and (files := _files(client, test_cases, desk.folder)):
         document = _drawn(desk, desk.project, rows, files)
-    return document if document.get("questions") else _drawn(desk, desk.environment, rows)
+        if document["questions"]:
+            return document
+        unasked = str(document["unasked"])
+    document = _drawn(desk, desk.environment, rows)
+    if document["questions"]:
+        return document
+    return {**document, "unasked": f"{unasked} | {document['unasked']}"}
 
 
 def _files(client: MlflowClient, test_cases: TestCases, folder: Path) -> tuple[str, ...]:
@@ -110,7 +117,8 @@ def _drawn(
 
     ending = desk.process_runner.run(command_in(environment, arguments, desk.folder), note)
     if ending.exit_code == _LACKING:
-        return {"source": "nothing", "questions": []}
+        lacking = f"what draws them lacks a library: {' | '.join(last_lines)}"
+        return {"source": "nothing", "questions": [], "unasked": lacking}
     if not ending.ok:
         desk.process_runner.check()  # it may have been stopped
         raise ServingError(

@@ -35,6 +35,7 @@ class TestReport:
         source: Where the questions come from.
         startup_s: Seconds from the server's start to its first answer.
         answers: To each question; none where the model has no example and no holdout was found.
+        unasked: Why nothing, or some of it, was not asked; '' where all was.
     """
 
     model: str
@@ -44,11 +45,12 @@ class TestReport:
     source: str
     startup_s: float
     answers: tuple[ModelResponse, ...]
+    unasked: str = ""
 
-    def latency(self, share: float) -> float:
-        """Return the milliseconds that a share of the answers did not exceed; 0 without answers."""
+    def latency(self, share: float) -> float | None:
+        """Return the milliseconds that a share of the answers did not exceed; None without any."""
         times = [answer.milliseconds for answer in self.answers]
-        return quantile(times, share) if times else 0.0
+        return quantile(times, share) if times else None
 
     def differences(self, terms: Rehearsal) -> tuple[str, ...]:
         """Return how answers differ from what was said offline."""
@@ -64,6 +66,7 @@ class TestReport:
             "environment": self.environment,
             "source": self.source,
             "questions": len(self.answers),
+            "unasked": self.unasked,
             "startup_s": self.startup_s,
             "p50_ms": self.latency(0.5),
             "p95_ms": self.latency(0.95),
@@ -78,11 +81,19 @@ class TestReport:
 
     def summary_lines(self) -> tuple[str, ...]:
         """Return what a log says about it."""
+        ready = f"{self.model} version {self.version}: ready after {self.startup_s:.1f} s"
         half, most = self.latency(0.5), self.latency(0.95)
+        if half is None or most is None:
+            return (
+                f"Not rehearsed, only started, {ready}",
+                f"Nothing was asked, it only started: {self.unasked}",
+            )
+        rest = (f"Not asked: {self.unasked}",) if self.unasked else ()
         return (
-            f"Rehearsed {self.model} version {self.version}: ready after {self.startup_s:.1f} s",
+            f"Rehearsed {ready}",
             f"{len(self.answers)} questions from {self.source}: all answers as offline",
             f"An answer took {half:.1f} ms (median), {most:.1f} ms (95th percentile)",
+            *rest,
         )
 
     @staticmethod
@@ -106,19 +117,21 @@ class TestReport:
             first = next(
                 one for one in self.answers if difference(one.question, one.said, terms.tolerance)
             )
+            advice = first.question.advice
+            before = f"{advice}, and train again; else " if advice else ""
             raise ServingError(
                 f"{len(wrong)} of {len(self.answers)} answers differ from what the model said"
                 f" offline: {'; '.join(wrong[:_SHOWN])}; asked for the first one:"
                 f" {shown(first.question.body)}",
                 allowed=f"equal labels, and numbers within {terms.tolerance:g}",
-                action="look at what differs between the training's environment and the one that"
-                " the model records",
+                action=f"{before}look at what differs between the training's environment and the"
+                " one that the model records",
             )
-        allowed = terms.latency.total_seconds() * 1000
-        if self.latency(0.95) > allowed:
+        allowed, slow = terms.latency.total_seconds() * 1000, self.latency(0.95)
+        if slow is not None and slow > allowed:
             raise ServingError(
                 f"Asked {len(self.answers)} rows one at a time, the 95th percentile of the answers"
-                f" took {self.latency(0.95):.0f} ms",
+                f" took {slow:.0f} ms",
                 allowed=f"at most {allowed:g} ms, by Rehearsal(latency=...)",
                 action="make the model quicker, or allow more; a busy machine is slow too",
                 can_retry=True,

@@ -22,11 +22,14 @@ class Question:
         body: What is posted to ``/invocations``.
         expected: ``prediction`` and ``probabilities`` of one row as the gate judged them, or
             ``predictions`` as the server must give them.
+        advice: What to do where the server does not read this row's cells as they are; '' for
+            nothing.
     """
 
     name: str
     body: Mapping[str, Any]
     expected: Mapping[str, Any]
+    advice: str = ""
 
 
 def difference(question: Question, answer: object, tolerance: float) -> str:

@@ -169,13 +169,13 @@ class ModelServer:
 
 
 def _refused(question: Question, said: str, *, can_retry: bool = False) -> ServingError:
+    advice = question.advice or "correct the model's signature or its predict for such a row"
     return ServingError(
         f"The served model gave no prediction for {question.name}: asked {shown(question.body)}, it"
         f" answered {said}",
         allowed="an answer to every row that the model may be asked, also one with missing cells",
-        action="correct the model's signature or its predict for such a row, and train again; the"
-        " whole request is in questions.json of the rehearsal's run, the server's words are in its"
-        " server.log",
+        action=f"{advice}, and train again; the whole request is in questions.json of the"
+        " rehearsal's run, the server's words are in its server.log",
         can_retry=can_retry,
     )
 

@@ -16,6 +16,7 @@ from airflow.sdk import (
 from airflow.sdk.configuration import conf
 from airflow.serialization.serialized_objects import DagSerialization
 from airflow.timetables.base import DagRunInfo, DataInterval
+from pendulum import DateTime
 
 from understudy import Gate, Metric, Project, pipeline
 from understudy.airflow.schedule import moment
@@ -139,3 +140,30 @@ def test_without_an_end_the_timetable_is_airflows_own() -> None:
     dag = scheduled("@daily", end=None)
     assert dag.timetable.type_name == "CronTriggerTimetable"
     assert len(runs(dag)) == 9
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        "@daily",
+        timedelta(days=1),
+        AssetOrTimeSchedule(
+            timetable=CronTriggerTimetable("@daily", timezone="UTC"), assets=[Asset("rows")]
+        ),
+    ],
+    ids=["cron", "delta", "assets or times"],
+)
+def test_a_logical_date_before_the_start_is_refused(schedule: object) -> None:
+    """In words that Airflow shows to whoever triggers: it would make a green run of no task."""
+    timetable = scheduled(schedule).timetable
+    with pytest.raises(ValueError, match=r"before the Dag's start\. Allowed: 2026.* Next: .*as_of"):
+        timetable.infer_manual_data_interval(run_after=DateTime(2025, 12, 31, tzinfo=UTC))
+    assert timetable.infer_manual_data_interval(run_after=DateTime(2026, 1, 1, tzinfo=UTC))
+
+
+@pytest.mark.parametrize("schedule", [None, [Asset("rows")]], ids=["by hand", "assets"])
+def test_without_a_clock_there_is_no_start(schedule: object) -> None:
+    """So a run by hand has its tasks; and assets begin none but by Airflow's own timetable."""
+    dag = scheduled(schedule)
+    assert dag.timetable.type_name != "Until"
+    assert {dag.start_date, *(task.start_date for task in dag.tasks)} == {None}

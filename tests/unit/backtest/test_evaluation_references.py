@@ -6,15 +6,16 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.fixtures.examples import examples
 
 from understudy.backtest import evaluation
 from understudy.backtest.evaluation import CostTable
 
 pytestmark = pytest.mark.unit
 
-some = settings(deadline=None, max_examples=60)
+some = examples(60)
 
 
 @st.composite

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.fixtures.examples import examples
 
 from understudy.evaluation import compare, load
 from understudy.gate import Gate, Metric, Score, Verdict, judge
@@ -29,7 +30,11 @@ def evidence_of(gate: Gate, challenger: pd.DataFrame, champion: pd.DataFrame) ->
 
 def verdict(gate: Gate, challenger: pd.DataFrame, champion: pd.DataFrame) -> Verdict:
     """Return how the gate judges two frames; neither model logged any number."""
-    evidence = evidence_of(gate, challenger, champion)
+    return judged(gate, evidence_of(gate, challenger, champion))
+
+
+def judged(gate: Gate, evidence: Evidence) -> Verdict:
+    """Return the verdict on evidence; neither model logged any number."""
     return judge(gate, Score("ours", {}), Score("theirs", {}), evidence=evidence).verdict
 
 
@@ -129,9 +134,10 @@ def test_rows_of_one_class_hold(
     target = ["b"] * second + ["a"] * (200 - second)
     frames = [classification(200, seed=seed).assign(target=target) for seed in (1, 2)]
     gate = Gate(Metric(metric, min_gain=0.0))
-    (found,) = evidence_of(gate, *frames).comparisons
+    evidence = evidence_of(gate, *frames)
+    (found,) = evidence.comparisons
     assert found.excess is None
-    assert verdict(gate, *frames) is Verdict.HOLD
+    assert judged(gate, evidence) is Verdict.HOLD
     assert second or found.note == "not defined on these rows, which lack the classes 'b'"
 
 
@@ -195,7 +201,7 @@ def test_mcnemar_is_shown_for_classes(classification: Callable[..., pd.DataFrame
 
 
 @given(seeds)
-@settings(max_examples=15)
+@examples(15)
 def test_the_order_of_rows_does_not_matter(
     regression: Callable[..., pd.DataFrame], seed: int
 ) -> None:
@@ -248,7 +254,7 @@ def predicted(
 
 
 @given(gates, predictions, predictions)
-@settings(max_examples=30, deadline=None)
+@examples(30)
 def test_swapping_the_models_never_promotes_both(
     predicted: Callable[[tuple[str, int, float]], pd.DataFrame],
     gate: Gate,
@@ -263,7 +269,7 @@ def test_swapping_the_models_never_promotes_both(
 
 
 @given(predictions, st.sampled_from([np.nan, np.inf, -np.inf]), models, st.integers(0, 39))
-@settings(max_examples=30, deadline=None)
+@examples(30)
 def test_a_number_that_is_none_never_promotes(
     predicted: Callable[[tuple[str, int, float]], pd.DataFrame],
     ours: tuple[str, int, float],
@@ -295,7 +301,7 @@ def shifted(regression: Callable[..., pd.DataFrame]) -> Callable[[float], Compar
 
 
 @given(st.floats(0, 5), st.floats(0, 5))
-@settings(max_examples=25, deadline=None)
+@examples(25)
 def test_better_rows_are_never_worse_evidence(
     shifted: Callable[[float], Comparison], one: float, other: float
 ) -> None:
@@ -310,7 +316,7 @@ def test_better_rows_are_never_worse_evidence(
 
 
 @given(predictions, predictions, st.tuples(st.floats(0, 1), st.floats(0, 1)), st.booleans())
-@settings(max_examples=40, deadline=None)
+@examples(40)
 def test_asking_for_more_is_never_easier(
     predicted: Callable[[tuple[str, int, float]], pd.DataFrame],
     ours: tuple[str, int, float],
@@ -328,7 +334,7 @@ def test_asking_for_more_is_never_easier(
 
 
 @given(seeds)
-@settings(max_examples=15, deadline=None)
+@examples(15)
 def test_more_of_the_same_rows_is_more_evidence(
     regression: Callable[..., pd.DataFrame], seed: int
 ) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import precision_score, recall_score
+from tests.fixtures.examples import examples
 
 from understudy.evaluation.summary import ClassPredictions, Guess, NumberPredictions, summarise
 
@@ -50,7 +51,7 @@ def test_the_order_of_rows_does_not_matter(
     assert rounded(summarise(shuffled(holdout))) == rounded(summarise(holdout))
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(st.lists(st.tuples(numbers, numbers, numbers), min_size=1, max_size=40))
 def test_of_any_numbers(rows: list[tuple[float, float, float]]) -> None:
     """Every row is counted once in each count, constant and single rows too; all is JSON."""
@@ -66,7 +67,7 @@ def test_of_any_numbers(rows: list[tuple[float, float, float]]) -> None:
     assert sum(made["nearer"].values()) == len(rows)
 
 
-@settings(max_examples=25, deadline=None)  # scikit-learn checks its input at length
+@examples(25)  # scikit-learn checks its input at length
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(-1, 2)), min_size=1, max_size=40))
 def test_of_any_classes(rows: list[tuple[int, int]]) -> None:
     """Recall and precision are scikit-learn's; where they are undefined they are null."""

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
+from tests.fixtures.examples import examples
 
 from understudy.evaluation import load
 from understudy.evaluation.summary import summary_of
@@ -74,7 +75,7 @@ def test_rows_without_a_prediction_are_left_out_and_counted() -> None:
     assert (made["rows"], made["left_out"]) == (ROWS - 2, 2)
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(st.lists(st.tuples(st.floats(-1e200, 1e200), st.floats()), min_size=1, max_size=20))
 @example([(0.0, 1e155)])
 @example([(0.0, 1e155), (1.0, 1.5)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from collections.abc import Callable
 
@@ -11,7 +12,7 @@ import pytest
 
 from understudy.evaluation import load
 from understudy.evaluation.pairing import paired
-from understudy.evaluation.units import Units, units_of
+from understudy.evaluation.units import Units, units_of, unnamed
 
 
 @pytest.fixture(scope="module")
@@ -105,3 +106,35 @@ def test_units_of_some_rows() -> None:
     assert (taken.count, taken.rows) == (2, 3)
     np.testing.assert_array_equal(taken.sums(np.ones(3)), [2, 1])
     np.testing.assert_array_equal(units.expanded(np.array([2, 0, 1])), [0, 0, 1, 1, 4, 5])
+
+
+@pytest.mark.parametrize(
+    ("rules", "said"),
+    [
+        (("customer", ""), ("2 of 6 rows have no 'customer' and count as one piece of evidence",)),
+        (("", "1D"), ("1 of 6 rows have no 'time' and count as one piece of evidence",)),
+        (("", ""), ()),
+        (("region", ""), ()),
+        (("nobody", ""), ()),
+    ],
+)
+def test_rows_without_a_unit_are_named(
+    regression: Callable[..., pd.DataFrame], rules: tuple[str, str], said: tuple[str, ...]
+) -> None:
+    """They make the intervals wide, and the reader of the record has to know."""
+    times = pd.date_range("2026-01-01", periods=6, freq="D").where(np.arange(6) > 0)
+    customer, region = ["a", None, None, "b", "b", "b"], list("uvwxyz")
+    frame = regression(6, customer=customer, time=times, region=region)
+    assert unnamed(paired(load(frame), None), *rules) == said
+
+
+def test_a_day_that_never_comes_is_a_day(regression: Callable[..., pd.DataFrame]) -> None:
+    """9999-12-31 is too far for nanoseconds; neither it nor the other days are read wrong."""
+    days = [dt.date(2026, 1, 1), None, dt.date(9999, 12, 31)] * 2
+    column = load(regression(6, until=days, time=days)).others["until"]
+    names = {None if pd.isna(name) else name for name in column.as_names().to_pandas()}
+    assert names == {"2026-01-01T00:00:00.000000", None, "9999-12-31T00:00:00.000000"}
+    pair = paired(load(regression(6, time=days)), None)
+    found = units_of(pair, "", "1D")
+    assert isinstance(found, Units)
+    assert found.count == 3

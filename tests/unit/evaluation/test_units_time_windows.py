@@ -94,3 +94,12 @@ def test_only_what_is_wrong_inside_the_span_counts(regression: Callable[..., pd.
     assert len(whole.problems) == 2
     assert not within(whole, at(20), at(30)).problems
     assert len(within(whole, at(10), at(30)).problems) == 1
+
+
+def test_rows_without_a_time_are_named(regression: Callable[..., pd.DataFrame]) -> None:
+    """They are in no span, and it is said how many there are."""
+    frame = regression(HOURS, time=PLAIN)
+    frame.loc[frame.index[:3], "time"] = None
+    found = within(load(frame), at(0), at(24))
+    assert (len(found), found.problems) == (22, ())
+    assert found.notes == ("3 of 48 rows have no 'time' and are left out",)

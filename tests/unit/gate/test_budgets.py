@@ -6,8 +6,9 @@ import json
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.fixtures.examples import examples
 
 from understudy.gate.budgets import Costs, Measurement, findings
 from understudy.gate.evidence import Finding
@@ -113,7 +114,7 @@ def test_through_json() -> None:
     assert findings(Budgets(), again) == findings(Budgets(), measured)
 
 
-@settings(max_examples=15, deadline=None)  # each resamples four times a thousand
+@examples(15)  # each resamples four times a thousand
 @given(
     mean=st.floats(1e-4, 1.0),
     factor=st.floats(1.0, 3.0),

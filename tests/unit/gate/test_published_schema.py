@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
+from tests.fixtures.examples import examples
 
 from understudy.gate import (
     Basis,
@@ -50,7 +51,7 @@ def test_it_describes_every_record(current_record: Document) -> None:
     VALIDATOR.validate(current_record)
 
 
-@settings(max_examples=30, deadline=None)  # a record is validated several times
+@examples(30)  # a record is validated several times
 @given(rmse=st.floats(), gain=st.floats(), why=st.text(), cause=st.sampled_from(Cause))
 def test_it_describes_records_of_any_numbers(
     rmse: float, gain: float, why: str, cause: Cause

@@ -11,8 +11,9 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.fixtures.examples import examples
 
 from understudy.errors import DecisionError
 from understudy.report import Links, render, render_or_tell
@@ -182,7 +183,7 @@ def changed(
     return replaced(record, other), replaced(summary, other)
 
 
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(st.text(st.characters(codec=None), min_size=1))
 def test_no_text_at_all_becomes_a_tag(
     decision_records: Records, harmless_shape: Callable[[str], Shape], text: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from understudy.airflow.challenger import challenger_version, refuse_return
@@ -81,7 +82,9 @@ class RehearseOperator(ProjectOperator):
             finally:
                 self._note(services, run)
         for line in show.summary_lines():
-            self.log.info(line)
+            self.log.log(logging.INFO if show.answers else logging.WARNING, line)
+        unasked = "" if show.answers else show.summary_lines()[-1]
+        services.runs.tag(night.run_id, {Tag.UNASKED: unasked})
         return self._note(services, run)
 
     @property

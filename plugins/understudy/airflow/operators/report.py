@@ -19,6 +19,7 @@ from understudy.airflow.night_context import (
     MATURED,
     PIN,
     PROMOTE,
+    REHEARSE,
     REPORT,
     TRAIN,
     night_of,
@@ -192,8 +193,10 @@ def outcome_of(tags: Mapping[str, str], now: Mapping[str, str]) -> tuple[Outcome
         now: The state of each task of the Dag run.
     """
     outcome, reason = _end_of(tags, now)
-    less = tags.get(Tag.SAW_LESS.value, "")
-    return outcome, f"{reason}; {less}" if less else reason
+    notes = [reason, tags.get(Tag.SAW_LESS.value, "")]
+    if now.get(REHEARSE) == "success":
+        notes.append(tags.get(Tag.UNASKED.value, ""))
+    return outcome, "; ".join(filter(None, notes))
 
 
 def _end_of(tags: Mapping[str, str], now: Mapping[str, str]) -> tuple[Outcome, str]:

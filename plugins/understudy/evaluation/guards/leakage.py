@@ -71,7 +71,8 @@ def telling(table: RowTable, features: Sequence[str], roles: Roles) -> list[Powe
     answers, task = _answers(target.iloc[kept], roles.task)
     if len(kept) < _FEWEST_ROWS or len(np.unique(answers)) < 2:  # noqa: PLR2004
         return []
-    usable = [name for name in features if table.kinds[name] in {ValueKind.NUMBER, ValueKind.TEXT}]
+    # Of any kind: that a value is missing can tell the target, such as a date of cancellation.
+    usable = [name for name in features if table.kinds[name] is not ValueKind.EMPTY]
     powers = [
         _power(name, (table.column(name).iloc[kept], target.iloc[kept]), answers, task)
         for name in usable[:MOST_FEATURES]
@@ -95,7 +96,7 @@ def _power(
     name: str, values: tuple[pd.Series[Any], pd.Series[Any]], answers: Values, task: Task
 ) -> Power:
     feature, target = values
-    if _is_number(feature):
+    if _is_number(feature) or pd.api.types.is_datetime64_any_dtype(feature):
         # Ranks tell a tree the same; it takes single precision, in which numbers may overflow.
         known = np.asarray(feature.rank(), dtype=np.float64)
     else:

@@ -3,28 +3,38 @@
 Started as ``python sample_questions.py MODEL OUT ROWS [HOLDOUT PREDICTIONS]``. With a holdout and
 predictions (Parquet with ``row_id``) it runs in the environment of the project whose steps wrote
 them: the questions are some of the rows, chosen by a hash of their ids, and the answers are the
-predictions that the gate judged. A missing cell is asked as null. Where the model takes tensors, a
-cell is one: as lists, or as its bytes in the type and shape that the signature names. Without, it
-runs in the model's environment: the question is the model's input example, and the answer what the
-model, loaded here, predicts for it. A model that has no example gets no question.
+predictions that the gate judged. Of each column with missing cells one row with such a cell is
+among them, asked as null. Where the model takes tensors, a cell is one: as lists, or as its bytes
+in the type and shape that the signature names. Without, it runs in the model's environment: the
+question is the model's input example, and the answer what the model, loaded here, predicts for it.
+A model that has no example gets no question. What was not asked, and why, is in the document.
 """
 
 from __future__ import annotations
 
+import datetime as dt
+import decimal
 import hashlib
 import io
 import json
 import math
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
-    from mlflow.types import TensorSpec
+    import pyarrow.parquet as pq
+    from mlflow.types import Schema, TensorSpec
 
 ROW_ID, PREDICTION, PROBABILITY = "row_id", "prediction", "probability_"
 LACKING = 69  # sysexits.h EX_UNAVAILABLE
+SHOWN = 5  # columns in an advice
+ROOMLESS = {"boolean", "integer", "long", "binary"}
+"""Types of MLflow that have no missing value; null is an error there, or false."""
+TEXTS_IN_JSON = (dt.date, dt.time, dt.timedelta, bytes, decimal.Decimal)
 Question = dict[str, Any]
 
 
@@ -40,39 +50,57 @@ def main(argv: list[str]) -> int:
     except ImportError as error:
         sys.stderr.write(f"There is no {error.name} here.\n")
         return LACKING
-    asked = [one for one in map(_strict, found) if _is_json(one)]
-    document = {"source": source if asked else "nothing", "questions": asked}
-    Path(out).write_text(json.dumps(document), encoding="utf-8")
+    Path(out).write_text(json.dumps(_document(source, found)), encoding="utf-8")
     return 0
 
 
-def from_holdout(model: Path, rows: int, holdout: Path, predictions: Path) -> list[Question]:
-    """Return a question per row; none without row ids in common, or what the model takes."""
-    import pyarrow.parquet as pq
+def _document(source: str, found: Sequence[Question | str]) -> dict[str, Any]:
+    """Return the questions that can be asked, and in words why others are not."""
+    asked, unasked = [], []
+    for one in found:
+        if isinstance(one, str):
+            unasked.append(one)
+        elif _is_json(question := _strict(one)):
+            asked.append(question)
+        else:
+            unasked.append(f"{one['name']}, or its answer, holds infinity, which no JSON has")
+    return {
+        "source": source if asked else "nothing",
+        "questions": asked,
+        "unasked": " | ".join(list(dict.fromkeys(unasked))[:SHOWN]),
+    }
 
+
+def from_holdout(model: Path, rows: int, holdout: Path, predictions: Path) -> list[Question | str]:
+    """Return a question per row, or why it is not asked; one reason where that is so of all."""
+    import pyarrow.parquet as pq
+    from mlflow.models import Model
+
+    schema = Model.load(str(model)).get_input_schema()
     if any(ROW_ID not in pq.read_schema(file).names for file in (holdout, predictions)):
-        return []
+        return [f"holdout or predictions have no column {ROW_ID}"]
     names = pq.read_schema(predictions).names
     wanted = [name for name in names if name in {ROW_ID, PREDICTION} or _is_probability(name)]
     known = pq.read_table(predictions, columns=[ROW_ID]).column(ROW_ID).to_pylist()
-    ids = sorted(known, key=_lot)[:rows]
+    ids = _chosen(holdout, sorted(known, key=_lot), rows, schema)
     asked, said = (
         pq.read_table(file, columns=columns, filters=[(ROW_ID, "in", ids)]).to_pandas()
         for file, columns in ((holdout, None), (predictions, wanted))
     )
     said = said.set_index(ROW_ID)
     asked = asked[asked[ROW_ID].isin(said.index)]
-    bodies = [] if asked.empty else _bodies(model, asked)
-    if not bodies:
-        return []
+    if asked.empty:
+        return [f"holdout and predictions have no {ROW_ID} in common"]
     return [
-        {"name": f"row {row_id}", "body": body, "expected": _expected(said.loc[row_id])}
-        for row_id, body in zip(asked[ROW_ID], bodies, strict=True)
+        one
+        if isinstance(one, str)
+        else {"name": f"row {row_id}", **one, "expected": _expected(said.loc[row_id])}
+        for row_id, one in zip(asked[ROW_ID], _bodies(schema, asked), strict=True)
     ]
 
 
-def from_example(model: Path) -> list[Question]:
-    """Return the model's input example as one question; nothing where it has none."""
+def from_example(model: Path) -> list[Question | str]:
+    """Return the model's input example as one question; the reason where it has none."""
     from mlflow.models import Model
     from mlflow.pyfunc import load_model
     from mlflow.pyfunc.scoring_server import predictions_to_json
@@ -80,7 +108,7 @@ def from_example(model: Path) -> list[Question]:
     body = model / "serving_input_example.json"
     example = Model.load(str(model)).load_input_example(str(model))
     if example is None or not body.is_file():
-        return []
+        return ["the model was logged without an input_example"]
     answer = io.StringIO()
     predictions_to_json(load_model(str(model)).predict(example), answer)
     asked = json.loads(body.read_text(encoding="utf-8"))
@@ -96,42 +124,112 @@ def _is_probability(name: str) -> bool:
     return name.startswith(PROBABILITY)
 
 
-def _bodies(model: Path, rows: pd.DataFrame) -> list[Question]:
-    """Return the request for each row; none where the rows have not what the model takes."""
-    from mlflow.models import Model
+def _chosen(
+    holdout: Path, known: Sequence[object], rows: int, schema: Schema | None
+) -> list[object]:
+    """Return the ids of as many rows, in the order of the lot but for those that are needed first.
 
-    schema = Model.load(str(model)).get_input_schema()
+    A column's missing cells are rare where they hurt most, so each column that has some has one
+    among the rows, as far as there is room.
+    """
+    import numpy as np
+    import pyarrow.parquet as pq
+
+    if schema is not None and schema.is_tensor_spec():
+        return list(known[:rows])
+    file, places = pq.ParquetFile(holdout), {row_id: place for place, row_id in enumerate(known)}
+    ids = file.read(columns=[ROW_ID]).column(0).to_pylist()
+    place = np.array([places.get(row_id, len(known)) for row_id in ids])
+    kept = place < rows
+    needed: list[int] = []
+    for name in _columns(file.schema_arrow.names, schema):
+        gaps = _missing(file, name) & (place < len(known))
+        if not gaps.any() or (gaps & kept).any() or len(needed) == rows:
+            continue
+        needed.append(int(place[gaps].min()))
+        kept |= place == needed[-1]
+    others = (one for one in range(len(known)) if one not in needed)
+    return [known[one] for one, _ in zip((*needed, *others), range(rows), strict=False)]
+
+
+def _missing(file: pq.ParquetFile, name: str) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    import numpy as np
+
+    column = file.read(columns=[name], use_pandas_metadata=False).column(0)
+    return np.asarray(column.is_null(nan_is_null=True))
+
+
+def _columns(names: Sequence[str], schema: Schema | None) -> list[str]:
+    """Return the columns that the model takes, in its order where it says one."""
+    given = [name for name in names if name != ROW_ID]
+    if schema is None or not schema.has_input_names():
+        return given
+    return [name for name in schema.input_names() if name in given]
+
+
+def _bodies(schema: Schema | None, rows: pd.DataFrame) -> list[Question | str]:
+    """Return the request for each row, with an advice, or why there is none."""
     if schema is not None and schema.is_tensor_spec():
         taken = _tensor_columns(cast("list[TensorSpec]", schema.inputs), rows)
-        return [_tensors(taken, rows.iloc[place]) for place in range(len(rows))] if taken else []
-    names = list(rows.columns.drop(ROW_ID))
-    if schema is not None and schema.has_input_names():
-        names = [name for name in schema.input_names() if name in names]
+        if not taken:
+            return ["no column, or more than one, has the tensors of the signature"] * len(rows)
+        return [_tensors(taken, rows.iloc[place]) for place in range(len(rows))]
+    names = _columns(list(rows.columns), schema)
     # As objects, for only these can be None: NaN, NaT and NA are no JSON, and MLflow keeps them.
     cells = rows[names].astype("object").where(rows[names].notna(), None)
-    return [_body(cells.iloc[[place]]) for place in range(len(cells))]
+    return [
+        {"body": _body(cells.iloc[[place]]), "advice": _advice(cells.iloc[place], schema)}
+        for place in range(len(cells))
+    ]
+
+
+def _advice(cells: pd.Series, schema: Schema | None) -> str:
+    """Return what to do where the server does not read these cells as they are; '' for nothing."""
+    kinds = {} if schema is None or not schema.has_input_names() else _kinds(schema)
+    gaps = [str(name) for name, cell in cells.items() if cell is None]
+    roomless = [f"{name!r} ({kinds[name]})" for name in gaps if kinds.get(name) in ROOMLESS]
+    none = [repr(name) for name in gaps if kinds.get(name, "string") == "string"]
+    texts = [
+        repr(str(name))
+        for name, cell in cells.items()
+        if not kinds and isinstance(cell, TEXTS_IN_JSON)
+    ]
+    parts = {
+        "let the signature have {} in a type that can be missing, such as double": roomless,
+        "log the model with a signature, as {} is a text in JSON without one": texts,
+        "let the model take None as it takes NaN, as the missing {} is None when served": none,
+    }
+    return "; ".join(
+        text.format(", ".join(names[:SHOWN])) for text, names in parts.items() if names
+    )
+
+
+def _kinds(schema: Schema) -> dict[str, str]:
+    """Return the name of each column's type; one that is no single value has none."""
+    pairs = zip(schema.input_names(), schema.input_types(), strict=True)
+    return {str(name): str(getattr(kind, "name", "")) for name, kind in pairs}
 
 
 def _tensor_columns(specs: list[TensorSpec], rows: pd.DataFrame) -> dict[str, TensorSpec]:
     """Return the column of each of the model's tensors; none where one has not exactly one.
 
-    That of a tensor without a name is the only one whose first cell fits.
+    That of a tensor without a name is the only one whose first cell fits that is not missing.
     """
     found = {}
     for spec in specs:
-        cells = {str(name): rows[name].iloc[0] for name in rows if spec.name in {None, name}}
-        fitting = [name for name, cell in cells.items() if _is_tensor(cell, spec)]
+        cells = {str(name): rows[name].dropna() for name in rows if spec.name in {None, name}}
+        fitting = [name for name, some in cells.items() if _is_tensor(some, spec)]
         if len(fitting) != 1:
             return {}
         found[fitting[0]] = spec
     return found
 
 
-def _is_tensor(cell: object, spec: TensorSpec) -> bool:
-    if isinstance(cell, str) or not hasattr(cell, "__len__"):
+def _is_tensor(cells: pd.Series, spec: TensorSpec) -> bool:
+    if cells.empty or isinstance(cells.iloc[0], str) or not hasattr(cells.iloc[0], "__len__"):
         return False
     try:
-        _tensor(cell, spec)
+        _tensor(cells.iloc[0], spec)
     except (TypeError, ValueError):
         return False
     return True
@@ -146,12 +244,18 @@ def _tensor(cell: Any, spec: TensorSpec) -> list[Any]:  # noqa: ANN401 - bytes, 
     import numpy as np
 
     values = np.frombuffer(cell, spec.type) if isinstance(cell, bytes) else np.stack(cell)
+    if spec.type.kind in "iub" and values.dtype.kind == "f" and np.isnan(values).any():
+        message = f"a missing value, which {spec.type} has not"
+        raise ValueError(message)
     return list(values.astype(spec.type).reshape((1, *spec.shape[1:])).tolist())
 
 
-def _tensors(columns: dict[str, TensorSpec], row: pd.Series) -> Question:
-    found = {spec.name: _tensor(row[column], spec) for column, spec in columns.items()}
-    return {"instances": found[None]} if None in found else {"inputs": found}
+def _tensors(columns: dict[str, TensorSpec], row: pd.Series) -> Question | str:
+    try:
+        found = {spec.name: _tensor(row[column], spec) for column, spec in columns.items()}
+    except (TypeError, ValueError) as error:
+        return f"row {row[ROW_ID]} has no such tensor: {error}"
+    return {"body": {"instances": found[None]} if None in found else {"inputs": found}}
 
 
 def _body(rows: pd.DataFrame) -> dict[str, Any]:
@@ -162,11 +266,15 @@ def _body(rows: pd.DataFrame) -> dict[str, Any]:
 
 
 def _expected(said: pd.Series) -> dict[str, Any]:
+    import pandas as pd
+
     probabilities = [float(said[name]) for name in said.index if _is_probability(name)]
     shares = {"probabilities": probabilities} if probabilities else {}
     if PREDICTION not in said.index:
         return shares
     value = said[PREDICTION]
+    if pd.isna(value):
+        return {PREDICTION: None, **shares}
     return {PREDICTION: value if isinstance(value, str) else float(value), **shares}
 
 

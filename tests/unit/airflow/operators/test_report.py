@@ -84,6 +84,20 @@ STALE = {
             "shadow night 1 of 2: worse",
             id="in shadow whatever the verdict",
         ),
+        pytest.param(
+            {"rehearse": "success"},
+            {Tag.UNASKED: "Nothing was asked"},
+            Outcome.PROMOTED,
+            "better; Nothing was asked",
+            id="rehearsed without a question",
+        ),
+        pytest.param(
+            {"rehearse": "skipped", "promote": "skipped"},
+            {Tag.VERDICT: "HOLD", Tag.VERDICT_REASON: "even", Tag.UNASKED: "Nothing was asked"},
+            Outcome.HELD,
+            "even",
+            id="an earlier pass had nothing to ask",
+        ),
         pytest.param({}, {Tag.SHADOW: ""}, Outcome.PROMOTED, "better", id="out of the shadow"),
         pytest.param(
             {"promote": "failed"}, {}, Outcome.FAILED, "these tasks failed: promote", id="no move"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -303,56 +303,80 @@ KINDS: dict[str, Callable[[np.random.Generator], Any]] = {
 }
 
 
-def of_kind(kind: str, night: Night, folder: Path, seed: int) -> Path:
-    """Write a night whose feature ``x`` is of a kind, beside one that is as usual."""
+def of_kinds(features: Mapping[str, str], night: Night, folder: Path, seed: int) -> Path:
+    """Write a night with features, each of a kind, beside one that is as usual."""
     parts = []
     for number in (seed, seed + 1):
         draw = np.random.default_rng(number)
-        columns = {"x": KINDS[kind](draw), "size": draw.normal(size=N)}
-        names = [f"{number}-{row}" for row in range(N)]
-        parts.append(pd.DataFrame({"row_id": names, **columns, "price": draw.normal(size=N)}))
-    return night(folder, *parts, features=["x", "size"], time="")
+        columns = {name: KINDS[kind](draw) for name, kind in features.items()}
+        columns |= {"size": draw.normal(size=N), "price": draw.normal(size=N)}
+        parts.append(pd.DataFrame({"row_id": [f"{number}-{row}" for row in range(N)], **columns}))
+    return night(folder, *parts, features=[*features, "size"], time="")
+
+
+HALVES = [[*KINDS][:8], [*KINDS][8:]]
+"""As many kinds as a finding has numbers for, and the rest of them."""
+SAME = {"numbers", "huge numbers", "tiny numbers", "one number"}
+"""Kinds that have a distance from each other."""
 
 
 @pytest.fixture(scope="module")
-def kinds(night: Night, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Return a night for each kind of column."""
+def kinds(night: Night, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Return nights with a column of each kind, one for each of ``HALVES``."""
     place = tmp_path_factory.mktemp("kinds")
-    return {kind: of_kind(kind, night, place / kind, 20) for kind in KINDS}
+    return [of_kinds({kind: kind for kind in half}, night, place / half[0], 20) for half in HALVES]
 
 
+@pytest.mark.parametrize("half", range(2))
 @pytest.mark.parametrize("then", KINDS)
 def test_every_column_is_compared_or_said_not_to_be(
-    night: Night, kinds: dict[str, Path], tmp_path: Path, then: str
+    night: Night, kinds: list[Path], tmp_path: Path, then: str, half: int
 ) -> None:
     """Constant, empty, of another type: never silence, and no values are no sign of no drift."""
-    known = profile_of(of_kind(then, night, tmp_path / "then", 10))
-    before = Profile.from_json(known.to_json())
-    for kind, folder in kinds.items():
-        found = find(Guards(), folder, before).findings
-        for part in ("training rows", "holdout rows"):
-            mine = [one for one in found if one.guard == "drift" and one.numbers["part"] == part]
-            compared = [one for one in mine if "distance: x" in one.numbers]
-            unchecked = [one for one in mine if "not compared: x" in one.numbers]
+    known = profile_of(of_kinds(dict.fromkeys(HALVES[half], then), night, tmp_path, 10))
+    found = find(Guards(), kinds[half], Profile.from_json(known.to_json())).findings
+    for part in ("training rows", "holdout rows"):
+        mine = [one for one in found if one.guard == "drift" and one.numbers["part"] == part]
+        for kind in HALVES[half]:
+            compared = [one for one in mine if f"distance: {kind}" in one.numbers]
+            unchecked = [one for one in mine if f"not compared: {kind}" in one.numbers]
             assert len(compared) + len(unchecked) == 1, (then, kind)
-            assert all("'x'" in one.reason for one in unchecked)
             assert {one.result for one in unchecked} <= {"undecided"}
-        same_kind = {then, kind} <= {"numbers", "huge numbers", "tiny numbers", "one number"}
-        assert bool(compared) or not same_kind, (then, kind)
-    changed = find(Guards(), kinds["another number"], before).findings
-    if then in {"numbers", "one number", "huge numbers", "tiny numbers"}:
-        assert "failed" in {one.result for one in changed if one.guard == "drift"}
+            assert compared or not {then, kind} <= SAME, (then, kind)
+
+
+def of_kind(kind: str, night: Night, folder: Path, seed: int) -> Path:
+    """Write a night whose feature ``x`` is of a kind, beside one that is as usual."""
+    return of_kinds({"x": kind}, night, folder, seed)
+
+
+@pytest.mark.parametrize("then", sorted(SAME))
+def test_another_constant_is_a_change(night: Night, tmp_path: Path, then: str) -> None:
+    """Whatever the numbers were before."""
+    before = profile_of(of_kind(then, night, tmp_path / "then", 10))
+    tonight = of_kind("another number", night, tmp_path / "tonight", 20)
+    found = find(Guards(), tonight, before).findings
+    assert "failed" in {one.result for one in found if one.guard == "drift"}
+
+
+@pytest.mark.parametrize(("then", "kind"), [("numbers", "texts"), ("no texts", "numbers")])
+def test_what_was_not_compared_is_named(night: Night, tmp_path: Path, then: str, kind: str) -> None:
+    """In the reason, where people look."""
+    before = profile_of(of_kind(then, night, tmp_path / "then", 10))
+    found = find(Guards(), of_kind(kind, night, tmp_path / "tonight", 20), before).findings
+    unchecked = [one for one in found if one.guard == "drift" and one.result == "undecided"]
+    assert len(unchecked) == 2
+    assert all("'x'" in one.reason for one in unchecked)
 
 
 @pytest.mark.parametrize("kind", ["NaN", "infinity", "nothing", "no texts"])
 @pytest.mark.parametrize("then", ["numbers", "texts"])
 def test_a_column_without_values_is_a_finding(
-    night: Night, kinds: dict[str, Path], tmp_path: Path, then: str, kind: str
+    night: Night, tmp_path: Path, then: str, kind: str
 ) -> None:
     """However pandas stores it: as numbers, as texts, or as a type of its own."""
     before = profile_of(of_kind(then, night, tmp_path / "then", 10))
-    schema = next(
-        one for one in find(Guards(), kinds[kind], before).findings if one.guard == "schema"
-    )
+    found = find(Guards(), of_kind(kind, night, tmp_path / "tonight", 20), before).findings
+    schema = next(one for one in found if one.guard == "schema")
     assert schema.result == "failed"
     assert "'x'" in schema.reason

@@ -19,6 +19,7 @@ DRAW = np.random.default_rng(0)
 ROWS = 2000
 HEAVY = pd.Series(DRAW.lognormal(0, 3, ROWS))
 CLASSES = pd.Series(DRAW.choice(["no", "yes"], ROWS, p=[0.97, 0.03]))
+DAYS = pd.date_range("2026-01-01", periods=ROWS, freq="h")
 WALK = pd.Series(np.cumsum(DRAW.normal(size=ROWS)))
 
 
@@ -34,6 +35,9 @@ WALK = pd.Series(np.cumsum(DRAW.normal(size=ROWS)))
         (CLASSES, lambda y: (y == "yes") * 1.0, "classification", (0.99, 1.0)),
         (CLASSES, lambda y: y.map({"no": "a", "yes": "b"}), "", (0.99, 1.0)),
         (CLASSES, lambda y: np.where(y == "yes", np.nan, 1.0), "", (0.99, 1.0)),
+        (CLASSES, lambda y: pd.Series(DAYS).where(y == "yes"), "", (0.99, 1.0)),
+        (CLASSES, lambda y: pd.Series([[1.0]] * ROWS).where(y == "yes"), "", (0.99, 1.0)),
+        (CLASSES, lambda y: DAYS[: len(y)], "", (-1.0, 0.3)),
         (CLASSES, lambda y: [f"id {n}" for n in range(len(y))], "", (-1.0, 0.2)),
         (CLASSES, lambda y: DRAW.normal(size=len(y)), "", (-1.0, 0.3)),
     ],

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
+from tests.fixtures.examples import examples
 
 from understudy.contract import key_of
 from understudy.runner.projectfile import EntryPoint, Parameter, Value, values
@@ -39,7 +40,7 @@ def test_one_key_for_one_identity_and_no_other(one: StepIdentity, other: StepIde
 
 
 @given(IDENTITIES, st.sampled_from(COMPONENTS), st.data())
-@settings(max_examples=300)
+@examples(300)
 def test_any_single_difference_changes_the_key(
     one: StepIdentity, component: str, data: st.DataObject
 ) -> None:

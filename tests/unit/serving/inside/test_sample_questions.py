@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +46,8 @@ def drawn(folder: Path, inputs: list[Any], holdout: dict[str, list[Any]]) -> dic
     files = folder / "holdout.parquet", folder / "predictions.parquet"
     pd.DataFrame({"row_id": IDS, **holdout}).to_parquet(files[0])
     PREDICTIONS.to_parquet(files[1])
-    return {one["name"]: one["body"] for one in from_holdout(folder, 2, *files)}
+    found = from_holdout(folder, 2, *files)
+    return {one["name"]: one["body"] for one in found if not isinstance(one, str)}
 
 
 @pytest.mark.filterwarnings("ignore:Operation with range is deprecated")  # MLflow's use of pandas
@@ -96,7 +99,87 @@ def test_a_row_that_no_json_holds_is_not_asked(tmp_path: Path) -> None:
     found = written(tmp_path, [ColSpec(DataType.double, "u")], holdout)
     assert [one["name"] for one in found["questions"]] == ["row a"]
     lost = written(tmp_path, [ColSpec(DataType.double, "u")], {"u": [np.inf] * 3})
-    assert lost == {"source": "nothing", "questions": []}
+    said = "row {0}, or its answer, holds infinity, which no JSON has"
+    unasked = " | ".join(said.format(one) for one in IDS)
+    assert lost == {"source": "nothing", "questions": [], "unasked": unasked}
+
+
+@pytest.mark.filterwarnings("ignore:Operation with range is deprecated")
+@pytest.mark.parametrize(
+    ("types", "row", "advice"),
+    [
+        ({"whole": DataType.long}, "row b", r"'whole' \(long\) in a type that can be missing"),
+        (
+            {"truth": DataType.boolean},
+            "row b",
+            r"'truth' \(boolean\) in a type that can be missing",
+        ),
+        ({"text": DataType.string}, "row b", "None as it takes NaN, as the missing 'text' is None"),
+        ({"moment": DataType.datetime, "number": DataType.float}, "row b", "^$"),
+        ({"whole": DataType.long, "text": DataType.string}, "row a", "^$"),
+        ({}, "row a", "with a signature, as 'day', 'moment' is a text in JSON without one$"),
+        ({}, "row b", "None as it takes NaN, as the missing 'number', 'whole', .* is None"),
+    ],
+)
+def test_what_the_server_reads_otherwise_has_an_advice(
+    tmp_path: Path, types: dict[str, DataType], row: str, advice: str
+) -> None:
+    """A missing whole number is refused there, a missing truth value is false, a text is None."""
+    inputs = [ColSpec(kind, name) for name, kind in types.items()]
+    found = {one["name"]: one["advice"] for one in written(tmp_path, inputs, GAPS)["questions"]}
+    assert re.search(advice, found[row])
+
+
+@pytest.mark.filterwarnings("ignore:Operation with range is deprecated")
+def test_a_rare_gap_is_asked(tmp_path: Path) -> None:
+    """Of each column that the model takes and that has any, whatever the lot says."""
+    count, inputs = 3000, [ColSpec(DataType.double, "u"), ColSpec(DataType.string, "v")]
+    holdout = pd.DataFrame({"row_id": range(count), "u": 1.5, "v": "x", "of no model": 2.5})
+    holdout["v"] = holdout["v"].mask(holdout["row_id"] == 1234)
+    holdout["u"] = holdout["u"].mask(holdout["row_id"].isin([17, 1717]))
+    holdout["of no model"] = holdout["of no model"].mask(holdout["row_id"] == 7)
+    Model(signature=ModelSignature(inputs=Schema(inputs))).save(str(tmp_path / "MLmodel"))
+    files = tmp_path / "holdout.parquet", tmp_path / "predictions.parquet"
+    holdout.to_parquet(files[0])
+    holdout[["row_id"]].assign(prediction=1.0).to_parquet(files[1])
+    found = [one for one in from_holdout(tmp_path, 5, *files) if not isinstance(one, str)]
+    data = [tuple(one["body"]["dataframe_split"]["data"][0]) for one in found]
+    assert sorted(data, key=str) == [*[(1.5, "x")] * 3, (1.5, None), (None, "x")]
+    assert len({one["name"] for one in found}) == 5
+
+
+@pytest.mark.filterwarnings("ignore:Operation with range is deprecated")
+@pytest.mark.parametrize("said", [pd.array([1, None, 2], "Int64"), [None] * 3, ["u", None, "w"]])
+def test_a_prediction_that_is_missing_is_expected_as_null(
+    tmp_path: Path, said: Sequence[object]
+) -> None:
+    """Of whatever kind the predictions are."""
+    Model().save(str(tmp_path / "MLmodel"))
+    files = tmp_path / "holdout.parquet", tmp_path / "predictions.parquet"
+    pd.DataFrame({"row_id": IDS, "u": [1.0, 2.0, 3.0]}).to_parquet(files[0])
+    pd.DataFrame({"row_id": IDS, "prediction": said}).to_parquet(files[1])
+    found = {
+        one["name"]: one["expected"]["prediction"]
+        for one in from_holdout(tmp_path, 3, *files)
+        if not isinstance(one, str)
+    }
+    assert found["row b"] is None
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind"),
+    [([[7.0], [np.nan], [9.0]], "int64"), ([None, [8.0], [9.0]], "float32")],
+)
+def test_a_row_whose_tensor_is_missing_is_not_asked(
+    tmp_path: Path, cells: list[Any], kind: str
+) -> None:
+    """Named is it; the others are asked, and no whole number is made of NaN."""
+    found = written(tmp_path, [TensorSpec(np.dtype(kind), (-1, 1))], {"x": cells})
+    odd = IDS[[cell is None or np.isnan(cell[0]) for cell in cells].index(True)]
+    assert found["unasked"].startswith(f"row {odd} has no such tensor: ")
+    asked = {one["name"]: one["body"]["instances"] for one in found["questions"]}
+    assert len(asked) == 2
+    assert asked["row c"] == [[9]]
 
 
 @pytest.mark.parametrize(
