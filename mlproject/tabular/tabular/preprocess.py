@@ -72,9 +72,9 @@ def preprocess(values: Mapping[str, Any]) -> None:
     facts = Facts.read(raw)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        rows = _checked(raw, facts, values["max_rejected"], folder)
-        train, holdout = _parts(rows, facts, values)
-        _log(train, holdout, facts, folder)
+        # Not kept here: the parts take as much memory as the rows.
+        parts = _parts(_checked(raw, facts, values["max_rejected"], folder), facts, values)
+        _log(*parts, facts, folder)
     log_new_params({name: value for name, value in values.items() if name != "raw"})
 
 
