@@ -157,10 +157,10 @@ def _unfit(data_set: DataSet, column: pd.Series, declared: Column) -> str:
         return "the identity of the row"
     if pd.api.types.is_datetime64_any_dtype(column):
         return "a time"
-    levels = column.nunique()
-    if levels == 0:
+    if not column.notna().any():
         return "no values"
-    if declared.kind == "text" and levels > MOST_LEVELS and levels > len(column) / 2:
+    levels = column.nunique() if declared.kind == "text" else 0
+    if levels > MOST_LEVELS and levels > len(column) / 2:
         return f"text with {levels} different values"
     return ""
 

@@ -19,6 +19,7 @@ from tabular.errors import DataError
 from tabular.footers import without_sum
 from tabular.lines import check_names, check_start, empty, read_lines, unreadable
 from tabular.malformed import Malformed
+from tabular.memory import check_csv, check_parquet
 from tabular.numerals import (
     Column,
     Taken,
@@ -68,6 +69,7 @@ def read_csv(parts: Sequence[Part], how: Reading) -> Table:
         DataError: if a file is empty, a web page, not UTF-8 or without rows, has other columns
             than the first, or columns that can be read in more than one way.
     """
+    check_csv([part.path for part in parts])
     read = [read_lines(part, how) for part in parts]
     tables = [one.table for one in read]
     _check_same_columns(tables, parts)
@@ -89,6 +91,9 @@ def read_parquet(parts: Sequence[Part], how: Reading) -> Table:
     Raises:
         DataError: if one is no Parquet file or has no rows, or other columns than the first.
     """
+    for part in parts:
+        check_start(part)
+    _check_memory(parts)
     tables = [_parquet(part) for part in parts]
     _check_same_columns(tables, parts)
     whole, dropped = _without_index(_joined(tables, parts))
@@ -113,8 +118,14 @@ def read_parquet(parts: Sequence[Part], how: Reading) -> Table:
     return Table(_filled(table, parts[0]), taken=taken, dropped=dropped)
 
 
+def _check_memory(parts: Sequence[Part]) -> None:
+    try:
+        check_parquet([part.path for part in parts])
+    except (pa.ArrowInvalid, OSError):
+        return  # which of them is no Parquet file, and why, reading it says
+
+
 def _parquet(part: Part) -> pa.Table:
-    check_start(part)
     try:
         table = pa.parquet.ParquetFile(part.path).read()
     except (pa.ArrowInvalid, OSError) as error:

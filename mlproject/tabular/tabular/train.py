@@ -68,6 +68,8 @@ def train(values: Mapping[str, Any]) -> None:
     """
     import mlflow
 
+    from tabular.levels import settled
+
     mlflow.set_tags(own_tags(values["tags"]))
     folder = Path(values["data"])
     facts = Facts.read(folder)
@@ -84,6 +86,7 @@ def train(values: Mapping[str, Any]) -> None:
     scored = {name: scores(pipeline, part, facts) for name, part in parts.items()}
     _say_scores(scored, parts, facts)
     log_curves(curves)
+    settled(pipeline.named_steps["prepare"])
     model_id = _log_model(pipeline, as_inputs(parts["train"], facts), values["model"])
     for name, table in tables.items():
         named = {f"{name}_{metric}": value for metric, value in scored[name].items()}
