@@ -16,11 +16,11 @@ from mlflow.types import Schema, TensorSpec
 
 from images import metrics
 from images.batches import Pixels
-from images.errors import DataError
 from images.facts import Facts
 from images.mistakes import confusion, draw_all, worst_mistakes
 from images.predictions import predict, probabilities_of
 from images.tables import ROW_ID, Images, writing
+from shared.errors import DataError
 
 pytestmark = pytest.mark.unit
 

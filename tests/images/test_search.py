@@ -21,10 +21,10 @@ import pandas as pd
 import pytest
 
 from images import download, preprocess, search
-from images.errors import DataError
 from images.facts import Facts
 from images.judges import Judges, metric_of
 from images.network_spaces import space_of
+from shared.errors import DataError
 
 if TYPE_CHECKING:
     from tests.fixtures.project_store import ProjectStore

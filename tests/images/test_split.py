@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from images.batches import Pixels
 from images.declaration import Replay
-from images.errors import DataError, ParameterError
 from images.identity import ARRIVAL, HOLDOUT, VALIDATION, RowIds, fingerprints, positions
 from images.replay import arrived, newest, read_as_of
 from images.split import HOLDOUT_PART, Split, check
+from shared.errors import DataError, ParameterError
 
 pytestmark = pytest.mark.unit
 

@@ -19,7 +19,7 @@ from images.datasets import fashion_mnist, find, mnist
 from images.declaration import DataSet, File, Idx
 from images.facts import Facts
 from images.tables import PART, ROW_ID, read
-from images.tracking import main
+from shared.tracking import main
 
 if TYPE_CHECKING:
     from tests.fixtures.file_server import FileServer

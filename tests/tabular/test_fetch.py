@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tabular.addresses import check_source, mirrored, without_secrets
+from shared.addresses import check_source, mirrored, without_secrets
+from shared.errors import DataError, ParameterError, StorageError, UnavailableError
+from shared.fetch import check_sha256, fetch
 from tabular.datasets import find
-from tabular.errors import DataError, ParameterError, StorageError, UnavailableError
-from tabular.fetch import check_sha256, fetch
 from tabular.reading import Reading
 from tabular.sources import bring
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shared.errors import DataError
 from tabular.declaration import Replay
-from tabular.errors import DataError
 from tabular.replay import SUNDAY, arrival_days, arrived, delivery_days
 
 pytestmark = pytest.mark.unit

@@ -23,6 +23,9 @@ from mlflow import MlflowClient
 from optuna.distributions import IntDistribution
 from optuna.trial import create_trial
 
+from shared.search_results import log_results
+from shared.study import METRICS
+from shared.tracking import Step, main
 from tabular import search, train
 from tabular.declaration import Column, Holdout
 from tabular.facts import Facts
@@ -30,9 +33,6 @@ from tabular.folds import cut
 from tabular.model_spaces import space_of
 from tabular.preprocess import TRAIN_FILE, read_part
 from tabular.search import CrossValidation
-from tabular.search_results import log_results
-from tabular.study import METRICS
-from tabular.tracking import Step, main
 
 PROJECT = Path(search.__file__).parents[1]
 

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import mlflow
 import pandas as pd
@@ -16,13 +16,13 @@ import pytest
 from mlflow import MlflowClient
 from optuna.trial import TrialState
 
-from tabular import pruners, searching
-from tabular.errors import DataError
-from tabular.objective import Report
-from tabular.pruners import pruner
-from tabular.search_space import Choices, Space
-from tabular.study import Budget, SharedStudy, has_died, open_study
-from tabular.study_storage import open_storage
+from shared import pruners, searching
+from shared.errors import DataError
+from shared.objective import Report
+from shared.pruners import pruner
+from shared.search_space import Choices, Space
+from shared.study import Budget, SharedStudy, has_died, open_study
+from shared.study_storage import open_storage
 
 pytestmark = [pytest.mark.integration, pytest.mark.filterwarnings("default")]
 
@@ -42,6 +42,8 @@ def learned(params: Mapping[str, Any], report: Report) -> float:
 @dataclass(frozen=True)
 class Learner:
     """An objective whose trials take no time."""
+
+    project: ClassVar[str] = "tabular"
 
     learn: Callable[[Mapping[str, Any], Report], float] = learned
     space: Space = SPACE

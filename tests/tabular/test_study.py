@@ -15,13 +15,12 @@ from typing import Any
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from tabular import samplers, study_storage, workers
-from tabular.errors import ParameterError, UnavailableError
-from tabular.model_spaces import space_of
-from tabular.pruners import pruner
-from tabular.samplers import PLACE, SURPLUS, sampler
-from tabular.search_space import Space
-from tabular.study import (
+from shared import samplers, study_storage, workers
+from shared.errors import ParameterError, UnavailableError
+from shared.pruners import pruner
+from shared.samplers import PLACE, SURPLUS, sampler
+from shared.search_space import Space
+from shared.study import (
     Budget,
     SharedStudy,
     busy_seconds,
@@ -30,6 +29,7 @@ from tabular.study import (
     open_study,
     summary,
 )
+from tabular.model_spaces import space_of
 
 PROJECT = Path(samplers.__file__).parents[1]
 
@@ -133,7 +133,7 @@ def test_a_killed_worker_loses_and_repeats_nothing(tmp_path: Path, name: str) ->
 
 def test_parameters_that_kill_are_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A place is taken over twice; then the study goes on without it."""
-    monkeypatch.setattr("tabular.study.is_gone", lambda _worker: True)
+    monkeypatch.setattr("shared.study.is_gone", lambda _worker: True)
     _, runs = shared(tmp_path, "random", 1)
     tried = [runs.next() for _ in range(4)]
     assert [trial is None for trial in tried] == [False, False, False, True]
@@ -181,17 +181,21 @@ def test_where_studies_are(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
     """A parameter, a variable, or this user's folder; never a password in a parameter."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     monkeypatch.delenv(study_storage.VARIABLE, raising=False)
-    assert study_storage.address_of("") == str(tmp_path / "tabular" / "studies")
+    assert study_storage.address_of("", "tabular") == str(tmp_path / "tabular" / "studies")
     address = "postgresql+psycopg://ada:s3cret@127.0.0.1:1/studies"
     monkeypatch.setenv(study_storage.VARIABLE, address)
-    assert study_storage.address_of("") == study_storage.address_of("env:OPTUNA_STORAGE") == address
+    assert (
+        study_storage.address_of("", "tabular")
+        == study_storage.address_of("env:OPTUNA_STORAGE", "tabular")
+        == address
+    )
     for given, words in (
         (address, "storage holds a password: postgresql+psycopg://127.0.0.1:1/studies"),
         ("env:NOWHERE", "no variable NOWHERE"),
         ("redis://127.0.0.1", "of the kind 'redis'"),
     ):
         with pytest.raises(ParameterError, match=re.escape(words)):
-            study_storage.address_of(given)
+            study_storage.address_of(given, "tabular")
     with pytest.raises(UnavailableError, match="cannot be used") as caught:
         study_storage.open_storage(address, "s")
     assert "s3cret" not in str(caught.value)

@@ -17,17 +17,17 @@ from pathlib import Path
 from typing import Any
 
 from images.batches import Batch
-from images.commandline import Option
 from images.declaration import Bundled, DataSet
-from images.errors import DataError, ParameterError
 from images.facts import MALFORMED_FILE, RAW_FILE, Facts, write_json
 from images.identity import Content, fingerprints
 from images.pictures_in import Form
 from images.replay import arrived, newest, read_as_of
 from images.sources import Delivery, Wanted, bring
-from images.space import room_for
 from images.tables import PART, Images, Shape, writing
-from images.tracking import Step, log_new_params, main, say
+from shared.commandline import Option
+from shared.errors import DataError, ParameterError
+from shared.space import room_for
+from shared.tracking import Step, log_new_params, main, say
 
 _SIZE = re.compile(r"([1-9]\d{0,4})x([1-9]\d{0,4})")
 
@@ -53,7 +53,7 @@ def download(values: Mapping[str, Any]) -> None:
         values: the parameters, as `OPTIONS` names them.
 
     Raises:
-        ImagesError: see `errors`.
+        StepError: see `errors`.
     """
     from images.datasets import find
 

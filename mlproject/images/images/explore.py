@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 
 from images.batches import Pixels
-from images.commandline import Option
 from images.facts import RAW_FILE, Facts, write_json
 from images.normalization import PixelSums
-from images.space import room_for
 from images.tables import PART, Images, read
-from images.tracking import Step, main, say
+from shared.commandline import Option
+from shared.space import room_for
+from shared.tracking import Step, main, say
 
 EXAMPLES = 10
 """Examples of each class."""
@@ -39,7 +39,7 @@ def explore(values: Mapping[str, Any]) -> None:
         values: the parameters, as `OPTIONS` names them.
 
     Raises:
-        ImagesError: see `errors`.
+        StepError: see `errors`.
     """
     import mlflow
 

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from images.errors import DataError
 from images.tables import Shape
+from shared.errors import DataError
 
 FILE = "dataset.json"
 MALFORMED_FILE = "malformed.json"

@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 
 from images import metrics
-from images.errors import DataError, ParameterError, nearest
 from images.facts import TRAIN_FILE, VALIDATION_FILE, Facts
 from images.identity import Content, fingerprints
 from images.predictions import as_shares
 from images.tables import ROW_ID, count, read
+from shared.errors import DataError, ParameterError, nearest
 
 PREFIX = "val_"
 _LOWER_IS_BETTER = frozenset({"log_loss"})

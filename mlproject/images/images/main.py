@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from images import download, preprocess, train, validate
-from images.commandline import Option, read_options
-from images.tracking import Step, main
+from shared.commandline import Option, read_options
+from shared.tracking import Step, main
 
 OPTIONS = (
     Option("dataset", "digits", "name of the data set"),
@@ -28,7 +28,7 @@ def run_all(values: Mapping[str, Any]) -> None:
         values: the parameters, as `OPTIONS` names them.
 
     Raises:
-        ImagesError: see `errors`.
+        StepError: see `errors`.
     """
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)

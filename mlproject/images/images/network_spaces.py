@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from images import train
-from images.search_space import Space
-from images.space_reading import DEFAULT, GRID, Searchable, read_fixed, read_space
+from shared.search_space import Space
+from shared.space_reading import DEFAULT, GRID, Searchable, read_fixed, read_space
 
 _NOT_SEARCHED = ("data", "random_state")
 _EXAMPLE = '{"learning_rate": {"low": 0.0001, "high": 0.01, "log": true}, "filters": [8, 16, 32]}'

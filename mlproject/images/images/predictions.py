@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 
 from images.batches import Pixels
-from images.errors import DataError
 from images.facts import Facts
 from images.tables import ROW_ID, Images, read
+from shared.errors import DataError
 
 PROBABILITY = "probability_"
 _MATRIX = 2  # dimensions of (images, classes)

@@ -16,8 +16,6 @@ from typing import Any
 
 import numpy as np
 
-from images.commandline import Option
-from images.errors import DataError
 from images.facts import (
     HOLDOUT_FILE,
     MALFORMED_FILE,
@@ -31,10 +29,12 @@ from images.facts import (
 from images.identity import Content, RowIds, fingerprints
 from images.normalization import PixelSums, given
 from images.report import Report
-from images.space import room_for
 from images.split import HOLDOUT_PART, NAMES, TRAIN_PART, Split, check
 from images.tables import PART, ROW_ID, Images, Writer, read, writing
-from images.tracking import Step, log_new_params, main, say
+from shared.commandline import Option
+from shared.errors import DataError
+from shared.space import room_for
+from shared.tracking import Step, log_new_params, main, say
 
 FILES = (TRAIN_FILE, VALIDATION_FILE, HOLDOUT_FILE)
 """In the order of `split.NAMES`."""
@@ -76,7 +76,7 @@ def preprocess(values: Mapping[str, Any]) -> None:
         values: the parameters, as `OPTIONS` names them.
 
     Raises:
-        ImagesError: see `errors`.
+        StepError: see `errors`.
     """
     raw = Path(values["raw"])
     facts = Facts.read(raw)

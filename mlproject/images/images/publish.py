@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from images.commandline import Option
-from images.errors import DataError, ParameterError
 from images.facts import read_json, write_json
-from images.space import room_for
-from images.tracking import Step, main, say
+from shared.commandline import Option
+from shared.errors import DataError, ParameterError
+from shared.space import room_for
+from shared.tracking import Step, main, say
 
 EXPORTS = "saved_model"
 """Artifact folder into which `train` exports."""
@@ -56,7 +56,7 @@ def publish(values: Mapping[str, Any]) -> None:
         values: the parameters, as `OPTIONS` names them.
 
     Raises:
-        ImagesError: see `errors`.
+        StepError: see `errors`.
     """
     import mlflow
 

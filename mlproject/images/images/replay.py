@@ -11,8 +11,8 @@ import numpy as np
 
 from images.batches import Pixels
 from images.declaration import Replay
-from images.errors import DataError, ParameterError
 from images.identity import ARRIVAL, fingerprints, positions
+from shared.errors import DataError, ParameterError
 
 SUNDAY = 6  # date.weekday() counts from Monday, 0
 

@@ -11,16 +11,17 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from images import pruners, samplers, searching, train
-from images.commandline import Option
+from images import train
 from images.facts import Facts
 from images.judges import Judges, metric_of, read_judges
 from images.network_spaces import space_of
-from images.objective import Report
-from images.search_space import Space
-from images.tracking import Step, log_new_params, main
+from shared import pruners, samplers, searching
+from shared.commandline import Option
+from shared.objective import Report
+from shared.search_space import Space
+from shared.tracking import Step, log_new_params, main
 
 OPTIONS = (
     Option(
@@ -43,6 +44,8 @@ class Validation:
         direction: "minimize" or "maximize".
         random_state: seed of the networks.
     """
+
+    project: ClassVar[str] = "images"
 
     judges: Judges
     space: Space
@@ -74,7 +77,7 @@ def search(values: Mapping[str, Any]) -> None:
         values: the parameters, as `OPTIONS` names them.
 
     Raises:
-        ImagesError: see `errors`.
+        StepError: see `errors`.
     """
     folder = Path(values["data"])
     facts = Facts.read(folder)

@@ -10,11 +10,11 @@ from urllib.parse import unquote_plus, urlsplit
 
 import numpy as np
 
-from images.addresses import check_source, is_url, mirrored, without_secrets
 from images.batches import Batch, Malformed, starts
 from images.declaration import Bundled, DataSet, File, Folder, Idx, Npz
-from images.errors import DataError, ParameterError
 from images.pictures_in import Form, PictureFolder
+from shared.addresses import check_source, is_url, mirrored, without_secrets
+from shared.errors import DataError, ParameterError
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def _pictures(wanted: Wanted, folder: Path) -> Delivery:
 
 def _pinned(file: File, data_set: DataSet, folder: Path) -> Path:
     """Return one pinned file, checked before it is read."""
-    from images.fetch import check_sha256
+    from shared.fetch import check_sha256
 
     name = _name(file.url)
     # The files of MNIST and Fashion-MNIST have the same names.
@@ -140,7 +140,7 @@ def _pinned(file: File, data_set: DataSet, folder: Path) -> Path:
 def _local(address: str, folder: Path) -> Path:
     """Return the file or folder at a path or URL; a URL is fetched into `folder` first."""
     if is_url(address):
-        from images.fetch import fetch
+        from shared.fetch import fetch
 
         folder.mkdir(parents=True, exist_ok=True)
         return fetch(address, folder / _name(address))

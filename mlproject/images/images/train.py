@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from images.commandline import Option
-from images.errors import DataError
 from images.facts import TRAIN_FILE, Facts
-from images.space import room_for
 from images.tables import ROW_ID, count, read
-from images.tracking import Step, log_new_params, main, say
+from shared.commandline import Option
+from shared.errors import DataError
+from shared.space import room_for
+from shared.tracking import Step, log_new_params, main, say
 
 if TYPE_CHECKING:
     import keras
@@ -56,7 +56,7 @@ def train(values: Mapping[str, Any]) -> None:
         values: the parameters, as `OPTIONS` names them.
 
     Raises:
-        ImagesError: see `errors`.
+        StepError: see `errors`.
     """
     import mlflow
 

@@ -11,8 +11,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from images.errors import TrainingError
-from images.tracking import say
+from shared.errors import TrainingError
+from shared.tracking import say
 
 CURVES = {
     "loss": "train_loss",

@@ -15,14 +15,14 @@ import numpy as np
 import pandas as pd
 
 from images import metrics
-from images.commandline import Option
-from images.errors import DataError
 from images.facts import HOLDOUT_FILE, Facts
 from images.identity import Content, fingerprints
 from images.predictions import Scorer, asked, known_classes, predict, probabilities_of
-from images.space import room_for
 from images.tables import ROW_ID, read
-from images.tracking import Step, main, say
+from shared.commandline import Option
+from shared.errors import DataError
+from shared.space import room_for
+from shared.tracking import Step, main, say
 
 TIMED_CALLS = 20
 
@@ -46,7 +46,7 @@ def validate(values: Mapping[str, Any]) -> None:
         values: the parameters, as `OPTIONS` names them.
 
     Raises:
-        ImagesError: see `errors`.
+        StepError: see `errors`.
     """
     import mlflow
 

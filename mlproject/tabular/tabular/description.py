@@ -11,8 +11,8 @@ from typing import Any
 
 import pandas as pd
 
+from shared.errors import DataError, ParameterError, nearest
 from tabular.declaration import Column, DataSet, Kind, Task, TimeColumn, UserFile
-from tabular.errors import DataError, ParameterError, nearest
 from tabular.facts import Facts
 from tabular.tables import Table
 

@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from shared.errors import DataError
 from tabular.declaration import Column, Holdout, Task
-from tabular.errors import DataError
 
 FILE = "dataset.json"
 MALFORMED_FILE = "malformed.json"

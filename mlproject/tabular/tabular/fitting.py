@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from tabular.errors import ParameterError, TrainingError
+from shared.errors import ParameterError, TrainingError
 
 if TYPE_CHECKING:
     from sklearn.compose import TransformedTargetRegressor

@@ -10,9 +10,9 @@ from typing import Any
 
 import pandas as pd
 
+from shared.errors import DataError, ParameterError, nearest
 from tabular import metrics, models
 from tabular.declaration import Task
-from tabular.errors import DataError, ParameterError, nearest
 from tabular.facts import Facts
 from tabular.fitting import Part, fit
 from tabular.preprocess import FEWEST_CLASSES

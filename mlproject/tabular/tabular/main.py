@@ -11,11 +11,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from shared.commandline import Option, read_options
+from shared.errors import StepError
+from shared.tracking import ERROR_TAG, LONGEST_TAG, Step, log_new_params, main
 from tabular import download, preprocess, train, validate
-from tabular.commandline import Option, read_options
-from tabular.errors import TabularError
 from tabular.tags import own_tags
-from tabular.tracking import ERROR_TAG, LONGEST_TAG, Step, log_new_params, main
 
 _TRAINING = tuple(option for option in train.OPTIONS if option.name != "data")
 OPTIONS = (*download.OPTIONS, *_TRAINING)
@@ -28,7 +28,7 @@ def run_all(values: Mapping[str, Any]) -> None:
         values: the parameters, as `OPTIONS` names them.
 
     Raises:
-        TabularError: see `errors`.
+        StepError: see `errors`.
     """
     import mlflow
 
@@ -62,7 +62,7 @@ def _run(step: Step, given: Mapping[str, Any]) -> str:
     with mlflow.start_run(run_name=step.name, nested=True) as run:
         try:
             step.work(values)
-        except TabularError as error:
+        except StepError as error:
             mlflow.set_tag(ERROR_TAG, str(error)[:LONGEST_TAG])
             raise
     run_id: str = run.info.run_id

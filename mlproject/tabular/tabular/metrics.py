@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tabular.errors import DataError
+from shared.errors import DataError
 
 REGRESSION: tuple[str, ...] = (
     "rmse",

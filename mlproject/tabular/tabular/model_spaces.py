@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
+from shared.errors import ParameterError
+from shared.search_space import Space, Value
+from shared.space_reading import DEFAULT, GRID, NAMES, Searchable, read_fixed, read_space
 from tabular import models, train
 from tabular.declaration import Task
-from tabular.errors import ParameterError
-from tabular.search_space import Space, Value
-from tabular.space_reading import DEFAULT, GRID, NAMES, Searchable, read_fixed, read_space
 
 _NOT_SEARCHED = ("random_state", "monotone")
 _EXAMPLE = '{"max_depth": [3, 6, 12], "min_samples_leaf": {"low": 1, "high": 20}}'

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
-from tabular.errors import DataError, nearest
+from shared.errors import DataError, nearest
 from tabular.facts import Facts
 from tabular.split import ROW_ID
 

@@ -12,12 +12,12 @@ from typing import Any
 
 import pandas as pd
 
-from tabular.commandline import Option
-from tabular.errors import DataError
+from shared.commandline import Option
+from shared.errors import DataError
+from shared.space import room_for
+from shared.tracking import Step, log_new_params, main, say
 from tabular.facts import MALFORMED_FILE, RAW_FILE, Facts, read_json
-from tabular.space import room_for
 from tabular.split import Split, split, with_row_ids
-from tabular.tracking import Step, log_new_params, main, say
 
 FEWEST_CLASSES = 2
 MOST_NAMED = 10
@@ -66,7 +66,7 @@ def preprocess(values: Mapping[str, Any]) -> None:
         values: the parameters, as `OPTIONS` names them.
 
     Raises:
-        TabularError: see `errors`.
+        StepError: see `errors`.
     """
     raw = Path(values["raw"])
     facts = Facts.read(raw)

@@ -10,8 +10,8 @@ import datetime as dt
 import numpy as np
 import pandas as pd
 
+from shared.errors import DataError
 from tabular.declaration import Replay
-from tabular.errors import DataError
 from tabular.identity import arrival_positions, fingerprints
 
 SUNDAY = 6  # date.weekday() counts from Monday, 0

@@ -11,21 +11,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
 
-from tabular import models, pruners, samplers, searching
-from tabular.commandline import Option
+from shared import pruners, samplers, searching
+from shared.commandline import Option
+from shared.objective import Report
+from shared.search_space import Space
+from shared.tracking import Step, log_new_params, main, say
+from tabular import models
 from tabular.facts import Facts
 from tabular.folds import Folds, cut, metric_of
 from tabular.identity import content_sha256
 from tabular.inputs import log_rows
 from tabular.model_spaces import space_of
-from tabular.objective import Report
 from tabular.preprocess import TRAIN_FILE, read_part
-from tabular.search_space import Space
-from tabular.tracking import Step, log_new_params, main, say
 from tabular.train import check_rows
 
 OPTIONS = (
@@ -51,6 +52,8 @@ class CrossValidation:
         direction: "minimize" or "maximize".
         random_state: seed of the models.
     """
+
+    project: ClassVar[str] = "tabular"
 
     model: str
     space: Space
@@ -87,7 +90,7 @@ def search(values: Mapping[str, Any]) -> None:
         values: the parameters, as `OPTIONS` names them.
 
     Raises:
-        TabularError: see `errors`.
+        StepError: see `errors`.
     """
     folder = Path(values["data"])
     facts = Facts.read(folder)

@@ -11,9 +11,9 @@ from urllib.parse import unquote_plus, urlsplit
 
 import pandas as pd
 
-from tabular.addresses import MIRROR, check_source, is_url, mirrored, without_secrets
+from shared.addresses import MIRROR, check_source, is_url, mirrored, without_secrets
+from shared.errors import DataError, ParameterError
 from tabular.declaration import Bundled, DataSet, Remote, UserFile
-from tabular.errors import DataError, ParameterError
 from tabular.malformed import Malformed
 from tabular.packed import Part, copied, plain_parts
 from tabular.reading import Reading
@@ -90,7 +90,7 @@ def _user_file(
 def _local(address: str, folder: Path) -> Path:
     """Return the file at a path or URL; a URL is fetched into `folder` first."""
     if is_url(address):
-        from tabular.fetch import fetch
+        from shared.fetch import fetch
 
         name = PurePosixPath(unquote_plus(urlsplit(address).path)).name or "data"
         folder.mkdir(parents=True, exist_ok=True)
@@ -107,7 +107,7 @@ def _local(address: str, folder: Path) -> Path:
 
 def _remote(remote: Remote, folder: Path) -> Table:
     """Return the rows of one pinned file, checked before they are read."""
-    from tabular.fetch import check_sha256
+    from shared.fetch import check_sha256
 
     names = [PurePosixPath(unquote_plus(urlsplit(remote.url).path)).name]
     names = [PurePosixPath(urlsplit(remote.url).path).name, *names, *filter(None, [remote.member])]

@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
 
+from shared.errors import DataError
 from tabular.declaration import Kind
-from tabular.errors import DataError
 from tabular.footers import without_sum
 from tabular.lines import check_names, check_start, empty, read_lines, unreadable
 from tabular.malformed import Malformed

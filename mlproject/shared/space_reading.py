@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tabular.commandline import Option, together
-from tabular.errors import ParameterError, nearest
-from tabular.search_space import Choices, Dimension, Range, Space, Value
+from shared.commandline import Option, together
+from shared.errors import ParameterError, nearest
+from shared.search_space import Choices, Dimension, Range, Space, Value
 
 DEFAULT, GRID = "default", "grid"
 NAMES = (DEFAULT, GRID)

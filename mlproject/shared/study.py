@@ -20,9 +20,9 @@ from optuna.storages import BaseStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from tabular.samplers import PLACE, SURPLUS, is_original, place_of
-from tabular.search_space import Space
-from tabular.workers import SEEN_EVERY, is_gone, this_worker
+from shared.samplers import PLACE, SURPLUS, is_original, place_of
+from shared.search_space import Space
+from shared.workers import SEEN_EVERY, is_gone, this_worker
 
 WORKER, METRICS, ERROR, TRIES = "worker", "metrics", "error", "tries"
 """A trial's own attributes: who works on it, what was measured, what went wrong, how often its

@@ -19,16 +19,16 @@ from optuna.pruners import BasePruner
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial
 
-from images import samplers
-from images.commandline import Option
-from images.errors import DataError, ImagesError, ParameterError
-from images.objective import Objective, Pruned
-from images.search_results import log_results
-from images.search_space import Space
-from images.study import Budget, SharedStudy, open_study
-from images.study_storage import address_of, open_storage, without_password
-from images.tracking import log_new_params, say
-from images.trial_runs import STUDY_TAG, TrialRuns, without_links
+from shared import samplers
+from shared.commandline import Option
+from shared.errors import DataError, ParameterError, StepError
+from shared.objective import Objective, Pruned
+from shared.search_results import log_results
+from shared.search_space import Space
+from shared.study import Budget, SharedStudy, open_study
+from shared.study_storage import address_of, open_storage, without_password
+from shared.tracking import log_new_params, say
+from shared.trial_runs import STUDY_TAG, TrialRuns, without_links
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{0,200}")
 
@@ -115,7 +115,7 @@ def begin(
     """
     budget = _budget(values, objective.space)
     full = _name(values, objective, name, content)
-    address = address_of(values["storage"])
+    address = address_of(values["storage"], objective.project)
     how = samplers.sampler(values["sampler"], objective.space, values["random_state"])
     storage = open_storage(address, full)
     study = open_study(storage, full, objective.direction, how, pruner)
@@ -204,7 +204,7 @@ def _do(shared: SharedStudy, objective: Objective, trial: Trial) -> bool:
         say(f"trial {trial.number} ended after step {progress.curve[-1][0]}, {trial.params}")
         return shared.pruned(trial, progress.curve)
     except Exception as error:  # noqa: BLE001 - a failed trial is a result
-        message = str(error) if isinstance(error, ImagesError) else _told(error)
+        message = str(error) if isinstance(error, StepError) else _told(error)
         say(f"trial {trial.number} failed: {message}")
         return shared.failed(trial, message, progress.curve)
     say(f"trial {trial.number}: {metric} {found[metric]:.5g}, {trial.params}")

@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
-from images.errors import ParameterError, UnavailableError
+from shared.errors import ParameterError, UnavailableError
 
 VARIABLE = "OPTUNA_STORAGE"
 FROM_ENVIRONMENT = "env:"
@@ -26,11 +26,12 @@ SUFFIX = ".journal"
 BUSY_SECONDS = 60  # for which a writer waits for another one of the same SQLite file
 
 
-def address_of(given: str) -> str:
+def address_of(given: str, project: str) -> str:
     """Return where studies are kept: what was given, the environment's, or this user's folder.
 
     Args:
         given: parameter `storage`.
+        project: name of the project, whose studies have a folder of their own.
 
     Raises:
         ParameterError: for a password in a parameter, a variable that is not set, or a database
@@ -47,14 +48,14 @@ def address_of(given: str) -> str:
             )
     else:
         _refuse_password(given)
-        address = given or os.environ.get(VARIABLE, "") or str(_own_folder())
+        address = given or os.environ.get(VARIABLE, "") or str(_own_folder(project))
     _check_kind(address)
     return address
 
 
-def _own_folder() -> Path:
+def _own_folder(project: str) -> Path:
     base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(base) / "images" / "studies"
+    return Path(base) / project / "studies"
 
 
 def _refuse_password(address: str) -> None:

@@ -6,7 +6,7 @@ Touches nothing.
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from tabular.search_space import Space
+from shared.search_space import Space
 
 
 class Pruned(Exception):  # noqa: N818 - a result, no error
@@ -34,6 +34,10 @@ class Report(Protocol):
 
 class Objective(Protocol):
     """What all trials of a study have in common."""
+
+    @property
+    def project(self) -> str:
+        """The project's name."""
 
     @property
     def space(self) -> Space:

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from images.study import CURVE, ERROR, METRICS, WORKER, died_of, has_died, is_dead
-from images.tracking import ERROR_TAG, LONGEST_TAG
-from images.workers import GONE_AFTER
+from shared.study import CURVE, ERROR, METRICS, WORKER, died_of, has_died, is_dead
+from shared.tracking import ERROR_TAG, LONGEST_TAG
+from shared.workers import GONE_AFTER
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

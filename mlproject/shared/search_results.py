@@ -12,11 +12,11 @@ from pathlib import Path
 import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
-from images import study_pictures
-from images.errors import DataError
-from images.objective import Objective
-from images.study import ERROR, METRICS, summary
-from images.tracking import say
+from shared import study_pictures
+from shared.errors import DataError
+from shared.objective import Objective
+from shared.study import ERROR, METRICS, summary
+from shared.tracking import say
 
 BEST_FILE, STUDY_FILE, TRIALS_FILE = "best_params.json", "study.json", "trials.csv"
 PICTURES = "pictures"

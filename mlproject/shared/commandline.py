@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from images.errors import ParameterError, nearest
+from shared.errors import ParameterError, nearest
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def read_options(step: str, options: Sequence[Option], argv: Sequence[str]) -> M
     Raises:
         ParameterError: naming everything that is wrong, not only the first thing.
     """
-    parser = _Parser(prog=f"python -m images.{step}", allow_abbrev=False)
+    parser = _Parser(prog=step, allow_abbrev=False)
     for option in options:
         text = f"{option.help} ({option.allowed}; default: {option.default!r})"
         parser.add_argument(f"--{option.name}", help=text.replace("%", "%%"))

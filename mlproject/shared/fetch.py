@@ -15,9 +15,9 @@ from typing import IO
 import requests
 import urllib3
 
-from images.addresses import without_secrets
-from images.errors import DataError, ParameterError, UnavailableError
-from images.space import no_room, room_for
+from shared.addresses import without_secrets
+from shared.errors import DataError, ParameterError, UnavailableError
+from shared.space import no_room, room_for
 
 BLOCK = 1 << 18  # bytes
 TRIES = 4

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
-from tabular.errors import ParameterError, UnavailableError
+from shared.errors import ParameterError, UnavailableError
 
 MIRROR = "UNDERSTUDY_DATA_MIRROR"
 FROM_ENVIRONMENT = "env:"

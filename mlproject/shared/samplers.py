@@ -15,7 +15,7 @@ from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from images.search_space import Space, Value
+from shared.search_space import Space, Value
 
 GRID, RANDOM, TPE = "grid", "random", "tpe"
 NAMES = (TPE, RANDOM, GRID)

@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tabular.commandline import Option, read_options
-from tabular.errors import StorageError, TabularError, UnavailableError
-from tabular.space import is_full
+from shared.commandline import Option, read_options
+from shared.errors import StepError, StorageError, UnavailableError
+from shared.space import is_full
 
 if TYPE_CHECKING:
     from mlflow import ActiveRun
@@ -47,7 +47,7 @@ def main(step: Step, argv: Sequence[str] | None = None) -> int:
     """
     try:
         values = read_options(step.name, step.options, sys.argv[1:] if argv is None else argv)
-    except TabularError as error:
+    except StepError as error:
         return _failed(error, os.environ.get("MLFLOW_RUN_ID", ""))
     run_id = ""
     try:
@@ -110,7 +110,7 @@ def _name(run: "ActiveRun", step: Step, values: Mapping[str, Any]) -> None:
 
 def _understood(error: Exception) -> Exception:
     """Give the failures of the world outside (tracking server, disk) their three parts."""
-    if isinstance(error, TabularError):
+    if isinstance(error, StepError):
         return error
     if is_full(error):
         return StorageError(
@@ -139,7 +139,7 @@ def _tracking_away(error: Exception) -> bool:
 
 def _failed(error: Exception, run_id: str) -> int:
     """Tell the log and the run what happened; return the exit status."""
-    if isinstance(error, TabularError):
+    if isinstance(error, StepError):
         status, message = error.exit_code, str(error)
     else:
         traceback.print_exception(error)

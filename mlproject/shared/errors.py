@@ -1,6 +1,6 @@
 """What can go wrong in a step, and the exit status that tells the caller whether a retry can help.
 
-    ImagesError                  1   (never raised itself)
+    StepError                    1   (never raised itself)
     |-- ParameterError          65   a parameter is wrong
     |-- DataError               65   the data is wrong
     |-- TrainingError           65   the training did not end in numbers
@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from typing import ClassVar
 
 
-class ImagesError(Exception):
+class StepError(Exception):
     """An error whose message has three parts.
 
     Args:
@@ -36,25 +36,25 @@ class ImagesError(Exception):
         return f"{self.found}. Allowed: {self.allowed}. Next: {self.action}."
 
 
-class ParameterError(ImagesError):
+class ParameterError(StepError):
     """A parameter that cannot be used; the same call fails again."""
 
     exit_code = 65
 
 
-class DataError(ImagesError):
+class DataError(StepError):
     """Data that cannot be used; the same data fails again."""
 
     exit_code = 65
 
 
-class TrainingError(ImagesError):
+class TrainingError(StepError):
     """A training that did not end in numbers; the same one fails again."""
 
     exit_code = 65
 
 
-class UnavailableError(ImagesError):
+class UnavailableError(StepError):
     """A server or file store that did not answer as it should; a retry may help."""
 
     exit_code = 69
