@@ -6,8 +6,8 @@ for a mirror that is a folder, the names in it.
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
+from pathlib import Path, PurePosixPath
+from urllib.parse import parse_qsl, unquote, unquote_plus, urlencode, urlsplit, urlunsplit
 
 from shared.errors import ParameterError, UnavailableError
 
@@ -116,3 +116,29 @@ def mirrored(url: str, names: Sequence[str]) -> str:
         allowed=f"a folder that holds the file, or one below that does, or no {MIRROR}",
         action=f"put the file there or unset {MIRROR}",
     )
+
+
+def name_in(address: str) -> str:
+    """Return the name of the file at an address."""
+    return PurePosixPath(unquote_plus(urlsplit(address).path)).name or "data"
+
+
+def local(address: str, folder: Path) -> Path:
+    """Return the file or folder at a path or URL; a URL is fetched into `folder` first.
+
+    Raises:
+        ParameterError: if there is none at a path; for URLs see `fetch`.
+    """
+    if is_url(address):
+        from shared.fetch import fetch
+
+        folder.mkdir(parents=True, exist_ok=True)
+        return fetch(address, folder / name_in(address))
+    path = Path(address).expanduser()
+    if not path.exists():
+        raise ParameterError(
+            f"there is no file or folder {path} (the folder of relative paths is {Path.cwd()})",
+            allowed="an absolute path that the worker can read, or a URL",
+            action="correct -P source=...",
+        )
+    return path

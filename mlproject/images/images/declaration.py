@@ -4,27 +4,13 @@ A declaration is frozen data. `download` turns it, with what really came, into t
 travel with the images. Touches nothing.
 """
 
-import datetime as dt
 from dataclasses import dataclass
 from typing import Literal
 
+from shared.replay import REPLAY, Replay
+
 Part = Literal["", "train", "test"]
 """The part that a publisher put an image into; '' where there are no parts."""
-
-
-@dataclass(frozen=True)
-class Replay:
-    """How images without dates "arrive", so that data as of a date can be had. See `replay.py`.
-
-    Attributes:
-        first_day: the day on which the first part is there.
-        days: number of calendar days, the first one included, until all images are there.
-        first_part: share of the images that is there on the first day, 0 to 1.
-    """
-
-    first_day: dt.date = dt.date(2026, 1, 1)
-    days: int = 14
-    first_part: float = 0.4
 
 
 @dataclass(frozen=True)
@@ -35,7 +21,7 @@ class Bundled:
         replay: when its images arrive.
     """
 
-    replay: Replay = Replay()
+    replay: Replay = REPLAY
 
 
 @dataclass(frozen=True)

@@ -18,14 +18,14 @@ from typing import Any
 
 from images.batches import Batch
 from images.declaration import Bundled, DataSet
-from images.facts import MALFORMED_FILE, RAW_FILE, Facts, write_json
-from images.identity import Content, fingerprints
+from images.facts import RAW_FILE, Facts
+from images.identity import ARRIVAL, Content, fingerprints, positions
 from images.pictures_in import Form
-from images.replay import arrived, newest, read_as_of
 from images.sources import Delivery, Wanted, bring
 from images.tables import PART, Images, Shape, writing
 from shared.commandline import Option
 from shared.errors import DataError, ParameterError
+from shared.json_files import MALFORMED_FILE, write_json
 from shared.space import room_for
 from shared.tracking import Step, log_new_params, main, say
 
@@ -75,6 +75,25 @@ def download(values: Mapping[str, Any]) -> None:
     log_new_params({**values, "source": delivery.source if values["source"] else ""})
 
 
+def read_as_of(text: str) -> dt.date | None:
+    """Return the day, UTC, that the parameter `as_of` names; None for '' (everything).
+
+    Raises:
+        ParameterError: if it is no ISO 8601 date or time.
+    """
+    if not text:
+        return None
+    try:
+        moment = dt.datetime.fromisoformat(text)
+    except ValueError:
+        raise ParameterError(
+            f"parameter 'as_of' is {text!r}",
+            allowed="'' or an ISO 8601 date or time, such as 2026-01-31 or 2026-01-31T06:00:00Z",
+            action="correct -P as_of=...",
+        ) from None
+    return (moment if moment.tzinfo is None else moment.astimezone(dt.UTC)).date()
+
+
 def _wanted(data_set: DataSet, values: Mapping[str, Any]) -> Wanted:
     """Return what the user says about their images.
 
@@ -111,12 +130,12 @@ def _as_of(
         say(f"{data_set.name} has no times: as_of {as_of} changes nothing")
         return batches, ""
     replay = data_set.source.replay
-    day = newest(replay, as_of)
+    day = replay.newest(as_of)
     return (_arrived(batch, data_set.source, as_of) for batch in batches), day.isoformat()
 
 
 def _arrived(batch: Batch, source: Bundled, as_of: dt.date) -> Batch:
-    there = arrived(batch.pixels, source.replay, as_of)
+    there = source.replay.arrived(positions(fingerprints(batch.pixels), ARRIVAL), as_of)
     labels = list(itertools.compress(batch.labels, there.tolist()))
     return Batch(batch.pixels[there], labels, batch.part)
 

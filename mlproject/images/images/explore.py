@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from images.batches import Pixels
-from images.facts import RAW_FILE, Facts, write_json
+from images.facts import RAW_FILE, Facts
 from images.normalization import PixelSums
 from images.tables import PART, Images, read
 from shared.commandline import Option
+from shared.json_files import write_json
 from shared.space import room_for
 from shared.tracking import Step, main, say
 

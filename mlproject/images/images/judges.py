@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from images import metrics
 from images.facts import TRAIN_FILE, VALIDATION_FILE, Facts
 from images.identity import Content, fingerprints
 from images.predictions import as_shares
 from images.tables import ROW_ID, count, read
+from shared import metrics
 from shared.errors import DataError, ParameterError, nearest
 
 PREFIX = "val_"
@@ -81,10 +81,10 @@ def metric_of(name: str, judges: Judges) -> tuple[str, str]:
         DataError: for one that these images do not define.
     """
     plain = name.removeprefix(PREFIX) or "accuracy"
-    if plain not in metrics.METRICS:
+    if plain not in metrics.CLASSIFICATION:
         raise ParameterError(
-            f"metric '{name}' is unknown{nearest(plain, metrics.METRICS)}",
-            allowed=", ".join(metrics.METRICS),
+            f"metric '{name}' is unknown{nearest(plain, metrics.CLASSIFICATION)}",
+            allowed=", ".join(metrics.CLASSIFICATION),
             action="pass one of these as -P metric=...",
         )
     _check_defined(plain, judges)

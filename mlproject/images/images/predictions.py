@@ -4,7 +4,7 @@ Works for any MLflow model that takes raw images of this shape: ours, which says
 metadata, and others, whose outputs are taken in the order of the data's classes. Touches nothing.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,8 +15,8 @@ from images.batches import Pixels
 from images.facts import Facts
 from images.tables import ROW_ID, Images, read
 from shared.errors import DataError
+from shared.predictions import PROBABILITY, asked
 
-PROBABILITY = "probability_"
 _MATRIX = 2  # dimensions of (images, classes)
 _ROUNDING = 1e-3  # by which a sum of probabilities may miss one
 
@@ -78,7 +78,7 @@ def _batches(path: Path, facts: Facts) -> Iterator[Images]:
 
 
 def _of_batch(model: Scorer, some: Images, classes: Sequence[str]) -> pd.DataFrame:
-    answer = np.asarray(asked(model.predict, some.pixels))
+    answer = np.asarray(asked(model.predict, some.pixels, whole(some.pixels)))
     if len(answer) != len(some.labels) or answer.ndim > _MATRIX:
         raise _other_answer(answer, len(some.labels), classes)
     known = pd.DataFrame({ROW_ID: some.marks, "target": some.labels})
@@ -129,26 +129,6 @@ def _other_answer(answer: "np.ndarray[Any, Any]", images: int, classes: Sequence
     )
 
 
-def probabilities_of(predictions: pd.DataFrame) -> pd.DataFrame | None:
-    """Return the probability columns, named by their class; None if there are none."""
-    names = [name for name in predictions.columns if str(name).startswith(PROBABILITY)]
-    if not names:
-        return None
-    return predictions[names].rename(columns=lambda name: str(name).removeprefix(PROBABILITY))
-
-
-def asked(predict: Callable[[Pixels], object], pixels: Pixels) -> object:
-    """Call the model; whatever it raises is about these images and this model.
-
-    Raises:
-        DataError: with what it said.
-    """
-    try:
-        return predict(pixels)
-    except Exception as error:
-        raise DataError(
-            f"the model failed on images of shape {pixels.shape}, {pixels.dtype}: "
-            f"{type(error).__name__}: {str(error)[:500]}",
-            allowed="a model that takes raw images as download delivers them",
-            action="check that model and data set belong together",
-        ) from error
+def whole(pixels: Pixels) -> str:
+    """Return some images in words."""
+    return f"images of shape {pixels.shape}, {pixels.dtype}"

@@ -18,13 +18,10 @@ import numpy as np
 
 from images.facts import (
     HOLDOUT_FILE,
-    MALFORMED_FILE,
     RAW_FILE,
     TRAIN_FILE,
     VALIDATION_FILE,
     Facts,
-    read_json,
-    write_json,
 )
 from images.identity import Content, RowIds, fingerprints
 from images.normalization import PixelSums, given
@@ -33,6 +30,7 @@ from images.split import HOLDOUT_PART, NAMES, TRAIN_PART, Split, check
 from images.tables import PART, ROW_ID, Images, Writer, read, writing
 from shared.commandline import Option
 from shared.errors import DataError
+from shared.json_files import MALFORMED_FILE, read_json, write_json
 from shared.space import room_for
 from shared.tracking import Step, log_new_params, main, say
 

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from images.facts import read_json, write_json
 from shared.commandline import Option
 from shared.errors import DataError, ParameterError
+from shared.json_files import read_json, write_json
 from shared.space import room_for
 from shared.tracking import Step, main, say
 

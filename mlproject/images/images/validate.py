@@ -14,13 +14,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from images import metrics
 from images.facts import HOLDOUT_FILE, Facts
 from images.identity import Content, fingerprints
-from images.predictions import Scorer, asked, known_classes, predict, probabilities_of
+from images.metrics import named_per_class, per_class
+from images.predictions import Scorer, known_classes, predict, whole
 from images.tables import ROW_ID, read
+from shared import metrics
 from shared.commandline import Option
 from shared.errors import DataError
+from shared.predictions import asked, probabilities_of
 from shared.space import room_for
 from shared.tracking import Step, main, say
 
@@ -57,11 +59,11 @@ def validate(values: Mapping[str, Any]) -> None:
     model = _load(values["model_uri"])
     predictions = predict(model, holdout, facts)
     classes = list(dict.fromkeys((*facts.classes, *known_classes(model, facts))))
-    by_class = metrics.per_class(predictions["target"], predictions["prediction"], classes)
+    by_class = per_class(predictions["target"], predictions["prediction"], classes)
     scores = _scores(predictions, facts)
     mlflow.set_tags(tags)
     costs = _costs(model, holdout, facts)
-    mlflow.log_metrics({**scores, **metrics.named_per_class(by_class), **costs})
+    mlflow.log_metrics({**scores, **named_per_class(by_class), **costs})
     _log_files(predictions, by_class, holdout, facts)
 
 
@@ -100,7 +102,7 @@ def _scores(predictions: pd.DataFrame, facts: Facts) -> dict[str, float]:
     target, guess = predictions["target"], predictions["prediction"]
     shares = probabilities_of(predictions)
     values = metrics.classification(target, guess, shares)
-    lacking = metrics.missing(values)
+    lacking = metrics.missing(values, metrics.CLASSIFICATION)
     if lacking:
         say(f"not defined on these images, so not logged: {', '.join(lacking)}")
     if shares is not None and (unknown := sorted(set(target) - set(shares))):
@@ -114,7 +116,7 @@ def _costs(model: Scorer, holdout: Path, facts: Facts) -> dict[str, float]:
     """Return the model's size in bytes and the time of one-image predictions in milliseconds."""
     some = next(read(holdout, facts.shape, ROW_ID, TIMED_CALLS))
     images = some.pixels.reshape(-1, 1, *facts.image_shape)
-    asked(model.predict, images[0])  # the first call builds the graph
+    asked(model.predict, images[0], whole(images[0]))  # the first call builds the graph
     seconds = []
     for number in range(TIMED_CALLS):
         start = time.perf_counter()

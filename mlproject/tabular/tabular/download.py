@@ -20,11 +20,12 @@ import pandas as pd
 
 from shared.commandline import Option
 from shared.errors import DataError
+from shared.json_files import MALFORMED_FILE
 from shared.space import room_for
 from shared.tracking import Step, log_new_params, main, say
 from tabular.declaration import Bundled, DataSet
 from tabular.description import check_columns, describe, with_parameters
-from tabular.facts import MALFORMED_FILE, RAW_FILE, Facts
+from tabular.facts import RAW_FILE, Facts
 from tabular.reading import Reading, reading
 from tabular.sources import Delivery, bring, malformed_rows
 from tabular.split import ROW_ID

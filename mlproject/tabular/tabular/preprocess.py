@@ -14,9 +14,10 @@ import pandas as pd
 
 from shared.commandline import Option
 from shared.errors import DataError
+from shared.json_files import MALFORMED_FILE, read_json
 from shared.space import room_for
 from shared.tracking import Step, log_new_params, main, say
-from tabular.facts import MALFORMED_FILE, RAW_FILE, Facts, read_json
+from tabular.facts import RAW_FILE, Facts
 from tabular.split import Split, split, with_row_ids
 
 FEWEST_CLASSES = 2

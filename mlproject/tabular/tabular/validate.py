@@ -16,11 +16,12 @@ import pandas as pd
 
 from shared.commandline import Option
 from shared.errors import DataError, ParameterError, nearest
+from shared.predictions import PROBABILITY, probabilities_of
 from shared.space import room_for
 from shared.tracking import Step, log_new_params, main, say
 from tabular import metrics
 from tabular.facts import Facts
-from tabular.predictions import PROBABILITY, Scorer, inputs, predict, probabilities_of
+from tabular.predictions import Scorer, inputs, predict
 from tabular.preprocess import HOLDOUT_FILE, read_part
 from tabular.scoring import one_value
 
