@@ -108,25 +108,12 @@ class _Placed(BaseSampler):
         )
 
 
-class _Point(BaseSampler):
+class _Point(RandomSampler):
     """Draws nothing: one point of a grid."""
 
     def __init__(self, point: Mapping[str, Value]) -> None:
+        super().__init__()
         self._point = point
-
-    def infer_relative_search_space(
-        self, study: Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        """Return nothing: each parameter is asked for alone."""
-        del study, trial
-        return {}
-
-    def sample_relative(
-        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        """Return nothing."""
-        del study, trial, search_space
-        return {}
 
     def sample_independent(
         self,

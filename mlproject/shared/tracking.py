@@ -30,7 +30,8 @@ class Step:
     Attributes:
         name: as in MLproject.
         options: the parameters.
-        work: does the step within the active MLflow run.
+        work: does the step within the active MLflow run. Takes the parameters, as `options` names
+            them; raises a StepError, see `errors`.
     """
 
     name: str

@@ -155,7 +155,7 @@ def _work(way: str, rows: int, name: str, trials: int) -> None:
 def _ours(task: Any, name: str, trials: int) -> None:  # noqa: ANN401 - the project is no package of ours
     import mlflow
 
-    from shared.pruners import pruner
+    from shared.objective import pruner
     from shared.samplers import sampler
     from shared.searching import Search
     from shared.study import Budget, open_study

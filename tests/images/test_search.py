@@ -23,7 +23,7 @@ import pytest
 from images import download, preprocess, search
 from images.facts import Facts
 from images.judges import Judges, metric_of
-from images.network_spaces import space_of
+from images.search import space_of
 from shared.errors import DataError
 
 if TYPE_CHECKING:

@@ -16,10 +16,10 @@ import pytest
 from mlflow import MlflowClient
 from optuna.trial import TrialState
 
-from shared import pruners, searching
+from shared import objective as objectives
+from shared import searching
 from shared.errors import DataError
-from shared.objective import Report
-from shared.pruners import pruner
+from shared.objective import Report, pruner
 from shared.search_space import Choices, Space
 from shared.study import Budget, SharedStudy, has_died, open_study
 from shared.study_storage import open_storage
@@ -93,7 +93,7 @@ def search(client: MlflowClient, tmp_path: Path) -> Callable[..., Done]:
     name = uuid.uuid4().hex
     experiment = client.create_experiment(name, artifact_location=str(tmp_path / "art"))
 
-    def conducted(objective: Learner, ends: str = pruners.MEDIAN, **given: Any) -> Done:
+    def conducted(objective: Learner, ends: str = objectives.MEDIAN, **given: Any) -> Done:
         defaults = {option.name: option.default for option in searching.OPTIONS}
         values = {**defaults, "sampler": "grid", "storage": str(tmp_path / "studies"), **given}
         with mlflow.start_run(experiment_id=experiment) as active:
@@ -128,7 +128,7 @@ def test_the_median_ends_trials_without_prospect(search: Callable[..., Done]) ->
 
 def test_halving_ends_most_at_once(search: Callable[..., Done]) -> None:
     """At steps 1, 2 and 4, and from the first trials on; the best one is found all the same."""
-    done = search(Learner(), pruners.HALVING)
+    done = search(Learner(), objectives.HALVING)
     steps = [len(done.curve(run)) for run in done.trials if run.info.status == "KILLED"]
     assert set(steps) <= {1, 2, 4}
     assert steps.count(1) >= 2
@@ -137,7 +137,7 @@ def test_halving_ends_most_at_once(search: Callable[..., Done]) -> None:
 
 def test_without_a_pruner_every_trial_is_done(search: Callable[..., Done]) -> None:
     """And all have their curves."""
-    done = search(Learner(), pruners.NONE)
+    done = search(Learner(), objectives.NONE)
     assert {run.info.status for run in done.trials} == {"FINISHED"}
     assert all(len(done.curve(run)) == STEPS for run in done.trials)
 
@@ -180,7 +180,7 @@ def test_one_whose_place_was_taken_over_stops(tmp_path: Path) -> None:
     objective = Learner()
     storage = open_storage(str(tmp_path), "s")
     how = searching.samplers.sampler("random", objective.space, 1)
-    study = open_study(storage, "s", "maximize", how, pruner(pruners.MEDIAN))
+    study = open_study(storage, "s", "maximize", how, pruner(objectives.MEDIAN))
     shared = SharedStudy(study, objective.space, Budget(1, None), lambda _dead: None)
     trial = shared.next()
     assert trial is not None

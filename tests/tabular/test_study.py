@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from shared import samplers, study_storage, workers
 from shared.errors import ParameterError, UnavailableError
-from shared.pruners import pruner
+from shared.objective import pruner
 from shared.samplers import PLACE, SURPLUS, sampler
 from shared.search_space import Space
 from shared.study import (

@@ -52,6 +52,21 @@ class Idx:
     labels: File
 
 
+def mnist_files(folder: str, *sha256: str) -> tuple[Idx, ...]:
+    """Return the four files of MNIST, whose names other sets have, too.
+
+    Args:
+        folder: its public address.
+        sha256: of the training images and labels, and of the test's.
+    """
+    names = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
+    files = [
+        File(f"{folder}/{name}-ubyte.gz", digest)
+        for name, digest in zip(names, sha256, strict=True)
+    ]
+    return (Idx("train", *files[:2]), Idx("test", *files[2:]))
+
+
 @dataclass(frozen=True)
 class Npz:
     """A file of NumPy arrays as Keras publishes them: x_train, y_train and, maybe, x_test, y_test.

@@ -47,14 +47,7 @@ OPTIONS = (
 
 
 def download(values: Mapping[str, Any]) -> None:
-    """Do the step within the active MLflow run.
-
-    Args:
-        values: the parameters, as `OPTIONS` names them.
-
-    Raises:
-        StepError: see `errors`.
-    """
+    """Do the step within the active MLflow run, as `Step.work` says."""
     from images.datasets import find
 
     as_of = read_as_of(values["as_of"])

@@ -23,14 +23,7 @@ OPTIONS = (
 
 
 def run_all(values: Mapping[str, Any]) -> None:
-    """Do all steps within the active MLflow run.
-
-    Args:
-        values: the parameters, as `OPTIONS` names them.
-
-    Raises:
-        StepError: see `errors`.
-    """
+    """Do all steps within the active MLflow run, as `Step.work` says."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         source = {"dataset": values["dataset"], "as_of": values["as_of"]}

@@ -68,14 +68,7 @@ OPTIONS = (
 
 
 def preprocess(values: Mapping[str, Any]) -> None:
-    """Do the step within the active MLflow run.
-
-    Args:
-        values: the parameters, as `OPTIONS` names them.
-
-    Raises:
-        StepError: see `errors`.
-    """
+    """Do the step within the active MLflow run, as `Step.work` says."""
     raw = Path(values["raw"])
     facts = Facts.read(raw)
     report = Report(facts, read_json(raw, MALFORMED_FILE))

@@ -50,14 +50,7 @@ OPTIONS = (
 
 
 def train(values: Mapping[str, Any]) -> None:
-    """Do the step within the active MLflow run.
-
-    Args:
-        values: the parameters, as `OPTIONS` names them.
-
-    Raises:
-        StepError: see `errors`.
-    """
+    """Do the step within the active MLflow run, as `Step.work` says."""
     import mlflow
 
     folder = Path(values["data"])
@@ -103,9 +96,8 @@ def _trained(
     import mlflow
 
     from images.epoch_files import EVENTS, Checkpoints, EventFiles
-    from images.fitting import fitted, untrained
     from images.network import without_optimizer
-    from images.training import Curves
+    from images.training import Curves, fitted, untrained
 
     network = untrained(facts, values)
     say(f"{facts.dataset}: {network.count_params():,} weights")

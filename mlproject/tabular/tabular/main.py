@@ -22,14 +22,7 @@ OPTIONS = (*download.OPTIONS, *_TRAINING)
 
 
 def run_all(values: Mapping[str, Any]) -> None:
-    """Do all steps within the active MLflow run.
-
-    Args:
-        values: the parameters, as `OPTIONS` names them.
-
-    Raises:
-        StepError: see `errors`.
-    """
+    """Do all steps within the active MLflow run, as `Step.work` says."""
     import mlflow
 
     mlflow.set_tags(own_tags(values["tags"]))

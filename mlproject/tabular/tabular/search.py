@@ -15,9 +15,9 @@ from typing import Any, ClassVar
 
 import pandas as pd
 
-from shared import pruners, samplers, searching
+from shared import samplers, searching
 from shared.commandline import Option
-from shared.objective import Report
+from shared.objective import NONE, Report, pruner
 from shared.search_space import Space
 from shared.tracking import Step, log_new_params, main, say
 from tabular import models
@@ -84,14 +84,7 @@ def _used(model: str, facts: Facts, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def search(values: Mapping[str, Any]) -> None:
-    """Do the step within the active MLflow run.
-
-    Args:
-        values: the parameters, as `OPTIONS` names them.
-
-    Raises:
-        StepError: see `errors`.
-    """
+    """Do the step within the active MLflow run, as `Step.work` says."""
     folder = Path(values["data"])
     facts = Facts.read(folder)
     rows = read_part(folder, TRAIN_FILE)
@@ -99,7 +92,7 @@ def search(values: Mapping[str, Any]) -> None:
     data = [content_sha256(rows), facts.task, facts.target, list(facts.features)]
     code = [objective.model, values["folds"], version("scikit-learn")]
     name = f"{facts.dataset}-{objective.model}"
-    begun = searching.begin(values, objective, pruners.pruner(pruners.NONE), name, [*data, *code])
+    begun = searching.begin(values, objective, pruner(NONE), name, [*data, *code])
     _log_begin(values, facts, rows)
     begun.conduct()
 
