@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import requests
 import urllib3
@@ -116,22 +115,14 @@ def _attempt(transfer: _Transfer) -> None:
 
 
 def _write(answer: requests.Response, transfer: _Transfer, mode: str) -> None:
-    _check_room(transfer)
-    with transfer.path.open(mode) as file:
-        _copy(answer, file)
-    if transfer.total and transfer.there != transfer.total:
-        raise _BrokenError(f"{transfer.there:,} of {transfer.total:,} bytes came")
-
-
-def _copy(answer: requests.Response, file: IO[bytes]) -> None:
-    """Write what comes as it comes, so that a broken connection loses nothing that was here."""
-    while block := answer.raw.read1(BLOCK):
-        file.write(block)
-
-
-def _check_room(transfer: _Transfer) -> None:
     if transfer.total - transfer.there > shutil.disk_usage(transfer.path.parent).free:
         raise no_room(transfer.path.parent, transfer.total)
+    with transfer.path.open(mode) as file:
+        # What comes as it comes, so that a broken connection loses nothing that was here.
+        while block := answer.raw.read1(BLOCK):
+            file.write(block)
+    if transfer.total and transfer.there != transfer.total:
+        raise _BrokenError(f"{transfer.there:,} of {transfer.total:,} bytes came")
 
 
 def _check_status(answer: requests.Response, transfer: _Transfer) -> None:

@@ -8,7 +8,7 @@ done twice. Touches the study's storage, and `/proc` through `workers`.
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -82,12 +82,13 @@ class SharedStudy:
         Waits while the budget is spent and others still work: one of them may die.
         """
         while True:
-            self._fail_dead()
+            for trial in self.trials():
+                if trial.state == TrialState.RUNNING and is_dead(trial):
+                    self._fail(trial)
             trials = self.trials()
             if self._is_open(trials):
-                trial = self._begun()
-                if trial is not None:
-                    return trial
+                if (begun := self._begun()) is not None:
+                    return begun
             elif any(trial.state == TrialState.RUNNING for trial in trials):
                 time.sleep(POLL_SECONDS)
             else:
@@ -198,11 +199,6 @@ class SharedStudy:
             if (trial.user_attrs.get(PLACE), trial.user_attrs.get(TRIES)) == wanted
         ]
 
-    def _fail_dead(self) -> None:
-        for trial in self.trials():
-            if trial.state == TrialState.RUNNING and is_dead(trial):
-                self._fail(trial)
-
     def _fail(self, dead: FrozenTrial) -> None:
         """Let the place of a trial whose worker is gone be taken over, then fail the trial.
 
@@ -214,20 +210,10 @@ class SharedStudy:
         if again and not self._successors(place, tries + 1):
             attributes = {PLACE: place, TRIES: tries + 1}
             self._study.enqueue_trial(dict(dead.params), user_attrs=attributes)
-        if self._ended(dead):
-            self._on_dead(dead)
-
-    def _ended(self, dead: FrozenTrial) -> bool:
-        """Return whether this very process ended it."""
-        try:
-            return bool(
-                self._study._storage.set_trial_state_values(  # noqa: SLF001 - `tell` hides who was first
-                    dead._trial_id,  # noqa: SLF001
-                    state=TrialState.FAIL,
-                )
-            )
-        except optuna.exceptions.UpdateFinishedTrialError:
-            return False
+        storage, number = self._study._storage, dead._trial_id  # noqa: SLF001 - `tell` hides who was first
+        with suppress(optuna.exceptions.UpdateFinishedTrialError):
+            if storage.set_trial_state_values(number, state=TrialState.FAIL):
+                self._on_dead(dead)
 
 
 def open_study(

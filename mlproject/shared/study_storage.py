@@ -48,14 +48,17 @@ def address_of(given: str, project: str) -> str:
             )
     else:
         _refuse_password(given)
-        address = given or os.environ.get(VARIABLE, "") or str(_own_folder(project))
-    _check_kind(address)
+        base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+        own = Path(base) / project / "studies"
+        address = given or os.environ.get(VARIABLE, "") or str(own)
+    scheme, colon, _ = address.partition("://")
+    if colon and scheme.partition("+")[0] not in DATABASES:
+        raise ParameterError(
+            f"storage is of the kind '{scheme}'",
+            allowed=f"a folder, a file, or a URL that begins with {', '.join(DATABASES)}",
+            action="correct -P storage=...",
+        )
     return address
-
-
-def _own_folder(project: str) -> Path:
-    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(base) / project / "studies"
 
 
 def _refuse_password(address: str) -> None:
@@ -74,16 +77,6 @@ def without_password(address: str) -> str:
         return address
     parts = urlsplit(address)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
-
-
-def _check_kind(address: str) -> None:
-    scheme, colon, _ = address.partition("://")
-    if colon and scheme.partition("+")[0] not in DATABASES:
-        raise ParameterError(
-            f"storage is of the kind '{scheme}'",
-            allowed=f"a folder, a file, or a URL that begins with {', '.join(DATABASES)}",
-            action="correct -P storage=...",
-        )
 
 
 def open_storage(address: str, study: str) -> BaseStorage:

@@ -9,7 +9,7 @@ study with the runs, and written by who goes on. Touches MLflow runs.
 import os
 import queue
 import threading
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -93,8 +93,10 @@ class TrialRuns:
         for trial in lacking:
             half = known.get(trial.number)
             own.add(self._write(trial, half[0].info.run_id if half else ""))
-        if lacking:
-            self._remove_doubles(own)
+        for runs in self._known().values() if lacking else ():
+            for double in runs[1:]:
+                if double.info.run_id in own:
+                    self._client.delete_run(double.info.run_id)
         return len(lacking)
 
     def _check(self) -> None:
@@ -168,13 +170,10 @@ class TrialRuns:
                     found.setdefault(int(number), []).append(run)
             token = page.token or ""
             if not token:
-                return {n: sorted(runs, key=_run_id) for n, runs in found.items()}
-
-    def _remove_doubles(self, own: Collection[str]) -> None:
-        for runs in self._known().values():
-            for double in runs[1:]:
-                if double.info.run_id in own:
-                    self._client.delete_run(double.info.run_id)
+                return {
+                    n: sorted(runs, key=lambda run: str(run.info.run_id))
+                    for n, runs in found.items()
+                }
 
 
 @contextmanager
@@ -202,10 +201,6 @@ def _is_left(trial: FrozenTrial) -> bool:
         ended = trial.datetime_complete
         return ended is None or (datetime.now() - ended).total_seconds() > GONE_AFTER  # noqa: DTZ005 - as Optuna's
     return WORKER not in trial.user_attrs or is_dead(trial)
-
-
-def _run_id(run: "Run") -> str:
-    return str(run.info.run_id)
 
 
 def _milliseconds(trial: FrozenTrial) -> tuple[int, int]:

@@ -38,7 +38,13 @@ def with_parameters(data_set: DataSet, values: Mapping[str, Any]) -> DataSet:
         given["task"] = values["task"]
     described = isinstance(data_set.source, UserFile) and data_set.source.described
     if not described:
-        _refuse(data_set, given)
+        if given:
+            raise ParameterError(
+                f"{', '.join(given)} given for data set '{data_set.name}', whose declaration says "
+                "them",
+                allowed="these parameters with dataset=csv or dataset=parquet only",
+                action="leave them out",
+            )
         return data_set
     if "target" not in given:
         raise ParameterError(
@@ -59,15 +65,6 @@ def with_parameters(data_set: DataSet, values: Mapping[str, Any]) -> DataSet:
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
-
-
-def _refuse(data_set: DataSet, given: Mapping[str, Any]) -> None:
-    if given:
-        raise ParameterError(
-            f"{', '.join(given)} given for data set '{data_set.name}', whose declaration says them",
-            allowed="these parameters with dataset=csv or dataset=parquet only",
-            action="leave them out",
-        )
 
 
 def check_columns(data_set: DataSet, frame: pd.DataFrame) -> None:
@@ -98,7 +95,10 @@ def describe(data_set: DataSet, table: Table) -> Facts:
         DataError: if no feature is left, or the target's values do not fit the task.
     """
     frame = table.frame
-    columns = dict(data_set.columns) or _inferred(data_set, table)
+    columns = dict(data_set.columns) or {
+        name: Column(kind=taken.kind, nullable=name != data_set.target)
+        for name, taken in table.taken.items()
+    }
     left_out = {**table.dropped, **_left_out(data_set, frame, columns)}
     features = tuple(name for name in columns if name not in left_out and name != data_set.target)
     if not features:
@@ -166,14 +166,6 @@ def _unfit(data_set: DataSet, column: pd.Series, declared: Column) -> str:
     if declared.kind == "text" and levels > MOST_LEVELS and levels > len(column) / 2:
         return f"text with {levels} different values"
     return ""
-
-
-def _inferred(data_set: DataSet, table: Table) -> dict[str, Column]:
-    """Return what each column of a user's file holds."""
-    return {
-        name: Column(kind=taken.kind, nullable=name != data_set.target)
-        for name, taken in table.taken.items()
-    }
 
 
 def _task(data_set: DataSet, target: pd.Series, kind: Kind) -> Task:

@@ -177,7 +177,9 @@ def _looked_through(cells: pa.ChunkedArray) -> Column:
     """Return a column of which many values are numerals, not all of them plain numbers."""
     filled = _known(cells, _NULLS)
     parts = _parts(filled)
-    numeral = _well_formed(parts["digits"])
+    # With one decimal sign or the other: no date, no address.
+    either = [pc.match_substring_regex(parts["digits"], form) for form in _GROUPED.values()]
+    numeral = pc.fill_null(pc.or_(*either), fill_value=False)
     count = pc.sum(numeral).as_py()
     share = count / (len(filled) - filled.null_count)
     if share < NUMBER_SHARE:
@@ -191,16 +193,11 @@ def _looked_through(cells: pa.ChunkedArray) -> Column:
         taken = Taken("text", f"numbers with different signs: {shown}")
         return Column(cells, taken, doubt="signs", example=shown, count=count)
     doubt, decimal = _decimal(parts["digits"])
-    example = str(filled.filter(numeral)[_first_comma(parts["digits"].filter(numeral))])
+    commas = pc.match_substring(parts["digits"].filter(numeral), ",")
+    example = str(filled.filter(numeral)[max(int(pc.index(commas, value=True).as_py()), 0)])
     taken = Taken("number", f"sign {signs[0]}" if signs[0] else "")
     column = Column(filled, taken, decimal, doubt, example, count)
     return column if doubt else settled(column, decimal or ".")
-
-
-def _well_formed(digits: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return which digits are a number, with one decimal sign or the other: no date, no address."""
-    either = [pc.match_substring_regex(digits, form) for form in _GROUPED.values()]
-    return pc.fill_null(pc.or_(*either), fill_value=False)
 
 
 def _decimal(digits: pa.ChunkedArray) -> tuple[Doubt, str]:
@@ -231,11 +228,6 @@ def _parts(cells: pa.ChunkedArray) -> dict[str, pa.ChunkedArray]:
 
 def _any(texts: pa.ChunkedArray, pattern: str) -> bool:
     return bool(pc.any(pc.match_substring_regex(texts, pattern)).as_py())
-
-
-def _first_comma(texts: pa.ChunkedArray) -> int:
-    """Return the position of the first text with a comma; 0 if there is none."""
-    return max(int(pc.index(pc.match_substring(texts, ","), value=True).as_py()), 0)
 
 
 def settled(column: Column, decimal: str) -> Column:

@@ -47,13 +47,9 @@ def inputs(model: Scorer, frame: pd.DataFrame) -> pd.DataFrame:
         )
     types = dict(zip(schema.input_names(), schema.pandas_types(), strict=True))
     kept = [name for name in types if name in frame]
-    numeric = {name: _numeric(types[name]) for name in kept}
-    return frame[kept].astype({name: kind for name, kind in numeric.items() if kind is not None})
-
-
-def _numeric(kind: object) -> "np.dtype[Any] | None":
-    """Return float types as they are and nothing for others: only these have room for 'missing'."""
-    return kind if isinstance(kind, np.dtype) and kind.kind == "f" else None
+    # Only float types have room for what is missing.
+    floats = [n for n in kept if isinstance(types[n], np.dtype) and types[n].kind == "f"]
+    return frame[kept].astype({name: types[name] for name in floats})
 
 
 def predict(model: Scorer, holdout: pd.DataFrame, facts: Facts) -> pd.DataFrame:
