@@ -48,7 +48,11 @@ def log_results(study: str, objective: Objective, trials: Sequence[FrozenTrial])
         raise _nothing(trials)
     mlflow.log_metrics(best.user_attrs[METRICS])
     _log_course(objective, complete)
-    _say_best(objective, best, trials)
+    counts = ", ".join(f"{n} {how.removeprefix('trials_')}" for how, n in summary(trials).items())
+    say(f"best: trial {best.number} with {objective.metric} {best.value:.5g} ({counts})")
+    parameters = objective.parameters(best.params).items()
+    options = " ".join(f"-P {name}={shlex.quote(str(value))}" for name, value in parameters)
+    say(f"train it with: mlflow run ... -e train -P data=... {options}")
     _log_pictures(objective, trials)
 
 
@@ -120,14 +124,6 @@ def _log_course(objective: Objective, complete: Sequence[FrozenTrial]) -> None:
     client, active = mlflow.MlflowClient(), mlflow.active_run()
     for start in range(0, len(curve), 1000):  # what one call may hold
         client.log_batch(active.info.run_id, metrics=curve[start : start + 1000])
-
-
-def _say_best(objective: Objective, best: FrozenTrial, trials: Sequence[FrozenTrial]) -> None:
-    counts = ", ".join(f"{n} {how.removeprefix('trials_')}" for how, n in summary(trials).items())
-    say(f"best: trial {best.number} with {objective.metric} {best.value:.5g} ({counts})")
-    parameters = objective.parameters(best.params).items()
-    options = " ".join(f"-P {name}={shlex.quote(str(value))}" for name, value in parameters)
-    say(f"train it with: mlflow run ... -e train -P data=... {options}")
 
 
 def _nothing(trials: Sequence[FrozenTrial]) -> DataError:

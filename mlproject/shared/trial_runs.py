@@ -114,7 +114,8 @@ class TrialRuns:
     def _write(self, trial: FrozenTrial, run_id: str = "") -> str:
         """Write one trial, into a run that was begun and not ended if there is one; return it."""
         info = self._parent.info
-        start, end = _milliseconds(trial)
+        moments: list[Any] = [trial.datetime_start, trial.datetime_complete or trial.datetime_start]
+        start, end = (int(1000 * moment.timestamp()) for moment in moments)
         if not run_id:
             name = f"trial {trial.number}"
             made = self._client.create_run(info.experiment_id, start, self._tags(trial), name)
@@ -201,10 +202,3 @@ def _is_left(trial: FrozenTrial) -> bool:
         ended = trial.datetime_complete
         return ended is None or (datetime.now() - ended).total_seconds() > GONE_AFTER  # noqa: DTZ005 - as Optuna's
     return WORKER not in trial.user_attrs or is_dead(trial)
-
-
-def _milliseconds(trial: FrozenTrial) -> tuple[int, int]:
-    """Return begin and end in milliseconds since the epoch."""
-    moments: list[Any] = [trial.datetime_start, trial.datetime_complete or trial.datetime_start]
-    start, end = (int(1000 * moment.timestamp()) for moment in moments)
-    return start, end

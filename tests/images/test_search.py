@@ -1,6 +1,6 @@
 """The entry point `search` on digits: ended early, diverged, killed and gone on with, refused.
 
-What every search does is tested in tests/tabular, with the same text.
+What every search does is tested in tests/shared.
 """
 
 from __future__ import annotations

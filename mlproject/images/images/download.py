@@ -164,8 +164,11 @@ class _Stored:
         with writing(path, self._shape, PART) as writer:
             for batch in itertools.chain([first], batches):
                 self._check(batch)
-                writer.write(Images(batch.pixels, batch.labels, [batch.part] * len(batch.labels)))
-                self._account(batch)
+                marks = [batch.part] * len(batch.labels)
+                writer.write(Images(batch.pixels, batch.labels, marks))
+                self._content.add(fingerprints(batch.pixels), batch.labels, marks)
+                self.counts.update(batch.labels)
+                self._parts.add(batch.part)
 
     def _check(self, batch: Batch) -> None:
         brightest = int(batch.pixels.max(initial=0))
@@ -175,12 +178,6 @@ class _Stored:
                 allowed=f"0 to {self._data_set.brightest}",
                 action="check where the images come from",
             )
-
-    def _account(self, batch: Batch) -> None:
-        marks = [batch.part] * len(batch.labels)
-        self._content.add(fingerprints(batch.pixels), batch.labels, marks)
-        self.counts.update(batch.labels)
-        self._parts.add(batch.part)
 
     def facts(self, source: str, as_of: str, newest_day: str) -> Facts:
         """Return the facts, when all images are stored."""

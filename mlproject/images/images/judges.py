@@ -87,14 +87,8 @@ def metric_of(name: str, judges: Judges) -> tuple[str, str]:
             allowed=", ".join(metrics.CLASSIFICATION),
             action="pass one of these as -P metric=...",
         )
-    _check_defined(plain, judges)
-    return f"{PREFIX}{plain}", "minimize" if plain in _LOWER_IS_BETTER else "maximize"
-
-
-def _check_defined(plain: str, judges: Judges) -> None:
     classes = len(judges.facts.classes)
-    anything = np.full((len(judges.targets), classes), 1 / classes)
-    defined = judges.figures(anything)
+    defined = judges.figures(np.full((len(judges.targets), classes), 1 / classes))
     if not math.isfinite(defined.get(f"{PREFIX}{plain}", math.nan)):
         raise DataError(
             f"the {len(judges.targets)} validation images do not define {plain}, "
@@ -102,3 +96,4 @@ def _check_defined(plain: str, judges: Judges) -> None:
             allowed=", ".join(name.removeprefix(PREFIX) for name in defined),
             action="choose another metric, or pass a larger validation_fraction to preprocess",
         )
+    return f"{PREFIX}{plain}", "minimize" if plain in _LOWER_IS_BETTER else "maximize"

@@ -89,6 +89,8 @@ class Validation:
 
 def search(values: Mapping[str, Any]) -> None:
     """Do the step within the active MLflow run, as `Step.work` says."""
+    import mlflow
+
     folder = Path(values["data"])
     facts = Facts.read(folder)
     train.check_fitted(facts, folder)
@@ -97,7 +99,9 @@ def search(values: Mapping[str, Any]) -> None:
     code = [values["pruner"], train.requirements()]
     how = pruner(values["pruner"])
     begun = searching.begin(values, objective, how, facts.dataset, [*data, *code])
-    _log_begin(values, facts)
+    log_new_params({"pruner": values["pruner"], "dataset": facts.dataset, "form": facts.form})
+    mlflow.set_tag("data.sha256", facts.sha256)
+    train.log_input(facts, "search")
     begun.conduct()
 
 
@@ -106,14 +110,6 @@ def _objective(values: Mapping[str, Any], judges: Judges) -> Validation:
     space = space_of(values["space"], values["fixed"], grid=grid)
     metric, direction = metric_of(values["metric"], judges)
     return Validation(judges, space, metric, direction, values["random_state"])
-
-
-def _log_begin(values: Mapping[str, Any], facts: Facts) -> None:
-    import mlflow
-
-    log_new_params({"pruner": values["pruner"], "dataset": facts.dataset, "form": facts.form})
-    mlflow.set_tag("data.sha256", facts.sha256)
-    train.log_input(facts, "search")
 
 
 def space_of(text: str, fixed: str, *, grid: bool) -> Space:

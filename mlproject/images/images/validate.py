@@ -81,14 +81,9 @@ def _load(model_uri: str) -> Scorer:
             allowed="the URI of a model that exists and loads with the installed packages",
             action="check the URI; an old model may need a version of the project that fits it",
         ) from error
-    _silence()
-    return model
-
-
-def _silence() -> None:
-    """Keep Keras, if the model has brought it, from drawing a bar for every batch."""
-    if keras := sys.modules.get("keras"):
+    if keras := sys.modules.get("keras"):  # which would draw a bar for every batch
         keras.config.disable_interactive_logging()
+    return model
 
 
 def _scores(predictions: pd.DataFrame, facts: Facts) -> dict[str, float]:

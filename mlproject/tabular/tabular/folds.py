@@ -83,10 +83,16 @@ def cut(rows: pd.DataFrame, facts: Facts, count: int, random_state: int, metric:
     Raises:
         DataError: if there are too few rows, or too few of each class in all folds.
     """
+    from sklearn.model_selection import KFold, StratifiedKFold, TimeSeriesSplit
+
     by_time = facts.holdout.policy == "newest" and bool(facts.time)
     ordered = rows.sort_values(facts.time, kind="stable") if by_time else rows
     ordered = ordered.reset_index(drop=True)
-    splitter = _splitter(facts, count, random_state, by_time=by_time)
+    if by_time:
+        splitter = TimeSeriesSplit(count)
+    else:
+        kind = KFold if facts.task == "regression" else StratifiedKFold
+        splitter = kind(count, shuffle=True, random_state=random_state)
     try:
         parts = list(splitter.split(ordered, ordered[facts.target]))
     except ValueError as error:
@@ -132,15 +138,6 @@ def _unfit(fitted: pd.Series, judged: pd.Series, task: Task, metric: str) -> str
     if metric == "mape" and (judged == 0).any():
         return "is judged by a target of zero, of which there is no mape"
     return ""
-
-
-def _splitter(facts: Facts, count: int, random_state: int, *, by_time: bool) -> Any:  # noqa: ANN401 - scikit-learn's have no common type
-    from sklearn.model_selection import KFold, StratifiedKFold, TimeSeriesSplit
-
-    if by_time:
-        return TimeSeriesSplit(count)
-    kind = KFold if facts.task == "regression" else StratifiedKFold
-    return kind(count, shuffle=True, random_state=random_state)
 
 
 def metric_of(name: str, facts: Facts) -> tuple[str, str]:

@@ -85,6 +85,8 @@ def _used(model: str, facts: Facts, given: Mapping[str, Any]) -> dict[str, Any]:
 
 def search(values: Mapping[str, Any]) -> None:
     """Do the step within the active MLflow run, as `Step.work` says."""
+    import mlflow
+
     folder = Path(values["data"])
     facts = Facts.read(folder)
     rows = read_part(folder, TRAIN_FILE)
@@ -93,7 +95,10 @@ def search(values: Mapping[str, Any]) -> None:
     code = [objective.model, values["folds"], version("scikit-learn")]
     name = f"{facts.dataset}-{objective.model}"
     begun = searching.begin(values, objective, pruner(NONE), name, [*data, *code])
-    _log_begin(values, facts, rows)
+    shown = {one: values[one] for one in ("model", "folds")}
+    log_new_params({**shown, "dataset": facts.dataset, "task": facts.task})
+    mlflow.set_tag("data.sha256", facts.sha256)
+    log_rows(rows, facts, "search")
     begun.conduct()
 
 
@@ -107,15 +112,6 @@ def _objective(values: Mapping[str, Any], facts: Facts, rows: pd.DataFrame) -> C
     for line in folds.left_out:
         say(f"{line}: it is left out")
     return CrossValidation(values["model"], space, folds, metric, direction, seed)
-
-
-def _log_begin(values: Mapping[str, Any], facts: Facts, rows: pd.DataFrame) -> None:
-    import mlflow
-
-    shown = {one: values[one] for one in ("model", "folds")}
-    log_new_params({**shown, "dataset": facts.dataset, "task": facts.task})
-    mlflow.set_tag("data.sha256", facts.sha256)
-    log_rows(rows, facts, "search")
 
 
 STEP = Step("search", OPTIONS, search)
