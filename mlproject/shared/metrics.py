@@ -12,13 +12,36 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from shared.errors import DataError
+from shared.errors import DataError, ParameterError, nearest
 
 TWO_CLASSES = 2  # scikit-learn wants the second class alone then
 CLASSIFICATION: tuple[str, ...] = (
     *("accuracy", "balanced_accuracy", "f1_macro", "precision_macro", "recall_macro"),
     *("log_loss", "roc_auc", "mcc"),
 )
+
+_HIGHER_IS_BETTER = {*CLASSIFICATION, "r2"} - {"log_loss"}
+
+
+def leading(name: str, known: Sequence[str], prefix: str) -> tuple[str, str]:
+    """Return the metric that a study is led by, with its prefix, and its direction.
+
+    Args:
+        name: parameter `metric`, plain or with the prefix; '' for the first that is known.
+        known: the metrics that there are.
+        prefix: of those that a search logs.
+
+    Raises:
+        ParameterError: for a metric that is not known.
+    """
+    plain = name.removeprefix(prefix) or known[0]
+    if plain not in known:
+        raise ParameterError(
+            f"metric '{name}' is unknown{nearest(plain, known)}",
+            allowed=", ".join(known),
+            action="pass one of these as -P metric=...",
+        )
+    return f"{prefix}{plain}", "maximize" if plain in _HIGHER_IS_BETTER else "minimize"
 
 
 def classification(

@@ -207,7 +207,7 @@ def test_a_killed_search_goes_on(
         ({"space": "{}"}, "the search space is empty"),
         ({"space": '{"max_dept": [1, 2]}'}, "did you mean 'max_depth'?"),
         ({"trials": 0}, "would never end"),
-        ({"metric": "accuracy"}, "metric 'accuracy' is none of regression"),
+        ({"metric": "accuracy"}, "metric 'accuracy' is unknown"),
         ({"folds": 100, "study": "a b"}, "study is 'a b'"),
         ({"storage": "sqlite://u:p@/x"}, "storage holds a password"),
         ({"storage": "postgresql://h/x?password=p"}, "storage holds a password: postgresql://h/x."),

@@ -10,8 +10,8 @@ from typing import Any
 
 import pandas as pd
 
-from shared.errors import DataError, ParameterError, nearest
-from tabular import metrics, models
+from shared.errors import DataError
+from tabular import models
 from tabular.declaration import Task
 from tabular.facts import Facts
 from tabular.fitting import Part, fit
@@ -20,10 +20,6 @@ from tabular.scoring import as_inputs, as_target, scores
 
 PREFIX = "cv_"
 SPREAD = "_std"
-_HIGHER_IS_BETTER = frozenset({
-    "r2", "accuracy", "balanced_accuracy", "f1_macro", "precision_macro", "recall_macro",
-    "roc_auc", "mcc",
-})  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -138,25 +134,3 @@ def _unfit(fitted: pd.Series, judged: pd.Series, task: Task, metric: str) -> str
     if metric == "mape" and (judged == 0).any():
         return "is judged by a target of zero, of which there is no mape"
     return ""
-
-
-def metric_of(name: str, facts: Facts) -> tuple[str, str]:
-    """Return the metric that a study is led by, and its direction.
-
-    Args:
-        name: parameter `metric`, a plain name or one with the prefix `cv_`; '' for the task's.
-        facts: of the data.
-
-    Raises:
-        ParameterError: for a metric that the task does not have.
-    """
-    regression = facts.task == "regression"
-    known = metrics.REGRESSION if regression else metrics.CLASSIFICATION
-    plain = name.removeprefix(PREFIX) or ("rmse" if regression else "accuracy")
-    if plain not in known:
-        raise ParameterError(
-            f"metric '{name}' is none of {facts.task}{nearest(plain, known)}",
-            allowed=", ".join(known),
-            action="pass one of these as -P metric=...",
-        )
-    return f"{PREFIX}{plain}", "maximize" if plain in _HIGHER_IS_BETTER else "minimize"

@@ -17,12 +17,13 @@ import pandas as pd
 
 from shared import samplers, searching
 from shared.commandline import Option
+from shared.metrics import leading
 from shared.objective import NONE, Report, pruner
 from shared.search_space import Space
 from shared.tracking import Step, log_new_params, main, say
-from tabular import models
+from tabular import metrics, models
 from tabular.facts import Facts
-from tabular.folds import Folds, cut, metric_of
+from tabular.folds import PREFIX, Folds, cut
 from tabular.identity import content_sha256
 from tabular.inputs import log_rows
 from tabular.model_spaces import space_of
@@ -106,7 +107,8 @@ def _objective(values: Mapping[str, Any], facts: Facts, rows: pd.DataFrame) -> C
     grid = values["sampler"] == samplers.GRID
     space = space_of(values["space"], values["fixed"], values["model"], facts.task, grid=grid)
     check_rows(rows, facts, _used(values["model"], facts, space.fixed))
-    metric, direction = metric_of(values["metric"], facts)
+    known = metrics.REGRESSION if facts.task == "regression" else metrics.CLASSIFICATION
+    metric, direction = leading(values["metric"], known, PREFIX)
     seed = values["random_state"]
     folds = cut(rows, facts, values["folds"], seed, metric)
     for line in folds.left_out:
