@@ -49,7 +49,15 @@ def check_source(source: str) -> str:
         ParameterError: for other schemes than http, https and file, and for a secret in `source`.
     """
     if source.startswith(FROM_ENVIRONMENT):
-        return _checked_scheme(_from_environment(source.removeprefix(FROM_ENVIRONMENT)))
+        name = source.removeprefix(FROM_ENVIRONMENT)
+        if not (found := os.environ.get(name, "")):
+            raise ParameterError(
+                f"source is '{source}' and the step has no variable {name}",
+                allowed="the name of an environment variable that the step is given",
+                action=f"set {name} where the step runs; in a pipeline file, "
+                f"environment=['{name}']",
+            )
+        return _checked_scheme(found)
     address = _checked_scheme(source)
     if is_url(address) and _opens(address):
         raise ParameterError(
@@ -66,17 +74,6 @@ def _opens(address: str) -> bool:
     parts = urlsplit(address)
     names = {name.lower() for name, value in parse_qsl(parts.query) if value}
     return "@" in parts.netloc or not names.isdisjoint(_SIGNS)
-
-
-def _from_environment(name: str) -> str:
-    address = os.environ.get(name, "")
-    if not address:
-        raise ParameterError(
-            f"source is '{FROM_ENVIRONMENT}{name}' and the step has no variable {name}",
-            allowed="the name of an environment variable that the step is given",
-            action=f"set {name} where the step runs; in a pipeline file, environment=['{name}']",
-        )
-    return address
 
 
 def _checked_scheme(address: str) -> str:

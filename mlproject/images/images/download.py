@@ -163,21 +163,18 @@ class _Stored:
         self._shape = self._data_set.shape or (rows, columns, channels)
         with writing(path, self._shape, PART) as writer:
             for batch in itertools.chain([first], batches):
-                self._check(batch)
+                brightest = int(batch.pixels.max(initial=0))
+                if brightest > self._data_set.brightest:
+                    raise DataError(
+                        f"a pixel of {self._data_set.name} is {brightest}",
+                        allowed=f"0 to {self._data_set.brightest}",
+                        action="check where the images come from",
+                    )
                 marks = [batch.part] * len(batch.labels)
                 writer.write(Images(batch.pixels, batch.labels, marks))
                 self._content.add(fingerprints(batch.pixels), batch.labels, marks)
                 self.counts.update(batch.labels)
                 self._parts.add(batch.part)
-
-    def _check(self, batch: Batch) -> None:
-        brightest = int(batch.pixels.max(initial=0))
-        if brightest > self._data_set.brightest:
-            raise DataError(
-                f"a pixel of {self._data_set.name} is {brightest}",
-                allowed=f"0 to {self._data_set.brightest}",
-                action="check where the images come from",
-            )
 
     def facts(self, source: str, as_of: str, newest_day: str) -> Facts:
         """Return the facts, when all images are stored."""

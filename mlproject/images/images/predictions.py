@@ -4,7 +4,7 @@ Works for any MLflow model that takes raw images of this shape: ours, which says
 metadata, and others, whose outputs are taken in the order of the data's classes. Touches nothing.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -48,8 +48,10 @@ def predict(model: Scorer, path: Path, facts: Facts) -> pd.DataFrame:
         DataError: if the model fails on these images, or gives something else.
     """
     _check_shape(model, facts)
-    classes = known_classes(model, facts)
-    parts = [_of_batch(model, some, classes) for some in _batches(path, facts)]
+    classes, parts = known_classes(model, facts), []
+    for some in read(path, facts.shape, ROW_ID):
+        pixels = some.pixels.reshape(-1, *facts.image_shape)
+        parts.append(_of_batch(model, Images(pixels, some.labels, some.marks), classes))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -70,11 +72,6 @@ def _check_shape(model: Scorer, facts: Facts) -> None:
             action="check that model and data set belong together; for pictures of your own "
             "pass the same -P image_size=... and -P channels=... to download",
         )
-
-
-def _batches(path: Path, facts: Facts) -> Iterator[Images]:
-    for some in read(path, facts.shape, ROW_ID):
-        yield Images(some.pixels.reshape(-1, *facts.image_shape), some.labels, some.marks)
 
 
 def _of_batch(model: Scorer, some: Images, classes: Sequence[str]) -> pd.DataFrame:

@@ -181,24 +181,16 @@ def _task(data_set: DataSet, target: pd.Series, kind: Kind) -> Task:
     if data_set.task != "auto":
         return data_set.task
     if not number:
-        _check_texts(data_set.target, target)
+        levels = pd.Series(target.unique())
+        if len(levels) > MOST_CLASSES and pd.to_numeric(levels, errors="coerce").notna().all():
+            raise DataError(
+                f"target '{data_set.target}' holds {len(levels):,} different texts that look like "
+                f"numbers, for instance {levels.iloc[0]!r} (they have leading zeros, or a float "
+                "would round them)",
+                allowed="numbers, or classes",
+                action=f"pass -P column_types={data_set.target}:number, or -P task=classification",
+            )
         return "classification"
     numbers = pd.to_numeric(target, errors="coerce").dropna()
     few = numbers.nunique() <= MOST_CLASSES and bool((numbers % 1 == 0).all())
     return "classification" if few else "regression"
-
-
-def _check_texts(name: str, target: pd.Series) -> None:
-    """Check that many different texts are not numbers that were kept as texts.
-
-    Raises:
-        DataError: if they are.
-    """
-    levels = pd.Series(target.unique())
-    if len(levels) > MOST_CLASSES and pd.to_numeric(levels, errors="coerce").notna().all():
-        raise DataError(
-            f"target '{name}' holds {len(levels):,} different texts that look like numbers, for "
-            f"instance {levels.iloc[0]!r} (they have leading zeros, or a float would round them)",
-            allowed="numbers, or classes",
-            action=f"pass -P column_types={name}:number, or -P task=classification",
-        )

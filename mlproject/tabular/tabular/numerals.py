@@ -110,8 +110,11 @@ def first_look(texts: pa.ChunkedArray, words: Iterable[str], *, forced: bool = F
         if cells.null_count < filled.null_count < len(cells):
             plain = _cast(filled)
     if plain is not None:
-        why = "" if forced else _why_text(cells, plain)
-        return Column(cells, Taken("text", why)) if why else Column(plain, Taken("number"))
+        if not forced and _has_leading_zeros(cells):
+            return Column(cells, Taken("text", "leading zeros"))
+        if not forced and _is_inexact(cells, plain):
+            return Column(cells, Taken("text", "whole numbers beyond 2^53"))
+        return Column(plain, Taken("number"))
     return _looked_through(cells)
 
 
@@ -130,13 +133,6 @@ def _cast(cells: pa.ChunkedArray) -> pa.ChunkedArray | None:
         except pa.ArrowInvalid:
             continue
     return None
-
-
-def _why_text(cells: pa.ChunkedArray, numbers: pa.ChunkedArray) -> str:
-    """Return why texts that can be cast to numbers are none; '' if they are."""
-    if _has_leading_zeros(cells):
-        return "leading zeros"
-    return "whole numbers beyond 2^53" if _is_inexact(cells, numbers) else ""
 
 
 def _has_leading_zeros(cells: pa.ChunkedArray) -> bool:

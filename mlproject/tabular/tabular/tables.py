@@ -252,25 +252,23 @@ def _settled(name: str, column: Column, decimal: str, how: Reading) -> Column:
         return settled(column, decimal or ".")
     if column.doubt:
         if how.used(name):
-            raise _doubtful(name, column)
+            if column.doubt == "signs":
+                raise DataError(
+                    f"{column.count:,} values of '{name}' are numbers with different signs: "
+                    f"{column.example}",
+                    allowed="one sign, or none, around all numbers of a column",
+                    action=f"mend the column, or pass -P column_types={name}:text or "
+                    f"-P leave_out={name}",
+                )
+            raise DataError(
+                f"{column.count:,} values of '{name}' look like numbers, such as "
+                f"{column.example!r}, and nothing in the file says which sign is the decimal one "
+                "and which is between thousands",
+                allowed="-P decimal=. where 1.234 is less than 2, -P decimal=, where it is 1234",
+                action=f"pass one of these, or -P column_types={name}:text",
+            )
         return replace(column, taken=Taken("text"))
     return column
-
-
-def _doubtful(name: str, column: Column) -> DataError:
-    if column.doubt == "signs":
-        return DataError(
-            f"{column.count:,} values of '{name}' are numbers with different signs: "
-            f"{column.example}",
-            allowed="one sign, or none, around all numbers of a column",
-            action=f"mend the column, or pass -P column_types={name}:text or -P leave_out={name}",
-        )
-    return DataError(
-        f"{column.count:,} values of '{name}' look like numbers, such as {column.example!r}, and "
-        "nothing in the file says which sign is the decimal one and which is between thousands",
-        allowed="-P decimal=. where 1.234 is less than 2, -P decimal=, where it is 1234",
-        action=f"pass one of these, or -P column_types={name}:text",
-    )
 
 
 def _filled(table: pa.Table, part: Part) -> pd.DataFrame:
