@@ -5,6 +5,7 @@ So one folder can serve several projects of a repository. Reads a mirror's objec
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -15,7 +16,7 @@ from understudy.contract import key_of
 from understudy.errors import ProjectError
 from understudy.steps.git import Git
 
-_LINK: Final = "120000"  # the mode that Git gives a symbolic link
+_LINK: Final = re.compile(r"(?:\A|\0)120000 [^\t]*\t([^\0]+)")  # the mode of a symbolic link
 _LEADS_OUT: Final = b"symlink"
 _NOWHERE: Final = frozenset({b"dangling", b"loop", b"notdir"})
 
@@ -39,25 +40,31 @@ class CommitTree:
     def with_links(self, git: Git) -> str:
         """Return what identifies the folder together with all that its links lead to.
 
-        Without links that is Git's id. What no object of the mirror is behind, such as a file of a
-        submodule, counts as the commit's whole tree: too much is safe, too little is not.
+        Without links that is Git's id. The commit's whole tree counts where no object of the mirror
+        is behind a link, such as a file of a submodule, or where links lead to links in a tree that
+        lies in two places, or in a circle: too much is safe, too little is not.
 
         Raises:
             ProjectError: if a link leads out of the repository.
         """
         ends: dict[str, str] = {}
+        again, linking = set[str](), set[str]()
         waiting, seen = {self.tree: self.folder}, {self.tree}
         while waiting:
             tree, folder = waiting.popitem()
-            names = [f"{folder}/{name}".lstrip("/") for name in _links(git, self.mirror, tree)]
+            listing = git.read(self.mirror, "ls-tree", "-r", "-z", tree)
+            names = [f"{folder}/{name}".lstrip("/") for name in _LINK.findall(listing)]
             for name, (kind, found) in self._ends(git, names):
                 ends[name] = found
-                if kind == b"tree" and found not in seen:
+                linking.add(tree)
+                if found in seen:
+                    again.add(found)
+                elif kind == b"tree":
                     seen.add(found)
                     waiting[found] = name
         if not ends:
             return self.tree
-        if "" in ends.values():
+        if "" in ends.values() or again & linking:
             ends[""] = git.read(self.mirror, "rev-parse", f"{self.commit}^{{tree}}")
         return key_of(self.tree, *chain.from_iterable(sorted(ends.items())))
 
@@ -116,14 +123,6 @@ def linked(git: Git, folder: Path, top: Path, upwards: dict[str, str]) -> tuple[
                 found.append(target)
                 waiting.extend([target] if target.is_dir() else [])
     return tuple(found[1:])
-
-
-def _links(git: Git, mirror: Path, tree: str) -> Iterator[str]:
-    listing = git.read(mirror, "ls-tree", "-r", "-z", tree)
-    for entry in filter(None, listing.split("\0")):
-        about, _, name = entry.partition("\t")
-        if about.startswith(_LINK):
-            yield name
 
 
 def _entries(

@@ -81,6 +81,24 @@ def test_a_link_to_another_folder_of_the_same_content(
     assert tree(store, linking) != before
 
 
+def test_two_folders_alike_whose_links_lead_elsewhere(
+    store: CheckoutStore, repository: Repository
+) -> None:
+    """The same tree in two places: its links are relative to each."""
+    for name in ("x", "y"):
+        (repository.folder / name / "part").mkdir(parents=True)
+        link(repository, f"{name}/part/inner", "../own")
+    (repository.folder / "a").mkdir()
+    link(repository, "a/x", "../x/part")
+    link(repository, "a/y", "../y/part")
+    repository.commit(x__own="1", y__own="1")
+    before = tree(store, repository)
+    repository.commit(y__own="2")
+    middle = tree(store, repository)
+    repository.commit(x__own="2", y__own="1")
+    assert len({before, middle, tree(store, repository)}) == 3
+
+
 def test_links_that_end_at_no_object(
     store: CheckoutStore, linking: Repository, tmp_path: Path
 ) -> None:
