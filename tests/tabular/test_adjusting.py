@@ -10,9 +10,9 @@ import pytest
 import skops.io
 from scipy import sparse
 
+from shared.errors import DataError
 from tabular import adjusting, models
 from tabular.declaration import Column, Task
-from tabular.errors import DataError
 from tabular.facts import Facts
 from tabular.fitting import Part, fit
 from tabular.levels import settled

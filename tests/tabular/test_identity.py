@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tabular.errors import DataError, ParameterError
+from shared.errors import DataError, ParameterError
 from tabular.identity import SALT, content_sha256, fingerprints, row_ids, split_positions
 from tabular.split import Split, split, with_row_ids
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tabular.errors import DataError
+from shared.errors import DataError
 from tabular.memory import check_csv, check_parquet, free_memory
 
 pytestmark = pytest.mark.unit

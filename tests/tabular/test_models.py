@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 import skops.io
 
+from shared.errors import DataError, ParameterError
 from tabular import metrics
 from tabular.declaration import Column, Task
-from tabular.errors import DataError, ParameterError
 from tabular.facts import Facts
 from tabular.levels import settled
 from tabular.models import MODELS, OPTIONS, build, choose, requirements, trusted_types

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from tabular.errors import DataError
+from shared.errors import DataError
 from tabular.facts import Facts
 from tabular.memory import free_memory
 from tabular.preparation import MOST_CATEGORIES, Columns

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet
 
-from tabular.errors import DataError
+from shared.errors import DataError
 
 _CELL = 8  # bytes of a number, and of where a text begins
 _COPIES = 2

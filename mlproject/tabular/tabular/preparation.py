@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from tabular.errors import ParameterError, nearest
+from shared.errors import ParameterError, nearest
 from tabular.facts import Facts
 from tabular.lists import split_list
 

@@ -12,13 +12,14 @@ from typing import Any
 
 import pandas as pd
 
-from tabular.commandline import Option
-from tabular.errors import DataError
-from tabular.facts import MALFORMED_FILE, RAW_FILE, Facts, read_json
+from shared.commandline import Option
+from shared.errors import DataError
+from shared.json_files import MALFORMED_FILE, read_json
+from shared.space import room_for
+from shared.tracking import Step, log_new_params, main, say
+from tabular.facts import RAW_FILE, Facts
 from tabular.memory import check_parquet
-from tabular.space import room_for
 from tabular.split import Split, split, with_row_ids
-from tabular.tracking import Step, log_new_params, main, say
 
 FEWEST_CLASSES = 2
 MOST_NAMED = 10
@@ -67,7 +68,7 @@ def preprocess(values: Mapping[str, Any]) -> None:
         values: the parameters, as `OPTIONS` names them.
 
     Raises:
-        TabularError: see `errors`.
+        StepError: see `errors`.
     """
     raw = Path(values["raw"])
     facts = Facts.read(raw)

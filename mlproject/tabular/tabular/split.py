@@ -10,7 +10,7 @@ from typing import Literal
 
 import pandas as pd
 
-from tabular.errors import DataError, ParameterError
+from shared.errors import DataError, ParameterError
 from tabular.identity import Prints, fingerprints, row_ids, split_positions
 
 ROW_ID = "row_id"

@@ -11,8 +11,8 @@ import datetime as dt
 
 import pandas as pd
 
+from shared.errors import DataError, ParameterError
 from tabular.declaration import TimeColumn
-from tabular.errors import DataError, ParameterError
 from tabular.malformed import LONGEST_TEXT, Malformed
 from tabular.reading import UNITS, Reading
 from tabular.tables import Table

@@ -21,6 +21,7 @@ from understudy.steps.conversation import Conversation
 from understudy.steps.filesystem import has_room, make_read_only, remove_tree
 from understudy.steps.git import CEILING, Git, GitError
 from understudy.steps.lfs import Pointers, pointers_in
+from understudy.steps.links import linked
 from understudy.steps.locks import FileLock
 from understudy.steps.mirror import Mirror
 from understudy.steps.process import Supervisor
@@ -48,10 +49,17 @@ class Checkout:
 
 @dataclass(frozen=True, slots=True)
 class FolderState:
-    """What Git knows of a plain folder: ``commit`` is '' where Git knows nothing."""
+    """What Git knows of a plain folder.
+
+    Attributes:
+        commit: '' where Git knows nothing.
+        dirty: Whether it, or what its links lead to, differs from the commit.
+        linked: What its links lead to elsewhere in the working copy.
+    """
 
     commit: str
     dirty: bool
+    linked: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +89,7 @@ class CheckoutStore:
             return self._mirror(address).resolve(version)
 
     def tree(self, address: ProjectAddress, commit: str) -> str:
-        """Return the id of the tree at the address's subdirectory, see ``Mirror.tree``."""
+        """Return what identifies the address's subdirectory, see ``Mirror.tree``."""
         with self.using(address):
             return self._mirror(address).tree(commit)
 
@@ -118,13 +126,17 @@ class CheckoutStore:
         """Return what Git knows of a plain folder, which is not touched."""
         upwards = {CEILING: ""}
         try:
-            commit = self._git.read(
-                folder, "rev-parse", "--verify", "--quiet", "HEAD^{commit}", variables=upwards
+            top, commit = self._git.read(
+                folder, "rev-parse", "--show-toplevel", "HEAD^{commit}", variables=upwards
+            ).splitlines()
+            found = linked(self._git, folder, Path(top), upwards)
+            places = (".", *map(str, found))
+            status = self._git.read(
+                folder, "status", "--porcelain", "--", *places, variables=upwards
             )
-            status = self._git.read(folder, "status", "--porcelain", "--", ".", variables=upwards)
         except GitError:
             return FolderState("", dirty=True)
-        return FolderState(commit, dirty=status != "")
+        return FolderState(commit, dirty=status != "", linked=found)
 
     def _mirror(self, address: ProjectAddress) -> Mirror:
         return Mirror(self._git, self._root / address.digest / "mirror.git", address, self._scratch)

@@ -70,8 +70,16 @@ class Git:
     supervisor: Supervisor
     timeout: float
 
-    def read(self, folder: Path, *arguments: str, variables: Mapping[str, str] = _NONE) -> str:
+    def read(
+        self, folder: Path, *arguments: str, variables: Mapping[str, str] = _NONE, given: str = ""
+    ) -> str:
         """Return what a quick, local git command prints, stripped.
+
+        Args:
+            folder: Where it runs.
+            arguments: What follows ``git``.
+            variables: Further variables for it.
+            given: What it reads on its standard input.
 
         Raises:
             GitError: if it fails.
@@ -80,7 +88,7 @@ class Git:
             ("git", *_options(), *arguments),
             cwd=folder,
             env=self._variables(folder, variables),
-            stdin=subprocess.DEVNULL,
+            input=given.encode(errors="surrogateescape"),
             capture_output=True,
             check=False,
             timeout=_LOCAL_TIMEOUT_S,

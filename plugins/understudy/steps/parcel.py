@@ -1,4 +1,7 @@
-"""Packs a project's folder into one archive, which for one commit has the same bytes each time."""
+"""Packs a project's folder into one archive, which for one commit has the same bytes each time.
+
+What links of the folder lead to elsewhere in the commit is in it as what it is.
+"""
 
 from __future__ import annotations
 
@@ -7,21 +10,22 @@ import tarfile
 from pathlib import Path
 from typing import Final
 
+from understudy.steps.links import entries
+
 ARCHIVE: Final = "project.tar.gz"
 _READABLE, _ENTERABLE = 0o600, 0o700
 
 
-def pack(folder: Path, into: Path) -> Path:
-    """Write ``project.tar.gz`` of ``folder`` into another folder; return the file."""
+def pack(folder: Path, checkout: Path, into: Path) -> Path:
+    """Write ``project.tar.gz`` of a folder of a checkout into another folder; return the file."""
     archive = into / ARCHIVE
     with (
         archive.open("wb") as file,
         gzip.GzipFile(filename="", fileobj=file, mode="wb", mtime=0) as packed,
         tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as opened,
     ):
-        for path in sorted(folder.iterdir()):
-            if path.name != ".git":
-                opened.add(path, path.name, filter=_plain)
+        for name, path in entries(folder, checkout, {".git"}):
+            opened.add(path, name, recursive=False, filter=_plain)
     return archive
 
 

@@ -107,6 +107,7 @@ class Order:
     Attributes:
         name: Of the job: the same order always has the same.
         project: The MLproject.
+        checkout: The folder of the whole checkout that it lies in.
         commit: Full commit id.
         step: What ``podside`` is told, as JSON.
         run_id: The MLflow run; '' while it is only checked whether the order can be placed.
@@ -116,6 +117,7 @@ class Order:
 
     name: str
     project: ProjectFile
+    checkout: Path
     commit: str
     step: Mapping[str, Any]
     run_id: str = ""
@@ -310,6 +312,7 @@ class RemoteSteps:
         order = Order(
             name=_job_name(request),
             project=source.project,
+            checkout=source.code,
             commit=source.pinned.commit,
             step={
                 "command": entry_point.command,
@@ -372,7 +375,7 @@ class RemoteSteps:
     def _place(self, order: Order, run: Run) -> str:
         if not self.cluster.has_code:
             with tempfile.TemporaryDirectory() as folder, tracking_errors():
-                archive = pack(order.project.folder, Path(folder))
+                archive = pack(order.project.folder, order.checkout, Path(folder))
                 store = artifacts_of(self.client, run)
                 store.log_artifact(str(archive), ARTIFACT_FOLDER)  # type: ignore[no-untyped-call]
         note = {Tag.PARAMETERS: _values(order)}
