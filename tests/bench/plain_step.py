@@ -25,7 +25,7 @@ def fetched(argument: str, folder: str) -> str:
 def main(step: str, *arguments: str) -> tuple[int, str]:
     """Run a step on local copies of its inputs; return its exit status and its run's id."""
     sys.path.insert(0, "")
-    module, tracking = (importlib.import_module(f"tabular.{name}") for name in (step, "tracking"))
+    module, tracking = map(importlib.import_module, (f"tabular.{step}", "shared.tracking"))
     with tempfile.TemporaryDirectory() as folder:
         status: int = tracking.main(module.STEP, [fetched(one, folder) for one in arguments])
     import mlflow

@@ -40,7 +40,14 @@ from understudy.contract import CHAMPION, PREVIOUS
 from understudy.errors import TrackingUnavailableError
 from understudy.registry import history_log
 from understudy.registry.alias_store import AliasStore
-from understudy.registry.history import History, Move, MoveCause, MoveEnding, State, now_text
+from understudy.registry.history import (
+    History,
+    Move,
+    MoveCause,
+    MoveEnding,
+    State,
+    now_text,
+)
 from understudy.registry.promoter import ChampionChangedError, MoveRequest
 from understudy.registry.versions import Registry, TrainedModel
 from understudy.store.tracking import RunStore

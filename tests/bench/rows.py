@@ -3,9 +3,10 @@
     make bench BENCH=rows BENCH_ARGS='--rows 1000000 --rounds 3'
 
 Both read the same Parquet file, hold out the newest fifth, fit the same model with scikit-learn and
-score it. The steps are processes of their own, as in a night, on an MLflow store of this machine;
-what each takes of CPU (s), and of memory at its peak (GB), is the kernel's count for a process and
-its children. Both by turns. Prints ratios with their ranges; ``--json FILE`` writes all.
+score it. The steps are as in a night: processes of their own, forked from one that has imported
+what they import, whose CPU counts once, and an MLflow server, whose CPU is no step's. What each
+takes of CPU (s), and of memory at its peak (GB), is the kernel's count for a process and its
+children. Both by turns. Prints ratios with their ranges; ``--json FILE`` writes all.
 """
 
 from __future__ import annotations
@@ -17,18 +18,22 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import pandas as pd
 
 from bench.needs import CHECKOUT
+from bench.tracking_server import TrackingServer
 
 PROJECT = CHECKOUT / "mlproject" / "tabular"
 HERE = Path(__file__).parent
 NUMBERS, TEXTS = 10, 2
+_QUIET = {"OMP_WAIT_POLICY": "PASSIVE"}  # a thread that spins counts as CPU
 
 
 @dataclass(frozen=True)
@@ -60,10 +65,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for number in range(asked.rounds):
             store = Path(place) / f"store-{number}"
             store.mkdir()
-            measured(["-c", "import mlflow; mlflow.search_experiments()"], store)  # makes tables
-            plain = [str(HERE / "rows_plain.py"), str(table), asked.model, str(asked.trees)]
-            rounds.append({"plain": measured(plain, store)[0], **steps(table, store, asked)})
+            with served(store) as address:
+                rounds.append({"plain": plain(table, asked), **steps(table, address, asked)})
             sys.stdout.write(_told(number, rounds[-1]))
+            sys.stdout.flush()
     ratios = [_ratios(one) for one in rounds]
     for name in ("cpu", "memory"):
         found = sorted(one[name] for one in ratios)
@@ -94,45 +99,92 @@ def made(count: int) -> pd.DataFrame:
     )
 
 
-def steps(table: Path, store: Path, asked: argparse.Namespace) -> dict[str, Used]:
-    """Run the four steps; return what each used."""
-    used = {}
+@contextmanager
+def served(store: Path) -> Iterator[str]:
+    """Have an MLflow server within this block; yield its address."""
+    server = TrackingServer(store)
+    try:
+        server.start()
+        yield server.address
+    finally:
+        server.kill()
+
+
+def plain(table: Path, asked: argparse.Namespace) -> Used:
+    """Run the plain script; return what it used."""
+    command = [sys.executable, str(HERE / "rows_plain.py"), str(table), asked.model]
+    process = subprocess.Popen(
+        [*command, str(asked.trees)], stdout=subprocess.DEVNULL, env={**os.environ, **_QUIET}
+    )
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"the plain script ended with {process.returncode}")
+    return Used(usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024 / 1e9)
+
+
+class Night:
+    """The process that steps are forked from.
+
+    Args:
+        address: of the MLflow server.
+    """
+
+    def __init__(self, address: str) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, str(HERE / "rows_night.py")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={
+                **os.environ,
+                **_QUIET,
+                "MLFLOW_TRACKING_URI": address,
+                "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+                "PYTHONPATH": str(PROJECT),
+            },
+        )
+        self.used = {"imports": self._answer("imports")[0]}
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """End the process, which ends with its input."""
+        self._process.communicate()
+
+    def step(self, name: str, *arguments: str) -> str:
+        """Run a step, keep what it used, and return its run's id."""
+        if self._process.stdin is None:
+            raise RuntimeError(name)
+        self._process.stdin.write(json.dumps([name, arguments]) + "\n")
+        self._process.stdin.flush()
+        self.used[name], said = self._answer(name)
+        return said.split()[-1]
+
+    def _answer(self, name: str) -> tuple[Used, str]:
+        line = self._process.stdout.readline() if self._process.stdout else ""
+        found = json.loads(line or '{"status": "nothing said"}')
+        if found["status"]:
+            raise SystemExit(f"{name} ended with {found['status']}: {found.get('said')}")
+        return Used(found["cpu"], found["memory"] / 1e9), found["said"]
+
+
+def steps(table: Path, address: str, asked: argparse.Namespace) -> dict[str, Used]:
+    """Run the four steps; return what the imports and each of them used."""
     named = [f"--source={table}", "--target=target", "--time_column=time", "--identity=id"]
-    used["download"], raw = step(store, "download", "--dataset=parquet", *named)
     newest = ["--holdout=newest", f"--holdout_days={asked.rows / 5 / 86_400}"]  # a row each second
-    used["preprocess"], data = step(store, "preprocess", f"--raw=runs:/{raw}/raw", *newest)
-    given = f"--data=runs:/{data}/data"
     model = [f"--model={asked.model}", f"--n_estimators={asked.trees}"]
     if asked.model == "random_forest":
         model.append("--max_depth=12")
-    used["train"], trained = step(store, "train", given, *model)
-    used["validate"], _ = step(store, "validate", given, f"--model_uri=runs:/{trained}/model")
-    return used
-
-
-def step(store: Path, name: str, *arguments: str) -> tuple[Used, str]:
-    """Run a step; return what it used, and its run's id."""
-    used, said = measured([str(HERE / "plain_step.py"), name, *arguments], store)
-    return used, said.split()[-1]
-
-
-def measured(command: Sequence[str], store: Path) -> tuple[Used, str]:
-    """Run a Python program; return what it used, and what it wrote."""
-    variables = {
-        **os.environ,
-        "MLFLOW_TRACKING_URI": f"sqlite:///{store}/mlflow.db",
-        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-        "OMP_WAIT_POLICY": "PASSIVE",  # a thread that spins counts as CPU
-        "PYTHONPATH": str(PROJECT),
-    }
-    output = store / "output"
-    with output.open("wb") as out:
-        process = subprocess.Popen([sys.executable, *command], stdout=out, cwd=store, env=variables)
-        _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{command[0]} ended with {process.returncode}")
-    return Used(usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024 / 1e9), output.read_text()
+    with Night(address) as night:
+        raw = night.step("download", "--dataset=parquet", *named)
+        data = night.step("preprocess", f"--raw=runs:/{raw}/raw", *newest)
+        given = f"--data=runs:/{data}/data"
+        trained = night.step("train", given, *model)
+        night.step("validate", given, f"--model_uri=runs:/{trained}/model")
+    return night.used
 
 
 def _ratios(one: Mapping[str, Used]) -> dict[str, float]:

@@ -155,14 +155,14 @@ def _work(way: str, rows: int, name: str, trials: int) -> None:
 def _ours(task: Any, name: str, trials: int) -> None:  # noqa: ANN401 - the project is no package of ours
     import mlflow
 
-    from tabular.pruners import pruner
-    from tabular.samplers import sampler
-    from tabular.searching import Search
-    from tabular.study import Budget, open_study
-    from tabular.study_storage import address_of, open_storage
+    from shared.objective import pruner
+    from shared.samplers import sampler
+    from shared.searching import Search
+    from shared.study import Budget, open_study
+    from shared.study_storage import address_of, open_storage
 
     how = sampler("random", task.space, 1)
-    storage = open_storage(address_of(""), name)
+    storage = open_storage(address_of("", "tabular"), name)
     study = open_study(storage, name, task.direction, how, pruner("none"))
     mlflow.set_experiment("bench")
     with mlflow.start_run():

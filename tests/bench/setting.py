@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -96,13 +95,11 @@ def head() -> str:
 
 
 def export(commit: str, folder: Path) -> None:
-    """Write the project as of a commit below a folder, for scripts that know no Git."""
+    """Write the projects as of a commit below a folder, for scripts that know no Git."""
     folder.mkdir(parents=True)
-    archive = folder / "project.zip"  # which every Python takes out safely, unlike a tar
-    argv = ["git", "-C", str(CHECKOUT), "archive", f"--output={archive}", commit, PROJECT]
-    subprocess.run(argv, check=True)
-    shutil.unpack_archive(archive, folder)
-    archive.unlink()
+    argv = ["git", "-C", str(CHECKOUT), "archive", commit, "mlproject"]
+    archive = subprocess.run(argv, check=True, capture_output=True).stdout
+    subprocess.run(["tar", "-x", "-C", folder], input=archive, check=True)  # a zip loses links
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import pytest
 
 from images.arrays import read_npz
 from images.batches import Batch
-from images.errors import DataError
+from shared.errors import DataError
 
 pytestmark = pytest.mark.unit
 

@@ -10,8 +10,8 @@ import yaml
 
 from images import download, explore, preprocess, publish, search, train, validate
 from images import main as main_step
-from images.commandline import read_options
-from images.errors import ParameterError
+from shared.commandline import read_options
+from shared.errors import ParameterError
 
 pytestmark = pytest.mark.unit
 

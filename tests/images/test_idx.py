@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from images.batches import IMAGES, Batch
-from images.errors import DataError
 from images.idx import read_idx
+from shared.errors import DataError
 
 pytestmark = pytest.mark.unit
 

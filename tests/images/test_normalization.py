@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from images.batches import Pixels
-from images.errors import DataError, ParameterError
 from images.normalization import PixelSums, given
+from shared.errors import DataError, ParameterError
 
 pytestmark = pytest.mark.unit
 

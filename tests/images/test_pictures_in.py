@@ -16,9 +16,9 @@ from PIL import Image
 from images import archives
 from images.batches import Batch, Pixels
 from images.datasets import find
-from images.errors import DataError, ParameterError
 from images.pictures_in import Form, PictureFolder
 from images.sources import Delivery, Wanted, bring
+from shared.errors import DataError, ParameterError
 
 pytestmark = pytest.mark.unit
 

@@ -16,11 +16,13 @@ from mlflow.types import Schema, TensorSpec
 
 from images import metrics
 from images.batches import Pixels
-from images.errors import DataError
 from images.facts import Facts
 from images.mistakes import confusion, draw_all, worst_mistakes
-from images.predictions import predict, probabilities_of
+from images.predictions import predict
 from images.tables import ROW_ID, Images, writing
+from shared.errors import DataError
+from shared.metrics import CLASSIFICATION, classification, missing
+from shared.predictions import probabilities_of
 
 pytestmark = pytest.mark.unit
 
@@ -73,8 +75,8 @@ def test_probabilities(holdout: Path) -> None:
     assert list(rows.columns) == ["row_id", "target", "prediction", *columns]
     assert list(rows["prediction"]) == TARGET == list(rows["target"])
     assert rows[columns].sum(axis=1).to_numpy() == pytest.approx(1.0, abs=1e-15)
-    scores = metrics.classification(rows["target"], rows["prediction"], probabilities_of(rows))
-    assert set(scores) == set(metrics.METRICS)
+    scores = classification(rows["target"], rows["prediction"], probabilities_of(rows))
+    assert set(scores) == set(CLASSIFICATION)
     assert scores["log_loss"] == pytest.approx(-np.log(0.8))
 
 
@@ -82,7 +84,7 @@ def test_a_champion_that_does_not_know_a_class(holdout: Path) -> None:
     """It is scored: what it cannot say is wrong, with a finite log loss."""
     two = np.full((12, 2), 0.5)
     rows = predict(Model(two, ["a", "b/c"]), holdout, FACTS)
-    scores = metrics.classification(rows["target"], rows["prediction"], probabilities_of(rows))
+    scores = classification(rows["target"], rows["prediction"], probabilities_of(rows))
     assert scores["accuracy"] == 0.5
     assert np.isfinite(scores["log_loss"])
     table = metrics.per_class(rows["target"], rows["prediction"], FACTS.classes)
@@ -124,8 +126,8 @@ def test_classes_without_probabilities(holdout: Path, answer: object) -> None:
     rows = predict(Model(answer), holdout, FACTS)
     assert list(rows["prediction"]) == TARGET
     assert probabilities_of(rows) is None
-    assert "log_loss" in metrics.missing(
-        metrics.classification(rows["target"], rows["prediction"], None)
+    assert "log_loss" in missing(
+        classification(rows["target"], rows["prediction"], None), CLASSIFICATION
     )
 
 

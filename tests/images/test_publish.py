@@ -10,8 +10,8 @@ import mlflow
 import pytest
 
 from images import publish
-from images.errors import DataError
 from images.publish import Version, put
+from shared.errors import DataError
 
 if TYPE_CHECKING:
     from tests.fixtures.project_store import ProjectStore

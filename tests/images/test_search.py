@@ -1,6 +1,6 @@
 """The entry point `search` on digits: ended early, diverged, killed and gone on with, refused.
 
-What every search does is tested in tests/tabular, with the same text.
+What every search does is tested in tests/shared.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ import pandas as pd
 import pytest
 
 from images import download, preprocess, search
-from images.errors import DataError
 from images.facts import Facts
 from images.judges import Judges, metric_of
-from images.network_spaces import space_of
+from images.search import space_of
+from shared.errors import DataError
 
 if TYPE_CHECKING:
     from tests.fixtures.project_store import ProjectStore

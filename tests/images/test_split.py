@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from images.batches import Pixels
 from images.declaration import Replay
-from images.errors import DataError, ParameterError
+from images.download import read_as_of
 from images.identity import ARRIVAL, HOLDOUT, VALIDATION, RowIds, fingerprints, positions
-from images.replay import arrived, newest, read_as_of
 from images.split import HOLDOUT_PART, Split, check
+from shared.errors import DataError, ParameterError
 
 pytestmark = pytest.mark.unit
 
@@ -90,16 +90,17 @@ def test_images_arrive_over_two_weeks() -> None:
     """Four tenths at once, none on Sundays, all in the end, and none ever goes again."""
     replay = Replay()
     days = [replay.first_day + dt.timedelta(days=number) for number in range(15)]
-    there = [arrived(IMAGES, replay, day) for day in days]
+    places = positions(fingerprints(IMAGES), ARRIVAL)
+    there = [replay.arrived(places, day) for day in days]
     counts = [int(mask.sum()) for mask in there]
     assert 0.36 < counts[0] / len(IMAGES) < 0.44
     assert counts[-1] == len(IMAGES)
     for day, before, after in zip(days[1:], there, there[1:], strict=False):
         assert (after >= before).all()
         assert (day.weekday() == 6) == (after == before).all() or day > days[13]
-    assert newest(replay, dt.date(2026, 1, 4)) == dt.date(2026, 1, 3)
-    with pytest.raises(DataError, match="not one image has arrived"):
-        newest(replay, dt.date(2025, 12, 31))
+    assert replay.newest(dt.date(2026, 1, 4)) == dt.date(2026, 1, 3)
+    with pytest.raises(DataError, match="nothing has arrived"):
+        replay.newest(dt.date(2025, 12, 31))
 
 
 def test_as_of_is_a_day_in_utc() -> None:

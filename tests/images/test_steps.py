@@ -19,7 +19,7 @@ from images.datasets import fashion_mnist, find, mnist
 from images.declaration import DataSet, File, Idx
 from images.facts import Facts
 from images.tables import PART, ROW_ID, read
-from images.tracking import main
+from shared.tracking import main
 
 if TYPE_CHECKING:
     from tests.fixtures.file_server import FileServer
@@ -226,7 +226,7 @@ def test_arrays_of_the_users_own(
     ("given", "words"),
     [
         ({"dataset": "fashion_minst"}, "no data set 'fashion_minst' (did you mean"),
-        ({"dataset": "digits", "as_of": "2025-12-31"}, "not one image has arrived"),
+        ({"dataset": "digits", "as_of": "2025-12-31"}, "nothing has arrived"),
         ({"dataset": "digits", "as_of": "soon"}, "'as_of' is 'soon'"),
         ({"dataset": "mnist", "source": "/x"}, "'mnist' takes no source"),
         ({"dataset": "npz", "source": "/x", "channels": 1}, "'npz' takes no channels"),

@@ -12,8 +12,8 @@ import pytest
 
 from images import tables
 from images.batches import Pixels
-from images.errors import DataError
 from images.tables import ROW_ID, Images, Shape, count, read, read_shuffled, writing
+from shared.errors import DataError
 
 pytestmark = pytest.mark.unit
 

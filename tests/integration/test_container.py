@@ -217,6 +217,31 @@ def test_no_value_stands_on_a_command_line(eventually: Callable[..., bool], ward
     thread.join(10)
 
 
+def test_a_folder_comes_with_what_its_links_lead_to(
+    eventually: Callable[..., bool], ward: Ward, repository: Repository
+) -> None:
+    """And without the rest of its working copy."""
+    (repository.folder / "beside").mkdir()
+    (repository.folder / "sub" / "beside").symlink_to("../beside")
+    runner = ward.runner()
+    request = ward.request("sleep", project=str(repository.folder / "sub"))
+
+    def work() -> None:
+        with pytest.raises(StepStoppedError):
+            runner.run(request, ward.lines.append)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert eventually(lambda: bool(ward.sleepers()), 20)
+    words = [word for p in psutil.process_iter(["cmdline"]) for word in p.info["cmdline"] or []]
+    top = repository.folder.resolve()
+    mount = "--mount=type=bind,source={0},target={0},readonly"
+    assert {mount.format(top / "sub"), mount.format(top / "beside")} <= set(words)
+    assert mount.format(top) not in words
+    runner.stop()
+    thread.join(10)
+
+
 WORKER = """
 import sys
 from pathlib import Path

@@ -255,6 +255,18 @@ def test_the_tree_counts_and_not_the_commit(bench: Bench) -> None:
     assert not bench.use(raw).reused
 
 
+def test_what_a_link_leads_to_counts(bench: Bench) -> None:
+    """A folder that several projects share lies outside of each."""
+    bench.project.commit(beside__part_DOT_py="1")
+    (bench.project.folder / "sub" / "beside").symlink_to("../beside")
+    bench.project.commit()
+    first = bench.use(bench.get())
+    bench.project.commit(README="again")
+    assert bench.use(bench.get()).run_id == first.run_id
+    bench.project.commit(beside__part_DOT_py="2")
+    assert not bench.use(bench.get()).reused
+
+
 def _delete(bench: Bench, run_id: str) -> None:
     bench.client.delete_run(run_id)
 

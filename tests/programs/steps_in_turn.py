@@ -14,7 +14,7 @@ import sys
 import mlflow
 
 (project,) = sys.argv[1:]
-main = importlib.import_module(f"{project}.tracking").main
+main = importlib.import_module("shared.tracking").main
 done = []
 for experiment, name, parameters in json.load(sys.stdin):
     run_id = mlflow.MlflowClient().create_run(experiment).info.run_id

@@ -10,11 +10,12 @@ import pytest
 import skops.io
 from scipy import sparse
 
+from shared.errors import DataError
 from tabular import adjusting, models
 from tabular.declaration import Column, Task
-from tabular.errors import DataError
 from tabular.facts import Facts
 from tabular.fitting import Part, fit
+from tabular.levels import settled
 from tabular.metrics import regression
 from tabular.preparation import Columns
 from tabular.scoring import as_inputs, as_target, one_value, scores
@@ -39,6 +40,7 @@ def fitted(name: str, known: Facts, rows: pd.DataFrame, **given: Any) -> Any:  #
     check_rows(rows, known, used)
     pipeline = models.build(name, known, used, rows)
     fit(pipeline, Part(as_inputs(rows, known), as_target(rows, known)), None, 0)
+    settled(pipeline.named_steps["prepare"])
     return pipeline
 
 

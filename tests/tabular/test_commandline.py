@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from shared.commandline import Option, read_options
+from shared.errors import ParameterError
 from tabular import download, explore, preprocess, search, train, validate
 from tabular import main as main_step
-from tabular.commandline import Option, read_options
-from tabular.errors import ParameterError
 
 pytestmark = pytest.mark.unit
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from shared.errors import DataError, ParameterError
 from tabular.datasets import find, known
 from tabular.declaration import TimeColumn, UserFile
 from tabular.description import check_columns, describe, with_parameters
-from tabular.errors import DataError, ParameterError
 from tabular.facts import Facts
 from tabular.packed import Part
 from tabular.reading import Reading

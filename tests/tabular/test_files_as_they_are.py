@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 from tests.fixtures.wild_tables import KINDS, Kind
 
+from shared.errors import StepError
 from tabular import download
-from tabular.errors import TabularError
 from tabular.facts import Facts
 from tabular.tables import Table
 
@@ -66,7 +66,7 @@ def test_a_file_is_read_right(kind: Kind, tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", REFUSED, ids=[kind.name for kind in REFUSED])
 def test_or_refused_by_name_with_a_way_out(kind: Kind, tmp_path: Path) -> None:
     """What was found, what is allowed and what to do; not worth another try."""
-    with pytest.raises(TabularError) as raised:
+    with pytest.raises(StepError) as raised:
         delivered(kind.write(tmp_path), tmp_path, **kind.given)
     assert raised.value.exit_code == 65
     assert re.search(kind.refused, str(raised.value), re.DOTALL)

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from shared.errors import ParameterError, TrainingError
 from tabular import models, train
 from tabular.declaration import Column, Task
-from tabular.errors import ParameterError, TrainingError
 from tabular.facts import Facts
 from tabular.fitting import Curves, Part, fit
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
+from shared.errors import DataError
 from tabular import models
 from tabular.declaration import Column, Holdout
-from tabular.errors import DataError
 from tabular.facts import Facts
 from tabular.folds import cut
 

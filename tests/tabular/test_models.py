@@ -10,10 +10,11 @@ import pandas as pd
 import pytest
 import skops.io
 
+from shared.errors import DataError, ParameterError
 from tabular import metrics
 from tabular.declaration import Column, Task
-from tabular.errors import DataError, ParameterError
 from tabular.facts import Facts
+from tabular.levels import settled
 from tabular.models import MODELS, OPTIONS, build, choose, requirements, trusted_types
 from tabular.train import as_inputs
 
@@ -52,6 +53,7 @@ def test_every_model_takes_raw_rows_and_stores_safely(
     )
     rows = as_inputs(frame[list(known.features)], known)
     pipeline = build(name, known, used).fit(rows, frame[known.target])
+    settled(pipeline.named_steps["prepare"])
     content = skops.io.dumps(pipeline)
     loaded = skops.io.loads(content, trusted=trusted_types(name))
     odd = rows.head(2).assign(size=np.nan)

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tabular.declaration import Replay
-from tabular.errors import DataError
-from tabular.replay import SUNDAY, arrival_days, arrived, delivery_days
+from shared.errors import DataError
+from shared.replay import SUNDAY, Replay
+from tabular.identity import arrival_positions, fingerprints
+from tabular.replay import arrived
 
 pytestmark = pytest.mark.unit
 
@@ -38,17 +39,17 @@ def test_a_later_date_only_adds_rows(early: int, late: int) -> None:
 
 def test_the_first_part_is_there_at_once_and_the_rest_comes_evenly() -> None:
     """Four tenths on the first day; every later day brings about the same."""
-    counts = pd.Series(arrival_days(ROWS, ["id"], Replay())).value_counts()
-    assert 0.36 < counts[FIRST] / len(ROWS) < 0.44
-    rest = counts.drop(FIRST)
-    assert set(rest.index) == set(delivery_days(Replay()))
+    places = arrival_positions(fingerprints(ROWS, ["id"]))
+    totals = [Replay().arrived(places, day).sum() for day in Replay().arrivals()]
+    assert 0.36 < totals[0] / len(ROWS) < 0.44
+    rest = pd.Series(totals).diff().dropna()
     assert rest.min() > 0.7 * rest.mean()
     assert rest.max() < 1.3 * rest.mean()
 
 
 def test_nothing_arrives_on_sundays() -> None:
     """Sunday's rows are Saturday's, down to the newest day."""
-    assert all(day.weekday() != SUNDAY for day in delivery_days(Replay(days=60)))
+    assert all(day.weekday() != SUNDAY for day in Replay(days=60).arrivals())
     saturday, sunday = dt.date(2026, 1, 3), dt.date(2026, 1, 4)
     before, newest_before = arrived(ROWS, ["id"], Replay(), as_of(saturday))
     after, newest_after = arrived(ROWS, ["id"], Replay(), as_of(sunday))
@@ -58,7 +59,7 @@ def test_nothing_arrives_on_sundays() -> None:
 
 def test_in_the_end_all_rows_are_there() -> None:
     """The last delivery day completes the set."""
-    last = delivery_days(Replay())[-1]
+    last = Replay().arrivals()[-1]
     assert len(arrived(ROWS, ["id"], Replay(), as_of(last))[0]) == len(ROWS)
 
 
@@ -73,5 +74,5 @@ def test_the_time_of_day_does_not_matter() -> None:
 
 def test_before_the_first_day_there_is_nothing() -> None:
     """The message names the first day."""
-    with pytest.raises(DataError, match=r"2025-12-31 not one row.*2026-01-01 or later"):
+    with pytest.raises(DataError, match=r"2025-12-31 nothing has arrived.*2026-01-01 or later"):
         arrived(ROWS, ["id"], Replay(), as_of(dt.date(2025, 12, 31)))

@@ -23,6 +23,9 @@ from mlflow import MlflowClient
 from optuna.distributions import IntDistribution
 from optuna.trial import create_trial
 
+from shared.search_results import log_results
+from shared.study import METRICS
+from shared.tracking import Step, main
 from tabular import search, train
 from tabular.declaration import Column, Holdout
 from tabular.facts import Facts
@@ -30,9 +33,6 @@ from tabular.folds import cut
 from tabular.model_spaces import space_of
 from tabular.preprocess import TRAIN_FILE, read_part
 from tabular.search import CrossValidation
-from tabular.search_results import log_results
-from tabular.study import METRICS
-from tabular.tracking import Step, main
 
 PROJECT = Path(search.__file__).parents[1]
 
@@ -207,7 +207,7 @@ def test_a_killed_search_goes_on(
         ({"space": "{}"}, "the search space is empty"),
         ({"space": '{"max_dept": [1, 2]}'}, "did you mean 'max_depth'?"),
         ({"trials": 0}, "would never end"),
-        ({"metric": "accuracy"}, "metric 'accuracy' is none of regression"),
+        ({"metric": "accuracy"}, "metric 'accuracy' is unknown"),
         ({"folds": 100, "study": "a b"}, "study is 'a b'"),
         ({"storage": "sqlite://u:p@/x"}, "storage holds a password"),
         ({"storage": "postgresql://h/x?password=p"}, "storage holds a password: postgresql://h/x."),

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from shared.errors import ParameterError
+from shared.search_space import Choices, Range, Space
 from tabular.declaration import Task
-from tabular.errors import ParameterError
 from tabular.model_spaces import space_of
 from tabular.models import MODELS
-from tabular.search_space import Choices, Range, Space
 
 pytestmark = pytest.mark.unit
 

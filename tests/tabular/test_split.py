@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from tabular.errors import DataError
+from shared.errors import DataError
 from tabular.split import ROW_ID, set_aside, with_row_ids
 
 pytestmark = pytest.mark.unit

@@ -17,9 +17,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from shared.tracking import main
 from tabular import download, explore, metrics, preprocess, train, validate
 from tabular import main as main_step
-from tabular.tracking import main
 
 if TYPE_CHECKING:
     from tests.fixtures.file_server import FileServer
@@ -286,11 +286,11 @@ def test_a_server_that_is_away_may_be_tried_again(
     store: ProjectStore, file_server: FileServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """404 is for good; 503 is for now, with an exit status of its own."""
-    monkeypatch.setattr("tabular.fetch.time.sleep", lambda _seconds: None)
+    monkeypatch.setattr("shared.fetch.time.sleep", lambda _seconds: None)
     gone = {"dataset": "csv", "target": "price", "source": f"{file_server.url}/none.csv"}
     assert store.bad(download.STEP, **gone)[0] == 65
     url = file_server.serve("/busy.csv", status=503)
-    monkeypatch.setattr("tabular.fetch.fetch.__kwdefaults__", {"sleep": lambda _s: 0, "tries": 2})
+    monkeypatch.setattr("shared.fetch.fetch.__kwdefaults__", {"sleep": lambda _s: 0, "tries": 2})
     code, message = store.bad(download.STEP, dataset="csv", target="price", source=url)
     assert (code, "status 503" in message) == (69, True)
 

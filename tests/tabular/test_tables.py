@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from tabular.errors import DataError
+from shared.errors import DataError
 from tabular.packed import Part
 from tabular.reading import Reading
 from tabular.tables import Table, read_csv, read_parquet

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tabular.errors import ParameterError
+from shared.errors import ParameterError
 from tabular.tags import own_tags
 
 pytestmark = pytest.mark.unit

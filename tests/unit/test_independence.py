@@ -25,10 +25,14 @@ def imported(folder: Path) -> frozenset[str]:
     return frozenset(names)
 
 
-@pytest.mark.parametrize("project", PROJECTS, ids=lambda path: path.name)
+SHARED = ROOT / "mlproject" / "shared"
+NAMES = {path.name for path in PROJECTS}
+
+
+@pytest.mark.parametrize("project", [*PROJECTS, SHARED], ids=lambda path: path.name)
 def test_a_project_can_be_copied_out(project: Path) -> None:
-    """A project knows neither the package nor Airflow, and no project the package's names."""
-    assert not imported(project) & {"understudy", "airflow"}
+    """It knows neither the package nor Airflow nor another project; the package knows none."""
+    assert not imported(project) & ({"understudy", "airflow", *NAMES} - {project.name})
     assert project.name not in imported(ROOT / "plugins" / "understudy")
 
 

@@ -6,8 +6,8 @@ import zipfile
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from images.errors import DataError
-from images.space import room_for
+from shared.errors import DataError
+from shared.space import room_for
 
 LARGEST = 1 << 35  # bytes; an archive that unpacks to more is refused
 _BROKEN = (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError, RuntimeError)

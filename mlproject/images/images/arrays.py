@@ -13,7 +13,7 @@ import numpy as np
 
 from images.batches import Batch, Pixels, check_lengths, class_names, starts, with_channels
 from images.declaration import Part
-from images.errors import DataError
+from shared.errors import DataError
 
 PARTS: tuple[Part, ...] = ("train", "test")
 _BRIGHTEST = 255

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from images.declaration import Part
-from images.errors import DataError
+from shared.errors import DataError
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 IMAGES = 512

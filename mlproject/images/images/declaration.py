@@ -4,27 +4,13 @@ A declaration is frozen data. `download` turns it, with what really came, into t
 travel with the images. Touches nothing.
 """
 
-import datetime as dt
 from dataclasses import dataclass
 from typing import Literal
 
+from shared.replay import REPLAY, Replay
+
 Part = Literal["", "train", "test"]
 """The part that a publisher put an image into; '' where there are no parts."""
-
-
-@dataclass(frozen=True)
-class Replay:
-    """How images without dates "arrive", so that data as of a date can be had. See `replay.py`.
-
-    Attributes:
-        first_day: the day on which the first part is there.
-        days: number of calendar days, the first one included, until all images are there.
-        first_part: share of the images that is there on the first day, 0 to 1.
-    """
-
-    first_day: dt.date = dt.date(2026, 1, 1)
-    days: int = 14
-    first_part: float = 0.4
 
 
 @dataclass(frozen=True)
@@ -35,7 +21,7 @@ class Bundled:
         replay: when its images arrive.
     """
 
-    replay: Replay = Replay()
+    replay: Replay = REPLAY
 
 
 @dataclass(frozen=True)
@@ -64,6 +50,21 @@ class Idx:
     part: Part
     images: File
     labels: File
+
+
+def mnist_files(folder: str, *sha256: str) -> tuple[Idx, ...]:
+    """Return the four files of MNIST, whose names other sets have, too.
+
+    Args:
+        folder: its public address.
+        sha256: of the training images and labels, and of the test's.
+    """
+    names = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
+    files = [
+        File(f"{folder}/{name}-ubyte.gz", digest)
+        for name, digest in zip(names, sha256, strict=True)
+    ]
+    return (Idx("train", *files[:2]), Idx("test", *files[2:]))
 
 
 @dataclass(frozen=True)

@@ -17,17 +17,17 @@ from pathlib import Path
 from typing import Any
 
 from images.batches import Batch
-from images.commandline import Option
 from images.declaration import Bundled, DataSet
-from images.errors import DataError, ParameterError
-from images.facts import MALFORMED_FILE, RAW_FILE, Facts, write_json
-from images.identity import Content, fingerprints
+from images.facts import RAW_FILE, Facts
+from images.identity import ARRIVAL, Content, fingerprints, positions
 from images.pictures_in import Form
-from images.replay import arrived, newest, read_as_of
 from images.sources import Delivery, Wanted, bring
-from images.space import room_for
 from images.tables import PART, Images, Shape, writing
-from images.tracking import Step, log_new_params, main, say
+from shared.commandline import Option
+from shared.errors import DataError, ParameterError
+from shared.json_files import MALFORMED_FILE, write_json
+from shared.space import room_for
+from shared.tracking import Step, log_new_params, main, say
 
 _SIZE = re.compile(r"([1-9]\d{0,4})x([1-9]\d{0,4})")
 
@@ -47,14 +47,7 @@ OPTIONS = (
 
 
 def download(values: Mapping[str, Any]) -> None:
-    """Do the step within the active MLflow run.
-
-    Args:
-        values: the parameters, as `OPTIONS` names them.
-
-    Raises:
-        ImagesError: see `errors`.
-    """
+    """Do the step within the active MLflow run, as `Step.work` says."""
     from images.datasets import find
 
     as_of = read_as_of(values["as_of"])
@@ -73,6 +66,25 @@ def download(values: Mapping[str, Any]) -> None:
             write_json([asdict(each) for each in delivery.malformed], raw / MALFORMED_FILE)
         _log(facts, delivery, stored.counts, raw)
     log_new_params({**values, "source": delivery.source if values["source"] else ""})
+
+
+def read_as_of(text: str) -> dt.date | None:
+    """Return the day, UTC, that the parameter `as_of` names; None for '' (everything).
+
+    Raises:
+        ParameterError: if it is no ISO 8601 date or time.
+    """
+    if not text:
+        return None
+    try:
+        moment = dt.datetime.fromisoformat(text)
+    except ValueError:
+        raise ParameterError(
+            f"parameter 'as_of' is {text!r}",
+            allowed="'' or an ISO 8601 date or time, such as 2026-01-31 or 2026-01-31T06:00:00Z",
+            action="correct -P as_of=...",
+        ) from None
+    return (moment if moment.tzinfo is None else moment.astimezone(dt.UTC)).date()
 
 
 def _wanted(data_set: DataSet, values: Mapping[str, Any]) -> Wanted:
@@ -111,12 +123,12 @@ def _as_of(
         say(f"{data_set.name} has no times: as_of {as_of} changes nothing")
         return batches, ""
     replay = data_set.source.replay
-    day = newest(replay, as_of)
+    day = replay.newest(as_of)
     return (_arrived(batch, data_set.source, as_of) for batch in batches), day.isoformat()
 
 
 def _arrived(batch: Batch, source: Bundled, as_of: dt.date) -> Batch:
-    there = arrived(batch.pixels, source.replay, as_of)
+    there = source.replay.arrived(positions(fingerprints(batch.pixels), ARRIVAL), as_of)
     labels = list(itertools.compress(batch.labels, there.tolist()))
     return Batch(batch.pixels[there], labels, batch.part)
 
@@ -151,24 +163,18 @@ class _Stored:
         self._shape = self._data_set.shape or (rows, columns, channels)
         with writing(path, self._shape, PART) as writer:
             for batch in itertools.chain([first], batches):
-                self._check(batch)
-                writer.write(Images(batch.pixels, batch.labels, [batch.part] * len(batch.labels)))
-                self._account(batch)
-
-    def _check(self, batch: Batch) -> None:
-        brightest = int(batch.pixels.max(initial=0))
-        if brightest > self._data_set.brightest:
-            raise DataError(
-                f"a pixel of {self._data_set.name} is {brightest}",
-                allowed=f"0 to {self._data_set.brightest}",
-                action="check where the images come from",
-            )
-
-    def _account(self, batch: Batch) -> None:
-        marks = [batch.part] * len(batch.labels)
-        self._content.add(fingerprints(batch.pixels), batch.labels, marks)
-        self.counts.update(batch.labels)
-        self._parts.add(batch.part)
+                brightest = int(batch.pixels.max(initial=0))
+                if brightest > self._data_set.brightest:
+                    raise DataError(
+                        f"a pixel of {self._data_set.name} is {brightest}",
+                        allowed=f"0 to {self._data_set.brightest}",
+                        action="check where the images come from",
+                    )
+                marks = [batch.part] * len(batch.labels)
+                writer.write(Images(batch.pixels, batch.labels, marks))
+                self._content.add(fingerprints(batch.pixels), batch.labels, marks)
+                self.counts.update(batch.labels)
+                self._parts.add(batch.part)
 
     def facts(self, source: str, as_of: str, newest_day: str) -> Facts:
         """Return the facts, when all images are stored."""

@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 
 from images.batches import Pixels
-from images.commandline import Option
-from images.facts import RAW_FILE, Facts, write_json
+from images.facts import RAW_FILE, Facts
 from images.normalization import PixelSums
-from images.space import room_for
 from images.tables import PART, Images, read
-from images.tracking import Step, main, say
+from shared.commandline import Option
+from shared.json_files import write_json
+from shared.space import room_for
+from shared.tracking import Step, main, say
 
 EXAMPLES = 10
 """Examples of each class."""
@@ -33,14 +34,7 @@ OPTIONS = (
 
 
 def explore(values: Mapping[str, Any]) -> None:
-    """Do the step within the active MLflow run.
-
-    Args:
-        values: the parameters, as `OPTIONS` names them.
-
-    Raises:
-        ImagesError: see `errors`.
-    """
+    """Do the step within the active MLflow run, as `Step.work` says."""
     import mlflow
 
     raw = Path(values["raw"])

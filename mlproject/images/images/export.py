@@ -11,8 +11,9 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from images.facts import Facts, write_json
+from images.facts import Facts
 from images.network import INPUT
+from shared.json_files import write_json
 
 SIGNATURE = "serving_default"
 CLASSES_FILE = "assets.extra/classes.json"

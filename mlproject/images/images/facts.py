@@ -5,16 +5,13 @@ with what it fitted; later steps read them and need no declaration. Touches only
 is asked to read or write.
 """
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from images.errors import DataError
 from images.tables import Shape
+from shared.json_files import FACTS_FILE, read_json, write_json
 
-FILE = "dataset.json"
-MALFORMED_FILE = "malformed.json"
 RAW_FILE = "images.parquet"
 TRAIN_FILE, VALIDATION_FILE, HOLDOUT_FILE = (
     "train.parquet",
@@ -68,7 +65,7 @@ class Facts:
 
     def write(self, folder: Path) -> None:
         """Write the facts into `folder`."""
-        write_json(asdict(self), folder / FILE)
+        write_json(asdict(self), folder / FACTS_FILE)
 
     @classmethod
     def read(cls, folder: Path) -> "Facts":
@@ -77,30 +74,7 @@ class Facts:
         Raises:
             DataError: if the folder is not what the step before logged.
         """
-        content = read_json(folder, FILE)
+        content = read_json(folder, FACTS_FILE)
         for name in ("shape", "classes", "mean", "std"):
             content[name] = tuple(content[name])
         return cls(**content)
-
-
-def write_json(content: object, path: Path) -> None:
-    """Write plain data as JSON for people and programs."""
-    text = json.dumps(content, indent=2, ensure_ascii=False)
-    path.write_text(text + "\n", encoding="utf-8")
-
-
-def read_json(folder: Path, name: str) -> Any:  # noqa: ANN401 - JSON has no type
-    """Return the content of the JSON file `name` in `folder`.
-
-    Raises:
-        DataError: if there is no such file.
-    """
-    path = folder / name
-    if not path.is_file():
-        there = ", ".join(sorted(entry.name for entry in folder.glob("*"))) or "nothing"
-        raise DataError(
-            f"there is no '{name}' in the input folder; it holds {there}",
-            allowed="the artifact folder that the step before logged",
-            action="pass -P raw=runs:/<download run>/raw or -P data=runs:/<preprocess run>/data",
-        )
-    return json.loads(path.read_text(encoding="utf-8"))

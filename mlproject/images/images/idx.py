@@ -18,7 +18,7 @@ import numpy as np
 
 from images.batches import Batch, check_lengths, class_names, starts, with_channels
 from images.declaration import Part
-from images.errors import DataError
+from shared.errors import DataError
 
 _GZIP = b"\x1f\x8b"
 _UNSIGNED_BYTE = 8

@@ -11,15 +11,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from images import metrics
-from images.errors import DataError, ParameterError, nearest
 from images.facts import TRAIN_FILE, VALIDATION_FILE, Facts
 from images.identity import Content, fingerprints
 from images.predictions import as_shares
 from images.tables import ROW_ID, count, read
+from shared import metrics
+from shared.errors import DataError
 
 PREFIX = "val_"
-_LOWER_IS_BETTER = frozenset({"log_loss"})
 
 
 @dataclass(frozen=True)
@@ -80,25 +79,15 @@ def metric_of(name: str, judges: Judges) -> tuple[str, str]:
         ParameterError: for a metric that there is not.
         DataError: for one that these images do not define.
     """
-    plain = name.removeprefix(PREFIX) or "accuracy"
-    if plain not in metrics.METRICS:
-        raise ParameterError(
-            f"metric '{name}' is unknown{nearest(plain, metrics.METRICS)}",
-            allowed=", ".join(metrics.METRICS),
-            action="pass one of these as -P metric=...",
-        )
-    _check_defined(plain, judges)
-    return f"{PREFIX}{plain}", "minimize" if plain in _LOWER_IS_BETTER else "maximize"
-
-
-def _check_defined(plain: str, judges: Judges) -> None:
+    metric, direction = metrics.leading(name, metrics.CLASSIFICATION, PREFIX)
     classes = len(judges.facts.classes)
-    anything = np.full((len(judges.targets), classes), 1 / classes)
-    defined = judges.figures(anything)
-    if not math.isfinite(defined.get(f"{PREFIX}{plain}", math.nan)):
+    defined = judges.figures(np.full((len(judges.targets), classes), 1 / classes))
+    if not math.isfinite(defined.get(metric, math.nan)):
         raise DataError(
-            f"the {len(judges.targets)} validation images do not define {plain}, "
+            f"the {len(judges.targets)} validation images do not define "
+            f"{metric.removeprefix(PREFIX)}, "
             f"for they have {judges.targets.nunique()} of {classes} classes",
             allowed=", ".join(name.removeprefix(PREFIX) for name in defined),
             action="choose another metric, or pass a larger validation_fraction to preprocess",
         )
+    return metric, direction

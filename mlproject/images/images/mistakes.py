@@ -10,8 +10,8 @@ import pandas as pd
 
 from images import pictures
 from images.facts import Facts
-from images.predictions import PROBABILITY
 from images.tables import ROW_ID, read
+from shared.predictions import PROBABILITY
 
 WORST = 24
 """Mistakes that are drawn."""

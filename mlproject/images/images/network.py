@@ -5,7 +5,6 @@ dense layer. The first layers bring the pixels into shape and normalise them, so
 the model needs to know nothing of that.
 """
 
-from dataclasses import dataclass
 from math import log2
 
 import keras
@@ -19,25 +18,12 @@ KERNEL = 3  # pixels
 INPUT = "images"
 
 
-@dataclass(frozen=True)
-class Architecture:
-    """What the user chooses of the network.
-
-    Attributes:
-        filters: of the first convolution.
-        dropout: share of the last features that each training step leaves out, 0 to below 1.
-    """
-
-    filters: int = 16
-    dropout: float = 0.3
-
-
 def blocks(rows: int, columns: int) -> int:
     """Return how many blocks fit an image of that size in pixels."""
     return min(max(int(log2(max(min(rows, columns) / SMALLEST, 1))), 1), MOST_BLOCKS)
 
 
-def build(facts: Facts, architecture: Architecture) -> keras.Model:
+def build(facts: Facts, width: int, dropout: float) -> keras.Model:
     """Return the untrained network.
 
     It takes uint8 of shape (images, rows, columns) for grey images, (images, rows, columns, 3) for
@@ -45,7 +31,8 @@ def build(facts: Facts, architecture: Architecture) -> keras.Model:
 
     Args:
         facts: of the images, with mean and standard deviation.
-        architecture: what the user chooses.
+        width: filters of the first convolution.
+        dropout: share of the last features that each training step leaves out, 0 to below 1.
     """
     images = keras.Input(facts.image_shape, dtype="uint8", name=INPUT)
     hidden = layers.Reshape(facts.shape, name="channels")(images)
@@ -53,13 +40,13 @@ def build(facts: Facts, architecture: Architecture) -> keras.Model:
         mean=facts.mean, variance=[deviation**2 for deviation in facts.std], name="normalization"
     )(hidden)
     for number in range(blocks(*facts.shape[:2])):
-        filters = architecture.filters * min(2**number, WIDEST)
+        filters = width * min(2**number, WIDEST)
         hidden = layers.Conv2D(
             filters, KERNEL, padding="same", activation="relu", name=f"convolution_{number + 1}"
         )(hidden)
         hidden = layers.MaxPooling2D(padding="same", name=f"pooling_{number + 1}")(hidden)
     hidden = layers.Flatten(name="features")(hidden)
-    hidden = layers.Dropout(architecture.dropout, name="dropout")(hidden)
+    hidden = layers.Dropout(dropout, name="dropout")(hidden)
     # In float32 also where a policy of mixed precision is set.
     outputs = layers.Dense(
         len(facts.classes), activation="softmax", dtype="float32", name="probabilities"

@@ -9,7 +9,7 @@ from math import sqrt
 import numpy as np
 
 from images.batches import Pixels
-from images.errors import DataError, ParameterError
+from shared.errors import DataError, ParameterError
 
 
 class PixelSums:

@@ -15,7 +15,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from images.batches import COLOUR, GREY, IMAGES, Batch, Malformed, Pixels
 from images.declaration import Part
-from images.errors import DataError
+from shared.errors import DataError
 
 PARTS = {"train", "test"}
 _GREY_MODES = {"1", "L", "LA"}

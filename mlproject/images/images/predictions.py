@@ -4,7 +4,7 @@ Works for any MLflow model that takes raw images of this shape: ours, which says
 metadata, and others, whose outputs are taken in the order of the data's classes. Touches nothing.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 
 from images.batches import Pixels
-from images.errors import DataError
 from images.facts import Facts
 from images.tables import ROW_ID, Images, read
+from shared.errors import DataError
+from shared.predictions import PROBABILITY, asked
 
-PROBABILITY = "probability_"
 _MATRIX = 2  # dimensions of (images, classes)
 _ROUNDING = 1e-3  # by which a sum of probabilities may miss one
 
@@ -48,8 +48,10 @@ def predict(model: Scorer, path: Path, facts: Facts) -> pd.DataFrame:
         DataError: if the model fails on these images, or gives something else.
     """
     _check_shape(model, facts)
-    classes = known_classes(model, facts)
-    parts = [_of_batch(model, some, classes) for some in _batches(path, facts)]
+    classes, parts = known_classes(model, facts), []
+    for some in read(path, facts.shape, ROW_ID):
+        pixels = some.pixels.reshape(-1, *facts.image_shape)
+        parts.append(_of_batch(model, Images(pixels, some.labels, some.marks), classes))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -72,13 +74,8 @@ def _check_shape(model: Scorer, facts: Facts) -> None:
         )
 
 
-def _batches(path: Path, facts: Facts) -> Iterator[Images]:
-    for some in read(path, facts.shape, ROW_ID):
-        yield Images(some.pixels.reshape(-1, *facts.image_shape), some.labels, some.marks)
-
-
 def _of_batch(model: Scorer, some: Images, classes: Sequence[str]) -> pd.DataFrame:
-    answer = np.asarray(asked(model.predict, some.pixels))
+    answer = np.asarray(asked(model.predict, some.pixels, whole(some.pixels)))
     if len(answer) != len(some.labels) or answer.ndim > _MATRIX:
         raise _other_answer(answer, len(some.labels), classes)
     known = pd.DataFrame({ROW_ID: some.marks, "target": some.labels})
@@ -129,26 +126,6 @@ def _other_answer(answer: "np.ndarray[Any, Any]", images: int, classes: Sequence
     )
 
 
-def probabilities_of(predictions: pd.DataFrame) -> pd.DataFrame | None:
-    """Return the probability columns, named by their class; None if there are none."""
-    names = [name for name in predictions.columns if str(name).startswith(PROBABILITY)]
-    if not names:
-        return None
-    return predictions[names].rename(columns=lambda name: str(name).removeprefix(PROBABILITY))
-
-
-def asked(predict: Callable[[Pixels], object], pixels: Pixels) -> object:
-    """Call the model; whatever it raises is about these images and this model.
-
-    Raises:
-        DataError: with what it said.
-    """
-    try:
-        return predict(pixels)
-    except Exception as error:
-        raise DataError(
-            f"the model failed on images of shape {pixels.shape}, {pixels.dtype}: "
-            f"{type(error).__name__}: {str(error)[:500]}",
-            allowed="a model that takes raw images as download delivers them",
-            action="check that model and data set belong together",
-        ) from error
+def whole(pixels: Pixels) -> str:
+    """Return some images in words."""
+    return f"images of shape {pixels.shape}, {pixels.dtype}"

@@ -16,25 +16,23 @@ from typing import Any
 
 import numpy as np
 
-from images.commandline import Option
-from images.errors import DataError
 from images.facts import (
     HOLDOUT_FILE,
-    MALFORMED_FILE,
     RAW_FILE,
     TRAIN_FILE,
     VALIDATION_FILE,
     Facts,
-    read_json,
-    write_json,
 )
 from images.identity import Content, RowIds, fingerprints
 from images.normalization import PixelSums, given
 from images.report import Report
-from images.space import room_for
 from images.split import HOLDOUT_PART, NAMES, TRAIN_PART, Split, check
-from images.tables import PART, ROW_ID, Images, Writer, read, writing
-from images.tracking import Step, log_new_params, main, say
+from images.tables import PART, ROW_ID, Images, read, writing
+from shared.commandline import Option
+from shared.errors import DataError
+from shared.json_files import MALFORMED_FILE, read_json, write_json
+from shared.space import room_for
+from shared.tracking import Step, log_new_params, main, say
 
 FILES = (TRAIN_FILE, VALIDATION_FILE, HOLDOUT_FILE)
 """In the order of `split.NAMES`."""
@@ -70,14 +68,7 @@ OPTIONS = (
 
 
 def preprocess(values: Mapping[str, Any]) -> None:
-    """Do the step within the active MLflow run.
-
-    Args:
-        values: the parameters, as `OPTIONS` names them.
-
-    Raises:
-        ImagesError: see `errors`.
-    """
+    """Do the step within the active MLflow run, as `Step.work` says."""
     raw = Path(values["raw"])
     facts = Facts.read(raw)
     report = Report(facts, read_json(raw, MALFORMED_FILE))
@@ -97,7 +88,10 @@ def preprocess(values: Mapping[str, Any]) -> None:
             check(parts.counts, split)
             fitted = parts.sums.fitted()
             facts = dataclasses.replace(facts, mean=mean or fitted[0], std=std or fitted[1])
-            _write(facts, report, parts, folder)
+            facts.write(folder)
+            report.write(parts.by_name(), folder)
+            statistics = {"mean": facts.mean, "std": facts.std, "images": parts.by_name()}
+            write_json(statistics, folder / "statistics.json")
         _log(facts, parts, report, folder)
     log_new_params({name: value for name, value in values.items() if name != "raw"})
 
@@ -126,24 +120,19 @@ class _Parts:
             for some in read(raw, shape, PART):
                 prints = fingerprints(some.pixels)
                 numbered = Images(some.pixels, some.labels, ids.of(prints))
-                self._distribute(numbered, prints, some.marks, writers)
-
-    def _distribute(
-        self, some: Images, prints: list[bytes], marks: list[str], writers: list[Writer]
-    ) -> None:
-        parts = self._split.parts(prints, marks)
-        for part, writer in enumerate(writers):
-            numbers = np.flatnonzero(parts == part)
-            chosen = some.chosen(numbers)
-            if not chosen.labels:
-                continue
-            writer.write(chosen)
-            self.counts[part].update(chosen.labels)
-            if part == TRAIN_PART:
-                self.sums.add(chosen.pixels)
-            if part == HOLDOUT_PART:
-                held = [prints[kept] for kept in numbers]
-                self.holdout.add(held, chosen.labels, chosen.marks)
+                parts = self._split.parts(prints, some.marks)
+                for part, writer in enumerate(writers):
+                    numbers = np.flatnonzero(parts == part)
+                    chosen = numbered.chosen(numbers)
+                    if not chosen.labels:
+                        continue
+                    writer.write(chosen)
+                    self.counts[part].update(chosen.labels)
+                    if part == TRAIN_PART:
+                        self.sums.add(chosen.pixels)
+                    if part == HOLDOUT_PART:
+                        held = [prints[kept] for kept in numbers]
+                        self.holdout.add(held, chosen.labels, chosen.marks)
 
     def by_name(self) -> dict[str, dict[str, int]]:
         """Return the images of each part by class, by the part's name."""
@@ -173,13 +162,6 @@ def _check_report(report: Report, max_rejected: float, folder: Path) -> None:
             action="read data/schema_report.html in the run and mend or remove the files; for "
             "pictures of several sizes pass -P image_size=... to download, or -P channels=...",
         )
-
-
-def _write(facts: Facts, report: Report, parts: _Parts, folder: Path) -> None:
-    facts.write(folder)
-    report.write(parts.by_name(), folder)
-    statistics = {"mean": facts.mean, "std": facts.std, "images": parts.by_name()}
-    write_json(statistics, folder / "statistics.json")
 
 
 def _log(facts: Facts, parts: _Parts, report: Report, folder: Path) -> None:

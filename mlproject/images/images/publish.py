@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from images.commandline import Option
-from images.errors import DataError, ParameterError
-from images.facts import read_json, write_json
-from images.space import room_for
-from images.tracking import Step, main, say
+from shared.commandline import Option
+from shared.errors import DataError, ParameterError
+from shared.json_files import read_json, write_json
+from shared.space import room_for
+from shared.tracking import Step, main, say
 
 EXPORTS = "saved_model"
 """Artifact folder into which `train` exports."""
@@ -50,14 +50,7 @@ class Version:
 
 
 def publish(values: Mapping[str, Any]) -> None:
-    """Do the step within the active MLflow run.
-
-    Args:
-        values: the parameters, as `OPTIONS` names them.
-
-    Raises:
-        ImagesError: see `errors`.
-    """
+    """Do the step within the active MLflow run, as `Step.work` says."""
     import mlflow
 
     version = _version(values["model_uri"])

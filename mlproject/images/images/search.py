@@ -11,23 +11,41 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from images import pruners, samplers, searching, train
-from images.commandline import Option
+from images import train
 from images.facts import Facts
 from images.judges import Judges, metric_of, read_judges
-from images.network_spaces import space_of
-from images.objective import Report
-from images.search_space import Space
-from images.tracking import Step, log_new_params, main
+from shared import samplers, searching
+from shared.commandline import Option
+from shared.objective import MEDIAN, PRUNERS, Report, pruner
+from shared.search_space import Space
+from shared.space_reading import DEFAULT, GRID, Searchable, read_fixed, read_space
+from shared.tracking import Step, log_new_params, main
+
+_NOT_SEARCHED = ("data", "random_state")
+_EXAMPLE = '{"learning_rate": {"low": 0.0001, "high": 0.01, "log": true}, "filters": [8, 16, 32]}'
+_SPACES: Mapping[str, Mapping[str, Any]] = {
+    DEFAULT: {
+        "learning_rate": {"low": 1e-4, "high": 0.03, "log": True},
+        "filters": {"low": 8, "high": 32, "log": True},
+        "dropout": {"low": 0.0, "high": 0.6},
+        "batch_size": [32, 64, 128],
+    },
+    GRID: {
+        "learning_rate": [0.01, 0.001, 0.0001],
+        "filters": [8, 16, 32],
+    },
+}
+"""The number of epochs is in none: more of them are hardly ever worse, so that searching it costs a
+study its time and teaches little. Early stopping and pruning spare what is idle."""
 
 OPTIONS = (
     Option(
         "data", "", "the artifact folder that preprocess logged, runs:/<run id>/data", required=True
     ),
     Option("metric", "", "what the best trial is best in; '' for accuracy"),
-    Option("pruner", pruners.MEDIAN, "when a trial is ended early", choices=pruners.NAMES),
+    Option("pruner", MEDIAN, "when a trial is ended early", choices=PRUNERS),
     *searching.OPTIONS,
 )
 
@@ -43,6 +61,8 @@ class Validation:
         direction: "minimize" or "maximize".
         random_state: seed of the networks.
     """
+
+    project: ClassVar[str] = "images"
 
     judges: Judges
     space: Space
@@ -68,23 +88,20 @@ class Validation:
 
 
 def search(values: Mapping[str, Any]) -> None:
-    """Do the step within the active MLflow run.
+    """Do the step within the active MLflow run, as `Step.work` says."""
+    import mlflow
 
-    Args:
-        values: the parameters, as `OPTIONS` names them.
-
-    Raises:
-        ImagesError: see `errors`.
-    """
     folder = Path(values["data"])
     facts = Facts.read(folder)
     train.check_fitted(facts, folder)
     objective = _objective(values, read_judges(folder, facts))
     data = [objective.judges.sha256, facts.classes, facts.mean, facts.std]
     code = [values["pruner"], train.requirements()]
-    how = pruners.pruner(values["pruner"])
+    how = pruner(values["pruner"])
     begun = searching.begin(values, objective, how, facts.dataset, [*data, *code])
-    _log_begin(values, facts)
+    log_new_params({"pruner": values["pruner"], "dataset": facts.dataset, "form": facts.form})
+    mlflow.set_tag("data.sha256", facts.sha256)
+    train.log_input(facts, "search")
     begun.conduct()
 
 
@@ -95,12 +112,21 @@ def _objective(values: Mapping[str, Any], judges: Judges) -> Validation:
     return Validation(judges, space, metric, direction, values["random_state"])
 
 
-def _log_begin(values: Mapping[str, Any], facts: Facts) -> None:
-    import mlflow
+def space_of(text: str, fixed: str, *, grid: bool) -> Space:
+    """Return the space that a search for the network's parameters shall try.
 
-    log_new_params({"pruner": values["pruner"], "dataset": facts.dataset, "form": facts.form})
-    mlflow.set_tag("data.sha256", facts.sha256)
-    train.log_input(facts, "search")
+    Args:
+        text: a name of `space_reading.NAMES`, or a JSON object; '' for the default.
+        fixed: a JSON object of parameters with one value in all trials; '' for none.
+        grid: whether every point is to be tried.
+
+    Raises:
+        ParameterError: for a space that is empty or wrong, naming everything that is.
+    """
+    options = {one.name: one for one in train.OPTIONS if not one.required}
+    values = read_fixed(fixed, options, _EXAMPLE)
+    searched = {name: one for name, one in options.items() if name not in _NOT_SEARCHED}
+    return read_space(text, values, Searchable(searched, _SPACES, _EXAMPLE), grid=grid)
 
 
 STEP = Step("search", OPTIONS, search)

@@ -5,16 +5,15 @@ Touches the network or the user's files (reading), and a temporary folder that i
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
-from urllib.parse import unquote_plus, urlsplit
+from pathlib import Path
 
 import numpy as np
 
-from images.addresses import check_source, is_url, mirrored, without_secrets
 from images.batches import Batch, Malformed, starts
 from images.declaration import Bundled, DataSet, File, Folder, Idx, Npz
-from images.errors import DataError, ParameterError
 from images.pictures_in import Form, PictureFolder
+from shared.addresses import check_source, local, mirrored, name_in, without_secrets
+from shared.errors import DataError, ParameterError
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,7 @@ def _npz(data_set: DataSet, source: Npz, wanted: Wanted, folder: Path) -> Delive
         path, shown = _pinned(source.file, data_set, folder), source.file.url
     else:
         address = check_source(wanted.address)
-        path, shown = _local(address, folder), without_secrets(address)
+        path, shown = local(address, folder), without_secrets(address)
     return Delivery(read_npz(path, data_set.classes), shown)
 
 
@@ -112,7 +111,7 @@ def _pictures(wanted: Wanted, folder: Path) -> Delivery:
     from images.archives import is_archive, unpack
 
     address = check_source(wanted.address)
-    path = _local(address, folder)
+    path = local(address, folder)
     if path.is_file():
         if not is_archive(path):
             raise DataError(
@@ -127,32 +126,11 @@ def _pictures(wanted: Wanted, folder: Path) -> Delivery:
 
 def _pinned(file: File, data_set: DataSet, folder: Path) -> Path:
     """Return one pinned file, checked before it is read."""
-    from images.fetch import check_sha256
+    from shared.fetch import check_sha256
 
-    name = _name(file.url)
+    name = name_in(file.url)
     # The files of MNIST and Fashion-MNIST have the same names.
     address = mirrored(file.url, [f"{data_set.name}/{name}", name])
-    path = _local(address, folder)
+    path = local(address, folder)
     check_sha256(path, file.sha256, address)
     return path
-
-
-def _local(address: str, folder: Path) -> Path:
-    """Return the file or folder at a path or URL; a URL is fetched into `folder` first."""
-    if is_url(address):
-        from images.fetch import fetch
-
-        folder.mkdir(parents=True, exist_ok=True)
-        return fetch(address, folder / _name(address))
-    path = Path(address).expanduser()
-    if not path.exists():
-        raise ParameterError(
-            f"there is no file or folder {path} (the folder of relative paths is {Path.cwd()})",
-            allowed="an absolute path that the worker can read, or a URL",
-            action="correct -P source=...",
-        )
-    return path
-
-
-def _name(address: str) -> str:
-    return PurePosixPath(unquote_plus(urlsplit(address).path)).name or "data"

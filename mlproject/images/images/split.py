@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from images.errors import DataError
 from images.identity import HOLDOUT, VALIDATION, positions
+from shared.errors import DataError
 
 MIN_TRAINING, MIN_VALIDATION, MIN_HOLDOUT, MIN_CLASSES = 20, 1, 10, 2
 TRAIN_PART, VALIDATION_PART, HOLDOUT_PART = range(3)

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from images.batches import Pixels
 from images.facts import Facts
-from images.tables import ROW_ID, Images, read, read_shuffled
+from images.tables import ROW_ID, read, read_shuffled
 from images.tables import count as count_images
 
 _AHEAD = 2  # batches that are made ready while another is computed
@@ -30,11 +30,17 @@ def batches_of(path: Path, facts: Facts, size: int, seed: int | None = None) -> 
         seed: with one, every epoch has an order of its own, the same in every process; None keeps
             the order of the file.
     """
-    epochs = count()
+    epochs, numbers = count(), {name: number for number, name in enumerate(facts.classes)}
 
     def pairs() -> Iterator[Pair]:
-        order = None if seed is None else np.random.default_rng([seed, next(epochs)])
-        return _pairs(path, facts, order)
+        if seed is None:
+            windows = read(path, facts.shape, ROW_ID)
+        else:
+            order = np.random.default_rng([seed, next(epochs)])
+            windows = read_shuffled(path, facts.shape, ROW_ID, order)
+        for some in windows:
+            labels = np.array([numbers[label] for label in some.labels], dtype=np.int32)
+            yield some.pixels.reshape(-1, *facts.image_shape), labels
 
     signature = (
         tf.TensorSpec((None, *facts.image_shape), tf.uint8),
@@ -44,15 +50,3 @@ def batches_of(path: Path, facts: Facts, size: int, seed: int | None = None) -> 
     number = -(-count_images(path) // size)
     counted = tf.data.experimental.assert_cardinality(number)
     return windows.rebatch(size).apply(counted).prefetch(_AHEAD)
-
-
-def _pairs(path: Path, facts: Facts, order: np.random.Generator | None) -> Iterator[Pair]:
-    numbers = {name: number for number, name in enumerate(facts.classes)}
-    windows: Iterator[Images]
-    if order is None:
-        windows = read(path, facts.shape, ROW_ID)
-    else:
-        windows = read_shuffled(path, facts.shape, ROW_ID, order)
-    for some in windows:
-        labels = np.array([numbers[label] for label in some.labels], dtype=np.int32)
-        yield some.pixels.reshape(-1, *facts.image_shape), labels

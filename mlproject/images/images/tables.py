@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from images.batches import IMAGES, Pixels
-from images.errors import DataError
+from shared.errors import DataError
 
 PART, ROW_ID = "part", "row_id"
 _GROUP = 1 << 23  # bytes of pixels in a row group, the least that is read at once

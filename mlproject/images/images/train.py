@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from images.commandline import Option
-from images.errors import DataError
 from images.facts import TRAIN_FILE, Facts
-from images.space import room_for
 from images.tables import ROW_ID, count, read
-from images.tracking import Step, log_new_params, main, say
+from shared.commandline import Option
+from shared.errors import DataError
+from shared.space import room_for
+from shared.tracking import Step, log_new_params, main, say
 
 if TYPE_CHECKING:
     import keras
@@ -50,15 +50,10 @@ OPTIONS = (
 
 
 def train(values: Mapping[str, Any]) -> None:
-    """Do the step within the active MLflow run.
-
-    Args:
-        values: the parameters, as `OPTIONS` names them.
-
-    Raises:
-        ImagesError: see `errors`.
-    """
+    """Do the step within the active MLflow run, as `Step.work` says."""
     import mlflow
+
+    from images.pictures import learning_curves
 
     folder = Path(values["data"])
     facts = Facts.read(folder)
@@ -76,8 +71,10 @@ def train(values: Mapping[str, Any]) -> None:
     with tempfile.TemporaryDirectory() as place, room_for(Path(place), 0):
         network, history = _trained(facts, folder, values, Path(place))
         mlflow.log_metrics(history.metrics())
-        _tell(facts, history)
-        _log_pictures(history, Path(place))
+        epochs = len(history.curves["train_loss"])
+        say(f"{facts.dataset}: {history.best} of {epochs} epochs is best")
+        drawn = learning_curves(history.curves, history.best, Path(place))
+        mlflow.log_artifact(str(drawn), "pictures")
         _log_export(network, facts, Path(place))
         _log_model(network, facts, folder)
 
@@ -103,28 +100,18 @@ def _trained(
     import mlflow
 
     from images.epoch_files import EVENTS, Checkpoints, EventFiles
-    from images.fitting import fitted, untrained
     from images.network import without_optimizer
-    from images.training import Curves
+    from images.training import Curves, fitted, untrained
 
     network = untrained(facts, values)
     say(f"{facts.dataset}: {network.count_params():,} weights")
-    mlflow.log_text(_summary(network), "model_summary.txt")
+    layers: list[str] = []
+    network.summary(print_fn=layers.append)
+    mlflow.log_text("\n".join(layers), "model_summary.txt")
     callbacks = [Curves(), EventFiles(place / EVENTS), Checkpoints(place)]
     history = fitted(network, facts, folder, values, callbacks)
     mlflow.log_artifacts(str(place / EVENTS), EVENTS)
     return without_optimizer(network), history
-
-
-def _summary(network: "keras.Model") -> str:
-    """Return the layers with their shapes and numbers of weights, as Keras tells them."""
-    lines: list[str] = []
-    network.summary(print_fn=lines.append)
-    return "\n".join(lines)
-
-
-def _tell(facts: Facts, history: "History") -> None:
-    say(f"{facts.dataset}: {history.best} of {len(history.curves['train_loss'])} epochs is best")
 
 
 def log_input(facts: Facts, context: str) -> None:
@@ -141,14 +128,6 @@ def log_input(facts: Facts, context: str) -> None:
     source = CodeDatasetSource({"data.source": facts.source, "data.sha256": facts.sha256})
     known = MetaDataset(source, name=facts.dataset, digest=facts.sha256[:36])
     mlflow.log_input(known, context=context)
-
-
-def _log_pictures(history: "History", folder: Path) -> None:
-    import mlflow
-
-    from images.pictures import learning_curves
-
-    mlflow.log_artifact(str(learning_curves(history.curves, history.best, folder)), "pictures")
 
 
 def _log_export(network: "keras.Model", facts: Facts, folder: Path) -> None:

@@ -1,18 +1,25 @@
 """Trains the network: learning rate, early stopping, curves, and an end when it diverges.
 
-Imports Keras and TensorFlow. Touches the active MLflow run, where `Curves` is one of the callbacks.
+`train` and every trial of `search` train in this one way, so that the best trial's parameters give
+`train` the very network that was judged. Imports Keras and TensorFlow. Touches the active MLflow
+run, where `Curves` is one of the callbacks.
 """
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from images.errors import TrainingError
-from images.tracking import say
+from images.facts import TRAIN_FILE, VALIDATION_FILE, Facts
+from images.network import build
+from images.stream import batches_of
+from images.tables import count
+from shared.errors import TrainingError
+from shared.tracking import say
 
 CURVES = {
     "loss": "train_loss",
@@ -21,24 +28,6 @@ CURVES = {
     "val_accuracy": "validation_accuracy",
 }
 """Keras's name of a figure to ours; one value for each epoch, from 1."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How to train.
-
-    Attributes:
-        learning_rate: of Adam at the start.
-        schedule: "cosine" (falls to 0 over all epochs, Loshchilov and Hutter 2017, without
-            restarts) or "constant".
-        epochs: at most.
-        patience: epochs without a better validation loss after which it ends; 0 for never.
-    """
-
-    learning_rate: float
-    schedule: str
-    epochs: int
-    patience: int
 
 
 @dataclass
@@ -60,42 +49,51 @@ class History:
         return {**figures, "epochs_run": float(epochs), "best_epoch": float(self.best)}
 
 
-def prepare(seed: int) -> None:
-    """Make the same seed give the same network: on the same machine, in any process."""
+def untrained(facts: Facts, values: Mapping[str, Any]) -> keras.Model:
+    """Return the network; the same seed gives the same one on the same machine, in any process.
+
+    Args:
+        facts: of the images.
+        values: the parameters, as `train.OPTIONS` names them.
+    """
     keras.config.disable_interactive_logging()  # no bars in a log
-    keras.utils.set_random_seed(seed)
+    keras.utils.set_random_seed(values["random_state"])
     tf.config.experimental.enable_op_determinism()
+    return build(facts, values["filters"], values["dropout"])
 
 
-def fit(
+def fitted(
     network: keras.Model,
-    train: tf.data.Dataset,
-    validation: tf.data.Dataset | None,
-    plan: Plan,
-    further: Sequence[keras.callbacks.Callback] = (),
+    facts: Facts,
+    folder: Path,
+    values: Mapping[str, Any],
+    further: Sequence[keras.callbacks.Callback],
 ) -> History:
     """Train the network; afterwards it has the weights of its best epoch.
 
     Args:
-        network: as `network.build` returns it.
-        train: batches of images and class numbers.
-        validation: the same, for choosing the best epoch; None chooses the last.
-        plan: how to train.
+        network: as `untrained` returned it.
+        facts: of the images.
+        folder: what `preprocess` logged as `data`. Its validation images choose the best epoch;
+            without any it is the last.
+        values: the parameters, as `train.OPTIONS` names them.
         further: callbacks that see only epochs whose losses are finite.
 
     Raises:
         TrainingError: if it diverges, that is, a loss is not a finite number.
     """
-    steps = plan.epochs * int(train.cardinality())
+    size, epochs, watching = values["batch_size"], values["epochs"], folder / VALIDATION_FILE
+    train = batches_of(folder / TRAIN_FILE, facts, size, values["random_state"])
     network.compile(
-        keras.optimizers.Adam(_rate(plan, steps)),
+        keras.optimizers.Adam(_rate(values, epochs * int(train.cardinality()))),
         loss="sparse_categorical_crossentropy",
         metrics=["accuracy"],
     )
-    history = History()
+    history, validation = History(), None
     callbacks: list[keras.callbacks.Callback] = [_Watch(history), *further]
-    if validation is not None:
-        patience = plan.patience or plan.epochs
+    if count(watching):
+        validation = batches_of(watching, facts, size)
+        patience = values["patience"] or epochs
         best = keras.callbacks.EarlyStopping(
             "val_loss", patience=patience, mode="min", restore_best_weights=True
         )
@@ -103,7 +101,7 @@ def fit(
     network.fit(
         train,
         validation_data=validation,
-        epochs=plan.epochs,
+        epochs=epochs,
         callbacks=callbacks,
         verbose=0,
         shuffle=False,  # the stream has an order of its own
@@ -113,10 +111,14 @@ def fit(
     return history
 
 
-def _rate(plan: Plan, steps: int) -> Any:  # noqa: ANN401 - a number or a schedule of Keras
-    if plan.schedule == "constant":
-        return plan.learning_rate
-    return keras.optimizers.schedules.CosineDecay(plan.learning_rate, steps)
+def _rate(values: Mapping[str, Any], steps: int) -> Any:  # noqa: ANN401 - a number or a schedule
+    """Return a constant rate, or one that falls to 0 over all steps.
+
+    The latter is the cosine of Loshchilov and Hutter 2017, without restarts.
+    """
+    if values["schedule"] == "constant":
+        return values["learning_rate"]
+    return keras.optimizers.schedules.CosineDecay(values["learning_rate"], steps)
 
 
 def named(logs: Mapping[str, float] | None) -> dict[str, float]:

@@ -9,11 +9,10 @@ from typing import Any
 import keras
 
 from images.facts import VALIDATION_FILE
-from images.fitting import fitted, untrained
 from images.judges import Judges
-from images.objective import Report
 from images.stream import batches_of
-from images.training import named
+from images.training import fitted, named, untrained
+from shared.objective import Report
 
 CURVES = "epochs/"
 """Of what a trial had after each epoch; without it, of its best one."""

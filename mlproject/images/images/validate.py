@@ -14,15 +14,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from images import metrics
-from images.commandline import Option
-from images.errors import DataError
 from images.facts import HOLDOUT_FILE, Facts
 from images.identity import Content, fingerprints
-from images.predictions import Scorer, asked, known_classes, predict, probabilities_of
-from images.space import room_for
+from images.metrics import named_per_class, per_class
+from images.predictions import Scorer, known_classes, predict, whole
 from images.tables import ROW_ID, read
-from images.tracking import Step, main, say
+from shared import metrics
+from shared.commandline import Option
+from shared.errors import DataError
+from shared.predictions import asked, probabilities_of
+from shared.space import room_for
+from shared.tracking import Step, main, say
 
 TIMED_CALLS = 20
 
@@ -40,14 +42,7 @@ OPTIONS = (
 
 
 def validate(values: Mapping[str, Any]) -> None:
-    """Do the step within the active MLflow run.
-
-    Args:
-        values: the parameters, as `OPTIONS` names them.
-
-    Raises:
-        ImagesError: see `errors`.
-    """
+    """Do the step within the active MLflow run, as `Step.work` says."""
     import mlflow
 
     folder = Path(values["data"])
@@ -57,11 +52,11 @@ def validate(values: Mapping[str, Any]) -> None:
     model = _load(values["model_uri"])
     predictions = predict(model, holdout, facts)
     classes = list(dict.fromkeys((*facts.classes, *known_classes(model, facts))))
-    by_class = metrics.per_class(predictions["target"], predictions["prediction"], classes)
+    by_class = per_class(predictions["target"], predictions["prediction"], classes)
     scores = _scores(predictions, facts)
     mlflow.set_tags(tags)
     costs = _costs(model, holdout, facts)
-    mlflow.log_metrics({**scores, **metrics.named_per_class(by_class), **costs})
+    mlflow.log_metrics({**scores, **named_per_class(by_class), **costs})
     _log_files(predictions, by_class, holdout, facts)
 
 
@@ -86,21 +81,16 @@ def _load(model_uri: str) -> Scorer:
             allowed="the URI of a model that exists and loads with the installed packages",
             action="check the URI; an old model may need a version of the project that fits it",
         ) from error
-    _silence()
-    return model
-
-
-def _silence() -> None:
-    """Keep Keras, if the model has brought it, from drawing a bar for every batch."""
-    if keras := sys.modules.get("keras"):
+    if keras := sys.modules.get("keras"):  # which would draw a bar for every batch
         keras.config.disable_interactive_logging()
+    return model
 
 
 def _scores(predictions: pd.DataFrame, facts: Facts) -> dict[str, float]:
     target, guess = predictions["target"], predictions["prediction"]
     shares = probabilities_of(predictions)
     values = metrics.classification(target, guess, shares)
-    lacking = metrics.missing(values)
+    lacking = metrics.missing(values, metrics.CLASSIFICATION)
     if lacking:
         say(f"not defined on these images, so not logged: {', '.join(lacking)}")
     if shares is not None and (unknown := sorted(set(target) - set(shares))):
@@ -114,7 +104,7 @@ def _costs(model: Scorer, holdout: Path, facts: Facts) -> dict[str, float]:
     """Return the model's size in bytes and the time of one-image predictions in milliseconds."""
     some = next(read(holdout, facts.shape, ROW_ID, TIMED_CALLS))
     images = some.pixels.reshape(-1, 1, *facts.image_shape)
-    asked(model.predict, images[0])  # the first call builds the graph
+    asked(model.predict, images[0], whole(images[0]))  # the first call builds the graph
     seconds = []
     for number in range(TIMED_CALLS):
         start = time.perf_counter()

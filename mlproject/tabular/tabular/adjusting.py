@@ -1,14 +1,14 @@
 """What the training rows decide about a model, beside its parameters. Reads what memory is free."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from tabular.errors import DataError
+from shared.errors import DataError
 from tabular.facts import Facts
+from tabular.memory import free_memory
 from tabular.preparation import MOST_CATEGORIES, Columns
 
 if TYPE_CHECKING:
@@ -22,10 +22,6 @@ SMALLEST_SPREAD, LARGEST_SPREAD, FARTHEST = 1e-2, 1e9, 1e4
 """Standard deviations of a target that models learn as it is, and how many of them it may lie from
 zero. XGBoost ignores gains below 1e-6 and computes in single precision; trees take a variance below
 2e-16 for none, and lose one to rounding far from zero."""
-
-
-_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
-"""Files with the memory of a container, of both versions of control groups."""
 
 
 def are_sparse(rows: pd.DataFrame, columns: Columns) -> bool:
@@ -60,7 +56,7 @@ def check_memory(
     elif not are_sparse(rows, columns):
         width += _width_of_texts(rows, columns)
     # Twice: the parts for numbers and texts, and the array in which they are joined.
-    needed, there = 2 * 8 * width * len(rows), _free_memory() if free is None else free
+    needed, there = 2 * 8 * width * len(rows), free_memory() if free is None else free
     if needed > there:
         raise DataError(
             f"{len(rows):,} training rows in {width:,} columns of numbers need at least"
@@ -69,16 +65,6 @@ def check_memory(
             action="leave columns out (-P leave_out=...), train on a shorter window of rows, take a"
             " machine with more memory, or train on a cluster with a program of your own",
         )
-
-
-def _free_memory() -> int:
-    """Return the bytes that the machine has free, at most those of the container."""
-    import psutil
-
-    limits = [Path(name).read_text().strip() for name in _LIMITS if Path(name).is_file()]
-    # "max" stands for no limit. What a container uses is not taken off: it counts cached files.
-    most = [int(limit) for limit in limits if limit.isdigit()]
-    return min([int(psutil.virtual_memory().available), *most])
 
 
 def told(rows: pd.DataFrame, facts: Facts) -> Iterator[str]:

@@ -4,10 +4,11 @@ A declaration is frozen data. `facts.py` turns it, with the user's parameters an
 really came, into the facts that travel with the data. Touches nothing.
 """
 
-import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
+
+from shared.replay import REPLAY, Replay
 
 Task = Literal["regression", "classification"]
 Kind = Literal["number", "text"]
@@ -32,21 +33,6 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Replay:
-    """How rows without dates "arrive", so that data as of a date can be had. See `replay.py`.
-
-    Attributes:
-        first_day: the day on which the first part is there.
-        days: number of calendar days, the first one included, until all rows are there.
-        first_part: share of the rows that is there on the first day, 0 to 1.
-    """
-
-    first_day: dt.date = dt.date(2026, 1, 1)
-    days: int = 14
-    first_part: float = 0.4
-
-
-@dataclass(frozen=True)
 class Bundled:
     """A data set that scikit-learn ships: no network.
 
@@ -60,7 +46,7 @@ class Bundled:
     loader: str
     arguments: Mapping[str, bool] = field(default_factory=dict)
     class_names: bool = False
-    replay: Replay = Replay()
+    replay: Replay = REPLAY
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from typing import Any
 
 import pandas as pd
 
+from shared.errors import DataError, ParameterError, nearest
 from tabular.declaration import Column, DataSet, Kind, Task, TimeColumn, UserFile
-from tabular.errors import DataError, ParameterError, nearest
 from tabular.facts import Facts
 from tabular.lists import split_list
 from tabular.tables import Table
@@ -39,7 +39,13 @@ def with_parameters(data_set: DataSet, values: Mapping[str, Any]) -> DataSet:
         given["task"] = values["task"]
     described = isinstance(data_set.source, UserFile) and data_set.source.described
     if not described:
-        _refuse(data_set, given)
+        if given:
+            raise ParameterError(
+                f"{', '.join(given)} given for data set '{data_set.name}', whose declaration says "
+                "them",
+                allowed="these parameters with dataset=csv or dataset=parquet only",
+                action="leave them out",
+            )
         return data_set
     if "target" not in given:
         raise ParameterError(
@@ -56,15 +62,6 @@ def with_parameters(data_set: DataSet, values: Mapping[str, Any]) -> DataSet:
         left_out=dict.fromkeys(split_list(given.get("leave_out", "")), "parameter leave_out"),
         time=TimeColumn(time) if time else None,
     )
-
-
-def _refuse(data_set: DataSet, given: Mapping[str, Any]) -> None:
-    if given:
-        raise ParameterError(
-            f"{', '.join(given)} given for data set '{data_set.name}', whose declaration says them",
-            allowed="these parameters with dataset=csv or dataset=parquet only",
-            action="leave them out",
-        )
 
 
 def check_columns(data_set: DataSet, frame: pd.DataFrame) -> None:
@@ -95,7 +92,10 @@ def describe(data_set: DataSet, table: Table) -> Facts:
         DataError: if no feature is left, or the target's values do not fit the task.
     """
     frame = table.frame
-    columns = dict(data_set.columns) or _inferred(data_set, table)
+    columns = dict(data_set.columns) or {
+        name: Column(kind=taken.kind, nullable=name != data_set.target)
+        for name, taken in table.taken.items()
+    }
     left_out = {**table.dropped, **_left_out(data_set, frame, columns)}
     features = tuple(name for name in columns if name not in left_out and name != data_set.target)
     if not features:
@@ -157,20 +157,12 @@ def _unfit(data_set: DataSet, column: pd.Series, declared: Column) -> str:
         return "the identity of the row"
     if pd.api.types.is_datetime64_any_dtype(column):
         return "a time"
-    levels = column.nunique()
-    if levels == 0:
+    if not column.notna().any():
         return "no values"
-    if declared.kind == "text" and levels > MOST_LEVELS and levels > len(column) / 2:
+    levels = column.nunique() if declared.kind == "text" else 0
+    if levels > MOST_LEVELS and levels > len(column) / 2:
         return f"text with {levels} different values"
     return ""
-
-
-def _inferred(data_set: DataSet, table: Table) -> dict[str, Column]:
-    """Return what each column of a user's file holds."""
-    return {
-        name: Column(kind=taken.kind, nullable=name != data_set.target)
-        for name, taken in table.taken.items()
-    }
 
 
 def _task(data_set: DataSet, target: pd.Series, kind: Kind) -> Task:
@@ -186,24 +178,16 @@ def _task(data_set: DataSet, target: pd.Series, kind: Kind) -> Task:
     if data_set.task != "auto":
         return data_set.task
     if not number:
-        _check_texts(data_set.target, target)
+        levels = pd.Series(target.unique())
+        if len(levels) > MOST_CLASSES and pd.to_numeric(levels, errors="coerce").notna().all():
+            raise DataError(
+                f"target '{data_set.target}' holds {len(levels):,} different texts that look like "
+                f"numbers, for instance {levels.iloc[0]!r} (they have leading zeros, or a float "
+                "would round them)",
+                allowed="numbers, or classes",
+                action=f"pass -P column_types={data_set.target}:number, or -P task=classification",
+            )
         return "classification"
     numbers = pd.to_numeric(target, errors="coerce").dropna()
     few = numbers.nunique() <= MOST_CLASSES and bool((numbers % 1 == 0).all())
     return "classification" if few else "regression"
-
-
-def _check_texts(name: str, target: pd.Series) -> None:
-    """Check that many different texts are not numbers that were kept as texts.
-
-    Raises:
-        DataError: if they are.
-    """
-    levels = pd.Series(target.unique())
-    if len(levels) > MOST_CLASSES and pd.to_numeric(levels, errors="coerce").notna().all():
-        raise DataError(
-            f"target '{name}' holds {len(levels):,} different texts that look like numbers, for "
-            f"instance {levels.iloc[0]!r} (they have leading zeros, or a float would round them)",
-            allowed="numbers, or classes",
-            action=f"pass -P column_types={name}:number, or -P task=classification",
-        )

@@ -18,16 +18,17 @@ from typing import Any
 
 import pandas as pd
 
-from tabular.commandline import Option
+from shared.commandline import Option
+from shared.errors import DataError
+from shared.json_files import MALFORMED_FILE
+from shared.space import room_for
+from shared.tracking import Step, log_new_params, main, say
 from tabular.declaration import Bundled, DataSet
 from tabular.description import check_columns, describe, with_parameters
-from tabular.errors import DataError
-from tabular.facts import MALFORMED_FILE, RAW_FILE, Facts
+from tabular.facts import RAW_FILE, Facts
 from tabular.reading import Reading, reading
 from tabular.sources import Delivery, bring, malformed_rows
-from tabular.space import room_for
 from tabular.split import ROW_ID
-from tabular.tracking import Step, log_new_params, main, say
 
 LONGEST_LINE = 1000  # characters of a line of the log that names columns
 
@@ -59,7 +60,7 @@ def download(values: Mapping[str, Any]) -> None:
         values: the parameters, as `OPTIONS` names them.
 
     Raises:
-        TabularError: see `errors`.
+        StepError: see `errors`.
     """
     with tempfile.TemporaryDirectory() as place:
         facts, delivery = delivered(values, Path(place) / "incoming")
@@ -75,7 +76,7 @@ def delivered(values: Mapping[str, Any], folder: Path) -> tuple[Facts, Delivery]
         folder: for files on their way.
 
     Raises:
-        TabularError: see `errors`.
+        StepError: see `errors`.
     """
     from tabular.datasets import find
     from tabular.times import read_as_of

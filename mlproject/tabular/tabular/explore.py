@@ -12,11 +12,11 @@ from typing import Any
 
 import pandas as pd
 
-from tabular.commandline import Option
-from tabular.errors import DataError
+from shared.commandline import Option
+from shared.errors import DataError
+from shared.space import room_for
+from shared.tracking import Step, main, say
 from tabular.facts import RAW_FILE, Facts
-from tabular.space import room_for
-from tabular.tracking import Step, main, say
 
 _PICTURE_ROOM = 1 << 22  # bytes; what the pictures take at most, as a rule
 
@@ -28,14 +28,7 @@ OPTIONS = (
 
 
 def explore(values: Mapping[str, Any]) -> None:
-    """Do the step within the active MLflow run.
-
-    Args:
-        values: the parameters, as `OPTIONS` names them.
-
-    Raises:
-        TabularError: see `errors`.
-    """
+    """Do the step within the active MLflow run, as `Step.work` says."""
     import mlflow
 
     from tabular.pictures import correlations, draw_all

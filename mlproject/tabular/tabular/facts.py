@@ -5,17 +5,14 @@ came; later steps read them and need neither the declaration nor the parameters.
 JSON file it is asked to read or write.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from shared.json_files import FACTS_FILE, read_json, write_json
 from tabular.declaration import Column, Holdout, Task
-from tabular.errors import DataError
 
-FILE = "dataset.json"
-MALFORMED_FILE = "malformed.json"
 RAW_FILE = "data.parquet"
 
 
@@ -59,8 +56,7 @@ class Facts:
 
     def write(self, folder: Path) -> None:
         """Write the facts into `folder`."""
-        text = json.dumps(asdict(self), indent=2, ensure_ascii=False)
-        (folder / FILE).write_text(text + "\n", encoding="utf-8")
+        write_json(asdict(self), folder / FACTS_FILE)
 
     @classmethod
     def read(cls, folder: Path) -> "Facts":
@@ -69,7 +65,7 @@ class Facts:
         Raises:
             DataError: if the folder is not what the step before logged.
         """
-        content = read_json(folder, FILE)
+        content = read_json(folder, FACTS_FILE)
         columns = {name: _column(value) for name, value in content.pop("columns").items()}
         for name in ("features", "identity", "slices"):
             content[name] = tuple(content[name])
@@ -79,20 +75,3 @@ class Facts:
 
 def _column(value: dict[str, Any]) -> Column:
     return Column(**{**value, "choices": tuple(value["choices"])})
-
-
-def read_json(folder: Path, name: str) -> Any:  # noqa: ANN401 - JSON has no type
-    """Return the content of the JSON file `name` in `folder`.
-
-    Raises:
-        DataError: if there is no such file.
-    """
-    path = folder / name
-    if not path.is_file():
-        there = ", ".join(sorted(entry.name for entry in folder.glob("*"))) or "nothing"
-        raise DataError(
-            f"there is no '{name}' in the input folder; it holds {there}",
-            allowed="the artifact folder that the step before logged",
-            action="pass -P raw=runs:/<download run>/raw or -P data=runs:/<preprocess run>/data",
-        )
-    return json.loads(path.read_text(encoding="utf-8"))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from tabular.errors import ParameterError, TrainingError
+from shared.errors import ParameterError, TrainingError
 
 if TYPE_CHECKING:
     from sklearn.compose import TransformedTargetRegressor
@@ -60,7 +60,10 @@ def fit(pipeline: "Pipeline", training: Part, validation: Part | None, patience:
         for part, by_name in booster.evals_result().items()
         for name, values in by_name.items()
     }
-    _check_finite(curves)
+    for name, values in curves.items():
+        bad = np.flatnonzero(~np.isfinite(values))
+        if bad.size:
+            raise diverged(f"{name} is {values[bad[0]]} after round {bad[0] + 1}")
     return curves
 
 
@@ -134,13 +137,6 @@ def _fit_in_deviations(
     booster.fit(*scaled[0], eval_set=scaled, verbose=False)
     model.set_params(regressor=FrozenEstimator(booster)).fit(*parts[0])
     return float(scale.named_steps["deviations"].scale_[0])
-
-
-def _check_finite(curves: Curves) -> None:
-    for name, values in curves.items():
-        bad = np.flatnonzero(~np.isfinite(values))
-        if bad.size:
-            raise diverged(f"{name} is {values[bad[0]]} after round {bad[0] + 1}")
 
 
 def diverged(found: str) -> TrainingError:

@@ -10,9 +10,9 @@ from typing import Any
 
 import pandas as pd
 
-from tabular import metrics, models
+from shared.errors import DataError
+from tabular import models
 from tabular.declaration import Task
-from tabular.errors import DataError, ParameterError, nearest
 from tabular.facts import Facts
 from tabular.fitting import Part, fit
 from tabular.preprocess import FEWEST_CLASSES
@@ -20,10 +20,6 @@ from tabular.scoring import as_inputs, as_target, scores
 
 PREFIX = "cv_"
 SPREAD = "_std"
-_HIGHER_IS_BETTER = frozenset({
-    "r2", "accuracy", "balanced_accuracy", "f1_macro", "precision_macro", "recall_macro",
-    "roc_auc", "mcc",
-})  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -83,10 +79,16 @@ def cut(rows: pd.DataFrame, facts: Facts, count: int, random_state: int, metric:
     Raises:
         DataError: if there are too few rows, or too few of each class in all folds.
     """
+    from sklearn.model_selection import KFold, StratifiedKFold, TimeSeriesSplit
+
     by_time = facts.holdout.policy == "newest" and bool(facts.time)
     ordered = rows.sort_values(facts.time, kind="stable") if by_time else rows
     ordered = ordered.reset_index(drop=True)
-    splitter = _splitter(facts, count, random_state, by_time=by_time)
+    if by_time:
+        splitter = TimeSeriesSplit(count)
+    else:
+        kind = KFold if facts.task == "regression" else StratifiedKFold
+        splitter = kind(count, shuffle=True, random_state=random_state)
     try:
         parts = list(splitter.split(ordered, ordered[facts.target]))
     except ValueError as error:
@@ -132,34 +134,3 @@ def _unfit(fitted: pd.Series, judged: pd.Series, task: Task, metric: str) -> str
     if metric == "mape" and (judged == 0).any():
         return "is judged by a target of zero, of which there is no mape"
     return ""
-
-
-def _splitter(facts: Facts, count: int, random_state: int, *, by_time: bool) -> Any:  # noqa: ANN401 - scikit-learn's have no common type
-    from sklearn.model_selection import KFold, StratifiedKFold, TimeSeriesSplit
-
-    if by_time:
-        return TimeSeriesSplit(count)
-    kind = KFold if facts.task == "regression" else StratifiedKFold
-    return kind(count, shuffle=True, random_state=random_state)
-
-
-def metric_of(name: str, facts: Facts) -> tuple[str, str]:
-    """Return the metric that a study is led by, and its direction.
-
-    Args:
-        name: parameter `metric`, a plain name or one with the prefix `cv_`; '' for the task's.
-        facts: of the data.
-
-    Raises:
-        ParameterError: for a metric that the task does not have.
-    """
-    regression = facts.task == "regression"
-    known = metrics.REGRESSION if regression else metrics.CLASSIFICATION
-    plain = name.removeprefix(PREFIX) or ("rmse" if regression else "accuracy")
-    if plain not in known:
-        raise ParameterError(
-            f"metric '{name}' is none of {facts.task}{nearest(plain, known)}",
-            allowed=", ".join(known),
-            action="pass one of these as -P metric=...",
-        )
-    return f"{PREFIX}{plain}", "maximize" if plain in _HIGHER_IS_BETTER else "minimize"

@@ -37,13 +37,11 @@ def _is_total(table: pa.Table) -> bool:
     words = {name: text for name, text in last_row(table).items() if text is not None}
     for name, text in words.items():
         if text.strip().rstrip(":").lower() in _TOTALS:
+            if table.column_names.count(name) > 1:
+                return False
             # A word that other rows have, too, is a value.
-            return table.column_names.count(name) == 1 and _count(table[name], text) == 1
+            return int(pc.sum(pc.equal(table[name], text)).as_py()) == 1
     return False
-
-
-def _count(column: pa.ChunkedArray, text: str) -> int:
-    return int(pc.sum(pc.equal(column, text)).as_py())
 
 
 def without_sum(table: pa.Table) -> tuple[pa.Table, tuple[Malformed, ...]]:
@@ -53,16 +51,12 @@ def without_sum(table: pa.Table) -> tuple[pa.Table, tuple[Malformed, ...]]:
     if not known or len(known) == len(last) or table.num_rows <= _FEWEST_SUMMED:
         return table, ()
     above = table.slice(0, table.num_rows - 1)
-    if not all(_is_sum(above[name], value) for name, value in known.items()):
-        return table, ()
+    for name, value in known.items():
+        if not isinstance(value, int | float) or not value:
+            return table, ()
+        if abs((pc.sum(above[name]).as_py() or 0) - value) > _ROUNDING * abs(value):
+            return table, ()
     return above, (Malformed(0, "the sum of the rows above, no row", _shown(last)),)
-
-
-def _is_sum(column: pa.ChunkedArray, value: object) -> bool:
-    if not isinstance(value, int | float) or not value:
-        return False
-    total = pc.sum(column).as_py() or 0
-    return abs(total - value) <= _ROUNDING * abs(value)
 
 
 def _shown(row: Mapping[str, object]) -> str:

@@ -9,7 +9,7 @@ import io
 from collections import Counter
 from dataclasses import dataclass
 
-from tabular.errors import DataError, nearest
+from shared.errors import DataError, nearest
 from tabular.packed import Part, not_utf8
 from tabular.reading import Reading
 

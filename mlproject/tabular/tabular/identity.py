@@ -5,8 +5,8 @@ are independent of each other and the same on every night and machine. Touches n
 """
 
 import hashlib
+import itertools
 import struct
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,9 +22,21 @@ EXACT_IN_FLOAT64 = 2**53
 _MISSING = "\x00"
 _BETWEEN = "\x1f"
 _ESCAPES = (("\\", "\\\\"), (_MISSING, "\\0"), (_BETWEEN, "\\1"))
+_BATCH = 1 << 17  # rows whose texts are in memory at once
 _ROW_ID = slice(0, 8)
+_ID_DIGITS = 16
 _SPLIT = slice(8, 16)
 _ARRIVAL = slice(16, 24)
+_PLAIN = (1e-4, 1e9)
+"""Between them pyarrow writes a number as Python does: with a point, as short as is exact."""
+_PLAIN_WHOLE = 1e15
+"""Below it Python writes a whole number without an exponent."""
+_DAY = 86_400  # seconds
+_YEARS = (1000, 9999)
+"""Years of four digits."""
+
+Prints = np.ndarray[Any, np.dtype[np.uint8]]
+"""Fingerprints: 32 bytes for each row."""
 
 
 def identity_columns(identity: Sequence[str], target: str, frame: pd.DataFrame) -> list[str]:
@@ -36,8 +48,8 @@ def identity_columns(identity: Sequence[str], target: str, frame: pd.DataFrame) 
     return list(identity) or [str(name) for name in frame.columns if name != target]
 
 
-def fingerprints(frame: pd.DataFrame, columns: Sequence[str]) -> list[bytes]:
-    """Return one 32-byte SHA-256 per row over the named columns.
+def fingerprints(frame: pd.DataFrame, columns: Sequence[str]) -> Prints:
+    """Return the SHA-256 of each row over the named columns: an array of (rows, 32) bytes.
 
     The text of a cell does not depend on how the column is stored: 5, 5.0 and a nullable 5 agree.
 
@@ -45,33 +57,45 @@ def fingerprints(frame: pd.DataFrame, columns: Sequence[str]) -> list[bytes]:
         frame: rows; its index is ignored.
         columns: the identity, in any order (they are sorted).
     """
-    texts = [_texts(frame[column]) for column in sorted(columns)]
-    start = hashlib.sha256(SALT)
-    result = []
-    for row in zip(*texts, strict=True):
-        digest = start.copy()
-        digest.update(_BETWEEN.join(row).encode())
-        result.append(digest.digest())
-    return result
+    prints = np.empty((len(frame), hashlib.sha256().digest_size), dtype="uint8")
+    named = [frame[column] for column in sorted(columns)]
+    for start in range(0, len(frame), _BATCH):
+        part = slice(start, start + _BATCH)
+        rows = _hashed([column.iloc[part] for column in named])
+        prints[part] = np.frombuffer(b"".join(rows), dtype="uint8").reshape(-1, prints.shape[1])
+    return prints
 
 
-def row_ids(prints: Sequence[bytes]) -> list[str]:
+def _hashed(columns: Sequence[pd.Series]) -> list[bytes]:
+    """Return the SHA-256 of each row."""
+    texts = [_cell_texts(column) for column in columns]
+    lengths, content = _whole(
+        pc.binary_join_element_wise(*texts, pa.scalar(_BETWEEN, pa.large_string()))
+    )
+    ends, whole = [0, *np.cumsum(lengths).tolist()], bytes(content)
+    return [
+        hashlib.sha256(SALT + whole[begin:end]).digest() for begin, end in itertools.pairwise(ends)
+    ]
+
+
+def row_ids(prints: Prints) -> pd.Series:
     """Return a unique id per row: 16 hexadecimal digits and the number of the occurrence from 0."""
-    seen: Counter[str] = Counter()
-    ids = []
-    for print_ in prints:
-        stem = print_[_ROW_ID].hex()
-        ids.append(f"{stem}-{seen[stem]}")
-        seen[stem] += 1
-    return ids
+    stems = _words(prints, _ROW_ID)
+    repeated = pd.Series(stems).duplicated().any()
+    counts = pd.Series(stems).groupby(stems).cumcount().to_numpy() if repeated else 0 * stems
+    digits = prints[:, _ROW_ID].tobytes().hex().encode()
+    texts = _of_one_length(np.frombuffer(digits, dtype="S1").reshape(-1, _ID_DIGITS))
+    numbers = pa.array(counts).cast(pa.large_string())
+    joined = pc.binary_join_element_wise(texts, numbers, pa.scalar("-", pa.large_string()))
+    return pd.Series(joined.to_pandas(), dtype="str")
 
 
-def split_positions(prints: Sequence[bytes]) -> np.ndarray[Any, np.dtype[np.float64]]:
+def split_positions(prints: Prints) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Return where each row falls in [0, 1): below the holdout fraction means holdout."""
     return _unit(prints, _SPLIT)
 
 
-def arrival_positions(prints: Sequence[bytes]) -> np.ndarray[Any, np.dtype[np.float64]]:
+def arrival_positions(prints: Prints) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Return where each row falls in [0, 1) in the order of arrival."""
     return _unit(prints, _ARRIVAL)
 
@@ -89,12 +113,30 @@ def content_sha256(frame: pd.DataFrame) -> str:
         digest.update(struct.pack("<q", len(label)) + label + struct.pack("<q", len(column)))
         if pd.api.types.is_numeric_dtype(column) and not _is_too_large(column):
             numbers = column.to_numpy(dtype="float64", na_value=np.nan) + 0.0  # -0.0 becomes 0.0
-            digest.update(b"n" + numbers.astype("<f8").tobytes())
+            digest.update(b"n")
+            digest.update(np.ascontiguousarray(numbers, dtype="<f8"))
         else:
             lengths, content = _whole(_arrow_texts(column))
-            digest.update(b"t" + lengths.tobytes())
+            digest.update(b"t")
+            digest.update(lengths)
             digest.update(content)
     return digest.hexdigest()
+
+
+def _cell_texts(column: pd.Series) -> pa.Array:
+    """Return a column's texts as `_texts` has them, numbers too."""
+    if not pd.api.types.is_numeric_dtype(column) or _is_too_large(column):
+        return _arrow_texts(column)
+    values = column.to_numpy(dtype="float64", na_value=np.nan) + 0.0
+    size = np.abs(values)
+    cells, known = pa.array(values, from_pandas=True), size[~np.isnan(size)]
+    if (known < _PLAIN_WHOLE).all() and (known % 1 == 0).all():
+        texts = cells.cast(pa.int64()).cast(pa.large_string())
+    elif (((known >= _PLAIN[0]) & (known < _PLAIN[1])) | (known == 0)).all():
+        texts = pc.replace_substring_regex(cells.cast(pa.large_string()), r"\.0$", "")
+    else:
+        texts = pa.array(_texts(column), type=pa.large_string())
+    return pc.fill_null(texts, _MISSING)
 
 
 def _arrow_texts(column: pd.Series) -> pa.Array:
@@ -117,7 +159,7 @@ def _are_plain_times(column: pd.Series) -> bool:
     if not pd.api.types.is_datetime64_any_dtype(column.dtype) or str(zone) not in {"None", "UTC"}:
         return False
     known = column.dropna()
-    if known.empty or known.min().year < 1000:  # noqa: PLR2004 -- fewer digits, which C does not fill
+    if known.empty or not _YEARS[0] <= known.min().year <= known.max().year <= _YEARS[1]:
         return False
     return bool((known.dt.microsecond == 0).all() and (known.dt.nanosecond == 0).all())
 
@@ -125,9 +167,29 @@ def _are_plain_times(column: pd.Series) -> bool:
 def _plain_times(column: pd.Series) -> pa.Array:
     """Return times as ``str(Timestamp)`` writes them."""
     zone = "" if getattr(column.dtype, "tz", None) is None else "+00:00"
-    times = pa.array(column.dt.tz_convert(None) if zone else column, from_pandas=True)
-    texts = pc.strftime(times.cast(pa.timestamp("s")), format=f"%Y-%m-%d %H:%M:%S{zone}")
-    return pc.fill_null(texts.cast(pa.large_string()), _MISSING)
+    plain = column.dt.tz_convert(None) if zone else column
+    missing = plain.isna().to_numpy()
+    seconds = plain.to_numpy().astype("datetime64[s]").astype("int64")
+    # A table of days and one of the seconds of a day, as writing each time anew takes long.
+    codes, days = pd.factorize(np.where(missing, 0, seconds) // _DAY)
+    dates = np.datetime_as_string(days.astype("datetime64[D]")).astype("S10")
+    hours = np.datetime_as_string(np.arange(_DAY).astype("datetime64[s]")).astype("S19")
+    clock = hours.view("S1").reshape(_DAY, -1)[:, len("1970-01-01T") :]
+    texts = np.empty((len(column), len(f"1970-01-01 00:00:00{zone}")), dtype="S1")
+    texts[:, :10] = dates.view("S1").reshape(len(days), -1)[codes]
+    texts[:, 10] = b" "
+    texts[:, 11:19] = clock[np.where(missing, 0, seconds) % _DAY]
+    texts[:, 19:] = np.frombuffer(zone.encode(), dtype="S1")
+    written = _of_one_length(texts)
+    return pc.if_else(pa.array(missing), pa.scalar(_MISSING, pa.large_string()), written)
+
+
+def _of_one_length(characters: np.ndarray[Any, Any]) -> pa.Array:
+    """Return texts of equal length, from an array with one character in each place."""
+    count, length = characters.shape
+    ends = np.arange(count + 1, dtype="int64") * length
+    buffers = [None, pa.py_buffer(ends), pa.py_buffer(np.ascontiguousarray(characters))]
+    return pa.Array.from_buffers(pa.large_string(), count, buffers)
 
 
 def _whole(cells: pa.Array) -> tuple[np.ndarray[Any, np.dtype[np.int64]], memoryview]:
@@ -147,12 +209,14 @@ def _is_too_large(column: pd.Series) -> bool:
     return largest > EXACT_IN_FLOAT64
 
 
-def _unit(prints: Sequence[bytes], part: slice) -> np.ndarray[Any, np.dtype[np.float64]]:
+def _words(prints: Prints, part: slice) -> np.ndarray[Any, np.dtype[np.uint64]]:
+    """Return eight bytes of each fingerprint as one whole number."""
+    return np.ascontiguousarray(prints[:, part]).view(">u8").ravel().astype("uint64")
+
+
+def _unit(prints: Prints, part: slice) -> np.ndarray[Any, np.dtype[np.float64]]:
     # 53 bits: what a float64 holds exactly, so that no position rounds up to 1.0.
-    whole = np.array(
-        [int.from_bytes(print_[part], "big") >> 11 for print_ in prints], dtype="float64"
-    )
-    return np.asarray(whole * 2.0**-53)
+    return np.asarray((_words(prints, part) >> np.uint64(11)).astype("float64") * 2.0**-53)
 
 
 def _texts(column: pd.Series) -> list[str]:

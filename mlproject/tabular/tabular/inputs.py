@@ -32,8 +32,10 @@ def log_rows(rows: pd.DataFrame, facts: Facts, context: str) -> "PandasDataset":
 
     from tabular.identity import content_sha256
 
+    # Whole numbers get the type that also holds a missing value.
+    floats = dict.fromkeys(rows.select_dtypes("integer").columns, "float64")
     table = from_pandas(
-        rows.drop(columns=[ROW_ID]).astype(_floats(rows)),
+        rows.drop(columns=[ROW_ID]).astype(floats),
         # A plain string would be looked up among all kinds of sources, with a warning.
         source=CodeDatasetSource({"data.source": facts.source, "data.sha256": facts.sha256}),
         targets=facts.target,
@@ -83,8 +85,3 @@ def log_metrics(values: Mapping[str, float], table: "PandasDataset", model_id: s
     # training as one that it took.
     points = [Metric(name, value, **about) for name, value in values.items()]
     mlflow.MlflowClient().log_batch(run.info.run_id, metrics=points)
-
-
-def _floats(rows: pd.DataFrame) -> dict[str, str]:
-    """Return whole-number columns with the type that also holds a missing value."""
-    return dict.fromkeys(rows.select_dtypes("integer").columns, "float64")

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from tabular.errors import DataError
-from tabular.fetch import html_error, looks_like_html
+from shared.errors import DataError
+from shared.fetch import html_error, looks_like_html
 from tabular.footers import last_row, without_totals
 from tabular.header import COMMENT, Header, find_header
 from tabular.malformed import LONGEST_TEXT, Malformed

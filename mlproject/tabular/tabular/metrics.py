@@ -1,38 +1,18 @@
-"""The metrics of both tasks, by scikit-learn, under their plain names.
+"""The metrics of both tasks, by scikit-learn; those of classes are in `shared.metrics`.
 
-A metric that the rows do not define (a class without rows, a target of zero, a constant target) is
-left out and named, never replaced by a number: whoever compares models sees that it is missing.
-Formulas: scikit-learn's user guide, section "Metrics and scoring". Touches nothing.
+A metric that the rows do not define (a target of zero, a constant target) is left out, as there.
+Touches nothing.
 """
-
-import warnings
-from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from tabular.errors import DataError
+from shared.metrics import CLASSIFICATION, check_finite, classification, finite, missing
+
+__all__ = ["CLASSIFICATION", "REGRESSION", "classification", "missing", "regression"]
 
 REGRESSION: tuple[str, ...] = (
-    "rmse",
-    "mse",
-    "mae",
-    "median_absolute_error",
-    "r2",
-    "max_error",
-    "mape",
-)
-TWO_CLASSES = 2  # scikit-learn wants the second class alone then
-CLASSIFICATION: tuple[str, ...] = (
-    "accuracy",
-    "balanced_accuracy",
-    "f1_macro",
-    "precision_macro",
-    "recall_macro",
-    "log_loss",
-    "roc_auc",
-    "mcc",
+    *("rmse", "mse", "mae", "median_absolute_error", "r2", "max_error", "mape"),
 )
 
 
@@ -49,7 +29,7 @@ def regression(target: pd.Series, prediction: pd.Series) -> dict[str, float]:
     from sklearn import metrics
 
     truth, guess = target.to_numpy(dtype="float64"), prediction.to_numpy(dtype="float64")
-    _check_finite(guess)
+    check_finite(guess)
     mse = float(metrics.mean_squared_error(truth, guess))
     values = {
         "rmse": mse**0.5,
@@ -62,84 +42,4 @@ def regression(target: pd.Series, prediction: pd.Series) -> dict[str, float]:
         values["r2"] = metrics.r2_score(truth, guess)
     if (truth != 0).all():
         values["mape"] = metrics.mean_absolute_percentage_error(truth, guess)
-    return _finite(values)
-
-
-def classification(
-    target: pd.Series, prediction: pd.Series, probabilities: pd.DataFrame | None
-) -> dict[str, float]:
-    """Return the metrics of `CLASSIFICATION`.
-
-    Args:
-        target: true class names as text, row by row.
-        prediction: guessed class names.
-        probabilities: one column per class, named by the class, rows summing to one; None if the
-            model gives none (log_loss and roc_auc are then left out).
-
-    Raises:
-        DataError: if a probability is missing or not finite.
-    """
-    from sklearn import metrics
-
-    labels = sorted(target.unique())
-    macro = {"labels": labels, "average": "macro", "zero_division": 0.0}
-    with warnings.catch_warnings():
-        # A class that was predicted and has no rows, or rows of one class, are no reason for it.
-        warnings.filterwarnings("ignore", message="y_pred contains classes not in y_true")
-        warnings.filterwarnings("ignore", message="A single label was found")
-        values = {
-            "accuracy": metrics.accuracy_score(target, prediction),
-            "balanced_accuracy": metrics.balanced_accuracy_score(target, prediction),
-            "f1_macro": metrics.f1_score(target, prediction, **macro),
-            "precision_macro": metrics.precision_score(target, prediction, **macro),
-            "recall_macro": metrics.recall_score(target, prediction, **macro),
-            "mcc": metrics.matthews_corrcoef(target, prediction),
-        }
-    if probabilities is not None:
-        _check_finite(probabilities.to_numpy(dtype="float64"))
-        values |= _by_probability(target, probabilities, labels)
-    return _finite(values)
-
-
-def _by_probability(
-    target: pd.Series, probabilities: pd.DataFrame, labels: Sequence[str]
-) -> dict[str, float]:
-    from sklearn import metrics
-
-    classes = sorted({*probabilities.columns, *labels})
-    # A class that the model does not know has probability zero: a large but finite log loss.
-    full = probabilities.reindex(columns=classes, fill_value=0.0).to_numpy(dtype="float64")
-    values = {"log_loss": metrics.log_loss(target, full, labels=classes)}
-    if len(classes) == len(labels) == TWO_CLASSES:
-        values["roc_auc"] = metrics.roc_auc_score(target == classes[1], full[:, 1])
-    elif list(labels) == classes:
-        values["roc_auc"] = metrics.roc_auc_score(
-            target, full, labels=classes, multi_class="ovr", average="macro"
-        )
-    return values
-
-
-def missing(values: Mapping[str, Any], wanted: Sequence[str]) -> list[str]:
-    """Return the wanted metrics that these rows did not define."""
-    return [name for name in wanted if name not in values]
-
-
-def _check_finite(values: "np.ndarray[Any, Any]") -> None:
-    bad = int((~np.isfinite(values)).sum())
-    if bad:
-        raise DataError(
-            f"the model gave {bad} predictions of {values.size} that are missing or infinite",
-            allowed="finite numbers only",
-            action="look at the model and at extreme values in the rows",
-        )
-
-
-def _finite(values: Mapping[str, Any]) -> dict[str, float]:
-    bad = {name: value for name, value in values.items() if not np.isfinite(value)}
-    if bad:
-        raise DataError(
-            f"metrics are not finite: {bad}",
-            allowed="finite numbers only",
-            action="look for extreme values in target and predictions",
-        )
-    return {name: float(value) for name, value in values.items()}
+    return finite(values)

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
+from shared.errors import ParameterError
+from shared.search_space import Space, Value
+from shared.space_reading import DEFAULT, GRID, NAMES, Searchable, read_fixed, read_space
 from tabular import models, train
 from tabular.declaration import Task
-from tabular.errors import ParameterError
-from tabular.search_space import Space, Value
-from tabular.space_reading import DEFAULT, GRID, NAMES, Searchable, read_fixed, read_space
 
 _NOT_SEARCHED = ("random_state", "monotone")
 _EXAMPLE = '{"max_depth": [3, 6, 12], "min_samples_leaf": {"low": 1, "high": 20}}'
@@ -63,7 +63,12 @@ def space_of(text: str, fixed: str, model: str, task: Task, *, grid: bool) -> Sp
     """
     models.choose(model, task, _defaults())
     values = _fixed(fixed, model)
-    _refuse_nothing_to_search(model)
+    if not _names(model):
+        raise ParameterError(
+            f"model '{model}' has no parameter that could be searched",
+            allowed=", ".join(name for name in models.MODELS if _names(name)),
+            action="choose one of these as -P model=..., or train this one without a search",
+        )
     options = {one.name: one for one in models.OPTIONS if one.name in _names(model)}
     named = {name: _named(name, model, task) for name in NAMES}
     space = read_space(text, values, Searchable(options, named, _EXAMPLE), grid=grid)
@@ -86,20 +91,16 @@ def _named(name: str, model: str, task: Task) -> dict[str, Any]:
     return {one: declared[one] for one in _names(model) if one in declared}
 
 
-def _refuse_nothing_to_search(model: str) -> None:
-    if not _names(model):
-        raise ParameterError(
-            f"model '{model}' has no parameter that could be searched",
-            allowed=", ".join(name for name in models.MODELS if _names(name)),
-            action="choose one of these as -P model=..., or train this one without a search",
-        )
-
-
 def _fixed(text: str, model: str) -> dict[str, Value]:
     """Return the parameters with one value; those of `train` that no model has go on to it."""
     options = {one.name: one for one in train.OPTIONS if one.name not in ("data", "model")}
     values = read_fixed(text, options, _EXAMPLE)
-    _refuse_early_stop(values)
+    if values.get("early_stopping_rounds"):
+        raise ParameterError(
+            f"fixed: early_stopping_rounds is {values['early_stopping_rounds']} in a search",
+            allowed="0: the folds judge a number of rounds, they do not choose one",
+            action="leave it out, and search n_estimators",
+        )
     own = (*models.MODELS[model].parameters, *models.COMMON)
     return {
         name: value
@@ -107,12 +108,3 @@ def _fixed(text: str, model: str) -> dict[str, Value]:
         # As for `train`: the default of another model's parameter is no harm.
         if name in own or value != options[name].default
     }
-
-
-def _refuse_early_stop(values: Mapping[str, Value]) -> None:
-    if values.get("early_stopping_rounds"):
-        raise ParameterError(
-            f"fixed: early_stopping_rounds is {values['early_stopping_rounds']} in a search",
-            allowed="0: the folds judge a number of rounds, they do not choose one",
-            action="leave it out, and search n_estimators",
-        )

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from shared.commandline import Option
+from shared.errors import ParameterError, nearest
 from tabular.adjusting import are_sparse, check_memory, in_deviations, is_extreme
-from tabular.commandline import Option
 from tabular.declaration import Task
-from tabular.errors import ParameterError, nearest
 from tabular.facts import Facts
 from tabular.preparation import IMPUTATIONS, NATIVE, Columns, prepare
 

@@ -110,8 +110,11 @@ def first_look(texts: pa.ChunkedArray, words: Iterable[str], *, forced: bool = F
         if cells.null_count < filled.null_count < len(cells):
             plain = _cast(filled)
     if plain is not None:
-        why = "" if forced else _why_text(cells, plain)
-        return Column(cells, Taken("text", why)) if why else Column(plain, Taken("number"))
+        if not forced and _has_leading_zeros(cells):
+            return Column(cells, Taken("text", "leading zeros"))
+        if not forced and _is_inexact(cells, plain):
+            return Column(cells, Taken("text", "whole numbers beyond 2^53"))
+        return Column(plain, Taken("number"))
     return _looked_through(cells)
 
 
@@ -130,13 +133,6 @@ def _cast(cells: pa.ChunkedArray) -> pa.ChunkedArray | None:
         except pa.ArrowInvalid:
             continue
     return None
-
-
-def _why_text(cells: pa.ChunkedArray, numbers: pa.ChunkedArray) -> str:
-    """Return why texts that can be cast to numbers are none; '' if they are."""
-    if _has_leading_zeros(cells):
-        return "leading zeros"
-    return "whole numbers beyond 2^53" if _is_inexact(cells, numbers) else ""
 
 
 def _has_leading_zeros(cells: pa.ChunkedArray) -> bool:
@@ -177,7 +173,9 @@ def _looked_through(cells: pa.ChunkedArray) -> Column:
     """Return a column of which many values are numerals, not all of them plain numbers."""
     filled = _known(cells, NULLS)
     parts = _parts(filled)
-    numeral = _well_formed(parts["digits"])
+    # With one decimal sign or the other: no date, no address.
+    either = [pc.match_substring_regex(parts["digits"], form) for form in _GROUPED.values()]
+    numeral = pc.fill_null(pc.or_(*either), fill_value=False)
     count = pc.sum(numeral).as_py()
     share = count / (len(filled) - filled.null_count)
     if share < NUMBER_SHARE:
@@ -191,16 +189,11 @@ def _looked_through(cells: pa.ChunkedArray) -> Column:
         taken = Taken("text", f"numbers with different signs: {shown}")
         return Column(cells, taken, doubt="signs", example=shown, count=count)
     doubt, decimal = _decimal(parts["digits"])
-    example = str(filled.filter(numeral)[_first_comma(parts["digits"].filter(numeral))])
+    commas = pc.match_substring(parts["digits"].filter(numeral), ",")
+    example = str(filled.filter(numeral)[max(int(pc.index(commas, value=True).as_py()), 0)])
     taken = Taken("number", f"sign {signs[0]}" if signs[0] else "")
     column = Column(filled, taken, decimal, doubt, example, count)
     return column if doubt else settled(column, decimal or ".")
-
-
-def _well_formed(digits: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return which digits are a number, with one decimal sign or the other: no date, no address."""
-    either = [pc.match_substring_regex(digits, form) for form in _GROUPED.values()]
-    return pc.fill_null(pc.or_(*either), fill_value=False)
 
 
 def _decimal(digits: pa.ChunkedArray) -> tuple[Doubt, str]:
@@ -231,11 +224,6 @@ def _parts(cells: pa.ChunkedArray) -> dict[str, pa.ChunkedArray]:
 
 def _any(texts: pa.ChunkedArray, pattern: str) -> bool:
     return bool(pc.any(pc.match_substring_regex(texts, pattern)).as_py())
-
-
-def _first_comma(texts: pa.ChunkedArray) -> int:
-    """Return the position of the first text with a comma; 0 if there is none."""
-    return max(int(pc.index(pc.match_substring(texts, ","), value=True).as_py()), 0)
 
 
 def settled(column: Column, decimal: str) -> Column:

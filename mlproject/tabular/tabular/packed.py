@@ -17,8 +17,8 @@ from typing import IO, Any, Literal
 
 import pyarrow as pa
 
-from tabular.errors import DataError, ParameterError
-from tabular.space import room_for
+from shared.errors import DataError, ParameterError
+from shared.space import room_for
 
 LARGEST = 1 << 34  # bytes; what unpacks to more is refused
 _BLOCK = 1 << 20

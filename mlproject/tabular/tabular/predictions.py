@@ -4,17 +4,15 @@ Works for any MLflow model with a signature, also one of an older commit with ot
 Touches nothing.
 """
 
-from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 
-from tabular.errors import DataError, nearest
+from shared.errors import DataError, nearest
+from shared.predictions import PROBABILITY, asked
 from tabular.facts import Facts
 from tabular.split import ROW_ID
-
-PROBABILITY = "probability_"
 
 
 class Scorer(Protocol):
@@ -49,13 +47,9 @@ def inputs(model: Scorer, frame: pd.DataFrame) -> pd.DataFrame:
         )
     types = dict(zip(schema.input_names(), schema.pandas_types(), strict=True))
     kept = [name for name in types if name in frame]
-    numeric = {name: _numeric(types[name]) for name in kept}
-    return frame[kept].astype({name: kind for name, kind in numeric.items() if kind is not None})
-
-
-def _numeric(kind: object) -> "np.dtype[Any] | None":
-    """Return float types as they are and nothing for others: only these have room for 'missing'."""
-    return kind if isinstance(kind, np.dtype) and kind.kind == "f" else None
+    # Only float types have room for what is missing.
+    floats = [n for n in kept if isinstance(types[n], np.dtype) and types[n].kind == "f"]
+    return frame[kept].astype({name: types[name] for name in floats})
 
 
 def predict(model: Scorer, holdout: pd.DataFrame, facts: Facts) -> pd.DataFrame:
@@ -67,7 +61,7 @@ def predict(model: Scorer, holdout: pd.DataFrame, facts: Facts) -> pd.DataFrame:
         DataError: if the model fails on these rows, or gives another number of predictions.
     """
     rows = inputs(model, holdout)
-    guess = _one_each(_asked(model.predict, rows), len(rows))
+    guess = _one_each(asked(model.predict, rows, "the holdout rows"), len(rows))
     if facts.task == "regression":
         return pd.DataFrame(
             {
@@ -102,14 +96,6 @@ def _as_name(value: object) -> str:
     return whole if "." not in whole and "e" not in whole else repr(float(value))
 
 
-def probabilities_of(predictions: pd.DataFrame) -> pd.DataFrame | None:
-    """Return the probability columns, named by their class; None if there are none."""
-    names = [name for name in predictions.columns if str(name).startswith(PROBABILITY)]
-    if not names:
-        return None
-    return predictions[names].rename(columns=lambda name: str(name).removeprefix(PROBABILITY))
-
-
 def _probabilities(model: Scorer, rows: pd.DataFrame) -> pd.DataFrame | None:
     try:
         raw = model.get_raw_model()
@@ -117,7 +103,7 @@ def _probabilities(model: Scorer, rows: pd.DataFrame) -> pd.DataFrame | None:
         return None
     if not hasattr(raw, "predict_proba") or not hasattr(raw, "classes_"):
         return None
-    values = np.asarray(_asked(raw.predict_proba, rows))
+    values = np.asarray(asked(raw.predict_proba, rows, "the holdout rows"))
     names = class_names(pd.Series(raw.classes_))
     return pd.DataFrame(values, columns=[f"{PROBABILITY}{name}" for name in names])
 
@@ -131,15 +117,3 @@ def _one_each(answer: object, rows: int) -> pd.Series:
             action="use a model that predicts one value",
         )
     return pd.Series(values.reshape(-1))
-
-
-def _asked(predict: Callable[[pd.DataFrame], object], rows: pd.DataFrame) -> object:
-    """Call the model; whatever it raises is about these rows and this model."""
-    try:
-        return predict(rows)
-    except Exception as error:
-        raise DataError(
-            f"the model failed on the holdout rows: {type(error).__name__}: {str(error)[:500]}",
-            allowed="a model that takes raw rows as download delivers them",
-            action="check that model and data set belong together",
-        ) from error

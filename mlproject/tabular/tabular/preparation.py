@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from tabular.errors import ParameterError, nearest
+from shared.errors import ParameterError, nearest
 from tabular.facts import Facts
 from tabular.lists import split_list
 
@@ -86,6 +86,8 @@ def prepare(
 ) -> "BaseEstimator":
     """Return the unfitted transformer from raw rows to the array that the model takes.
 
+    Before it is stored, `levels.settled` has to make it one of scikit-learn's own parts.
+
     A category that no training row had is answered: as "none of them" where there is one column
     per category, as missing where there are codes.
 
@@ -98,7 +100,9 @@ def prepare(
     """
     from sklearn.compose import ColumnTransformer
 
-    encode = _codes() if coded else _one_column_each(sparse=sparse)
+    from tabular.levels import ByLevels
+
+    encode = ByLevels(_codes() if coded else _one_column_each(sparse=sparse))
     parts = [
         ("numbers", _numbers(missing, scaled=scaled), list(columns.numbers)),
         ("texts", encode, list(columns.texts)),

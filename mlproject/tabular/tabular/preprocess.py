@@ -12,12 +12,14 @@ from typing import Any
 
 import pandas as pd
 
-from tabular.commandline import Option
-from tabular.errors import DataError
-from tabular.facts import MALFORMED_FILE, RAW_FILE, Facts, read_json
-from tabular.space import room_for
+from shared.commandline import Option
+from shared.errors import DataError
+from shared.json_files import MALFORMED_FILE, read_json
+from shared.space import room_for
+from shared.tracking import Step, log_new_params, main, say
+from tabular.facts import RAW_FILE, Facts
+from tabular.memory import check_parquet
 from tabular.split import Split, split, with_row_ids
-from tabular.tracking import Step, log_new_params, main, say
 
 FEWEST_CLASSES = 2
 MOST_NAMED = 10
@@ -66,15 +68,15 @@ def preprocess(values: Mapping[str, Any]) -> None:
         values: the parameters, as `OPTIONS` names them.
 
     Raises:
-        TabularError: see `errors`.
+        StepError: see `errors`.
     """
     raw = Path(values["raw"])
     facts = Facts.read(raw)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        rows = _checked(raw, facts, values["max_rejected"], folder)
-        train, holdout = _parts(rows, facts, values)
-        _log(train, holdout, facts, folder)
+        # Not kept here: the parts take as much memory as the rows.
+        parts = _parts(_checked(raw, facts, values["max_rejected"], folder), facts, values)
+        _log(*parts, facts, folder)
     log_new_params({name: value for name, value in values.items() if name != "raw"})
 
 
@@ -85,7 +87,7 @@ def _checked(raw: Path, facts: Facts, max_rejected: float, folder: Path) -> pd.D
     from tabular.report import Report
     from tabular.schema import check
 
-    frame = pd.read_parquet(raw / RAW_FILE)
+    frame = _rows(raw / RAW_FILE)
     malformed = read_json(raw, MALFORMED_FILE)
     report = Report(facts, len(frame) + len(malformed), malformed, check(frame, facts))
     report.write(folder)
@@ -179,7 +181,12 @@ def read_part(folder: Path, name: str) -> pd.DataFrame:
     """
     if not (folder / name).is_file():
         read_json(folder, name)
-    return pd.read_parquet(folder / name)
+    return _rows(folder / name)
+
+
+def _rows(path: Path) -> pd.DataFrame:
+    check_parquet([path])
+    return pd.read_parquet(path)
 
 
 STEP = Step("preprocess", OPTIONS, preprocess)

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
+from shared.errors import ParameterError, nearest
 from tabular.declaration import DataSet, Kind, UserFile
-from tabular.errors import ParameterError, nearest
 from tabular.lists import split_list
 
 UNITS = ("s", "ms", "us", "ns")

@@ -41,13 +41,18 @@ def check(frame: pd.DataFrame, facts: Facts) -> Checked:
         facts: what each column may hold.
     """
     unreadable = _failures(frame, facts, _readable)
-    typed = _typed(frame.drop(index=list(unreadable["row"].unique())), facts)
+    typed = _typed(_without(frame, unreadable), facts)
     invalid = _failures(typed, facts, _valid)
-    rows = typed.drop(index=list(invalid["row"].unique()))
+    rows = _without(typed, invalid)
     faults = [part for part in (unreadable, invalid) if len(part)]
     failures = pd.concat(faults, ignore_index=True) if faults else invalid
     failures = failures.sort_values(["row", "column"], kind="stable", ignore_index=True)
     return Checked(rows.reset_index(drop=True), failures, len(frame) - len(rows))
+
+
+def _without(frame: pd.DataFrame, failures: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows that did not fail; no copy where none did."""
+    return frame.drop(index=list(failures["row"].unique())) if len(failures) else frame
 
 
 def _failures(
@@ -64,7 +69,7 @@ def _failures(
         }
     )
     try:
-        schema.validate(frame, lazy=True)
+        schema.validate(frame, lazy=True, inplace=True)  # changes nothing, as it coerces nothing
     except SchemaErrors as errors:
         found: pd.DataFrame = errors.failure_cases
         cases = found.rename(columns={"index": "row", "check": "rule", "failure_case": "value"})
@@ -103,7 +108,7 @@ def _is_finite(column: pd.Series) -> pd.Series:
 
 def _typed(frame: pd.DataFrame, facts: Facts) -> pd.DataFrame:
     """Return the frame with number columns as numbers and text columns as text."""
-    typed = frame.copy()
+    typed = frame.copy(deep=False)
     for name, column in facts.columns.items():
         if column.kind == "text":
             typed[name] = frame[name].astype("str")

@@ -11,21 +11,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
 
-from tabular import models, pruners, samplers, searching
-from tabular.commandline import Option
+from shared import samplers, searching
+from shared.commandline import Option
+from shared.metrics import leading
+from shared.objective import NONE, Report, pruner
+from shared.search_space import Space
+from shared.tracking import Step, log_new_params, main, say
+from tabular import metrics, models
 from tabular.facts import Facts
-from tabular.folds import Folds, cut, metric_of
+from tabular.folds import PREFIX, Folds, cut
 from tabular.identity import content_sha256
 from tabular.inputs import log_rows
 from tabular.model_spaces import space_of
-from tabular.objective import Report
 from tabular.preprocess import TRAIN_FILE, read_part
-from tabular.search_space import Space
-from tabular.tracking import Step, log_new_params, main, say
 from tabular.train import check_rows
 
 OPTIONS = (
@@ -51,6 +53,8 @@ class CrossValidation:
         direction: "minimize" or "maximize".
         random_state: seed of the models.
     """
+
+    project: ClassVar[str] = "tabular"
 
     model: str
     space: Space
@@ -81,14 +85,9 @@ def _used(model: str, facts: Facts, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def search(values: Mapping[str, Any]) -> None:
-    """Do the step within the active MLflow run.
+    """Do the step within the active MLflow run, as `Step.work` says."""
+    import mlflow
 
-    Args:
-        values: the parameters, as `OPTIONS` names them.
-
-    Raises:
-        TabularError: see `errors`.
-    """
     folder = Path(values["data"])
     facts = Facts.read(folder)
     rows = read_part(folder, TRAIN_FILE)
@@ -96,8 +95,11 @@ def search(values: Mapping[str, Any]) -> None:
     data = [content_sha256(rows), facts.task, facts.target, list(facts.features)]
     code = [objective.model, values["folds"], version("scikit-learn")]
     name = f"{facts.dataset}-{objective.model}"
-    begun = searching.begin(values, objective, pruners.pruner(pruners.NONE), name, [*data, *code])
-    _log_begin(values, facts, rows)
+    begun = searching.begin(values, objective, pruner(NONE), name, [*data, *code])
+    shown = {one: values[one] for one in ("model", "folds")}
+    log_new_params({**shown, "dataset": facts.dataset, "task": facts.task})
+    mlflow.set_tag("data.sha256", facts.sha256)
+    log_rows(rows, facts, "search")
     begun.conduct()
 
 
@@ -105,21 +107,13 @@ def _objective(values: Mapping[str, Any], facts: Facts, rows: pd.DataFrame) -> C
     grid = values["sampler"] == samplers.GRID
     space = space_of(values["space"], values["fixed"], values["model"], facts.task, grid=grid)
     check_rows(rows, facts, _used(values["model"], facts, space.fixed))
-    metric, direction = metric_of(values["metric"], facts)
+    known = metrics.REGRESSION if facts.task == "regression" else metrics.CLASSIFICATION
+    metric, direction = leading(values["metric"], known, PREFIX)
     seed = values["random_state"]
     folds = cut(rows, facts, values["folds"], seed, metric)
     for line in folds.left_out:
         say(f"{line}: it is left out")
     return CrossValidation(values["model"], space, folds, metric, direction, seed)
-
-
-def _log_begin(values: Mapping[str, Any], facts: Facts, rows: pd.DataFrame) -> None:
-    import mlflow
-
-    shown = {one: values[one] for one in ("model", "folds")}
-    log_new_params({**shown, "dataset": facts.dataset, "task": facts.task})
-    mlflow.set_tag("data.sha256", facts.sha256)
-    log_rows(rows, facts, "search")
 
 
 STEP = Step("search", OPTIONS, search)

@@ -7,13 +7,13 @@ import dataclasses
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from urllib.parse import unquote_plus, urlsplit
+from urllib.parse import urlsplit
 
 import pandas as pd
 
-from tabular.addresses import MIRROR, check_source, is_url, mirrored, without_secrets
+from shared.addresses import MIRROR, check_source, local, mirrored, name_in, without_secrets
+from shared.errors import DataError, ParameterError
 from tabular.declaration import Bundled, DataSet, Remote, UserFile
-from tabular.errors import DataError, ParameterError
 from tabular.malformed import Malformed
 from tabular.packed import Part, copied, plain_parts
 from tabular.reading import Reading
@@ -78,7 +78,7 @@ def _user_file(
             action="pass -P source=...",
         )
     address = check_source(address)
-    path = _local(address, folder)
+    path = local(address, folder)
     parts, others = plain_parts(path, source.format, how.encoding, folder / "plain")
     read = read_parquet if source.format == "parquet" else read_csv
     table = read(parts, how)
@@ -87,32 +87,14 @@ def _user_file(
     return Delivery(table, without_secrets(address))
 
 
-def _local(address: str, folder: Path) -> Path:
-    """Return the file at a path or URL; a URL is fetched into `folder` first."""
-    if is_url(address):
-        from tabular.fetch import fetch
-
-        name = PurePosixPath(unquote_plus(urlsplit(address).path)).name or "data"
-        folder.mkdir(parents=True, exist_ok=True)
-        return fetch(address, folder / name)
-    path = Path(address).expanduser()
-    if not path.exists():
-        raise ParameterError(
-            f"there is no file or folder {path} (the folder of relative paths is {Path.cwd()})",
-            allowed="the absolute path of what the worker can read, or a URL",
-            action="correct -P source=...",
-        )
-    return path
-
-
 def _remote(remote: Remote, folder: Path) -> Table:
     """Return the rows of one pinned file, checked before they are read."""
-    from tabular.fetch import check_sha256
+    from shared.fetch import check_sha256
 
-    names = [PurePosixPath(unquote_plus(urlsplit(remote.url).path)).name]
-    names = [PurePosixPath(urlsplit(remote.url).path).name, *names, *filter(None, [remote.member])]
+    names = [PurePosixPath(urlsplit(remote.url).path).name, name_in(remote.url)]
+    names += filter(None, [remote.member])
     address = mirrored(remote.url, list(dict.fromkeys(names)))
-    path = _local(address, folder)
+    path = local(address, folder)
     if remote.member and zipfile.is_zipfile(path):
         # A mirror may have packed the archive again: then the member's own checksum decides.
         if not (address != remote.url and remote.member_sha256):

@@ -10,8 +10,8 @@ from typing import Literal
 
 import pandas as pd
 
-from tabular.errors import DataError, ParameterError
-from tabular.identity import fingerprints, row_ids, split_positions
+from shared.errors import DataError, ParameterError
+from tabular.identity import Prints, fingerprints, row_ids, split_positions
 
 ROW_ID = "row_id"
 MIN_TRAINING_ROWS = 20
@@ -36,16 +36,16 @@ class Split:
     training_days: float = 0.0
 
 
-def with_row_ids(frame: pd.DataFrame, identity: list[str]) -> tuple[pd.DataFrame, list[bytes]]:
+def with_row_ids(frame: pd.DataFrame, identity: list[str]) -> tuple[pd.DataFrame, Prints]:
     """Return the rows with a first column `row_id`, and their fingerprints."""
     prints = fingerprints(frame, identity)
-    numbered = frame.copy()
-    numbered.insert(0, ROW_ID, pd.Series(row_ids(prints), index=frame.index, dtype="str"))
+    numbered = frame.copy(deep=False)
+    numbered.insert(0, ROW_ID, row_ids(prints).set_axis(frame.index))
     return numbered, prints
 
 
 def split(
-    frame: pd.DataFrame, prints: list[bytes], time: str, how: Split
+    frame: pd.DataFrame, prints: Prints, time: str, how: Split
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return training and holdout rows.
 

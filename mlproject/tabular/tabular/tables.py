@@ -14,11 +14,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
 
+from shared.errors import DataError
 from tabular.declaration import Kind
-from tabular.errors import DataError
 from tabular.footers import without_sum
 from tabular.lines import check_names, check_start, empty, read_lines, unreadable
 from tabular.malformed import Malformed
+from tabular.memory import check_csv, check_parquet
 from tabular.numerals import (
     Column,
     Taken,
@@ -68,6 +69,7 @@ def read_csv(parts: Sequence[Part], how: Reading) -> Table:
         DataError: if a file is empty, a web page, not UTF-8 or without rows, has other columns
             than the first, or columns that can be read in more than one way.
     """
+    check_csv([part.path for part in parts])
     read = [read_lines(part, how) for part in parts]
     tables = [one.table for one in read]
     _check_same_columns(tables, parts)
@@ -89,6 +91,9 @@ def read_parquet(parts: Sequence[Part], how: Reading) -> Table:
     Raises:
         DataError: if one is no Parquet file or has no rows, or other columns than the first.
     """
+    for part in parts:
+        check_start(part)
+    _check_memory(parts)
     tables = [_parquet(part) for part in parts]
     _check_same_columns(tables, parts)
     whole, dropped = _without_index(_joined(tables, parts))
@@ -101,7 +106,13 @@ def read_parquet(parts: Sequence[Part], how: Reading) -> Table:
             dropped[name] = made.how
         else:
             cells[name], said[name] = made.cells, made.how
-    _check_kept(dropped, how)
+    for name in (how.target, *how.identity, how.time):
+        if name in dropped:
+            raise DataError(
+                f"'{name}' is named as target, identity or time, and is {dropped[name]}",
+                allowed="a column of numbers, texts or times",
+                action="name another column",
+            )
     # What the file itself calls no number (a category, a date) is not looked at for numbers.
     texts: dict[str, Kind] = {name: "text" for name in said if said[name]}
     columns = _typed(pa.table(cells), replace(how, types={**texts, **how.types}))
@@ -113,8 +124,14 @@ def read_parquet(parts: Sequence[Part], how: Reading) -> Table:
     return Table(_filled(table, parts[0]), taken=taken, dropped=dropped)
 
 
+def _check_memory(parts: Sequence[Part]) -> None:
+    try:
+        check_parquet([part.path for part in parts])
+    except (pa.ArrowInvalid, OSError):
+        return  # which of them is no Parquet file, and why, reading it says
+
+
 def _parquet(part: Part) -> pa.Table:
-    check_start(part)
     try:
         table = pa.parquet.ParquetFile(part.path).read()
     except (pa.ArrowInvalid, OSError) as error:
@@ -155,16 +172,6 @@ def _joined(tables: Sequence[pa.Table], parts: Sequence[Part]) -> pa.Table:
     return pa.concat_tables(same, promote_options="permissive") if len(same) > 1 else same[0]
 
 
-def _check_kept(dropped: Mapping[str, str], how: Reading) -> None:
-    for name in (how.target, *how.identity, how.time):
-        if name in dropped:
-            raise DataError(
-                f"'{name}' is named as target, identity or time, and is {dropped[name]}",
-                allowed="a column of numbers, texts or times",
-                action="name another column",
-            )
-
-
 def _without_index(table: pa.Table) -> tuple[pa.Table, dict[str, str]]:
     """Return the table without columns that have no name, or one that pandas gives an index."""
     gone, reasons = [], {}
@@ -185,7 +192,12 @@ def _typed(table: pa.Table, how: Reading) -> dict[str, Column]:
         DataError: if a column that is used can be read in more than one way, or is not what the
             parameter column_types says.
     """
-    _check_types(table.column_names, how)
+    if unknown := [name for name in how.types if name not in table.column_names]:
+        raise DataError(
+            f"column_types names '{unknown[0]}', which is no column",
+            allowed=", ".join(table.column_names)[:1000],
+            action="correct -P column_types=...",
+        )
     if table.num_columns > _WIDE:
         # A block of a wide file has few rows, and each step of each column would go through all.
         table = table.combine_chunks()
@@ -195,7 +207,13 @@ def _typed(table: pa.Table, how: Reading) -> dict[str, Column]:
     }
     for name, column in columns.items():
         if how.types.get(name) == "number" and column.taken.kind != "number":
-            raise _no_numbers(name, column)
+            raise DataError(
+                f"column_types says that '{name}' is a number, and {column.count:,} of "
+                f"{len(column.cells):,} values are, the first value is {column.cells[0]}",
+                allowed="a column of which most values are numbers",
+                action="correct -P column_types=..., or pass the words in it as "
+                "-P missing_words=...",
+            )
     decimal = how.decimal or _decimal_of(columns.values())
     if decimal == "," or (how.separator == ";" and not decimal):
         # Where the comma is the decimal sign, 12.345 is 12345; and a semicolon between fields
@@ -245,44 +263,23 @@ def _settled(name: str, column: Column, decimal: str, how: Reading) -> Column:
         return settled(column, decimal or ".")
     if column.doubt:
         if how.used(name):
-            raise _doubtful(name, column)
+            if column.doubt == "signs":
+                raise DataError(
+                    f"{column.count:,} values of '{name}' are numbers with different signs: "
+                    f"{column.example}",
+                    allowed="one sign, or none, around all numbers of a column",
+                    action=f"mend the column, or pass -P column_types={name}:text or "
+                    f"-P leave_out={name}",
+                )
+            raise DataError(
+                f"{column.count:,} values of '{name}' look like numbers, such as "
+                f"{column.example!r}, and nothing in the file says which sign is the decimal one "
+                "and which is between thousands",
+                allowed="-P decimal=. where 1.234 is less than 2, -P decimal=, where it is 1234",
+                action=f"pass one of these, or -P column_types={name}:text",
+            )
         return replace(column, taken=Taken("text"))
     return column
-
-
-def _doubtful(name: str, column: Column) -> DataError:
-    if column.doubt == "signs":
-        return DataError(
-            f"{column.count:,} values of '{name}' are numbers with different signs: "
-            f"{column.example}",
-            allowed="one sign, or none, around all numbers of a column",
-            action=f"mend the column, or pass -P column_types={name}:text or -P leave_out={name}",
-        )
-    return DataError(
-        f"{column.count:,} values of '{name}' look like numbers, such as {column.example!r}, and "
-        "nothing in the file says which sign is the decimal one and which is between thousands",
-        allowed="-P decimal=. where 1.234 is less than 2, -P decimal=, where it is 1234",
-        action=f"pass one of these, or -P column_types={name}:text",
-    )
-
-
-def _no_numbers(name: str, column: Column) -> DataError:
-    return DataError(
-        f"column_types says that '{name}' is a number, and {column.count:,} of "
-        f"{len(column.cells):,} values are, the first value is {column.cells[0]}",
-        allowed="a column of which most values are numbers",
-        action="correct -P column_types=..., or pass the words in it as -P missing_words=...",
-    )
-
-
-def _check_types(names: Sequence[str], how: Reading) -> None:
-    unknown = [name for name in how.types if name not in names]
-    if unknown:
-        raise DataError(
-            f"column_types names '{unknown[0]}', which is no column",
-            allowed=", ".join(names)[:1000],
-            action="correct -P column_types=...",
-        )
 
 
 def _filled(table: pa.Table, part: Part) -> pd.DataFrame:

@@ -1,8 +1,8 @@
 """Reads the tags that a user gives a run. Touches nothing."""
 
-from tabular.errors import ParameterError
+from shared.errors import ParameterError
+from shared.tracking import ERROR_TAG
 from tabular.lists import split_list
-from tabular.tracking import ERROR_TAG
 
 _OURS = ("mlflow.", "understudy.", "data.", ERROR_TAG)
 

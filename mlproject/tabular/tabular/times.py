@@ -11,8 +11,8 @@ import datetime as dt
 
 import pandas as pd
 
+from shared.errors import DataError, ParameterError
 from tabular.declaration import TimeColumn
-from tabular.errors import DataError, ParameterError
 from tabular.malformed import LONGEST_TEXT, Malformed
 from tabular.reading import UNITS, Reading
 from tabular.tables import Table
@@ -72,7 +72,9 @@ def stamped(table: Table, time: TimeColumn, how: Reading) -> Table:
     notes = (
         (f"{len(lost):,} rows have no time in '{column}', such as {lost[0].text}",) if lost else ()
     )
-    kept = frame.assign(**{time.name: times.astype(STAMP)})[~bad].reset_index(drop=True)
+    kept = frame.assign(**{time.name: times.astype(STAMP)})
+    if lost:  # else no copy: a table may be as large as the memory that is left
+        kept = kept[~bad].reset_index(drop=True)
     return dataclasses.replace(
         table,
         frame=kept,

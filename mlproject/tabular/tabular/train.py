@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from shared.commandline import Option
+from shared.errors import DataError, ParameterError
+from shared.tracking import Step, log_new_params, main, say
 from tabular import models
 from tabular.adjusting import told
-from tabular.commandline import Option
 from tabular.curves import log_curves
-from tabular.errors import DataError, ParameterError
 from tabular.facts import Facts
 from tabular.fitting import Curves, Part, fit
 from tabular.inputs import log_metrics, log_rows, typical
@@ -27,7 +28,6 @@ from tabular.preprocess import TRAIN_FILE, check_classes, read_part
 from tabular.scoring import as_inputs, as_target, scores
 from tabular.split import MIN_TRAINING_ROWS, set_aside
 from tabular.tags import own_tags
-from tabular.tracking import Step, log_new_params, main, say
 
 if TYPE_CHECKING:
     from mlflow.data.pandas_dataset import PandasDataset
@@ -64,9 +64,11 @@ def train(values: Mapping[str, Any]) -> None:
         values: the parameters, as `OPTIONS` names them.
 
     Raises:
-        TabularError: see `errors`.
+        StepError: see `errors`.
     """
     import mlflow
+
+    from tabular.levels import settled
 
     mlflow.set_tags(own_tags(values["tags"]))
     folder = Path(values["data"])
@@ -84,6 +86,7 @@ def train(values: Mapping[str, Any]) -> None:
     scored = {name: scores(pipeline, part, facts) for name, part in parts.items()}
     _say_scores(scored, parts, facts)
     log_curves(curves)
+    settled(pipeline.named_steps["prepare"])
     model_id = _log_model(pipeline, as_inputs(parts["train"], facts), values["model"])
     for name, table in tables.items():
         named = {f"{name}_{metric}": value for metric, value in scored[name].items()}

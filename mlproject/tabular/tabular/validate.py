@@ -14,16 +14,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from shared.commandline import Option
+from shared.errors import DataError, ParameterError, nearest
+from shared.predictions import PROBABILITY, probabilities_of
+from shared.space import room_for
+from shared.tracking import Step, log_new_params, main, say
 from tabular import metrics
-from tabular.commandline import Option
-from tabular.errors import DataError, ParameterError, nearest
 from tabular.facts import Facts
 from tabular.lists import split_list
-from tabular.predictions import PROBABILITY, Scorer, inputs, predict, probabilities_of
+from tabular.predictions import Scorer, inputs, predict
 from tabular.preprocess import HOLDOUT_FILE, read_part
 from tabular.scoring import one_value
-from tabular.space import room_for
-from tabular.tracking import Step, log_new_params, main, say
 
 TIMED_CALLS = 20
 _OUR_COLUMNS = ("row_id", "target", "prediction", "weight", "time")
@@ -50,7 +51,7 @@ def validate(values: Mapping[str, Any]) -> None:
         values: the parameters, as `OPTIONS` names them.
 
     Raises:
-        TabularError: see `errors`.
+        StepError: see `errors`.
     """
     import mlflow
 

@@ -23,6 +23,7 @@ from understudy.gate import Gate, Metric
 from understudy.runner import projectfile
 from understudy.runner.environment.prebuild import prebuild
 from understudy.runner.git.checkout import CheckoutStore
+from understudy.runner.git.links import entries
 from understudy.runner.process.process import OnLine, ProcessRunner
 from understudy.runner.settings import Settings
 from understudy.spec import git_address
@@ -128,11 +129,13 @@ def _declared(folder: Path, where: str) -> Mapping[str, tuple[str, ...]]:
 
 
 def _digest(folder: Path) -> str:
-    """Return the SHA-256 of all names and contents in a folder that may be code."""
+    """Return the SHA-256 of all names and contents that may be code, wherever links lead."""
     digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and not _NOT_CODE.intersection(path.relative_to(folder).parts):
-            digest.update(f"{path.relative_to(folder)}\0{path.stat().st_size}\0".encode())
+    for name, path in entries(folder, Path("/"), _NOT_CODE):
+        if path.is_symlink():  # what it leads to has an entry of its own
+            digest.update(f"{name}\0{path.readlink()}\0".encode())
+        elif path.is_file():
+            digest.update(f"{name}\0{path.stat().st_size}\0".encode())
             digest.update(path.read_bytes())
     return digest.hexdigest()
 

@@ -19,7 +19,15 @@ from typing import TYPE_CHECKING, Final
 
 from understudy.contract import Kind, Tag, key_of
 from understudy.errors import RegistryError, TrackingRefusedError
-from understudy.registry.history import Entry, History, Move, MoveCause, MoveEnding, State, joined
+from understudy.registry.history import (
+    Entry,
+    History,
+    Move,
+    MoveCause,
+    MoveEnding,
+    State,
+    joined,
+)
 from understudy.store.tracking import RunStore, tracking_errors
 
 if TYPE_CHECKING:

@@ -18,7 +18,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from understudy.contract import Tag
 from understudy.errors import UnderstudyError
-from understudy.registry.test_cases import QUESTIONS, TestCases, TestCaseWriter, questions_for
+from understudy.registry.test_cases import (
+    QUESTIONS,
+    TestCases,
+    TestCaseWriter,
+    questions_for,
+)
 from understudy.registry.test_report import ModelResponse, TestReport
 from understudy.runner.environment.store import Environment, EnvironmentStore
 from understudy.runner.process.process import OnLine, ProcessRunner

@@ -54,6 +54,7 @@ class Sources:
             yield Source(
                 _pinned(address, loaded, (commit, tree, version)),
                 loaded,
+                code=checkout.folder,
                 locks=(checkout.lock,),
                 warnings=(str(checkout.pointers),) if checkout.pointers.count else (),
             )
@@ -75,7 +76,8 @@ class Sources:
         state = self._checkouts.state(folder)
         kind = f"{LOCAL_VERSION} (dirty)" if state.dirty else LOCAL_VERSION
         loaded = projectfile.load(folder, str(folder))
-        return Source(_pinned(address, loaded, (state.commit, "", kind)), loaded)
+        pinned = _pinned(address, loaded, (state.commit, "", kind))
+        return Source(pinned, loaded, code=Path(address.repository), linked=state.linked)
 
 
 def _pinned(

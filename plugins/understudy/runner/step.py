@@ -83,7 +83,8 @@ class Pinned:
 
     Attributes:
         commit: Full commit id; '' for a plain folder outside Git.
-        tree: Id of the tree at the subdirectory: the same tree is the same code. '' for a folder.
+        tree: What identifies the files at the subdirectory and what their links lead to: the same
+            tree is the same code. '' for a folder.
         version: What was asked for, or "local".
         repository: URL without credentials, or a folder.
         subdirectory: Folder of the MLproject in it.
@@ -100,10 +101,21 @@ class Pinned:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A project that is on this machine and stays while it is held; what each step tells of it."""
+    """A project that is on this machine and stays while it is held.
+
+    Attributes:
+        pinned: Which one.
+        project: Its MLproject.
+        code: The folder of the whole checkout, or the folder that is run as it is.
+        linked: What links of a folder that is run as it is lead to outside it.
+        locks: Descriptors of the locks that keep it.
+        warnings: What each step tells of it.
+    """
 
     pinned: Pinned
     project: ProjectFile
+    code: Path
+    linked: tuple[Path, ...] = ()
     locks: tuple[int, ...] = ()
     warnings: tuple[str, ...] = ()
 

@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from understudy.errors import DeclarationError
-from understudy.registry.retention import Inventory, Keep, OldNight, OldVersion, RetentionPlan, plan
+from understudy.registry.retention import (
+    Inventory,
+    Keep,
+    OldNight,
+    OldVersion,
+    RetentionPlan,
+    plan,
+)
 
 pytestmark = pytest.mark.unit
 NOW = datetime(2026, 7, 1, tzinfo=UTC)

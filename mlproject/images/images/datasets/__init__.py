@@ -5,7 +5,7 @@ import pkgutil
 from functools import cache
 
 from images.declaration import DataSet
-from images.errors import ParameterError, nearest
+from shared.errors import ParameterError, nearest
 
 
 @cache

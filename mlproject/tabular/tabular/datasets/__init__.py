@@ -4,8 +4,8 @@ import importlib
 import pkgutil
 from functools import cache
 
+from shared.errors import ParameterError, nearest
 from tabular.declaration import DataSet
-from tabular.errors import ParameterError, nearest
 
 
 @cache

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from understudy.errors import ClusterError, ClusterUnavailableError
 from understudy.redact import redacted, secret_in
+from understudy.runner.git.links import entries
 
 _MANAGED: Final = "databricks"
 
@@ -52,17 +53,20 @@ ARCHIVE: Final = "project.tar.gz"
 _READABLE, _ENTERABLE = 0o600, 0o700
 
 
-def pack(folder: Path, into: Path) -> Path:
-    """Write ``project.tar.gz`` of ``folder`` into another folder; return the file."""
+def pack(folder: Path, checkout: Path, into: Path) -> Path:
+    """Write ``project.tar.gz`` of a folder of a checkout into another folder; return the file.
+
+    For one commit it has the same bytes each time. What links of the folder lead to elsewhere in
+    the commit is in it as what it is.
+    """
     archive = into / ARCHIVE
     with (
         archive.open("wb") as file,
         gzip.GzipFile(filename="", fileobj=file, mode="wb", mtime=0) as packed,
         tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as opened,
     ):
-        for path in sorted(folder.iterdir()):
-            if path.name != ".git":
-                opened.add(path, path.name, filter=_plain)
+        for name, path in entries(folder, checkout, {".git"}):
+            opened.add(path, name, recursive=False, filter=_plain)
     return archive
 
 

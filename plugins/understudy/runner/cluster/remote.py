@@ -108,6 +108,7 @@ class JobSpec:
     Attributes:
         name: Of the job: the same order always has the same.
         project: The MLproject.
+        checkout: The folder of the whole checkout that it lies in.
         commit: Full commit id.
         step: What ``pod_entry_point`` is told, as JSON.
         run_id: The MLflow run; '' while it is only checked whether the order can be placed.
@@ -117,6 +118,7 @@ class JobSpec:
 
     name: str
     project: ProjectFile
+    checkout: Path
     commit: str
     step: Mapping[str, Any]
     run_id: str = ""
@@ -311,6 +313,7 @@ class RemoteSteps:
         job_spec = JobSpec(
             name=_job_name(request),
             project=source.project,
+            checkout=source.code,
             commit=source.pinned.commit,
             step={
                 "command": entry_point.command,
@@ -373,7 +376,7 @@ class RemoteSteps:
     def _place(self, job_spec: JobSpec, run: Run) -> str:
         if not self.cluster.has_code:
             with tempfile.TemporaryDirectory() as folder, tracking_errors():
-                archive = pack(job_spec.project.folder, Path(folder))
+                archive = pack(job_spec.project.folder, job_spec.checkout, Path(folder))
                 store = artifacts_of(self.client, run)
                 store.log_artifact(str(archive), ARTIFACT_FOLDER)  # type: ignore[no-untyped-call]
         note = {Tag.PARAMETERS: _values(job_spec)}

@@ -20,6 +20,7 @@ from typing import Final
 from understudy.errors import ProjectError, SettingsError
 from understudy.runner.filesystem import has_room, make_read_only, remove_tree
 from understudy.runner.git.git import CEILING, Git, GitConnection, GitError
+from understudy.runner.git.links import linked
 from understudy.runner.git.mirror import Mirror, inside, submodules
 from understudy.runner.locks import FileLock
 from understudy.runner.process.process import ProcessRunner
@@ -108,10 +109,17 @@ class Checkout:
 
 @dataclass(frozen=True, slots=True)
 class FolderState:
-    """What Git knows of a plain folder: ``commit`` is '' where Git knows nothing."""
+    """What Git knows of a plain folder.
+
+    Attributes:
+        commit: '' where Git knows nothing.
+        dirty: Whether it, or what its links lead to, differs from the commit.
+        linked: What its links lead to elsewhere in the working copy.
+    """
 
     commit: str
     dirty: bool
+    linked: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +149,7 @@ class CheckoutStore:
             return self._mirror(address).resolve(version)
 
     def tree(self, address: ProjectAddress, commit: str) -> str:
-        """Return the id of the tree at the address's subdirectory, see ``Mirror.tree``."""
+        """Return what identifies the address's subdirectory, see ``Mirror.tree``."""
         with self.using(address):
             return self._mirror(address).tree(commit)
 
@@ -178,13 +186,17 @@ class CheckoutStore:
         """Return what Git knows of a plain folder, which is not touched."""
         upwards = {CEILING: ""}
         try:
-            commit = self._git.read(
-                folder, "rev-parse", "--verify", "--quiet", "HEAD^{commit}", variables=upwards
+            top, commit = self._git.read(
+                folder, "rev-parse", "--show-toplevel", "HEAD^{commit}", variables=upwards
+            ).splitlines()
+            found = linked(self._git, folder, Path(top), upwards)
+            places = (".", *map(str, found))
+            status = self._git.read(
+                folder, "status", "--porcelain", "--", *places, variables=upwards
             )
-            status = self._git.read(folder, "status", "--porcelain", "--", ".", variables=upwards)
         except GitError:
             return FolderState("", dirty=True)
-        return FolderState(commit, dirty=status != "")
+        return FolderState(commit, dirty=status != "", linked=found)
 
     def _mirror(self, address: ProjectAddress) -> Mirror:
         return Mirror(self._git, self._root / address.digest / "mirror.git", address, self._scratch)

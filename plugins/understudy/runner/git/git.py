@@ -183,8 +183,16 @@ class Git:
     process_runner: ProcessRunner
     timeout: float
 
-    def read(self, folder: Path, *arguments: str, variables: Mapping[str, str] = _NONE) -> str:
+    def read(
+        self, folder: Path, *arguments: str, variables: Mapping[str, str] = _NONE, given: str = ""
+    ) -> str:
         """Return what a quick, local git command prints, stripped.
+
+        Args:
+            folder: Where it runs.
+            arguments: What follows ``git``.
+            variables: Further variables for it.
+            given: What it reads on its standard input.
 
         Raises:
             GitError: if it fails.
@@ -193,7 +201,7 @@ class Git:
             ("git", *_options(), *arguments),
             cwd=folder,
             env=self._variables(folder, variables),
-            stdin=subprocess.DEVNULL,
+            input=given.encode(errors="surrogateescape"),
             capture_output=True,
             check=False,
             timeout=_LOCAL_TIMEOUT_S,

@@ -13,6 +13,7 @@ from pathlib import Path
 from understudy.errors import ProjectError, RepositoryUnavailableError, listed, nearest
 from understudy.runner.filesystem import remove_tree
 from understudy.runner.git.git import Git, GitError, conversation, remote_error
+from understudy.runner.git.links import CommitTree
 from understudy.runner.locks import FileLock
 from understudy.spec.git_address import ProjectAddress
 
@@ -219,19 +220,21 @@ class Mirror:
         raise self._versions.missing(version)
 
     def tree(self, commit: str) -> str:
-        """Return the id of the tree at the address's subdirectory.
+        """Return what identifies the files at the address's subdirectory, links followed.
 
         Raises:
-            ProjectError: if the commit has no such folder.
+            ProjectError: if the commit has no such folder, or a link in it leaves the repository.
         """
         place = f"{commit}:{self.address.subdirectory}"
         try:
-            found = self._git.read(self.folder, "rev-parse", "--verify", "--quiet", place)
-            return self._git.read(
-                self.folder, "rev-parse", "--verify", "--quiet", f"{found}^{{tree}}"
+            given = self._git.read(self.folder, "rev-parse", "--verify", "--quiet", place)
+            tree = self._git.read(
+                self.folder, "rev-parse", "--verify", "--quiet", f"{given}^{{tree}}"
             )
         except GitError as error:
             raise self._no_such_folder(commit) from error
+        found = CommitTree(self.folder, commit, self.address.subdirectory, tree)
+        return found.with_links(self._git)
 
     def keep(self, commit: str) -> None:
         """Keep a commit that a checkout was made of, even if its branch is rewritten."""

@@ -55,14 +55,11 @@ class Children:
 
     def surroundings(self, attempt: Attempt) -> Surroundings:
         """Return what of this machine a step needs that runs in a container."""
-        code = attempt.source.project.folder
-        for _ in Path(attempt.source.pinned.subdirectory).parts:
-            code = code.parent
         tracking = absolute_store(self._tracking_uri)
         return Surroundings(
-            code=code,
+            code=attempt.source.code,
             scratch=attempt.scratch.folder,
-            readable=tuple(_local_inputs(attempt)),
+            readable=(*attempt.source.linked, *_local_inputs(attempt)),
             writable=tuple(_local_stores(tracking, attempt.run.info.artifact_uri)),
             tracking=tracking,
             options=(*self._settings.docker_options, *attempt.request.docker_options),

@@ -30,7 +30,7 @@ def order(docker: DockerImage | None = None, **fields: Any) -> JobSpec:
     """Return an order with defaults."""
     project = ProjectFile(Path("/x"), "p", {}, "docker_env", None, docker)
     step = {"command": "echo {a}", "parameters": {}, "artifact": "code/p", "folder": ""}
-    return JobSpec("understudy-train-1", project, "c0ffee", step, "run", "7", **fields)
+    return JobSpec("understudy-train-1", project, Path("/x"), "c0ffee", step, "run", "7", **fields)
 
 
 def first(job: dict[str, Any]) -> dict[str, Any]:
@@ -118,7 +118,7 @@ def test_the_container_becomes_the_entry_point(tmp_path: Path) -> None:
     value = "a 'b' $(touch no) \"c\" {d}"
     step = {"parameters": {"a": {"type": "string", "value": value}}, "command": "echo {a}; exit 7"}
     given = order().step | step | {"folder": str(tmp_path)}
-    asked = JobSpec("n", order(DockerImage("x")).project, "c", given)
+    asked = JobSpec("n", order(DockerImage("x")).project, Path("/x"), "c", given)
     job = manifest(asked, ClusterPlacement(), {}, URI)
     variables = {one["name"]: one["value"].replace("$$(", "$(") for one in first(job)["env"]}
     variables["UNDERSTUDY_STEP"] = json.dumps(given)
@@ -143,7 +143,7 @@ def test_a_parcel_is_the_same_for_the_same_files(tmp_path: Path) -> None:
     packed = []
     for age in (1, 10**9):
         os.utime(folder / "inner" / "a.py", (age, age))
-        packed.append(pack(folder, tmp_path).read_bytes())
+        packed.append(pack(folder, folder, tmp_path).read_bytes())
     assert packed[0] == packed[1]
     with tarfile.open(fileobj=io.BytesIO(packed[0])) as opened:
         assert opened.getnames() == ["inner", "inner/a.py"]
