@@ -115,7 +115,8 @@ def _state(project: str, version: str) -> tuple[str, str, Mapping[str, tuple[str
     address = git_address.parse(project)
     if address.is_folder:
         folder = Path(address.repository, address.subdirectory)
-        return "", _digest(folder), _declared(folder, str(folder))
+        declared = _declared(folder, str(folder))  # before all files are read
+        return "", _digest(folder), declared
     checkouts = CheckoutStore(Settings.from_environment(), ProcessRunner())
     commit = checkouts.resolve(address, version)
     with checkouts.hold(address, commit) as checkout:
