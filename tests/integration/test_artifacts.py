@@ -12,8 +12,8 @@ from mlflow.tracking import MlflowClient
 from understudy.decide.candidates import refuse_gone
 from understudy.decide.inputs import holdout
 from understudy.errors import RegistryError, TrackingRefusedError, TrackingUnavailableError
-from understudy.registry import test_cases
-from understudy.registry.test_cases import TestCases
+from understudy.registry import rehearsal_cases
+from understudy.registry.rehearsal_cases import RehearsalCases
 from understudy.serving.place import downloaded
 from understudy.store import artifacts
 from understudy.store.tracking import refused
@@ -45,7 +45,7 @@ def test_what_a_run_has_no_more(
     artifacts.artifacts_of(client, run).delete_artifacts("data/holdout.parquet")
     assert artifacts.found(client, run, "data/holdout.parquet", tmp_path) is None
     assert holdout(client, f"runs:/{run_id}/data", tmp_path / "gone") is None
-    assert test_cases._files(client, TestCases(run_id, "data", run_id), tmp_path) == ()
+    assert rehearsal_cases._files(client, RehearsalCases(run_id, "data", run_id), tmp_path) == ()
 
 
 def test_what_is_removed_while_it_is_fetched(
@@ -85,7 +85,9 @@ def test_a_model_whose_files_are_gone(rehearsal_setup: RehearsalSetup, tmp_path:
 
 FETCHES: dict[str, Callable[[MlflowClient, Path], object]] = {
     "rows": lambda client, folder: holdout(client, f"runs:/{'0' * 32}/data", folder),
-    "questions": lambda client, folder: test_cases._files(client, TestCases("0" * 32), folder),
+    "questions": lambda client, folder: rehearsal_cases._files(
+        client, RehearsalCases("0" * 32), folder
+    ),
     "a model": lambda client, folder: downloaded(client, "m", "1", folder),
     "what is measured": lambda client, _folder: refuse_gone(client, "models:/m/1"),
     "a list": lambda client, _folder: artifacts.listed(client, f"runs:/{'0' * 32}/data"),

@@ -16,7 +16,7 @@ from tests.fixtures.rehearsal import logged
 from understudy.contract import Tag
 from understudy.errors import RegistryError, ServingError, StepStoppedError
 from understudy.registry.rehearsal import LOG, RECORD, RehearsalCandidate
-from understudy.registry.test_cases import QUESTIONS, TestCases
+from understudy.registry.rehearsal_cases import QUESTIONS, RehearsalCases
 from understudy.runner.projectfile import ProjectFile, load
 
 if TYPE_CHECKING:
@@ -35,12 +35,14 @@ def project(folder: Path) -> ProjectFile:
     return load(folder, "a project")
 
 
-def cases(rehearsal_setup: RehearsalSetup, folder: Path, factor: float = 2) -> TestCases:
+def cases(rehearsal_setup: RehearsalSetup, folder: Path, factor: float = 2) -> RehearsalCases:
     """Log a holdout, and predictions for it that are right for one factor only."""
     rows = rehearsal_setup.rows
     said = pd.DataFrame({"row_id": rows["row_id"], "prediction": rows["x"] * factor})
     data = rehearsal_setup.logs("holdout.parquet", rows.assign(target=0.0), folder, "data")
-    return TestCases(data, "data", rehearsal_setup.logs("predictions.parquet", said[::-1], folder))
+    return RehearsalCases(
+        data, "data", rehearsal_setup.logs("predictions.parquet", said[::-1], folder)
+    )
 
 
 def test_a_version_in_its_own_environment(rehearsal_setup: RehearsalSetup, tmp_path: Path) -> None:
@@ -66,7 +68,7 @@ def test_a_version_in_its_own_environment(rehearsal_setup: RehearsalSetup, tmp_p
     assert rehearsal_setup.status("own") == "FINISHED"
     version = rehearsal_setup.client.get_model_version(rehearsal_setup.model, "1")
     rehearsed = version.tags[Tag.REHEARSAL_RUN]
-    again = rehearsal_setup.candidate(TestCases(rehearsal=rehearsed))
+    again = rehearsal_setup.candidate(RehearsalCases(rehearsal=rehearsed))
     rehearsal_setup.rehearser(latency=timedelta(minutes=1)).rehearse(
         again, rehearsal_setup.spec("again"), rehearsal_setup.lines.append
     )
@@ -130,7 +132,7 @@ def test_rows_that_cannot_be_read_are_named(
     for name, folder in (("holdout.parquet", "data"), ("predictions.parquet", None)):
         (tmp_path / name).write_text("no Parquet")
         rehearsal_setup.client.log_artifact(run_id, str(tmp_path / name), folder)
-    candidate = rehearsal_setup.candidate(TestCases(run_id, "data", run_id))
+    candidate = rehearsal_setup.candidate(RehearsalCases(run_id, "data", run_id))
     message = r"3 questions .* from the holdout, .* exit code 1: .*Parquet.* Allowed: .* Next: "
     with pytest.raises(ServingError, match=message) as error:
         rehearsal_setup.rehearser(rows=3).rehearse(candidate, rehearsal_setup.spec("odd"), print)
@@ -149,7 +151,7 @@ def foreign(rehearsal_setup: RehearsalSetup) -> RehearsalCandidate:
     return replace(rehearsal_setup.candidate(), model=name)
 
 
-def gaps(rehearsal_setup: RehearsalSetup, folder: Path, *names: str) -> TestCases:
+def gaps(rehearsal_setup: RehearsalSetup, folder: Path, *names: str) -> RehearsalCases:
     """Log ten rows, of which the last misses some cells, and how many it misses."""
     rows = pd.DataFrame({"row_id": range(10), "whole": 5.0, "truth": True, "text": "u"})
     rows = rows.assign(moment=pd.Timestamp("2026-01-02T06:00"), target=0.0)
@@ -158,7 +160,7 @@ def gaps(rehearsal_setup: RehearsalSetup, folder: Path, *names: str) -> TestCase
     missing = rows[["whole", "truth", "text", "moment"]].isna().sum(axis="columns")
     said = rows[["row_id"]].assign(prediction=missing.astype(float))
     data = rehearsal_setup.logs("holdout.parquet", rows, folder, "data")
-    return TestCases(data, "data", rehearsal_setup.logs("predictions.parquet", said, folder))
+    return RehearsalCases(data, "data", rehearsal_setup.logs("predictions.parquet", said, folder))
 
 
 UNASKABLE = (
@@ -183,7 +185,7 @@ def test_missing_cells_of_a_foreign_model(
     message: str,
 ) -> None:
     """The one row of ten that has some is asked; what MLflow's server cannot take is said."""
-    candidate = replace(foreign, test_cases=gaps(rehearsal_setup, tmp_path, *names))
+    candidate = replace(foreign, cases=gaps(rehearsal_setup, tmp_path, *names))
     rehearser = rehearsal_setup.rehearser(rows=4, latency=timedelta(minutes=1))
     with pytest.raises(ServingError, match=message) as error:
         rehearser.rehearse(candidate, rehearsal_setup.spec(names[0]), print)

@@ -18,8 +18,8 @@ from understudy.errors import RegistryError
 from understudy.registry.history import MoveCause, Scope, Trained
 from understudy.registry.promoter import Promoter
 from understudy.registry.rehearsal import Rehearser
+from understudy.registry.rehearsal_cases import QUESTIONS
 from understudy.registry.rollback import RollbackRequest, Rollbacks
-from understudy.registry.test_cases import QUESTIONS
 from understudy.spec.pipeline import Rehearsal
 from understudy.store.tracking import RunStore
 

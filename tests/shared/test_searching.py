@@ -1,4 +1,4 @@
-"""What a search does whatever it judges: ends trials without prospect, fails bad ones, goes on."""
+"""What a search does whatever it judges: prunes unpromising trials, fails bad ones, goes on."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ _DOCS: Final = """\
 Makes an earlier version of a model champion again. The version is served and asked first, as before
 a promotion; then the alias `champion` moves, with your name and reason in `understudy history`.
 The version that was champion does not return by itself: nights that arrive at it end HELD. A better
-one may win as ever.
+one remains eligible.
 """
 
 

@@ -25,7 +25,7 @@ COMMANDS: Final = {
     "retention": "say what of a pipeline may go, and remove it when told to",
     "cache": "show and prune the mirrors, checkouts and environments of this machine",
     "gate": "judge two files of predictions, or two runs, by rules in a file",
-    "matured": "say which verdicts were right, seen when late targets had come",
+    "matured": "say which verdicts were right, checked again once delayed labels have arrived",
     "replay": "judge past nights again, under the same rules or under others",
 }
 """Each command's module in this package, and what it is for."""

@@ -96,7 +96,7 @@ class Shadow:
     """A night that only says what it would have done.
 
     Attributes:
-        night: The how manieth judged night of the pipeline it is, from 1.
+        night: 1-based index of this night among the pipeline's judged nights.
         nights: How many of them are asked for.
     """
 

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from understudy.contract import Tag
 from understudy.errors import UnderstudyError
-from understudy.registry.test_cases import (
+from understudy.registry.rehearsal_cases import (
     QUESTIONS,
-    TestCases,
-    TestCaseWriter,
+    RehearsalCases,
+    RehearsalCaseWriter,
     questions_for,
 )
-from understudy.registry.test_report import ModelResponse, TestReport
+from understudy.registry.rehearsal_report import ModelResponse, RehearsalReport
 from understudy.runner.environment.store import Environment, EnvironmentStore
 from understudy.runner.process.process import OnLine, ProcessRunner
 from understudy.runner.projectfile import ProjectFile
@@ -54,14 +54,14 @@ class RehearsalCandidate:
         model: The registered model.
         version: Its version.
         manager: What builds the pipeline's environments.
-        test_cases: Where rows and offline predictions are.
+        cases: Where rows and offline predictions are.
         project: The project that trained it; None where that is not at hand.
     """
 
     model: str
     version: str
     manager: str = "uv"
-    test_cases: TestCases = field(default_factory=TestCases)
+    cases: RehearsalCases = field(default_factory=RehearsalCases)
     project: ProjectFile | None = None
 
 
@@ -87,7 +87,9 @@ class Rehearser:
         self._process_runner = ProcessRunner()
         self._server: ModelServer | None = None
 
-    def rehearse(self, candidate: RehearsalCandidate, spec: RunSpec, on_line: OnLine) -> TestReport:
+    def rehearse(
+        self, candidate: RehearsalCandidate, spec: RunSpec, on_line: OnLine
+    ) -> RehearsalReport:
         """Rehearse a version; return how it did.
 
         Args:
@@ -130,7 +132,7 @@ class Rehearser:
             with store.hold(candidate.project, manager, on_line) as project:
                 yield environment, project
 
-    def _perform(self, stage: _Stage, on_line: OnLine) -> TestReport:
+    def _perform(self, stage: _Stage, on_line: OnLine) -> RehearsalReport:
         document = self._asked(stage, on_line)
         questions = [Question(**one) for one in document["questions"]]
         with self._served(stage, on_line) as server:
@@ -139,7 +141,7 @@ class Rehearser:
                 for question in questions[:1]:
                     _answer(server, client, question)  # the first one pays for what is loaded late
                 answers = [_answer(server, client, question) for question in questions]
-        show = TestReport(
+        show = RehearsalReport(
             model=stage.candidate.model,
             version=stage.candidate.version,
             manager=stage.candidate.manager,
@@ -155,7 +157,7 @@ class Rehearser:
 
     def _asked(self, stage: _Stage, on_line: OnLine) -> dict[str, Any]:
         """Return the document with the questions, kept."""
-        desk = TestCaseWriter(
+        desk = RehearsalCaseWriter(
             model=stage.folder,
             environment=stage.environment,
             project=stage.project,
@@ -163,8 +165,8 @@ class Rehearser:
             process_runner=self._process_runner,
             on_line=on_line,
         )
-        test_cases = stage.candidate.test_cases
-        document = questions_for(self._client, test_cases, desk, self._terms.rows)
+        cases = stage.candidate.cases
+        document = questions_for(self._client, cases, desk, self._terms.rows)
         with tracking_errors():
             self._client.log_text(stage.run_id, json.dumps(document), QUESTIONS)
         return document
@@ -189,7 +191,7 @@ class Rehearser:
             with tracking_errors():
                 self._client.log_text(stage.run_id, "\n".join(lines) + "\n", LOG)
 
-    def _keep(self, run_id: str, performance: TestReport) -> None:
+    def _keep(self, run_id: str, performance: RehearsalReport) -> None:
         record = performance.record(self._terms)
         with tracking_errors():
             self._client.log_text(run_id, json.dumps(record, indent=2), RECORD)

@@ -19,8 +19,8 @@ from understudy.registry.history import Hold, MoveCause, Scope, Trained
 from understudy.registry.history_log import EXPERIMENT
 from understudy.registry.promoter import MoveRequest, Promoter
 from understudy.registry.rehearsal import RECORD, RehearsalCandidate, Rehearser
-from understudy.registry.test_cases import TestCases
-from understudy.registry.test_report import TestReport
+from understudy.registry.rehearsal_cases import RehearsalCases
+from understudy.registry.rehearsal_report import RehearsalReport
 from understudy.registry.versions import version_of
 from understudy.runner.process.process import OnLine
 from understudy.spec.pipeline import Rehearsal
@@ -196,12 +196,12 @@ class Rollbacks:
         """Rehearse a version as it was rehearsed before; return the run."""
         earlier = str(version.tags.get(Tag.REHEARSAL_RUN.value, ""))
         record = self._record(earlier)
-        terms = TestReport.terms_of(record) if record else Rehearsal()
+        terms = RehearsalReport.terms_of(record) if record else Rehearsal()
         candidate = RehearsalCandidate(
             request.model,
             str(version.version),
             manager=record.get("manager", "uv"),
-            test_cases=TestCases(rehearsal=earlier if record else ""),
+            cases=RehearsalCases(rehearsal=earlier if record else ""),
         )
         spec = self._spec(request, version)
         for line in self._casting(terms).rehearse(candidate, spec, on_line).summary_lines():

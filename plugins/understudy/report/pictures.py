@@ -62,7 +62,7 @@ def _calibration(summary: Summary) -> Picture:
         f"{who}: off by {percent(model['error'])} on average" for who, model in models.items()
     )
     return Picture(
-        title="Whether they are as sure as they may be",
+        title="Whether their probabilities are calibrated",
         alternative=f"Calibration of {subject}. {told}. On the diagonal what is said to happen in "
         "30 % of the cases happens in 30 %.",
         across=f"probability said, of {subject}",

@@ -159,7 +159,7 @@ def error_rate(checks: tuple[CheckView, ...]) -> float | None:
 
 
 def repeated(before: int, alpha: float | None) -> str:
-    """Return the how manieth challenger on unchanged rows it is, and what that means.
+    """Return the 1-based index of this challenger on unchanged rows, and what it means.
 
     Args:
         before: How many were judged on them before.

@@ -59,7 +59,7 @@ def _readable(record: type, error: ValidationError) -> DeclarationError:
 def _problem(details: ErrorDetails, names: list[str]) -> str:
     field, given = _field(details["loc"], names), details["input"]
     if details["type"] in {"unexpected_keyword_argument", "unexpected_positional_argument"}:
-        return f"{field!r} is no field{nearest(field, names)}"
+        return f"unknown field {field!r}{nearest(field, names)}"
     if details["type"] in {"missing", "missing_argument"}:
         return f"{field!r} is missing"
     return f"{field!r} is {_shown(given)}: {_plain(details)}"

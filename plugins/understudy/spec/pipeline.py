@@ -188,7 +188,7 @@ class Pipeline:
             these come late: the delay of a target, and the time whose rows are to be looked at.
             Past nights are then seen again on those rows: did the gate choose right?
         approval_timeout: How long ``ask`` waits; afterwards the challenger is not promoted.
-        approvers: Names of the Airflow users who may answer; nobody named is whoever may edit runs.
+        approvers: Names of the Airflow users who may answer; empty: all who may edit runs.
         tags: Airflow tags of the Dag, beside ``understudy``.
 
     Raises:

@@ -300,7 +300,9 @@ def test_a_parameter_of_a_strange_type_is_refused() -> None:
 
 def test_a_mistyped_field_is_refused_with_the_nearest_name() -> None:
     """``pipeline`` takes exactly the fields of the declaration."""
-    with pytest.raises(DeclarationError, match=r"'shedule' is no field \(did you mean 'schedule'"):
+    with pytest.raises(
+        DeclarationError, match=r"unknown field 'shedule' \(did you mean 'schedule'"
+    ):
         built(shedule="@daily")
 
 

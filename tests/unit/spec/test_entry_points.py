@@ -56,7 +56,7 @@ def test_other_wiring_is_another_recipe() -> None:
         ({"train": None}, "'train' is None"),
         ({"train": ""}, "'train' is empty"),
         ({"model": ""}, "'model' is empty"),
-        ({"tain": "x"}, r"'tain' is no field \(did you mean 'train'\?\)"),
+        ({"tain": "x"}, r"unknown field 'tain' \(did you mean 'train'\?\)"),
     ],
 )
 def test_wrong_steps_are_refused(fields: dict[str, Any], message: str) -> None:

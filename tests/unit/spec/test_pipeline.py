@@ -30,7 +30,7 @@ def test_defaults_follow_the_name() -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"shedule": "@daily"}, r"'shedule' is no field \(did you mean 'schedule'\?\)"),
+        ({"shedule": "@daily"}, r"unknown field 'shedule' \(did you mean 'schedule'\?\)"),
         ({"gate": None}, "'gate' is None"),
         ({"project": "https://example.com/x.git"}, "'project' is 'https"),
         ({"promote": "auot"}, r"promote is 'auot' \(did you mean 'auto'\?\)"),

@@ -15,7 +15,10 @@ from understudy.spec.metrics import DEFAULT_CONFIDENCE
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Metric("rmse", at_last=1), r"'at_last' is no field \(did you mean 'at_least'\?\)"),
+        (
+            lambda: Metric("rmse", at_last=1),
+            r"unknown field 'at_last' \(did you mean 'at_least'\?\)",
+        ),
         (Metric, "'name' is missing"),
         (lambda: Metric(""), "'name' is ''"),
         (lambda: Metric("rmse", min_gain=-0.1), "'min_gain' is -0.1: .*greater than or equal to 0"),
@@ -45,7 +48,7 @@ from understudy.spec.metrics import DEFAULT_CONFIDENCE
             r"slices\[0\].* is 3: input should be",
         ),
         (lambda: Slice("age", quantiles=1), "'quantiles' is 1: .*greater than or equal to 2"),
-        (lambda: Slice("age", min_row=9), r"'min_row' is no field \(did you mean 'min_rows'\?\)"),
+        (lambda: Slice("age", min_row=9), r"unknown field 'min_row' \(did you mean 'min_rows'\?\)"),
         (lambda: Gate(Metric("rmse"), cluster="a", time_block="1D"), "one of the two"),
         (lambda: Gate(Metric("rmse"), time_block="day"), "time_block is 'day'.*'1D'"),
         (lambda: Gate(Metric("rmse"), shadow_nights=-1), "'shadow_nights' is -1"),

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from understudy.registry.rehearsal import Rehearser
-    from understudy.registry.test_cases import TestCases
+    from understudy.registry.rehearsal_cases import RehearsalCases
 
 
 class RehearseOperator(ProjectOperator):
@@ -74,7 +74,7 @@ class RehearseOperator(ProjectOperator):
                 model=night.model,
                 version=version,
                 manager=self.pipeline.env_manager,
-                test_cases=self._test_cases(context),
+                cases=self._cases(context),
                 project=source.project,
             )
             try:
@@ -91,11 +91,11 @@ class RehearseOperator(ProjectOperator):
     def _terms(self) -> Rehearsal:
         return self.pipeline.rehearsal or Rehearsal()
 
-    def _test_cases(self, context: Context) -> TestCases:
+    def _cases(self, context: Context) -> RehearsalCases:
         """Return where this night's holdout is, and what the challenger said to it."""
-        from understudy.registry.test_cases import TestCases
+        from understudy.registry.rehearsal_cases import RehearsalCases
 
-        return TestCases(
+        return RehearsalCases(
             data=str(pulled(context, PREPROCESS) or ""),
             data_artifact=self.pipeline.steps.data,
             validation=str(pulled(context, VALIDATE, CHALLENGER_INDEX) or ""),

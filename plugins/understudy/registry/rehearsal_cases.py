@@ -19,6 +19,7 @@ from understudy.store.tracking import RunStore
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
+
 HOLDOUT: Final = "holdout.parquet"
 PREDICTIONS: Final = "predictions.parquet"
 QUESTIONS: Final = "rehearsal/questions.json"
@@ -27,7 +28,7 @@ _LACKING: Final = 69  # sysexits.h EX_UNAVAILABLE
 
 
 @dataclass(frozen=True, slots=True)
-class TestCases:
+class RehearsalCases:
     """Where rows, and what a model said to them offline, can be found; each may be '' for nowhere.
 
     Attributes:
@@ -44,7 +45,7 @@ class TestCases:
 
 
 @dataclass(frozen=True, slots=True)
-class TestCaseWriter:
+class RehearsalCaseWriter:
     """Where questions are drawn.
 
     Attributes:
@@ -65,7 +66,7 @@ class TestCaseWriter:
 
 
 def questions_for(
-    client: MlflowClient, test_cases: TestCases, desk: TestCaseWriter, rows: int
+    client: MlflowClient, cases: RehearsalCases, desk: RehearsalCaseWriter, rows: int
 ) -> dict[str, Any]:
     """Return the document with the questions: ``source``, ``questions`` and ``unasked``.
 
@@ -76,11 +77,11 @@ def questions_for(
         ServingError: when they cannot be drawn.
         TrackingUnavailableError: when the server does not answer.
     """
-    asked = _fetched(client, test_cases.rehearsal, QUESTIONS, desk.folder)
+    asked = _fetched(client, cases.rehearsal, QUESTIONS, desk.folder)
     if asked is not None:
         return _document(asked)
     unasked = f"no {HOLDOUT} with {PREDICTIONS} was logged, or no project is at hand to read them"
-    if desk.project is not None and (files := _files(client, test_cases, desk.folder)):
+    if desk.project is not None and (files := _files(client, cases, desk.folder)):
         document = _drawn(desk, desk.project, rows, files)
         if document["questions"]:
             return document
@@ -91,15 +92,15 @@ def questions_for(
     return {**document, "unasked": f"{unasked} | {document['unasked']}"}
 
 
-def _files(client: MlflowClient, test_cases: TestCases, folder: Path) -> tuple[str, ...]:
+def _files(client: MlflowClient, cases: RehearsalCases, folder: Path) -> tuple[str, ...]:
     """Return the holdout and the predictions as files here; nothing where one is missing."""
-    rows = _fetched(client, test_cases.data, f"{test_cases.data_artifact}/{HOLDOUT}", folder)
-    said = None if rows is None else _fetched(client, test_cases.validation, PREDICTIONS, folder)
+    rows = _fetched(client, cases.data, f"{cases.data_artifact}/{HOLDOUT}", folder)
+    said = None if rows is None else _fetched(client, cases.validation, PREDICTIONS, folder)
     return () if rows is None or said is None else (str(rows), str(said))
 
 
 def _drawn(
-    desk: TestCaseWriter, environment: Environment, rows: int, files: tuple[str, ...] = ()
+    desk: RehearsalCaseWriter, environment: Environment, rows: int, files: tuple[str, ...] = ()
 ) -> dict[str, Any]:
     """Return the questions that the script finds in an environment; none where it lacks a library.
 

@@ -24,7 +24,7 @@ class ModelResponse:
 
 
 @dataclass(frozen=True, slots=True)
-class TestReport:
+class RehearsalReport:
     """One rehearsal.
 
     Attributes:
