@@ -1,4 +1,4 @@
-"""Takes the tracking server, and what opens it, from an Airflow connection where one is named."""
+"""What Airflow connections open: the tracking server, a repository, a cluster, the studies."""
 
 from __future__ import annotations
 
@@ -178,6 +178,7 @@ _DRIVERS: Final = {"postgres": "postgresql+psycopg", "postgresql": "postgresql+p
 """Airflow's connection types, and what SQLAlchemy calls them."""
 
 
+# The address may hold a password: a step gets it by environment, never by a parameter.
 def study_storage(search: Search) -> str:
     """Return the address for Optuna; '' for the project's own default, of a single worker.
 

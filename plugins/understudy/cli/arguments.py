@@ -1,4 +1,4 @@
-"""Dates and times among the arguments of a command. Pure."""
+"""What commands share: dates among arguments, a file of rules, a complaint about MLflow."""
 
 from __future__ import annotations
 

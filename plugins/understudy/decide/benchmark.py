@@ -1,4 +1,7 @@
-"""Has models measured in processes of their own: builds environments, starts and ends those."""
+"""What two models cost, measured in processes of their own on one machine in the same minutes.
+
+Reads MLflow; builds environments, starts and ends processes.
+"""
 
 from __future__ import annotations
 

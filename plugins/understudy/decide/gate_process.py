@@ -1,4 +1,4 @@
-"""Runs the gate's process and takes its answer. Starts a process, stoppable, bounded in time."""
+"""The gate's process: its Python, found or built; started, stoppable, bounded in time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Brings predictions from MLflow runs to this machine. Reads artifacts, writes the files."""
+"""What a decision is made from, brought from MLflow: predictions, rows, and what came before.
+
+Reads runs, artifacts and tags; writes files below the folders that it is given.
+"""
 
 from __future__ import annotations
 

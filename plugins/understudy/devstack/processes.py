@@ -1,6 +1,7 @@
 """Starts programs in sessions of their own, and ends exactly those again.
 
-`start` writes a log file; `end` sends signals to processes whose identity was checked right before.
+Signals go to processes whose identity was checked right before: process ids are used again. Which
+programs a stack started is one JSON file, replaced whole at each change.
 """
 
 from __future__ import annotations

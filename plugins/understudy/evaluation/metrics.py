@@ -1,4 +1,4 @@
-"""What rows must be like for a metric to mean anything; each says what is wrong, or nothing.
+"""What a metric is, what rows must be like for it to mean anything, and a user's own metrics.
 
 What rows do not define is no fault of a model: a rule on it can be neither kept nor broken.
 """

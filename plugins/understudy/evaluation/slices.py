@@ -1,4 +1,4 @@
-"""Groups of rows in which the same rules hold: the values of a column, or its quantiles."""
+"""Groups of rows in which the same rules hold, and a search for those that are served worst."""
 
 from __future__ import annotations
 
@@ -169,6 +169,11 @@ class RowGains:
         return RowGains(self.values[rows], self.weight[rows], self.units.take(rows))
 
 
+# All parts of single columns are looked at, then the worst ``BEAM`` of them together with each part
+# of each other column: a beam search as in Sagadeeva and Boehm, "SliceLine" (SIGMOD 2021), two
+# levels deep. Whatever was looked at or could have been is paid for: p-values are multiplied by the
+# number of all such groups (Bonferroni), so that a search through many columns does not always find
+# one.
 @dataclass(frozen=True, slots=True)
 class Suspect:
     """A group of rows.

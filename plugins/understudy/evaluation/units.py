@@ -1,4 +1,7 @@
-"""What counts as one piece of evidence: a row, or all rows of a group or of a block of time."""
+"""What counts as one piece of evidence: a row, or all rows of a group or of a block of time.
+
+Also the rows of a window of time.
+"""
 
 from __future__ import annotations
 

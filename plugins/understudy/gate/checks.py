@@ -1,4 +1,4 @@
-"""Checks of rules on single numbers, for which no interval is claimed. Pure.
+"""Checks of rules: on single numbers, and on comparisons that have an interval. Pure.
 
 NaN, infinity and missing numbers are decided first, and never towards promotion.
 """
@@ -154,6 +154,8 @@ def _logged_result(*, passed: bool) -> CheckResult:
     return CheckResult.PASSED if passed else CheckResult.FAILED
 
 
+# A bound is kept when the near end of the interval clears it, and violated when the far end does
+# not reach it and that is beyond chance for all rules taken together; in between nobody knows.
 @dataclass(frozen=True, slots=True)
 class Compared:
     """A rule with what is known about it on the rows of one slice, or on all.

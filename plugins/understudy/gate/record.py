@@ -25,6 +25,7 @@ from understudy.gate.verdict import (
 from understudy.spec.rules import Gate
 
 
+# Numbers that are not finite are written as strings, so that any language can read a record.
 def as_json(value: Any) -> Any:  # noqa: ANN401 -- any JSON value, by nature
     """Return frozen records, mappings and tuples as strict JSON values."""
     if isinstance(value, float) and not math.isfinite(value):

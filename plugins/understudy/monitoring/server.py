@@ -1,4 +1,7 @@
-"""Answers Prometheus over HTTP. A look at MLflow is taken when asked, and not oftener than set."""
+"""Answers Prometheus over HTTP, in its text format, version 0.0.4.
+
+MLflow is looked at when asked, and not oftener than set.
+"""
 
 from __future__ import annotations
 

@@ -42,14 +42,14 @@ _CHAMPIONS: Final = (Tag.CHAMPION_BEFORE, Tag.CHAMPION_AFTER)
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Whose estate it is: a pipeline's experiment and its registered model, by name."""
+    """Whose inventory it is: a pipeline's experiment and its registered model, by name."""
 
     experiment: str
     model: str
 
 
 class GarbageCollector:
-    """Looks after estates.
+    """Reads a pipeline's inventory, and removes what a plan says.
 
     Raises:
         TrackingUnavailableError: from every method, when the server does not answer.

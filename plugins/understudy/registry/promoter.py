@@ -1,19 +1,19 @@
-"""The one way to move the alias ``champion``. Touches MLflow's registry and the ledger.
+"""The one way to move the alias ``champion``. Touches MLflow's registry and the log.
 
 A move is noted, made, looked at, and its ending noted, in this order::
 
     settle      put on record what others left halfway or moved outside
-    note        the move, as the next number of the ledger: of several movers one gets it
+    note        the move, as the next number of the log: of several movers one gets it
     previous    the alias ``previous``, to the champion of now
     look        right before: nobody has moved anything, nobody has given us up
     champion    the alias ``champion``: the one call that counts
     verify      right after
-    end         the ending, in the ledger
+    end         the ending, in the log
 
 Killed between any two, the old version or the new one is champion, and the next one who looks ends
 the move: as made, where the alias shows it; else as abandoned. The same attempt, made again, goes
 on where it was. A mover who finds another's move under way waits for its end, for at most
-``settling.PATIENCE``. One that was given up and wakes up afterwards is refused its ending, and
+``PATIENCE``. One that was given up and wakes up afterwards is refused its ending, and
 puts right what it did.
 
 What no client of MLflow can rule out: a move from outside between "look" and "champion", in the
@@ -50,7 +50,7 @@ class Reconciler:
     """Leaves no loose ends: ends what movers left halfway, notes what was moved outside.
 
     Args:
-        office: What reads and writes.
+        aliases: What reads and writes.
         patience: Seconds after which a move without an ending is given up.
     """
 

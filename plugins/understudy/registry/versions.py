@@ -1,6 +1,6 @@
-"""The model registry: versions, and who is champion or waits. Touches MLflow only.
+"""The model registry: versions, who is champion or waits, and which model a training logged.
 
-The alias ``champion`` is moved by ``understudy.registry`` alone.
+Touches MLflow only. The alias ``champion`` is moved by ``promoter`` alone.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ _SHOWN: Final = 5
 """Nested runs that a message names."""
 
 
+# Old habits are met: models logged as plain artifacts, and a ``main`` that starts runs of its own.
+# Where it is not certain which model is meant, none is taken.
 @dataclass(frozen=True, slots=True)
 class TrainedModel:
     """A model that a training step logged.

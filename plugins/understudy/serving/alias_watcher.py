@@ -1,4 +1,4 @@
-"""Keeps the front on the champion: looks at the alias, brings the next version up, lets go the old.
+"""Keeps the proxy on the champion: looks at the alias, brings the next version up, lets go the old.
 
 Runs in a thread beside the front. A champion that does not load, or answers otherwise than in its
 rehearsal, never answers a request: the one before goes on, and every look says so, loudly.

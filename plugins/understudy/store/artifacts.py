@@ -1,4 +1,4 @@
-"""Artifacts of runs and models: written, read, and told from those that are not there.
+"""Artifacts of runs and models, and texts of any length: written, read, told from what is gone.
 
 Touches the tracking server, and temporary folders that go.
 
@@ -159,6 +159,7 @@ LONGEST_TAG: Final = 5000  # characters; MLflow before 3 took no more
 _ELSEWHERE: Final = "sha256:"
 
 
+# MLflow cuts a tag off at its limit without a word, which would make half a text of it.
 def as_tags(notes: Mapping[Tag, str]) -> dict[str, str]:
     """Return the tags of texts: the text, or the SHA-256 of one that must be an artifact."""
     return {tag.value: text if _fits(text) else _reference(text) for tag, text in notes.items()}

@@ -159,7 +159,7 @@ ids = st.integers(0, 7)
 
 
 @st.composite
-def estates(draw: st.DrawFn) -> Inventory:
+def inventories(draw: st.DrawFn) -> Inventory:
     """Draw some nights that reuse each other, and versions of some."""
     nights = tuple(
         night(
@@ -181,7 +181,7 @@ def estates(draw: st.DrawFn) -> Inventory:
     return Inventory(nights, versions)
 
 
-@given(estates())
+@given(inventories())
 def test_nothing_that_stays_needs_what_goes(inventory: Inventory) -> None:
     """Whatever reuses whatever."""
     found = plan(inventory, KEEP, NOW)

@@ -1,4 +1,7 @@
-"""Looks at a night's rows for all that its pipeline asks. Touches the files that it reads only."""
+"""Looks at a night's rows for all that its pipeline asks: enough rows, recent rows, and the rest.
+
+Touches the files that it reads only.
+"""
 
 from __future__ import annotations
 

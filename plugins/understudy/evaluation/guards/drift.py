@@ -1,4 +1,7 @@
-"""Whether values are distributed as when the champion was trained. Touches what it reads only."""
+"""Whether columns and values are those that the champion was trained on.
+
+Touches what it reads only. Distances and tests are SciPy's.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a model may have seen the answers: holdout rows in training data, features that tell.
+"""Whether a model may have seen the answers: holdout rows in training data, features that leak.
 
 Touches what it reads only.
 """
@@ -35,6 +35,9 @@ _LEAF: Final = 2
 Values = np.ndarray[Any, np.dtype[np.float64]]
 
 
+# A feature from which a decision tree tells the target of rows it has not seen, with nothing else
+# to go by, is rarely knowledge that will be there when the model serves: it is the target under
+# another name, or was filled in after it. This is the idea of the predictive power score.
 @dataclass(frozen=True, slots=True)
 class Power:
     """How much of the target one feature explains.

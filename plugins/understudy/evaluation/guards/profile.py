@@ -27,6 +27,10 @@ KEPT: Final = 1_000_000
 """Digests of one that is used at once: all rows', where these are no more."""
 
 
+# A bottom-k sketch (Cohen and Kaplan, "Summarizing data using bottom-k sketches", PODC 2007): of
+# all rows it keeps the ``size`` smallest digests. Whether a row whose digest is below the largest
+# kept is among the table's rows can then be told exactly, and such rows are a random sample of any
+# other table's, because the digest of a row has nothing to do with what is in it.
 @dataclass(frozen=True, slots=True, eq=False)
 class Sketch:
     """The smallest digests of a table's rows.

@@ -1,4 +1,4 @@
-"""What clusters have in common: how their jobs reach MLflow, and their errors."""
+"""What clusters have in common: the project as one archive, the way to MLflow, their errors."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """How each environment manager builds an environment: uv, virtualenv (venv and pip), conda.
 
 A recipe names its content by a digest and builds it in an empty place; when, under which lock and
-whether it is complete is the business of ``understudy.runner.environment.store``.
+whether it is complete is the business of ``store``.
 """
 
 from __future__ import annotations
@@ -43,6 +43,8 @@ _QUIET = {
 }
 
 
+# They see the variables of a build and nothing of Airflow's, start outside every project, and hold
+# the locks of what they build: a tool whose worker was killed cannot meet the next builder.
 @dataclass(frozen=True, slots=True)
 class BuildTools:
     """Runs commands for one build.
@@ -122,6 +124,8 @@ _ACTIVATE = (
 )
 
 
+# The environment is entered without the tool: what ``conda activate`` does to a shell is little,
+# and a step should not wait a second for it.
 class MissingCondaError(EnvironmentBuildError):
     """There is no conda of any kind on this machine; a retry cannot help."""
 

@@ -1,8 +1,10 @@
-"""The mark of a complete environment: what it holds, and enough to see that it is still all there.
+"""One Python environment per content, built once. Writes below ``<cache>/environments``.
 
-The mark is written last, in one rename, after its content is on the disk. It lists the names in the
-few folders where packages are registered, so that one look at each tells whether some were removed;
-reading every file would cost each step more than it is worth.
+An environment is built where it stays, because a virtual environment holds its own place in its
+scripts, and counts only once its completion mark is there: the mark is written last, in one
+rename. Builders hold a lock whose descriptor their tools inherit, so a killed builder's uv cannot
+meet the next one; whoever then has the lock and finds no mark removes what is there and builds
+anew. Users hold the lock shared, so that nothing is removed under a running step.
 """
 
 from __future__ import annotations
@@ -62,6 +64,9 @@ class EnvironmentContents:
     listings: Mapping[str, list[str]] = field(default_factory=dict)
 
 
+# The mark is written last, in one rename, after its content is on the disk. It lists the names in
+# the few folders where packages are registered, so that one look at each tells whether some were
+# removed; reading every file would cost each step more than it is worth.
 def write(folder: Path, contents: EnvironmentContents) -> None:
     """Mark an environment as complete."""
     seen = {str(place.relative_to(folder)): _names(place) for place in _places(folder)}
@@ -109,6 +114,9 @@ _SSH = re.compile(r"ssh://[^/:@\s]+@")
 _CONTINUED = re.compile(r"\\\n\s*")
 
 
+# The record is a requirements file: one exact version, URL or commit per line, with the hashes that
+# the project's lock files know. ``uv pip install --no-deps -r`` on the Python of its first lines
+# makes the same environment again.
 def record(about: Mapping[str, str], frozen: str, locks: Iterable[str] = ()) -> str:
     """Return the text of a requirements file.
 

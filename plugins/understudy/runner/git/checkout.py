@@ -3,7 +3,7 @@
 ``<cache>/git/<digest of the URL>/`` holds ``mirror.git`` and ``commits/<commit>/``. Fetching is
 done under an exclusive lock per mirror, a checkout is built under an exclusive and used under a
 shared lock per commit, and whoever reads a mirror holds a shared lock beside its folder: so nothing
-is removed while it is used (see ``pruning``). A user's own working copy is only ever read.
+is removed while it is used (see ``reuse.cache``). A user's own working copy is only ever read.
 """
 
 from __future__ import annotations

@@ -1,4 +1,9 @@
-"""Runs git, quietly and without prompts, and turns what it says into our errors."""
+"""Runs git, quietly and without prompts, and turns what it says into our errors.
+
+Secrets go by environment only. A key and a passphrase reach ssh through files below a scratch
+folder of their own (mode 0700, the key 0600), which is gone with the connection; the supervisor
+removes it should this process die.
+"""
 
 from __future__ import annotations
 

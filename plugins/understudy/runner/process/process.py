@@ -1,4 +1,4 @@
-"""Runs one command under a supervisor and passes its lines on. Starts and ends processes."""
+"""Runs one command under a supervisor and passes its lines on. Starts, watches and ends it."""
 
 from __future__ import annotations
 
@@ -103,6 +103,8 @@ def end_orphans(temporary: str) -> None:
         time.sleep(_PAUSE_S)
 
 
+# An attempt's ``TMPDIR`` is its own, and whatever it starts inherits it: when the supervisor that
+# would have reaped a daemon was itself killed, this is what still leads to the daemon.
 def _started_with(variable: bytes) -> list[int]:
     found = []
     for entry in _PROC.iterdir():

@@ -34,6 +34,8 @@ _MODULE = re.compile(r"[A-Za-z_][\w.]*")
 _INTERPRETERS = frozenset({"python", "python3"})
 
 
+# Such a program can be run by a process that is there already (``forkserver.py``), without a shell:
+# of every other command only bash knows what it means.
 @dataclass(frozen=True, slots=True)
 class Program:
     """A Python program: ``kind`` is "module" or "script", ``name`` what follows ``python [-m]``."""

@@ -1,8 +1,8 @@
-"""What steps keep on this machine: mirrors, checkouts, environments. Reads the cache only.
+"""What steps keep on this machine: mirrors, checkouts, environments; listed, and pruned.
 
 They are kept alike: a folder ``x``, its lock ``x.lock``, perhaps other files ``x.*`` and unfinished
 folders ``.x-*`` beside it. Users hold the lock shared, builders hold it alone, and the lock's time
-says when it was last used.
+says when it was last used. Nothing is removed while it is used.
 """
 
 from __future__ import annotations
@@ -142,6 +142,8 @@ class PruningTerms:
     go_on: Callable[[], bool] = field(default=lambda: True)
 
 
+# What is removed is first moved into ``<cache>/trash`` under its lock, whole or not at all, so that
+# a prune that is killed leaves nothing half there; the next one empties the trash.
 @dataclass(slots=True)
 class Pruned:
     """What a prune did.

@@ -133,7 +133,7 @@ def test_the_container_becomes_the_entry_point(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_a_parcel_is_the_same_for_the_same_files(tmp_path: Path) -> None:
+def test_an_archive_is_the_same_for_the_same_files(tmp_path: Path) -> None:
     """Whose they are and how old they are does not count; what was read-only can be removed."""
     folder = tmp_path / "project"
     (folder / "inner").mkdir(parents=True)
