@@ -84,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as place, serving(files) as address:
         settings = Settings(CHECKOUT / ".state" / "cache", Path(place))
         project = projectfile.load(PROJECT, str(PROJECT))
-        with EnvironmentStore(settings, ProcessRunner()).hold(project, "uv", print) as environment:
+        with EnvironmentStore(settings, ProcessRunner()).lease(project, "uv", print) as environment:
             os.environ |= {
                 "MLFLOW_TRACKING_URI": f"sqlite:///{place}/mlflow.db",
                 "PATH": f"{environment.bin}{os.pathsep}{os.environ['PATH']}",

@@ -111,7 +111,7 @@ def programs_of(project: Path) -> Iterator[Path]:
     from understudy.runner.settings import Settings
 
     store = EnvironmentStore(Settings.from_environment(), ProcessRunner())
-    with store.hold(projectfile.load(project, str(project)), "uv", print) as environment:
+    with store.lease(projectfile.load(project, str(project)), "uv", print) as environment:
         if environment.bin is None:
             raise AssertionError(environment)
         yield environment.bin

@@ -33,7 +33,7 @@ Array = np.ndarray[Any, Any]
 def python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Return the Python of the project's environment, built as a night builds it."""
     store = EnvironmentStore(Settings(CACHE, tmp_path_factory.mktemp("scratch")), ProcessRunner())
-    with store.hold(projectfile.load(PROJECT, str(PROJECT)), "uv", print) as environment:
+    with store.lease(projectfile.load(PROJECT, str(PROJECT)), "uv", print) as environment:
         assert environment.bin
         yield environment.bin / "python"
 

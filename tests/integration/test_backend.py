@@ -148,7 +148,7 @@ def test_a_private_repository_over_http(
     address = parse(f"http://ada:s3cret-w0rd@{private_host}/repository/.git")
     assert store.resolve(address, "main") == commit
     assert store.resolve(address, commit[:10]) == commit
-    with store.hold(address, commit) as checkout:
+    with store.lease(address, commit) as checkout:
         assert (checkout.folder / "a").read_text() == "1"
     found = subprocess.run(
         ["grep", "-r", "s3cret", tmp_path / "cache"], check=False, capture_output=True

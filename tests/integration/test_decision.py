@@ -651,7 +651,7 @@ def test_the_gate_s_own_environment_is_enough(
     gate = Gate(Metric("rmse", confidence=0.95))
     request = GateRequest(gate.to_dict(), str(tmp_path / "new"), str(tmp_path / "old"))
     with (
-        EnvironmentStore(settings, ProcessRunner()).hold(project(), "uv", print) as environment,
+        EnvironmentStore(settings, ProcessRunner()).lease(project(), "uv", print) as environment,
         scratch_folder(settings.scratch) as scratch,
     ):
         assert environment.bin is not None

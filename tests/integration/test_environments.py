@@ -58,7 +58,7 @@ def build(
 ) -> tuple[Path, list[str]]:
     """Have an environment; return its folder and what was said."""
     said: list[str] = []
-    with store.hold(wanted, manager, said.append) as environment:
+    with store.lease(wanted, manager, said.append) as environment:
         assert environment.bin
         assert (environment.bin / "python").exists()
         return environment.bin.parent, said
@@ -125,7 +125,7 @@ store = EnvironmentStore(Settings(Path(cache), Path(cache, "s")), ProcessRunner(
 source = projectfile.ProjectFile(
     Path(project), "x", {}, "python_env", Path(project, "python_env.yaml")
 )
-with store.hold(source, manager, print) as environment:
+with store.lease(source, manager, print) as environment:
     print("has", environment.digest, flush=True)
 """
 
@@ -209,7 +209,7 @@ def test_another_python_than_asked_for_is_told_of_where_it_is_the_local_one(
 ) -> None:
     """The local one is used all the same: that is what was asked for."""
     said: list[str] = []
-    with store.hold(project(tmp_path, 'python: "3.4"'), "local", said.append) as environment:
+    with store.lease(project(tmp_path, 'python: "3.4"'), "local", said.append) as environment:
         assert environment.bin is None
         assert re.match(r"# Python 3\.\d+\.\d+\n# Platform \w+", environment.installed)
     assert re.match(r"The project asks for Python 3\.4; the local one is 3\.\d+", said[0])
@@ -221,7 +221,7 @@ def test_the_record_names_versions_hashes_python_and_platform(
     """And the files that asked for them, without passwords, are beside it."""
     file = with_a_wheel.folder / "python_env.yaml"
     file.write_text(f"{file.read_text()}\n# https://me:s3cret@host/simple\n")
-    with store.hold(with_a_wheel, "uv", print) as environment:
+    with store.lease(with_a_wheel, "uv", print) as environment:
         python, platform, maker, line = environment.installed.splitlines()
     assert re.fullmatch(r"# Python 3\.\d+\.\d+", python)
     assert platform.startswith("# Platform ")
@@ -239,7 +239,7 @@ def test_the_tools_that_build_come_first_and_need_no_hash(
     file = with_a_wheel.folder / "python_env.yaml"
     index = f"['--no-index', '--find-links {with_a_wheel.folder}/wheels', tool]"
     file.write_text(f"build_dependencies: {index}\n{file.read_text()}")
-    with store.hold(with_a_wheel, "virtualenv", print) as environment:
+    with store.lease(with_a_wheel, "virtualenv", print) as environment:
         names = re.findall(r"^[\w-]+(?===)", environment.installed, re.MULTILINE)
     assert {"one", "tool", "pip"} <= set(names)
 

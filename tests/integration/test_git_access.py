@@ -66,7 +66,7 @@ def opened(url: str, **fields: Any) -> ProjectAddress:
 
 def content(store: CheckoutStore, address: ProjectAddress, version: str = "main") -> str:
     """Return what the file ``a`` holds at a version."""
-    with store.hold(address, store.resolve(address, version)) as checkout:
+    with store.lease(address, store.resolve(address, version)) as checkout:
         return (checkout.folder / "a").read_text()
 
 
@@ -225,7 +225,7 @@ def test_a_submodule_elsewhere_gets_no_token(
         repository.commit(a="1")
         elsewhere.requests.clear()
         address = opened(f"{host.url}/repository", login="bot", password=TOKEN)
-        with store.hold(address, store.resolve(address, "main")) as checkout:
+        with store.lease(address, store.resolve(address, "main")) as checkout:
             assert (checkout.folder / "near/lib").read_text() == "1"
             assert (checkout.folder / "far/lib").read_text() == "1"
         assert {given for _, given in elsewhere.requests} == {""}

@@ -115,7 +115,7 @@ def test_a_commit_is_checked_out_and_archived_whole(
         commit = projects.commit(mlproject__shared__again=str(number))
         store.resolve(address, "main")
         seen.append((store.tree(address, commit), _digest(folder)))
-        with store.hold(address, commit) as checkout:
+        with store.lease(address, commit) as checkout:
             inner = checkout.folder / "mlproject" / project
             assert started(inner, project).returncode == 0
             archive = pack(inner, checkout.folder, tmp_path)

@@ -119,7 +119,7 @@ def _state(project: str, version: str) -> tuple[str, str, Mapping[str, tuple[str
         return "", _digest(folder), declared
     checkouts = CheckoutStore(Settings.from_environment(), ProcessRunner())
     commit = checkouts.resolve(address, version)
-    with checkouts.hold(address, commit) as checkout:
+    with checkouts.lease(address, commit) as checkout:
         declared = _declared(checkout.folder / address.subdirectory, str(address))
     return commit, checkouts.tree(address, commit), declared
 

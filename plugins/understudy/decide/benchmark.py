@@ -123,9 +123,9 @@ class BenchmarkRunner:
     ) -> _ModelContext | str:
         """Return where a model can run, or why it cannot."""
         try:
-            source = held.enter_context(self._sources.hold(one.project, one.version))
+            source = held.enter_context(self._sources.lease(one.project, one.version))
             environment = held.enter_context(
-                self._environments.hold(source.project, one.env_manager, on_line)
+                self._environments.lease(source.project, one.env_manager, on_line)
             )
         except StepStoppedError:
             raise

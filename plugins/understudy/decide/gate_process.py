@@ -53,7 +53,7 @@ def gate_python(
         yield GatePython(Path(sys.executable))
     else:
         store = EnvironmentStore(settings, process_runner)
-        with store.hold(project(), "uv", on_line) as environment:
+        with store.lease(project(), "uv", on_line) as environment:
             folder = environment.bin or Path()
             yield GatePython(folder / "python", environment.locks)
 

@@ -66,7 +66,7 @@ class Trained:
 
 
 @dataclass(frozen=True, slots=True)
-class Hold:
+class ReturnBlock:
     """What a rollback keeps from coming back by itself.
 
     Attributes:
@@ -119,7 +119,7 @@ class Move:
     decision_run: str = ""
     rehearsal_run: str = ""
     since: str = ""
-    hold: Hold | None = None
+    hold: ReturnBlock | None = None
 
     def to_json(self) -> str:
         """Return the move as one line of JSON, without its number and without empty fields."""
@@ -136,7 +136,9 @@ class Move:
         facts: dict[str, Any] = {"before": None, "after": None, **json.loads(text)}
         facts["cause"] = MoveCause(facts["cause"])
         if hold := facts.get("hold"):
-            facts["hold"] = Hold(Scope(hold["scope"]), Trained(**hold["trained"]), hold["until"])
+            facts["hold"] = ReturnBlock(
+                Scope(hold["scope"]), Trained(**hold["trained"]), hold["until"]
+            )
         return cls(number, **facts)
 
 

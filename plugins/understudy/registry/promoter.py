@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Final
 from understudy.contract import CHALLENGER, CHAMPION, PREVIOUS
 from understudy.errors import RegistryError, TrackingRefusedError
 from understudy.registry.alias_store import AliasState, AliasStore
-from understudy.registry.history import History, Hold, Move, MoveCause, State, now_text
+from understudy.registry.history import History, Move, MoveCause, ReturnBlock, State, now_text
 from understudy.store.tracking import RunStore
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ class MoveRequest:
     why: str = ""
     decision_run: str = ""
     rehearsal_run: str = ""
-    hold: Hold | None = None
+    hold: ReturnBlock | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,11 +125,11 @@ class Rehearser:
         """Yield the environment that the model records, and the project's, if that is at hand."""
         manager = MANAGERS.get(candidate.manager, candidate.manager)
         store = EnvironmentStore(self._settings, self._process_runner)
-        with store.hold(environment_of(folder, manager), manager, on_line) as environment:
+        with store.lease(environment_of(folder, manager), manager, on_line) as environment:
             if candidate.project is None or candidate.project.docker is not None:
                 yield environment, None
                 return
-            with store.hold(candidate.project, manager, on_line) as project:
+            with store.lease(candidate.project, manager, on_line) as project:
                 yield environment, project
 
     def _perform(self, stage: _Stage, on_line: OnLine) -> RehearsalReport:

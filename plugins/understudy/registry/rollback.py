@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from understudy.contract import Kind, Tag
 from understudy.errors import RegistryError
 from understudy.registry.alias_store import AliasState
-from understudy.registry.history import Hold, MoveCause, Scope, Trained
+from understudy.registry.history import MoveCause, ReturnBlock, Scope, Trained
 from understudy.registry.history_log import EXPERIMENT
 from understudy.registry.promoter import MoveRequest, Promoter
 from understudy.registry.rehearsal import RECORD, RehearsalCandidate, Rehearser
@@ -160,7 +160,7 @@ class Rollbacks:
         hold = None
         if alias_state.champion is not None:
             facts = self._trained(request.model, alias_state.champion)
-            hold = Hold(request.scope, facts, request.until)
+            hold = ReturnBlock(request.scope, facts, request.until)
         return MoveRequest(
             model=request.model,
             version=target,

@@ -69,12 +69,12 @@ class StepRunner:
             ProjectError: if repository, version, subdirectory or MLproject is wrong.
             RepositoryUnavailableError: if the host had to be asked and did not answer.
         """
-        with self._sources.hold(project, version) as source:
+        with self._sources.lease(project, version) as source:
             return source.pinned
 
     def source(self, project: str, version: str) -> contextlib.AbstractContextManager[Source]:
         """Return a project that stays on this machine while it is held; raises what pin does."""
-        return self._sources.hold(project, version)
+        return self._sources.lease(project, version)
 
     def check(
         self, pinned: Pinned, entry_point: str, parameters: Mapping[str, Value]
@@ -106,12 +106,12 @@ class StepRunner:
         def line(text: str) -> None:
             on_line(hidden(text, secrets))
 
-        with self._sources.hold(request.project, request.version) as source:
+        with self._sources.lease(request.project, request.version) as source:
             warnings = self.check(source.pinned, request.entry_point, request.parameters)
             for warning in (*source.warnings, *warnings):
                 line(warning)
             with (
-                self._environments.hold(source.project, request.env_manager, line) as environment,
+                self._environments.lease(source.project, request.env_manager, line) as environment,
                 scratch_folder(self._settings.scratch) as scratch,
             ):
                 made_of = self._lineage(request, source, environment)
@@ -142,8 +142,8 @@ class StepRunner:
         if self._forkservers is None:
             return
         with (
-            self._sources.hold(request.project, request.version) as source,
-            self._environments.hold_built(source.project, request.env_manager) as environment,
+            self._sources.lease(request.project, request.version) as source,
+            self._environments.lease_built(source.project, request.env_manager) as environment,
         ):
             pinned, given = source.pinned, request.environment
             if environment is None:

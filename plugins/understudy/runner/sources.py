@@ -29,7 +29,7 @@ class Sources:
         self._checkouts, self._access = checkouts, access
 
     @contextlib.contextmanager
-    def hold(self, project: str, version: str) -> Iterator[Source]:
+    def lease(self, project: str, version: str) -> Iterator[Source]:
         """Yield a project that stays on this machine while it is held.
 
         Raises:
@@ -48,7 +48,7 @@ class Sources:
     def _at_commit(self, address: git_address.ProjectAddress, version: str) -> Iterator[Source]:
         commit = self._checkouts.resolve(address, version)
         tree = self._checkouts.tree(address, commit)
-        with self._checkouts.hold(address, commit) as checkout:
+        with self._checkouts.lease(address, commit) as checkout:
             where = f"{address} at {commit[:12]}"
             loaded = projectfile.load(checkout.folder / address.subdirectory, where)
             yield Source(

@@ -128,7 +128,7 @@ class Opener:
     def _environment(self, folder: Path, manager: str) -> Iterator[Environment]:
         chosen = MANAGERS.get(manager, manager)
         store = EnvironmentStore(self._settings, self._process_runner)
-        with store.hold(environment_of(folder, chosen), chosen, self._on_line) as environment:
+        with store.lease(environment_of(folder, chosen), chosen, self._on_line) as environment:
             yield environment
 
     def _started(

@@ -30,7 +30,7 @@ def cache(tmp_path: Path, repository: Repository) -> Path:
     """Return a cache with a mirror, a checkout, both long unused, and a young environment."""
     settings, address = Settings(tmp_path / "cache", tmp_path / "s"), parse(repository.url)
     commit, store = repository.commit(a="1"), CheckoutStore(settings, ProcessRunner())
-    with store.hold(address, commit):
+    with store.lease(address, commit):
         pass
     for item in inventory(settings.cache):
         os.utime(item.lock, (1, 1))

@@ -13,10 +13,10 @@ from understudy.errors import RegistryError
 from understudy.registry.history import (
     Entry,
     History,
-    Hold,
     Move,
     MoveCause,
     MoveEnding,
+    ReturnBlock,
     Scope,
     State,
     Trained,
@@ -113,18 +113,20 @@ NOW = DAY + timedelta(days=10)
 @pytest.mark.parametrize(
     ("hold", "other", "held"),
     [
-        (Hold(Scope.VERSION, TRAINED), Trained("3"), True),
-        (Hold(Scope.VERSION, TRAINED), Trained("4", run_id="run"), True),
-        (Hold(Scope.VERSION, TRAINED), Trained("4", fingerprint="f"), True),
-        (Hold(Scope.VERSION, TRAINED), Trained("4", commit="c0ffee"), False),
-        (Hold(Scope.VERSION, Trained("3")), Trained("4"), False),
-        (Hold(Scope.COMMIT, TRAINED), Trained("4", commit="c0ffee"), True),
-        (Hold(Scope.COMMIT, TRAINED), Trained("4", commit="beef"), False),
-        (Hold(Scope.MODEL, TRAINED, time(11)), Trained("4"), True),
-        (Hold(Scope.MODEL, TRAINED, time(9)), Trained("3"), False),
+        (ReturnBlock(Scope.VERSION, TRAINED), Trained("3"), True),
+        (ReturnBlock(Scope.VERSION, TRAINED), Trained("4", run_id="run"), True),
+        (ReturnBlock(Scope.VERSION, TRAINED), Trained("4", fingerprint="f"), True),
+        (ReturnBlock(Scope.VERSION, TRAINED), Trained("4", commit="c0ffee"), False),
+        (ReturnBlock(Scope.VERSION, Trained("3")), Trained("4"), False),
+        (ReturnBlock(Scope.COMMIT, TRAINED), Trained("4", commit="c0ffee"), True),
+        (ReturnBlock(Scope.COMMIT, TRAINED), Trained("4", commit="beef"), False),
+        (ReturnBlock(Scope.MODEL, TRAINED, time(11)), Trained("4"), True),
+        (ReturnBlock(Scope.MODEL, TRAINED, time(9)), Trained("3"), False),
     ],
 )
-def test_what_a_rollback_keeps_from_returning(hold: Hold, other: Trained, *, held: bool) -> None:
+def test_what_a_rollback_keeps_from_returning(
+    hold: ReturnBlock, other: Trained, *, held: bool
+) -> None:
     """By version, what it was made of, commit or date; what is better may come."""
     history = of(entry(1, "2", "3"), entry(2, "3", "2", cause=MoveCause.ROLLBACK, hold=hold))
     assert (history.held(other, NOW) is not None) == held
@@ -132,7 +134,7 @@ def test_what_a_rollback_keeps_from_returning(hold: Hold, other: Trained, *, hel
 
 def test_a_hold_ends_when_somebody_brings_the_version_back() -> None:
     """A later move to it says that it is wanted."""
-    hold = Hold(Scope.VERSION, TRAINED)
+    hold = ReturnBlock(Scope.VERSION, TRAINED)
     history = of(
         entry(1, "3", "2", cause=MoveCause.ROLLBACK, hold=hold),
         entry(2, "2", "3", cause=MoveCause.OUTSIDE),
@@ -143,7 +145,7 @@ def test_a_hold_ends_when_somebody_brings_the_version_back() -> None:
 texts = st.text(max_size=200)
 versions = st.none() | st.integers(1, 10**6).map(str)
 holds = st.builds(
-    Hold,
+    ReturnBlock,
     st.sampled_from(Scope),
     st.builds(Trained, st.just("3"), texts, texts, texts),
     st.sampled_from(["", time(3)]),

@@ -87,7 +87,7 @@ def prebuild(
     store = EnvironmentStore(place, process_runner)
     with (
         _project(CheckoutStore(place, process_runner), project_uri, version) as project,
-        store.hold(project, env_manager, on_line) as environment,
+        store.lease(project, env_manager, on_line) as environment,
     ):
         folder = environment.bin.parent if environment.bin else None
         return Built(environment.digest, environment.manager, folder, environment.installed)
@@ -115,7 +115,7 @@ def _project(checkouts: CheckoutStore, project_uri: str, version: str) -> Iterat
         yield projectfile.load(folder, str(folder))
         return
     commit = checkouts.resolve(address, version)
-    with checkouts.hold(address, commit) as checkout:
+    with checkouts.lease(address, commit) as checkout:
         folder = checkout.folder / address.subdirectory
         yield projectfile.load(folder, f"{address} at {commit[:12]}")
 

@@ -209,7 +209,7 @@ class EnvironmentStore:
         self._settings, self._process_runner = settings, process_runner
 
     @contextlib.contextmanager
-    def hold(self, project: ProjectFile, manager: str, on_line: OnLine) -> Iterator[Environment]:
+    def lease(self, project: ProjectFile, manager: str, on_line: OnLine) -> Iterator[Environment]:
         """Yield the environment of a project, built if need be, that stays as long as it is held.
 
         A project with a ``docker_env`` runs in its image whatever the manager, as with MLflow.
@@ -245,7 +245,7 @@ class EnvironmentStore:
                 self._build(folder, recipe, self._tools(on_line, descriptor))
 
     @contextlib.contextmanager
-    def hold_built(self, project: ProjectFile, manager: str) -> Iterator[Environment | None]:
+    def lease_built(self, project: ProjectFile, manager: str) -> Iterator[Environment | None]:
         """Yield a project's environment where it is complete already, else None."""
         if project.docker is not None or manager in {"local", "docker"}:
             yield None

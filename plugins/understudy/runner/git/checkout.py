@@ -162,7 +162,7 @@ class CheckoutStore:
             yield
 
     @contextlib.contextmanager
-    def hold(self, address: ProjectAddress, commit: str) -> Iterator[Checkout]:
+    def lease(self, address: ProjectAddress, commit: str) -> Iterator[Checkout]:
         """Yield a checkout of the commit that stays as long as it is held.
 
         Raises:

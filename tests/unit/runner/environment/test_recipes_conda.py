@@ -58,7 +58,7 @@ def test_built_entered_and_recorded(
     """Each by its own command line; the command sees what activation sets."""
     install_conda(bare, name)
     said: list[str] = []
-    with store.hold(wanted, "conda", said.append) as environment:
+    with store.lease(wanted, "conda", said.append) as environment:
         assert environment.bin
         path = f"{environment.bin}{os.pathsep}{os.environ['PATH']}"
         script = wanted.folder / "command.sh"
@@ -87,10 +87,10 @@ def test_the_content_of_every_file_counts(
     install_conda(bare, "conda")
     digests = []
     for file, text in (("more.txt", "six==1.17.0\n"), ("conda.yaml", f"{CONTENT}# other\n")):
-        with store.hold(wanted, "conda", print) as environment:
+        with store.lease(wanted, "conda", print) as environment:
             digests.append(environment.digest)
         (wanted.folder / file).write_text(text)
-    with store.hold(wanted, "conda", print) as environment:
+    with store.lease(wanted, "conda", print) as environment:
         digests.append(environment.digest)
     assert len(set(digests)) == 3
 
@@ -106,7 +106,7 @@ def test_a_python_that_no_channel_has(
     (wanted.folder / "conda.yaml").write_text("dependencies: [python=3.4]\n")
     with (
         pytest.raises(EnvironmentBuildError, match=r"conda: exit code 1.*nothing provides python"),
-        store.hold(wanted, "conda", print),
+        store.lease(wanted, "conda", print),
     ):
         pass
 
@@ -116,7 +116,7 @@ def test_none_here(store: EnvironmentStore, wanted: ProjectFile, bare: Path) -> 
     del bare
     with (
         pytest.raises(EnvironmentBuildError, match=r"none of micromamba.*Allowed: 'uv'") as caught,
-        store.hold(wanted, "conda", print),
+        store.lease(wanted, "conda", print),
     ):
         pass
     assert not caught.value.can_retry

@@ -80,7 +80,7 @@ def test_a_known_commit_needs_no_host(store: CheckoutStore, repository: Reposito
     store.resolve(address, "main")
     repository.folder.rename(repository.folder.with_name("gone"))
     assert store.resolve(address, commit) == store.resolve(address, commit[:8]) == commit
-    with store.hold(address, commit) as checkout:
+    with store.lease(address, commit) as checkout:
         assert (checkout.folder / "a").read_text() == "1"
     with pytest.raises(UnderstudyError, match=r"main|repository"):
         store.resolve(address, "main")
@@ -143,7 +143,7 @@ def test_the_checkout_is_read_only_and_made_once(
     commit = repository.commit(sub__a="1")
     address = parse(repository.url)
     store.resolve(address, "")
-    with store.hold(address, commit) as first, store.hold(address, commit) as second:
+    with store.lease(address, commit) as first, store.lease(address, commit) as second:
         assert first.folder == second.folder
         assert first.folder.name == commit
         modes = {path.name: path.lstat().st_mode & 0o777 for path in first.folder.rglob("*")}
@@ -171,7 +171,7 @@ def test_what_a_killed_fetch_and_checkout_left_is_no_obstacle(
     half.mkdir(parents=True)
     later = repository.commit(a="2")
     assert store.resolve(address, "main") == later
-    with store.hold(address, commit):
+    with store.lease(address, commit):
         assert not half.exists()
 
 
@@ -211,7 +211,7 @@ def test_a_damaged_mirror_is_fetched_anew(
     repository.git("branch", "other")
     before = repository.git("for-each-ref")
     assert store.resolve(address, "main") == store.resolve(address, "other") == commit
-    with store.hold(address, commit) as checkout:
+    with store.lease(address, commit) as checkout:
         assert (checkout.folder / "a").read_text() == "1"
     assert repository.git("for-each-ref") == before
 
@@ -227,9 +227,9 @@ def test_a_mirror_whose_damage_a_checkout_finds(
     damaged = next(store._root.glob(f"*/mirror.git/objects/{blob[:2]}/{blob[2:]}"))
     damaged.chmod(0o600)
     damaged.write_bytes(b"")
-    with pytest.raises(RepositoryUnavailableError, match="damaged"), store.hold(address, commit):
+    with pytest.raises(RepositoryUnavailableError, match="damaged"), store.lease(address, commit):
         pass
-    with store.hold(address, commit) as checkout:
+    with store.lease(address, commit) as checkout:
         assert (checkout.folder / "a").read_text() == "1"
 
 
@@ -257,7 +257,7 @@ def test_many_at_once(store: CheckoutStore, repository: Repository) -> None:
 
     def work() -> None:
         stores = CheckoutStore(Settings(store._root.parent, store._root), ProcessRunner())
-        with stores.hold(address, stores.resolve(address, "main")) as checkout:
+        with stores.lease(address, stores.resolve(address, "main")) as checkout:
             assert len(list(checkout.folder.iterdir())) == 50
             seen.append(checkout.folder)
 
@@ -281,7 +281,7 @@ def test_submodules(
     other_repository.commit(lib="2")
     address = parse(repository.url)
     store.resolve(address, "")
-    with store.hold(address, commit) as checkout:
+    with store.lease(address, commit) as checkout:
         assert (checkout.folder / "vendor/lib/lib").read_text() == "1"
 
 
@@ -316,7 +316,7 @@ def test_nothing_of_the_users_setting_runs_in_a_checkout(
     monkeypatch.setenv("GIT_DIR", "/nowhere")
     address = parse(repository.url)
     store.resolve(address, "")
-    with store.hold(address, commit) as checkout:
+    with store.lease(address, commit) as checkout:
         assert (checkout.folder / "a").read_bytes() == b"1\n"
     assert not (tmp_path / "ran").exists()
 
@@ -358,9 +358,9 @@ def test_a_full_disk_is_named(repository: Repository, tmp_path: Path) -> None:
         address = parse(repository.url)
         store.resolve(address, commit)
         with pytest.raises(SettingsError, match="No space left on the disk of"):
-            store.hold(address, commit).__enter__()
+            store.lease(address, commit).__enter__()
         subprocess.run(["mount", "-o", "remount,size=9m", disk], check=True)
-        with store.hold(address, commit) as checkout:
+        with store.lease(address, commit) as checkout:
             assert (checkout.folder / "large").stat().st_size == 1 << 20
     finally:
         subprocess.run(["umount", disk], check=True)

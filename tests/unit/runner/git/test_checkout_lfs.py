@@ -25,7 +25,7 @@ def found(folder: Path, repository: Repository, commit: str) -> Pointers:
     store = CheckoutStore(Settings(folder / "cache", folder / "s"), ProcessRunner())
     address = parse(repository.url)
     store.resolve(address, commit)
-    with store.hold(address, commit) as first, store.hold(address, commit) as second:
+    with store.lease(address, commit) as first, store.lease(address, commit) as second:
         assert first.pointers == second.pointers
         return second.pointers
 

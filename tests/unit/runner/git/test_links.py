@@ -155,7 +155,7 @@ def test_an_archive_holds_what_links_lead_to(
         link(linking, name, target)
     commit = linking.commit()
     store.resolve(parse(linking.url), "main")
-    with store.hold(parse(linking.url), commit) as checkout:
+    with store.lease(parse(linking.url), commit) as checkout:
         archive = pack(checkout.folder / "a", checkout.folder, tmp_path)
         again = pack(checkout.folder / "a", checkout.folder, checkout.folder.parent)
         assert archive.read_bytes() == again.read_bytes()
@@ -194,5 +194,5 @@ def test_a_plain_folder_knows_what_its_links_lead_to(
     assert not store.state(linking.folder / "a").dirty
     (linking.folder / "deep/inner/d").write_text("2")
     assert store.state(linking.folder / "a").dirty
-    with Sources(store, None).hold(str(linking.folder / "a"), "") as source:
+    with Sources(store, None).lease(str(linking.folder / "a"), "") as source:
         assert (source.code, source.linked) == (linking.folder / "a", state.linked)

@@ -52,7 +52,7 @@ def used(store: CheckoutStore, url: str, commit: str, days_ago: float = 0) -> Pa
     """Use a checkout, so many days ago; return its folder."""
     address = parse(url)
     store.resolve(address, commit)
-    with store.hold(address, commit) as checkout:
+    with store.lease(address, commit) as checkout:
         folder = checkout.folder
     when = time.time() - days_ago * DAY
     for lock in (folder.with_name(f"{commit}.lock"), store._root / f"{address.digest}.lock"):
@@ -100,7 +100,7 @@ def test_by_age(
     assert {path.name for path in young.parent.iterdir()} == {new, f"{new}.lock"}
     assert [item.kind for item in inventory(cache)] == [*sorted([ItemKind.ENVIRONMENT]), 0, 2]
     assert not list((cache / "trash").iterdir())
-    with store.hold(parse(repository.url), old) as again:  # from the mirror, which stayed
+    with store.lease(parse(repository.url), old) as again:  # from the mirror, which stayed
         assert (again.folder / "a").read_text() == "1"
 
 
@@ -124,7 +124,7 @@ def test_never_while_in_use(cache: Path, store: CheckoutStore, repository: Repos
     store.resolve(address, commit)
     environment(cache, "a", days_ago=99)
     with FileLock(cache / "environments" / "a.lock").shared():
-        with store.hold(address, commit) as checkout:
+        with store.lease(address, commit) as checkout:
             assert kinds(prune(cache, PruningTerms(EVERYTHING))) == []
             child = subprocess.Popen(("sleep", "60"), pass_fds=[checkout.lock])
         try:
@@ -165,7 +165,7 @@ def test_steps_and_prunes_at_the_same_time(cache: Path, repository: Repository) 
             for _ in range(15):
                 mine = CheckoutStore(Settings(cache, cache), ProcessRunner())
                 commit = mine.resolve(address, commits[number % 2])
-                with mine.hold(address, commit) as checkout:
+                with mine.lease(address, commit) as checkout:
                     assert (checkout.folder / "a").read_text() == str(number % 2)
                     time.sleep(0.01)
                     assert (checkout.folder / "a").read_text() == str(number % 2)
