@@ -33,7 +33,6 @@ from understudy.errors import (
     UnderstudyError,
 )
 from understudy.evaluation import child
-from understudy.evaluation.exchange import GateRequest
 from understudy.gate import (
     Basis,
     Budgets,
@@ -46,6 +45,7 @@ from understudy.gate import (
     Verdict,
     replay,
 )
+from understudy.gate.exchange import GateRequest
 from understudy.runner.environment.store import EnvironmentStore
 from understudy.runner.process.process import ProcessRunner
 from understudy.runner.scratch import scratch_folder

@@ -16,7 +16,6 @@ from understudy.decide.benchmark import Benchmark, BenchmarkModels
 from understudy.decide.gate_process import GateProcess
 from understudy.decide.inputs import Fetched, NightRows, brought, holdout
 from understudy.errors import DecisionError
-from understudy.evaluation.exchange import GateRequest, GateResult
 from understudy.gate import (
     Basis,
     Cause,
@@ -30,6 +29,7 @@ from understudy.gate import (
     Unscored,
     budgets,
 )
+from understudy.gate.exchange import GateRequest, GateResult
 from understudy.runner.process.process import OnLine
 from understudy.runner.scratch import scratch_folder
 from understudy.runner.settings import Settings

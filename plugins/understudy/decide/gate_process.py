@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Final
 
 from understudy.errors import DecisionError, SettingsError
-from understudy.evaluation import exchange
-from understudy.evaluation.exchange import GateRequest, GateResult
+from understudy.gate import exchange
+from understudy.gate.exchange import GateRequest, GateResult
 from understudy.redact import redacted
 from understudy.runner.environment.store import EnvironmentStore
 from understudy.runner.process.process import Command, Ending, OnLine, ProcessRunner

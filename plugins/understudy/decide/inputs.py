@@ -17,8 +17,8 @@ from understudy.contract import HOLDOUT_FILE, PREDICTIONS_ARTIFACT, Kind, Tag
 from understudy.decide.benchmark import BenchmarkModel
 from understudy.decide.candidates import training_run
 from understudy.errors import DecisionError, RegistryError
-from understudy.evaluation.exchange import RowFiles
 from understudy.gate import Gate, Score, Shadow, StoredPredictions
+from understudy.gate.exchange import RowFiles
 from understudy.spec.entry_points import DATA, MODEL_URI
 from understudy.store.artifacts import downloaded, found, read_note
 from understudy.store.night import Night

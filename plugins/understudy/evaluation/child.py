@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from understudy.errors import DecisionError
-from understudy.evaluation import Predictions, compare, exchange, load
-from understudy.evaluation.exchange import GateRequest, GateResult, RowFiles
+from understudy.evaluation import Predictions, compare, load
 from understudy.evaluation.predictions import TIME, other_values
 from understudy.evaluation.units import within
-from understudy.gate import Evidence, Gate, Slice
+from understudy.gate import Evidence, Gate, Slice, exchange
+from understudy.gate.exchange import GateRequest, GateResult, RowFiles
 
 if TYPE_CHECKING:
     from understudy.evaluation.guards import Absent, Profile

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from understudy.evaluation import exchange
-from understudy.evaluation.exchange import GateRequest, GateResult
-from understudy.gate import Comparison, Evidence, Gate, Interval, Metric
+from understudy.gate import Comparison, Evidence, Gate, Interval, Metric, exchange
+from understudy.gate.exchange import GateRequest, GateResult
 
 
 def test_requests_arrive_as_they_were_sent(tmp_path: Path) -> None:
