@@ -24,6 +24,7 @@ def main() -> None:
     line = step["command"].format(**{name: shlex.quote(v) for name, v in chosen.items()})
     print("Command: " + line, flush=True)  # noqa: T201 - the log of the container
     os.chdir(folder)
+    # In place of this process: PID 1 of the container gets the TERM of a Job that is deleted.
     shell = shutil.which("bash") or "sh"
     os.execvp(shell, [shell, "-c", line])  # noqa: S606 - the values in it are quoted
 
