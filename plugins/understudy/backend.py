@@ -90,7 +90,7 @@ class UnderstudySubmittedRun(SubmittedRun):
             raise ExecutionException(str(self._error)) from self._error
 
     def cancel(self) -> None:
-        """End the step with all its processes, and wait until its MLflow run says KILLED."""
+        """End the step with all its processes, and wait until its MLflow run is KILLED."""
         self._runner.stop()
         self._done.wait()
 

@@ -37,7 +37,7 @@ def make_read_only(folder: Path) -> None:
 
 
 def private_folder(root: Path) -> None:
-    """Have a folder that nobody else can look into.
+    """Create a folder that no other user can read, unless it exists.
 
     Raises:
         ProjectError: if it belongs to somebody else.

@@ -1,4 +1,4 @@
-"""The MLflow run that a step gets, and the tags that say what it is made from. Pure."""
+"""The MLflow run of a step, and the tags that record its source. Pure."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def run_spec(
 
 
 def source_tags(request: StepRequest, pinned: Pinned) -> dict[str, str]:
-    """Return the tags that say what a step's run is made from, wherever it runs."""
+    """Return the tags that record a step's source, wherever it runs."""
     # MLflow sets none of its own tags on a run that existed before (3.17), so these are set here.
     # Its mlflow.source.name would hold the URL with its credentials; the repository has none.
     where = pinned.repository

@@ -219,7 +219,7 @@ class StepRunner:
     def _ended_if_it_fails(self, run: Run) -> Iterator[None]:
         """End the run whatever is raised; an error while doing so does not hide the first.
 
-        MLflow itself never does: a run whose process was killed says RUNNING for ever (3.17).
+        MLflow's own backend leaves a run RUNNING for ever where its process was killed (3.17).
         """
         run_id = str(run.info.run_id)
         try:

@@ -1,7 +1,7 @@
 """One temporary folder per attempt, gone with it. Writes below the scratch folder only.
 
-The owner holds a lock inside its folder, so that the next attempt can tell the folders of the dead
-from those of the living, and remove them.
+The owner holds a lock inside its folder, so that the next attempt can recognise the folders of dead
+owners, and remove them.
 """
 
 from __future__ import annotations

@@ -69,7 +69,7 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
-        """Return the settings that the environment asks for.
+        """Return the settings of the environment variables.
 
         Raises:
             SettingsError: naming the variable that cannot be understood.

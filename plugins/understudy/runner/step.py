@@ -66,7 +66,7 @@ class StepResult:
 
     Attributes:
         run_id: The MLflow run that has the result; an earlier one where that is reused.
-        commit: Full commit id that was asked for.
+        commit: Full id of the requested commit.
         tree: Id of the project's tree.
         reused: Whether nothing ran.
     """

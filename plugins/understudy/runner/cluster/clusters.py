@@ -41,10 +41,10 @@ def reachable(tracking_uri: str, token: str) -> str:
     )
 
 
-def unavailable(place: str, said: str) -> ClusterUnavailableError:
+def unavailable(place: str, message: str) -> ClusterUnavailableError:
     """Return the error of a cluster that does not answer, or answers with a passing failure."""
     return ClusterUnavailableError(
-        f"The cluster of {place} does not answer as it should: {said}",
+        f"The cluster of {place} does not answer as it should: {message}",
         allowed="a cluster that answers",
         action="check the cluster; the task may simply be run again",
     )

@@ -1,9 +1,9 @@
 """One-time job runs of a Databricks workspace, through the official SDK, imported when it is used.
 
-MLflow's own backend uploads the project to DBFS and submits a new run each time it is asked. Here
-the project travels as an artifact of the step's MLflow run, and the submission carries the step's
-key as its idempotency token, so that asking for it twice makes one. A new cluster for each step
-means that nothing of a step outlives it.
+MLflow's own backend uploads the project to DBFS, and each of its submissions makes a new run. Here
+the project is an artifact of the step's MLflow run, and the submission has the step's key as its
+idempotency token, so that submitting it twice makes one run. A new cluster for each step means that
+nothing of a step outlives it.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class WorkspaceAccess:
     def of_connection(
         cls, conn_id: str, host: str, user: tuple[str, str], extra: Mapping[str, Any]
     ) -> WorkspaceAccess:
-        """Return what a connection of type ``databricks`` says, in the ways of Airflow's provider.
+        """Return the access that a connection of type ``databricks`` describes, as in its provider.
 
         Args:
             conn_id: Its id.

@@ -90,14 +90,14 @@ def _fill(
     container["command"] = ["sh", "-c", _PYTHON, _POD_ENTRY_POINT.read_text(encoding="utf-8")]
     container.pop("args", None)
     step = {**job_spec.step, "folder": CODE_FOLDER if has_code(where) else ""}
-    ours = {
+    own = {
         **run_variables(job_spec.run_id, job_spec.experiment_id),
         "MLFLOW_TRACKING_URI": tracking_uri,
         STEP_VARIABLE: json.dumps(step),
     }
-    from_template = [one for one in container.get("env") or [] if one.get("name") not in ours]
+    from_template = [one for one in container.get("env") or [] if one.get("name") not in own]
     given = {str(one.get("name")) for one in from_template}
-    values = {**dict(_project_variables(job_spec, given)), **ours}
+    values = {**dict(_project_variables(job_spec, given)), **own}
     # Kubernetes replaces $(NAME) in values, and takes $$( for a literal $(.
     container["env"] = from_template + [
         {"name": name, "value": value.replace("$(", "$$(")} for name, value in values.items()

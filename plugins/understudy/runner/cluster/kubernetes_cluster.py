@@ -1,8 +1,8 @@
 """Jobs of a Kubernetes cluster, through the official client, which is imported when it is used.
 
-MLflow's own backend names a Job after the clock, hands the entry point's words over without a
-shell, and when it cancels deletes the Job but leaves its pod running. Here a Job is named after
-the step's key, so that asking for it twice makes one, and is deleted with its pods.
+MLflow's own backend names a Job after the clock, passes the entry point's words on without a shell,
+and when it cancels deletes the Job but leaves its pod running. Here a Job is named after the step's
+key, so that submitting it twice makes one, and it is deleted with its pods.
 """
 
 from __future__ import annotations
@@ -117,8 +117,8 @@ class KubernetesCluster:
     @functools.cached_property
     def namespace(self) -> str:
         """The namespace of the Jobs."""
-        asked = self.where.namespace or (self._template.get("metadata") or {}).get("namespace")
-        return str(asked or self.access.namespace or "default")
+        named = self.where.namespace or (self._template.get("metadata") or {}).get("namespace")
+        return str(named or self.access.namespace or "default")
 
     def check(self, job_spec: JobSpec) -> None:
         """Raise ClusterError or ProjectError where the Job cannot be made."""
@@ -300,7 +300,7 @@ class KubernetesCluster:
     def _clean(self, text: str) -> str:
         return hidden(redacted(text), self.access.secrets)[:_SHOWN]
 
-    # What the pipeline says
+    # The pipeline's settings
 
     @functools.cached_property
     def _template(self) -> Mapping[str, Any]:

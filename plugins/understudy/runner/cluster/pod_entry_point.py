@@ -1,8 +1,8 @@
 """What a remote job starts: gets the commit's files and the inputs, then becomes the entry point.
 
-Its text is handed to the Python of the project's image, which has MLflow and nothing of ours: it
-imports the standard library of Python 3.8 and MLflow only. The variable UNDERSTUDY_STEP says what
-to run; it is taken away before the entry point starts.
+Its text is passed to the Python of the project's image, which has MLflow and nothing of ours: it
+imports the standard library of Python 3.8 and MLflow only. The variable UNDERSTUDY_STEP holds the
+step; it is removed before the entry point starts.
 """
 
 from __future__ import annotations

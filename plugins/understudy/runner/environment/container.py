@@ -213,9 +213,9 @@ def sweep(container: Container, tools: BuildTools) -> int:
     A step holds a lock in its scratch folder for as long as it lives.
     """
     tools = replace(tools, variables=engine_variables())
-    ours = f"label={HOST_LABEL}={socket.gethostname()}"
+    own = f"label={HOST_LABEL}={socket.gethostname()}"
     form = f'{{{{.ID}}}} {{{{.Label "{SCRATCH_LABEL}"}}}}'
-    lines = tools.ask(container.engine, "ps", "--all", "--filter", ours, "--format", form)
+    lines = tools.ask(container.engine, "ps", "--all", "--filter", own, "--format", form)
     listed = (line.split(" ", 1) for line in lines.splitlines() if " " in line)
     dead = [name for name, scratch in listed if _is_dead(Path(scratch))]
     if dead:

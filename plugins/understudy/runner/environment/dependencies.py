@@ -29,7 +29,7 @@ class Dependencies:
         python: Requested Python, such as "3.11" or "3.11.7"; '' for any.
         lines: Lines of a requirements file; the files that they name are absolute.
         files: Those files, and those that they name in turn.
-        source: The file that says all this; None where the project has none.
+        source: The file that all this was read from; None where the project has none.
         build_lines: How many of the first lines are tools to build the others with.
     """
 
@@ -76,7 +76,7 @@ def read(path: Path, *, conda: bool, with_conda: bool = False) -> Dependencies:
         with_conda: Whether conda itself will install it, so that it may name any package.
 
     Raises:
-        ProjectError: if it asks for what cannot be had this way, or is not of its form.
+        ProjectError: if it requires what cannot be installed this way, or has another form.
     """
     import yaml
 

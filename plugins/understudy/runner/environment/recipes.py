@@ -191,7 +191,7 @@ def entered(command: Command, folder: Path) -> Command:
 
 
 def subdirectory() -> str:
-    """Return conda's name of this platform as far as it tells environments apart."""
+    """Return conda's name of this platform, as far as environments differ by it."""
     return f"{sys.platform}-{platform.machine()}"
 
 
@@ -319,7 +319,7 @@ class CondaRecipe:
 
 
 def recipe_of(project: ProjectFile, manager: str) -> Recipe:
-    """Return how a manager builds what a project asks for.
+    """Return a manager's recipe for a project's environment.
 
     Raises:
         ProjectError: if the manager cannot build it, or the project's files cannot be used.

@@ -312,9 +312,9 @@ class EnvironmentStore:
 
     def _local_record(self, executable: Path, wanted: Dependencies, on_line: OnLine) -> str:
         """Return what a Python holds; warn where it is not the one that the project requires."""
-        python, asked = inspect(executable), wanted.python
-        if not satisfies(python.version, asked):
-            on_line(f"The project asks for Python {asked}; the local one is {python.version}")
+        python, required = inspect(executable), wanted.python
+        if not satisfies(python.version, required):
+            on_line(f"The project asks for Python {required}; the local one is {python.version}")
         about = {"Python": python.version, "Platform": python.platform, "Made by": "local"}
         return record(about, _frozen(executable, self._tools(on_line)))
 

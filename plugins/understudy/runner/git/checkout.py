@@ -110,10 +110,10 @@ class Checkout:
 
 @dataclass(frozen=True, slots=True)
 class FolderState:
-    """What Git knows of a plain folder.
+    """The Git state of a plain folder.
 
     Attributes:
-        commit: '' where Git knows nothing.
+        commit: Full id; '' outside a repository.
         dirty: Whether it, or what its links lead to, differs from the commit.
         linked: What its links lead to elsewhere in the working copy.
     """
@@ -187,7 +187,7 @@ class CheckoutStore:
                     self._build(address, commit, folder, descriptor)
 
     def state(self, folder: Path) -> FolderState:
-        """Return what Git knows of a plain folder, which is not touched."""
+        """Return the Git state of a plain folder, which is not touched."""
         # Here, unlike in a mirror, the repository may begin any number of folders above.
         upwards = {CEILING: ""}
         try:
@@ -274,8 +274,8 @@ def _unusable(address: ProjectAddress, commit: str, why: str) -> ProjectError:
     )
 
 
-def _no_room(folder: Path, said: str) -> SettingsError:
-    first, *_ = said.splitlines()
+def _no_room(folder: Path, message: str) -> SettingsError:
+    first, *_ = message.splitlines()
     return SettingsError(
         f"No space left on the disk of {folder}: {first}",
         allowed=f"room for a checkout, in {CACHE_VARIABLE} or where the user's cache is",

@@ -1,4 +1,4 @@
-"""Runs git, quietly and without prompts, and turns what it says into our errors.
+"""Runs git, quietly and without prompts, and turns its messages into our errors.
 
 Secrets go by environment only. A key and a passphrase reach ssh through files below a scratch
 folder of their own (mode 0700, the key 0600), which is gone with the connection; the supervisor
@@ -276,47 +276,47 @@ def _options() -> tuple[str, ...]:
 def remote_error(error: GitError, repository: str) -> ProjectError | RepositoryUnavailableError:
     """Return the error to raise for a failed connection to a Git host."""
     # Only git's messages say what failed: its exit code is 128 for almost everything.
-    said = _meaning(str(error))
-    if _NO_SSH.search(said):
+    message = _meaning(str(error))
+    if _NO_SSH.search(message):
         return ProjectError(
-            f"There is no ssh here, which {repository} is reached by: {said}",
+            f"There is no ssh here, which {repository} is reached by: {message}",
             allowed="the program ssh on PATH",
             action="install OpenSSH's client on this worker, or use an https address",
         )
-    if _HOST_KEY.search(said):
-        return _unknown_host_key(repository, said)
-    if _REFUSED.search(said):
+    if _HOST_KEY.search(message):
+        return _unknown_host_key(repository, message)
+    if _REFUSED.search(message):
         return ProjectError(
-            f"The Git host refuses access to {repository}: {said}",
+            f"The Git host refuses access to {repository}: {message}",
             allowed="a public repository, one that the project's connection may read, or one that "
             "this machine's own credentials may read",
             action="check the connection's token or key, or name a connection for the project",
         )
-    if _MISSING.search(said):
+    if _MISSING.search(message):
         return ProjectError(
-            f"There is no readable Git repository at {repository}: {said}",
+            f"There is no readable Git repository at {repository}: {message}",
             allowed="the URL of a repository that `git ls-remote` can read",
             action="correct the project's address; hosts also say this of a private repository",
         )
     return RepositoryUnavailableError(
-        f"The Git host of {repository} did not answer as it should: {said}",
+        f"The Git host of {repository} did not answer as it should: {message}",
         allowed="a host that answers, or a full commit id that was fetched here before",
         action="check the host and the network; the task may simply be run again",
     )
 
 
-def _unknown_host_key(repository: str, said: str) -> ProjectError:
+def _unknown_host_key(repository: str, message: str) -> ProjectError:
     return ProjectError(
-        f"The SSH host of {repository} does not show a key that is known here: {said}",
+        f"The SSH host of {repository} does not show a key that is known here: {message}",
         allowed="a host whose key is in a known_hosts file, or in the connection's known_hosts",
         action="get the key from the host's administrator and put it there; if it has changed, "
         "find out why first",
     )
 
 
-def _meaning(said: str) -> str:
+def _meaning(output: str) -> str:
     """Return the lines of git's output that matter, in one."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
     patterns = (_SAYING, _NO_SSH, _HOST_KEY, _REFUSED)
     telling = [line for line in lines if any(known.search(line) for known in patterns)]
     return "; ".join(dict.fromkeys(telling or lines))[:600]

@@ -38,7 +38,7 @@ def is_full_id(version: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class MirrorVersions:
-    """The versions that the mirror of a repository knows."""
+    """Resolves versions in the mirror of a repository."""
 
     git: Git
     mirror: Path
@@ -174,13 +174,13 @@ _OTHER_REF = re.compile(r"refs/(?!heads/|tags/).+")
 _ABSENT = re.compile(
     r"not our ref|couldn't find remote ref|unadvertised object|want \S+ not valid", re.IGNORECASE
 )
-"""What hosts say of a commit or a ref that they do not have."""
+"""Messages of hosts about a commit or a ref that they do not have."""
 _SUSPICIOUS = re.compile(
     r"is empty|corrupt|bad object|did not send all necessary|not a git packfile|broken ref"
     r"|missing (blob|tree|commit)|unable to read|not a git repository|does not contain a section",
     re.IGNORECASE,
 )
-"""What git says where its own files are damaged, though a host's may be meant."""
+"""Messages of git about damaged files, which may be the mirror's or the host's."""
 # Git's own measure for `gc --auto` looks at objects/17, one of 256 folders, and counts packs.
 _LOOSE_IN_ONE, _PACKS = 10, 50
 
@@ -305,11 +305,11 @@ class Mirror:
                 talk=talk,
             )
 
-    def _fetch_hidden(self, wanted: str, into: str) -> None:
+    def _fetch_hidden(self, ref: str, into: str) -> None:
         """Fetch what no branch or tag holds, as a pull request's commit, if the host has it."""
         with self._lock.exclusive(self._git.process_runner.check) as lock:
             try:
-                self._fetch_refs((f"+{wanted}:{into}",), lock)
+                self._fetch_refs((f"+{ref}:{into}",), lock)
             except GitError as error:
                 # No such commit is an answer, and resolve() says so with the versions there are.
                 if not _ABSENT.search(str(error)):
@@ -317,7 +317,7 @@ class Mirror:
                 self._git.read(self.folder, "update-ref", "-d", into)
 
     def _prepare(self) -> None:
-        """Have a mirror that can be fetched into, whatever a killed fetch left. Needs its lock."""
+        """Make the mirror fit for a fetch, whatever a killed one left behind. Needs its lock."""
         mirror = self.folder
         mirror.mkdir(parents=True, exist_ok=True)
         # We hold the mirror's lock, so no git works here: lock files are of one that was killed.

@@ -23,7 +23,7 @@ _MEMORY: Final = (
 
 
 def leftovers(ending: Ending) -> Iterator[str]:
-    """Yield what the log says of processes that the command left behind."""
+    """Yield lines for the log about processes that the command left behind."""
     if ending.leftovers and not (ending.stopped or ending.timed_out):
         yield f"The command left {ending.leftovers} process(es) behind, which were ended"
     if ending.survivors:
@@ -56,7 +56,7 @@ def refuse_failure(
         )
     # A traceback may print a variable, and the error goes into a tag that everybody can read.
     secrets = secrets_among(attempt.request.environment.values())
-    said = hidden(run.data.tags.get(Tag.ERROR.value) or last_lines, secrets)
+    detail = hidden(run.data.tags.get(Tag.ERROR.value) or last_lines, secrets)
     if advice is not None and not ending.ok:
         raise StepUnfitError(
             f"The step {name!r} ended with {ending}: {hidden(advice.found, secrets)}",
@@ -66,15 +66,15 @@ def refuse_failure(
             exit_code=ending.exit_code,
         )
     if not ending.ok:
-        raise _failed(attempt, ending, f"{ending}{ending.likely_cause}", said)
+        raise _failed(attempt, ending, f"{ending}{ending.likely_cause}", detail)
     # A program can end its own run as FAILED and still exit with 0, where it catches its errors.
     if run.info.status in {"FAILED", "KILLED"}:
-        raise _failed(attempt, ending, f"exit code 0, but with its run {run.info.status}", said)
+        raise _failed(attempt, ending, f"exit code 0, but with its run {run.info.status}", detail)
 
 
-def _failed(attempt: Attempt, ending: Ending, how: str, said: str) -> StepFailedError:
+def _failed(attempt: Attempt, ending: Ending, how: str, detail: str) -> StepFailedError:
     return StepFailedError(
-        f"The step {attempt.request.entry_point!r} ended with {how}: {said or 'it said nothing'}",
+        f"The step {attempt.request.entry_point!r} ended with {how}: {detail or 'it said nothing'}",
         allowed="exit code 0",
         action=_MEMORY if ending.likely_cause else _LINES,
         run_id=attempt.run.info.run_id,

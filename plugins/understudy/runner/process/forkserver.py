@@ -4,7 +4,7 @@ Started by ``warm.py`` in a project's environment, with the arguments LISTENER A
 MEMORY, and leaves for a session of its own. It imports the modules that earlier programs of the
 same project had imported in the end (never the project's own), then forks, for each request on the
 LISTENER socket, a supervisor that forks the program: a process as clean as a new one, but for the
-modules that are there already. It ends when nobody has asked for IDLE seconds and nothing runs.
+modules that are there already. It ends after IDLE seconds without a request or a running program.
 
 A program that would behave differently is not served: the server refuses, with the reason, where
 an import starts threads that survive a fork, opens files, takes more than MEMORY bytes, or where
@@ -127,7 +127,7 @@ class Forkserver:
     def serve(self) -> ForkedProgram | None:
         """Serve until idle; returns a program only in the process that is to run it.
 
-        Who asks before all is imported waits only for what it will need itself.
+        A request that comes before all is imported waits only for the imports of its own program.
 
         Raises:
             UnfitError: where nothing may be forked from this process.
@@ -175,17 +175,19 @@ class Forkserver:
         while len(self._learned.modules) - len(self._wanted) < enough and self._import_one():
             continue
 
-    def _check(self, *ours: int) -> None:
+    def _check(self, *descriptors: int) -> None:
         """Refuse to fork where the program would not be as in a new process.
 
         Args:
-            ours: Descriptors that are open because of the request.
+            descriptors: Those that are open because of the request.
         """
         if self._checked:
             return
         if threading.active_count() > 1:
             raise UnfitError(f"an import starts the threads {threading.enumerate()[1:]}")
-        known = self._files | {str(Path(f"/proc/self/fd/{number}").readlink()) for number in ours}
+        known = self._files | {
+            str(Path(f"/proc/self/fd/{number}").readlink()) for number in descriptors
+        }
         if opened := _open_files() - known:
             raise UnfitError(f"an import keeps files open: {sorted(opened)}")
         if (size := _resident()) > self._memory:
@@ -320,7 +322,7 @@ def _receive(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
     """Return a request and the descriptors that came with it.
 
     Raises:
-        EOFError: if there is none, or not one of ours.
+        EOFError: if there is none, or it is another user's.
         OSError: if it does not come in time.
     """
     connection.settimeout(_REQUEST_LIMIT_S)
@@ -371,7 +373,7 @@ def _run_script(name: str, main: ModuleType) -> None:
 
 
 def _import(name: str) -> None:
-    """Import a module; the program that needs it will say what is wrong with it."""
+    """Import a module; an error is left to the program that needs it, and fails on it."""
     try:
         importlib.import_module(name)
     except Exception as error:  # noqa: BLE001 - any module may raise anything

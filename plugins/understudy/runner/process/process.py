@@ -132,7 +132,7 @@ _SHELL_SIGNAL_BASE = 128
 
 
 def _nothing() -> None:
-    """Do nothing when a command is asked to stop."""
+    """Do nothing when a command is being stopped."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,7 +80,7 @@ class Supervisor:
         """Watch over the command to its end, end what it left behind, and report."""
         stopped = self.watch()
         leftovers = self.clear(grace)
-        # A worker that was told to stop may be killed before it gets to it.
+        # A worker that stops a step may be killed before it removes the folder itself.
         if scratch and (stopped or self.orphaned):
             import shutil
 
@@ -187,7 +187,7 @@ class Supervisor:
 
 
 def _detach() -> None:
-    """Have the signals of a new program and a process group, and die with the supervisor."""
+    """Reset signals, enter a process group of its own, and die with the supervisor."""
     signal.set_wakeup_fd(-1)
     # Python ignores the last two for itself, and ignored signals stay ignored over exec.
     for number in (*_STOP_SIGNALS, signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ):

@@ -72,12 +72,12 @@ def run_variables(run_id: str, experiment_id: str) -> dict[str, str]:
 
 
 def step_environment(
-    ours: Mapping[str, str], uris: Iterable[str], *, local: bool
+    variables: Mapping[str, str], uris: Iterable[str], *, local: bool
 ) -> dict[str, str]:
     """Return the variables for an entry point.
 
     Args:
-        ours: The variables of this process.
+        variables: The variables of this process.
         uris: Addresses that the step reads and writes; each cloud's credentials are passed on only
             where one of these lies in it.
         local: Whether the step uses the Python that is on PATH, and so its variables too.
@@ -87,17 +87,17 @@ def step_environment(
     exact = _EXACT | _LOCAL_PYTHON if local else _EXACT
     passed_on = {
         name: value
-        for name, value in ours.items()
+        for name, value in variables.items()
         if (name in exact or name.startswith((*_PREFIXES, *clouds))) and not name.startswith(_NEVER)
     }
     return {**_DEFAULTS, **passed_on}
 
 
-def build_environment(ours: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables for uv, pip and conda: any child's, and theirs but for what to build."""
+def build_environment(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables for uv, pip and conda: any child's, and their own settings."""
     return {
         name: value
-        for name, value in ours.items()
+        for name, value in variables.items()
         if name in _EXACT
         or name in _FOR_BUILDS
         or name.startswith("LC_")

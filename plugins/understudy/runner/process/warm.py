@@ -35,7 +35,7 @@ _INTERPRETERS = frozenset({"python", "python3"})
 
 
 # Such a program can be run by a process that is there already (``forkserver.py``), without a shell:
-# of every other command only bash knows what it means.
+# every other command needs bash.
 @dataclass(frozen=True, slots=True)
 class Program:
     """A Python program: ``kind`` is "module" or "script", ``name`` what follows ``python [-m]``."""
@@ -235,7 +235,7 @@ class Forkservers:
         if started.returncode:
             raise OSError(f"its log is {folder / 'log'}")
 
-    def _make_room(self, ours: Path) -> None:
+    def _make_room(self, own: Path) -> None:
         """Refuse where too many servers live; remove what dead ones left.
 
         Raises:
@@ -245,7 +245,7 @@ class Forkservers:
         for folder in self._root.iterdir():
             with FileLock(folder / "alive").exclusive_if_free() as free:
                 living += free is None
-                if free is not None and folder != ours:
+                if free is not None and folder != own:
                     _clear(folder)
         if living >= MOST_SERVERS:
             raise OSError(f"there are {living} of them already")
