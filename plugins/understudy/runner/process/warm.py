@@ -80,8 +80,8 @@ _LOG_KEPT_S = 86_400.0
 # An idle server may end in the moment of the request.
 _TRIES = 2
 _BACKLOG = 64
-# The environment has no Understudy: its Python is given two files by path. '' in sys.path would let
-# a project's module in the current folder shadow the standard library.
+# The environment has no Understudy, so that its Python gets two files by path. `-c` puts '' into
+# sys.path, the current folder of the moment, which a program run as a script would not have.
 _BOOTSTRAP = """
 import importlib.util, sys
 sys.path[:] = filter(None, sys.path)
