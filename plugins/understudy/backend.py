@@ -1,7 +1,7 @@
 """The MLflow Projects backend ``understudy``: ``mlflow run <url> -b understudy -e train -P a=b``.
 
-A thin face of StepRunner: it turns MLflow's arguments into a request, runs it in a thread, and
-shows the output on the terminal.
+An adapter of StepRunner: it turns MLflow's arguments into a request, runs it in a thread, and
+writes the output to the terminal.
 """
 
 from __future__ import annotations
@@ -61,12 +61,13 @@ class UnderstudySubmittedRun(SubmittedRun):
         """Start the step, and return once it has an MLflow run.
 
         Raises:
-            ExecutionException: if it ended without one, because what was asked cannot be run.
+            ExecutionException: if it ended without one, because the request cannot be run.
         """
         self._thread.start()
         try:
             self._opened.wait()
         except BaseException:
+            # Ctrl-C before there is a handle that the caller could cancel.
             self.cancel()
             raise
         if not self._run_id:
@@ -89,7 +90,7 @@ class UnderstudySubmittedRun(SubmittedRun):
             raise ExecutionException(str(self._error)) from self._error
 
     def cancel(self) -> None:
-        """End the step with all its processes, and wait until its MLflow run says KILLED."""
+        """End the step with all its processes, and wait until its MLflow run is KILLED."""
         self._runner.stop()
         self._done.wait()
 
@@ -162,7 +163,8 @@ class UnderstudyBackend(AbstractBackend):
         with _ended_by_terminate(runner):
             submitted.start()
             if click.get_current_context(silent=True) is not None:
-                # `mlflow run` waits for its own backends only; for others it exits with 0 at once.
+                # `mlflow run` waits for its own backends only; for others it exits with 0 at once
+                # (3.17).
                 _finish(submitted)
         return submitted
 
@@ -182,6 +184,7 @@ def _ended_by_terminate(runner: StepRunner) -> Iterator[None]:
     def stop(_number: int, _frame: FrameType | None) -> None:
         runner.stop()
 
+    # Python sets signal handlers in the main thread only.
     main = threading.current_thread() is threading.main_thread()
     if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
         yield
@@ -247,6 +250,7 @@ def _absolute(project_uri: str) -> str:
 
 
 def _active_run_id() -> str | None:
+    # As MLflow's own backend does: a project that is run within a run becomes its child.
     import mlflow
 
     active = mlflow.active_run()

@@ -12,7 +12,7 @@ from pathlib import Path
 from understudy.errors import ProjectError
 
 _PRIVATE = 0o700
-_WORTH_MENTIONING = 64 << 10  # bytes
+_SMALL_FILE = 64 << 10
 _WRITE_BITS = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 
 
@@ -20,6 +20,7 @@ def remove_tree(folder: Path) -> None:
     """Remove a folder, read-only ones included; somebody else may be removing it as well."""
     while folder.exists():
         with contextlib.suppress(FileNotFoundError):
+            # Top down: a folder without write permission cannot be emptied, one without x not read.
             for base, _, _ in os.walk(folder):
                 Path(base).chmod(stat.S_IRWXU)
             shutil.rmtree(folder)
@@ -30,16 +31,18 @@ def make_read_only(folder: Path) -> None:
     for base, folders, files in os.walk(folder):
         for name in (*folders, *files):
             path = Path(base, name)
+            # chmod follows links, and what a link leads to may belong to somebody else.
             if not path.is_symlink():
                 path.chmod(path.stat().st_mode & ~_WRITE_BITS)
 
 
 def private_folder(root: Path) -> None:
-    """Have a folder that nobody else can look into.
+    """Create a folder that no other user can read, unless it exists.
 
     Raises:
         ProjectError: if it belongs to somebody else.
     """
+    # Anybody may make this folder first in /tmp, and could then read what is written below it.
     root.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
     state = root.lstat()
     if not stat.S_ISDIR(state.st_mode) or state.st_uid != os.getuid():
@@ -58,17 +61,20 @@ def disk_usage(*paths: Path) -> int:
     seen: dict[tuple[int, int], int] = {}
     for path in paths:
         for entry in _entries(path):
-            with contextlib.suppress(FileNotFoundError):  # it went while we looked
+            # A file may be removed while the folder is read.
+            with contextlib.suppress(FileNotFoundError):
                 state = entry.lstat()
+                # st_blocks counts 512 bytes whatever the file system's blocks are (stat(2)).
                 seen[state.st_dev, state.st_ino] = state.st_blocks * 512
     return sum(seen.values())
 
 
 def has_room(folder: Path) -> bool:
-    """Return whether a disk has room for a file worth mentioning (64 KiB, and a node for it)."""
+    """Return whether a disk has room for a small file (64 KiB) and an inode for it."""
     state = os.statvfs(folder)
-    nodes_left = state.f_favail > 0 or not state.f_files  # some file systems do not count them
-    return state.f_bavail * state.f_frsize >= _WORTH_MENTIONING and nodes_left
+    # Some file systems, such as btrfs, count no inodes and report 0 of 0.
+    inodes_left = state.f_favail > 0 or not state.f_files
+    return state.f_bavail * state.f_frsize >= _SMALL_FILE and inodes_left
 
 
 def _entries(path: Path) -> Iterator[Path]:

@@ -19,7 +19,7 @@ _PAUSE_S = 0.05
 
 
 def _proceed() -> None:
-    """Let a wait for a lock go on."""
+    """Keep waiting for a lock."""
 
 
 class FileLock:
@@ -78,6 +78,7 @@ class FileLock:
         while True:
             descriptor = self._open()
             try:
+                # Polled: a flock that waits in the kernel could not be ended by `proceed`.
                 while not _try(descriptor, kind):
                     proceed()
                     time.sleep(_PAUSE_S)
@@ -90,6 +91,8 @@ class FileLock:
 
     def _is_current(self, descriptor: int) -> bool:
         """Whether the file that was locked is still the one at the lock's path."""
+        # Its holder may have removed it while we waited: two processes would then hold "the" lock,
+        # on two files of one name.
         try:
             return os.path.samestat(os.fstat(descriptor), self._path.stat())
         except FileNotFoundError:

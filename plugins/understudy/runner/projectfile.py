@@ -33,7 +33,8 @@ _TEXT, _NUMBER, _WHOLE, _TRUTH = (
 )
 TYPES = frozenset({*_TEXT, *_NUMBER, *_WHOLE, *_TRUTH, "path", "uri"})
 """Parameter types that are checked; MLflow itself documents string, float, path and uri."""
-_SHOWN = 60  # characters of a value in a message
+# Characters of a value in a message.
+_SHOWN = 60
 _NO_SECRETS = "give it by an environment variable that environment= names, or in ~/.netrc"
 _TRUTH_VALUES = frozenset({"true", "false"})
 
@@ -123,7 +124,9 @@ def load(folder: Path, where: str) -> ProjectFile:
         project = load_project(str(folder))  # type: ignore[no-untyped-call]
     except (MlflowException, OSError, ValueError) as error:
         raise _unusable(where, str(error)) from error
-    entry_points = {name: _entry_point(spec) for name, spec in _entries(project)}
+    # It has no public name. None stands for an MLproject without entry points.
+    specs: dict[str, _project_spec.EntryPoint] = project._entry_points or {}  # noqa: SLF001
+    entry_points = {name: _entry_point(spec) for name, spec in specs.items()}
     for entry_point in entry_points.values():
         _check_command(entry_point, where)
     path = project.env_config_path
@@ -205,6 +208,8 @@ def text(value: Value) -> str:
 
 def _find(folder: Path, where: str) -> Path:
     there = list(folder.iterdir()) if folder.is_dir() else []
+    # As MLflow does: it takes any entry of that name for the file, in whatever case, and fails with
+    # IsADirectoryError where it is a folder.
     found = [path for path in there if path.name.lower() == "mlproject"]
     if found and found[0].is_file():
         return found[0]
@@ -261,10 +266,6 @@ def _docker(content: Mapping[str, Any], where: str) -> DockerImage:
     )
 
 
-def _entries(project: Any) -> Iterator[tuple[str, _project_spec.EntryPoint]]:  # noqa: ANN401
-    yield from (project._entry_points or {}).items()  # noqa: SLF001 - it has no public name
-
-
 def _entry_point(spec: Any) -> EntryPoint:  # noqa: ANN401 - mlflow is untyped
     parameters = {
         name: Parameter(name, str(p.type), None if p.default is None else text(p.default))
@@ -274,6 +275,7 @@ def _entry_point(spec: Any) -> EntryPoint:  # noqa: ANN401 - mlflow is untyped
 
 
 def _check_command(entry_point: EntryPoint, where: str) -> None:
+    # MLflow would fail only while the run is RUNNING already, with a KeyError or a ValueError.
     try:
         fields = [name for _, name in placeholders(entry_point.command) if name]
     except ValueError as error:
@@ -308,6 +310,7 @@ def _unusable(where: str, why: str) -> ProjectError:
 
 
 def _problems(known: Mapping[str, Parameter], given: Mapping[str, Value]) -> Iterator[str]:
+    # MLflow appends undeclared ones to the command as --name value, so that typos pass.
     yield from (f"{n!r} is unknown{nearest(n, known)}" for n in given if n not in known)
     yield from (
         f"{n!r} is missing" for n, p in known.items() if p.default is None and n not in given
@@ -321,8 +324,10 @@ def _value_problem(parameter: Parameter, value: Value) -> str:
     shown = text(value)
     if problem := _secret_problem(shown) or _transport_problem(shown):
         return problem
-    if shown == parameter.default:  # the author's own word, such as '' for "not given"
+    # The author's own value is right whatever the type says, such as '' for "not given".
+    if shown == parameter.default:
         return ""
+    # MLflow checks none of these types (3.17): it would pass "abc" for a float.
     if parameter.type in _NUMBER:
         return "" if _is_number(shown) else f"is {_short(shown)}, not a number"
     if parameter.type in _WHOLE:
@@ -356,6 +361,7 @@ def _address_problem(parameter: Parameter, value: str) -> str:
         return f"is {_short(value)}, not a URI"
     if parameter.type == "path" and not value:
         return "is empty, not a path"
+    # Where a relative path starts is not known here; see values().
     local = parameter.type == "path" and scheme in {"", "file"}
     path = Path(urlsplit(value).path if scheme else value)
     if local and path.is_absolute() and not path.exists():

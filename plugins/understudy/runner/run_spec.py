@@ -1,4 +1,4 @@
-"""The MLflow run that a step gets, and the tags that say what it is made from. Pure."""
+"""The MLflow run of a step, and the tags that record its source. Pure."""
 
 from __future__ import annotations
 
@@ -18,27 +18,26 @@ def run_spec(
     request: StepRequest, pinned: Pinned, environment: Environment, lineage: Lineage
 ) -> RunSpec:
     """Return the MLflow run that a step gets on this machine."""
-    ours = {**_tags(request, pinned, environment), **lineage.tags()}
-    return RunSpec(
-        experiment_id=request.experiment_id,
-        key=request.key,
-        name=request.name,
-        tags={**ours, **request.tags},
-        parent_run_id=request.parent_run_id,
-    )
-
-
-def _tags(request: StepRequest, pinned: Pinned, environment: Environment) -> dict[str, str]:
-    return {
+    tags = {
         **source_tags(request, pinned),
         Tag.ENVIRONMENT.value: environment.digest or environment.manager,
         "mlflow.project.backend": "understudy",
         "mlflow.project.env": environment.manager,
+        **lineage.tags(),
     }
+    return RunSpec(
+        experiment_id=request.experiment_id,
+        key=request.key,
+        name=request.name,
+        tags={**tags, **request.tags},
+        parent_run_id=request.parent_run_id,
+    )
 
 
 def source_tags(request: StepRequest, pinned: Pinned) -> dict[str, str]:
-    """Return the tags that say what a step's run is made from, wherever it runs."""
+    """Return the tags that record a step's source, wherever it runs."""
+    # MLflow sets none of its own tags on a run that existed before (3.17), so these are set here.
+    # Its mlflow.source.name would hold the URL with its credentials; the repository has none.
     where = pinned.repository
     if pinned.subdirectory:
         where += f"#{pinned.subdirectory}"

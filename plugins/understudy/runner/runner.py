@@ -34,7 +34,7 @@ from understudy.runner.settings import Settings
 from understudy.runner.sources import Sources
 from understudy.runner.step import Attempt, Pinned, Source, StepRequest, StepResult
 from understudy.store.artifacts import log_texts
-from understudy.store.tracking import RunSpec, RunStore
+from understudy.store.tracking import RunStore
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -45,7 +45,7 @@ _LAST_LINES = 5
 
 
 def _ignore(_run_id: str) -> None:
-    """Do nothing when the MLflow run exists."""
+    """Do nothing once the MLflow run exists."""
 
 
 class StepRunner:
@@ -95,12 +95,13 @@ class StepRunner:
 
         Args:
             request: What to run.
-            on_line: Takes each line of the child's output as it comes, and lines of our own.
-            on_run: Takes the id of this attempt's MLflow run as soon as there is one.
+            on_line: Called with each line of the child's output as it comes, and with messages.
+            on_run: Called with the id of this attempt's MLflow run as soon as there is one.
 
         Raises:
             UnderstudyError: any of the tree in understudy.errors, after the run was ended.
         """
+        # Programs print their settings, and Airflow masks only what it knows as a secret.
         secrets = secrets_among(request.environment.values())
 
         def line(text: str) -> None:
@@ -114,16 +115,18 @@ class StepRunner:
                 self._environments.lease(source.project, request.env_manager, line) as environment,
                 scratch_folder(self._settings.scratch) as scratch,
             ):
-                made_of = self._lineage(request, source, environment)
-                spec = run_spec(request, source.pinned, environment, made_of)
-                found = self._earlier(request, made_of, line)
+                lineage = self._lineage(request, source, environment)
+                spec = run_spec(request, source.pinned, environment, lineage)
+                found = self._earlier(request, lineage, line)
                 if found is not None:
                     on_run(reuse.stand_in(self._runs, spec, found))
                     return _result(found, source.pinned, reused=True)
-                run = self._open(spec)
+                # After the last long wait: a stopped step shall not leave a run behind.
+                self._process_runner.check()
+                run = self._runs.ensured(spec)
                 entry_point = source.project.entry_points[request.entry_point]
                 self._finish(
-                    Attempt(request, source, entry_point, environment, scratch, made_of, run),
+                    Attempt(request, source, entry_point, environment, scratch, lineage, run),
                     line,
                     on_run,
                 )
@@ -131,7 +134,7 @@ class StepRunner:
         return _result(run, source.pinned)
 
     def warm_up(self, request: StepRequest, uris: Iterable[str]) -> None:
-        """Have imported in the background what steps like this one will soon need.
+        """Let a forkserver import in the background what steps like this one will soon need.
 
         Does nothing where commit or environment are not here yet, or where nothing is known.
 
@@ -179,70 +182,67 @@ class StepRunner:
         if not lineage.key:
             line(f"Not reused: {lineage.unknown}")
             return None
-        wanted = request.experiment_id, lineage.key
-        found = reuse.earlier(self._runs, self._outputs, wanted, line)
+        identity = request.experiment_id, lineage.key
+        found = reuse.earlier(self._runs, self._outputs, identity, line)
         if found is not None:
             line(reuse.told(self._runs, found))
         return found
 
     # The MLflow run
 
-    def _open(self, spec: RunSpec) -> Run:
-        self._process_runner.check()
-        return self._runs.ensured(spec)
-
     def _finish(self, attempt: Attempt, line: OnLine, on_run: Callable[[str], None]) -> None:
-        """Do all that happens between the run's begin and its end."""
+        """Do all that happens between the run's start and its end."""
         run, lineage = attempt.run, attempt.lineage
         with self._ended_if_it_fails(run):
             on_run(run.info.run_id)
             lineage.log(self._client, run)
-            self._record(run, attempt.environment)
+            environment = attempt.environment
+            record = {_REQUIREMENTS: environment.installed, **environment.record}
+            texts = {f"{ENVIRONMENT_ARTIFACT}/{name}": content for name, content in record.items()}
+            log_texts(self._client, run, texts)
             ended = self._follow(attempt, line)
             outputs = self._outputs.record(ended, attempt.scratch.folder)
-            told = {}
+            tags = outputs.tags()
             if is_empty(ended, outputs.files):
                 orphans = self._runs.orphans(run)
-                told[Tag.DESCRIPTION.value] = nothing_logged(attempt.request.entry_point, orphans)
-                line(told[Tag.DESCRIPTION.value])
-            # Only now: MLflow would refuse the step another spelling of a parameter.
-            self._runs.log_parameters(ended, lineage.values, {**outputs.tags(), **told})
+                description = nothing_logged(attempt.request.entry_point, orphans)
+                line(description)
+                tags[Tag.DESCRIPTION.value] = description
+            # Only now: had we logged 0.010 before, MLflow 3.17 would refuse the program's own 0.01
+            # ("Changing param values is not allowed", mlflow/mlflow#6811).
+            self._runs.log_parameters(ended, lineage.values, tags)
             if ended.info.status != "FINISHED":
                 self._runs.end(run.info.run_id, "FINISHED")
             self._runs.end_nested(run, "FINISHED")
 
     @contextlib.contextmanager
     def _ended_if_it_fails(self, run: Run) -> Iterator[None]:
-        """End the run whatever is raised; an error while doing so does not hide the first."""
+        """End the run whatever is raised; an error while doing so does not hide the first.
+
+        MLflow's own backend leaves a run RUNNING for ever where its process was killed (3.17).
+        """
         run_id = str(run.info.run_id)
         try:
             yield
         except BaseException as error:
             failed = isinstance(error, Exception) and not isinstance(error, StepStoppedError)
             try:
-                self._end(run_id, "FAILED" if failed else "KILLED", error)
-                self._runs.end_nested(run, "FAILED" if failed else "KILLED")
+                status = "FAILED" if failed else "KILLED"
+                now = self._runs.get(run_id)
+                # What the program itself gave as its error is nearer to the cause.
+                known = now.data.tags.get(Tag.ERROR.value, "")
+                reason = "" if known else str(error) or type(error).__name__
+                if reason or now.info.status != status:
+                    self._runs.end(run_id, status, reason)
+                self._runs.end_nested(run, status)
             except UnderstudyError as second:
                 error.add_note(f"The run {run_id} could not be ended: {second}")
             raise
 
-    def _end(self, run_id: str, status: str, error: BaseException) -> None:
-        run = self._runs.get(run_id)
-        said = run.data.tags.get(Tag.ERROR.value, "")
-        reason = "" if said else str(error) or type(error).__name__
-        if reason or run.info.status != status:
-            self._runs.end(run_id, status, reason)
-
-    def _record(self, run: Run, environment: Environment) -> None:
-        """Keep with the run what its environment holds and was made of."""
-        record = {_REQUIREMENTS: environment.installed, **environment.record}
-        texts = {f"{ENVIRONMENT_ARTIFACT}/{name}": content for name, content in record.items()}
-        log_texts(self._client, run, texts)
-
     # The child process
 
     def _follow(self, attempt: Attempt, on_line: OnLine) -> Run:
-        """Run the child to its end; return its MLflow run, or raise what became of it."""
+        """Run the child to its end; return its MLflow run, or raise the error that ended it."""
         last_lines: deque[str] = deque(maxlen=_LAST_LINES)
         witness = Witness(attempt.run.info.run_id, absolute_store(self._client.tracking_uri))
 
@@ -259,13 +259,15 @@ class StepRunner:
         for warning in leftovers(ending):
             on_line(warning)
         run = self._runs.get(attempt.run.info.run_id)
+        # A child that catches TERM and exits with 0 has been stopped all the same.
         if not ending.timed_out and (ending.stopped or run.info.status == "KILLED"):
             self._process_runner.check()
         refuse_failure(attempt, ending, run, " | ".join(last_lines), witness.advice())
         return run
 
     def _stopping(self, attempt: Attempt, on_line: OnLine) -> None:
-        """Say KILLED at once: Airflow may end this very process before the step's has ended."""
+        """Set the run to KILLED at once, while the step's process is still being ended."""
+        # Airflow 3.3 kills this process 5 s after the request to stop: later may be too late.
         try:
             self._runs.end(attempt.run.info.run_id, "KILLED", "stopped from outside")
         except UnderstudyError as error:

@@ -1,7 +1,7 @@
 """One temporary folder per attempt, gone with it. Writes below the scratch folder only.
 
-The owner holds a lock inside its folder, so that the next attempt can tell the folders of the dead
-from those of the living, and remove them.
+The owner holds a lock inside its folder, so that the next attempt can recognise the folders of dead
+owners, and remove them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from understudy.runner.filesystem import has_room, private_folder, remove_tree
 from understudy.runner.locks import FileLock
 
 _LOCK = ".lock"
-_YOUNG_S = 3600.0  # a folder without a lock may just be in the making
+# A folder without a lock may just be in the making.
+_YOUNG_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,8 @@ class Scratch:
         return self.folder / "inputs"
 
     def script(self, command: str) -> Path:
-        """Write the command to a file; one argument of execve(2) could not hold every command."""
+        """Write the command to a file, and return its path."""
+        # One argument of execve(2) holds 128 KiB (MAX_ARG_STRLEN), and all values may be longer.
         path = self.folder / "command.sh"
         path.write_text(f"{command}\n", encoding="utf-8")
         return path
@@ -59,7 +61,7 @@ def scratch_folder(root: Path) -> Iterator[Scratch]:
         sweep(root)
         with _made(root) as (folder, lock):
             try:
-                # While all is there: what did not fit is gone a moment later.
+                # Inside, to look at the disk before the removal of the folder makes room again.
                 with _full_disk_named(root):
                     scratch = Scratch(folder, lock)
                     scratch.temporary.mkdir()
@@ -75,7 +77,8 @@ def _made(root: Path) -> Iterator[tuple[Path, int]]:
     while True:
         folder = Path(tempfile.mkdtemp(dir=root, prefix=""))
         with FileLock(folder / _LOCK).exclusive_if_free() as lock:
-            if lock is None:  # a sweep of another process was quicker and removes it
+            # The sweep of another process may have locked it first, to remove it.
+            if lock is None:
                 continue
             yield folder, lock
             return
@@ -83,10 +86,11 @@ def _made(root: Path) -> Iterator[tuple[Path, int]]:
 
 @contextlib.contextmanager
 def _full_disk_named(root: Path) -> Iterator[None]:
-    """Say which disk is full; Python's own error says only that one is."""
+    """Name the disk that is full; Python's own error does not."""
     try:
         yield
     except OSError as error:
+        # ENOSPC of another disk, such as the cache's, is not of this folder.
         if error.errno not in {errno.ENOSPC, errno.EDQUOT} or (root.exists() and has_room(root)):
             raise
         raise no_room(root, error) from error

@@ -1,4 +1,4 @@
-"""Settings of the machinery that runs steps. Reads the environment once, when asked to."""
+"""Settings for running steps. Reads the environment once, when asked to."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
-        """Return the settings that the environment asks for.
+        """Return the settings of the environment variables.
 
         Raises:
             SettingsError: naming the variable that cannot be understood.
@@ -77,6 +77,7 @@ class Settings:
         env = os.environ if environment is None else environment
         base = Path(env.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         temporary = Path(tempfile.gettempdir())
+        # With the user's id: on a machine with several users /tmp is everybody's.
         servers = temporary / f"understudy-forkservers-{os.getuid()}"
         return cls(
             cache=Path(env.get(CACHE_VARIABLE) or base / "understudy").expanduser().absolute(),

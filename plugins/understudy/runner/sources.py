@@ -42,6 +42,7 @@ class Sources:
             return
         if self._access is not None:
             address = address.opened_by(self._access)
+        # From before the fetch to the lease: a prune in between would remove the mirror.
         with self._checkouts.using(address):
             yield from self._at_commit(address, version)
 

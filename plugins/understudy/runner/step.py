@@ -1,4 +1,4 @@
-"""What a step is asked to be, what it is made of, and what it gives. Records only."""
+"""A step's request, its source and its result. Records only."""
 
 from __future__ import annotations
 
@@ -62,11 +62,11 @@ class StepRequest:
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """What ran, or what stands for it.
+    """The run with the result: this attempt's, or an earlier one that is reused.
 
     Attributes:
         run_id: The MLflow run that has the result; an earlier one where that is reused.
-        commit: Full commit id that was asked for.
+        commit: Full id of the requested commit.
         tree: Id of the project's tree.
         reused: Whether nothing ran.
     """
@@ -85,7 +85,7 @@ class Pinned:
         commit: Full commit id; '' for a plain folder outside Git.
         tree: What identifies the files at the subdirectory and what their links lead to: the same
             tree is the same code. '' for a folder.
-        version: What was asked for, or "local".
+        version: As requested, or "local".
         repository: URL without credentials, or a folder.
         subdirectory: Folder of the MLproject in it.
         entry_points: Of the MLproject: their parameters by name, by their own name.
@@ -109,7 +109,7 @@ class Source:
         code: The folder of the whole checkout, or the folder that is run as it is.
         linked: What links of a folder that is run as it is lead to outside it.
         locks: Descriptors of the locks that keep it.
-        warnings: What each step tells of it.
+        warnings: Lines for the log of each step.
     """
 
     pinned: Pinned
@@ -122,7 +122,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """All that a child process is made of."""
+    """All that a step's child process is made from."""
 
     request: StepRequest
     source: Source

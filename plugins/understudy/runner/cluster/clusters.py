@@ -1,4 +1,4 @@
-"""What clusters have in common: the project as one archive, the way to MLflow, their errors."""
+"""What clusters share: the project as one archive, the tracking address, their errors."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ def reachable(tracking_uri: str, token: str) -> str:
     Raises:
         ClusterError: if it is of this machine only, or holds a secret.
     """
+    # databricks://profile names a profile in a file of this machine.
     if urlsplit(tracking_uri).scheme == _MANAGED or tracking_uri == _MANAGED:
-        return _MANAGED  # the profile in it is a file of this machine
+        return _MANAGED
     host = urlsplit(tracking_uri).hostname or ""
     local = not host or host == "localhost" or host.startswith("127.") or host == "::1"
     secret = secret_in(tracking_uri)
@@ -40,10 +41,10 @@ def reachable(tracking_uri: str, token: str) -> str:
     )
 
 
-def unavailable(place: str, said: str) -> ClusterUnavailableError:
-    """Return the error of a cluster that gives no answer, or none that counts."""
+def unavailable(place: str, message: str) -> ClusterUnavailableError:
+    """Return the error of a cluster that does not answer, or answers with a passing failure."""
     return ClusterUnavailableError(
-        f"The cluster of {place} does not answer as it should: {said}",
+        f"The cluster of {place} does not answer as it should: {message}",
         allowed="a cluster that answers",
         action="check the cluster; the task may simply be run again",
     )
@@ -62,6 +63,7 @@ def pack(folder: Path, checkout: Path, into: Path) -> Path:
     archive = into / ARCHIVE
     with (
         archive.open("wb") as file,
+        # gzip's header would hold the time and the file's name.
         gzip.GzipFile(filename="", fileobj=file, mode="wb", mtime=0) as packed,
         tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as opened,
     ):

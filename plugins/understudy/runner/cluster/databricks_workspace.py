@@ -1,9 +1,9 @@
 """One-time job runs of a Databricks workspace, through the official SDK, imported when it is used.
 
-MLflow's own backend uploads the project to DBFS and submits a new run each time it is asked. Here
-the project travels as an artifact of the step's MLflow run, and the submission carries the step's
-key as its idempotency token, so that asking for it twice makes one. A new cluster for each step
-means that nothing of a step outlives it.
+MLflow's own backend uploads the project to DBFS, and each of its submissions makes a new run. Here
+the project is an artifact of the step's MLflow run, and the submission has the step's key as its
+idempotency token, so that submitting it twice makes one run. A new cluster for each step means that
+nothing of a step outlives it.
 """
 
 from __future__ import annotations
@@ -29,10 +29,12 @@ from understudy.runner.environment.recipes import wanted_by
 from understudy.spec.placement import DatabricksPlacement
 
 _PROGRAM: Final = Path(__file__).with_name("driver_entry_point.py")
-_ENDED: Final = "The entry point ended with exit code "  # as driver_entry_point says it
+# As driver_entry_point writes it, whose text cannot be imported: it is a program for Python 3.8.
+_ENDED: Final = "The entry point ended with exit code "
 _TASK: Final = "step"
 _ANSWER_S: Final = 30
-_SHOWN: Final = 1000  # characters of what a workspace answers
+# Characters of a workspace's answer in a message.
+_SHOWN: Final = 1000
 _HINT: Final = "write MLFLOW_TRACKING_HINT: '{{secrets/scope/key}}' in new_cluster's spark_env_vars"
 _WAITING: Final = frozenset({"BLOCKED", "PENDING", "QUEUED", "WAITING_FOR_RETRY"})
 _ACTIVE: Final = frozenset({"RUNNING", "TERMINATING"})
@@ -60,7 +62,7 @@ class WorkspaceAccess:
     def of_connection(
         cls, conn_id: str, host: str, user: tuple[str, str], extra: Mapping[str, Any]
     ) -> WorkspaceAccess:
-        """Return what a connection of type ``databricks`` says, in the ways of Airflow's provider.
+        """Return the access that a connection of type ``databricks`` describes, as in its provider.
 
         Args:
             conn_id: Its id.
@@ -83,7 +85,13 @@ class WorkspaceAccess:
         else:
             kind, known = "pat", {"token": token or (password if login in {"", "token"} else "")}
         if not host or not all(known.values()):
-            raise _no_access(conn_id)
+            raise ClusterError(
+                f"The connection {conn_id!r} does not say how a workspace is opened",
+                allowed="its host; and a token as password (login empty, or 'token'), or the client"
+                " id and secret of a service principal with service_principal_oauth or"
+                " azure_tenant_id in extra",
+                action="correct the connection in Airflow (Admin, Connections)",
+            )
         address = host if "://" in host else f"https://{host}"
         return cls(conn_id, {"host": address, "auth_type": kind, **known})
 
@@ -129,10 +137,12 @@ class DatabricksWorkspace:
                 action="add a python_env.yaml with its dependencies, mlflow among them",
             )
         wanted_by(job_spec.project)
+        # Both raise where they are not usable.
         _ = self._tracking_uri, self._config
 
     def submit(self, job_spec: JobSpec) -> str:
         """Submit the run; the same name is the same run, whatever became of the answer."""
+        # Found again by an earlier submission's name, it has that run's id after the dot.
         name = job_spec.name.partition(".")[0]
         with self._errors():
             submitted = self._client.api_client.do(
@@ -166,15 +176,15 @@ class DatabricksWorkspace:
             if run is None or not run.tasks:
                 return []
             output = self._client.jobs.get_run_output(run.tasks[0].run_id)
-        said = (output.logs or "").splitlines()[-lines:]
-        failure = (output.error or "").splitlines()[-1:] if not said else []
-        return [self._clean(line) for line in (*said, *failure)]
+        logged = (output.logs or "").splitlines()[-lines:]
+        failure = (output.error or "").splitlines()[-1:] if not logged else []
+        return [self._clean(line) for line in (*logged, *failure)]
 
     def _run(self, name: str) -> Any:  # noqa: ANN401 -- the SDK's model
         """Return the run of a name, None where there is none.
 
-        A name without a run's id is of a submission whose answer nobody heard: it is looked for
-        among the runs that are active.
+        A name without a run's id is of a submission whose answer was lost: it is looked for among
+        the active runs.
         """
         from databricks.sdk.errors import NotFound
         from databricks.sdk.service.jobs import RunType
@@ -203,12 +213,15 @@ class DatabricksWorkspace:
             "new_cluster": dict(self.where.new_cluster),
             "libraries": [dict(one) for one in self.where.libraries],
             "spark_python_task": program,
-            "max_retries": 0,  # a retry is Airflow's
+            # A retry is Airflow's: it has an MLflow run of its own.
+            "max_retries": 0,
         }
         return {"run_name": name, "idempotency_token": name, "tasks": [task], **limit}
 
     def _program(self) -> str:
-        """Have the driver's program in the user's own folder, which nobody else may write to."""
+        """Upload the driver's program to the user's own folder; return its path."""
+        # Nobody else may write there. A hash in the name: jobs of another version of this package
+        # may still need theirs.
         from databricks.sdk.service.workspace import ImportFormat
 
         content = _PROGRAM.read_bytes()
@@ -271,7 +284,8 @@ class DatabricksWorkspace:
                 "submit job runs, and write to a workspace folder of their own",
                 action="correct backend_config, or the user's entitlements",
             ) from error
-        except ValueError as error:  # the SDK's word for a login that fails
+        except ValueError as error:
+            # The SDK raises it for a login that fails.
             raise ClusterError(
                 f"The workspace {self.place} cannot be opened: {self._clean(str(error))}",
                 allowed="a login that it accepts",
@@ -287,31 +301,19 @@ def _status(run: Any, last: Callable[[], list[str]]) -> JobStatus:  # noqa: ANN4
         return JobStatus(JobState.GONE, "there is no such run any more")
     state = run.state
     cycle, result = _word(state.life_cycle_state), _word(state.result_state)
-    said = state.state_message or ""
+    message = state.state_message or ""
     if cycle in _WAITING:
-        return JobStatus(JobState.PENDING, said)
+        return JobStatus(JobState.PENDING, message)
     if cycle in _ACTIVE:
-        return JobStatus(JobState.RUNNING, said)
+        return JobStatus(JobState.RUNNING, message)
     ended = _ENDS.get(result, JobState.FAILED)
     if ended is JobState.FAILED:
-        return JobStatus(ended, said or result or cycle, _exit_code(last()))
-    return JobStatus(ended, said, 0 if ended is JobState.SUCCEEDED else None)
+        # Only the program's last line has its exit code, and one that was killed writes none.
+        line = (last() or [""])[-1]
+        code = int(line.removeprefix(_ENDED)) if line.startswith(_ENDED) else None
+        return JobStatus(ended, message or result or cycle, code)
+    return JobStatus(ended, message, 0 if ended is JobState.SUCCEEDED else None)
 
 
 def _word(value: Any) -> str:  # noqa: ANN401 -- an enumeration of the SDK, or None
     return "" if value is None else str(value.value)
-
-
-def _exit_code(lines: list[str]) -> int | None:
-    """Return what the driver's program said last; None where it came to no end."""
-    last = lines[-1] if lines else ""
-    return int(last.removeprefix(_ENDED)) if last.startswith(_ENDED) else None
-
-
-def _no_access(conn_id: str) -> ClusterError:
-    return ClusterError(
-        f"The connection {conn_id!r} does not say how a workspace is opened",
-        allowed="its host; and a token as password (login empty, or 'token'), or the client id and "
-        "secret of a service principal with service_principal_oauth or azure_tenant_id in extra",
-        action="correct the connection in Airflow (Admin, Connections)",
-    )

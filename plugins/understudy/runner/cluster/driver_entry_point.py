@@ -54,6 +54,7 @@ def run(command: list[str], folder: str, binaries: str) -> int:
     variables = {**os.environ, "PYTHONUNBUFFERED": "1"}
     if binaries:
         variables["PATH"] = binaries + os.pathsep + os.environ["PATH"]
+        # The runtime's own packages must not come before those of the environment.
         variables.pop("PYTHONPATH", None)
     child = subprocess.Popen(
         command, cwd=folder, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT

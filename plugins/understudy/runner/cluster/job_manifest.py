@@ -1,4 +1,4 @@
-"""Makes the manifest of a Kubernetes Job from a pipeline's template and a step's order. Pure.
+"""Builds the manifest of a Kubernetes Job from a pipeline's template and a step's job spec. Pure.
 
 A retry is Airflow's, so that a Job tries once. Whatever becomes of Airflow, the Job ends by itself
 after the step's time-out, and is removed a day after its end.
@@ -27,17 +27,17 @@ _KEPT_S: Final = 86_400
 _ONE_POD: Final = ("parallelism", "completions")
 _POD_ENTRY_POINT: Final = Path(__file__).with_name("pod_entry_point.py")
 _PYTHON: Final = 'exec "$(command -v python || command -v python3)" -c "$0"'
-"""PID 1 of the container must be the entry point, so that it is told of the Job's end."""
+"""PID 1 of the container must be the entry point, so that it gets the TERM of a deleted Job."""
 
 
 def manifest(
     job_spec: JobSpec, where: ClusterPlacement, template: Mapping[str, Any], tracking_uri: str
 ) -> dict[str, Any]:
-    """Return the Job of an order.
+    """Return the Job of a job spec.
 
     Args:
         job_spec: What to run.
-        where: What the pipeline says of the cluster.
+        where: The pipeline's settings of the cluster.
         template: A manifest of kind Job; {} for none.
         tracking_uri: The tracking server as the cluster reaches it.
 
@@ -48,12 +48,22 @@ def manifest(
     job = copy.deepcopy(dict(template))
     _refuse(job)
     job.update(apiVersion="batch/v1", kind="Job")
-    _metadata(job, job_spec)
+    metadata = _within(job, "metadata")
+    # Another name for each try would make another Job; the namespace is an argument of the call.
+    metadata.pop("generateName", None)
+    metadata.pop("namespace", None)
+    metadata["name"] = job_spec.name
+    _within(metadata, "labels")[MANAGED_BY] = "understudy"
+    _within(metadata, "annotations")[RUN_ANNOTATION] = job_spec.run_id
     spec = _within(job, "spec")
+    # The defaults are 6 tries (backoffLimit) and a Job that stays for ever.
     spec.setdefault("backoffLimit", 0)
     spec.setdefault("ttlSecondsAfterFinished", _KEPT_S)
-    _limit(spec, job_spec.limit)
+    if job_spec.limit is not None:
+        given = spec.get("activeDeadlineSeconds", math.inf)
+        spec["activeDeadlineSeconds"] = min(given, max(1, math.ceil(job_spec.limit)))
     pod = _within(spec, "template", "spec")
+    # A Job's pods may not have "Always", which is the default of a pod.
     pod.setdefault("restartPolicy", "Never")
     _fill(_container(pod), job_spec, where, tracking_uri)
     return job
@@ -62,22 +72,6 @@ def manifest(
 def has_code(where: ClusterPlacement) -> bool:
     """Return whether the image was built from the commit."""
     return COMMIT in where.image
-
-
-def _metadata(job: dict[str, Any], job_spec: JobSpec) -> None:
-    metadata = _within(job, "metadata")
-    metadata.pop("generateName", None)
-    metadata.pop("namespace", None)  # the call names it
-    metadata["name"] = job_spec.name
-    labels = _within(metadata, "labels")
-    labels[MANAGED_BY] = "understudy"
-    _within(metadata, "annotations")[RUN_ANNOTATION] = job_spec.run_id
-
-
-def _limit(spec: dict[str, Any], limit: float | None) -> None:
-    if limit is not None:
-        given = spec.get("activeDeadlineSeconds", math.inf)
-        spec["activeDeadlineSeconds"] = min(given, max(1, math.ceil(limit)))
 
 
 def _container(pod: dict[str, Any]) -> dict[str, Any]:
@@ -96,16 +90,18 @@ def _fill(
     container["command"] = ["sh", "-c", _PYTHON, _POD_ENTRY_POINT.read_text(encoding="utf-8")]
     container.pop("args", None)
     step = {**job_spec.step, "folder": CODE_FOLDER if has_code(where) else ""}
-    ours = {
+    own = {
         **run_variables(job_spec.run_id, job_spec.experiment_id),
         "MLFLOW_TRACKING_URI": tracking_uri,
         STEP_VARIABLE: json.dumps(step),
     }
-    theirs = [one for one in container.get("env") or [] if one.get("name") not in ours]
-    given = {str(one.get("name")) for one in theirs}
-    project = dict(_project_variables(job_spec, given))
-    both = {**project, **ours}
-    container["env"] = theirs + [{"name": n, "value": _literal(v)} for n, v in both.items()]
+    from_template = [one for one in container.get("env") or [] if one.get("name") not in own]
+    given = {str(one.get("name")) for one in from_template}
+    values = {**dict(_project_variables(job_spec, given)), **own}
+    # Kubernetes replaces $(NAME) in values, and takes $$( for a literal $(.
+    container["env"] = from_template + [
+        {"name": name, "value": value.replace("$(", "$$(")} for name, value in values.items()
+    ]
 
 
 def _image(container: Mapping[str, Any], job_spec: JobSpec, where: ClusterPlacement) -> str:
@@ -134,11 +130,6 @@ def _project_variables(job_spec: JobSpec, given: set[str]) -> Iterator[tuple[str
     yield from ((name, value) for name, value in docker.variables.items() if name not in given)
 
 
-def _literal(value: str) -> str:
-    """Return a value of which Kubernetes makes that value: it replaces ``$(NAME)``."""
-    return value.replace("$(", "$$(")
-
-
 def _refuse(job: Mapping[str, Any]) -> None:
     kind = job.get("kind", "Job"), job.get("apiVersion", "batch/v1")
     if kind != ("Job", "batch/v1"):
@@ -150,6 +141,7 @@ def _refuse(job: Mapping[str, Any]) -> None:
 
 
 def _within(outer: dict[str, Any], *names: str) -> dict[str, Any]:
+    # Not setdefault: YAML's "labels:" without a value is None.
     for name in names:
         if outer.get(name) is None:
             outer[name] = {}

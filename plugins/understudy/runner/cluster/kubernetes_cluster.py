@@ -1,8 +1,8 @@
 """Jobs of a Kubernetes cluster, through the official client, which is imported when it is used.
 
-MLflow's own backend names a Job after the clock, hands the entry point's words over without a
-shell, and when it cancels deletes the Job but leaves its pod running. Here a Job is named after
-the step's key, so that asking for it twice makes one, and is deleted with its pods.
+MLflow's own backend names a Job after the clock, passes the entry point's words on without a shell,
+and when it cancels deletes the Job but leaves its pod running. Here a Job is named after the step's
+key, so that submitting it twice makes one, and it is deleted with its pods.
 """
 
 from __future__ import annotations
@@ -26,12 +26,15 @@ from understudy.runner.cluster.job_manifest import RUN_ANNOTATION, has_code, man
 from understudy.runner.cluster.remote import JobSpec, JobState, JobStatus
 from understudy.spec.placement import ClusterPlacement
 
-_TIMEOUT_S: Final = (5, 30)  # to connect, to answer
+# Seconds to connect, and to answer.
+_TIMEOUT_S: Final = (5, 30)
 _TRIES: Final = 3
 _PAUSE_S: Final = 1.0
 _HINT: Final = "give the container MLFLOW_TRACKING_TOKEN from a Secret, in kube-job-template"
-_SHOWN: Final = 1000  # characters of what a cluster answers
+# Characters of a cluster's answer in a message.
+_SHOWN: Final = 1000
 _NOT_FOUND, _CONFLICT, _TOO_MANY, _SERVER_ERROR = 404, 409, 429, 500
+# Reasons for which the kubelet tries again for ever, and nothing changes without a person.
 _STUCK: Final = frozenset({
     "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "CreateContainerConfigError",
     "CreateContainerError", "RunContainerError",
@@ -62,7 +65,7 @@ class ClusterAccess:
 
     @classmethod
     def of_connection(cls, conn_id: str, extra: Mapping[str, Any]) -> ClusterAccess:
-        """Return what the extra fields of a connection of type ``kubernetes`` say.
+        """Return the access that the extra fields of a connection of type ``kubernetes`` describe.
 
         Raises:
             ClusterError: if its kubeconfig is no mapping.
@@ -103,7 +106,7 @@ class KubernetesCluster:
 
     @property
     def watched(self) -> ClusterPlacement:
-        """Return the placement without its template, and with the namespace that this named."""
+        """Return the placement without its template, and with the namespace from the template."""
         return replace(self.where, namespace=self.namespace, template=None, template_path="")
 
     @property
@@ -114,8 +117,8 @@ class KubernetesCluster:
     @functools.cached_property
     def namespace(self) -> str:
         """The namespace of the Jobs."""
-        asked = self.where.namespace or (self._template.get("metadata") or {}).get("namespace")
-        return str(asked or self.access.namespace or "default")
+        named = self.where.namespace or (self._template.get("metadata") or {}).get("namespace")
+        return str(named or self.access.namespace or "default")
 
     def check(self, job_spec: JobSpec) -> None:
         """Raise ClusterError or ProjectError where the Job cannot be made."""
@@ -132,6 +135,7 @@ class KubernetesCluster:
                         self.namespace, body, _request_timeout=_TIMEOUT_S
                     )
                 except Exception as error:
+                    # It exists: made by an earlier try of ours whose answer was lost, or by others.
                     if getattr(error, "status", None) == _CONFLICT:
                         break
                     if not left or not _passing(error):
@@ -143,7 +147,7 @@ class KubernetesCluster:
         return job_spec.name
 
     def instructions(self, job_spec: JobSpec) -> None:
-        """Return None: the Job's own variable says it all."""
+        """Return None: the Job has its instructions in a variable."""
         del job_spec
 
     def look(self, name: str) -> JobStatus:
@@ -218,7 +222,8 @@ class KubernetesCluster:
         with self._errors():
             self._configure(module.config, configuration)
         configuration.verify_ssl = configuration.verify_ssl and self.access.verify
-        configuration.retries = False  # urllib3's own; what may be repeated is decided here
+        # urllib3 would repeat calls by itself; which may be repeated is decided here.
+        configuration.retries = False
         return module.client.ApiClient(configuration)
 
     def _configure(self, config: Any, into: Any) -> None:  # noqa: ANN401 -- ditto
@@ -231,15 +236,12 @@ class KubernetesCluster:
         elif access.path:
             config.load_kube_config(access.path, **given)
         else:
-            self._configure_as_kubectl(config, into, given)
-
-    def _configure_as_kubectl(self, config: Any, into: Any, given: dict[str, Any]) -> None:  # noqa: ANN401
-        """Take the worker's kubeconfig; where it has none, it is itself a pod of the cluster."""
-        places = os.environ.get("KUBECONFIG", "~/.kube/config").split(os.pathsep)
-        if any(Path(place).expanduser().exists() for place in places):
-            config.load_kube_config(**given)
-        else:
-            config.load_incluster_config(client_configuration=into)
+            # As kubectl does: a worker without a kubeconfig is itself a pod of the cluster.
+            places = os.environ.get("KUBECONFIG", "~/.kube/config").split(os.pathsep)
+            if any(Path(place).expanduser().exists() for place in places):
+                config.load_kube_config(**given)
+            else:
+                config.load_incluster_config(client_configuration=into)
 
     @property
     def _batch(self) -> Any:  # noqa: ANN401 -- ditto
@@ -275,35 +277,30 @@ class KubernetesCluster:
         except api_error as error:
             raise self._refused(error) from error
         except HTTPError as error:
-            raise self._silent(error) from error
+            raise unavailable(self.place, self._clean(str(error))) from error
         except (config_error, OSError, yaml.YAMLError) as error:
-            raise self._closed(error) from error
+            raise ClusterError(
+                f"The cluster of {self.place} cannot be opened: {self._clean(str(error))}",
+                allowed="an Airflow connection of type kubernetes, a kubeconfig, or a pod's "
+                "account",
+                action="name such a connection in backend_config, and test it with kubectl",
+            ) from error
 
     def _refused(self, error: Any) -> ClusterError:  # noqa: ANN401 -- ditto
-        said = self._clean(f"{error.status} {error.reason}: {error.body}")
+        answer = self._clean(f"{error.status} {error.reason}: {error.body}")
         if _passing(error):
-            return unavailable(self.place, said)
+            return unavailable(self.place, answer)
         return ClusterError(
-            f"The cluster of {self.place} refuses: {said}",
+            f"The cluster of {self.place} refuses: {answer}",
             allowed="a Job that its rules admit, by an account that may create, get and delete "
             "jobs, list pods and get pods/log in the namespace",
             action="correct backend_config, the project, or the account's role",
         )
 
-    def _silent(self, error: Exception) -> ClusterError:
-        return unavailable(self.place, self._clean(str(error)))
-
-    def _closed(self, error: Exception) -> ClusterError:
-        return ClusterError(
-            f"The cluster of {self.place} cannot be opened: {self._clean(str(error))}",
-            allowed="an Airflow connection of type kubernetes, a kubeconfig, or a pod's account",
-            action="name such a connection in backend_config, and test it with kubectl",
-        )
-
     def _clean(self, text: str) -> str:
         return hidden(redacted(text), self.access.secrets)[:_SHOWN]
 
-    # What the pipeline says
+    # The pipeline's settings
 
     @functools.cached_property
     def _template(self) -> Mapping[str, Any]:
@@ -331,9 +328,14 @@ def _status(job: Any, pods: list[Any]) -> JobStatus:  # noqa: ANN401 -- the clie
         return JobStatus(JobState.SUCCEEDED, exit_code=0)
     if failed := conditions.get("Failed"):
         late = failed.reason == "DeadlineExceeded"
-        detail = "; ".join(filter(None, (failed.message or failed.reason, _last_words(pods))))
+        ended = _terminated(pods)
+        reason = "" if ended is None else ended.reason or ""
+        # The Job's own message does not have the container's reason, such as OOMKilled.
+        plain = reason in {"", "Error", "Completed"}
+        details = (failed.message or failed.reason, "" if plain else f"the container was {reason}")
+        code = None if late or ended is None else int(ended.exit_code)
         state = JobState.TIMED_OUT if late else JobState.FAILED
-        return JobStatus(state, detail, None if late else _exit_code(pods))
+        return JobStatus(state, "; ".join(filter(None, details)), code)
     if job.metadata.deletion_timestamp is not None:
         return JobStatus(JobState.GONE, "the Job was deleted")
     running = any(pod.status.phase == "Running" for pod in pods)
@@ -341,6 +343,7 @@ def _status(job: Any, pods: list[Any]) -> JobStatus:  # noqa: ANN401 -- the clie
 
 
 def _terminated(pods: list[Any]) -> Any:  # noqa: ANN401 -- ditto
+    # The newest pod first; a template may add sidecars after the step's container.
     for pod in reversed(pods):
         for status in pod.status.container_statuses or ():
             if status.name == pod.spec.containers[0].name and status.state.terminated:
@@ -348,19 +351,8 @@ def _terminated(pods: list[Any]) -> Any:  # noqa: ANN401 -- ditto
     return None
 
 
-def _exit_code(pods: list[Any]) -> int | None:
-    ended = _terminated(pods)
-    return None if ended is None else int(ended.exit_code)
-
-
-def _last_words(pods: list[Any]) -> str:
-    ended = _terminated(pods)
-    reason = "" if ended is None else ended.reason or ""
-    return "" if reason in {"", "Error", "Completed"} else f"the container was {reason}"
-
-
 def _obstacle(pods: list[Any]) -> str:
-    """Return what keeps the pod from running, in the cluster's words."""
+    """Return what keeps the pod from running, as the cluster reports it."""
     for pod in pods:
         for status in pod.status.container_statuses or ():
             waiting = status.state.waiting if status.state else None

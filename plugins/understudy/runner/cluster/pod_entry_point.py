@@ -1,8 +1,8 @@
 """What a remote job starts: gets the commit's files and the inputs, then becomes the entry point.
 
-Its text is handed to the Python of the project's image, which has MLflow and nothing of ours: it
-imports the standard library of Python 3.8 and MLflow only. The variable UNDERSTUDY_STEP says what
-to run; it is taken away before the entry point starts.
+Its text is passed to the Python of the project's image, which has MLflow and nothing of ours: it
+imports the standard library of Python 3.8 and MLflow only. The variable UNDERSTUDY_STEP holds the
+step; it is removed before the entry point starts.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ def main() -> None:
     line = step["command"].format(**{name: shlex.quote(v) for name, v in chosen.items()})
     print("Command: " + line, flush=True)  # noqa: T201 - the log of the container
     os.chdir(folder)
+    # In place of this process: PID 1 of the container gets the TERM of a Job that is deleted.
     shell = shutil.which("bash") or "sh"
     os.execvp(shell, [shell, "-c", line])  # noqa: S606 - the values in it are quoted
 

@@ -1,8 +1,8 @@
-"""Steps that run on a cluster: opened, submitted and found again, and ended in MLflow at the end.
+"""Runs steps on a cluster: creates the MLflow run, submits or finds the job, records its end.
 
-Nothing here waits. All that is known of a job stands on its MLflow run: which job it is, where, and
-whether somebody watches it. Who submits may die at any instruction: the next try finds the run by
-its tags, and submits under the same name, which makes no second job.
+Nothing here waits. All that is known of a job is on its MLflow run: which job it is, where, and
+whether a task watches it. The submitting process may die at any instruction: the next try finds the
+run by its tags, and submits under the same name, which makes no second job.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ if TYPE_CHECKING:
 ARTIFACT_FOLDER: Final = "code"
 """Artifact folder of the step's run with the packed project."""
 INSTRUCTIONS: Final = "step.json"
-"""File beside it with what a job does, where the job is not told itself."""
+"""File beside it with a job's instructions, where the submission cannot hold them."""
 
 
 class JobState(StrEnum):
-    """Where a job is; each cluster's words are translated into these."""
+    """The state of a job; each cluster's states are mapped to these."""
 
     PENDING = "PENDING"
     RUNNING = "RUNNING"
@@ -65,7 +65,7 @@ class JobState(StrEnum):
 
 
 class Watched(StrEnum):
-    """What the run's tag ``understudy.job.state`` says of who cares for the job."""
+    """Values of the run's tag ``understudy.job.state``: whether a task watches the job."""
 
     SUBMITTING = "submitting"
     SUBMITTED = "submitted"
@@ -83,7 +83,7 @@ class JobStatus:
 
     Attributes:
         state: Where the job is.
-        detail: The cluster's own words for it.
+        detail: The cluster's own message.
         exit_code: Of the entry point; None while or where there is none.
     """
 
@@ -92,26 +92,26 @@ class JobStatus:
     exit_code: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the sighting as JSON values."""
+        """Return the status as JSON values."""
         return asdict(self)
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> JobStatus:
-        """Return the sighting that ``to_dict`` made."""
+        """Return the status that ``to_dict`` was called on."""
         return cls(**{**values, "state": JobState(values["state"])})
 
 
 @dataclass(frozen=True, slots=True)
 class JobSpec:
-    """What a cluster is asked to run.
+    """A job to run on a cluster.
 
     Attributes:
-        name: Of the job: the same order always has the same.
+        name: Of the job: the same step always has the same.
         project: The MLproject.
         checkout: The folder of the whole checkout that it lies in.
         commit: Full commit id.
-        step: What ``pod_entry_point`` is told, as JSON.
-        run_id: The MLflow run; '' while it is only checked whether the order can be placed.
+        step: The input of ``pod_entry_point``, as JSON values.
+        run_id: The MLflow run; '' while it is only checked whether the job can be submitted.
         experiment_id: The run's experiment.
         limit: Seconds that the job may take; None for any.
     """
@@ -143,24 +143,24 @@ class Cluster(Protocol):
 
     @property
     def watched(self) -> Placement:
-        """What is enough of its placement to look at jobs that are there already."""
+        """The part of its placement that is enough to look at existing jobs."""
 
     @property
     def has_code(self) -> bool:
         """Whether the image holds the project, so that no archive is needed."""
 
     def check(self, job_spec: JobSpec) -> None:
-        """Raise what would keep the order from being placed, without asking the cluster."""
+        """Raise the error that a submission would meet, as far as known without the cluster."""
 
     def submit(self, job_spec: JobSpec) -> str:
-        """Have the job of an order; one of that name that is there already is it.
+        """Submit the job; an existing one of that name is taken for it.
 
-        Returns the name by which the job is found from then on; asked for under that one, too, it
+        Returns the name by which the job is found from then on; submitted under that name, too, it
         is the same job.
         """
 
     def instructions(self, job_spec: JobSpec) -> Mapping[str, Any] | None:
-        """Return what a job reads from its MLflow run; None where it is told itself."""
+        """Return what a job reads from its MLflow run; None where the submission holds all."""
 
     def look(self, name: str) -> JobStatus:
         """Return where a job is; GONE for one that is not there."""
@@ -199,7 +199,7 @@ class RemoteSteps:
     limit: float | None = field(default=None)
 
     def start(self, request: StepRequest, source: Source) -> Started:
-        """Have the step's MLflow run and its job.
+        """Create the step's MLflow run and its job, or find those of an earlier try.
 
         Raises:
             ProjectError: if the project cannot run remotely; there is no run then.
@@ -207,8 +207,8 @@ class RemoteSteps:
             ClusterError: if the cluster refuses the job; the run is FAILED then.
         """
         job_spec = self._job_spec(request, source)
-        pinned, asked = source.pinned, json.dumps(job_spec.step)
-        digest = key_of(pinned.commit, pinned.subdirectory, self.cluster.place, asked)
+        pinned, step = source.pinned, json.dumps(job_spec.step)
+        digest = key_of(pinned.commit, pinned.subdirectory, self.cluster.place, step)
         earlier = self._earlier(request, digest)
         run = self._open(request, pinned, digest, earlier)
         run_id = str(run.info.run_id)
@@ -221,11 +221,11 @@ class RemoteSteps:
         return Started(run_id, job, pinned.commit, found=earlier is not None)
 
     def mark(self, run_id: str, watched: Watched) -> None:
-        """Say on the run who cares for its job."""
+        """Record on the run whether its job is watched."""
         self.runs.tag(run_id, {Tag.JOB_STATE: watched.value})
 
     def look(self, run_id: str, job: str) -> JobStatus:
-        """Return where a job is; STOPPED where a person ended or deleted its MLflow run."""
+        """Return a job's status; STOPPED where a person ended or deleted its MLflow run."""
         seen = self.cluster.look(job)
         if seen.state.ended:
             return seen
@@ -244,12 +244,12 @@ class RemoteSteps:
                 self.cluster.cancel(job)
 
     def conclude(self, run_id: str, seen: JobStatus, lines: Iterable[str] = ()) -> str:
-        """End the MLflow run of a job that has ended as the job did; return words for its log.
+        """End the MLflow run of a job that has ended as the job did; return a line for its log.
 
         Args:
             run_id: The run.
             seen: How the job ended.
-            lines: What it said last.
+            lines: The last lines of its output.
 
         Raises:
             StepFailedError: if the job failed, or the entry point ended its own run as FAILED.
@@ -257,48 +257,48 @@ class RemoteSteps:
         """
         run = self.runs.get(run_id)
         status, own = run.info.status, run.data.tags.get(Tag.ERROR.value, "")
+        # A job that was removed after its end (ttlSecondsAfterFinished) is known by its run only.
         if seen.state is JobState.SUCCEEDED or (
             seen.state is JobState.GONE and status == "FINISHED"
         ):
             if status in {"FAILED", "KILLED"}:
                 raise _failed(run_id, replace(seen, detail=f"its run {status}. {own}"), 0)
             given = artifacts.read_note(self.client, run, Tag.PARAMETERS)
-            words = self._nothing_logged(run)
-            told = {Tag.DESCRIPTION.value: words} if words else {}
-            self.runs.log_parameters(run, json.loads(given or "{}"), told)
+            description = self._nothing_logged(run)
+            tags = {Tag.DESCRIPTION.value: description} if description else {}
+            # Only now: MLflow would refuse the program another spelling of a parameter.
+            self.runs.log_parameters(run, json.loads(given or "{}"), tags)
             self._end(run, "FINISHED")
-            return words
+            return description
         if seen.state is JobState.FAILED:
             self._end(run, "FAILED", seen.detail)
-            if advice := self._advice(run_id, lines):
+            # Without an address: a cluster may know our server by another one.
+            witness = Witness(run_id)
+            for line in lines:
+                witness.hear(line)
+            if advice := witness.advice():
                 raise _unfit(run_id, seen, advice)
             raise _failed(run_id, replace(seen, detail=own or seen.detail), seen.exit_code)
         self._end(run, "KILLED", seen.detail)
         raise _stopped(run_id, seen)
 
-    def _advice(self, run_id: str, lines: Iterable[str]) -> Advice | None:
-        """Return what the entry point has to change, where its last lines tell."""
-        witness = Witness(run_id)  # a cluster may know our server by another address
-        for line in lines:
-            witness.hear(line)
-        return witness.advice()
-
     def _nothing_logged(self, run: Run) -> str:
-        """Return what is said of an entry point that logged nothing; '' for one that did."""
+        """Return the description of a run to which nothing was logged; '' for any other."""
         ours = {ARTIFACT_FOLDER, *OURS}
         with tracking_errors():
             listed = self.client.list_artifacts(run.info.run_id)
-        theirs = [item.path for item in listed if item.path not in ours]
+        logged = [item.path for item in listed if item.path not in ours]
         name = run.data.tags.get(Tag.ENTRY_POINT.value, "")
-        return nothing_logged(name) if is_empty(run, theirs) else ""
+        return nothing_logged(name) if is_empty(run, logged) else ""
 
     def _end(self, run: Run, status: str, reason: str = "") -> None:
-        said = run.data.tags.get(Tag.ERROR.value, "")
+        known = run.data.tags.get(Tag.ERROR.value, "")
+        # A person may have deleted the run meanwhile, and MLflow changes no deleted run.
         if run.info.lifecycle_stage == "active" and (reason or run.info.status != status):
-            self.runs.end(run.info.run_id, status, "" if said else reason)
+            self.runs.end(run.info.run_id, status, "" if known else reason)
         self.runs.end_nested(run, status)
 
-    # What is asked for
+    # The job spec and the run
 
     def _job_spec(self, request: StepRequest, source: Source) -> JobSpec:
         _refuse(request, source)
@@ -345,33 +345,28 @@ class RemoteSteps:
         return found
 
     def _open(self, request: StepRequest, pinned: Pinned, digest: str, earlier: Run | None) -> Run:
+        from understudy.runner.run_spec import source_tags
+
         if earlier is not None:
             return earlier
         spec = RunSpec(
             experiment_id=request.experiment_id,
             key=request.key,
             name=request.name,
-            tags={**self._tags(request, pinned), **self._job_tags(request, digest), **request.tags},
+            tags={
+                **source_tags(request, pinned),
+                "mlflow.project.backend": self.cluster.kind,
+                "mlflow.project.env": self.cluster.env_manager,
+                Tag.JOB.value: _job_name(request),
+                Tag.JOB_PLACE.value: self.cluster.place,
+                # Before the submission: a try that dies during it leaves a run that can be found.
+                Tag.JOB_STATE.value: Watched.SUBMITTING.value,
+                Tag.JOB_DIGEST.value: digest,
+                **request.tags,
+            },
             parent_run_id=request.parent_run_id,
         )
         return self.runs.ensured(spec)
-
-    def _tags(self, request: StepRequest, pinned: Pinned) -> dict[str, str]:
-        from understudy.runner.run_spec import source_tags
-
-        ours = {
-            "mlflow.project.backend": self.cluster.kind,
-            "mlflow.project.env": self.cluster.env_manager,
-        }
-        return source_tags(request, pinned) | ours
-
-    def _job_tags(self, request: StepRequest, digest: str) -> dict[str, str]:
-        return {
-            Tag.JOB.value: _job_name(request),
-            Tag.JOB_PLACE.value: self.cluster.place,
-            Tag.JOB_STATE.value: Watched.SUBMITTING.value,
-            Tag.JOB_DIGEST.value: digest,
-        }
 
     def _place(self, job_spec: JobSpec, run: Run) -> str:
         if not self.cluster.has_code:
@@ -379,13 +374,16 @@ class RemoteSteps:
                 archive = pack(job_spec.project.folder, job_spec.checkout, Path(folder))
                 store = artifacts_of(self.client, run)
                 store.log_artifact(str(archive), ARTIFACT_FOLDER)  # type: ignore[no-untyped-call]
-        note = {Tag.PARAMETERS: _values(job_spec)}
+        # As a tag, because they become MLflow parameters only at the end; see conclude().
+        parameters = job_spec.step["parameters"]
+        values = {name: parameter["value"] for name, parameter in parameters.items()}
+        note = {Tag.PARAMETERS: json.dumps(values)}
         artifacts.write_long(self.client, run, note)
         self.runs.log_parameters(run, {}, artifacts.as_tags(note))
-        if (told := self.cluster.instructions(job_spec)) is not None:
+        if (instructions := self.cluster.instructions(job_spec)) is not None:
             with tracking_errors():
                 place = f"{ARTIFACT_FOLDER}/{INSTRUCTIONS}"
-                self.client.log_text(job_spec.run_id, json.dumps(told), place)
+                self.client.log_text(job_spec.run_id, json.dumps(instructions), place)
         job = self.cluster.submit(job_spec)
         self.runs.tag(job_spec.run_id, {Tag.JOB: job, Tag.JOB_STATE: Watched.SUBMITTED.value})
         return job
@@ -401,7 +399,7 @@ class RemoteSteps:
 
 @contextlib.contextmanager
 def _noted(error: BaseException) -> Iterator[None]:
-    """Tell of what fails inside with the first error, which is the one to be seen."""
+    """Add an error that is raised inside as a note to the first one, which is raised."""
     try:
         yield
     except UnderstudyError as second:
@@ -441,14 +439,11 @@ def _refuse_long(job_spec: JobSpec) -> None:
 
 
 def _job_name(request: StepRequest) -> str:
-    """Return the job's name, which is made of the step's key: a valid DNS label."""
+    """Return the job's name, derived from the step's key: a valid DNS label."""
+    # At most 11 + 24 + 1 + 20 characters of the 63 that a label may have (RFC 1123).
     letters = (c if c.isascii() and c.isalnum() else "-" for c in request.entry_point.lower())
     title = "".join(letters)[:24].strip("-") or "step"
     return f"understudy-{title}-{key_of(request.key)[:20]}"
-
-
-def _values(job_spec: JobSpec) -> str:
-    return json.dumps({name: one["value"] for name, one in job_spec.step["parameters"].items()})
 
 
 def _failed(run_id: str, seen: JobStatus, exit_code: int | None) -> StepFailedError:

@@ -1,4 +1,4 @@
-"""Runs a step in a project's Docker image. Asks the engine through its command line ``docker``.
+"""Runs a step in a project's Docker image, through the engine's command line ``docker``.
 
 Folders are mounted where they are, so that a path means the same inside and outside; values of
 variables never stand on a command line. Containers carry the scratch folder of their step as a
@@ -32,12 +32,13 @@ CODE_FOLDER = "/mlflow/projects/code"
 _CONTAINMENT = Path(__file__).with_name("containment.py")
 _REMOVAL_S = 5.0
 _ENGINE_VARIABLES = "DOCKER_"
-# These say where things are on this machine; the image has its own.
+# These are paths and settings of this machine; the image has its own.
 _STAY_OUTSIDE = frozenset({
     "PATH", "HOME", "SHELL", "PYTHONPATH", "VIRTUAL_ENV", "CONDA_PREFIX", "LD_LIBRARY_PATH",
     "DYLD_LIBRARY_PATH", "XDG_CACHE_HOME", "TERM", "COLUMNS", "NETRC",
     "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE",
 })  # fmt: skip
+# An image need not have bash, which is what MLflow runs a project's command with.
 _SHELL = 'if command -v bash >/dev/null; then exec bash "$0"; else exec sh "$0"; fi'
 _FACTS = (
     '{"id":{{json .Id}},"digests":{{json .RepoDigests}},"platform":"{{.Os}}/{{.Architecture}}"}'
@@ -52,7 +53,7 @@ class MissingEngineError(EnvironmentBuildError):
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a step touches outside its environment.
+    """The folders and addresses outside its environment that a step uses.
 
     Attributes:
         code: Folder of the whole checkout; only read.
@@ -77,8 +78,8 @@ class Container:
 
     Attributes:
         engine: The command ``docker``.
-        docker: What the project asks for.
-        image_id: What its image's name means here and now.
+        docker: The project's ``docker_env``.
+        image_id: Id of the image that its name stood for when the step began.
         digests: The image's names in registries, by content.
         platform: Such as "linux/amd64".
     """
@@ -90,7 +91,7 @@ class Container:
     platform: str
 
     def about(self) -> dict[str, str]:
-        """Return what the record says of it."""
+        """Return the image's facts for the record of the environment."""
         return {
             "Docker image": self.docker.image,
             "Id": self.image_id,
@@ -103,11 +104,17 @@ class Container:
         """Yield a command that runs ``command`` in a container, which is gone afterwards.
 
         Raises:
-            ProjectError: if the project wants a variable that nobody gave.
+            ProjectError: if the project needs a variable that is not set.
         """
-        self._refuse_missing(command.environment)
+        if lacking := [one for one in self.docker.copied if one not in command.environment]:
+            raise ProjectError(
+                f"The project's docker_env wants the variables {', '.join(lacking)}",
+                allowed="variables that the step may see",
+                action="name them in environment= and set them where the worker runs",
+            )
         name = f"understudy-{around.scratch.name}"
         variables = {**command.environment, **self.docker.variables}
+        # Half of the grace for the container to end, so that its kill still comes before ours.
         control = (str(self.engine), name, str(command.grace / 2))
         options = (*self._options(command, around, variables), self.image_id)
         try:
@@ -126,31 +133,26 @@ class Container:
         self, command: Command, around: Surroundings, variables: Mapping[str, str]
     ) -> Iterator[str]:
         yield from ("--rm", "--init", "--pull=never", "--log-driver=none")
+        # As root it would leave files in the scratch folder that we could not remove.
         yield f"--user={os.getuid()}:{os.getgid()}"
         yield f"--label={HOST_LABEL}={socket.gethostname()}"
         yield f"--label={SCRATCH_LABEL}={around.scratch}"
         yield f"--workdir={command.folder}"
         yield from _mounts(command.folder, around)
         yield from (f"--volume={volume}" for volume in self.docker.volumes)
+        # Names only: docker reads the values from its own environment, so no process list has them.
         yield from (f"--env={name}" for name in sorted(set(variables) - _STAY_OUTSIDE))
         yield f"--env=HOME={command.environment.get('TMPDIR', '/tmp')}"  # noqa: S108 - inside
-        yield "--env=TINI_KILL_PROCESS_GROUP=1"  # a shell does not pass TERM on to its command
+        # docker's --init is tini; a shell does not pass TERM on to its command.
+        yield "--env=TINI_KILL_PROCESS_GROUP=1"
         given = " ".join(around.options)
+        # Else "localhost" would be the container's own loopback.
         if _is_loopback(around.tracking) and not any(word in given for word in ("--net", "-net")):
-            yield "--network=host"  # or the container's own loopback would be asked
+            yield "--network=host"
         yield from around.options
 
-    def _refuse_missing(self, variables: Mapping[str, str]) -> None:
-        lacking = [name for name in self.docker.copied if name not in variables]
-        if lacking:
-            raise ProjectError(
-                f"The project's docker_env wants the variables {', '.join(lacking)}",
-                allowed="variables that the step may see",
-                action="name them in environment= and set them where the worker runs",
-            )
-
     def _remove(self, name: str) -> None:
-        """Remove the container if it is still there; what an engine that hangs keeps is swept."""
+        """Remove the container if it still exists; a later sweep gets those of a hanging engine."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             subprocess.run(
                 (self.engine, "rm", "--force", "--volumes", name),
@@ -171,7 +173,7 @@ def prepare(docker: DockerImage, tools: BuildTools, others: Iterable[str]) -> Co
     """Return an image as it is on this machine; pull it if it is not.
 
     Args:
-        docker: What the project asks for.
+        docker: The project's ``docker_env``.
         tools: Runs the engine's command line.
         others: Environment managers that work here, for the message of an error.
 
@@ -190,11 +192,13 @@ def prepare(docker: DockerImage, tools: BuildTools, others: Iterable[str]) -> Co
         )
     tools = replace(tools, variables=engine_variables())
     answers = "a Docker engine that answers this worker's user (try: docker info)"
+    # Before the image is looked at: that fails for an image that is not here in the same way as for
+    # an engine that does not answer.
     tools.run(engine, "version", "--format", "{{.Server.Version}}", hint=answers)
     look = (engine, "image", "inspect", "--format", _FACTS, docker.image)
     try:
         facts = tools.ask(*look)
-    except EnvironmentBuildError:  # it is not here yet
+    except EnvironmentBuildError:
         tools.on_line(f"Pulling the image {docker.image}")
         tools.run(engine, "pull", "--quiet", docker.image, hint="an image that can be pulled")
         facts = tools.ask(*look)
@@ -209,9 +213,9 @@ def sweep(container: Container, tools: BuildTools) -> int:
     A step holds a lock in its scratch folder for as long as it lives.
     """
     tools = replace(tools, variables=engine_variables())
-    ours = f"label={HOST_LABEL}={socket.gethostname()}"
+    own = f"label={HOST_LABEL}={socket.gethostname()}"
     form = f'{{{{.ID}}}} {{{{.Label "{SCRATCH_LABEL}"}}}}'
-    lines = tools.ask(container.engine, "ps", "--all", "--filter", ours, "--format", form)
+    lines = tools.ask(container.engine, "ps", "--all", "--filter", own, "--format", form)
     listed = (line.split(" ", 1) for line in lines.splitlines() if " " in line)
     dead = [name for name, scratch in listed if _is_dead(Path(scratch))]
     if dead:
@@ -220,7 +224,7 @@ def sweep(container: Container, tools: BuildTools) -> int:
 
 
 def engine_variables() -> dict[str, str]:
-    """Return the variables by which the engine's command line finds it."""
+    """Return the variables by which the engine's command line finds the engine."""
     return {name: v for name, v in os.environ.items() if name.startswith(_ENGINE_VARIABLES)}
 
 

@@ -1,4 +1,4 @@
-"""Runs one container and does not outlive it, nor lets it outlive us. Standard library only.
+"""Runs one container and ends when it ends; ends it when we are ended. Standard library only.
 
 Started as ``python -I -S containment.py ENGINE NAME PATIENCE OPTION...``; OPTION... is what follows
 ``docker run --name NAME``. The engine's client stands in for the container towards the supervisor,
@@ -25,6 +25,7 @@ def main(argv: list[str]) -> int:
     engine, name, patience, *options = argv
     signal.signal(signal.SIGTERM, _stop)
     client = subprocess.Popen([engine, "run", "--name", name, *options])
+    # An exception, because wait() goes on after a signal handler that returns (PEP 475).
     try:
         code = client.wait()
     except Stopped:

@@ -17,6 +17,7 @@ from understudy.errors import ProjectError
 _FILE_OPTION = re.compile(r"(?P<option>-r|--requirement|-c|--constraint)[\s=]*(?P<file>[^\s#]+).*")
 _LOCAL = re.compile(r"(-e\b|--editable\b|\.{1,2}(/|$|\[)|/|file:)")
 _CONDA_PACKAGE = re.compile(r"(?P<name>[\w.:-]+?)\s*(?P<operator>[=<>!~].*)?")
+# Packages that a conda.yaml lists for pip's sake, as MLflow writes it; uv and venv bring their own.
 _CONDA_BUILD = frozenset({"pip", "setuptools", "wheel"})
 
 
@@ -28,7 +29,7 @@ class Dependencies:
         python: Requested Python, such as "3.11" or "3.11.7"; '' for any.
         lines: Lines of a requirements file; the files that they name are absolute.
         files: Those files, and those that they name in turn.
-        source: The file that says all this; None where the project has none.
+        source: The file that all this was read from; None where the project has none.
         build_lines: How many of the first lines are tools to build the others with.
     """
 
@@ -75,7 +76,7 @@ def read(path: Path, *, conda: bool, with_conda: bool = False) -> Dependencies:
         with_conda: Whether conda itself will install it, so that it may name any package.
 
     Raises:
-        ProjectError: if it asks for what cannot be had this way, or is not of its form.
+        ProjectError: if it requires what cannot be installed this way, or has another form.
     """
     import yaml
 
@@ -89,15 +90,15 @@ def read(path: Path, *, conda: bool, with_conda: bool = False) -> Dependencies:
     if conda and not with_conda:
         _refuse_foreign(path, content)
     files: list[Path] = []
-    tools, wanted = (
-        tuple(_absolute(line, path, files) for line in map(str.strip, lines) if _counts(line))
+    tools, required = (
+        tuple(
+            _absolute(line, path, files)
+            for line in map(str.strip, lines)
+            if line and not line.startswith("#")
+        )
         for lines in stages
     )
-    return Dependencies(python, tools + wanted, tuple(files), path, len(tools))
-
-
-def _counts(line: str) -> bool:
-    return bool(line) and not line.startswith("#")
+    return Dependencies(python, tools + required, tuple(files), path, len(tools))
 
 
 def _python_env(path: Path, content: dict[str, object]) -> tuple[str, list[str], list[str]]:
@@ -106,10 +107,10 @@ def _python_env(path: Path, content: dict[str, object]) -> tuple[str, list[str],
     python = content.get("python") or ""
     if not isinstance(python, str):
         raise _unusable(path, f"has python: {python} as a number (3.10 would be 3.1)", quote=True)
-    tools, wanted = (
+    tools, required = (
         _strings(path, content.get(name) or []) for name in ("build_dependencies", "dependencies")
     )
-    return python.strip(), tools, wanted
+    return python.strip(), tools, required
 
 
 def _conda(path: Path, content: dict[str, object]) -> tuple[str, list[str], list[str]]:
@@ -121,12 +122,16 @@ def _conda(path: Path, content: dict[str, object]) -> tuple[str, list[str], list
         if isinstance(item, dict) and set(item) == {"pip"}:
             lines += _strings(path, item["pip"])
         elif _conda_name(item) == "python":
-            python = _conda_version(str(item).partition("python")[2].strip())
+            # conda's =3.11 and ==3.11.7 stand for themselves; ranges are PEP 440's as they are.
+            operator = str(item).partition("python")[2].strip()
+            exact = re.fullmatch(r"={1,2}\s*([\d.]+?)(\.\*)?", operator)
+            python = exact[1] if exact else operator
     return python, [], lines
 
 
 def _refuse_foreign(path: Path, content: dict[str, object]) -> None:
-    """Refuse what only conda can install; MLflow itself drops it without a word."""
+    """Refuse what only conda can install."""
+    # MLflow 3.17 with uv or virtualenv ignores these packages without a message.
     items = content.get("dependencies")
     own = _CONDA_BUILD | {"python"}
     foreign = [
@@ -147,12 +152,6 @@ def _conda_name(item: object) -> str:
     """Return the package of ``python=3.11`` or ``conda-forge::numpy >=1``; '' for other forms."""
     matched = _CONDA_PACKAGE.fullmatch(str(item))
     return matched["name"] if matched else ""
-
-
-def _conda_version(operator: str) -> str:
-    """Return conda's ``=3.11`` and ``==3.11.7`` as ``3.11`` and ``3.11.7``, others as they are."""
-    exact = re.fullmatch(r"={1,2}\s*([\d.]+?)(\.\*)?", operator)
-    return exact[1] if exact else operator.strip()
 
 
 def _strings(path: Path, items: object) -> list[str]:
@@ -194,6 +193,7 @@ def _with_nested(file: Path, named_in: Path, above: tuple[Path, ...]) -> Iterato
 
 
 def _refuse_local(line: str, path: Path) -> None:
+    # The folder's content is not in the digest: the environment would not be built anew for it.
     if _LOCAL.match(line) or re.search(r"@\s*file:", line):
         raise ProjectError(
             f"{path.name} installs from a folder: {line!r}",

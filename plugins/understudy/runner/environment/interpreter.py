@@ -17,7 +17,9 @@ from pathlib import Path
 from understudy.errors import EnvironmentBuildError
 
 _TIMEOUT_S = 60.0
-_SHOWN = 300  # characters of what a broken Python says
+# Characters of a broken Python's output in a message.
+_SHOWN = 300
+# Else uv would fetch a missing Python from GitHub, and without internet fail after some 10 s.
 _DOWNLOADS_OFF = {"UV_PYTHON_DOWNLOADS": "never"}
 _ABI = sysconfig.get_config_var("SOABI") or ""
 
@@ -67,14 +69,18 @@ def find_uv() -> Path:
 
 
 def find_python(request: str, environment: Mapping[str, str]) -> Interpreter:
-    """Return the Python that satisfies a request: ours if it does, else one that uv knows here.
+    """Return the Python that satisfies a request: ours if it does, else one that uv finds here.
 
     Raises:
         MissingPythonError: naming those that are here.
     """
     if satisfies(platform.python_version(), request):
-        # The base of a virtual environment: it outlives ours.
-        return _interpreter(Path(getattr(sys, "_base_executable", sys.executable)), _facts())
+        # The base of our own virtual environment: what is built on it outlives ours.
+        base = Path(getattr(sys, "_base_executable", sys.executable))
+        # What _FACTS prints of another Python.
+        libc = " ".join(platform.libc_ver())
+        facts = [platform.python_version(), _ABI, sysconfig.get_platform(), libc]
+        return _interpreter(base, facts)
     done = _uv(("python", "find", "--no-project", "--system", request), environment)
     if done.returncode:
         raise _missing(request, environment)
@@ -82,7 +88,7 @@ def find_python(request: str, environment: Mapping[str, str]) -> Interpreter:
 
 
 def inspect(executable: Path) -> Interpreter:
-    """Return what a Python says of itself.
+    """Return version and platform of a Python, by running it.
 
     Raises:
         EnvironmentBuildError: if it does not run.
@@ -110,12 +116,6 @@ _FACTS = (
 )
 
 
-def _facts() -> list[str]:
-    """Return of our own Python what ``_FACTS`` prints of another."""
-    libc = " ".join(platform.libc_ver())
-    return [platform.python_version(), _ABI, sysconfig.get_platform(), libc]
-
-
 def _interpreter(executable: Path, facts: list[str]) -> Interpreter:
     version, abi, system, libc = facts
     identity = f"{version} {abi} {system} {executable.resolve()}"
@@ -123,10 +123,11 @@ def _interpreter(executable: Path, facts: list[str]) -> Interpreter:
 
 
 def satisfies(version: str, request: str) -> bool:
-    """Return whether a version is what was asked for: a prefix by parts, or a specifier."""
+    """Return whether a version satisfies a request: a prefix by parts, or a specifier."""
     if not request:
         return True
     if re.fullmatch(r"\d+(\.\d+){0,2}", request):
+        # With the dots: 3.1 is no prefix of 3.11.
         return f"{version}.".startswith(f"{request}.")
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
@@ -153,7 +154,8 @@ def _uv(
     return subprocess.run(
         (find_uv(), *arguments),
         env={**environment, **_DOWNLOADS_OFF, "PATH": _search_path(environment.get("PATH", ""))},
-        cwd=os.sep,  # not in a folder whose pyproject.toml or .python-version would speak too
+        # Not in a folder whose pyproject.toml or .python-version uv would obey.
+        cwd=os.sep,
         capture_output=True,
         text=True,
         check=False,

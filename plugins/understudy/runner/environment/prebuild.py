@@ -1,13 +1,13 @@
 """Builds environments before a step needs them, and lists those that are there.
 
-For an image of a worker, or for the hour before the night: no tracking server is asked, and no run
-is made.
+For a worker's image, or ahead of a scheduled run: no tracking server is contacted, and no MLflow
+run is created.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -75,7 +75,7 @@ def prebuild(
         project_uri: ``https://host/repo.git#sub/dir``, or a folder.
         version: Branch, tag or commit; '' for the default branch.
         env_manager: One of ``understudy.contract.ENV_MANAGERS``.
-        on_line: Takes what there is to tell.
+        on_line: Called with each line for the log.
         settings: Where the cache is; None for what the environment says.
 
     Raises:
@@ -124,18 +124,16 @@ def _listed(folder: Path) -> Listed:
     contents = store.read(folder)
     if contents is None:
         return Listed(folder.name, "", "", 0, None, "its completion")
+    used: datetime | None = None
+    # A step sets the lock file's time when it takes the environment.
+    with suppress(FileNotFoundError):
+        lock = folder.with_name(f"{folder.name}{LOCK_SUFFIX}")
+        used = datetime.fromtimestamp(lock.stat().st_mtime, UTC)
     return Listed(
         digest=folder.name,
         manager=contents.manager,
         python=contents.python,
         packages=len(contents.installed.splitlines()),
-        used=_last_used(folder.with_name(f"{folder.name}{LOCK_SUFFIX}")),
+        used=used,
         missing=store.missing(folder, contents),
     )
-
-
-def _last_used(lock: Path) -> datetime | None:
-    try:
-        return datetime.fromtimestamp(lock.stat().st_mtime, UTC)
-    except FileNotFoundError:
-        return None

@@ -26,7 +26,7 @@ from understudy.redact import redacted
 from understudy.runner.environment import dependencies
 from understudy.runner.environment.dependencies import Dependencies
 from understudy.runner.environment.interpreter import Interpreter, find_python, find_uv
-from understudy.runner.process.process import Command, Ending, OnLine, ProcessRunner
+from understudy.runner.process.process import Command, OnLine, ProcessRunner
 from understudy.runner.process.variables import build_environment
 from understudy.runner.projectfile import ProjectFile
 
@@ -43,8 +43,8 @@ _QUIET = {
 }
 
 
-# They see the variables of a build and nothing of Airflow's, start outside every project, and hold
-# the locks of what they build: a tool whose worker was killed cannot meet the next builder.
+# Commands get the variables of a build and none of Airflow's, start outside every project, and hold
+# the locks of what they build: a tool whose worker was killed cannot run beside the next builder.
 @dataclass(frozen=True, slots=True)
 class BuildTools:
     """Runs commands for one build.
@@ -52,7 +52,7 @@ class BuildTools:
     Attributes:
         process_runner: Ends the running command when the step is stopped.
         timeout: Seconds that one command may take.
-        on_line: Takes what there is to tell of the build.
+        on_line: Called with each line for the log.
         locks: Descriptors of locks that the commands keep.
         variables: Further environment variables for the commands.
     """
@@ -68,7 +68,7 @@ class BuildTools:
 
         Args:
             argv: The command.
-            hint: What would have been right, for the message of an error.
+            hint: What is allowed, for the message of an error.
 
         Raises:
             EnvironmentBuildError: if it fails or takes too long.
@@ -77,42 +77,39 @@ class BuildTools:
         return self._run(tuple(map(str, argv)), deque(maxlen=_KEPT_LINES), hint)
 
     def ask(self, *argv: str | Path) -> str:
-        """Run a command that only looks; return all that it wrote. Raises as ``run`` does."""
+        """Run a command that only reads; return all its output. Raises as ``run`` does."""
         return self._run(tuple(map(str, argv)), deque(), "an environment that can be asked")
 
-    def _run(self, argv: tuple[str, ...], said: deque[str], hint: str) -> str:
+    def _run(self, argv: tuple[str, ...], output: deque[str], hint: str) -> str:
         command = Command(
             argv=argv,
-            folder=Path(os.sep),  # paths are absolute; no other project's settings apply
+            # Paths are absolute, so that no folder's pyproject.toml or uv.toml applies.
+            folder=Path(os.sep),
             environment={**build_environment(os.environ), **_QUIET, **self.variables},
             timeout=self.timeout,
             grace=1.0,
             held_descriptors=self.locks,
         )
-        ending = self._started(command, said)
-        self.process_runner.check()
-        if not ending.ok:
-            raise _failed(argv[0], ending, list(said), hint)
-        return "\n".join(said)
-
-    def _started(self, command: Command, said: deque[str]) -> Ending:
         try:
-            return self.process_runner.run(command, said.append)
+            ending = self.process_runner.run(command, output.append)
         except OSError as error:
             raise EnvironmentBuildError(
-                f"{command.argv[0]} cannot be started: {error.strerror}",
+                f"{argv[0]} cannot be started: {error.strerror}",
                 allowed="a program that this worker's user may run",
                 action="repair or remove it",
             ) from error
-
-
-def _failed(tool: str, ending: Ending, said: list[str], hint: str) -> EnvironmentBuildError:
-    why = "it took too long" if ending.timed_out else redacted("\n".join(said[-_SHOWN_LINES:]))
-    return EnvironmentBuildError(
-        f"The project's environment could not be built ({Path(tool).name}: {ending}): {why}",
-        allowed=hint,
-        action="correct what the project asks for, or try again if an index did not answer",
-    )
+        # A tool that was ended by stop() has not failed: that is another error.
+        self.process_runner.check()
+        if not ending.ok:
+            last_lines = "\n".join(list(output)[-_SHOWN_LINES:])
+            why = "it took too long" if ending.timed_out else redacted(last_lines)
+            raise EnvironmentBuildError(
+                f"The project's environment could not be built ({Path(argv[0]).name}: {ending}): "
+                f"{why}",
+                allowed=hint,
+                action="correct what the project asks for, or try again if an index did not answer",
+            )
+        return "\n".join(output)
 
 
 _NAMES = ("micromamba", "mamba", "conda")
@@ -124,8 +121,6 @@ _ACTIVATE = (
 )
 
 
-# The environment is entered without the tool: what ``conda activate`` does to a shell is little,
-# and a step should not wait a second for it.
 class MissingCondaError(EnvironmentBuildError):
     """There is no conda of any kind on this machine; a retry cannot help."""
 
@@ -185,6 +180,7 @@ def find() -> CondaTool:
 
 def entered(command: Command, folder: Path) -> Command:
     """Return a command that runs in an activated environment."""
+    # Without conda itself, which takes a second for the little that `conda activate` does.
     variables = {name: v for name, v in command.environment.items() if name != "VIRTUAL_ENV"}
     active = {"CONDA_PREFIX": str(folder), "CONDA_DEFAULT_ENV": str(folder), "CONDA_SHLVL": "1"}
     return replace(
@@ -195,7 +191,7 @@ def entered(command: Command, folder: Path) -> Command:
 
 
 def subdirectory() -> str:
-    """Return conda's name of this platform as far as it tells environments apart."""
+    """Return conda's name of this platform, as far as environments differ by it."""
     return f"{sys.platform}-{platform.machine()}"
 
 
@@ -220,7 +216,7 @@ class Recipe(Protocol):
     Attributes:
         manager: Name of the environment manager.
         title: What it is built on, for the log.
-        wanted: What the project asks for.
+        wanted: The project's dependencies.
     """
 
     @property
@@ -241,7 +237,7 @@ class Recipe(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class UvRecipe:
-    """``uv venv`` and ``uv pip install``: the default, quick and without a pip inside."""
+    """``uv venv`` and ``uv pip install``: the default; fast, and without pip in the environment."""
 
     wanted: Dependencies
     python: Interpreter
@@ -311,6 +307,7 @@ class CondaRecipe:
 
     def digest(self) -> str:
         """Return the identity of the content."""
+        # The whole file: channels and conda's packages are not among the pip lines of `wanted`.
         own = hashlib.sha256(self.file.read_bytes()).hexdigest()
         return _digest(self.manager, subdirectory(), own, self.wanted.digest())
 
@@ -322,7 +319,7 @@ class CondaRecipe:
 
 
 def recipe_of(project: ProjectFile, manager: str) -> Recipe:
-    """Return how a manager builds what a project asks for.
+    """Return a manager's recipe for a project's environment.
 
     Raises:
         ProjectError: if the manager cannot build it, or the project's files cannot be used.

@@ -39,6 +39,7 @@ from understudy.runner.projectfile import DockerImage, ProjectFile
 from understudy.runner.settings import Settings
 
 _MARK = ".complete"
+# Where packages are registered: programs, pip's *.dist-info folders, conda's records.
 _LOOKED_AT = ("bin", "lib/python*/site-packages", "conda-meta")
 _COMES_AND_GOES = "__pycache__"
 
@@ -51,7 +52,7 @@ class EnvironmentContents:
         manager: What built it.
         python: Version of its Python.
         platform: What its packages are for.
-        installed: What ``pip freeze`` says.
+        installed: Output of ``pip freeze``.
         further: Further files for the record, by name.
         listings: Names in folders, by the folder's place in the environment.
     """
@@ -69,7 +70,8 @@ class EnvironmentContents:
 # removed; reading every file would cost each step more than it is worth.
 def write(folder: Path, contents: EnvironmentContents) -> None:
     """Mark an environment as complete."""
-    seen = {str(place.relative_to(folder)): _names(place) for place in _places(folder)}
+    places = [place for pattern in _LOOKED_AT for place in folder.glob(pattern) if place.is_dir()]
+    seen = {str(place.relative_to(folder)): _names(place) for place in places}
     building = folder / f"{_MARK}.new"
     with building.open("w", encoding="utf-8") as file:
         json.dump({**asdict(contents), "listings": seen}, file)
@@ -97,10 +99,6 @@ def missing(folder: Path, contents: EnvironmentContents) -> str:
     return ""
 
 
-def _places(folder: Path) -> list[Path]:
-    return [place for pattern in _LOOKED_AT for place in folder.glob(pattern) if place.is_dir()]
-
-
 def _names(place: Path) -> list[str]:
     try:
         return sorted(entry.name for entry in place.iterdir() if entry.name != _COMES_AND_GOES)
@@ -121,14 +119,13 @@ def record(about: Mapping[str, str], frozen: str, locks: Iterable[str] = ()) -> 
     """Return the text of a requirements file.
 
     Args:
-        about: What to say in its first lines, such as {"Python": "3.11.7"}; empty values are left
-            out.
+        about: Comments at its top, such as {"Python": "3.11.7"}; empty values are left out.
         frozen: What ``pip freeze`` printed.
         locks: Texts of requirements files in which the hashes of packages may be.
     """
-    said = [f"# {name} {value}" for name, value in about.items() if value]
+    header = [f"# {name} {value}" for name, value in about.items() if value]
     lines = [without_secrets(line) for line in frozen.splitlines() if line.strip()]
-    return "\n".join((*said, *_with_hashes(lines, _hashes(locks)), ""))
+    return "\n".join((*header, *_with_hashes(lines, _hashes(locks)), ""))
 
 
 def without_secrets(text: str) -> str:
@@ -188,8 +185,8 @@ class Environment:
         installed: What it holds, as the text of a requirements file.
         locks: Descriptors of the locks that keep it.
         manager: What made it.
-        record: Further files that tell what it was made of, text by name.
-        enter: Makes of a command one that runs inside, for as long as that is held.
+        record: Further files that document its origin, text by name.
+        enter: Returns, for as long as it is held, a given command as one that runs inside.
     """
 
     digest: str
@@ -222,7 +219,13 @@ class EnvironmentStore:
         if project.docker is not None:
             yield self._docker(project.docker, on_line)
         elif manager == "docker":
-            raise _no_image(project)
+            file = project.environment_file
+            raise ProjectError(
+                "The environment manager 'docker' was asked for, and the project has "
+                f"{file.name if file else 'no environment file'}",
+                allowed="an MLproject with docker_env: {image: ...}",
+                action="choose the environment manager 'uv', or name an image in the MLproject",
+            )
         elif manager == "local":
             yield self._local(project, on_line)
         else:
@@ -238,7 +241,8 @@ class EnvironmentStore:
             with lock.shared(self._process_runner.check) as descriptor:
                 contents = read(folder)
                 if contents and not missing(folder, contents):
-                    os.utime(lock_file)  # when it was last used
+                    # The lock file's time is when it was last used: the cache is pruned by it.
+                    os.utime(lock_file)
                     yield _environment(folder, contents, recipe.wanted, descriptor)
                     return
             with lock.exclusive(self._process_runner.check) as descriptor:
@@ -261,7 +265,7 @@ class EnvironmentStore:
                 yield _environment(folder, contents, recipe.wanted, descriptor)
 
     def _build(self, folder: Path, recipe: Recipe, tools: BuildTools) -> None:
-        """Build an environment in its place, unless somebody just has. Needs its lock."""
+        """Build an environment in its place, unless another process just has. Needs its lock."""
         contents = read(folder)
         lacking = missing(folder, contents) if contents else ""
         if contents and not lacking:
@@ -287,6 +291,7 @@ class EnvironmentStore:
         if dead := container.sweep(ready, tools):
             on_line(f"Removed {dead} container(s) of steps that died")
         return Environment(
+            # An image's id is the SHA-256 of its configuration: the same id has the same content.
             digest=ready.image_id.rpartition(":")[2][:32],
             bin=None,
             installed=record(ready.about(), ""),
@@ -295,17 +300,21 @@ class EnvironmentStore:
         )
 
     def _local(self, project: ProjectFile, on_line: OnLine) -> Environment:
-        """Return the Python that is on PATH; a step may do without one, or with one of its own."""
-        wanted, found, text = _wanted_if_readable(project), shutil.which("python"), ""
+        """Return the Python that is on PATH; a step may need none, or bring its own."""
+        wanted, found, text = NOTHING, shutil.which("python"), ""
+        # The local Python is used whatever the project asks for: a file that cannot be read is no
+        # error here, nor is a Python whose packages cannot be listed.
+        with contextlib.suppress(ProjectError):
+            wanted = wanted_by(project)
         with contextlib.suppress(EnvironmentBuildError):
             text = self._local_record(Path(found), wanted, on_line) if found else ""
         return Environment("", None, text, record=_inputs(wanted))
 
     def _local_record(self, executable: Path, wanted: Dependencies, on_line: OnLine) -> str:
-        """Return what a Python holds; say so where it is not the one asked for."""
-        python, asked = inspect(executable), wanted.python
-        if not satisfies(python.version, asked):
-            on_line(f"The project asks for Python {asked}; the local one is {python.version}")
+        """Return what a Python holds; warn where it is not the one that the project requires."""
+        python, required = inspect(executable), wanted.python
+        if not satisfies(python.version, required):
+            on_line(f"The project asks for Python {required}; the local one is {python.version}")
         about = {"Python": python.version, "Platform": python.platform, "Made by": "local"}
         return record(about, _frozen(executable, self._tools(on_line)))
 
@@ -349,34 +358,13 @@ def _frozen(python: Path, tools: BuildTools) -> str:
 
 
 def _inputs(wanted: Dependencies) -> dict[str, str]:
-    """Return the files that said what to install, below ``inputs/``, without passwords."""
+    """Return the files that list what to install, below ``inputs/``, without passwords."""
     if wanted.source is None:
         return {}
     files = dict.fromkeys((wanted.source, *wanted.files))
-    return {
-        f"{_INPUTS}/{_place(file, wanted.source.parent)}": without_secrets(
-            file.read_text(encoding="utf-8")
-        )
-        for file in files
-    }
-
-
-def _place(file: Path, root: Path) -> str:
-    place = os.path.relpath(file, root)
-    return place.replace(f"..{os.sep}", "")
-
-
-def _wanted_if_readable(project: ProjectFile) -> Dependencies:
-    """Return what a project asks for; the local Python is used whatever that is."""
-    with contextlib.suppress(ProjectError):
-        return wanted_by(project)
-    return NOTHING
-
-
-def _no_image(project: ProjectFile) -> ProjectError:
-    has = project.environment_file.name if project.environment_file else "no environment file"
-    return ProjectError(
-        f"The environment manager 'docker' was asked for, and the project has {has}",
-        allowed="an MLproject with docker_env: {image: ...}",
-        action="choose the environment manager 'uv', or name an image in the MLproject",
-    )
+    texts = {}
+    for file in files:
+        # A file above the project must not lead out of the artifact folder.
+        place = os.path.relpath(file, wanted.source.parent).replace(f"..{os.sep}", "")
+        texts[f"{_INPUTS}/{place}"] = without_secrets(file.read_text(encoding="utf-8"))
+    return texts

@@ -28,7 +28,8 @@ from understudy.runner.settings import CACHE_VARIABLE, Settings
 from understudy.spec.git_address import ProjectAddress
 
 _HEADER: Final = b"version https://git-lfs.github.com/spec/"
-_LONGEST: Final = 1024  # bytes of a pointer file, by Git LFS's specification
+# Bytes of a pointer file, by Git LFS's specification.
+_LONGEST: Final = 1024
 _SHOWN: Final = 5
 
 
@@ -41,7 +42,7 @@ class Pointers:
 
     @classmethod
     def of(cls, paths: Iterable[str]) -> Pointers:
-        """Return what is kept of their paths."""
+        """Return the record of these paths."""
         found = sorted(paths)
         return cls(len(found), tuple(found[:_SHOWN]))
 
@@ -109,10 +110,10 @@ class Checkout:
 
 @dataclass(frozen=True, slots=True)
 class FolderState:
-    """What Git knows of a plain folder.
+    """The Git state of a plain folder.
 
     Attributes:
-        commit: '' where Git knows nothing.
+        commit: Full id; '' outside a repository.
         dirty: Whether it, or what its links lead to, differs from the commit.
         linked: What its links lead to elsewhere in the working copy.
     """
@@ -158,7 +159,8 @@ class CheckoutStore:
         """Keep the mirror of a repository as long as this lasts."""
         path = self._root / f"{address.digest}.lock"
         with FileLock(path).shared(self._process_runner.check):
-            os.utime(path)  # when it was last used
+            # The lock file's time is when the item was last used: the cache is pruned by it.
+            os.utime(path)
             yield
 
     @contextlib.contextmanager
@@ -172,10 +174,12 @@ class CheckoutStore:
         folder = self._mirror(address).folder.parent / "commits" / commit
         path = folder.with_name(f"{commit}.lock")
         lock = FileLock(path)
+        # flock(2) does not turn an exclusive lock into a shared one in one step: a checkout may be
+        # pruned between its build and its use, and is then built again.
         while True:
             with self.using(address), lock.shared(self._process_runner.check) as descriptor:
                 if folder.is_dir():
-                    os.utime(path)  # when it was last used
+                    os.utime(path)
                     yield Checkout(folder, descriptor, Pointers.read(_note(folder)))
                     return
             with self.using(address), lock.exclusive(self._process_runner.check) as descriptor:
@@ -183,7 +187,8 @@ class CheckoutStore:
                     self._build(address, commit, folder, descriptor)
 
     def state(self, folder: Path) -> FolderState:
-        """Return what Git knows of a plain folder, which is not touched."""
+        """Return the Git state of a plain folder, which is not touched."""
+        # Here, unlike in a mirror, the repository may begin any number of folders above.
         upwards = {CEILING: ""}
         try:
             top, commit = self._git.read(
@@ -208,12 +213,14 @@ class CheckoutStore:
         site = Path(tempfile.mkdtemp(prefix=f".{commit}-", dir=folder.parent))
         tree = site / "tree"
         try:
-            self.resolve(address, commit)  # the mirror may have been pruned since
+            # The mirror may have been pruned since the version was resolved.
+            self.resolve(address, commit)
             pointers = self._fill(address, commit, tree, _Site(site / "index", lock))
             Pointers.of(pointers).write(_note(folder))
             make_read_only(tree)
             tree.rename(folder)
-            folder.chmod(_READ_ONLY_FOLDER)  # not before: what is moved must be writable
+            # Not before: rename(2) of a folder changes its '..', so that it must be writable.
+            folder.chmod(_READ_ONLY_FOLDER)
         finally:
             remove_tree(site)
 
@@ -225,7 +232,8 @@ class CheckoutStore:
             pointers = self._write_files(mirror, commit, folder, site)
             mirror.keep(commit)
         except GitError as error:
-            if not has_room(folder):  # git does not say why it could not write
+            # git does not say that it could not write because the disk is full.
+            if not has_room(folder):
                 raise _no_room(folder, str(error)) from error
             mirror.discard_if_damaged(error)
             raise _unusable(address, commit, str(error)) from error
@@ -246,6 +254,8 @@ class CheckoutStore:
         places = {"GIT_DIR": mirror.folder, "GIT_WORK_TREE": folder, "GIT_INDEX_FILE": site.index}
         variables = {name: str(path) for name, path in places.items()}
         talk = GitConnection(variables)
+        # Plumbing, with an index outside the mirror: no .git in the checkout, no hooks, and several
+        # checkouts can be written at one time.
         self._git.run(folder, "read-tree", commit, lock=site.lock, talk=talk)
         self._git.run(folder, "checkout-index", "--all", "--force", lock=site.lock, talk=talk)
         return pointers_in(self._git, folder, variables)
@@ -264,8 +274,8 @@ def _unusable(address: ProjectAddress, commit: str, why: str) -> ProjectError:
     )
 
 
-def _no_room(folder: Path, said: str) -> SettingsError:
-    first, *_ = said.splitlines()
+def _no_room(folder: Path, message: str) -> SettingsError:
+    first, *_ = message.splitlines()
     return SettingsError(
         f"No space left on the disk of {folder}: {first}",
         allowed=f"room for a checkout, in {CACHE_VARIABLE} or where the user's cache is",

@@ -1,4 +1,4 @@
-"""Runs git, quietly and without prompts, and turns what it says into our errors.
+"""Runs git, quietly and without prompts, and turns its messages into our errors.
 
 Secrets go by environment only. A key and a passphrase reach ssh through files below a scratch
 folder of their own (mode 0700, the key 0600), which is gone with the connection; the supervisor
@@ -37,7 +37,7 @@ class GitConnection:
 
     Attributes:
         environment: Variables for git.
-        secrets: What must be blotted out of its output.
+        secrets: What must be removed from its output.
         scratch: Folder that goes with the conversation, None for none.
     """
 
@@ -48,7 +48,7 @@ class GitConnection:
 
 @contextlib.contextmanager
 def conversation(address: ProjectAddress, scratch_root: Path) -> Iterator[GitConnection]:
-    """Yield what git needs to talk to an address's host.
+    """Yield what git needs to connect to an address's host.
 
     Raises:
         ProjectError: if a file that the connection names cannot be read.
@@ -65,6 +65,7 @@ def conversation(address: ProjectAddress, scratch_root: Path) -> Iterator[GitCon
 
 def protocols(address: ProjectAddress) -> dict[str, str]:
     """Return the protocols that Git may use: a remote repository must not lead to local files."""
+    # Nor to ext::, which runs a command (git-remote-ext(1)).
     return {"GIT_ALLOW_PROTOCOL": "file" if address.is_local else "https:http:ssh:git"}
 
 
@@ -75,7 +76,8 @@ def _ssh_environment(ssh: SshAccess, folder: Path) -> dict[str, str]:
         environment |= {
             "SSH_ASKPASS": askpass,
             "SSH_ASKPASS_REQUIRE": "force",
-            "DISPLAY": os.environ.get("DISPLAY", ":"),  # before OpenSSH 8.4 it is the condition
+            # Before OpenSSH 8.4, which has REQUIRE, ssh uses SSH_ASKPASS only where this is set.
+            "DISPLAY": os.environ.get("DISPLAY", ":"),
             _PASSPHRASE: ssh.passphrase,
         }
     return environment
@@ -83,7 +85,8 @@ def _ssh_environment(ssh: SshAccess, folder: Path) -> dict[str, str]:
 
 def _ssh_command(ssh: SshAccess, folder: Path) -> list[str]:
     options = {
-        "BatchMode": "no" if ssh.passphrase else "yes",  # yes would not ask for the passphrase
+        # With "yes" ssh would not ask for the passphrase either.
+        "BatchMode": "no" if ssh.passphrase else "yes",
         "ConnectTimeout": "20",
         "PasswordAuthentication": "no",
         "KbdInteractiveAuthentication": "no",
@@ -93,19 +96,17 @@ def _ssh_command(ssh: SshAccess, folder: Path) -> list[str]:
         "ProxyCommand": ssh.proxy_command,
     }
     command = ["ssh"]
-    if key := _key(ssh, folder):
+    key = ssh.key_file
+    if ssh.private_key:
+        key = _written(folder / "key", ssh.private_key, _PRIVATE)
+    if key:
+        # Else ssh offers the agent's keys first, and hosts refuse after a few.
         command += ["-i", key, "-oIdentitiesOnly=yes"]
     if ssh.config_file:
         command += ["-F", ssh.config_file]
     if ssh.port:
         command += ["-p", str(ssh.port)]
     return command + [f"-o{name}={value}" for name, value in options.items() if value]
-
-
-def _key(ssh: SshAccess, folder: Path) -> str:
-    if ssh.private_key:
-        return _written(folder / "key", ssh.private_key, _PRIVATE)
-    return ssh.key_file
 
 
 def _known_hosts(ssh: SshAccess, folder: Path) -> str:
@@ -117,6 +118,7 @@ def _known_hosts(ssh: SshAccess, folder: Path) -> str:
 
 
 def _written(path: Path, text: str, mode: int) -> str:
+    # With its mode from the start: between open and chmod another process could read it.
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(text)
@@ -141,7 +143,8 @@ _LOCAL_TIMEOUT_S = 120.0
 _KEPT_LINES = 50
 _NONE: Mapping[str, str] = MappingProxyType({})
 _IN_SILENCE = GitConnection(_NONE)
-# Nothing of a repository's or a user's configuration may run code in, or rewrite, a checkout.
+# Nothing of a repository's or a user's configuration may run code in, or rewrite, a checkout. git's
+# own maintenance would run on without our lock; LFS's filters would download, or fail without it.
 _CONFIGURATION = (
     "core.hooksPath=/dev/null",
     "core.fsmonitor=false",
@@ -178,7 +181,7 @@ _SAYING = re.compile(r"^(fatal|error|remote|ssh):")
 
 
 class GitError(Exception):
-    """A git command failed; the text is what it said, without secrets. Never leaves the package."""
+    """A git command failed; the text is its output, without secrets. Internal to ``runner.git``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,14 +226,14 @@ class Git:
         Args:
             folder: Where it runs.
             arguments: What follows ``git``.
-            lock: Descriptor of the lock under which it writes; kept until it is gone.
-            talk: What it needs to talk to a host, or other variables that it needs.
+            lock: Descriptor of the lock under which it writes; git holds it until it has ended.
+            talk: What it needs to connect to a host, or other variables that it needs.
 
         Raises:
             GitError: if it fails.
             StepStoppedError: if it was stopped.
         """
-        said: deque[str] = deque(maxlen=_KEPT_LINES)
+        output: deque[str] = deque(maxlen=_KEPT_LINES)
         scratch = talk.scratch
         command = Command(
             argv=("git", *_options(), *arguments),
@@ -241,23 +244,26 @@ class Git:
             held_descriptors=(lock,) if scratch is None else (lock, scratch.lock),
             scratch=None if scratch is None else scratch.folder,
         )
-        ending = self.process_runner.run(command, said.append)
+        ending = self.process_runner.run(command, output.append)
         if ending.timed_out:
             raise GitError(f"timed out after {self.timeout:g} s")
         if not ending.ok:
+            # A git that was ended by stop() has not failed: that is another error.
             self.process_runner.check()
-            raise GitError(hidden(redacted("\n".join(said)), talk.secrets) or str(ending))
+            raise GitError(hidden(redacted("\n".join(output)), talk.secrets) or str(ending))
 
     def _variables(self, folder: Path, extra: Mapping[str, str]) -> dict[str, str]:
         # GIT_DIR and its like would point every command at another repository.
-        ours = {k: v for k, v in os.environ.items() if not k.startswith(("GIT_", "AIRFLOW_"))}
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("GIT_", "AIRFLOW_"))}
         kept = {k: os.environ[k] for k in _KEPT_VARIABLES if k in os.environ}
+        # English messages, which remote_error reads, and never a prompt: nobody is there to answer.
         fixed = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", "GIT_ASKPASS": "true"}
-        fixed["GIT_OPTIONAL_LOCKS"] = "0"  # status must not rewrite a user's index
-        # A damaged mirror is no repository, and the one around the cache is not meant.
+        # `git status` would rewrite the index of a user's working copy.
+        fixed["GIT_OPTIONAL_LOCKS"] = "0"
+        # In a damaged mirror git would go upwards, to a repository that the cache may lie in.
         fixed[CEILING] = str(folder.parent)
         ssh = {"GIT_SSH_COMMAND": "ssh -oBatchMode=yes -oConnectTimeout=20"}
-        return {**ours, **ssh, **kept, **fixed, **extra}
+        return {**inherited, **ssh, **kept, **fixed, **extra}
 
 
 _KEPT_VARIABLES = ("GIT_SSH", "GIT_SSH_COMMAND", "GIT_SSL_CAINFO", "GIT_SSL_CAPATH")
@@ -268,51 +274,49 @@ def _options() -> tuple[str, ...]:
 
 
 def remote_error(error: GitError, repository: str) -> ProjectError | RepositoryUnavailableError:
-    """Return what a failed conversation with a Git host means for the user."""
-    said = _meaning(str(error))
-    if _NO_SSH.search(said):
+    """Return the error to raise for a failed connection to a Git host."""
+    # Only git's messages say what failed: its exit code is 128 for almost everything.
+    message = _meaning(str(error))
+    if _NO_SSH.search(message):
         return ProjectError(
-            f"There is no ssh here, which {repository} is reached by: {said}",
+            f"There is no ssh here, which {repository} is reached by: {message}",
             allowed="the program ssh on PATH",
             action="install OpenSSH's client on this worker, or use an https address",
         )
-    if _HOST_KEY.search(said):
-        return _unknown_host_key(repository, said)
-    if _REFUSED.search(said):
+    if _HOST_KEY.search(message):
+        return _unknown_host_key(repository, message)
+    if _REFUSED.search(message):
         return ProjectError(
-            f"The Git host refuses access to {repository}: {said}",
+            f"The Git host refuses access to {repository}: {message}",
             allowed="a public repository, one that the project's connection may read, or one that "
             "this machine's own credentials may read",
             action="check the connection's token or key, or name a connection for the project",
         )
-    if _MISSING.search(said):
+    if _MISSING.search(message):
         return ProjectError(
-            f"There is no readable Git repository at {repository}: {said}",
+            f"There is no readable Git repository at {repository}: {message}",
             allowed="the URL of a repository that `git ls-remote` can read",
             action="correct the project's address; hosts also say this of a private repository",
         )
     return RepositoryUnavailableError(
-        f"The Git host of {repository} did not answer as it should: {said}",
+        f"The Git host of {repository} did not answer as it should: {message}",
         allowed="a host that answers, or a full commit id that was fetched here before",
         action="check the host and the network; the task may simply be run again",
     )
 
 
-def _unknown_host_key(repository: str, said: str) -> ProjectError:
+def _unknown_host_key(repository: str, message: str) -> ProjectError:
     return ProjectError(
-        f"The SSH host of {repository} does not show a key that is known here: {said}",
+        f"The SSH host of {repository} does not show a key that is known here: {message}",
         allowed="a host whose key is in a known_hosts file, or in the connection's known_hosts",
         action="get the key from the host's administrator and put it there; if it has changed, "
         "find out why first",
     )
 
 
-def _meaning(said: str) -> str:
+def _meaning(output: str) -> str:
     """Return the lines of git's output that matter, in one."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    telling = [line for line in lines if _is_telling(line)]
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    patterns = (_SAYING, _NO_SSH, _HOST_KEY, _REFUSED)
+    telling = [line for line in lines if any(known.search(line) for known in patterns)]
     return "; ".join(dict.fromkeys(telling or lines))[:600]
-
-
-def _is_telling(line: str) -> bool:
-    return any(known.search(line) for known in (_SAYING, _NO_SSH, _HOST_KEY, _REFUSED))

@@ -16,7 +16,9 @@ from understudy.contract import key_of
 from understudy.errors import ProjectError
 from understudy.runner.git.git import Git
 
-_LINK: Final = re.compile(r"(?:\A|\0)120000 [^\t]*\t([^\0]+)")  # the mode of a symbolic link
+# 120000 is the mode of a symbolic link in a Git tree.
+_LINK: Final = re.compile(r"(?:\A|\0)120000 [^\t]*\t([^\0]+)")
+# What `git cat-file --batch-check --follow-symlinks` prints in place of an object.
 _LEADS_OUT: Final = b"symlink"
 _NOWHERE: Final = frozenset({b"dangling", b"loop", b"notdir"})
 
@@ -70,21 +72,28 @@ class CommitTree:
 
     def _ends(self, git: Git, names: Sequence[str]) -> Iterator[tuple[str, tuple[bytes, str]]]:
         """Yield kind and id of what each link ends at; ('', '') where that is no object."""
-        asked = [name for name in names if "\n" not in name]  # Git takes one a line
+        # cat-file reads one name a line.
+        queried = [name for name in names if "\n" not in name]
         yield from ((name, (b"", "")) for name in names if "\n" in name)
-        if not asked:
+        if not queried:
             return
-        told = git.read(
+        answer = git.read(
             *(self.mirror, "cat-file", "--batch-check", "--follow-symlinks"),
-            given="".join(f"{self.commit}:{name}\n" for name in asked),
+            given="".join(f"{self.commit}:{name}\n" for name in queried),
         ).encode(errors="surrogateescape")
-        for name in asked:
-            line, _, told = told.partition(b"\n")
+        for name in queried:
+            line, _, answer = answer.partition(b"\n")
             first, kind, *_ = line.split(b" ")
+            # Git gives these the length of a second line: the target, or the name of the query.
             if first == _LEADS_OUT:
-                raise _leads_out(name, told[: int(kind)].decode(errors="replace"))
+                target = answer[: int(kind)].decode(errors="replace")
+                raise ProjectError(
+                    f"The link {name!r} of the project leads out of its repository, to {target!r}",
+                    allowed="links to files and folders of the same repository",
+                    action="have what it leads to in the repository, or take the link away",
+                )
             if first in _NOWHERE:
-                told = told[int(kind) + 1 :]
+                answer = answer[int(kind) + 1 :]
             resolved = first not in _NOWHERE and kind != b"missing"
             yield name, (kind, first.decode()) if resolved else (b"", "")
 
@@ -143,11 +152,3 @@ def _entries(
         yield name, place
         if place.is_dir():
             yield from _entries(place, f"{name}/", deeper, limits)
-
-
-def _leads_out(name: str, target: str) -> ProjectError:
-    return ProjectError(
-        f"The link {name!r} of the project leads out of its repository, to {target!r}",
-        allowed="links to files and folders of the same repository",
-        action="have what it leads to in the repository, or take the link away",
-    )

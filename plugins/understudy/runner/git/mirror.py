@@ -24,9 +24,11 @@ ASKED = "refs/understudy/asked/"
 
 _FULL = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _SHORT = re.compile(r"[0-9a-f]{4,63}")
-_OFFLINE_SHORT = 7  # digits from which a short id may be taken without asking the host
+# Digits from which a short id is taken without a fetch: as many as Git itself abbreviates to.
+_OFFLINE_SHORT = 7
 _VERSION = re.compile(r"(?!-)[^\x00-\x20\x7f~^:?*\[\\]+")
-_SHOWN = 20  # names in a message
+# Names in a message.
+_SHOWN = 20
 
 
 def is_full_id(version: str) -> bool:
@@ -36,7 +38,7 @@ def is_full_id(version: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class MirrorVersions:
-    """The versions that the mirror of a repository knows."""
+    """Resolves versions in the mirror of a repository."""
 
     git: Git
     mirror: Path
@@ -50,6 +52,7 @@ class MirrorVersions:
             return self.commit(version)
         if len(version) < _OFFLINE_SHORT or not _SHORT.fullmatch(version):
             return ""
+        # A branch may be named like a short id, and branches move: then the host has to be asked.
         named = self.commit(BRANCHES + version) or self.commit(TAGS + version)
         return "" if named else self.commit(version)
 
@@ -69,7 +72,12 @@ class MirrorVersions:
             return self.commit(ASKED + version)
         branch, tag = self.commit(BRANCHES + version), self.commit(TAGS + version)
         if branch and tag and branch != tag:
-            raise self._ambiguous(version)
+            raise ProjectError(
+                f"{version!r} names both a branch and a tag of {self.address.repository}, at "
+                "different commits",
+                allowed=f"'refs/heads/{version}', 'refs/tags/{version}' or a commit id",
+                action="write which of them is meant",
+            )
         return branch or tag or (self.commit(version) if _SHORT.fullmatch(version) else "")
 
     def commit(self, name: str) -> str:
@@ -114,15 +122,8 @@ class MirrorVersions:
             action="correct the version, or push it",
         )
 
-    def _ambiguous(self, version: str) -> ProjectError:
-        return ProjectError(
-            f"{version!r} names both a branch and a tag of {self.address.repository}, at different "
-            "commits",
-            allowed=f"'refs/heads/{version}', 'refs/tags/{version}' or a commit id",
-            action="write which of them is meant",
-        )
 
-
+# A submodule's mode in a Git tree ("gitlink").
 _MODE = "160000"
 
 
@@ -147,6 +148,7 @@ def submodules(git: Git, mirror: Path, commit: str) -> Iterator[Submodule]:
 
 def inside(folder: Path, path: str) -> Path:
     """Return the folder of a submodule, which no symbolic link may lead out of the checkout."""
+    # A commit can hold a link where a submodule's parent folder should be.
     target = folder / path
     if not target.resolve().is_relative_to(folder.resolve()):
         raise ProjectError(
@@ -172,14 +174,15 @@ _OTHER_REF = re.compile(r"refs/(?!heads/|tags/).+")
 _ABSENT = re.compile(
     r"not our ref|couldn't find remote ref|unadvertised object|want \S+ not valid", re.IGNORECASE
 )
-"""What hosts say of a commit or a ref that they do not have."""
+"""Messages of hosts about a commit or a ref that they do not have."""
 _SUSPICIOUS = re.compile(
     r"is empty|corrupt|bad object|did not send all necessary|not a git packfile|broken ref"
     r"|missing (blob|tree|commit)|unable to read|not a git repository|does not contain a section",
     re.IGNORECASE,
 )
-"""What git says where its own files are damaged, though a host's may be meant."""
-_LOOSE_IN_ONE, _PACKS = 10, 50  # files in one of 256 folders, and packs: Git's own measure
+"""Messages of git about damaged files, which may be the mirror's or the host's."""
+# Git's own measure for `gc --auto` looks at objects/17, one of 256 folders, and counts packs.
+_LOOSE_IN_ONE, _PACKS = 10, 50
 
 
 class Mirror:
@@ -207,6 +210,7 @@ class Mirror:
             ProjectError: if the repository or the version does not exist, or is ambiguous.
             RepositoryUnavailableError: if the host had to be asked and did not answer.
         """
+        # Before anything else: such a version could be read as an option or as several refs.
         self._versions.check(version)
         if commit := self._versions.known(version):
             return commit
@@ -266,6 +270,7 @@ class Mirror:
             except GitError as error:
                 if not self._is_damaged(error, lock):
                     raise remote_error(error, self.address.repository) from error
+                # Once: a mirror that is fetched anew and fails again is not what is wrong.
                 remove_tree(self.folder)
                 self._fetch_into_new(refspecs, lock)
             self._pack(lock)
@@ -291,7 +296,8 @@ class Mirror:
             self._git.run(
                 self.folder,
                 *("fetch", "--quiet", "--force", "--prune", "--no-tags", "--no-write-fetch-head"),
-                "--update-shallow",  # a host may itself hold a shallow clone
+                # A host may itself hold a shallow clone, whose branches are not taken without this.
+                "--update-shallow",
                 "--end-of-options",
                 self.address.repository,
                 *refspecs,
@@ -299,20 +305,22 @@ class Mirror:
                 talk=talk,
             )
 
-    def _fetch_hidden(self, wanted: str, into: str) -> None:
+    def _fetch_hidden(self, ref: str, into: str) -> None:
         """Fetch what no branch or tag holds, as a pull request's commit, if the host has it."""
         with self._lock.exclusive(self._git.process_runner.check) as lock:
             try:
-                self._fetch_refs((f"+{wanted}:{into}",), lock)
+                self._fetch_refs((f"+{ref}:{into}",), lock)
             except GitError as error:
+                # No such commit is an answer, and resolve() says so with the versions there are.
                 if not _ABSENT.search(str(error)):
                     raise remote_error(error, self.address.repository) from error
                 self._git.read(self.folder, "update-ref", "-d", into)
 
     def _prepare(self) -> None:
-        """Have a mirror that can be fetched into, whatever a killed fetch left. Needs its lock."""
+        """Make the mirror fit for a fetch, whatever a killed one left behind. Needs its lock."""
         mirror = self.folder
         mirror.mkdir(parents=True, exist_ok=True)
+        # We hold the mirror's lock, so no git works here: lock files are of one that was killed.
         for leftover in (*mirror.glob("*.lock"), *mirror.glob("refs/**/*.lock")):
             leftover.unlink()
         for pattern in ("tmp_*", ".tmp-*"):
@@ -320,11 +328,12 @@ class Mirror:
                 leftover.unlink()
         if not (mirror / "HEAD").is_file() or not (mirror / "config").is_file():
             self._git.read(mirror, "init", "--quiet", "--bare", "--template=", ".")
-        # Git's own place for a repository's name; who looks at the cache reads it.
+        # Git's own file for a repository's name; `reuse.cache` shows it.
         (mirror / "description").write_text(f"{self.address.repository}\n", encoding="utf-8")
 
     def _is_damaged(self, error: GitError, lock: int) -> bool:
         """Whether the mirror itself, not the host, is what failed."""
+        # fsck reads every object, which may take minutes: only after an error that fits.
         if not _SUSPICIOUS.search(str(error)):
             return False
         try:
@@ -334,7 +343,8 @@ class Mirror:
         return False
 
     def _pack(self, lock: int) -> None:
-        """Pack what hundreds of small fetches left: Git's own way is to do it in our back."""
+        """Pack what hundreds of small fetches left."""
+        # Git's own `gc --auto`, which is off here, goes on in the background, without our lock.
         objects = self.folder / "objects"
         loose, packs = len(list(objects.glob("17/*"))), len(list(objects.glob("pack/*.pack")))
         if loose <= _LOOSE_IN_ONE and packs <= _PACKS:

@@ -1,4 +1,4 @@
-"""Makes the command of a step's child process: its line, its variables, its warm start."""
+"""Builds the command of a step's child process: shell line, variables, forkserver to use."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class Children:
-    """Knows what child processes are made of, on this machine and for one tracking server."""
+    """Builds the commands of child processes, on this machine and for one tracking server."""
 
     def __init__(self, tracking_uri: str, settings: Settings) -> None:
         self._tracking_uri, self._settings = tracking_uri, settings
@@ -41,11 +41,16 @@ class Children:
             TrackingUnavailableError: if the tracking server does not answer.
         """
         scratch, environment = attempt.scratch, attempt.environment
+        info, given = attempt.run.info, attempt.request.environment
         line = self._line(attempt)
         return Command(
             argv=("bash", str(scratch.script(line))),
             folder=attempt.source.project.folder,
-            environment=self._variables(attempt),
+            environment={
+                **self.variables(environment, given, _uris(attempt)),
+                "TMPDIR": str(scratch.temporary),
+                **run_variables(info.run_id, info.experiment_id),
+            },
             timeout=attempt.request.timeout,
             grace=self._settings.grace,
             held_descriptors=(scratch.lock, *attempt.source.locks, *environment.locks),
@@ -54,7 +59,7 @@ class Children:
         )
 
     def surroundings(self, attempt: Attempt) -> Surroundings:
-        """Return what of this machine a step needs that runs in a container."""
+        """Return what of this machine a step in a container needs."""
         tracking = absolute_store(self._tracking_uri)
         return Surroundings(
             code=attempt.source.code,
@@ -80,8 +85,9 @@ class Children:
             given: Variables that the steps are given.
             uris: Addresses that they read and write.
         """
+        # A container is another machine, and conda's programs need its activation scripts.
         if environment.bin is None or environment.manager == "conda":
-            return None  # a container is another machine; conda's programs need its activation
+            return None
         project = key_of(pinned.repository, pinned.subdirectory)[:16]
         # Beside the environment, and by its name: what removes it removes this too.
         learned = environment.bin.parent.with_name(f"{environment.digest}.{project}.json")
@@ -103,17 +109,16 @@ class Children:
         except UnderstudyError:
             raise
         except Exception as error:
-            if not has_room(attempt.scratch.folder):  # MLflow does not say why it could not write
+            # MLflow does not say that it could not write because the disk is full.
+            if not has_room(attempt.scratch.folder):
                 raise no_room(attempt.scratch.folder, error) from error
-            raise _input_missing(attempt, error) from error
-
-    def _variables(self, attempt: Attempt) -> dict[str, str]:
-        info, given = attempt.run.info, attempt.request.environment
-        return {
-            **self.variables(attempt.environment, given, _uris(attempt)),
-            "TMPDIR": str(attempt.scratch.temporary),
-            **run_variables(info.run_id, info.experiment_id),
-        }
+            raise StepFailedError(
+                f"An input of the step {attempt.request.entry_point!r} could not be read: {error}",
+                allowed="for path parameters, a folder or file here, or an artifact as "
+                "runs:/<id>/<path>",
+                action="check that the run and its artifact exist",
+                run_id=attempt.run.info.run_id,
+            ) from error
 
     def variables(
         self, environment: Environment, given: Mapping[str, str], uris: Iterable[str]
@@ -126,16 +131,19 @@ class Children:
             uris: Addresses that they read and write.
         """
         tracking = absolute_store(self._tracking_uri)
-        ours = step_environment(os.environ, (tracking, *uris), local=environment.bin is None)
-        path = given.get("PATH", ours.get("PATH", os.defpath))
+        # MLflow's own backend passes on every variable of the worker, Airflow's secrets included.
+        inherited = step_environment(os.environ, (tracking, *uris), local=environment.bin is None)
+        path = given.get("PATH", inherited.get("PATH", os.defpath))
         if environment.bin is not None:
             path = f"{environment.bin}{os.pathsep}{path}"
-            ours["VIRTUAL_ENV"] = str(environment.bin.parent)
+            inherited["VIRTUAL_ENV"] = str(environment.bin.parent)
         return {
             "MLFLOW_DISABLE_TELEMETRY": "true",
             "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-            **ours,
+            **inherited,
             **given,
+            # What follows is decided here, whatever the step was given: a pipe to Python is block
+            # buffered, and lines of a log would come late.
             "PATH": path,
             "PYTHONUNBUFFERED": "1",
             "MLFLOW_TRACKING_URI": tracking,
@@ -149,7 +157,8 @@ def _uris(attempt: Attempt) -> list[str]:
 def _stored_inputs(attempt: Attempt) -> Iterator[tuple[str, str]]:
     """Yield parameters of type ``path`` with the place in the artifact store that they mean.
 
-    Those in a folder of this machine are left out: MLflow would hand out the store's own files.
+    Artifacts in a folder of this machine are left out: MLflow would return the store's own files
+    in place of a copy.
     """
     for name, found in attempt.lineage.inputs.known.items():
         is_path = attempt.entry_point.parameters[name].type == "path"
@@ -187,6 +196,7 @@ def _tracked_at(uri: str) -> Iterator[None]:
     """Let MLflow's ``runs:/`` addresses mean the runs of our tracking server."""
     import mlflow
 
+    # compute_command, which downloads them, has no argument for the server: it asks the global one.
     before = mlflow.get_tracking_uri()
     if before == uri:
         yield
@@ -209,12 +219,3 @@ def absolute_store(uri: str) -> str:
     if not scheme and uri not in {"databricks", "uc"}:
         return str(Path(uri).absolute())
     return uri
-
-
-def _input_missing(attempt: Attempt, error: Exception) -> StepFailedError:
-    return StepFailedError(
-        f"An input of the step {attempt.request.entry_point!r} could not be read: {error}",
-        allowed="for path parameters, a folder or file here, or an artifact as runs:/<id>/<path>",
-        action="check that the run and its artifact exist",
-        run_id=attempt.run.info.run_id,
-    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from understudy.contract import Tag
@@ -23,7 +23,7 @@ _MEMORY: Final = (
 
 
 def leftovers(ending: Ending) -> Iterator[str]:
-    """Yield what the log says of processes that the command left behind."""
+    """Yield lines for the log about processes that the command left behind."""
     if ending.leftovers and not (ending.stopped or ending.timed_out):
         yield f"The command left {ending.leftovers} process(es) behind, which were ended"
     if ending.survivors:
@@ -38,53 +38,45 @@ def refuse_failure(
     Args:
         attempt: The step.
         ending: How its process ended.
-        run: Its MLflow run, as it is now: the step may have called itself failed.
-        last_lines: What it said last; the run's own word for the error is taken first.
-        advice: What it has to change, where that is known.
+        run: Its MLflow run, as it is now: the step may have set its status to FAILED itself.
+        last_lines: The last lines of its output; the run's own error text is preferred.
+        advice: What its author has to change, where that is known.
 
     Raises:
         StepFailedError: if it has not.
         StepStoppedError: if it took longer than it may.
     """
+    name, run_id = attempt.request.entry_point, attempt.run.info.run_id
     if ending.timed_out:
-        raise _timed_out(attempt)
+        raise StepStoppedError(
+            f"The step {name!r} took longer than its time-out and was ended",
+            allowed=f"at most {attempt.request.timeout:g} s",
+            action="give it more time, or less to do",
+            run_id=run_id,
+        )
+    # A traceback may print a variable, and the error goes into a tag that everybody can read.
     secrets = secrets_among(attempt.request.environment.values())
-    said = hidden(run.data.tags.get(Tag.ERROR.value) or last_lines, secrets)
+    detail = hidden(run.data.tags.get(Tag.ERROR.value) or last_lines, secrets)
     if advice is not None and not ending.ok:
-        raise _to_be_changed(attempt, ending, advice, secrets)
+        raise StepUnfitError(
+            f"The step {name!r} ended with {ending}: {hidden(advice.found, secrets)}",
+            allowed=advice.allowed,
+            action=advice.action,
+            run_id=run_id,
+            exit_code=ending.exit_code,
+        )
     if not ending.ok:
-        raise _failed(attempt, ending, f"{ending}{ending.likely_cause}", said)
+        raise _failed(attempt, ending, f"{ending}{ending.likely_cause}", detail)
+    # A program can end its own run as FAILED and still exit with 0, where it catches its errors.
     if run.info.status in {"FAILED", "KILLED"}:
-        raise _failed(attempt, ending, f"exit code 0, but with its run {run.info.status}", said)
+        raise _failed(attempt, ending, f"exit code 0, but with its run {run.info.status}", detail)
 
 
-def _failed(attempt: Attempt, ending: Ending, how: str, said: str) -> StepFailedError:
+def _failed(attempt: Attempt, ending: Ending, how: str, detail: str) -> StepFailedError:
     return StepFailedError(
-        f"The step {attempt.request.entry_point!r} ended with {how}: {said or 'it said nothing'}",
+        f"The step {attempt.request.entry_point!r} ended with {how}: {detail or 'it said nothing'}",
         allowed="exit code 0",
         action=_MEMORY if ending.likely_cause else _LINES,
         run_id=attempt.run.info.run_id,
         exit_code=-ending.signal if ending.signal else ending.exit_code,
-    )
-
-
-def _to_be_changed(
-    attempt: Attempt, ending: Ending, advice: Advice, secrets: Collection[str]
-) -> StepUnfitError:
-    return StepUnfitError(
-        f"The step {attempt.request.entry_point!r} ended with {ending}:"
-        f" {hidden(advice.found, secrets)}",
-        allowed=advice.allowed,
-        action=advice.action,
-        run_id=attempt.run.info.run_id,
-        exit_code=ending.exit_code,
-    )
-
-
-def _timed_out(attempt: Attempt) -> StepStoppedError:
-    return StepStoppedError(
-        f"The step {attempt.request.entry_point!r} took longer than its time-out and was ended",
-        allowed=f"at most {attempt.request.timeout:g} s",
-        action="give it more time, or less to do",
-        run_id=attempt.run.info.run_id,
     )

@@ -4,7 +4,7 @@ Started by ``warm.py`` in a project's environment, with the arguments LISTENER A
 MEMORY, and leaves for a session of its own. It imports the modules that earlier programs of the
 same project had imported in the end (never the project's own), then forks, for each request on the
 LISTENER socket, a supervisor that forks the program: a process as clean as a new one, but for the
-modules that are there already. It ends when nobody has asked for IDLE seconds and nothing runs.
+modules that are there already. It ends after IDLE seconds without a request or a running program.
 
 A program that would behave differently is not served: the server refuses, with the reason, where
 an import starts threads that survive a fork, opens files, takes more than MEMORY bytes, or where
@@ -105,6 +105,7 @@ class Learned:
             "variables": {**self.variables, **variables},
             "programs": {**self.programs, program: len(together)},
         }
+        # Programs end at the same time and readers take no lock: a rename is whole or not at all.
         draft = Path(f"{self._path}.{os.getpid()}")
         draft.write_text(json.dumps(content), encoding="utf-8")
         draft.replace(self._path)
@@ -126,7 +127,7 @@ class Forkserver:
     def serve(self) -> ForkedProgram | None:
         """Serve until idle; returns a program only in the process that is to run it.
 
-        Who asks before all is imported waits only for what it will need itself.
+        A request that comes before all is imported waits only for the imports of its own program.
 
         Raises:
             UnfitError: where nothing may be forked from this process.
@@ -134,13 +135,16 @@ class Forkserver:
         last = time.monotonic()
         while True:
             imported = self._import_one()
+            # Only when all is imported is it known whether an import sets them, or the program.
             if self._wanted and self._learned.variables:
-                continue  # only when all is imported can be told who sets them
+                continue
             if select.select([self._listener], [], [], 0 if imported else _PAUSE_S)[0]:
                 program = self._answer()
                 if program is not None:
                     return program
-            self._reap()
+            for pid in list(self._running):
+                if os.waitpid(pid, os.WNOHANG)[0]:
+                    self._running.discard(pid)
             if imported or self._running:
                 last = time.monotonic()
             elif time.monotonic() - last > self._idle:
@@ -154,8 +158,10 @@ class Forkserver:
         while self._wanted:
             name = self._wanted.popleft()
             if name not in sys.modules:
+                # Left behind if the import kills this process; the next start reads who it was.
                 IMPORTING.write_text(name, encoding="utf-8")
-                signal.alarm(_IMPORT_LIMIT_S)  # an import that hangs ends this process
+                # SIGALRM has no handler here: an import that hangs ends this process.
+                signal.alarm(_IMPORT_LIMIT_S)
                 _import(name)
                 signal.alarm(0)
                 self._checked = False
@@ -169,17 +175,19 @@ class Forkserver:
         while len(self._learned.modules) - len(self._wanted) < enough and self._import_one():
             continue
 
-    def _check(self, *ours: int) -> None:
+    def _check(self, *descriptors: int) -> None:
         """Refuse to fork where the program would not be as in a new process.
 
         Args:
-            ours: Descriptors that are open because of the request.
+            descriptors: Those that are open because of the request.
         """
         if self._checked:
             return
         if threading.active_count() > 1:
             raise UnfitError(f"an import starts the threads {threading.enumerate()[1:]}")
-        known = self._files | {str(Path(f"/proc/self/fd/{number}").readlink()) for number in ours}
+        known = self._files | {
+            str(Path(f"/proc/self/fd/{number}").readlink()) for number in descriptors
+        }
         if opened := _open_files() - known:
             raise UnfitError(f"an import keeps files open: {sorted(opened)}")
         if (size := _resident()) > self._memory:
@@ -189,6 +197,8 @@ class Forkserver:
         for name, value in self._learned.variables.items():
             if os.environ.get(name) != value:
                 raise UnfitError(f"a program sets {name}, maybe before it imports")
+        # Collections in the children do not touch what is frozen, so that its memory pages stay
+        # shared with them (see gc.freeze in Python's documentation).
         gc.collect()
         gc.freeze()
         self._checked = True
@@ -198,7 +208,8 @@ class Forkserver:
         with connection:
             try:
                 request, descriptors = _receive(connection)
-            except (EOFError, OSError):  # nobody asks: it only wanted us to import, or went away
+            except (EOFError, OSError):
+                # A connection without a request: Forkservers.prepare, or a client that has died.
                 return None
             self._import_for(request["program"][1])
             self._check(connection.fileno(), *descriptors)
@@ -211,11 +222,6 @@ class Forkserver:
             self._listener.close()
             os.close(self._alive)
             return _guarded(connection, request, descriptors, self._learned)
-
-    def _reap(self) -> None:
-        for pid in list(self._running):
-            if os.waitpid(pid, os.WNOHANG)[0]:
-                self._running.discard(pid)
 
 
 class ForkedProgram:
@@ -233,20 +239,24 @@ class ForkedProgram:
         os.close(nothing)
         os.close(output)
         os.chdir(self._request["folder"])
+        # What an import has set, it would set in a new process as well.
         imported = {n: v for n, v in os.environ.items() if _STARTED_WITH.get(n) != v}
         os.environ.clear()
         os.environ.update({**self._request["environment"], **imported})
         time.tzset()
+        # tempfile keeps the folder that it found first; this program has a TMPDIR of its own.
         tempfile.tempdir = None
         signal.signal(signal.SIGINT, signal.default_int_handler)
         for number in (signal.SIGPIPE, signal.SIGXFSZ):
             signal.signal(number, signal.SIG_IGN)
-        if "numpy" in sys.modules:  # Python's own random reseeds itself after a fork
+        # Python's own random reseeds itself after a fork, NumPy's does not.
+        if "numpy" in sys.modules:
             sys.modules["numpy"].random.seed()
         self._environment = dict(os.environ)
 
     def run(self) -> None:
         """Run it as ``python -m MODULE`` or ``python SCRIPT`` would."""
+        # Registered first, so called last: after the program's own exit handlers have imported.
         atexit.register(self._learn)
         kind, name = self._request["program"]
         main = sys.modules["__main__"] = ModuleType("__main__")
@@ -254,7 +264,8 @@ class ForkedProgram:
         sys.argv = [name, *self._request["arguments"]]
         sys.orig_argv = [sys.executable, *(["-m"] if kind == "module" else []), *sys.argv]
         if not getattr(sys.flags, "safe_path", False):
-            sys.path.insert(0, str(Path.cwd()) if kind == "module" else _folder_of(name))
+            folder = Path.cwd() if kind == "module" else Path(name).resolve().parent
+            sys.path.insert(0, str(folder))
         if kind == "module":
             runpy._run_module_as_main(name)  # type: ignore[attr-defined]  # noqa: SLF001 - it is -m
         else:
@@ -271,7 +282,8 @@ class ForkedProgram:
         try:
             libraries = [name for name in names if _is_library(name)]
             self._learned.add(self._request["program"][1], libraries, changed)
-        except (OSError, UnfitError):  # no room, or no longer ours: another program will learn
+        except (OSError, UnfitError):
+            # A full disk, or a damaged file: the step has succeeded all the same.
             return
 
 
@@ -282,12 +294,14 @@ _LIBRARIES = frozenset(map(sysconfig.get_path, ("stdlib", "platstdlib", "purelib
 def _guarded(
     connection: socket.socket, request: dict[str, Any], descriptors: list[int], learned: Learned
 ) -> ForkedProgram:
-    """Be the supervisor of a program, until it ends; returns in the program's own process."""
+    """Act as a program's supervisor until it ends; returns in the program's own process only."""
     from _understudy_supervisor import Supervisor  # type: ignore[import-not-found]
 
     os.setsid()
+    # Two steps, because the worker starts the program cold after a time-out: without its GO the
+    # program could run twice.
     connection.sendall(READY)
-    if connection.recv(1) != GO:  # the worker has started it in another way, or is dead
+    if connection.recv(1) != GO:
         os._exit(0)
     connection.close()
     output, control, report, *held = descriptors
@@ -308,7 +322,7 @@ def _receive(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
     """Return a request and the descriptors that came with it.
 
     Raises:
-        EOFError: if there is none, or not one of ours.
+        EOFError: if there is none, or it is another user's.
         OSError: if it does not come in time.
     """
     connection.settimeout(_REQUEST_LIMIT_S)
@@ -344,14 +358,11 @@ def request_bytes(request: dict[str, Any]) -> bytes:
 
 
 def _is_ours(connection: socket.socket) -> bool:
-    """Whether the same user asks (unix(7), SO_PEERCRED)."""
+    """Whether the client is of the same user (unix(7), SO_PEERCRED)."""
+    # struct ucred: process, user and group id, an int each.
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
     _, user, _ = struct.unpack("3i", credentials)
     return bool(user == os.getuid())
-
-
-def _folder_of(path: str) -> str:
-    return str(Path(path).resolve().parent)
 
 
 def _run_script(name: str, main: ModuleType) -> None:
@@ -362,7 +373,7 @@ def _run_script(name: str, main: ModuleType) -> None:
 
 
 def _import(name: str) -> None:
-    """Import a module; the program that needs it will say what is wrong with it."""
+    """Import a module; an error is left to the program that needs it, and fails on it."""
     try:
         importlib.import_module(name)
     except Exception as error:  # noqa: BLE001 - any module may raise anything
@@ -382,7 +393,8 @@ def _open_files() -> set[str]:
     for link in Path("/proc/self/fd").iterdir():
         try:
             found.add(str(link.readlink()))
-        except FileNotFoundError:  # the listing's own
+        except FileNotFoundError:
+            # The descriptor of the listing itself, which is closed by now.
             continue
     return found
 
@@ -395,6 +407,8 @@ def _resident() -> int:
 
 def _threads_after_fork() -> list[str]:
     """Return the native threads that a fork does not end in this process, as OpenBLAS's does."""
+    # OpenBLAS stops its threads before a fork (pthread_atfork), so that only a real fork shows
+    # which threads are harmless.
     child = os.fork()
     if child == 0:
         os._exit(0)
@@ -416,6 +430,7 @@ def _exit(error: BaseException) -> NoReturn:
 def main(arguments: list[str]) -> None:
     """Serve; see the module's docstring for the arguments."""
     listener, alive, learned, idle, memory = arguments
+    # The starter waits for this process and takes its exit code; the server is its child.
     if os.fork():
         os._exit(0)
     os.setsid()

@@ -52,7 +52,10 @@ class LineCutter:
         for line in complete:
             yield from _pieces(_last_state(line))
         yield from self._progress()
-        yield from self._overlong()
+        # A program that never ends its line must not fill the worker's memory.
+        while len(self._rest) > LINE_LIMIT:
+            piece, self._rest = self._rest[:LINE_LIMIT], self._rest[LINE_LIMIT:]
+            yield piece.translate(_UNPRINTABLE)
         if final and self._rest:
             rest, self._rest = self._rest, ""
             yield from _pieces(_last_state(rest))
@@ -62,18 +65,14 @@ class LineCutter:
         *overwritten, newest = self._rest.rsplit("\r", 2)
         if not overwritten or not self._rest.strip("\r"):
             return
-        if newest == "":  # a "\r" at the very end may be half of "\r\n"
+        # A "\r" at the very end may be half of a "\r\n" that comes with the next chunk.
+        if newest == "":
             state, self._rest = overwritten[-1], overwritten[-1] + "\r"
         else:
             state, self._rest = overwritten[-1], newest
         if state and self._clock() - self._shown_at >= PROGRESS_EVERY:
             self._shown_at = self._clock()
             yield from _pieces(state.rpartition("\r")[2])
-
-    def _overlong(self) -> Iterator[str]:
-        while len(self._rest) > LINE_LIMIT:
-            piece, self._rest = self._rest[:LINE_LIMIT], self._rest[LINE_LIMIT:]
-            yield piece.translate(_UNPRINTABLE)
 
 
 def _last_state(line: str) -> str:
@@ -87,7 +86,8 @@ def _pieces(line: str) -> Iterator[str]:
 
 _PROC: Final = Path("/proc")
 _PAUSE_S: Final = 0.02
-_LOOKS: Final = 50  # what keeps on forking is killed again and again, for a second
+# What keeps on forking is killed again and again, for about a second.
+_LOOKS: Final = 50
 
 
 def end_orphans(temporary: str) -> None:
@@ -97,7 +97,8 @@ def end_orphans(temporary: str) -> None:
     for _ in range(_LOOKS):
         orphans = _started_with(f"TMPDIR={temporary}".encode())
         for pid in orphans:
-            _kill(pid)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         if not orphans:
             return
         time.sleep(_PAUSE_S)
@@ -110,7 +111,7 @@ def _started_with(variable: bytes) -> list[int]:
     for entry in _PROC.iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():
             try:
-                # Empty for a zombie; of other users it cannot be read.
+                # Empty for a zombie; of other users' processes it cannot be read (proc(5)).
                 variables = (entry / "environ").read_bytes().split(b"\0")
             except OSError:
                 continue
@@ -119,24 +120,19 @@ def _started_with(variable: bytes) -> list[int]:
     return found
 
 
-def _kill(pid: int) -> None:
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
-
-
 OnLine = Callable[[str], None]
 
 _SUPERVISOR = Path(__file__).with_name("supervisor.py")
-_CHUNK = 65_536  # bytes: what a Linux pipe holds
+# Bytes: what a Linux pipe holds (pipe(7)).
+_CHUNK = 65_536
 _LAST_OUTPUT_S = 1.0
-_GUARDIAN_EXIT_S = 10.0  # it has nothing left to do, but the machine may be busy
+# A supervisor has nothing left to do after its report, but the machine may be busy.
+_SUPERVISOR_EXIT_S = 10.0
 _SHELL_SIGNAL_BASE = 128
 
 
 def _nothing() -> None:
-    """Do nothing when a command is asked to stop."""
+    """Do nothing when a command is being stopped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,27 +182,23 @@ class Ending:
 
     @property
     def likely_cause(self) -> str:
-        """What most often ends a command so, as the rest of a sentence; empty where it says itself.
-
-        Nobody tells a process that Linux kills for want of memory, nor whoever waits for it.
-        """
+        """The usual cause of such an end, to append to a sentence; '' where the end names it."""
+        # Linux's OOM killer sends SIGKILL; neither the process nor its parent learns the reason.
         killed = self.signal == signal.SIGKILL and not self.stopped and not self.timed_out
         return ", most often because it took more memory than there is" if killed else ""
 
     def __str__(self) -> str:
         number = self.signal
-        return f"exit code {self.exit_code}" if number is None else _signal_name(number)
+        if number is None:
+            return f"exit code {self.exit_code}"
+        return f"signal {number} ({signal.Signals(number).name})"
 
 
 _SIGNAL_NUMBERS = frozenset(int(number) for number in signal.Signals)
 
 
-def _signal_name(number: int) -> str:
-    return f"signal {number} ({signal.Signals(number).name})"
-
-
 class ProcessRunner:
-    """Runs commands one after the other; ``stop`` ends the present one and forbids the next."""
+    """Runs commands one after the other; ``stop`` ends the current one and forbids the next."""
 
     def __init__(self, forkservers: Forkservers | None = None) -> None:
         self._forkservers = forkservers
@@ -225,6 +217,8 @@ class ProcessRunner:
         Safe in a signal handler and from any thread. From another thread it waits up to ``wait``
         seconds until all is gone; in a handler on top of ``run`` it must not, ``run`` goes on.
         """
+        # Before the pipes are looked at: a command that is just being started looks at this after
+        # it has made them, so that one of the two sees the other.
         self._stopped = True
         with self._lock:
             self._ask_to_stop()
@@ -264,6 +258,8 @@ class ProcessRunner:
 
     @contextlib.contextmanager
     def _started(self, command: Command, on_line: OnLine) -> Iterator[_Guarded]:
+        # Two pipes for a stop: closing or writing `control` reaches the supervisor, also when this
+        # process dies; `wake` ends the poll of our own thread, which a signal handler cannot.
         control_end, self._control = os.pipe()
         wake, self._wake = os.pipe()
         report, report_end = os.pipe()
@@ -272,11 +268,12 @@ class ProcessRunner:
         try:
             supervisor = self._start(command, channel, on_line)
         except BaseException:
-            self._close_ours()
+            self._close_ends()
             for end in (wake, report, output):
                 os.close(end)
             raise
         finally:
+            # Else our own copies would keep the pipes open, and their end could never be read.
             for end in (control_end, report_end, output_end):
                 os.close(end)
         ends = _Ends(output, report, wake)
@@ -287,13 +284,13 @@ class ProcessRunner:
                     self._ask_to_stop()
             yield guarded
         finally:
-            self._close_ours()
+            self._close_ends()
             guarded.close(command.grace)
 
     def _start(
         self, command: Command, channel: Channel, on_line: OnLine
     ) -> subprocess.Popen[bytes] | None:
-        """Start a supervisor with the command; None where a forkserver has done it."""
+        """Start a supervisor with the command; None where a forkserver has forked it."""
         if command.warm is None or self._forkservers is None:
             return _start_supervisor(command, channel)
         around = Conditions(command.folder, command.environment, command.grace, command.scratch)
@@ -306,7 +303,8 @@ class ProcessRunner:
     def _ask_to_stop(self) -> None:
         for end in (self._control, self._wake):
             if end is not None:
-                with contextlib.suppress(BrokenPipeError):  # it has just ended by itself
+                # The command may just have ended by itself.
+                with contextlib.suppress(BrokenPipeError):
                     os.write(end, b"s")
 
     def _close_control(self) -> None:
@@ -315,7 +313,7 @@ class ProcessRunner:
         if control is not None:
             os.close(control)
 
-    def _close_ours(self) -> None:
+    def _close_ends(self) -> None:
         self._close_control()
         with self._lock:
             wake, self._wake = self._wake, None
@@ -365,7 +363,7 @@ class _Guarded:
     ) -> None:
         self._command, self._supervisor = command, supervisor
         self._ends, self._ask_to_stop = ends, ask_to_stop
-        self._told = b""
+        self._report_bytes = b""
         self._timed_out = self._reported = False
 
     def follow(self, on_line: OnLine, on_stop: Callable[[], None], timeout: float | None) -> Ending:
@@ -383,7 +381,8 @@ class _Guarded:
         try:
             if not self._gone(0):
                 self._discard(time.monotonic() + grace + _LAST_OUTPUT_S)
-            self._gone(_LAST_OUTPUT_S)  # else it goes on without us: control is closed
+            # One that needs longer goes on without us: control is closed, it will end by itself.
+            self._gone(_LAST_OUTPUT_S)
         finally:
             self._ends.close()
 
@@ -393,9 +392,9 @@ class _Guarded:
         poller = select.poll()
         poller.register(self._ends.report, select.POLLIN)
         while poller.poll(_milliseconds(deadline)):
-            if not (told := os.read(self._ends.report, _CHUNK)):
+            if not (chunk := os.read(self._ends.report, _CHUNK)):
                 return self._waited_for(deadline)
-            self._told += told
+            self._report_bytes += chunk
         return False
 
     def _waited_for(self, deadline: float) -> bool:
@@ -424,9 +423,10 @@ class _Guarded:
                         return
                     yield chunk
                 elif chunk:
-                    self._told += chunk
+                    self._report_bytes += chunk
                 else:
-                    # All that could be ended has ended: a pipe that escaped is not waited for.
+                    # All that could be ended has ended. A process that escaped may hold the output
+                    # open for ever: only what is in the pipe already is still read.
                     poller.unregister(descriptor)
                     deadline, self._reported = time.monotonic() + _LAST_OUTPUT_S, True
             if deadline is not None and time.monotonic() > deadline:
@@ -445,8 +445,9 @@ class _Guarded:
 
     def _ending(self) -> Ending:
         # Output may have ended in the very moment of the report, and been read before it.
-        self._gone(_GUARDIAN_EXIT_S)
-        reports = dict(line.split(" ", 1) for line in self._told.decode().splitlines())
+        self._gone(_SUPERVISOR_EXIT_S)
+        # Lines of "word rest", as Supervisor._say writes them: started, failed, ended.
+        reports = dict(line.split(" ", 1) for line in self._report_bytes.decode().splitlines())
         if "failed" in reports:
             number = int(reports["failed"])
             raise OSError(number, os.strerror(number))

@@ -34,7 +34,8 @@ def unsafe_placeholders(command: str) -> dict[str, str]:
             continue
         if reason := shell.context():
             found[name] = reason
-        shell.read("x")  # the value: one word, whatever is in it
+        # The value: MLflow quotes it, so it is one word whatever is in it.
+        shell.read("x")
     return found
 
 
@@ -70,17 +71,15 @@ class _Shell:
         elif self._escaped:
             self._escaped = False
         elif self._quote:
-            self._inside_quotes(character)
+            # Inside single quotes a backslash is itself, bash(1): only double quotes know escapes.
+            if character == "\\" and self._quote == '"':
+                self._escaped = True
+            elif character == self._quote:
+                self._quote = ""
         else:
             self._bare(character)
         self._run = self._run + character if character == "<" else ""
         self._previous = character
-
-    def _inside_quotes(self, character: str) -> None:
-        if character == "\\" and self._quote == '"':
-            self._escaped = True
-        elif character == self._quote:
-            self._quote = ""
 
     def _bare(self, character: str) -> None:
         if character == "\\":
@@ -89,7 +88,9 @@ class _Shell:
             self._quote = character
         elif character == "`":
             self._back_tick = not self._back_tick
+        # bash(1): # begins a comment only where a word could begin; a#b is a word.
         elif character == "#" and self._previous in _BOUNDARY:
             self._comment = True
+        # <<< is a here-string: one word, in which a quoted value stays what it is.
         elif self._run == "<<" and character != "<":
             self._here_document = True

@@ -27,9 +27,12 @@ if TYPE_CHECKING:
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+# A dead worker's end of the control pipe is closed, unless a process that the worker has forked
+# still holds it: so the worker itself is looked at now and then.
 _LOOK_FOR_PARENT_MS = 2000
 _KILL_PAUSE_S = 0.005
-_GIVE_UP_S = 10.0  # a process in uninterruptible sleep cannot be killed: say so and go
+# A process in uninterruptible sleep cannot be killed: it is reported as a survivor.
+_GIVE_UP_S = 10.0
 
 
 class Supervisor:
@@ -45,8 +48,10 @@ class Supervisor:
 
     def fork(self) -> bool:
         """Fork the command's process, in a process group of its own; True in the new process."""
+        # The command must not hold the report open: its end tells the worker that all have ended.
         for descriptor in (self._control, self._report):
             os.set_inheritable(descriptor, False)  # noqa: FBT003 - it takes no keyword
+        # Orphans below us become our children, daemons that fork twice included (prctl(2)).
         _prctl(_PR_SET_CHILD_SUBREAPER, 1)
         self._wake, self._waker = _watch_signals()
         self._child = os.fork()
@@ -58,6 +63,7 @@ class Supervisor:
 
     def become(self, argv: list[str]) -> NoReturn:
         """Be the command, in its process."""
+        # The report closes on exec, so that "failed" can only come from a command that never began.
         try:
             os.execvp(argv[0], argv)  # noqa: S606 - an argv list, which is the point
         except OSError as error:
@@ -74,9 +80,11 @@ class Supervisor:
         """Watch over the command to its end, end what it left behind, and report."""
         stopped = self.watch()
         leftovers = self.clear(grace)
-        # A worker that was told to stop may be killed before it gets to it.
+        # A worker that stops a step may be killed before it removes the folder itself.
         if scratch and (stopped or self.orphaned):
-            _remove(scratch)
+            import shutil
+
+            shutil.rmtree(scratch, ignore_errors=True)
         self.report_end(stopped=stopped, leftovers=leftovers)
 
     def watch(self) -> bool:
@@ -94,6 +102,8 @@ class Supervisor:
     @property
     def orphaned(self) -> bool:
         """Whether the worker is dead."""
+        # An orphan is given to another parent at once. One that a forkserver has forked is no child
+        # of the worker, and has only the worker's process id to look at.
         if self._is_child:
             return os.getppid() != self._worker
         worker = _stat(str(self._worker))
@@ -104,11 +114,12 @@ class Supervisor:
         first = self._alive()
         self._signal(first, signal.SIGTERM)
         self._wait_gone(time.monotonic() + grace)
+        # Again and again: between the listing and the kill a process may have forked another.
         self._wait_gone(time.monotonic() + _GIVE_UP_S, signal.SIGKILL)
         return len(first)
 
     def report_end(self, *, stopped: bool, leftovers: int) -> None:
-        """Tell the worker how it ended: raw wait status, whether stopped, leftovers, survivors."""
+        """Report the end to the worker: raw wait status, whether stopped, leftovers, survivors."""
         status = -1 if self._status is None else self._status
         self._say(f"ended {status} {int(stopped)} {leftovers} {len(self._alive())}")
 
@@ -139,11 +150,13 @@ class Supervisor:
 
     def _alive(self) -> list[int]:
         """Return the process ids of all descendants that are not zombies."""
+        # As their reaper we adopt orphans: without a child there is no descendant either.
         if self._childless and sys.platform.startswith("linux"):
-            return []  # orphans come to us: without a child there is no descendant either
+            return []
         try:
             return _descendants(os.getpid())
-        except FileNotFoundError:  # no /proc: the process group is all that can be asked
+        except FileNotFoundError:
+            # Without /proc the process group is all that can be looked at.
             return [self._child] if self._group_exists() else []
 
     def _group_exists(self) -> bool:
@@ -168,13 +181,15 @@ class Supervisor:
     def _say(self, line: str) -> None:
         try:
             os.write(self._report, f"{line}\n".encode())
-        except OSError:  # the worker is dead: nobody listens
+        except OSError:
+            # The worker is dead: nobody reads the report.
             return
 
 
 def _detach() -> None:
-    """Have the signals of a new program and a process group, and die with the supervisor."""
+    """Reset signals, enter a process group of its own, and die with the supervisor."""
     signal.set_wakeup_fd(-1)
+    # Python ignores the last two for itself, and ignored signals stay ignored over exec.
     for number in (*_STOP_SIGNALS, signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
     os.setpgid(0, 0)
@@ -226,16 +241,11 @@ def _stat(pid: str) -> tuple[bytes, int] | None:
     """Return (state, parent) of a process, or None if it is gone (proc(5), /proc/pid/stat)."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as stat:  # noqa: PTH123 - pathlib costs start-up time
+            # The second field is the name in brackets, which may itself hold brackets and spaces.
             fields = stat.read().rpartition(b")")[2].split()
     except OSError:
         return None
     return fields[0], int(fields[1])
-
-
-def _remove(folder: str) -> None:
-    import shutil
-
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def main(argv: list[str]) -> int:

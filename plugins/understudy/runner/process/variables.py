@@ -1,4 +1,8 @@
-"""Chooses the environment variables of a child process: what it needs, not all of ours. Pure."""
+"""Selects the environment variables of a child process: what it needs, not all of ours. Pure.
+
+It lists what is passed on, not what is kept back: a worker's variables may hold Airflow's database
+password and its connections, and others under names that nobody can foresee.
+"""
 
 from __future__ import annotations
 
@@ -38,6 +42,7 @@ _CLOUDS = {
     "databricks": ("DATABRICKS_",),
 }
 _LOCAL_PYTHON = frozenset({"PYTHONPATH", "VIRTUAL_ENV", "CONDA_PREFIX"})
+# Indexes, proxies and credentials of package indexes; what changes the result is excepted below.
 _INSTALLERS = ("UV_", "PIP_", "CONDA_", "MAMBA_")
 # Would install something else than the project's files say, or somewhere else.
 _NOT_FOR_BUILDS = (
@@ -56,8 +61,8 @@ _FOR_BUILDS = frozenset({"CC", "CXX", "CFLAGS", "CXXFLAGS", "LDFLAGS", "CARGO_HO
 def run_variables(run_id: str, experiment_id: str) -> dict[str, str]:
     """Return the variables that name a step's MLflow run to its program.
 
-    The first run that the program begins is this one. Others that it begins afterwards would stand
-    beside it, as if nobody had made them: MLflow gives them the tags of the last variable.
+    The first run that the program starts is this one. Later ones are nested below it: MLflow gives
+    them the tags of the last variable.
     """
     return {
         "MLFLOW_RUN_ID": run_id,
@@ -67,31 +72,32 @@ def run_variables(run_id: str, experiment_id: str) -> dict[str, str]:
 
 
 def step_environment(
-    ours: Mapping[str, str], uris: Iterable[str], *, local: bool
+    variables: Mapping[str, str], uris: Iterable[str], *, local: bool
 ) -> dict[str, str]:
     """Return the variables for an entry point.
 
     Args:
-        ours: The variables of this process.
+        variables: The variables of this process.
         uris: Addresses that the step reads and writes; each cloud's credentials are passed on only
             where one of these lies in it.
         local: Whether the step uses the Python that is on PATH, and so its variables too.
     """
+    # A step that reads nothing of a cloud has no use for its credentials, and could print them.
     clouds = tuple(prefix for uri in uris for prefix in _CLOUDS.get(urlsplit(uri).scheme, ()))
     exact = _EXACT | _LOCAL_PYTHON if local else _EXACT
     passed_on = {
         name: value
-        for name, value in ours.items()
+        for name, value in variables.items()
         if (name in exact or name.startswith((*_PREFIXES, *clouds))) and not name.startswith(_NEVER)
     }
     return {**_DEFAULTS, **passed_on}
 
 
-def build_environment(ours: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables for uv, pip and conda: any child's, and theirs but for what to build."""
+def build_environment(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables for uv, pip and conda: any child's, and their own settings."""
     return {
         name: value
-        for name, value in ours.items()
+        for name, value in variables.items()
         if name in _EXACT
         or name in _FOR_BUILDS
         or name.startswith("LC_")

@@ -1,4 +1,4 @@
-"""Has Python programs run by forkservers that are warm. Starts servers, talks to them.
+"""Runs Python programs through forkservers that have imported ahead. Starts and contacts them.
 
 One server serves all steps of one project in one environment with the same variables, on one
 machine; it ends by itself when idle. Its folder, below the warm folder of this user, has the
@@ -35,7 +35,7 @@ _INTERPRETERS = frozenset({"python", "python3"})
 
 
 # Such a program can be run by a process that is there already (``forkserver.py``), without a shell:
-# of every other command only bash knows what it means.
+# every other command needs bash.
 @dataclass(frozen=True, slots=True)
 class Program:
     """A Python program: ``kind`` is "module" or "script", ``name`` what follows ``python [-m]``."""
@@ -58,7 +58,8 @@ def program_of(template: str, line: str) -> Program | None:
     interpreter, *words = shlex.split(line) or [""]
     if interpreter not in _INTERPRETERS:
         return None
-    if words[:1] == ["-u"]:  # our output is unbuffered in any case
+    # Unbuffered output is the rule here: child.py sets PYTHONUNBUFFERED.
+    if words[:1] == ["-u"]:
         del words[0]
     if len(words) > 1 and words[0] == "-m" and _MODULE.fullmatch(words[1]):
         return Program("module", words[1], tuple(words[2:]))
@@ -71,11 +72,16 @@ IDLE_S = 60.0
 MEMORY = 2 << 30
 """Bytes that the imports of one server may take."""
 MOST_SERVERS = 8
-_ANSWER_S = 60.0  # a server imports before it answers, TensorFlow for 20 s
-_UNFIT_S = 86_400.0  # after a day an unfit project may have changed: look again
+# A server imports before it answers, and TensorFlow takes 20 s.
+_ANSWER_S = 60.0
+# After a day an unfit project may have changed: it is tried again.
+_UNFIT_S = 86_400.0
 _LOG_KEPT_S = 86_400.0
-_TRIES = 2  # a server may end, being idle, in the moment of the request
+# An idle server may end in the moment of the request.
+_TRIES = 2
 _BACKLOG = 64
+# The environment has no Understudy, so that its Python gets two files by path. `-c` puts '' into
+# sys.path, the current folder of the moment, which a program run as a script would not have.
 _BOOTSTRAP = """
 import importlib.util, sys
 sys.path[:] = filter(None, sys.path)
@@ -110,6 +116,7 @@ class Server:
     @property
     def identity(self) -> str:
         """16 hex digits; another version of our own code is another server."""
+        # An update of this package must not talk to a server of the version before it.
         sources = [Path(source).read_text(encoding="utf-8") for source in _SOURCES]
         parts = [str(self.python), str(self.learned), sorted(self.variables.items()), sources]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
@@ -125,7 +132,7 @@ class WarmStart:
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """Descriptors that the supervisor and the program are given."""
+    """Descriptors that are passed to the supervisor and the program."""
 
     output: int
     control: int
@@ -139,7 +146,7 @@ class Channel:
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """What the program finds: its folder, its variables, and what its supervisor must know."""
+    """A program's folder and variables, and its supervisor's settings."""
 
     folder: Path
     environment: Mapping[str, str] = field(repr=False)
@@ -154,14 +161,14 @@ class Forkservers:
         self._root, self._idle = root, idle
 
     def launch(self, start: WarmStart, around: Conditions, channel: Channel) -> str:
-        """Have a program run; returns '' if it runs now, else why it has to be started cold."""
+        """Start a program in a forkserver; return '' if it runs, else why it must start cold."""
         server = start.server
         if reason := _refusal(server.learned):
             return reason
         for _ in range(_TRIES):
             try:
                 with self._connected(server) as connection:
-                    if _asked(connection, _request(start.program, around), channel):
+                    if _accepted(connection, _request(start.program, around), channel):
                         return ""
             except OSError as error:
                 return f"no forkserver can be reached: {error}"
@@ -170,9 +177,10 @@ class Forkservers:
         return "a forkserver was started and has ended"
 
     def prepare(self, server: Server) -> None:
-        """Have a server import in the background what a program will need soon."""
+        """Let a server import in the background what a program will need soon."""
         if not _refusal(server.learned):
-            with contextlib.suppress(OSError):  # a launch will say it
+            # What fails here fails again at the launch, which reports it.
+            with contextlib.suppress(OSError):
                 self._connected(server).close()
 
     def _connected(self, server: Server) -> socket.socket:
@@ -183,6 +191,7 @@ class Forkservers:
         address = str(folder / "socket")
         connection = socket.socket(socket.AF_UNIX)
         try:
+            # Under the lock: steps that begin at the same time start one server, not several.
             with FileLock(folder / "start").exclusive():
                 try:
                     connection.connect(address)
@@ -198,15 +207,18 @@ class Forkservers:
         """Start a server that listens already. Needs the folder's lock."""
         self._make_room(folder)
         if (note := folder / forkserver.IMPORTING).exists():
-            name = note.read_text(encoding="utf-8")
+            # A module that kills its process, or hangs, would do so at every start.
+            reason = f"a forkserver ended while it imported {note.read_text(encoding='utf-8')}"
             note.unlink()
-            raise OSError(_unfit(server.learned, f"a forkserver ended while it imported {name}"))
+            Path(f"{server.learned}{forkserver.UNFIT}").write_text(f"{reason}\n", encoding="utf-8")
+            raise OSError(reason)
         (folder / "socket").unlink(missing_ok=True)
         with (
             FileLock(folder / "alive").exclusive() as alive,
             socket.socket(socket.AF_UNIX) as listener,
             (folder / "log").open("wb") as log,
         ):
+            # Listening before the server runs: who connects now waits, and is not refused.
             listener.bind(str(folder / "socket"))
             listener.listen(_BACKLOG)
             options = (listener.fileno(), alive, server.learned, self._idle, MEMORY)
@@ -223,7 +235,7 @@ class Forkservers:
         if started.returncode:
             raise OSError(f"its log is {folder / 'log'}")
 
-    def _make_room(self, ours: Path) -> None:
+    def _make_room(self, own: Path) -> None:
         """Refuse where too many servers live; remove what dead ones left.
 
         Raises:
@@ -233,7 +245,7 @@ class Forkservers:
         for folder in self._root.iterdir():
             with FileLock(folder / "alive").exclusive_if_free() as free:
                 living += free is None
-                if free is not None and folder != ours:
+                if free is not None and folder != own:
                     _clear(folder)
         if living >= MOST_SERVERS:
             raise OSError(f"there are {living} of them already")
@@ -247,8 +259,8 @@ def _clear(folder: Path) -> None:
             shutil.rmtree(folder)
 
 
-def _asked(connection: socket.socket, request: dict[str, Any], channel: Channel) -> bool:
-    """Send a request and let it begin; False if the server ended instead.
+def _accepted(connection: socket.socket, request: dict[str, Any], channel: Channel) -> bool:
+    """Send a request and confirm it; False if the server ended instead.
 
     Raises:
         OSError: if it cannot be reached or does not answer in time.
@@ -256,6 +268,7 @@ def _asked(connection: socket.socket, request: dict[str, Any], channel: Channel)
     connection.settimeout(_ANSWER_S)
     content = forkserver.request_bytes(request)
     try:
+        # Descriptors go with the first bytes (unix(7)), and the socket may not take all at once.
         sent = socket.send_fds(connection, [content], channel.all())
         connection.sendall(content[sent:])
         if connection.recv(1) != forkserver.READY:
@@ -286,8 +299,3 @@ def _refusal(learned: Path) -> str:
         return note.read_text(encoding="utf-8").strip() if young else ""
     except FileNotFoundError:
         return ""
-
-
-def _unfit(learned: Path, reason: str) -> str:
-    Path(f"{learned}{forkserver.UNFIT}").write_text(f"{reason}\n", encoding="utf-8")
-    return reason

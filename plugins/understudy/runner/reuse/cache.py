@@ -1,8 +1,8 @@
-"""What steps keep on this machine: mirrors, checkouts, environments; listed, and pruned.
+"""Lists and prunes the cache of this machine: mirrors, checkouts, environments.
 
-They are kept alike: a folder ``x``, its lock ``x.lock``, perhaps other files ``x.*`` and unfinished
-folders ``.x-*`` beside it. Users hold the lock shared, builders hold it alone, and the lock's time
-says when it was last used. Nothing is removed while it is used.
+All have one layout: a folder ``x``, its lock ``x.lock``, perhaps other files ``x.*`` and unfinished
+folders ``.x-*`` beside it. Users hold the lock shared, builders hold it alone, and the lock file's
+modification time says when it was last used. Nothing is removed while it is used.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ class ItemKind(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One thing that is kept.
+    """One item of the cache.
 
     Attributes:
         kind: What it is.
         folder: Where it is, or was: of a build that failed only the lock may be left.
-        title: What people know it by.
+        title: Its name for people.
         used: Time of its last use (seconds since the epoch).
     """
 
@@ -88,7 +88,10 @@ def inventory(cache: Path) -> list[Item]:
 
 def _repository(folder: Path) -> list[Item]:
     """Return a mirror and its checkouts; a mirror is used when one of them is."""
-    name = _repository_name(folder)
+    try:
+        name = (folder / "mirror.git" / "description").read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        name = folder.name
     checkouts = [
         _item(ItemKind.CHECKOUT, place, f"{place.name[:12]} of {name}")
         for place in _named(folder / "commits")
@@ -96,13 +99,6 @@ def _repository(folder: Path) -> list[Item]:
     mirror = _item(ItemKind.MIRROR, folder, name)
     used = max(item.used for item in (mirror, *checkouts))
     return [*checkouts, Item(mirror.kind, mirror.folder, mirror.title, used)]
-
-
-def _repository_name(folder: Path) -> str:
-    try:
-        return (folder / "mirror.git" / "description").read_text(encoding="utf-8").strip()
-    except FileNotFoundError:
-        return folder.name
 
 
 def _item(kind: ItemKind, folder: Path, title: str) -> Item:
@@ -132,7 +128,7 @@ class PruningTerms:
     Attributes:
         limits: What may stay.
         spare: Seconds; what was used so recently does not go for its size.
-        dry: Whether to say only what would go.
+        dry: Whether only to report what would go.
         go_on: Asked before each item; False ends the prune there.
     """
 
@@ -152,7 +148,7 @@ class Pruned:
         removed: What is gone, or would be.
         kept: What should have gone and is in use.
         freed: Bytes of ``removed``.
-        complete: False where it was told not to go on.
+        complete: False where ``go_on`` ended it early.
     """
 
     removed: list[Item] = field(default_factory=list)
@@ -163,7 +159,7 @@ class Pruned:
 
 @contextlib.contextmanager
 def pruner(cache: Path) -> Iterator[bool]:
-    """Be the only one who prunes a cache; yields False if somebody else is at it."""
+    """Hold the right to prune a cache; yields False if another process holds it."""
     with FileLock(cache / "prune.lock").exclusive_if_free() as lock:
         yield lock is not None
 
@@ -178,6 +174,7 @@ def prune(cache: Path, terms: PruningTerms) -> Pruned:
     work.begin()
     items = inventory(cache)
     work.remove(_too_old(items, terms.limits.age))
+    # By age first: what goes for that makes room, and fewer items have to be measured.
     gone = {item.folder for item in work.done.removed}
     work.remove(work.too_much([item for item in items if item.folder not in gone]))
     return work.done
@@ -201,9 +198,11 @@ class _Work:
             return []
         chosen: list[Item] = []
         total, spared_since = 0, time.time() - self._terms.spare
+        # From the newest: what comes after the limit is reached has been unused for longest.
         for item in reversed(items):
+            # Without the size of all items it is not known how far the limit is exceeded.
             if not self._going_on():
-                return []  # what was not measured is not judged
+                return []
             total += item.size()
             if total > limit and item.used <= spared_since:
                 chosen.append(item)
@@ -238,10 +237,13 @@ class _Work:
                 return False
             self._trash.mkdir(exist_ok=True)
             grave = Path(tempfile.mkdtemp(dir=self._trash))
+            # The lock last: as long as it is at its path, nobody else can take the item.
             for path in item.paths():
+                # rename(2) of a folder changes its '..', so that it must be writable.
                 if path.is_dir():
-                    path.chmod(0o700)  # what is moved must be writable
+                    path.chmod(0o700)
                 path.rename(grave / path.name)
+        # Outside the lock: a large environment takes seconds, and a step may wait to build it.
         remove_tree(grave)
         return True
 
@@ -261,7 +263,7 @@ def _without_mirrors_in_need(chosen: Sequence[Item]) -> list[Item]:
 
 _DAY_S: Final = 86_400.0
 _LONGEST_S: Final = 30.0
-"""What a step may be delayed by; tomorrow's prune goes on where today's ended."""
+"""Seconds that a prune may delay a step; the next day's goes on where this one ended."""
 _COMMAND: Final = "understudy cache prune"
 _STAMP: Final = "last-prune"
 
@@ -279,7 +281,8 @@ def prune_daily(settings: Settings, on_line: Callable[[str], None]) -> None:
         with pruner(settings.cache) as alone:
             if not alone or _is_young(stamp):
                 return
-            stamp.touch()  # before: what fails once shall not delay every step of the day
+            # Before the prune: what fails once shall not delay every step of the day.
+            stamp.touch()
             end = time.monotonic() + _LONGEST_S
             terms = PruningTerms(
                 settings.cache_limits, _DAY_S, go_on=lambda: time.monotonic() < end
@@ -288,10 +291,6 @@ def prune_daily(settings: Settings, on_line: Callable[[str], None]) -> None:
     except OSError as error:
         on_line(f"The cache {settings.cache} could not be pruned: {error}")
         return
-    _tell(done, on_line)
-
-
-def _tell(done: Pruned, on_line: Callable[[str], None]) -> None:
     if done.removed:
         on_line(
             f"Pruned the cache: {len(done.removed)} item(s) that were long unused, "

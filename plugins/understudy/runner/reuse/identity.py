@@ -16,11 +16,12 @@ from understudy.contract import key_of
 
 SCHEME: Final = "step 1"
 """Part of every key: raise it when the meaning of a component changes."""
-_SCRYPT: Final = {"n": 2**14, "r": 8, "p": 1, "dklen": 32}  # 16 MiB, some 50 ms
+# The parameters that scrypt's author gives for interactive logins: 16 MiB, some 50 ms.
+_SCRYPT: Final = {"n": 2**14, "r": 8, "p": 1, "dklen": 32}
 
 
 class UnknownContentError(Exception):
-    """The content of something cannot be relied on; the text says why. Never leaves the steps."""
+    """The content of something cannot be relied on; the text says why. Internal to ``runner``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ class StepIdentity:
         )
         if not self.variables:
             return plain
+        # The salt is the rest of the identity and not random: the same step needs the same key.
         secret = _in_order(self.variables).encode()
         return hashlib.scrypt(secret, salt=bytes.fromhex(plain), **_SCRYPT).hex()
 

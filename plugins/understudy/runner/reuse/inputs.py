@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 _RUN: Final = re.compile(r"runs:/(?P<run>[^/]+)/?(?P<path>.*)")
 _MODEL: Final = re.compile(r"models:/(?P<id>m-[0-9a-zA-Z]+)")
 _VERSION: Final = re.compile(r"models:/(?P<name>[^/@]+)/(?P<version>[0-9]+)")
-_ADDRESS: Final = re.compile(r"[A-Za-z0-9+.-]:/")  # a whole scheme would take the square of time
+# One character before the colon is enough; a pattern of a whole scheme would try each start of a
+# long value and read on from there, in time that grows with its square.
+_ADDRESS: Final = re.compile(r"[A-Za-z0-9+.-]:/")
 _HERE: Final = re.compile(r"[/~]")
 _READY: Final = "READY"
 
@@ -35,7 +37,7 @@ class StepInput:
     """An input whose content is known.
 
     Attributes:
-        address: As the step is asked for it.
+        address: As the parameter gives it.
         identity: ("artifact", path, SHA-256), or ("model", immutable id).
         stored: Where the artifact store has it, which saves asking MLflow again; '' for a model.
     """
@@ -57,10 +59,10 @@ class StepInput:
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """A step's parameters, sorted by what is known of them.
+    """A step's parameters, grouped by what is known of their content.
 
     Attributes:
-        plain: Values that are all there is; paths inside the project start with ``./``.
+        plain: Values that refer to nothing else; paths inside the project start with ``./``.
         known: Inputs with known content, by parameter.
         unknown: Why the content of the others cannot be known, by parameter.
     """
@@ -81,7 +83,7 @@ class InputReader:
         self._client, self._runs, self._outputs = client, RunStore(client), outputs
 
     def read(self, entry_point: EntryPoint, values: Mapping[str, str], project: Path) -> Inputs:
-        """Return what is known of the values that an entry point is handed.
+        """Return what is known of the values that an entry point gets.
 
         Args:
             entry_point: Whose parameters they are.
@@ -129,6 +131,8 @@ class InputReader:
             outputs = self._outputs.known(run)
             names = {self._client.get_logged_model(m).name for m in outputs.models}
         digest = outputs.digest(path)
+        # A logged model lies beside the run's own artifacts, though MLflow 3 lists it among them:
+        # its content is not in the record of the run's files.
         if not digest or path.partition("/")[0] in {"", *names}:
             raise UnknownContentError(f"the run {run_id} has no artifact of its own at {path!r}")
         return path, digest, f"{run.info.artifact_uri}/{path}"
@@ -144,6 +148,7 @@ class InputReader:
     def _version(self, name: str, version: str) -> tuple[str, ...]:
         with _refusals(f"version {version} of {name}"):
             source = str(self._client.get_model_version(name, version).source)
+        # MLflow 3 registers models:/m-...; versions of older servers have an artifact of a run.
         if found := _MODEL.fullmatch(source):
             return "model", self._model(found["id"])
         if found := _RUN.fullmatch(source):
@@ -157,6 +162,7 @@ def _in_project(value: str, project: Path) -> str:
     if not Path(value).is_absolute():
         return ""
     try:
+        # Resolved: the cache may lie behind a link, and '..' may lead out of the project.
         inside = Path(value).resolve().relative_to(project.resolve())
     except ValueError:
         return ""
@@ -165,7 +171,7 @@ def _in_project(value: str, project: Path) -> str:
 
 @contextmanager
 def _refusals(what: str) -> Iterator[None]:
-    """Turn MLflow's "there is none", and "you may not", into UnknownContentError."""
+    """Turn MLflow's "not found" and "permission denied" into UnknownContentError."""
     from mlflow.exceptions import MlflowException
 
     try:

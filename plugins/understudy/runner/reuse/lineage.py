@@ -1,4 +1,4 @@
-"""What a step was made of, written on its MLflow run. Touches the tracking server only."""
+"""The lineage of a step, recorded on its MLflow run. Touches the tracking server only."""
 
 from __future__ import annotations
 
@@ -22,17 +22,19 @@ if TYPE_CHECKING:
 
     from understudy.runner.environment.store import Environment
 
-_DIGEST: Final = 32  # hex digits; MLflow takes 36 characters
+# Hex digits; MLflow's column for a dataset's digest takes 36 characters.
+_DIGEST: Final = 32
+# How pip freeze shows this package where it runs from its own checkout.
 _OURS_EDITABLE: Final = f"-e {Path(__file__).parents[4].as_uri()}"
 
 
 @dataclass(frozen=True, slots=True)
 class Lineage:
-    """What a step is made of.
+    """What the result of a step depends on, as far as it is known.
 
     Attributes:
         entry_point: Its name.
-        values: Every parameter's value, exactly as it is handed over.
+        values: Every parameter's value, exactly as the entry point gets it.
         inputs: What is known of those that are inputs.
         key: Its identity's key; '' where it has none.
         unknown: Why it has none; '' where it has one.
@@ -71,6 +73,8 @@ class Lineage:
     def _dataset(self, name: str, found: StepInput) -> DatasetInput:
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
+        # MLflow's own dataset digests cover the first 10,000 rows only (3.17): a SHA-256 of the
+        # content stands here in their place.
         source = json.dumps({"uri": found.address, "sha256": found.digest})
         return DatasetInput(
             Dataset(name, found.digest[:_DIGEST], source_type="mlflow-run", source=source),
@@ -98,7 +102,10 @@ def key_and_doubt(
     if doubt:
         return "", doubt
     known = {name: found.identity for name, found in inputs.known.items()}
-    content = _content(environment)
+    content = environment.digest
+    if not content:
+        python = str(Path(shutil.which("python") or "").resolve())
+        content = json.dumps(["local", python, _packages(environment)])
     identity = StepIdentity(tree, entry_point, content, inputs.plain, known, variables)
     return identity.key(), ""
 
@@ -108,26 +115,15 @@ def _doubts(tree: str, environment: Environment, inputs: Inputs) -> Iterator[str
         yield "its code is a folder that is run as it is"
     for name, reason in inputs.unknown.items():
         yield f"the content of {name!r} is not known: {reason}"
-    if not environment.digest:
-        yield from _local_doubts(environment)
-
-
-def _local_doubts(environment: Environment) -> Iterator[str]:
-    """Yield why a local Python may change without its list of packages."""
+    if environment.digest:
+        return
+    # Why a local Python may change while its list of packages stays the same.
     packages = _packages(environment)
     if not packages or os.environ.get("PYTHONPATH"):
         yield "what is installed in the local Python is not known"
     for line in packages:
         if line.startswith("-e ") or "file:" in line:
             yield f"the local Python has {line!r}, whose content may change"
-
-
-def _content(environment: Environment) -> str:
-    """Return the identity of what is installed."""
-    if environment.digest:
-        return environment.digest
-    python = str(Path(shutil.which("python") or "").resolve())
-    return json.dumps(["local", python, _packages(environment)])
 
 
 def _packages(environment: Environment) -> list[str]:

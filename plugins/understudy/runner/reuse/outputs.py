@@ -1,7 +1,7 @@
-"""What a finished step left in MLflow, by content. Reads artifacts; writes long records.
+"""Records what a finished step logged to MLflow, by content. Reads artifacts; writes long records.
 
-The record is made when the step ends, from the bytes that the server gives back. Whoever relies on
-it later compares it with what is listed then: a run that was deleted, or lost files, is unknown.
+The record is made when the step ends, from the bytes that the server returns. Whoever relies on it
+later compares it with what is listed then: a run that was deleted, or lost files, is unknown.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ class Outputs:
             path: Of a file or folder; '' for all that the run logged.
         """
         inside = f"{path}/" if path else ""
+        # Relative to the path, so that the same content has the same digest wherever it lies.
         found = {"": self.files[path].sha256} if path in self.files else {}
         found |= {
             name.removeprefix(inside): file.sha256
@@ -106,7 +107,9 @@ class OutputStore:
         """
         with tracking_errors():
             files = dict(self._digested(artifacts_of(self._client, run), scratch))
-            outputs = Outputs(files, {m: self._model(m) for m in _model_ids(run)})
+            logged = run.outputs.model_outputs if run.outputs else []
+            model_ids = sorted({output.model_id for output in logged})
+            outputs = Outputs(files, {m: self._model(m) for m in model_ids})
             write_long(self._client, run, {Tag.OUTPUTS: outputs.to_json()})
         return outputs
 
@@ -130,6 +133,9 @@ class OutputStore:
         return outputs
 
     def _check_complete(self, run: Run, outputs: Outputs) -> None:
+        from mlflow.exceptions import MlflowException
+
+        # By names and sizes: downloading everything would cost what the reuse saves.
         with tracking_errors():
             listed = dict(_listed(artifacts_of(self._client, run)))
         if listed != outputs.sizes():
@@ -138,40 +144,37 @@ class OutputStore:
                 f"the run {run.info.run_id} does not have what it logged: {differing[0]} differs"
             )
         for model_id, files in outputs.models.items():
-            if self._model_if_any(model_id) != files:
+            try:
+                with tracking_errors():
+                    now = self._model(model_id)
+            except MlflowException as error:
+                raise UnknownContentError(f"the model {model_id}: {error.error_code}") from error
+            if now != files:
                 raise UnknownContentError(f"the model {model_id} is not what was logged")
 
     def _digested(
         self, repository: ArtifactRepository, scratch: Path
     ) -> Iterator[tuple[str, LoggedFile]]:
+        # One top-level artifact at a time, so that the disk never holds more than the largest.
         for top in _of_the_step(repository):
             folder = scratch / "outputs"
             folder.mkdir()
             repository.download_artifacts(top.path, str(folder))  # type: ignore[no-untyped-call]
             for path in sorted(folder.rglob("*")):
                 if path.is_file():
-                    yield path.relative_to(folder).as_posix(), _logged_file(path)
+                    with path.open("rb") as file:
+                        digest = hashlib.file_digest(file, "sha256").hexdigest()
+                    logged = LoggedFile(path.stat().st_size, digest)
+                    yield path.relative_to(folder).as_posix(), logged
             shutil.rmtree(folder)
-
-    def _model_if_any(self, model_id: str) -> dict[str, int]:
-        from mlflow.exceptions import MlflowException
-
-        try:
-            with tracking_errors():
-                return self._model(model_id)
-        except MlflowException as error:
-            raise UnknownContentError(f"the model {model_id}: {error.error_code}") from error
 
     def _model(self, model_id: str) -> dict[str, int]:
         """Return the sizes of a logged model's files by path."""
-        self._client.get_logged_model(model_id)  # listing alone would find a deleted one's files
+        # Raises for a deleted model, whose files a listing would still find.
+        self._client.get_logged_model(model_id)
         return dict(
             _walked(lambda path: self._client.list_logged_model_artifacts(model_id, path), None)
         )
-
-
-def _model_ids(run: Run) -> list[str]:
-    return sorted({o.model_id for o in run.outputs.model_outputs}) if run.outputs else []
 
 
 def _of_the_step(repository: ArtifactRepository) -> list[FileInfo]:
@@ -198,8 +201,3 @@ def _walked(listing: Any, path: str | None) -> Iterator[tuple[str, int]]:  # noq
 def _size(item: FileInfo) -> int:
     """Return a listed file's size in bytes; -1 where the store does not say."""
     return -1 if item.file_size is None else int(item.file_size)
-
-
-def _logged_file(path: Path) -> LoggedFile:
-    with path.open("rb") as file:
-        return LoggedFile(path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest())

@@ -22,21 +22,22 @@ if TYPE_CHECKING:
 
 _FINISHED: Final = "attributes.status = 'FINISHED'"
 _PARENT: Final = "mlflow.parentRunId"
+# Tags by which the project's own programs describe their data.
 _PROJECT_S: Final = "data."
 
 
 def earlier(
-    runs: RunStore, outputs: OutputStore, wanted: tuple[str, str], on_line: OnLine
+    runs: RunStore, outputs: OutputStore, identity: tuple[str, str], on_line: OnLine
 ) -> Run | None:
     """Return the newest finished run of a key that still has all that it logged, or None.
 
     Args:
         runs: Where to look.
-        outputs: What knows whether a run is complete.
-        wanted: The experiment's id, and the key.
-        on_line: Told of each run that cannot be used, and why.
+        outputs: Checks whether a run is complete.
+        identity: The experiment's id, and the key.
+        on_line: Called with a line for each run that cannot be used, with the reason.
     """
-    experiment_id, key = wanted
+    experiment_id, key = identity
     for run in runs.search(experiment_id, {Tag.REUSE_KEY: key}, also=_FINISHED):
         try:
             outputs.known(run)
@@ -48,21 +49,25 @@ def earlier(
 
 
 def stand_in(runs: RunStore, spec: RunSpec, source: Run) -> str:
-    """Return the id of a finished run that shows, in a new night, that an earlier one is used.
+    """Create a finished run that shows, in a new night, that an earlier one is used; return its id.
 
     Args:
-        runs: Where to make it.
+        runs: Where to create it.
         spec: The run that the step would have had.
         source: The earlier run.
     """
     own = {name: v for name, v in source.data.tags.items() if name.startswith(_PROJECT_S)}
+    # MLflow's UI shows the description as Markdown.
+    address = f"#/experiments/{source.info.experiment_id}/runs/{source.info.run_id}"
+    link = f"[{source.info.run_name} {source.info.run_id[:8]}]({address})"
     tags = {
         **own,
         **spec.tags,
         Tag.REUSED_FROM.value: source.info.run_id,
-        Tag.DESCRIPTION.value: f"Nothing ran: the result is that of {_link(source)}.",
+        Tag.DESCRIPTION.value: f"Nothing ran: the result is that of {link}.",
     }
-    tags.pop(Tag.REUSE_KEY.value, None)  # it has no result of its own to offer
+    # It has no result of its own: a later search by the key must not find it.
+    tags.pop(Tag.REUSE_KEY.value, None)
     run_id = runs.ensure(RunSpec(spec.experiment_id, spec.key, spec.name, tags, spec.parent_run_id))
     runs.end(run_id, "FINISHED")
     return run_id
@@ -78,9 +83,3 @@ def told(runs: RunStore, source: Run) -> str:
         f"{ended:%Y-%m-%d %H:%M} UTC, has the same code, entry point, parameters, inputs and "
         "environment"
     )
-
-
-def _link(run: Run) -> str:
-    """Return Markdown that MLflow's UI shows as a link to a run."""
-    address = f"#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
-    return f"[{run.info.run_name} {run.info.run_id[:8]}]({address})"
