@@ -1,22 +1,26 @@
-"""What commands share: dates among arguments, a file of rules, a complaint about MLflow."""
+"""What commands share: types of arguments, a file of rules, errors of MLflow, output, signals."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import runpy
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import Any, NoReturn, TypeVar
 
 from understudy.errors import DeclarationError
 from understudy.gate import Gate
 
+_T = TypeVar("_T")
+
 
 def moment(text: str) -> datetime:
-    """Return what an argument says; without a time zone it is UTC.
+    """Return an argument as a time; without a time zone it is UTC.
 
     Raises:
         ArgumentTypeError: when it is no ISO 8601 date or time.
@@ -26,6 +30,27 @@ def moment(text: str) -> datetime:
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r} is no date such as 2026-01-31") from error
     return given if given.tzinfo else given.replace(tzinfo=UTC)
+
+
+def parsed_by(parse: Callable[[str], _T]) -> Callable[[str], _T]:
+    """Return a type for an argument, made of a parser that raises ValueError."""
+
+    def typed(text: str) -> _T:
+        try:
+            return parse(text)
+        except ValueError as error:
+            # Of a ValueError argparse shows the parser's name only: "invalid duration value".
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    return typed
+
+
+def absolute(project: str) -> str:
+    """Return a folder that exists here as an absolute one; everything else as it is."""
+    folder, separator, subdirectory = project.partition("#")
+    # `mlflow run` takes a path that exists for a folder, also one with a colon; a URL has "://".
+    is_folder = "://" not in folder and Path(folder).is_dir()
+    return f"{Path(folder).absolute()}{separator}{subdirectory}" if is_folder else project
 
 
 def rules(path: Path) -> Gate:
@@ -40,18 +65,18 @@ def rules(path: Path) -> Gate:
     """
     if not path.is_file():
         raise _no_rules(f"there is no file {path}")
-    return _of_python(path) if path.suffix == ".py" else _of_json(path)
-
-
-def _of_json(path: Path) -> Gate:
+    if path.suffix == ".py":
+        return _of_python(path)
     try:
         content: Any = json.loads(path.read_text(encoding="utf-8"))
+        # A decision record holds the rules below a key, a file of rules is the rules.
         return Gate.from_dict(content.get("rules", content))
     except (ValueError, AttributeError, TypeError) as error:
         raise _no_rules(f"{path} holds no rules ({error})") from error
 
 
 def _of_python(path: Path) -> Gate:
+    # The file runs as code with all rights of the caller, as a Dag file does: it is the user's own.
     try:
         names = runpy.run_path(str(path))
     except (ImportError, SyntaxError, NameError, AttributeError, TypeError) as error:
@@ -89,3 +114,14 @@ def mlflow_errors() -> Iterator[None]:
         yield
     except MlflowException as error:
         raise refused(error) from error
+
+
+def to_stderr(line: str) -> None:
+    """Write a line about the progress; stdout holds the answer alone."""
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+
+
+def leave(_number: int, _frame: FrameType | None) -> NoReturn:
+    """End the process as a handler of SIGTERM: ``finally`` blocks run, and the exit code is 0."""
+    raise SystemExit(0)

@@ -52,6 +52,7 @@ def _run(options: argparse.Namespace) -> int:
         model=options.model,
         why=options.why,
         actor=getpass.getuser(),
+        # Every call is an attempt of its own: one with a known key would be taken as made already.
         key=uuid.uuid4().hex,
         to=options.to,
         scope=options.hold,
