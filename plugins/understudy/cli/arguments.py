@@ -11,10 +11,12 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from understudy.errors import DeclarationError
-from understudy.gate import Gate
+
+if TYPE_CHECKING:
+    from understudy.gate import Gate
 
 _T = TypeVar("_T")
 
@@ -63,6 +65,9 @@ def rules(path: Path) -> Gate:
     Raises:
         DeclarationError: when there is no gate in it, or a wrong one.
     """
+    # Here, not above: it loads pydantic, and most commands start without.
+    from understudy.gate import Gate
+
     if not path.is_file():
         raise _no_rules(f"there is no file {path}")
     if path.suffix == ".py":
@@ -77,6 +82,8 @@ def rules(path: Path) -> Gate:
 
 def _of_python(path: Path) -> Gate:
     # The file runs as code with all rights of the caller, as a Dag file does: it is the user's own.
+    from understudy.gate import Gate
+
     try:
         names = runpy.run_path(str(path))
     except (ImportError, SyntaxError, NameError, AttributeError, TypeError) as error:

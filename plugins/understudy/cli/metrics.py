@@ -37,7 +37,6 @@ def _run(options: argparse.Namespace) -> int:
 
     page = Page(document, options.age)
     with server((options.host, options.port), page) as http:
-        # As the first process of a container it has no default handler: SIGTERM would do nothing.
         signal.signal(signal.SIGTERM, leave)
         print(f"http://{options.host}:{http.server_port}/metrics")
         sys.stdout.flush()
