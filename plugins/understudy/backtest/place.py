@@ -32,7 +32,7 @@ ROWS: Final = "rows.parquet"
 ABOUT: Final = "about.json"
 _MAKING: Final = ".making-"
 _PATIENCE_S: Final = 20.0
-"""Workers whose backtest was killed end what they run within seconds, and then let go."""
+"""Workers whose backtest was killed end what they run within seconds, and then release the lock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +70,8 @@ class BacktestFolder:
         """The folder of a worker; nothing in it outlives the worker's usefulness."""
         return self.folder / "workers" / str(number)
 
+    # The workers inherit the descriptor, and with it the lock: a backtest that was killed holds its
+    # folder until the last of them has ended, so none of them writes beside the next backtest's.
     @contextlib.contextmanager
     def alone(self) -> Iterator[int]:
         """Hold the folder for one backtest; yields the lock's descriptor, to be inherited.
@@ -92,7 +94,8 @@ class BacktestFolder:
             yield lock
 
     def _sweep(self) -> None:
-        """Remove what was being made when an earlier backtest died."""
+        """Remove what an earlier backtest that died has left unfinished, and its failures."""
+        # The lock is held: no unfinished folder can be somebody else's.
         for making in self.folder.glob(f"*/{_MAKING}*"):
             remove_tree(making)
         for name in ("workers", "failures"):
@@ -107,7 +110,11 @@ def made(folder: Path) -> Iterator[Path]:
     making.mkdir(parents=True)
     try:
         yield making
-        _settle(making)
+        # The contents are on the disk before the name says that the folder is complete: after a
+        # power failure, a file system may have the rename and not the contents.
+        for path in making.rglob("*"):
+            if path.is_file():
+                _flush(path)
     except BaseException:
         remove_tree(making)
         raise
@@ -123,14 +130,8 @@ def write(path: Path, content: Mapping[str, Any]) -> None:
     making.rename(path)
 
 
-def _settle(folder: Path) -> None:
-    """Have the disk take what is in a folder before its name says that it is complete."""
-    for path in folder.rglob("*"):
-        if path.is_file():
-            _flush(path)
-
-
 def _flush(path: Path) -> None:
+    # fsync writes a file's pages whoever wrote them, so a descriptor that only reads will do.
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -50,6 +50,7 @@ class Plan:
     @property
     def base(self) -> str:
         """Identity of all that every night shares, as 16 hex digits."""
+        # The 1 is a version: raised, no folder that an earlier release made is taken for the same.
         given = json.dumps(dict(self.parameters), sort_keys=True)
         window = "" if self.holdout_days is None else f"{self.holdout_days:g}"
         return key_of("backtest 1", self.project, self.code, given, window, self.env_manager)[:16]

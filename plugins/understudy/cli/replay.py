@@ -13,6 +13,8 @@ from understudy.errors import DecisionError
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
+    from understudy.decide.replay import Replayed
+    from understudy.decide.stored_records import Archived
     from understudy.gate import Gate
 
 # 1 and 2 are taken: an error of ours, and a wrong argument (argparse).
@@ -95,13 +97,7 @@ def _nights(options: argparse.Namespace) -> int:
         )
     documents = (one.document for one in found)
     again = replayed_where_possible(documents, Evaluator(client), to_stderr, _rules(options))
-    rows = []
-    for old, one in zip(found, again, strict=True):
-        head = (old.as_of[:10], old.outcome, old.verdict)
-        if isinstance(one, DecisionError):
-            rows.append((*head, _NOT_JUDGED, one.found))
-        else:
-            rows.append((*head, one.now.verdict, one.now.decision.why))
+    rows = [_row(old, one) for old, one in zip(found, again, strict=True)]
     print(render(_TITLES, rows, shutil.get_terminal_size((120, 24)).columns))
     lost = sum(now == _NOT_JUDGED for _, _, _, now, _ in rows)
     other = sum(now not in {then, _NOT_JUDGED} for _, _, then, now, _ in rows)
@@ -110,6 +106,13 @@ def _nights(options: argparse.Namespace) -> int:
         print(f"{lost} of them could not be judged again")
     # Under other rules another verdict is the answer, under the same rules it is an alarm.
     return _DIFFERS if (other or lost) and not options.rules else 0
+
+
+def _row(old: Archived, one: Replayed | DecisionError) -> tuple[str, str, str, str, str]:
+    head = (old.as_of[:10], old.outcome, old.verdict)
+    if isinstance(one, DecisionError):
+        return (*head, _NOT_JUDGED, one.found)
+    return (*head, one.now.verdict, one.now.decision.why)
 
 
 def _rules(options: argparse.Namespace) -> Gate | None:

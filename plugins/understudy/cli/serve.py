@@ -58,15 +58,10 @@ def _run(options: argparse.Namespace) -> int:
     opener = Opener(client, terms, _print, Settings.from_environment())
     champion = partial(_champion, client, options.model)
     follower = AliasWatcher(proxy, champion, opener, options.poll, _print)
-    server = uvicorn.Server(
-        uvicorn.Config(
-            proxy.app(),
-            host=options.host,
-            port=options.port,
-            access_log=False,
-            log_level="warning",
-        )
+    config = uvicorn.Config(
+        proxy.app(), host=options.host, port=options.port, access_log=False, log_level="warning"
     )
+    server = uvicorn.Server(config)
     # uvicorn puts its own handler in the place of this one, ends in good order, and then sends the
     # signal again: to this handler, so that the exit code is 0 and `finally` runs.
     signal.signal(signal.SIGTERM, leave)
