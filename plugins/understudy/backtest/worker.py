@@ -46,8 +46,8 @@ class BacktestWorker:
         work = place.work(number)
         work.mkdir(parents=True, exist_ok=True)
         self._artifacts = work / "artifacts"
-        # Without a server, which takes 13 to 51 s to start on a busy machine (MLflow 3.17). A worker
-        # runs one step at a time, so SQLite's single writer holds nobody up.
+        # Without a server, which takes 13 to 51 s to start on a busy machine (MLflow 3.17). A
+        # worker runs one step at a time, so SQLite's single writer holds nobody up.
         client = tracking.client(f"sqlite:///{work}/mlflow.db")
         self._client, self._runs = client, RunStore(client)
         with tracking_errors():

@@ -1,4 +1,4 @@
-"""Says on the terminal what is being done and how long it took. Writes to one stream only."""
+"""Shows on the terminal what is being done and how long it took. Writes to one stream only."""
 
 from __future__ import annotations
 
