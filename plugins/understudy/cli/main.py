@@ -37,18 +37,6 @@ _FAILED, _INTERRUPTED = 1, 130
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the process's exit code."""
     given = sys.argv[1:] if arguments is None else list(arguments)
-    options = _parser(given).parse_args(given)
-    try:
-        return int(options.run(options))
-    except UnderstudyError as error:
-        sys.stderr.write(f"understudy: {error}\n")
-        return _FAILED
-    except KeyboardInterrupt:
-        sys.stderr.write("understudy: interrupted\n")
-        return _INTERRUPTED
-
-
-def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="understudy", description="Recurring retraining with Airflow and MLflow."
     )
@@ -59,4 +47,12 @@ def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
         # among the arguments that is another command's name costs its import and does no harm.
         if name in given:
             import_module(f"understudy.cli.{name}").configure(command)
-    return parser
+    options = parser.parse_args(given)
+    try:
+        return int(options.run(options))
+    except UnderstudyError as error:
+        sys.stderr.write(f"understudy: {error}\n")
+        return _FAILED
+    except KeyboardInterrupt:
+        sys.stderr.write("understudy: interrupted\n")
+        return _INTERRUPTED

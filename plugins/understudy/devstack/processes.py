@@ -236,8 +236,8 @@ def kill_marked(variable: str, value: str) -> None:
 
 def send(process: Identity, number: signal.Signals) -> None:
     """Sends a signal, if this very process still lives."""
-    # It may end between the check and the signal. Ids are given out in turn, so that no other process
-    # has its id that soon.
+    # It may end between the check and the signal. Ids are given out in turn, so that no other
+    # process has its id that soon.
     if process.pid != os.getpid() and process.alive():
         try:
             os.kill(process.pid, number)

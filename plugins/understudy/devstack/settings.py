@@ -91,8 +91,8 @@ def sections(place: StackPlace, ports: Mapping[str, int]) -> Sections:
             # Tasks of a scheduler that was killed are nobody's until this comes round.
             "orphaned_tasks_check_interval": 20,
         },
-        # A finished task holds its slot for up to one heartbeat interval, 5 s by default. 20 of them
-        # may fail, not 3: tasks survive an API server that is away as long as with the defaults.
+        # A finished task holds its slot for up to one heartbeat interval, 5 s by default. 20 may
+        # fail, not 3: tasks survive an API server that is away as long as with the defaults.
         "workers": {
             "min_heartbeat_interval": 1,
             "max_failed_heartbeats": 20,

@@ -109,7 +109,8 @@ class Stack:
         components.require_git_daemon()
         with processes.exclusively(self.place.lock):
             known = processes.read(self.place.record)
-            missing = _missing(known)
+            alive = known.alive() if known else {}
+            missing = frozenset(name for name in _COMPONENTS if not alive.get(name, False))
             if known and not missing and readiness.airflow_is_healthy(self.api()):
                 self.progress.say("the stack is running already")
                 # Airflow deletes an error once its file imports, so one of any age is still there.
@@ -184,12 +185,6 @@ class Stack:
         # parents.
         processes.kill_marked(settings.MARK, known.mark)
         self.place.record.unlink()
-
-
-def _missing(known: Record | None) -> frozenset[str]:
-    """The components that do not run."""
-    alive = known.alive() if known else {}
-    return frozenset(name for name in _COMPONENTS if not alive.get(name, False))
 
 
 class _Start:
