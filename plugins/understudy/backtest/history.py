@@ -32,7 +32,7 @@ class ReplayedNight:
     """One night of a backtest.
 
     Attributes:
-        as_of: The moment as of which its data was asked for.
+        as_of: The moment as of which its data was requested.
         folder: Of its model's predictions; None where the night failed.
         holdout: Places in the pool of the rows that judge its challenger.
         served: Places in the pool of the rows that arrived before the next night.
@@ -76,7 +76,7 @@ class ReplayedNights:
                 action="correct the data, or what preprocess makes of it",
             )
         held = {t: _places(scored.ids, place.rows(plan.rows(t)) / ROWS) for t in times}
-        # A night after which no row arrived served nothing: it says nothing about any rule.
+        # A night after which no row arrived served nothing, and cannot tell rules apart.
         nights = (
             ReplayedNight(t, folders[t] if folders[t] in done else None, held[t], served)
             for (t, later) in pairwise(times)
@@ -94,11 +94,11 @@ class ReplayedNights:
         return float(len(place) if weight is None else weight[place].sum())
 
     def predictions(self, model: int, rows: Index) -> Predictions:
-        """Return what one night's model says about some rows."""
+        """Return what one night's model predicts for some rows."""
         return Rows(self._loaded(model), (), {}).take(rows).source
 
     def rows(self, model: int) -> Rows:
-        """Return what one night's model says about the whole pool."""
+        """Return what one night's model predicts for the whole pool."""
         return paired(self._loaded(model), None).challenger
 
     def _load(self, model: int) -> Predictions:

@@ -5,7 +5,7 @@
     DIR/plan.json               what is replayed
     DIR/pool/<key>/data/        rows that every model is scored on, as preprocess logged them
     DIR/rows/<day>-<key>/       rows.parquet: the holdout of one night
-    DIR/nights/<day>-<key>/     predictions.parquet: what one night's model says about the pool
+    DIR/nights/<day>-<key>/     predictions.parquet: what one night's model predicts for the pool
     DIR/failures/<day>-<key>/   why a night has no model; tried again by the next start
     DIR/judged/<key>.json       what one rule set would have served
     DIR/workers/<number>/       a worker's tracking store; worth nothing once the worker is gone
@@ -43,7 +43,7 @@ class BacktestFolder:
 
     @property
     def plan(self) -> Path:
-        """The file that says what is replayed."""
+        """The file of the plan: what is replayed."""
         return self.folder / "plan.json"
 
     def pool(self, key: str) -> Path:
@@ -59,7 +59,7 @@ class BacktestFolder:
         return self.folder / "nights" / name
 
     def failure(self, name: str) -> Path:
-        """The folder that says why a night has no model."""
+        """The folder with the reason why a night has no model."""
         return self.folder / "failures" / name
 
     def judged(self, key: str) -> Path:

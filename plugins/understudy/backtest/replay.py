@@ -6,7 +6,7 @@ import hashlib
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -29,7 +29,6 @@ from understudy.runner.settings import Settings
 from understudy.spec import git_address
 from understudy.spec.entry_points import Role
 
-Tell = Callable[[str], None]
 _SHARES: Final = 20
 """How many lines there are where no terminal is, beside those of failures."""
 _MINUTE: Final = 60
@@ -40,28 +39,28 @@ class Progress:
 
     Args:
         total: How many there are to be.
-        there: How many an earlier backtest has made.
-        tell: Takes lines.
+        there: How many of them an earlier start has finished.
+        on_line: Takes lines.
     """
 
-    def __init__(self, total: int, there: int, tell: Tell) -> None:
-        self._total, self._there, self._tell = total, there, tell
+    def __init__(self, total: int, there: int, on_line: OnLine) -> None:
+        self._total, self._there, self._on_line = total, there, on_line
         self._done, self._begun = 0, time.monotonic()
         if there:
-            tell(f"{there} of {total} nights are there already")
+            on_line(f"{there} of {total} nights are there already")
 
     def done(self, night: str, failed: str) -> None:
         """Count a night."""
         self._done += 1
         if failed:
-            self._tell(f"{night} has no model: {failed}")
+            self._on_line(f"{night} has no model: {failed}")
         line = self._line(night)
         if sys.stderr.isatty():
             # One line that is written over: back to its start, and the rest of it erased (ECMA-48).
             sys.stderr.write(f"\r\x1b[K{line}" + ("\n" if self._left == 0 else ""))
             sys.stderr.flush()
         elif self._left % max(self._total // _SHARES, 1) == 0:
-            self._tell(line)
+            self._on_line(line)
 
     @property
     def _left(self) -> int:
@@ -86,7 +85,7 @@ class ReplayedSource:
 
     Attributes:
         commit: Full commit id; '' for a folder.
-        code: What tells this code, in this environment, from others.
+        code: Identity of the code and its environment.
         entry_points: Names of the parameters by entry point.
     """
 
@@ -173,7 +172,7 @@ class BacktestRequest:
 
 
 def backtest(
-    request: BacktestRequest, place: BacktestFolder, jobs: int, tell: Tell
+    request: BacktestRequest, place: BacktestFolder, jobs: int, on_line: OnLine
 ) -> dict[str, Any]:
     """Replay what is not there yet, judge it, and return the whole answer.
 
@@ -181,15 +180,15 @@ def backtest(
         request: What to replay.
         place: Where everything is kept; the same request continues where it ended.
         jobs: How many nights, or rule sets, in parallel.
-        tell: Takes lines about the progress.
+        on_line: Takes lines about the progress.
 
     Raises:
         UnderstudyError: any of the tree in understudy.errors.
     """
     with place.alone() as lock:
-        plan = _planned(request, place, lock, tell)
-        failures = _replayed(plan, place, (jobs, lock), tell)
-        tell(f"Judging by {len(request.rules)} rule sets")
+        plan = _planned(request, place, lock, on_line)
+        failures = _replayed(plan, place, (jobs, lock), on_line)
+        on_line(f"Judging by {len(request.rules)} rule sets")
         found = answers(plan, place, (request.metric, request.rules), jobs)
     return {
         "schema": SCHEMA,
@@ -200,8 +199,8 @@ def backtest(
     }
 
 
-def _planned(request: BacktestRequest, place: BacktestFolder, lock: int, tell: Tell) -> Plan:
-    found = find(request.project, request.version, request.env_manager, tell)
+def _planned(request: BacktestRequest, place: BacktestFolder, lock: int, on_line: OnLine) -> Plan:
+    found = find(request.project, request.version, request.env_manager, on_line)
     plans.check(found.entry_points, request.parameters)
     windowed = HOLDOUT_DAYS in found.entry_points[plans.STEPS.by_role[Role.PREPROCESS]]
     # The pool needs a longer window than the nights, so each night fills this parameter in.
@@ -243,13 +242,13 @@ def _write_plan(place: BacktestFolder, plan: Plan) -> None:
 
 
 def _replayed(
-    plan: Plan, place: BacktestFolder, jobs_and_lock: tuple[int, int], tell: Tell
+    plan: Plan, place: BacktestFolder, jobs_and_lock: tuple[int, int], on_line: OnLine
 ) -> dict[str, str]:
     """Run every night that is missing; return why some have no model."""
     _write_plan(place, plan)
     missing = [n for n in plan.nights if not place.night(plan.night(n)).is_dir()]
     failures: dict[str, str] = {}
-    progress = Progress(len(plan.nights), len(plan.nights) - len(missing), tell)
+    progress = Progress(len(plan.nights), len(plan.nights) - len(missing), on_line)
     jobs, lock = jobs_and_lock
 
     def note(answer: TaskResult) -> None:

@@ -63,7 +63,7 @@ class BacktestWorker:
         self._runner.stop()
 
     def newest(self) -> str:
-        """Return the time of the newest row there is, '' where the project does not say it."""
+        """Return the time of the newest row there is, '' where the project does not report it."""
         run = self._step(Role.DOWNLOAD, {})
         tags = self._runs.get(run).data.tags
         self._forget()

@@ -30,7 +30,7 @@ _SHOWN: Final = 600
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What a worker is asked to do: the name of a method, and its arguments."""
+    """What a worker is to do: the name of a method, and its arguments."""
 
     do: str
     arguments: tuple[str, ...] = ()
@@ -170,7 +170,7 @@ def _serve(
     waiting: SimpleQueue[Task],
     answers: SimpleQueue[TaskResult | UnderstudyError | None],
 ) -> None:
-    """Keep one worker busy; None says that nothing waits any more."""
+    """Keep one worker busy; None means that no task is left."""
     try:
         while True:
             answers.put(worker.ask(waiting.get_nowait()))

@@ -1,24 +1,20 @@
-"""What commands share: types of arguments, a file of rules, errors of MLflow, output, signals."""
+"""What commands share: dates among arguments, a file of rules, errors of MLflow."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import runpy
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from understudy.errors import DeclarationError
 
 if TYPE_CHECKING:
     from understudy.gate import Gate
-
-_T = TypeVar("_T")
 
 
 def moment(text: str) -> datetime:
@@ -32,27 +28,6 @@ def moment(text: str) -> datetime:
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r} is no date such as 2026-01-31") from error
     return given if given.tzinfo else given.replace(tzinfo=UTC)
-
-
-def parsed_by(parse: Callable[[str], _T]) -> Callable[[str], _T]:
-    """Return a type for an argument, made of a parser that raises ValueError."""
-
-    def typed(text: str) -> _T:
-        try:
-            return parse(text)
-        except ValueError as error:
-            # Of a ValueError argparse shows the parser's name only: "invalid duration value".
-            raise argparse.ArgumentTypeError(str(error)) from error
-
-    return typed
-
-
-def absolute(project: str) -> str:
-    """Return a folder that exists here as an absolute one; everything else as it is."""
-    folder, separator, subdirectory = project.partition("#")
-    # `mlflow run` takes a path that exists for a folder, also one with a colon; a URL has "://".
-    is_folder = "://" not in folder and Path(folder).is_dir()
-    return f"{Path(folder).absolute()}{separator}{subdirectory}" if is_folder else project
 
 
 def rules(path: Path) -> Gate:
@@ -121,14 +96,3 @@ def mlflow_errors() -> Iterator[None]:
         yield
     except MlflowException as error:
         raise refused(error) from error
-
-
-def to_stderr(line: str) -> None:
-    """Write a line about the progress; stdout holds the answer alone."""
-    sys.stderr.write(f"{line}\n")
-    sys.stderr.flush()
-
-
-def leave(_number: int, _frame: FrameType | None) -> NoReturn:
-    """End the process as a handler of SIGTERM: ``finally`` blocks run, and the exit code is 0."""
-    raise SystemExit(0)

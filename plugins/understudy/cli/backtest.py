@@ -10,7 +10,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from understudy.cli.arguments import absolute, rules, to_stderr
+from understudy.cli.arguments import rules
+from understudy.cli.terminal import absolute, to_stderr
 from understudy.contract import ENV_MANAGERS
 from understudy.errors import DeclarationError, ParameterError
 from understudy.spec import quantities

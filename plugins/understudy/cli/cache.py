@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from datetime import datetime
 
-from understudy.cli.arguments import parsed_by
+from understudy.cli.terminal import parsed_by
 from understudy.errors import SettingsError
 from understudy.runner.reuse.cache import Item, PruningTerms, inventory, prune, pruner
 from understudy.runner.settings import CACHE_VARIABLE, CacheLimits, Settings

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from understudy.cli.arguments import absolute
+from understudy.cli.terminal import absolute
 from understudy.contract import ENV_MANAGERS
 
 # Hex digits of a digest that are shown: enough to tell the environments of one machine apart.

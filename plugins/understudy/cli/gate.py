@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from understudy.cli.arguments import rules, to_stderr
+from understudy.cli.arguments import rules
+from understudy.cli.terminal import to_stderr
 from understudy.errors import DecisionError
 from understudy.gate import DecisionRecord, Score, StoredPredictions, Verdict
 

@@ -68,9 +68,11 @@ def _run(options: argparse.Namespace) -> int:
         return 0
     shown = history.entries[-options.last :] if options.last else history.entries
     if options.json:
-        for entry in shown:
-            ending = None if entry.ending is None else asdict(entry.ending)
-            print(json.dumps({**asdict(entry.move), "ending": ending}))
+        facts = (
+            {**asdict(one.move), "ending": None if one.ending is None else asdict(one.ending)}
+            for one in shown
+        )
+        print("\n".join(map(json.dumps, facts)))
         return 0
     print(f"{history.model}: {_state(history)}")
     if shown:
@@ -79,9 +81,9 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _recorded(promoter: Promoter, options: argparse.Namespace) -> History:
-    """Return the part of the history that is shown, with what happened outside.
+    """Return the part of the history that is shown, with moves that were made in MLflow itself.
 
-    Who may only read sees what is on record, and is told that there may be more.
+    An account that may only read gets what is on record, and a line that there may be more.
     """
     try:
         # A look writes: it puts moves on record that were made in MLflow itself.

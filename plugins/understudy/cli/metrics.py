@@ -23,7 +23,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from understudy.cli.arguments import leave, mlflow_errors
+    from understudy.cli.arguments import mlflow_errors
+    from understudy.cli.terminal import leave
     from understudy.monitoring.figures import Observer
     from understudy.monitoring.server import Page, exposition, server
     from understudy.store import tracking

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from understudy.cli.arguments import moment, rules, to_stderr
+from understudy.cli.arguments import moment, rules
+from understudy.cli.terminal import to_stderr
 from understudy.errors import DecisionError
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def _night(options: argparse.Namespace) -> int:
     print(f"{len(one.differences)} differences from the stored record:")
     for difference in one.differences:
         print(f"  {difference}")
-    # Other versions of numpy and scikit-learn are the usual reason why last digits differ.
+    # Other versions of the libraries may compute other last digits.
     then = one.stored.get("software", {})
     if then != one.now.software:
         print(f"  computed with {_versions(then)} then, with {_versions(one.now.software)} now")

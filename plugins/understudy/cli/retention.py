@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from datetime import timedelta
 
-from understudy.cli.arguments import mlflow_errors, parsed_by
+from understudy.cli.arguments import mlflow_errors
+from understudy.cli.terminal import parsed_by
 from understudy.registry.retention import Keep
 from understudy.spec import quantities
 

@@ -1,4 +1,4 @@
-"""``understudy rollback``: makes an earlier version champion again, and says why."""
+"""``understudy rollback``: makes an earlier version champion again, and records why."""
 
 from __future__ import annotations
 

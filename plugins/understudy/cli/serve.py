@@ -9,7 +9,7 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING
 
-from understudy.cli.arguments import leave
+from understudy.cli.terminal import leave
 from understudy.contract import ENV_MANAGERS
 
 if TYPE_CHECKING:

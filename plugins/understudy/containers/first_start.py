@@ -46,7 +46,8 @@ FOLDERS: Final = (
 )
 """One for each group of readers; docker-compose.yaml says who mounts which."""
 SERVER: Final = "postgres:5432"
-_ITERATIONS = 4096  # PostgreSQL's own default of scram_iterations
+# PostgreSQL's own default of scram_iterations.
+_ITERATIONS = 4096
 _OWNER_ONLY = 0o600
 # The entry points of the official images read these as users whose numbers only they know; the
 # volumes that they lie in are mounted by nothing else.
@@ -86,7 +87,7 @@ def prepare(root: Path) -> None:
 
 
 def _agreed(root: Path) -> Known:
-    """Return what several files hold, as the one file says that is written first."""
+    """Return the values that several files share, from the one file that is written first."""
     path = root / "login" / "agreed.json"
     roles = sorted({OWNERS.get(name, name) for name in DATABASES})
     _keep(

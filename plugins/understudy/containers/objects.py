@@ -56,7 +56,7 @@ def load(store: Any, bucket: str, archive: IO[bytes]) -> int:  # noqa: ANN401 --
 
 
 def main(action: str, bucket: str) -> None:
-    """Do one of both, with the store that the environment names, and say how many."""
+    """Do one of both, with the store that the environment names; write the count to stderr."""
     import boto3
 
     store = boto3.client("s3", endpoint_url=os.environ["MLFLOW_S3_ENDPOINT_URL"])

@@ -95,7 +95,7 @@ class VirtualEnvironment:
 
 
 def environments(layout: Layout) -> dict[str, VirtualEnvironment]:
-    """The environments that can be asked for, by name."""
+    """The environments that can be built, by name."""
     checkouts = {"airflow": layout.root, "mlflow": None, "dev": layout.root}
     return {
         name: VirtualEnvironment(name, layout.environment(name), layout.lock(name), checkout)

@@ -13,8 +13,8 @@ from understudy.devstack.processes import StackError, StackProgram
 from understudy.devstack.settings import REPOSITORY
 
 PORTS = ("api-server", "git", "mlflow", "task-api")
-"""Which components listen. The log servers of Airflow's scheduler and triggerer listen on every
-interface and cannot be told otherwise; on one machine the API server reads the files instead."""
+"""Which components listen. The log servers of Airflow's scheduler and triggerer are not started:
+they listen on every interface, without a setting, and here the API server reads the files."""
 STOP_ORDER = (
     ("scheduler", "dag-processor", "triggerer"),
     ("api-server", "task-api"),

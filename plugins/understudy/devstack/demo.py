@@ -306,7 +306,7 @@ class Demo:
 
     Attributes:
         place: Where the stack's files are; what an earlier demo left there is removed.
-        progress: Where it says what it does.
+        progress: Where progress is shown.
     """
 
     place: StackPlace

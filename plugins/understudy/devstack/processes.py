@@ -34,7 +34,7 @@ class Identity:
 
     Attributes:
         pid: The process id.
-        birth: A word that no other process with this id ever has: the boot and the clock tick of
+        birth: A value that no other process with this id ever has: the boot and the clock tick of
             the start on Linux (which no change of the clock moves), elsewhere the start time.
     """
 
@@ -56,7 +56,6 @@ def _birth(pid: int) -> str | None:
     try:
         if psutil.Process(pid).status() in {psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD}:
             return None
-        # Elsewhere the start time in hundredths of a second, which is as much as systems keep.
         return _linux_birth(pid) or f"{psutil.Process(pid).create_time():.2f}"
     except psutil.NoSuchProcess:
         return None
@@ -86,7 +85,6 @@ def session(leader: Identity, home: Path) -> set[Identity]:
     belongs to another process says that the session is over; and when the leader is gone, only
     those that work below the folder `home`, as all that we start do, are taken for its own.
     """
-    # POSIX: a process id is not given out again while it is the id of a session or a group.
     current = Identity.of(leader.pid)
     if current is not None and current != leader:
         return set()
@@ -257,7 +255,7 @@ class ProcessRecord:
     """What was started.
 
     Attributes:
-        mark: The word that every process of the stack carries in its environment.
+        mark: A random token that every process of the stack carries in its environment.
         processes: The leaders of the sessions, by component.
     """
 

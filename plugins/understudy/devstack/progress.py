@@ -38,7 +38,7 @@ class ProgressLines:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Announces a phase, and says how long it took when it ends well."""
+        """Announces a phase, and shows how long it took when it ends well."""
         self.say(name)
         started = time.monotonic()
         yield

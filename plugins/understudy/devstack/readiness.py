@@ -129,7 +129,7 @@ def dags_are_parsed(api: AirflowApi, watch: Watch) -> bool:
         StackError: one of them, or a plug-in, could not be imported.
     """
     refuse_import_errors(api, watch.began)
-    # Dags of an earlier start are in the database, and tell nothing of the files as they are now.
+    # The database still has the Dags of an earlier start, whose files may have changed since.
     fresh = {
         dag["relative_fileloc"]
         for dag in api.dags()

@@ -94,7 +94,7 @@ class Stack:
 
     Attributes:
         place: Where its files are.
-        progress: Where it says what it does.
+        progress: Where progress is shown.
     """
 
     place: StackPlace
