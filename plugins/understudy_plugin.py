@@ -18,13 +18,14 @@ if TYPE_CHECKING:
     from airflow.timetables.base import DagRunInfo, DataInterval, TimeRestriction
     from pendulum import DateTime
 
+# argv[1:3]: `airflow scheduler`, `airflow celery worker`.
 if {"scheduler", "worker"} & set(sys.argv[1:3]):
     # Tasks are forked from here: what is imported once costs each of them nothing.
     import mlflow  # noqa: F401
 
 
 class Until(Timetable):
-    """Makes the runs of another timetable up to a moment; by hand a Dag runs afterwards, too.
+    """Schedules the runs of another timetable until a moment; a Dag can be run by hand afterwards.
 
     A Dag's own ``end_date`` would make a run by hand after that date a success without any task:
     Airflow leaves those out whose end is before the run's logical date. The same is true of a
@@ -42,15 +43,18 @@ class Until(Timetable):
         self.timetable, self.end, self.start = timetable, end, start
         self.can_be_scheduled = timetable.can_be_scheduled
         self.active_runs_limit = timetable.active_runs_limit
-        if isinstance(timetable, Timetable):  # in the scheduler, and for Airflow's pages
+        # True in the scheduler and for Airflow's pages; a Dag file has the class of airflow.sdk.
+        if isinstance(timetable, Timetable):
             self.periodic, self.description = timetable.periodic, timetable.description
 
     @classmethod
     def deserialize(cls, data: dict[str, Any]) -> Timetable:
         """Return what ``serialize`` wrote."""
+        # Here, as below: these modules are heavy, and every task executes this file.
         from airflow.serialization.decoders import decode_timetable
 
-        start = data.get("start")  # those that an earlier version wrote have none
+        # Dags that an earlier version serialized have no start.
+        start = data.get("start")
         return cls(
             decode_timetable(data["timetable"]),
             datetime.fromisoformat(data["end"]),
@@ -89,6 +93,7 @@ class Until(Timetable):
         self, *, last_dagrun_info: DagRunInfo | None, restriction: TimeRestriction
     ) -> DagRunInfo | None:
         """Return the next run, None after the end."""
+        # The scheduler calls this one (Airflow 3.3), LatestOnlyOperator the other.
         found = self._scheduling.next_dagrun_info_v2(
             last_dagrun_info=last_dagrun_info, restriction=restriction
         )

@@ -1,4 +1,4 @@
-"""Has the nights judged: by the references, and by every rule set, side by side and once only."""
+"""Evaluates the nights: by the references, and by every rule set, in parallel and once only."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from understudy.runner.settings import Settings
 
 Question = Mapping[str, Any]
 _EVALUATION: Final = "understudy.backtest.evaluation"
+# Every model is scored on the rows of every later night: the square of the nights.
 _TIMEOUT_S: Final = 6 * 3600.0
 _SHOWN_LINES: Final = 12
 
@@ -36,7 +37,7 @@ def answers(
         plan: What was replayed.
         place: Where the nights are, and where answers are kept.
         by: The metric that serving is counted by, and the rule sets by their names.
-        jobs: How many rule sets side by side.
+        jobs: How many rule sets in parallel.
 
     Raises:
         DecisionError: when the nights cannot be judged.
@@ -47,9 +48,12 @@ def answers(
         "folder": str(place.folder.absolute()),
         "plan": json.loads(plan.to_json()),
         "metric": metric.to_dict(),
+        # Part of the question's key: nights that a later start adds make another question.
         "there": [n for n in plan.nights if place.night(plan.night(n)).is_dir()],
     }
+    # No rules at all stands for the references.
     rules = [{}, *(gate.to_dict() for gate in rule_sets.values())]
+    # Threads are enough: each only waits for a process of its own.
     with ThreadPoolExecutor(jobs) as pool:
         references, *judged = pool.map(lambda one: _answer(place, {**about, "rules": one}), rules)
     named = zip(rule_sets, rules[1:], judged, strict=True)
@@ -60,34 +64,35 @@ def answers(
 
 
 def _answer(place: BacktestFolder, question: Question) -> dict[str, Any]:
-    """Return a part of the answer; a question that was asked before has it."""
+    """Return a part of the answer; computed only where no earlier start has done so."""
     path = place.judged(key_of(json.dumps(question, sort_keys=True))[:32])
     if not path.is_file():
-        asked = path.with_suffix(".question")
-        write(asked, question)
-        _evaluate(asked, path)
-        asked.unlink()
+        question_file = path.with_suffix(".question")
+        write(question_file, question)
+        _evaluate(question_file, path)
+        question_file.unlink()
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return found
 
 
-def _evaluate(asked: Path, answer: Path) -> None:
+def _evaluate(question: Path, answer: Path) -> None:
     settings, process_runner = Settings.from_environment(), ProcessRunner()
-    said: deque[str] = deque(maxlen=_SHOWN_LINES)
-    with gate_python(settings, process_runner, said.append) as python:
+    output: deque[str] = deque(maxlen=_SHOWN_LINES)
+    with gate_python(settings, process_runner, output.append) as python:
+        # -P: the launcher's own folder is not searched for modules, whose names may be others' too.
         program = (str(python.executable), "-P", str(LAUNCH), _EVALUATION)
         command = Command(
-            argv=(*program, str(asked.absolute()), str(answer.absolute())),
-            folder=asked.parent.absolute(),
+            argv=(*program, str(question.absolute()), str(answer.absolute())),
+            folder=question.parent.absolute(),
             environment={**THREADS, **step_environment(os.environ, (), local=True)},
             timeout=_TIMEOUT_S,
             held_descriptors=python.locks,
         )
-        ending = process_runner.run(command, said.append)
+        ending = process_runner.run(command, output.append)
     if not ending.ok:
         raise DecisionError(
             f"The nights could not be judged: the process ended with {ending}"
-            f"{ending.likely_cause}: {' | '.join(said)}",
+            f"{ending.likely_cause}: {' | '.join(output)}",
             allowed="predictions that can be compared by the rules",
             action="read its lines above",
         )

@@ -27,7 +27,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """A metric to count by.
+    """A metric as a cost.
 
     Attributes:
         metric: Its name and direction.
@@ -39,7 +39,7 @@ class Cost:
 
     @classmethod
     def of(cls, metric: Metric) -> Cost:
-        """Return how a metric is counted.
+        """Return a metric as a cost.
 
         Raises:
             DecisionError: when it cannot be computed from predictions.
@@ -76,11 +76,12 @@ class Cost:
         losses = self._losses(rows)
         for i in range(since, len(history)):
             place = history.nights[i].served
-            total = (
-                self._whole(rows, place) * history.mass(i)
-                if losses is None
-                else losses[place].sum()
-            )
+            if losses is None:
+                value, _ = measured(self.definition, rows.take(place))
+                # Rows that do not define the metric tell no model from another: they cost nothing.
+                total = 0.0 if value is None else self._sign * value * history.mass(i)
+            else:
+                total = float(losses[place].sum())
             costs[i] = total if math.isfinite(total) else math.inf
         return costs
 
@@ -101,13 +102,10 @@ class Cost:
         return 1.0 if self.metric.direction is Direction.LOWER else -1.0
 
     def _losses(self, rows: Rows) -> Floats | None:
+        """Return the weighted loss of each row; None for a metric that has none."""
         means = self.definition.means
         if not self.is_summed or means is None:
             return None
         weight = 1.0 if rows.weight is None else rows.weight
+        # The mean of one loss (MEAN), or its root (ROOT), has a single array of numbers per row.
         return np.asarray(self._sign * next(means.per_row(rows)) * weight)
-
-    def _whole(self, rows: Rows, place: Index) -> float:
-        value, _ = measured(self.definition, rows.take(place))
-        # Rows that do not define the metric tell no model from another: they count for none.
-        return 0.0 if value is None else self._sign * value

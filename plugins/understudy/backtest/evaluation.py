@@ -81,12 +81,16 @@ def hindsight(table: CostTable) -> Champions:
     on which a model has no valid value come first: the fewer of them the better.
     """
     nights = len(table)
+    # Infinity would spoil every sum that it is part of, and the comparison of two paths with it: so
+    # such nights are counted, and their costs left out of the sums.
     invalid, finite = np.isinf(table.costs), np.where(np.isinf(table.costs), 0.0, table.costs)
     least, until = np.zeros((nights + 1, 2)), np.full(nights, nights)
+    # The place after the last night, too: the last model is kept to the end.
     targets = np.array([*table.has_model, True])
     for j in (j for j in range(nights - 1, -1, -1) if table.has_model[j]):
         kept = np.column_stack([np.cumsum(invalid[j:, j]), np.cumsum(finite[j:, j])])
         totals = (kept + least[j + 1 :])[targets[j + 1 :]]
+        # lexsort's last key is the first to sort by: invalid nights, then costs.
         best = np.lexsort((totals[:, 1], totals[:, 0]))[0]
         least[j] = totals[best]
         until[j] = j + 1 + np.flatnonzero(targets[j + 1 :])[best]
@@ -144,6 +148,7 @@ def walk(history: ReplayedNights, gate: Gate) -> list[NightOutcome]:
     judged: list[NightOutcome] = []
     for i, night in enumerate(history.nights):
         if night.folder is None:
+            # The first night that is read has a model, which serves while there is no champion.
             judged.append(NightOutcome(night.as_of, champion or 0, "", "the night has no model"))
             continue
         decision = _decided(history, gate, (i, champion), seen)
@@ -161,11 +166,12 @@ def _decided(
     """Judge a night's challenger against the champion on the night's holdout."""
     night, champion = models
     rows = history.nights[night].holdout
-    ours = history.predictions(night, rows)
-    theirs = None if champion is None else history.predictions(champion, rows)
-    evidence = compare(gate, ours, theirs, judged_before=seen[ours.rows_sha256])
-    if theirs is not None:
-        seen[ours.rows_sha256] += 1
+    challenging = history.predictions(night, rows)
+    serving = None if champion is None else history.predictions(champion, rows)
+    # Each test on the same rows is one more chance of a lucky win; the comparison allows for it.
+    evidence = compare(gate, challenging, serving, judged_before=seen[challenging.rows_sha256])
+    if serving is not None:
+        seen[challenging.rows_sha256] += 1
     return judge(
         gate,
         _score(history, night),
@@ -184,11 +190,11 @@ REFERENCES: Final = ("frozen", "always", "point", "hindsight")
 
 def main(arguments: Sequence[str]) -> int:
     """Answer the question in the first file in the second one."""
-    asked: dict[str, Any] = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
-    place = BacktestFolder(Path(asked["folder"]))
-    history = ReplayedNights.read(place, Plan.from_json(json.dumps(asked["plan"])))
-    cost = Cost.of(Metric(**asked["metric"]))
-    rules = asked["rules"]
+    question: dict[str, Any] = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
+    place = BacktestFolder(Path(question["folder"]))
+    history = ReplayedNights.read(place, Plan.from_json(json.dumps(question["plan"])))
+    cost = Cost.of(Metric(**question["metric"]))
+    rules = question["rules"]
     found = under_rules(history, cost, rules) if rules else by_references(history, cost)
     write(Path(arguments[1]), found)
     return 0
@@ -197,11 +203,10 @@ def main(arguments: Sequence[str]) -> int:
 def by_references(history: ReplayedNights, cost: Cost) -> dict[str, Any]:
     """Return what the four references would have served, and the nights themselves."""
     table = tabled(history, cost)
-    scores = _scores(history, cost)
     paths = {
         "frozen": frozen(table),
         "always": always(table),
-        "point": point(table, scores),
+        "point": point(table, lambda i, model: cost.on(history, model, history.nights[i].holdout)),
         "hindsight": hindsight(table),
     }
     return {
@@ -209,7 +214,10 @@ def by_references(history: ReplayedNights, cost: Cost) -> dict[str, Any]:
         "rows": [len(night.served) for night in history.nights],
         "has_model": list(table.has_model),
         "how": cost.how,
-        "paths": {name: _along(table, path, cost, history) for name, path in paths.items()},
+        "paths": {
+            name: _summed(table.along(path).tolist(), path, cost, history)
+            for name, path in paths.items()
+        },
     }
 
 
@@ -218,6 +226,7 @@ def tabled(history: ReplayedNights, cost: Cost) -> CostTable:
     nights = len(history)
     costs = np.full((nights, nights), np.nan)
     has_model = [night.folder is not None for night in history.nights]
+    # A model cannot serve before its own night: that triangle stays NaN.
     for j in (j for j in range(nights) if has_model[j]):
         costs[:, j] = cost.served(history, j, since=j)
     return CostTable(costs, has_model)
@@ -227,32 +236,14 @@ def under_rules(history: ReplayedNights, cost: Cost, rules: Mapping[str, Any]) -
     """Return what one rule set would have served."""
     nights = walk(history, Gate.from_dict(rules))
     serving = tuple(night.serving for night in nights)
-    costs = [_one(history, cost, i, model) for i, model in enumerate(serving)]
+    # A model serves a stretch of nights, and one call computes all of them: the last two are kept.
+    served = lru_cache(2)(lambda model: cost.served(history, model, since=model))
+    costs = [float(served(model)[i]) for i, model in enumerate(serving)]
     return {
         **_summed(costs, serving, cost, history),
         "verdicts": [night.verdict for night in nights],
         "reasons": [night.reason for night in nights],
     }
-
-
-def _one(history: ReplayedNights, cost: Cost, night: int, model: int) -> float:
-    return float(_served(history, cost)(model)[night])
-
-
-@lru_cache(1)
-def _served(history: ReplayedNights, cost: Cost) -> Callable[[int], Floats]:
-    """Return what a model costs in each night, computed once while the model serves."""
-    return lru_cache(2)(lambda model: cost.served(history, model, since=model))
-
-
-def _scores(history: ReplayedNights, cost: Cost) -> Callable[[int, int], float]:
-    return lambda night, model: cost.on(history, model, history.nights[night].holdout)
-
-
-def _along(
-    table: CostTable, path: Champions, cost: Cost, history: ReplayedNights
-) -> dict[str, Any]:
-    return _summed(table.along(path).tolist(), path, cost, history)
 
 
 def _summed(

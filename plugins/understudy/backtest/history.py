@@ -23,7 +23,8 @@ from understudy.evaluation.pairing import Rows, paired
 from understudy.evaluation.predictions import ROW_ID
 
 Index = NDArray[np.intp]
-_KEPT_MODELS = 64  # of which the predictions stay in memory
+# Models whose predictions stay in memory: a champion is compared with many challengers in turn.
+_KEPT_MODELS = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +32,7 @@ class ReplayedNight:
     """One night of a backtest.
 
     Attributes:
-        as_of: The moment as of which its data was asked for.
+        as_of: The moment as of which its data was requested.
         folder: Of its model's predictions; None where the night failed.
         holdout: Places in the pool of the rows that judge its challenger.
         served: Places in the pool of the rows that arrived before the next night.
@@ -66,13 +67,22 @@ class ReplayedNights:
                 allowed="a backtest of which some nights came to their end",
                 action=f"read why in {place.failure('')}",
             )
-        pool = _ids(load(done[0] / PREDICTIONS, others=()))
-        held = {t: _places(pool, place.rows(plan.rows(t)) / ROWS) for t in times}
+        # Every model is scored on the same rows, so the first one's file says which they are.
+        scored = load(done[0] / PREDICTIONS, others=())
+        if scored.problems:
+            raise DecisionError(
+                f"The pool cannot be judged on: {'; '.join(scored.problems)}",
+                allowed="rows with an id of their own and a target",
+                action="correct the data, or what preprocess makes of it",
+            )
+        held = {t: _places(scored.ids, place.rows(plan.rows(t)) / ROWS) for t in times}
+        # A night after which no row arrived served nothing, and cannot tell rules apart.
         nights = (
             ReplayedNight(t, folders[t] if folders[t] in done else None, held[t], served)
             for (t, later) in pairwise(times)
             if len(served := np.setdiff1d(held[later], held[t]))
         )
+        # Before the first model nobody could serve.
         return cls(tuple(dropwhile(lambda night: night.folder is None, nights)))
 
     def __len__(self) -> int:
@@ -84,11 +94,11 @@ class ReplayedNights:
         return float(len(place) if weight is None else weight[place].sum())
 
     def predictions(self, model: int, rows: Index) -> Predictions:
-        """Return what one night's model says about some rows."""
+        """Return what one night's model predicts for some rows."""
         return Rows(self._loaded(model), (), {}).take(rows).source
 
     def rows(self, model: int) -> Rows:
-        """Return what one night's model says about the whole pool."""
+        """Return what one night's model predicts for the whole pool."""
         return paired(self._loaded(model), None).challenger
 
     def _load(self, model: int) -> Predictions:
@@ -98,20 +108,13 @@ class ReplayedNights:
         return load(folder / PREDICTIONS)
 
 
-def _ids(predictions: Predictions) -> NDArray[np.uint64]:
-    if predictions.problems:
-        raise DecisionError(
-            f"The pool cannot be judged on: {'; '.join(predictions.problems)}",
-            allowed="rows with an id of their own and a target",
-            action="correct the data, or what preprocess makes of it",
-        )
-    return predictions.ids
-
-
 def _places(pool: NDArray[np.uint64], path: Path) -> Index:
     """Return where the rows of a holdout are in the pool."""
     frame = pd.read_parquet(path, columns=[ROW_ID])
+    # `load` makes numbers of row ids, the same way as for the pool; target and prediction, which it
+    # demands, are not read here.
     ids = load(frame.assign(target=0.0, prediction=0.0)).ids
+    # The pool's ids are sorted. An id beyond the last one gets the last place, and differs from it.
     places = np.minimum(np.searchsorted(pool, ids), len(pool) - 1)
     lacking = int((pool[places] != ids).sum())
     if lacking:

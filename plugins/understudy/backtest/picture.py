@@ -5,7 +5,7 @@ Nothing in it comes unescaped from data, and it loads nothing from anywhere.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any, Final
@@ -17,7 +17,9 @@ WINDOW: Final = 28
 """Nights that a point of the curve is the mean of: four weeks hide no season."""
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM = 960, 340, 64, 28
 _STRIP: Final = 12
+# Gaps between the dates below the chart.
 _DATES: Final = 5
+# Rule sets are drawn in colours, references in greys and dashes: they are what to compare with.
 _OWN: Final = ("#0a65b0", "#b3261e", "#08734f", "#7b3fa0", "#a05a00", "#00707a")
 _REFERENCE: Final = {
     "hindsight": ("#444444", "2 3"),
@@ -39,29 +41,27 @@ class Curve:
 
 def page(result: Result) -> str:
     """Return the page as HTML."""
-    curves = list(_curves(result))
+    curves = [
+        Curve(one["name"], _OWN[number % len(_OWN)], "", one)
+        for number, one in enumerate(result["rules"])
+    ]
+    for name, title in REFERENCES.items():
+        curves.append(Curve(title, *_REFERENCE[name], result["paths"][name]))
     metric = escape(str(result["metric"]["name"]))
     project = escape(str(result["plan"]["project"]))
     nights = result["nights"]
-    said = "".join(f"<li>{escape(sentence(result, one['name']))}" for one in result["rules"])
+    summary = "".join(f"<li>{escape(sentence(result, one['name']))}" for one in result["rules"])
     return _PAGE.format(
         title=f"Backtest: {metric} of {project}",
         intro=f"{len(nights)} nights, {escape(nights[0])} to {escape(nights[-1])}; "
         f"{metric} {escape(result['how'])}, {sum(result['rows']):,} rows.",
-        said=said,
+        summary=summary,
         table=_table(result),
         curve=_chart(curves, result),
         window=min(WINDOW, len(nights)),
         strips=_strips(curves, nights),
         failures=_failures(result["failures"]),
     )
-
-
-def _curves(result: Result) -> Iterator[Curve]:
-    for number, one in enumerate(result["rules"]):
-        yield Curve(one["name"], _OWN[number % len(_OWN)], "", one)
-    for name, title in REFERENCES.items():
-        yield Curve(title, *_REFERENCE[name], result["paths"][name])
 
 
 def _table(result: Result) -> str:
@@ -81,10 +81,16 @@ def trailing(values: Sequence[float | None], window: int = WINDOW) -> list[float
 
 
 def _chart(curves: Sequence[Curve], result: Result) -> str:
-    """Return the curves; one that lies far above all others is cut off, not the scale's measure."""
+    """Return the curves as SVG, their dates and their legend."""
     smooth = {curve.name: trailing(curve.found["by_night"]) for curve in curves}
-    scale = _scale(smooth, result)
+    # A reference more than twice as bad as hindsight (a first model that drift made useless) would
+    # press all other curves into one line: it does not set the scale, and is cut off.
+    best = result["paths"]["hindsight"]["served"]
+    served = {title: result["paths"][key]["served"] for key, title in REFERENCES.items()}
+    far = {title for title, value in served.items() if (above(value, best) or 0.0) > 1}
+    scale = Scale.over(v for name, curve in smooth.items() if name not in far for v in curve)
     axis = "".join(map(_tick, scale.mirrored_ticks()))
+    # Rule sets come first, and what is drawn last lies on top.
     paths = "".join(
         f'<path d="{_path(smooth[c.name], scale)}" stroke="{c.colour}" '
         f'stroke-dasharray="{c.dashes}"><title>{escape(c.name)}</title></path>'
@@ -98,13 +104,6 @@ def _chart(curves: Sequence[Curve], result: Result) -> str:
     )
 
 
-def _scale(smooth: Mapping[str, Sequence[float | None]], result: Result) -> Scale:
-    best = result["paths"]["hindsight"]["served"]
-    served = {title: result["paths"][key]["served"] for key, title in REFERENCES.items()}
-    far = {title for title, value in served.items() if (above(value, best) or 0.0) > 1}
-    return Scale.over(v for name, curve in smooth.items() if name not in far for v in curve)
-
-
 def _y(percent: float) -> float:
     return round((_HEIGHT - _BOTTOM) * percent / 100, 1)
 
@@ -114,17 +113,13 @@ def _x(place: int, count: int) -> float:
 
 
 def _path(values: Sequence[float | None], scale: Scale) -> str:
+    # In percent from the top; outside of 0 to 100 for what is cut off.
     places = [
-        f"{_x(i, len(values))} {_y(_up(value, scale))}"
+        f"{_x(i, len(values))} {_y(100 * (scale.high - value) / (scale.high - scale.low))}"
         for i, value in enumerate(values)
         if value is not None
     ]
     return f"M{'L'.join(places)}" if places else ""
-
-
-def _up(value: float, scale: Scale) -> float:
-    """Return a place from the top, in percent; beyond the picture for what lies beyond it."""
-    return 100 * (scale.high - value) / (scale.high - scale.low)
 
 
 def _tick(tick: Tick) -> str:
@@ -155,29 +150,27 @@ def _legend(curves: Sequence[Curve]) -> str:
 
 def _strips(curves: Sequence[Curve], nights: Sequence[str]) -> str:
     """Return one line per way, with a mark at each night that changed the model in production."""
-    rows = "".join(
-        f"<tr><th>{escape(curve.name)}<td>{_marks(curve, nights)}<td>{curve.found['promotions']}"
-        for curve in curves
-    )
-    return f'<table class="strips">{rows}</table>'
-
-
-def _marks(curve: Curve, nights: Sequence[str]) -> str:
-    serving, count = curve.found["serving"], len(nights)
-    marks = "".join(
-        f'<rect x="{round(100 * i / count, 2)}%" width="{max(round(60 / count, 2), 0.15)}%" '
-        f'height="{_STRIP}"><title>{escape(nights[i])}</title></rect>'
-        for i in range(1, count)
-        if serving[i] != serving[i - 1]
-    )
-    return f'<svg class="strip" height="{_STRIP}" fill="{curve.colour}">{marks}</svg>'
+    count, rows = len(nights), []
+    # 60 % of a night's share, so that neighbours stay apart; never thinner than can be seen.
+    width = max(round(60 / count, 2), 0.15)
+    for curve in curves:
+        serving = curve.found["serving"]
+        marks = "".join(
+            f'<rect x="{round(100 * i / count, 2)}%" width="{width}%" '
+            f'height="{_STRIP}"><title>{escape(nights[i])}</title></rect>'
+            for i in range(1, count)
+            if serving[i] != serving[i - 1]
+        )
+        strip = f'<svg class="strip" height="{_STRIP}" fill="{curve.colour}">{marks}</svg>'
+        rows.append(f"<tr><th>{escape(curve.name)}<td>{strip}<td>{curve.found['promotions']}")
+    return f'<table class="strips">{"".join(rows)}</table>'
 
 
 def _failures(failures: Mapping[str, str]) -> str:
     if not failures:
         return ""
-    said = "".join(f"<li>{escape(night)}: {escape(why)}" for night, why in failures.items())
-    return f"<h2>Nights without a model</h2><ul>{said}</ul>"
+    reasons = "".join(f"<li>{escape(night)}: {escape(why)}" for night, why in failures.items())
+    return f"<h2>Nights without a model</h2><ul>{reasons}</ul>"
 
 
 _PAGE: Final = """<!doctype html>
@@ -195,7 +188,7 @@ svg[role=img] {{ width: 100%; height: auto; }} .strip {{ width: 34rem; max-width
 </style>
 <h1>{title}</h1>
 <p>{intro}</p>
-<ul>{said}</ul>
+<ul>{summary}</ul>
 {table}
 <h2>What was served: mean of {window} nights</h2>
 {curve}

@@ -5,7 +5,7 @@
     DIR/plan.json               what is replayed
     DIR/pool/<key>/data/        rows that every model is scored on, as preprocess logged them
     DIR/rows/<day>-<key>/       rows.parquet: the holdout of one night
-    DIR/nights/<day>-<key>/     predictions.parquet: what one night's model says about the pool
+    DIR/nights/<day>-<key>/     predictions.parquet: what one night's model predicts for the pool
     DIR/failures/<day>-<key>/   why a night has no model; tried again by the next start
     DIR/judged/<key>.json       what one rule set would have served
     DIR/workers/<number>/       a worker's tracking store; worth nothing once the worker is gone
@@ -32,7 +32,7 @@ ROWS: Final = "rows.parquet"
 ABOUT: Final = "about.json"
 _MAKING: Final = ".making-"
 _PATIENCE_S: Final = 20.0
-"""Workers whose backtest was killed end what they run within seconds, and then let go."""
+"""Workers whose backtest was killed end what they run within seconds, and then release the lock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class BacktestFolder:
 
     @property
     def plan(self) -> Path:
-        """The file that says what is replayed."""
+        """The file of the plan: what is replayed."""
         return self.folder / "plan.json"
 
     def pool(self, key: str) -> Path:
@@ -59,7 +59,7 @@ class BacktestFolder:
         return self.folder / "nights" / name
 
     def failure(self, name: str) -> Path:
-        """The folder that says why a night has no model."""
+        """The folder with the reason why a night has no model."""
         return self.folder / "failures" / name
 
     def judged(self, key: str) -> Path:
@@ -70,6 +70,8 @@ class BacktestFolder:
         """The folder of a worker; nothing in it outlives the worker's usefulness."""
         return self.folder / "workers" / str(number)
 
+    # The workers inherit the descriptor, and with it the lock: a backtest that was killed holds its
+    # folder until the last of them has ended, so none of them writes beside the next backtest's.
     @contextlib.contextmanager
     def alone(self) -> Iterator[int]:
         """Hold the folder for one backtest; yields the lock's descriptor, to be inherited.
@@ -92,7 +94,8 @@ class BacktestFolder:
             yield lock
 
     def _sweep(self) -> None:
-        """Remove what was being made when an earlier backtest died."""
+        """Remove what an earlier backtest that died has left unfinished, and its failures."""
+        # The lock is held: no unfinished folder can be somebody else's.
         for making in self.folder.glob(f"*/{_MAKING}*"):
             remove_tree(making)
         for name in ("workers", "failures"):
@@ -107,7 +110,11 @@ def made(folder: Path) -> Iterator[Path]:
     making.mkdir(parents=True)
     try:
         yield making
-        _settle(making)
+        # The contents are on the disk before the name says that the folder is complete: after a
+        # power failure, a file system may have the rename and not the contents.
+        for path in making.rglob("*"):
+            if path.is_file():
+                _flush(path)
     except BaseException:
         remove_tree(making)
         raise
@@ -123,14 +130,8 @@ def write(path: Path, content: Mapping[str, Any]) -> None:
     making.rename(path)
 
 
-def _settle(folder: Path) -> None:
-    """Have the disk take what is in a folder before its name says that it is complete."""
-    for path in folder.rglob("*"):
-        if path.is_file():
-            _flush(path)
-
-
 def _flush(path: Path) -> None:
+    # fsync writes a file's pages whoever wrote them, so a descriptor that only reads will do.
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

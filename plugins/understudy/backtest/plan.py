@@ -13,7 +13,7 @@ from understudy.errors import ParameterError, ProjectError, listed, nearest
 from understudy.spec.entry_points import AS_OF, DATA, MODEL_URI, RAW, Role, Steps
 
 HOLDOUT_DAYS: Final = "holdout_days"
-"""Parameter by which a project's ``preprocess`` says how long its newest window is, in days."""
+"""Parameter of a project's ``preprocess``: the length of its newest window, in days."""
 STEPS: Final = Steps()
 _FILLED_IN: Final = frozenset({AS_OF, RAW, DATA, MODEL_URI})
 _DAY: Final = timedelta(days=1)
@@ -29,9 +29,9 @@ class Plan:
     Attributes:
         project: Address of the project, as ``StepRequest`` takes it.
         commit: What is replayed: a full commit id, or '' for a folder, which is run as it is.
-        code: What tells this code from other code: Git's tree, or a digest of the folder.
+        code: Identity of the code: of Git's tree or the folder's content, and of the environment.
         parameters: For the entry points that declare them.
-        nights: The moments (ISO 8601, UTC) as of which data is asked for, the earliest first.
+        nights: The moments (ISO 8601, UTC) as of which data is requested, the earliest first.
         end: The moment as of which the rows are there that the last night's model served.
         holdout_days: Length of every night's newest window; None where the project's ``preprocess``
             has no such parameter and splits in another way.
@@ -50,6 +50,7 @@ class Plan:
     @property
     def base(self) -> str:
         """Identity of all that every night shares, as 16 hex digits."""
+        # The 1 is a version: raised, no folder that an earlier release made is taken for the same.
         given = json.dumps(dict(self.parameters), sort_keys=True)
         window = "" if self.holdout_days is None else f"{self.holdout_days:g}"
         return key_of("backtest 1", self.project, self.code, given, window, self.env_manager)[:16]

@@ -1,4 +1,4 @@
-"""The whole of a backtest: nights by workers, answers by processes of the gate, one result."""
+"""The whole of a backtest: workers run the nights, the gate's processes judge them; one result."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -29,7 +29,6 @@ from understudy.runner.settings import Settings
 from understudy.spec import git_address
 from understudy.spec.entry_points import Role
 
-Tell = Callable[[str], None]
 _SHARES: Final = 20
 """How many lines there are where no terminal is, beside those of failures."""
 _MINUTE: Final = 60
@@ -40,27 +39,28 @@ class Progress:
 
     Args:
         total: How many there are to be.
-        there: How many an earlier backtest has made.
-        tell: Takes lines.
+        there: How many of them an earlier start has finished.
+        on_line: Takes lines.
     """
 
-    def __init__(self, total: int, there: int, tell: Tell) -> None:
-        self._total, self._there, self._tell = total, there, tell
+    def __init__(self, total: int, there: int, on_line: OnLine) -> None:
+        self._total, self._there, self._on_line = total, there, on_line
         self._done, self._begun = 0, time.monotonic()
         if there:
-            tell(f"{there} of {total} nights are there already")
+            on_line(f"{there} of {total} nights are there already")
 
     def done(self, night: str, failed: str) -> None:
         """Count a night."""
         self._done += 1
         if failed:
-            self._tell(f"{night} has no model: {failed}")
+            self._on_line(f"{night} has no model: {failed}")
         line = self._line(night)
         if sys.stderr.isatty():
+            # One line that is written over: back to its start, and the rest of it erased (ECMA-48).
             sys.stderr.write(f"\r\x1b[K{line}" + ("\n" if self._left == 0 else ""))
             sys.stderr.flush()
         elif self._left % max(self._total // _SHARES, 1) == 0:
-            self._tell(line)
+            self._on_line(line)
 
     @property
     def _left(self) -> int:
@@ -68,17 +68,14 @@ class Progress:
 
     def _line(self, night: str) -> str:
         spent = time.monotonic() - self._begun
+        # Nights of an earlier start are left out: they took no time of this one.
         rest = spent / self._done * self._left
+        to_go = f"{rest:.0f} s to go" if rest < _MINUTE else f"{rest / _MINUTE:.0f} min to go"
         made = self._there + self._done
-        return f"{made}/{self._total} nights, {night}; {spent / self._done:.1f} s each, {_in(rest)}"
+        return f"{made}/{self._total} nights, {night}; {spent / self._done:.1f} s each, {to_go}"
 
 
-def _in(seconds: float) -> str:
-    if seconds < _MINUTE:
-        return f"{seconds:.0f} s to go"
-    return f"{seconds / _MINUTE:.0f} min to go"
-
-
+# History, and what running or checking code leaves behind: they change while the code does not.
 _NOT_CODE = frozenset({".git", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache"})
 
 
@@ -88,7 +85,7 @@ class ReplayedSource:
 
     Attributes:
         commit: Full commit id; '' for a folder.
-        code: What tells this code, in this environment, from others.
+        code: Identity of the code and its environment.
         entry_points: Names of the parameters by entry point.
     """
 
@@ -105,23 +102,21 @@ def find(project: str, version: str, env_manager: str, on_line: OnLine) -> Repla
         RepositoryUnavailableError: if the host does not answer.
         EnvironmentBuildError: if the environment cannot be built.
     """
-    commit, digest, entry_points = _state(project, version)
-    built = prebuild(project, commit, env_manager, on_line=on_line)
-    return ReplayedSource(commit, key_of(digest, built.digest or built.installed), entry_points)
-
-
-def _state(project: str, version: str) -> tuple[str, str, Mapping[str, tuple[str, ...]]]:
-    """Return a project's commit, the identity of its files, and its entry points."""
     address = git_address.parse(project)
     if address.is_folder:
-        folder = Path(address.repository, address.subdirectory)
-        declared = _declared(folder, str(folder))  # before all files are read
-        return "", _digest(folder), declared
-    checkouts = CheckoutStore(Settings.from_environment(), ProcessRunner())
-    commit = checkouts.resolve(address, version)
-    with checkouts.lease(address, commit) as checkout:
-        declared = _declared(checkout.folder / address.subdirectory, str(address))
-    return commit, checkouts.tree(address, commit), declared
+        folder, commit = Path(address.repository, address.subdirectory), ""
+        # The MLproject first: without one, all files of a wrong folder would be read in vain.
+        declared = _declared(folder, str(folder))
+        digest = _digest(folder)
+    else:
+        checkouts = CheckoutStore(Settings.from_environment(), ProcessRunner())
+        commit = checkouts.resolve(address, version)
+        with checkouts.lease(address, commit) as checkout:
+            declared = _declared(checkout.folder / address.subdirectory, str(address))
+        # A tree and not the commit: a commit that changes other folders leaves the nights valid.
+        digest = checkouts.tree(address, commit)
+    built = prebuild(project, commit, env_manager, on_line=on_line)
+    return ReplayedSource(commit, key_of(digest, built.digest or built.installed), declared)
 
 
 def _declared(folder: Path, where: str) -> Mapping[str, tuple[str, ...]]:
@@ -133,7 +128,9 @@ def _digest(folder: Path) -> str:
     """Return the SHA-256 of all names and contents that may be code, wherever links lead."""
     digest = hashlib.sha256()
     for name, path in entries(folder, Path("/"), _NOT_CODE):
-        if path.is_symlink():  # what it leads to has an entry of its own
+        # What a link leads to has an entry of its own. Sizes are part of the digest, so that no two
+        # trees with their bytes at other places are the same text.
+        if path.is_symlink():
             digest.update(f"{name}\0{path.readlink()}\0".encode())
         elif path.is_file():
             digest.update(f"{name}\0{path.stat().st_size}\0".encode())
@@ -147,7 +144,7 @@ _SHOWN_LINES: Final = 12
 
 @dataclass(frozen=True, slots=True)
 class BacktestRequest:
-    """What somebody wants to know.
+    """What is to be replayed, and the rules to judge it by.
 
     Attributes:
         project: Address of the project, a folder as an absolute one.
@@ -175,55 +172,57 @@ class BacktestRequest:
 
 
 def backtest(
-    wanted: BacktestRequest, place: BacktestFolder, jobs: int, tell: Tell
+    request: BacktestRequest, place: BacktestFolder, jobs: int, on_line: OnLine
 ) -> dict[str, Any]:
     """Replay what is not there yet, judge it, and return the whole answer.
 
     Args:
-        wanted: What is asked.
-        place: Where everything is kept; the same question goes on where it ended.
-        jobs: How many nights, or rule sets, side by side.
-        tell: Takes lines about the progress.
+        request: What to replay.
+        place: Where everything is kept; the same request continues where it ended.
+        jobs: How many nights, or rule sets, in parallel.
+        on_line: Takes lines about the progress.
 
     Raises:
         UnderstudyError: any of the tree in understudy.errors.
     """
     with place.alone() as lock:
-        plan = _planned(wanted, place, lock, tell)
-        failures = _replayed(plan, place, (jobs, lock), tell)
-        tell(f"Judging by {len(wanted.rules)} rule sets")
-        found = answers(plan, place, (wanted.metric, wanted.rules), jobs)
+        plan = _planned(request, place, lock, on_line)
+        failures = _replayed(plan, place, (jobs, lock), on_line)
+        on_line(f"Judging by {len(request.rules)} rule sets")
+        found = answers(plan, place, (request.metric, request.rules), jobs)
     return {
         "schema": SCHEMA,
         "plan": json.loads(plan.to_json()),
-        "metric": wanted.metric.to_dict(),
+        "metric": request.metric.to_dict(),
         "failures": failures,
         **found,
     }
 
 
-def _planned(wanted: BacktestRequest, place: BacktestFolder, lock: int, tell: Tell) -> Plan:
-    found = find(wanted.project, wanted.version, wanted.env_manager, tell)
-    plans.check(found.entry_points, wanted.parameters)
+def _planned(request: BacktestRequest, place: BacktestFolder, lock: int, on_line: OnLine) -> Plan:
+    found = find(request.project, request.version, request.env_manager, on_line)
+    plans.check(found.entry_points, request.parameters)
     windowed = HOLDOUT_DAYS in found.entry_points[plans.STEPS.by_role[Role.PREPROCESS]]
-    parameters = {n: v for n, v in wanted.parameters.items() if n != HOLDOUT_DAYS}
+    # The pool needs a longer window than the nights, so each night fills this parameter in.
+    parameters = {n: v for n, v in request.parameters.items() if n != HOLDOUT_DAYS}
     draft = Plan(
-        project=wanted.project,
+        project=request.project,
         commit=found.commit,
         code=found.code,
         parameters=parameters,
         nights=(),
         end="",
-        holdout_days=wanted.holdout_days if windowed else None,
-        env_manager=wanted.env_manager,
+        holdout_days=request.holdout_days if windowed else None,
+        env_manager=request.env_manager,
     )
-    end = plans.moment(wanted.until) if wanted.until else _end_of_data(draft, place, lock)
-    nights = plans.nights_until(end, wanted.nights, wanted.every)
+    end = plans.moment(request.until) if request.until else _end_of_data(draft, place, lock)
+    nights = plans.nights_until(end, request.nights, request.every)
     return replace(draft, nights=nights, end=plans.written(end))
 
 
 def _end_of_data(draft: Plan, place: BacktestFolder, lock: int) -> datetime:
     """Ask the project's download for the time of its newest row."""
+    # A worker reads the plan when it starts; this one needs no more than project and parameters.
     _write_plan(place, draft)
     with WorkerPool(place, 1, lock) as pool:
         answer = pool.ask(Task("newest"))
@@ -243,14 +242,14 @@ def _write_plan(place: BacktestFolder, plan: Plan) -> None:
 
 
 def _replayed(
-    plan: Plan, place: BacktestFolder, crew_of: tuple[int, int], tell: Tell
+    plan: Plan, place: BacktestFolder, jobs_and_lock: tuple[int, int], on_line: OnLine
 ) -> dict[str, str]:
-    """Have every night that is not there yet; return why some have no model."""
+    """Run every night that is missing; return why some have no model."""
     _write_plan(place, plan)
     missing = [n for n in plan.nights if not place.night(plan.night(n)).is_dir()]
     failures: dict[str, str] = {}
-    progress = Progress(len(plan.nights), len(plan.nights) - len(missing), tell)
-    jobs, lock = crew_of
+    progress = Progress(len(plan.nights), len(plan.nights) - len(missing), on_line)
+    jobs, lock = jobs_and_lock
 
     def note(answer: TaskResult) -> None:
         night = answer.task.arguments[0]
@@ -260,15 +259,16 @@ def _replayed(
                 write(folder / ABOUT, {"failed": answer.failed, "said": list(answer.said)})
         progress.done(night, answer.failed)
 
+    # The rows as of the end tell what the last night's model served.
     if missing or not place.rows(plan.rows(plan.end)).is_dir():
         with WorkerPool(place, min(jobs, max(len(missing), 1)), lock) as pool:
-            _have_pool(plan, place, pool)
+            _prepare_pool(plan, place, pool)
             pool.ask_all((Task("night", (night,)) for night in missing), note)
     return failures
 
 
-def _have_pool(plan: Plan, place: BacktestFolder, pool: WorkerPool) -> None:
-    """Have what all nights need: without it none of them can be scored."""
+def _prepare_pool(plan: Plan, place: BacktestFolder, pool: WorkerPool) -> None:
+    """Prepare what all nights need: without it none of them can be scored."""
     tasks = []
     if not place.pool(plan.pool).is_dir():
         tasks.append(Task("pool"))

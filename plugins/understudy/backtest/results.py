@@ -18,6 +18,7 @@ REFERENCES: Final = {
 HEAD: Final = ("", "served", "above hindsight", "promoted", "held", "rejected")
 _ENOUGH: Final = 0.03
 """How far above hindsight the served error of good rules may lie."""
+# Hindsight knows rows to come, which no rule does: to reach it is not what rules are for.
 
 
 def table(result: Result) -> Iterator[str]:
@@ -37,8 +38,8 @@ def lines(result: Result) -> Iterator[tuple[str, ...]]:
     """Yield the cells of each line."""
     best = result["paths"]["hindsight"]["served"]
     for one in result["rules"]:
-        said = Counter(one["verdicts"])
-        yield (one["name"], *_numbers(one, best), str(said["HOLD"]), str(said["REJECT"]))
+        verdicts = Counter(one["verdicts"])
+        yield (one["name"], *_numbers(one, best), str(verdicts["HOLD"]), str(verdicts["REJECT"]))
     for name, title in REFERENCES.items():
         yield (title, *_numbers(result["paths"][name], best), "", "")
 
@@ -54,7 +55,7 @@ def above(served: float | None, best: float | None) -> float | None:
 
 
 def sentence(result: Result, name: str) -> str:
-    """Return one sentence on whether a rule set does what rules are for."""
+    """Return one sentence on whether a rule set is near hindsight and better than no rules."""
     found = next(one for one in result["rules"] if one["name"] == name)
     lower = result["metric"]["lower_is_better"]
     others = [

@@ -1,8 +1,8 @@
 """A process that runs nights, one after another: ``python -m understudy.backtest.worker``.
 
-Asked on stdin, a JSON document a line, it answers on stdout, one a line. It ends, and ends what it
-runs, when stdin does: so it does not outlive the backtest that started it. Steps log to a tracking
-store of its own, which nobody else has to wait for.
+It reads tasks from stdin, one JSON document per line, and writes as many results to stdout. It
+ends, and ends what it runs, when stdin does: so it does not outlive the backtest that started it.
+Steps log to a tracking store of its own, so that workers never wait for each other's database.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from understudy.store import tracking
 from understudy.store.tracking import RunStore, tracking_errors
 
 HOLDOUT_FILE: Final = "holdout.parquet"
+# Lines of the steps' output that a failure shows.
 _LAST_LINES: Final = 40
 _EXPERIMENT: Final = "backtest"
 
@@ -45,6 +46,8 @@ class BacktestWorker:
         work = place.work(number)
         work.mkdir(parents=True, exist_ok=True)
         self._artifacts = work / "artifacts"
+        # Without a server, which takes 13 to 51 s to start on a busy machine (MLflow 3.17). A
+        # worker runs one step at a time, so SQLite's single writer holds nobody up.
         client = tracking.client(f"sqlite:///{work}/mlflow.db")
         self._client, self._runs = client, RunStore(client)
         with tracking_errors():
@@ -53,21 +56,21 @@ class BacktestWorker:
             )
         self._runner = StepRunner(self._runs, client, Settings.from_environment())
         self._declared = self._runner.pin(plan.project, plan.commit).entry_points
-        self.said: deque[str] = deque(maxlen=_LAST_LINES)
+        self.output: deque[str] = deque(maxlen=_LAST_LINES)
 
     def stop(self) -> None:
         """End what runs."""
         self._runner.stop()
 
     def newest(self) -> str:
-        """Return the time of the newest row there is, '' where the project does not say it."""
+        """Return the time of the newest row there is, '' where the project does not report it."""
         run = self._step(Role.DOWNLOAD, {})
         tags = self._runs.get(run).data.tags
         self._forget()
         return str(tags.get(DataTag.NEWEST.value, ""))
 
     def pool(self) -> None:
-        """Have the rows of all holdouts, as one folder of the project's own making."""
+        """Prepare the rows of all holdouts, as one folder of the project's own making."""
         plan = self._plan
         days = None if plan.holdout_days is None else plan.pool_days
         prepared = self._prepared(plan.end, days)
@@ -76,15 +79,16 @@ class BacktestWorker:
         self._forget()
 
     def rows(self, as_of: str) -> None:
-        """Have the rows of a night's holdout."""
+        """Keep the rows of a night's holdout."""
         self._keep_rows(as_of, self._prepared(as_of, self._plan.holdout_days))
         self._forget()
 
     def night(self, as_of: str) -> None:
-        """Have a night's model trained and scored on the pool."""
+        """Train a night's model and score it on the pool."""
         prepared = self._prepared(as_of, self._plan.holdout_days)
         self._keep_rows(as_of, prepared)
         trained = self._step(Role.TRAIN, {DATA: f"runs:/{prepared}/{STEPS.data}"})
+        # All models predict the same rows, so any of them can be compared with any other later.
         data = self._place.pool(self._plan.pool) / STEPS.data
         scoring = {DATA: str(data), MODEL_URI: f"runs:/{trained}/{STEPS.model}"}
         validated = self._step(Role.VALIDATE, scoring)
@@ -111,11 +115,12 @@ class BacktestWorker:
             entry_point=entry_point,
             parameters={**given, **{n: v for n, v in filled_in.items() if n in declared}},
             experiment_id=self._experiment,
+            # A new key for each step: a folder that exists stands for a finished night, not a run.
             key=uuid.uuid4().hex,
             name=entry_point,
             env_manager=self._plan.env_manager,
         )
-        return self._runner.run(request, self.said.append).run_id
+        return self._runner.run(request, self.output.append).run_id
 
     def _keep_rows(self, as_of: str, prepared: str) -> None:
         target = self._place.rows(self._plan.rows(as_of))
@@ -149,39 +154,44 @@ class BacktestWorker:
 
 
 def main(arguments: list[str]) -> int:
-    """Answer what is asked on stdin until it ends."""
+    """Do the tasks on stdin until it ends."""
     folder, number = arguments
     place = BacktestFolder(Path(folder))
+    # Results get a descriptor of their own. What else is printed, by MLflow or a child, goes to the
+    # log: a stray line on stdout would be taken for a result.
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8", buffering=1)
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever else prints is for the log
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the backtest's to act upon
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    # Ctrl-C is for the backtest, which closes stdin and waits.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     worker = BacktestWorker(
         Plan.from_json(place.plan.read_text(encoding="utf-8")), place, int(number)
     )
+    # A thread reads, because the main one is busy in a step when stdin ends.
     questions: SimpleQueue[str] = SimpleQueue()
     threading.Thread(target=_listen, args=(questions, worker), daemon=True).start()
     while line := questions.get():
         answer = json.dumps(_answered(worker, json.loads(line)))
-        with contextlib.suppress(BrokenPipeError):  # nobody is there any more to take it
+        # The backtest may have been killed meanwhile.
+        with contextlib.suppress(BrokenPipeError):
             answers.write(f"{answer}\n")
     return 0
 
 
 def _listen(questions: SimpleQueue[str], worker: BacktestWorker) -> None:
-    """Pass questions on; at the end of them end what runs."""
+    """Pass tasks on; at the end of them end what runs."""
     for line in sys.stdin:
         questions.put(line)
     worker.stop()
     questions.put("")
 
 
-def _answered(worker: BacktestWorker, asked: Mapping[str, Any]) -> dict[str, Any]:
-    """Do what is asked; a step that fails is an answer, too."""
-    worker.said.clear()
+def _answered(worker: BacktestWorker, task: Mapping[str, Any]) -> dict[str, Any]:
+    """Do a task; a step that fails is a result, too."""
+    worker.output.clear()
     try:
-        done = getattr(worker, asked["do"])(*asked["with"])
+        done = getattr(worker, task["do"])(*task["with"])
     except UnderstudyError as error:
-        return {"failed": str(error), "said": list(worker.said)}
+        return {"failed": str(error), "said": list(worker.output)}
     return {"done": done}
 
 

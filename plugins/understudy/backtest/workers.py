@@ -1,4 +1,4 @@
-"""Worker processes and the nights that are handed to them. Starts processes, and ends them all."""
+"""Worker processes, and the queue of tasks for them. Starts processes, and ends them all."""
 
 from __future__ import annotations
 
@@ -20,15 +20,17 @@ from understudy.runner.filesystem import remove_tree
 THREADS: Final = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1"
 )
-"""Nights run side by side, so each one computes on one core; unless the user says otherwise."""
+"""Nights run in parallel, so each one computes on one core, unless the user's variables differ."""
 _WORKER: Final = "understudy.backtest.worker"
+# Seconds: a worker whose stdin is closed ends its step before itself.
 _GRACE_S: Final = 15.0
-_SHOWN: Final = 600  # characters of a log's end
+# Characters of a log's end that an error shows.
+_SHOWN: Final = 600
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What a worker is asked to do: the name of a method, and its arguments."""
+    """What a worker is to do: the name of a method, and its arguments."""
 
     do: str
     arguments: tuple[str, ...] = ()
@@ -53,7 +55,8 @@ class WorkerProcess:
 
     def __init__(self, place: BacktestFolder, number: int, locks: Sequence[int]) -> None:
         work = place.work(number)
-        if work.is_dir():  # of the worker before this one
+        # What an earlier worker of this number left is worth nothing: its store, and its log.
+        if work.is_dir():
             remove_tree(work)
         work.mkdir(parents=True)
         self._log = work / "log.txt"
@@ -67,11 +70,12 @@ class WorkerProcess:
                 encoding="utf-8",
                 env={**THREADS, **os.environ, "PYTHONUNBUFFERED": "1"},
                 pass_fds=locks,
+                # Ctrl-C of a terminal reaches the backtest alone, which ends its workers in order.
                 start_new_session=True,
             )
 
     def ask(self, task: Task) -> TaskResult:
-        """Have a task done.
+        """Do a task, and wait for its result.
 
         Raises:
             StepFailedError: when the worker ended without an answer.
@@ -84,16 +88,23 @@ class WorkerProcess:
             process.stdin.write(task.to_json() + "\n")
             process.stdin.flush()
             line = process.stdout.readline()
-        except (BrokenPipeError, ValueError):  # it is gone, or was dismissed
+        # It is gone; or it was dismissed, which closes the file: a ValueError in Python.
+        except (BrokenPipeError, ValueError):
             line = ""
         if not line:
-            raise self._gone()
+            code = process.wait()
+            end = self._log.read_text(encoding="utf-8", errors="replace")[-_SHOWN:].strip()
+            raise StepFailedError(
+                f"A worker ended with exit code {code}: {end or 'it said nothing'}",
+                allowed="workers that live as long as the backtest",
+                action="read the lines above, then start the backtest again: it goes on",
+            )
         answer = json.loads(line)
         said = tuple(answer.get("said", ()))
         return TaskResult(task, answer.get("done"), answer.get("failed", ""), said)
 
     def dismiss(self) -> None:
-        """Tell the worker to end, with all that it runs."""
+        """Ask the worker to end, with all that it runs."""
         if self._process.stdin is not None and not self._process.stdin.closed:
             self._process.stdin.close()
 
@@ -106,15 +117,6 @@ class WorkerProcess:
             self._process.wait()
         if self._process.stdout is not None:
             self._process.stdout.close()
-
-    def _gone(self) -> StepFailedError:
-        code = self._process.wait()
-        end = self._log.read_text(encoding="utf-8", errors="replace")[-_SHOWN:].strip()
-        return StepFailedError(
-            f"A worker ended with exit code {code}: {end or 'it said nothing'}",
-            allowed="workers that live as long as the backtest",
-            action="read the lines above, then start the backtest again: it goes on",
-        )
 
 
 class WorkerPool:
@@ -129,17 +131,18 @@ class WorkerPool:
         return self
 
     def __exit__(self, *_: object) -> None:
+        # All of them first: they stop their steps at the same time.
         for worker in self._workers:
             worker.dismiss()
         for worker in self._workers:
             worker.wait()
 
     def ask(self, task: Task) -> TaskResult:
-        """Have one task done."""
+        """Do one task on the first worker."""
         return self._workers[0].ask(task)
 
     def ask_all(self, tasks: Iterable[Task], on_answer: Callable[[TaskResult], None]) -> None:
-        """Have tasks done side by side; ``on_answer`` takes each answer as it comes.
+        """Do tasks in parallel; ``on_answer`` takes each result as it comes, in this thread.
 
         Raises:
             UnderstudyError: when a worker was lost.
@@ -149,6 +152,7 @@ class WorkerPool:
             waiting.put(task)
         answers: SimpleQueue[TaskResult | UnderstudyError | None] = SimpleQueue()
         for worker in self._workers:
+            # Daemons: after an error nobody waits for threads whose workers are in a step.
             threading.Thread(target=_serve, args=(worker, waiting, answers), daemon=True).start()
         busy = len(self._workers)
         while busy:
@@ -166,7 +170,7 @@ def _serve(
     waiting: SimpleQueue[Task],
     answers: SimpleQueue[TaskResult | UnderstudyError | None],
 ) -> None:
-    """Keep one worker busy; None says that nothing waits any more."""
+    """Keep one worker busy; None means that no task is left."""
     try:
         while True:
             answers.put(worker.ask(waiting.get_nowait()))

@@ -1,1 +1,1 @@
-"""The command line ``understudy``: one module per command, loaded when it is asked for."""
+"""The command line ``understudy``: one module per command, loaded when it is used."""

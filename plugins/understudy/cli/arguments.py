@@ -1,4 +1,4 @@
-"""What commands share: dates among arguments, a file of rules, a complaint about MLflow."""
+"""What commands share: dates among arguments, a file of rules, errors of MLflow."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from understudy.errors import DeclarationError
-from understudy.gate import Gate
+
+if TYPE_CHECKING:
+    from understudy.gate import Gate
 
 
 def moment(text: str) -> datetime:
-    """Return what an argument says; without a time zone it is UTC.
+    """Return an argument as a time; without a time zone it is UTC.
 
     Raises:
         ArgumentTypeError: when it is no ISO 8601 date or time.
@@ -38,20 +40,25 @@ def rules(path: Path) -> Gate:
     Raises:
         DeclarationError: when there is no gate in it, or a wrong one.
     """
+    # Here, not above: it loads pydantic, and most commands start without.
+    from understudy.gate import Gate
+
     if not path.is_file():
         raise _no_rules(f"there is no file {path}")
-    return _of_python(path) if path.suffix == ".py" else _of_json(path)
-
-
-def _of_json(path: Path) -> Gate:
+    if path.suffix == ".py":
+        return _of_python(path)
     try:
         content: Any = json.loads(path.read_text(encoding="utf-8"))
+        # A decision record holds the rules below a key, a file of rules is the rules.
         return Gate.from_dict(content.get("rules", content))
     except (ValueError, AttributeError, TypeError) as error:
         raise _no_rules(f"{path} holds no rules ({error})") from error
 
 
 def _of_python(path: Path) -> Gate:
+    # The file runs as code with all rights of the caller, as a Dag file does: it is the user's own.
+    from understudy.gate import Gate
+
     try:
         names = runpy.run_path(str(path))
     except (ImportError, SyntaxError, NameError, AttributeError, TypeError) as error:

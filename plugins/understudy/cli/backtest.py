@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from understudy.cli.arguments import rules
+from understudy.cli.terminal import absolute, to_stderr
 from understudy.contract import ENV_MANAGERS
 from understudy.errors import DeclarationError, ParameterError
 from understudy.spec import quantities
@@ -63,8 +63,8 @@ def _run(options: argparse.Namespace) -> int:
     from understudy.backtest.replay import backtest
     from understudy.backtest.results import table
 
-    wanted = _wanted(options)
-    result = backtest(wanted, BacktestFolder(options.out), max(options.jobs, 1), _tell)
+    request, folder = _request(options), BacktestFolder(options.out)
+    result = backtest(request, folder, max(options.jobs, 1), to_stderr)
     (options.out / "results.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
     (options.out / "results.html").write_text(page(result), encoding="utf-8")
     for line in table(result):
@@ -73,37 +73,42 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _wanted(options: argparse.Namespace) -> BacktestRequest:
+def _request(options: argparse.Namespace) -> BacktestRequest:
     from understudy.backtest.replay import BacktestRequest
+    from understudy.gate import Gate, Metric
 
-    rule_sets = _rule_sets(options.rules)
+    # Rule sets are named by their files. Where two names, or one and the default's, are the same,
+    # a later set would replace an earlier one, so all of them are named by their paths.
+    stems = [path.stem for path in options.rules]
+    distinct = len(set(stems)) == len(stems) and DEFAULT_RULES not in stems
+    rule_sets = {path.stem if distinct else str(path): rules(path) for path in options.rules}
     metric = _metric(options.metric, rule_sets)
+    bare = Metric(metric.name, lower_is_better=metric.lower_is_better, function=metric.function)
+    parameters = _parameters(options.dataset, options.parameters)
+    if options.nights < 1:
+        raise ParameterError(
+            f"--nights is {options.nights}", allowed="a whole number above 0", action="correct it"
+        )
     return BacktestRequest(
-        project=_absolute(options.project),
+        project=absolute(options.project),
         version=options.version,
-        parameters=_parameters(options.dataset, options.parameters),
-        nights=_positive(options.nights),
+        parameters=parameters,
+        nights=options.nights,
         every=_every(options.every),
         until=options.until,
         holdout_days=options.holdout_days,
         env_manager=options.env_manager,
-        rules={**_default(metric), **rule_sets},
+        rules={DEFAULT_RULES: Gate(bare), **rule_sets},
         metric=metric,
     )
 
 
-def _rule_sets(paths: Sequence[Path]) -> dict[str, Gate]:
-    """Return the rule sets by the names of their files, longer ones where two are the same."""
-    stems = [path.stem for path in paths]
-    distinct = len(set(stems)) == len(stems) and DEFAULT_RULES not in stems
-    return {path.stem if distinct else str(path): rules(path) for path in paths}
-
-
 def _metric(name: str, rule_sets: Mapping[str, Gate]) -> Metric:
-    """Return what serving is counted by: what is named, or the first rule set's primary metric."""
+    """Return the metric that serving is measured by: the named one, or the first primary one."""
     from understudy.gate import Metric
 
     if name:
+        # Direction and function of a metric of one's own stand in the rules alone.
         known = (
             m for g in rule_sets.values() for m in (g.primary, *g.guardrails) if m.name == name
         )
@@ -118,13 +123,6 @@ def _metric(name: str, rule_sets: Mapping[str, Gate]) -> Metric:
     return next(iter(rule_sets.values())).primary
 
 
-def _default(metric: Metric) -> dict[str, Gate]:
-    from understudy.gate import Gate, Metric
-
-    bare = Metric(metric.name, lower_is_better=metric.lower_is_better, function=metric.function)
-    return {DEFAULT_RULES: Gate(bare)}
-
-
 def _parameters(dataset: str, given: Sequence[str]) -> dict[str, str]:
     named = {"dataset": dataset} if dataset else {}
     for text in given:
@@ -137,14 +135,6 @@ def _parameters(dataset: str, given: Sequence[str]) -> dict[str, str]:
     return named
 
 
-def _positive(nights: int) -> int:
-    if nights < 1:
-        raise ParameterError(
-            f"--nights is {nights}", allowed="a whole number above 0", action="correct it"
-        )
-    return nights
-
-
 def _every(text: str) -> timedelta:
     try:
         seconds = quantities.duration(text)
@@ -153,15 +143,3 @@ def _every(text: str) -> timedelta:
             f"--every: {error}", allowed="a duration such as 1d or 12h", action="correct it"
         ) from error
     return timedelta(seconds=seconds)
-
-
-def _absolute(project: str) -> str:
-    """Return a folder that exists here as an absolute one; everything else as it is."""
-    folder, separator, subdirectory = project.partition("#")
-    is_folder = "://" not in folder and Path(folder).is_dir()
-    return f"{Path(folder).absolute()}{separator}{subdirectory}" if is_folder else project
-
-
-def _tell(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
-    sys.stderr.flush()

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import TypeVar
 
+from understudy.cli.terminal import parsed_by
 from understudy.errors import SettingsError
-from understudy.runner.reuse.cache import Item, Pruned, PruningTerms, inventory, prune, pruner
+from understudy.runner.reuse.cache import Item, PruningTerms, inventory, prune, pruner
 from understudy.runner.settings import CACHE_VARIABLE, CacheLimits, Settings
 from understudy.spec import quantities
 from understudy.spec.quantities import size_text
-
-_T = TypeVar("_T")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -28,11 +25,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "limits, those of UNDERSTUDY_CACHE_MAX_AGE and UNDERSTUDY_CACHE_MAX_SIZE apply.",
     )
     pruning.add_argument(
-        "--older-than", type=_typed(quantities.duration), metavar="30d",
+        "--older-than", type=parsed_by(quantities.duration), metavar="30d",
         help="remove what was not used for so long",
     )  # fmt: skip
     pruning.add_argument(
-        "--larger-than", type=_typed(quantities.size), metavar="20GB",
+        "--larger-than", type=parsed_by(quantities.size), metavar="20GB",
         help="remove the longest unused until the cache is no larger than this",
     )  # fmt: skip
     pruning.add_argument("--dry-run", action="store_true", help="only say what would be removed")
@@ -52,23 +49,24 @@ def _list(_options: argparse.Namespace) -> int:
 def _prune(options: argparse.Namespace) -> int:
     settings = Settings.from_environment()
     limits = CacheLimits(options.older_than, options.larger_than)
+    # One limit given by hand replaces both configured ones: `--older-than 30d` alone must not
+    # remove younger items by size as well.
     if limits == CacheLimits():
         limits = settings.cache_limits
     with pruner(settings.cache) as alone:
         if not alone:
-            raise _somebody_else(settings)
+            raise SettingsError(
+                f"Another process prunes the cache {settings.cache}",
+                allowed=f"one prune of a cache ({CACHE_VARIABLE}) at a time",
+                action="wait for its end; it takes seconds",
+            )
         done = prune(settings.cache, PruningTerms(limits, dry=options.dry_run))
-    for line in _told(done, dry=options.dry_run):
-        print(line)
-    return 0
-
-
-def _told(done: Pruned, *, dry: bool) -> Iterable[str]:
     for item in done.removed:
-        yield _line(item, "would go" if dry else "removed", _moment(item))
+        print(_line(item, "would go" if options.dry_run else "removed", _moment(item)))
     for item in done.kept:
-        yield _line(item, "kept", "in use")
-    yield f"{size_text(done.freed)} {'would be' if dry else 'were'} freed"
+        print(_line(item, "kept", "in use"))
+    print(f"{size_text(done.freed)} {'would be' if options.dry_run else 'were'} freed")
+    return 0
 
 
 def _line(item: Item, state: str, used: str) -> str:
@@ -77,23 +75,3 @@ def _line(item: Item, state: str, used: str) -> str:
 
 def _moment(item: Item) -> str:
     return f"{datetime.fromtimestamp(item.used).astimezone():%Y-%m-%d %H:%M}"
-
-
-def _typed(parse: Callable[[str], _T]) -> Callable[[str], _T]:
-    """Return a parser whose complaint argparse shows as it is."""
-
-    def typed(text: str) -> _T:
-        try:
-            return parse(text)
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(str(error)) from error
-
-    return typed
-
-
-def _somebody_else(settings: Settings) -> SettingsError:
-    return SettingsError(
-        f"Another process prunes the cache {settings.cache}",
-        allowed=f"one prune of a cache ({CACHE_VARIABLE}) at a time",
-        action="wait for its end; it takes seconds",
-    )

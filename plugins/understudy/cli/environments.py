@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
 
+from understudy.cli.terminal import absolute
 from understudy.contract import ENV_MANAGERS
 
-if TYPE_CHECKING:
-    from understudy.runner.environment.prebuild import Listed
-
-_SHOWN = 12  # hex digits of a digest
+# Hex digits of a digest that are shown: enough to tell the environments of one machine apart.
+_DIGITS = 12
 _HEAD = ("ENVIRONMENT", "MANAGER", "PYTHON", "PACKAGES", "LAST USED", "STATE")
 
 
@@ -32,55 +28,40 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _build(arguments: argparse.Namespace) -> int:
-    from understudy.runner.environment.prebuild import prebuild
-
-    if arguments.gate:
-        return _build_gate()
-    project = _absolute(arguments.project_uri)
-    built = prebuild(project, arguments.version, arguments.env_manager, on_line=_say)
-    _say(f"Ready: {built.folder or built.digest or 'the local Python'}")
-    return 0
-
-
-def _build_gate() -> int:
     from understudy.decide.gate_process import gate_python
+    from understudy.runner.environment.prebuild import prebuild
     from understudy.runner.process.process import ProcessRunner
     from understudy.runner.settings import Settings
 
-    with gate_python(Settings.from_environment(), ProcessRunner(), _say) as python:
-        _say(f"Ready: {python.executable}")
+    if arguments.gate:
+        # Leaving the block releases the lease, without which a prune may take the environment.
+        with gate_python(Settings.from_environment(), ProcessRunner(), _print) as python:
+            _print(f"Ready: {python.executable}")
+        return 0
+    project = absolute(arguments.project_uri)
+    built = prebuild(project, arguments.version, arguments.env_manager, on_line=_print)
+    # An image has a digest and no folder, the local Python has neither.
+    _print(f"Ready: {built.folder or built.digest or 'the local Python'}")
     return 0
-
-
-def _absolute(project_uri: str) -> str:
-    """Return a folder that exists here as an absolute one; everything else as it is."""
-    folder, separator, subdirectory = project_uri.partition("#")
-    is_folder = "://" not in folder and Path(folder).is_dir()
-    return f"{Path(folder).absolute()}{separator}{subdirectory}" if is_folder else project_uri
 
 
 def _list() -> int:
     from understudy.runner.environment.prebuild import environments
 
-    for line in _table([_HEAD, *map(_row, environments())]):
-        _say(line)
-    return 0
-
-
-def _row(one: Listed) -> tuple[str, ...]:
-    state = f"lacks {one.missing}" if one.missing else "complete"
-    used = f"{one.used:%Y-%m-%d %H:%M}" if one.used else "-"
-    name = one.digest[:_SHOWN]
-    return (name, one.manager or "-", one.python or "-", str(one.packages), used, state)
-
-
-def _table(rows: Sequence[tuple[str, ...]]) -> Iterable[str]:
+    rows = [_HEAD]
+    for one in environments():
+        state = f"lacks {one.missing}" if one.missing else "complete"
+        used = f"{one.used:%Y-%m-%d %H:%M}" if one.used else "-"
+        name, packages = one.digest[:_DIGITS], str(one.packages)
+        rows.append((name, one.manager or "-", one.python or "-", packages, used, state))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        yield "  ".join(cells).rstrip()
+        _print("  ".join(cells).rstrip())
+    return 0
 
 
-def _say(line: str) -> None:
+def _print(line: str) -> None:
+    # A build takes minutes; without the flush, a pipe shows its lines at the end only.
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from understudy.cli.arguments import rules
+from understudy.cli.terminal import to_stderr
 from understudy.errors import DecisionError
 from understudy.gate import DecisionRecord, Score, StoredPredictions, Verdict
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
+# 1 and 2 are taken: an error of ours, and a wrong argument (argparse).
 EXIT_CODES: Final = {Verdict.PROMOTE: 0, Verdict.HOLD: 3, Verdict.REJECT: 4}
 
 
@@ -39,9 +40,9 @@ def _run(options: argparse.Namespace) -> int:
     challenger = _score(client, options.challenger)
     champion = _score(client, options.champion) if options.champion else None
     request = EvaluationRequest(
-        gate, challenger, champion, **_brought(client, challenger, champion)
+        gate, challenger, champion, **_rows_and_models(client, challenger, champion)
     )
-    evaluated = Evaluator(client).evaluate(request, _tell)
+    evaluated = Evaluator(client).evaluate(request, to_stderr)
     record = DecisionRecord.of(
         {"judged_by": "understudy gate"},
         gate,
@@ -54,6 +55,7 @@ def _run(options: argparse.Namespace) -> int:
     )
     for line in record.summary_lines():
         print(line)
+    # The record before its page, as in a night: no verdict depends on a picture.
     if options.out:
         options.out.write_text(record.to_json(), encoding="utf-8")
     if options.page:
@@ -62,24 +64,19 @@ def _run(options: argparse.Namespace) -> int:
     return EXIT_CODES[record.verdict]
 
 
-def _brought(
+def _rows_and_models(
     client: MlflowClient | None, challenger: Score, champion: Score | None
 ) -> dict[str, Any]:
-    """Return which rows and models two runs are of, as far as they say; nothing of files."""
+    """Return the rows and models that two runs name; files name none."""
     if client is None or not challenger.run_id:
         return {}
     from understudy.decide.benchmark import BenchmarkModels
     from understudy.decide.inputs import model_of, rows_of
 
-    theirs = None if champion is None else model_of(client, champion)
-    models = BenchmarkModels(model_of(client, challenger), theirs)
-    rows = rows_of(client, challenger.run_id, theirs.uri if theirs else "")
+    in_production = None if champion is None else model_of(client, champion)
+    models = BenchmarkModels(model_of(client, challenger), in_production)
+    rows = rows_of(client, challenger.run_id, in_production.uri if in_production else "")
     return {"models": models, "rows": rows}
-
-
-def _tell(line: str) -> None:
-    """Keep what is told apart from the answer."""
-    sys.stderr.write(f"{line}\n")
 
 
 def _client(options: argparse.Namespace) -> MlflowClient | None:
@@ -97,12 +94,13 @@ def _is_file(name: str) -> bool:
 
 
 def _score(client: MlflowClient | None, name: str) -> Score:
+    """Return the score of a file of predictions or of a run.
+
+    Raises:
+        DecisionError: when there is neither.
+    """
     if client is None or _is_file(name):
         return Score(name, {}, predictions=StoredPredictions("", str(Path(name).resolve())))
-    return _score_of_run(client, name)
-
-
-def _score_of_run(client: MlflowClient, run_id: str) -> Score:
     from mlflow.exceptions import MlflowException
 
     from understudy.contract import DataTag
@@ -110,12 +108,12 @@ def _score_of_run(client: MlflowClient, run_id: str) -> Score:
 
     try:
         with tracking_errors():
-            run = client.get_run(run_id)
+            run = client.get_run(name)
     except MlflowException as error:
         raise DecisionError(
-            f"Found neither a file nor a run {run_id!r}: {error.message[:200]}",
+            f"Found neither a file nor a run {name!r}: {error.message[:200]}",
             allowed="a Parquet file, or the id of a run at MLFLOW_TRACKING_URI",
             action="correct the name",
         ) from error
     digest = run.data.tags.get(DataTag.HOLDOUT_SHA256.value, "")
-    return Score(run_id, dict(run.data.metrics), run_id, digest)
+    return Score(name, dict(run.data.metrics), name, digest)

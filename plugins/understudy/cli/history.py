@@ -42,7 +42,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def moment(text: str) -> datetime:
-    """Return the time that a person wrote; without a time zone it is UTC."""
+    """Return an argument as a time in UTC; without a time zone it is UTC already."""
     try:
         found = datetime.fromisoformat(text)
     except ValueError as error:
@@ -60,41 +60,44 @@ def _run(options: argparse.Namespace) -> int:
     with mlflow_errors():
         history = _recorded(Promoter(client, RunStore(client)), options)
     if options.at is not None:
-        print(_in_production(history, options.at))
+        versions = [_version(version) for version in history.at(options.at)]
+        # MLflow keeps no time of an alias's move (3.17): one that was made there lies between two
+        # looks at the alias, and in that time either version may have been in production.
+        later = f", or already {versions[1]}: the move was noticed later" if versions[1:] else ""
+        print(f"{versions[0]}{later}")
         return 0
     shown = history.entries[-options.last :] if options.last else history.entries
     if options.json:
-        print("\n".join(json.dumps(_facts(entry)) for entry in shown))
+        facts = (
+            {**asdict(one.move), "ending": None if one.ending is None else asdict(one.ending)}
+            for one in shown
+        )
+        print("\n".join(map(json.dumps, facts)))
         return 0
-    print(f"{history.model}: {_now(history)}")
+    print(f"{history.model}: {_state(history)}")
     if shown:
         sys.stdout.write(f"{render(list(_TITLES), [_row(entry) for entry in shown])}\n")
     return 0
 
 
 def _recorded(promoter: Promoter, options: argparse.Namespace) -> History:
-    """Return the part of the history that is shown, with what happened outside.
+    """Return the part of the history that is shown, with moves that were made in MLflow itself.
 
-    Who may only read sees what is on record, and is told that there may be more.
+    An account that may only read gets what is on record, and a line that there may be more.
     """
     try:
+        # A look writes: it puts moves on record that were made in MLflow itself.
         tail = promoter.look(options.model).history
     except TrackingRefusedError as error:
         history = promoter.history(options.model)
         sys.stderr.write(f"Moves made in MLflow itself may not be on record yet: {error.found}.\n")
         return history
+    # The look has read the newest part of the history only; all of it is read where that is short.
     enough = options.at is None and 0 < options.last <= len(tail.entries)
     return tail if enough else promoter.history(options.model)
 
 
-def _in_production(history: History, at: datetime) -> str:
-    versions = [_version(version) for version in history.at(at)]
-    if len(versions) == 1:
-        return versions[0]
-    return f"{versions[0]}, or already {versions[1]}: the move was noticed later"
-
-
-def _now(history: History) -> str:
+def _state(history: History) -> str:
     if not history.moves:
         return "no champion, and none on record"
     last = history.moves[-1].move
@@ -115,11 +118,6 @@ def _row(entry: Entry) -> list[str]:
         move.actor or "-",
         why,
     ]
-
-
-def _facts(entry: Entry) -> dict[str, object]:
-    ending = None if entry.ending is None else asdict(entry.ending)
-    return {**asdict(entry.move), "ending": ending}
 
 
 def _time(text: str) -> str:

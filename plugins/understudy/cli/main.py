@@ -2,7 +2,7 @@
 
 A command is a module of this package with ``configure(parser)``, which adds its arguments and sets
 ``run``, a function of the parsed arguments that returns the exit code. It is imported only when it
-is asked for, and imports Airflow or MLflow, where it needs them, in the functions that do.
+is used, and imports Airflow or MLflow, where it needs them, in the functions that do.
 """
 
 from __future__ import annotations
@@ -30,13 +30,24 @@ COMMANDS: Final = {
 }
 """Each command's module in this package, and what it is for."""
 
+# 130 is a shell's own status for a program that Ctrl-C ended: 128 and the number of SIGINT.
 _FAILED, _INTERRUPTED = 1, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the process's exit code."""
     given = sys.argv[1:] if arguments is None else list(arguments)
-    options = _parser(given).parse_args(given)
+    parser = argparse.ArgumentParser(
+        prog="understudy", description="Recurring retraining with Airflow and MLflow."
+    )
+    commands = parser.add_subparsers(title="commands", metavar="command", required=True)
+    for name, purpose in COMMANDS.items():
+        command = commands.add_parser(name, help=purpose, description=purpose.capitalize() + ".")
+        # Only the command's own module is imported: numpy, MLflow and the like take seconds. A word
+        # among the arguments that is another command's name costs its import and does no harm.
+        if name in given:
+            import_module(f"understudy.cli.{name}").configure(command)
+    options = parser.parse_args(given)
     try:
         return int(options.run(options))
     except UnderstudyError as error:
@@ -45,15 +56,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("understudy: interrupted\n")
         return _INTERRUPTED
-
-
-def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="understudy", description="Recurring retraining with Airflow and MLflow."
-    )
-    commands = parser.add_subparsers(title="commands", metavar="command", required=True)
-    for name, purpose in COMMANDS.items():
-        command = commands.add_parser(name, help=purpose, description=purpose.capitalize() + ".")
-        if name in given:
-            import_module(f"understudy.cli.{name}").configure(command)
-    return parser

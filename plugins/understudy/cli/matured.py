@@ -47,6 +47,7 @@ def _run(options: argparse.Namespace) -> int:
     for one in stored_records.matured(
         tracking.client(), options.pipeline, options.since, options.until
     ):
+        # A record that cannot be read must not hide the others.
         if isinstance(one, DecisionError):
             sys.stderr.write(f"understudy: left out: {one}\n")
         else:

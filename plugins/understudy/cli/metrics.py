@@ -6,7 +6,6 @@ import argparse
 import signal
 import sys
 import time
-from types import FrameType
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -25,10 +24,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     from understudy.cli.arguments import mlflow_errors
+    from understudy.cli.terminal import leave
     from understudy.monitoring.figures import Observer
     from understudy.monitoring.server import Page, exposition, server
     from understudy.store import tracking
 
+    # MLflow's times are milliseconds. Counters begin at zero now, as Prometheus expects.
     observer = Observer(tracking.client(), int(time.time() * 1000))
 
     def document() -> str:
@@ -37,12 +38,8 @@ def _run(options: argparse.Namespace) -> int:
 
     page = Page(document, options.age)
     with server((options.host, options.port), page) as http:
-        signal.signal(signal.SIGTERM, _leave)
+        signal.signal(signal.SIGTERM, leave)
         print(f"http://{options.host}:{http.server_port}/metrics")
         sys.stdout.flush()
         http.serve_forever()
     return 0
-
-
-def _leave(_number: int, _frame: FrameType | None) -> None:
-    raise SystemExit(0)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from understudy.cli.arguments import moment, rules
+from understudy.cli.terminal import to_stderr
 from understudy.errors import DecisionError
 
 if TYPE_CHECKING:
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from understudy.decide.stored_records import Archived
     from understudy.gate import Gate
 
+# 1 and 2 are taken: an error of ours, and a wrong argument (argparse).
 _DIFFERS = 3
 _NOT_JUDGED = "-"
 _FIRST, _LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
@@ -49,8 +49,11 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _night(options: argparse.Namespace) -> int:
+    from understudy.decide.evaluator import Evaluator
+    from understudy.decide.replay import replayed
+
     document, client = _document(options.night)
-    (one,) = _replayed([document], client, options)
+    (one,) = replayed([document], Evaluator(client), to_stderr, _rules(options))
     if options.out:
         options.out.write_text(one.now.to_json(), encoding="utf-8")
     if options.rules:
@@ -58,20 +61,17 @@ def _night(options: argparse.Namespace) -> int:
         print("\n".join(one.now.summary_lines()))
         return 0
     print("\n".join(one.now.summary_lines()))
-    for line in _told(one):
-        print(line)
-    return _DIFFERS if one.differences else 0
-
-
-def _told(one: Replayed) -> Iterator[str]:
     if not one.differences:
-        yield "Nothing differs from the stored record."
-        return
-    yield f"{len(one.differences)} differences from the stored record:"
-    yield from (f"  {difference}" for difference in one.differences)
+        print("Nothing differs from the stored record.")
+        return 0
+    print(f"{len(one.differences)} differences from the stored record:")
+    for difference in one.differences:
+        print(f"  {difference}")
+    # Other versions of the libraries may compute other last digits.
     then = one.stored.get("software", {})
     if then != one.now.software:
-        yield f"  computed with {_versions(then)} then, with {_versions(one.now.software)} now"
+        print(f"  computed with {_versions(then)} then, with {_versions(one.now.software)} now")
+    return _DIFFERS
 
 
 def _versions(software: object) -> str:
@@ -84,6 +84,8 @@ def _nights(options: argparse.Namespace) -> int:
 
     from understudy.cli.table import render
     from understudy.decide import stored_records
+    from understudy.decide.evaluator import Evaluator
+    from understudy.decide.replay import replayed_where_possible
     from understudy.store import tracking
 
     client = tracking.client()
@@ -94,7 +96,8 @@ def _nights(options: argparse.Namespace) -> int:
             allowed="a pipeline with judged nights at MLFLOW_TRACKING_URI",
             action="correct --pipeline, --since or --until",
         )
-    again = _where_possible((one.document for one in found), client, options)
+    documents = (one.document for one in found)
+    again = replayed_where_possible(documents, Evaluator(client), to_stderr, _rules(options))
     rows = [_row(old, one) for old, one in zip(found, again, strict=True)]
     print(render(_TITLES, rows, shutil.get_terminal_size((120, 24)).columns))
     lost = sum(now == _NOT_JUDGED for _, _, _, now, _ in rows)
@@ -102,6 +105,7 @@ def _nights(options: argparse.Namespace) -> int:
     print(f"{len(rows)} nights, {other} with another verdict")
     if lost:
         print(f"{lost} of them could not be judged again")
+    # Under other rules another verdict is the answer, under the same rules it is an alarm.
     return _DIFFERS if (other or lost) and not options.rules else 0
 
 
@@ -110,24 +114,6 @@ def _row(old: Archived, one: Replayed | DecisionError) -> tuple[str, str, str, s
     if isinstance(one, DecisionError):
         return (*head, _NOT_JUDGED, one.found)
     return (*head, one.now.verdict, one.now.decision.why)
-
-
-def _replayed(
-    documents: Iterable[str], client: MlflowClient | None, options: argparse.Namespace
-) -> Iterator[Replayed]:
-    from understudy.decide.evaluator import Evaluator
-    from understudy.decide.replay import replayed
-
-    return replayed(documents, Evaluator(client), _tell, _rules(options))
-
-
-def _where_possible(
-    documents: Iterable[str], client: MlflowClient, options: argparse.Namespace
-) -> Iterator[Replayed | DecisionError]:
-    from understudy.decide.evaluator import Evaluator
-    from understudy.decide.replay import replayed_where_possible
-
-    return replayed_where_possible(documents, Evaluator(client), _tell, _rules(options))
 
 
 def _rules(options: argparse.Namespace) -> Gate | None:
@@ -142,13 +128,9 @@ def _document(name: str) -> tuple[str, MlflowClient | None]:
     from understudy.store import tracking
 
     if Path(name).is_file():
+        # A record of a file of predictions is judged again without any server, as it was made.
         known = bool(os.environ.get("MLFLOW_TRACKING_URI"))
         document = Path(name).read_text(encoding="utf-8")
         return document, tracking.client() if known else None
     client = tracking.client()
     return stored_records.document(client, name), client
-
-
-def _tell(line: str) -> None:
-    """Keep what is told apart from the answer."""
-    sys.stderr.write(f"{line}\n")

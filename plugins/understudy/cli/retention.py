@@ -1,4 +1,4 @@
-"""``understudy retention``: says what of a pipeline's past may go, and removes it when told to."""
+"""``understudy retention``: lists what of a pipeline's past may be deleted, and deletes it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 from datetime import timedelta
 
 from understudy.cli.arguments import mlflow_errors
+from understudy.cli.terminal import parsed_by
 from understudy.registry.retention import Keep
 from understudy.spec import quantities
 
@@ -21,7 +22,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("pipeline", help="the Dag's id, or its experiment's name")
     parser.add_argument("--model", default="", help="the registered model, if named otherwise")
     parser.add_argument(
-        "--age", type=_age, default=_KEEP.age, metavar="180d", help="keep what is younger"
+        "--age",
+        type=parsed_by(_age),
+        default=_KEEP.age,
+        metavar="180d",
+        help="keep what is younger",
     )
     for name, what in (
         ("nights", "so many last nights"),
@@ -37,10 +42,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _age(text: str) -> timedelta:
-    try:
-        return timedelta(seconds=quantities.duration(text))
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
+    return timedelta(seconds=quantities.duration(text))
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""``understudy rollback``: makes an earlier version champion again, and says why."""
+"""``understudy rollback``: makes an earlier version champion again, and records why."""
 
 from __future__ import annotations
 
@@ -52,6 +52,7 @@ def _run(options: argparse.Namespace) -> int:
         model=options.model,
         why=options.why,
         actor=getpass.getuser(),
+        # Every call is an attempt of its own: one with a known key would be taken as made already.
         key=uuid.uuid4().hex,
         to=options.to,
         scope=options.hold,

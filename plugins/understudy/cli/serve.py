@@ -7,9 +7,9 @@ import signal
 import sys
 import threading
 from functools import partial
-from types import FrameType
 from typing import TYPE_CHECKING
 
+from understudy.cli.terminal import leave
 from understudy.contract import ENV_MANAGERS
 
 if TYPE_CHECKING:
@@ -55,29 +55,22 @@ def _run(options: argparse.Namespace) -> int:
 
     client, proxy = tracking.client(), Proxy(options.model)
     terms = ServingTerms(options.workers, options.env_manager, options.startup)
-    opener = Opener(client, terms, _say, Settings.from_environment())
+    opener = Opener(client, terms, _print, Settings.from_environment())
     champion = partial(_champion, client, options.model)
-    follower = AliasWatcher(proxy, champion, opener, options.poll, _say)
-    server = uvicorn.Server(
-        uvicorn.Config(
-            proxy.app(),
-            host=options.host,
-            port=options.port,
-            access_log=False,
-            log_level="warning",
-        )
+    follower = AliasWatcher(proxy, champion, opener, options.poll, _print)
+    config = uvicorn.Config(
+        proxy.app(), host=options.host, port=options.port, access_log=False, log_level="warning"
     )
-    signal.signal(signal.SIGTERM, _leave)  # uvicorn sends it again when it has finished
+    server = uvicorn.Server(config)
+    # uvicorn puts its own handler in the place of this one, ends in good order, and then sends the
+    # signal again: to this handler, so that the exit code is 0 and `finally` runs.
+    signal.signal(signal.SIGTERM, leave)
     follower.start()
     try:
         server.run()
     finally:
         follower.stop()
     return 0 if server.started else 1
-
-
-def _leave(_number: int, _frame: FrameType | None) -> None:
-    raise SystemExit(0)
 
 
 def _champion(client: MlflowClient, model: str) -> str | None:
@@ -89,8 +82,8 @@ def _champion(client: MlflowClient, model: str) -> str | None:
     return None if found is None else str(found.version)
 
 
-def _say(line: str) -> None:
-    """Write a line; the servers' come from threads of their own."""
+def _print(line: str) -> None:
+    # The model servers' lines come from threads of their own, and must not run into each other.
     with _LOCK:
         sys.stdout.write(f"{line}\n")
         sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""Makes the users of the container stack where there are none: Airflow's first, and MLflow's.
+"""Creates the users of the container stack where there are none: Airflow's first, and MLflow's.
 
 Runs once per start, after both databases are up to date and MLflow answers. Users that exist keep
 their passwords and roles: people change both.
@@ -24,7 +24,7 @@ _TAKEN: Final = "RESOURCE_ALREADY_EXISTS"
 
 
 def airflow_admin(password: str) -> bool:
-    """Make Airflow's first user, with the role Admin; return whether there was none of its name.
+    """Create Airflow's first user, with the role Admin; return whether there was none of its name.
 
     Airflow's own command would take the password as an argument, which every process can read.
     """
@@ -36,13 +36,14 @@ def airflow_admin(password: str) -> bool:
             return False
         role = users.find_role("Admin")
         made = users.add_user(ADMIN, ADMIN, ADMIN, f"{ADMIN}@localhost", role, password=password)
+        # The security manager logs what went wrong and returns False; it raises nothing.
         if not made:
             raise RuntimeError(f"Airflow did not make the user {ADMIN!r}; its log says why")
         return True
 
 
 def mlflow_user(address: str, authorization: str, user: str, password: str) -> bool:
-    """Make a user of MLflow; return whether there was none of its name.
+    """Create a user of MLflow; return whether there was none of its name.
 
     Args:
         address: Of the server.
@@ -58,10 +59,12 @@ def mlflow_user(address: str, authorization: str, user: str, password: str) -> b
     request = urllib.request.Request(  # noqa: S310 -- the compose file's own http address
         f"{address}/api/2.0/mlflow/users/create", body, headers
     )
+    # A proxy of the user's has no business between two services.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         opener.open(request, timeout=_TIMEOUT_S).close()
     except urllib.error.HTTPError as error:
+        # Made and then looked at, not looked up first: two starts at once cannot both find nothing.
         if _TAKEN not in error.read().decode("utf-8", "replace"):
             raise
         return False
@@ -75,6 +78,7 @@ def basic(user: str, password: str) -> str:
 
 def credentials(path: Path) -> tuple[str, str]:
     """Return user and password of a file as MLflow's clients read it."""
+    # No interpolation: a % in a password stands for itself.
     parser = configparser.ConfigParser(interpolation=None)
     parser.read_string(path.read_text("utf-8"))
     section = parser["mlflow"]
@@ -82,7 +86,7 @@ def credentials(path: Path) -> tuple[str, str]:
 
 
 def main(root: Path, address: str) -> None:
-    """Make all of them.
+    """Create all of them.
 
     Args:
         root: Folder with the secrets' subfolders.

@@ -1,4 +1,4 @@
-"""Makes the bucket of MLflow's artifacts, unless it is there. Runs on MLflow's own Python.
+"""Creates the bucket of MLflow's artifacts, unless it is there. Runs on MLflow's own Python.
 
 It imports nothing of the package, which MLflow's environment has not.
 """
@@ -9,7 +9,7 @@ import sys
 
 
 def ensure(endpoint: str, name: str) -> bool:
-    """Make a bucket; return whether there was none.
+    """Create a bucket; return whether there was none.
 
     Args:
         endpoint: Address of an S3-compatible store; its credentials are found as boto3 finds them.
@@ -21,10 +21,12 @@ def ensure(endpoint: str, name: str) -> bool:
     import boto3
     from botocore.exceptions import ClientError
 
+    # boto3 demands a region, which a store of one's own has not.
     store = boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1")
     try:
         store.head_bucket(Bucket=name)
     except ClientError as error:
+        # A refusal (403) must not pass for an absence: the bucket may be somebody else's.
         if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:  # noqa: PLR2004
             raise
         store.create_bucket(Bucket=name)

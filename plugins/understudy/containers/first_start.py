@@ -46,7 +46,8 @@ FOLDERS: Final = (
 )
 """One for each group of readers; docker-compose.yaml says who mounts which."""
 SERVER: Final = "postgres:5432"
-_ITERATIONS = 4096  # PostgreSQL's own default of scram_iterations
+# PostgreSQL's own default of scram_iterations.
+_ITERATIONS = 4096
 _OWNER_ONLY = 0o600
 # The entry points of the official images read these as users whose numbers only they know; the
 # volumes that they lie in are mounted by nothing else.
@@ -76,6 +77,8 @@ def prepare(root: Path) -> None:
     Args:
         root: A folder with a subfolder for each of `FOLDERS`.
     """
+    # The agreed values come first, in one file: whatever an interrupted start has left, all other
+    # files are written from the same values.
     known = _agreed(root)
     for name, content in _own_files(known).items():
         _keep(root / name, _OWNER_ONLY, content)
@@ -84,7 +87,7 @@ def prepare(root: Path) -> None:
 
 
 def _agreed(root: Path) -> Known:
-    """Return what several files hold, as the one file says that is written first."""
+    """Return the values that several files share, from the one file that is written first."""
     path = root / "login" / "agreed.json"
     roles = sorted({OWNERS.get(name, name) for name in DATABASES})
     _keep(
@@ -104,6 +107,7 @@ def _agreed(root: Path) -> Known:
 
 def _own_files(known: Known) -> dict[str, Callable[[], str]]:
     """Return what our own image reads, by path."""
+    # Functions, for a file that exists must not cost a new password, nor a verifier's 4096 rounds.
     roles, accounts = known.roles, known.accounts
     return {
         "airflow/airflow.cfg": lambda: _text(_servers_settings(known)),
@@ -116,7 +120,9 @@ def _own_files(known: Known) -> dict[str, Callable[[], str]]:
         "mlflow/auth.ini": lambda: _text(_authentication(accounts[ADMIN])),
         "mlflow/flask": _password,
         "mlflow/credentials": lambda: _text(_credentials(ADMIN, accounts)),
-        "mlflow/aws": lambda: _text(_store_account(known.store)),
+        "mlflow/aws": lambda: _text(
+            {"default": {"aws_access_key_id": STEPS, "aws_secret_access_key": known.store}}
+        ),
         "tracking/credentials": lambda: _text(_credentials(STEPS, accounts)),
         "reader/credentials": lambda: _text(_credentials(READER, accounts)),
     }
@@ -149,6 +155,7 @@ def roles_sql(passwords: Mapping[str, str]) -> str:
     )
     return roles + "".join(
         f"CREATE DATABASE {name} OWNER {OWNERS.get(name, name)};\n"
+        # PostgreSQL lets every role connect to a new database.
         f"REVOKE CONNECT, TEMPORARY ON DATABASE {name} FROM PUBLIC;\n"
         for name in DATABASES
     )
@@ -190,7 +197,10 @@ def _authentication(password: str) -> dict[str, dict[str, str]]:
     """Return the settings of MLflow's own authentication: whoever has an account may read."""
     return {
         "mlflow": {
+            # Who creates something may change it; the others (steps, the champion's server, the
+            # metrics) read it.
             "default_permission": "READ",
+            # The driver by name: what a bare postgresql:// means has changed with SQLAlchemy 2.1.
             "database_uri": "postgresql+psycopg://mlflow@postgres/mlflow_auth",
             "admin_username": ADMIN,
             "admin_password": password,
@@ -205,10 +215,6 @@ def _credentials(user: str, accounts: Mapping[str, str]) -> dict[str, dict[str, 
     """Return what MLflow's clients read from ~/.mlflow/credentials."""
     secret = {"mlflow_tracking_username": user, "mlflow_tracking_password": accounts[user]}
     return {"mlflow": secret}
-
-
-def _store_account(secret_key: str) -> dict[str, dict[str, str]]:
-    return {"default": {"aws_access_key_id": STEPS, "aws_secret_access_key": secret_key}}
 
 
 def _store(secret_key: str) -> str:
@@ -226,6 +232,7 @@ def _broker(password: str) -> str:
     A message that was accepted survives a crash but for its last second, and none is thrown away
     where memory ends: Airflow then sees the error, and sends it again.
     """
+    # One unsalted SHA-256 is what Valkey's `#` takes; a random password of 24 bytes needs no more.
     digest = hashlib.sha256(password.encode("ascii")).hexdigest()
     return (
         f"user default on #{digest} ~* &* +@all\n"
@@ -244,6 +251,7 @@ def _text(sections: Mapping[str, Mapping[str, str]]) -> str:
 
 
 def _password() -> str:
+    # 192 random bits, in letters that need no quoting in a URL, an ini file or SQL.
     return secrets.token_urlsafe(24)
 
 
@@ -258,6 +266,7 @@ def _keep(path: Path, mode: int, content: Callable[[], str]) -> None:
         file.write(content())
         file.flush()
         os.fsync(file.fileno())
+    # Readable for others only when it is complete, and just before it has its name.
     draft.chmod(mode)
     draft.replace(path)
 

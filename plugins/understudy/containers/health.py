@@ -14,6 +14,7 @@ import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 
+# Below the 10 s after which the compose file's checks are killed: the reason is lost then.
 _TIMEOUT_S = 8.0
 _USAGE = "usage: health URL... [COMPONENT]"
 _CREDENTIALS = "UNDERSTUDY_HEALTH_CREDENTIALS"
@@ -29,7 +30,12 @@ def ailment(url: str, component: str = "") -> str:
     """
     # A proxy of the user's has no business between two services.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    opener.addheaders = _headers()
+    opener.addheaders = []
+    if path := os.environ.get(_CREDENTIALS):
+        # Most checks send no credentials, and start faster without this module.
+        from understudy.containers.accounts import basic, credentials
+
+        opener.addheaders = [("Authorization", basic(*credentials(Path(path))))]
     try:
         with opener.open(url, timeout=_TIMEOUT_S) as answer:
             content = answer.read()
@@ -39,15 +45,6 @@ def ailment(url: str, component: str = "") -> str:
         return ""
     status = _status(content, component)
     return "" if status == "healthy" else f"{url} calls {component} {status}"
-
-
-def _headers() -> list[tuple[str, str]]:
-    path = os.environ.get(_CREDENTIALS)
-    if not path:
-        return []
-    from understudy.containers.accounts import basic, credentials
-
-    return [("Authorization", basic(*credentials(Path(path))))]
 
 
 def _status(report: bytes, component: str) -> str:
@@ -60,6 +57,7 @@ def _status(report: bytes, component: str) -> str:
 
 def main(arguments: Sequence[str]) -> int:
     """Run the health check, and return its exit status."""
+    # A component belongs to the last address; those before it must only answer.
     urls = [argument for argument in arguments if "://" in argument]
     components = arguments[len(urls) :]
     if not urls or len(components) > 1 or any("://" in name for name in components):

@@ -10,20 +10,23 @@ import os
 import sys
 import tarfile
 import tempfile
-from collections.abc import Iterator
 from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_IN_MEMORY = 16 << 20  # bytes of an object that need no temporary file
+# Bytes of an object that need no temporary file.
+_IN_MEMORY = 16 << 20
 
 
 def save(store: Any, bucket: str, archive: IO[bytes]) -> int:  # noqa: ANN401 -- boto3's client
     """Write every object; return how many there were."""
     count = 0
+    # "w|" and "r|": streams of blocks, for pipes cannot seek.
     with tarfile.open(fileobj=archive, mode="w|") as tar:
-        for entry in _listed(store, bucket):
+        # By pages: a listing holds 1000 objects at most (S3's ListObjectsV2).
+        pages = store.get_paginator("list_objects_v2").paginate(Bucket=bucket)
+        for entry in (one for page in pages for one in page.get("Contents", ())):
             answer = store.get_object(Bucket=bucket, Key=entry["Key"])
             member = tarfile.TarInfo(entry["Key"])
             member.size = answer["ContentLength"]
@@ -39,8 +42,10 @@ def load(store: Any, bucket: str, archive: IO[bytes]) -> int:  # noqa: ANN401 --
     with tarfile.open(fileobj=archive, mode="r|") as tar:
         for member in tar:
             content = tar.extractfile(member)
+            # A folder of an archive that somebody else made: a store has objects only.
             if content is None:
                 continue
+            # boto3 reads an object again to retry, and a pipe cannot go back: hence the copy.
             with tempfile.SpooledTemporaryFile(_IN_MEMORY) as whole:
                 while block := content.read(1 << 20):
                     whole.write(block)
@@ -50,13 +55,8 @@ def load(store: Any, bucket: str, archive: IO[bytes]) -> int:  # noqa: ANN401 --
     return count
 
 
-def _listed(store: Any, bucket: str) -> Iterator[dict[str, Any]]:  # noqa: ANN401 -- ditto
-    for page in store.get_paginator("list_objects_v2").paginate(Bucket=bucket):
-        yield from page.get("Contents", ())
-
-
 def main(action: str, bucket: str) -> None:
-    """Do one of both, with the store that the environment names, and say how many."""
+    """Do one of both, with the store that the environment names; write the count to stderr."""
     import boto3
 
     store = boto3.client("s3", endpoint_url=os.environ["MLFLOW_S3_ENDPOINT_URL"])

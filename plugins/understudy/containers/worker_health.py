@@ -12,6 +12,7 @@ import socket
 import sys
 from pathlib import Path
 
+# A worker answers from its main process, whatever its tasks do.
 _PATIENCE_S = 5.0
 
 
@@ -24,6 +25,7 @@ def answers(broker_url: str, worker: str) -> bool:
     """
     from celery import Celery
 
+    # Not current: this app is for one question, and no task is bound to it.
     with Celery(broker=broker_url, set_as_current=False) as app:
         return bool(app.control.ping(destination=[worker], timeout=_PATIENCE_S, limit=1))
 
@@ -32,6 +34,7 @@ def main() -> int:
     """Run the health check, and return its exit status."""
     parser = configparser.ConfigParser(interpolation=None)
     parser.read_string(Path(os.environ["AIRFLOW_CONFIG"]).read_text("utf-8"))
+    # Celery's own name of a worker that is given none; the container's id is its host name.
     worker = f"celery@{socket.gethostname()}"
     if answers(parser["celery"]["broker_url"], worker):
         return 0

@@ -14,14 +14,6 @@ from understudy.errors import UnderstudyError
 _DEFAULTS = (stack_place(), demo_place(), bench_place())
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="understudy.devstack", description=__doc__)
-    parser.add_argument("command", choices=("up", "down", "status", "demo"))
-    parser.add_argument("--state", type=Path, help="the stack's folder (default: below .state)")
-    parser.add_argument("--dags", type=Path, help="the folder of Dag files (default: dags)")
-    return parser
-
-
 def _place(default: StackPlace, options: argparse.Namespace) -> StackPlace:
     state = options.state.resolve() if options.state else default.state
     dags = options.dags.resolve() if options.dags else default.dags
@@ -36,7 +28,9 @@ def _up(options: argparse.Namespace) -> int:
 
 
 def _down(options: argparse.Namespace) -> int:
+    # Without a folder, whatever this checkout may have started: a demo is easily forgotten.
     places = [_place(stack_place(), options)] if options.state else [*_DEFAULTS]
+    # A list, not a generator: `any` would leave the stacks after the first one running.
     ended = [Stack(place).down() for place in places]
     if not any(ended):
         print("nothing was running")
@@ -64,8 +58,12 @@ def _demo(options: argparse.Namespace) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; errors become one message and status 1."""
-    options = _parser().parse_args(arguments)
     commands = {"up": _up, "down": _down, "status": _status, "demo": _demo}
+    parser = argparse.ArgumentParser(prog="understudy.devstack", description=__doc__)
+    parser.add_argument("command", choices=tuple(commands))
+    parser.add_argument("--state", type=Path, help="the stack's folder (default: below .state)")
+    parser.add_argument("--dags", type=Path, help="the folder of Dag files (default: dags)")
+    options = parser.parse_args(arguments)
     try:
         return commands[options.command](options)
     except UnderstudyError as error:
@@ -73,6 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         print("understudy: interrupted; make down ends what was started", file=sys.stderr)
+        # A shell's own status for a program that Ctrl-C ended: 128 and the number of SIGINT.
         return 130
 
 

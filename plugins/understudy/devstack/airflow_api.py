@@ -1,4 +1,4 @@
-"""Airflow's REST interface, as far as the local stack needs it. Talks to one server."""
+"""A client of Airflow's REST interface, version 2, as far as the local stack needs it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from understudy.devstack.processes import StackError
 
 FINISHED = frozenset({"success", "failed"})
 """The states of a Dag run that has ended."""
+# Entries per request: the most that the server gives by default ([api] maximum_page_limit).
 _PAGE = 100
 
 Json = dict[str, Any]
@@ -20,7 +21,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Account:
-    """Where the server is, and who asks."""
+    """Where the server is, and whose account is used."""
 
     url: str
     user: str
@@ -66,7 +67,7 @@ class AirflowApi:
         return self._get(f"/api/v2/dags/{dag_id}")
 
     def pause(self, dag_id: str, *, paused: bool) -> None:
-        """Pauses a Dag, or lets the scheduler have it."""
+        """Pauses a Dag, or unpauses it."""
         path = f"/api/v2/dags/{dag_id}"
         _content(self._http.patch(path, json={"is_paused": paused}, headers=self._authorization()))
 
@@ -84,6 +85,7 @@ class AirflowApi:
         """The lines of the log of a task instance's last try."""
         run = f"/api/v2/dags/{instance['dag_id']}/dagRuns/{instance['dag_run_id']}"
         path = f"{run}/taskInstances/{instance['task_id']}/logs/{instance['try_number']}"
+        # By default only the first fragment of a log is returned.
         answer = self._get(path, map_index=instance["map_index"], full_content="true")
         return [_log_line(part) for part in answer.get("content", [])]
 
@@ -98,6 +100,7 @@ class AirflowApi:
         return _content(self._http.get(path, params=query, headers=self._authorization()))
 
     def _authorization(self) -> dict[str, str]:
+        # A token is good for 24 h (Airflow 3.3), which is longer than any demo or test.
         if "authorization" not in self._http.headers:
             body = {"username": self._account.user, "password": self._account.password}
             token = _content(self._http.post("/auth/token", json=body))["access_token"]

@@ -71,6 +71,8 @@ class VirtualEnvironment:
     checkout: Path | None
     """Installed into it as an editable distribution, for its entry points; None for not at all."""
 
+    # Python's version and place: an environment links to its interpreter, and breaks with it. The
+    # environment's own path: its scripts name it, so a checkout that was moved is built anew.
     def digest(self) -> str:
         """The SHA-256 of all that the finished environment depends on, as 64 hex digits."""
         parts = [platform.python_version(), sys.base_prefix, str(self.path)]
@@ -93,7 +95,7 @@ class VirtualEnvironment:
 
 
 def environments(layout: Layout) -> dict[str, VirtualEnvironment]:
-    """The environments that can be asked for, by name."""
+    """The environments that can be built, by name."""
     checkouts = {"airflow": layout.root, "mlflow": None, "dev": layout.root}
     return {
         name: VirtualEnvironment(name, layout.environment(name), layout.lock(name), checkout)
@@ -113,6 +115,7 @@ def run(command: Iterable[object], *, doing: str) -> None:
         SetupError: it ended with another status than 0.
     """
     argv = [str(part) for part in command]
+    # stdin is closed, so that pip, uv or Git fail rather than wait for a password.
     done = subprocess.run(
         argv,
         check=False,
@@ -138,6 +141,8 @@ def tail(output: str) -> str:
 
 def child_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """The caller's variables without those that would point pip or uv at another environment."""
+    # The interpreter that runs this is used, or none. uv would fetch another one from GitHub, and
+    # without a network fail after 10 s only.
     misleading = {"PYTHONHOME", "PYTHONPATH", "UV_PYTHON", "UV_SYSTEM_PYTHON", "VIRTUAL_ENV"}
     kept = {name: value for name, value in environ.items() if name not in misleading}
     return kept | {"UV_PYTHON_DOWNLOADS": "never"}
@@ -148,6 +153,8 @@ def exclusively(path: Path) -> Iterator[None]:
     """Holds a lock file, so that two set-ups at the same time become one after the other."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as handle:
+        # First without waiting, to say why there is a wait. The system releases the lock of a
+        # process that dies, so that no stale one is left; the file itself stays.
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -161,6 +168,7 @@ def uv_of(layout: Layout) -> Path:
     tool = VirtualEnvironment("bootstrap", layout.bootstrap, layout.lock("bootstrap"), None)
     if tool.stamped() != tool.digest():
         say("installing uv into .state/bootstrap")
+        # Always from nothing: pip would leave what an earlier lock installed besides.
         shutil.rmtree(tool.path, ignore_errors=True)
         create_with_pip(tool)
         write_stamp(tool)
@@ -210,6 +218,7 @@ def build(target: VirtualEnvironment, uv: Path) -> None:
     if target.stamped() is None or not same_interpreter(target):
         arguments = ["--quiet", "--clear", "--python", sys.executable]
         run([uv, "venv", *arguments, target.path], doing=f"uv venv for {target.name}")
+    # From here to the new stamp the environment is unfinished, whatever interrupts the set-up.
     (target.path / STAMP).unlink(missing_ok=True)
     into = ["--quiet", "--python", target.python]
     run(
@@ -217,6 +226,8 @@ def build(target: VirtualEnvironment, uv: Path) -> None:
         doing=f"installing {target.lock.name}",
     )
     if target.checkout is not None:
+        # Neither its dependencies nor a build environment are resolved: all that it needs is in the
+        # hashed lock, and what is not in it must not come in this way.
         alone = ["--no-deps", "--no-build-isolation", "--editable", target.checkout]
         run([uv, "pip", "install", *into, *alone], doing="installing this checkout")
     write_stamp(target)
@@ -236,6 +247,7 @@ def same_interpreter(target: VirtualEnvironment) -> bool:
 
 def write_stamp(target: VirtualEnvironment) -> None:
     """Marks the environment as finished, in one step."""
+    # A rename is atomic: the stamp is never half written.
     draft = target.path / f"{STAMP}.draft"
     draft.write_text(target.digest() + "\n", "ascii")
     draft.replace(target.path / STAMP)
@@ -244,6 +256,7 @@ def write_stamp(target: VirtualEnvironment) -> None:
 def compile_locks(layout: Layout) -> None:
     """Resolves requirements/*.in anew; but for a team's, they stay inside what dev resolved to."""
     uv = uv_of(layout)
+    # No index address: a lock that names a host is of no use where packages come from a mirror.
     options = ["--universal", "--python-version", "3.11", "--generate-hashes", "--upgrade"]
     options += ["--no-emit-index-url", "--no-header", "--quiet"]
     compile_one = [uv, "--directory", layout.root, "pip", "compile", *options]

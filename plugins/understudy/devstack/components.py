@@ -13,14 +13,15 @@ from understudy.devstack.processes import StackError, StackProgram
 from understudy.devstack.settings import REPOSITORY
 
 PORTS = ("api-server", "git", "mlflow", "task-api")
-"""Which components listen. The log servers of Airflow's scheduler and triggerer listen on every
-interface and cannot be told otherwise; on one machine the API server reads the files instead."""
+"""Which components listen. The log servers of Airflow's scheduler and triggerer are not started:
+they listen on every interface, without a setting, and here the API server reads the files."""
 STOP_ORDER = (
     ("scheduler", "dag-processor", "triggerer"),
     ("api-server", "task-api"),
     ("git", "mlflow"),
 )
 """What uses the others ends first; what stands in one tuple ends together."""
+# Started first and awaited last: they start while Airflow's database is migrated.
 BACKGROUND = ("git", "mlflow")
 AIRFLOW = ("api-server", "task-api", "scheduler", "dag-processor", "triggerer")
 
@@ -62,12 +63,15 @@ def _api_server(setting: Setting, name: str, app: str) -> list[str]:
     the event loop comes round.
     """
     port = str(setting.ports[name])
+    # One worker: each more is 200 MB and more, for a single user.
     listening = ("--host", LOOPBACK, "--port", port, "--workers", "1")
     return _airflow(setting, "api-server", "--apps", app, *listening)
 
 
 def _mlflow(setting: Setting) -> list[str]:
     folder = setting.place.mlflow
+    # A database, because MLflow 3.17 refuses a file store. Artifacts go through the server, so that
+    # steps need no path in common with it.
     return [
         str(setting.place.environment("mlflow") / "mlflow"),
         "server",
@@ -93,13 +97,15 @@ def _git(setting: Setting) -> list[str]:
         "--export-all",
         "--log-destination=stderr",
         "--verbose",
-        # The white list: this one link and nothing else.
+        # The allow list: this one link and nothing else, although --export-all would serve any.
         str(folder / REPOSITORY),
     ]
 
 
 def link_repository(place: StackPlace) -> None:
     """Makes the link to the checkout that the git server serves."""
+    # A server even on one machine: `mlflow run` of a path (3.17) runs in the working tree, and with
+    # a version it checks that out there and leaves the repository shallow.
     link = place.git / REPOSITORY
     link.unlink(missing_ok=True)
     link.symlink_to(place.checkout, target_is_directory=True)
@@ -111,6 +117,7 @@ def require_git_daemon() -> None:
     Raises:
         StackError: it did not.
     """
+    # Some systems package it apart; without it `git daemon` only says that it is no git command.
     folder = subprocess.run(
         ["git", "--exec-path"], check=True, capture_output=True, text=True
     ).stdout.strip()

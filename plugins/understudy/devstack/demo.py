@@ -1,4 +1,4 @@
-"""The demo: a fresh stack, one pipeline's nights run by the scheduler, and whether all went well.
+"""The demo: a fresh stack, one pipeline's nights run by the scheduler, and a check of them.
 
 Writes below the demo's own state folder and the shared cache; the checkout is only read.
 """
@@ -34,17 +34,18 @@ if TYPE_CHECKING:
 STALL = 900.0
 """Seconds without any change after which the waiting is given up."""
 _STEP = 1.0
-_TOLD = frozenset({"failed", "skipped", "success", "up_for_retry", "upstream_failed"})
+# States of tasks that are shown; the others pass within a second or two.
+_SHOWN = frozenset({"failed", "skipped", "success", "up_for_retry", "upstream_failed"})
 
 
 @dataclass
 class RunFollower:
-    """Tells what becomes of the runs of one Dag, until the schedule has no more of them.
+    """Follows the runs of one Dag, until the schedule has no more of them.
 
     Attributes:
         api: A client of the running Airflow.
         dag_id: The Dag.
-        progress: Where changes are told.
+        progress: Where changes are shown.
         expected: At least this many runs have to appear.
     """
 
@@ -65,7 +66,13 @@ class RunFollower:
         try:
             while not self._look():
                 if time.monotonic() - self._changed > STALL:
-                    raise self._stalled()
+                    raise StackError(
+                        f"Nothing has changed in {self.dag_id} for {STALL:.0f} s; "
+                        f"{len(self._ended)} nights have ended",
+                        allowed=f"{self.expected} nights or more, each with some progress in that "
+                        "time",
+                        action="look into the log of the scheduler; the stack is still running",
+                    )
                 time.sleep(_STEP)
         except httpx.TransportError as error:
             raise StackError(
@@ -79,31 +86,19 @@ class RunFollower:
         runs = self.api.dag_runs(self.dag_id)
         for run in runs:
             if run["dag_run_id"] not in self._ended and run["state"] != "queued":
-                self._look_at(run)
+                self._follow(run)
+        # All known runs may have ended before the scheduler has made the next one: the end is where
+        # the Dag has no next run.
         enough = len(self._ended) == len(runs) >= self.expected
         return enough and self.api.dag(self.dag_id)["next_dagrun_run_after"] is None
 
-    def _look_at(self, run: Json) -> None:
+    def _follow(self, run: Json) -> None:
         instances = self.api.task_instances(self.dag_id, run["dag_run_id"])
         for instance in sorted(instances, key=lambda one: one["end_date"] or ""):
-            self._tell_task(run, instance)
-        if run["state"] in FINISHED:
-            self._ended[run["dag_run_id"]] = run
-            self._tell_end(run, instances)
-
-    def _tell_task(self, run: Json, instance: Json) -> None:
-        run_id, task = run["dag_run_id"], instance["task_id"]
-        key = (run_id, task, instance["map_index"], instance["try_number"])
-        state = instance["state"] or "none"
-        if self._tasks.get(key) == state:
+            self._show_task(run, instance)
+        if run["state"] not in FINISHED:
             return
-        self._tasks[key], self._changed = state, time.monotonic()
-        if state in _TOLD:
-            took = f"{instance['duration']:.1f} s" if instance["duration"] else ""
-            index = f"[{instance['map_index']}]" if instance["map_index"] >= 0 else ""
-            self.progress.say(f"  {night_of(run)}  {task + index:28} {state:12} {took}".rstrip())
-
-    def _tell_end(self, run: Json, instances: Sequence[Json]) -> None:
+        self._ended[run["dag_run_id"]] = run
         start, end = moment(run["start_date"]), moment(run["end_date"])
         took = f" after {(end - start).total_seconds():.1f} s" if start and end else ""
         self.progress.say(f"night {night_of(run)} ended: {run['state']}{took}")
@@ -111,31 +106,38 @@ class RunFollower:
         if run["state"] == "failed":
             raise self._failed(run, instances)
 
+    def _show_task(self, run: Json, instance: Json) -> None:
+        run_id, task = run["dag_run_id"], instance["task_id"]
+        # A retry is another try number, a mapped task another index: each has its own line.
+        key = (run_id, task, instance["map_index"], instance["try_number"])
+        state = instance["state"] or "none"
+        if self._tasks.get(key) == state:
+            return
+        self._tasks[key], self._changed = state, time.monotonic()
+        if state in _SHOWN:
+            took = f"{instance['duration']:.1f} s" if instance["duration"] else ""
+            index = f"[{instance['map_index']}]" if instance["map_index"] >= 0 else ""
+            self.progress.say(f"  {night_of(run)}  {task + index:28} {state:12} {took}".rstrip())
+
     def _failed(self, run: Json, instances: Sequence[Json]) -> StackError:
-        failed = [instance for instance in instances if instance["state"] == "failed"]
-        logs = "\n".join(self._end_of_log(instance) for instance in failed)
+        logs = []
+        for instance in (one for one in instances if one["state"] == "failed"):
+            task, number = instance["task_id"], instance["try_number"]
+            logs.append(f"  The end of the log of {task}, try {number}:")
+            # One entry may hold several lines, such as a traceback.
+            lines = "\n".join(self.api.task_log(instance)).splitlines()
+            logs += [f"    {line}" for line in lines[-LOG_LINES:]]
+        listing = "\n".join(logs)
         return StackError(
-            f"The night {night_of(run)} of {self.dag_id} failed.\n{logs}\n",
+            f"The night {night_of(run)} of {self.dag_id} failed.\n{listing}\n",
             allowed="nights that end in success",
             action="read the whole log in Airflow's pages; the stack is still running",
-        )
-
-    def _end_of_log(self, instance: Json) -> str:
-        lines = "\n".join(self.api.task_log(instance)).splitlines()[-LOG_LINES:]
-        title = f"  The end of the log of {instance['task_id']}, try {instance['try_number']}:"
-        return "\n".join([title, *(f"    {line}" for line in lines)])
-
-    def _stalled(self) -> StackError:
-        return StackError(
-            f"Nothing has changed in {self.dag_id} for {STALL:.0f} s; "
-            f"{len(self._ended)} nights have ended",
-            allowed=f"{self.expected} nights or more, each with some progress in that time",
-            action="look into the log of the scheduler; the stack is still running",
         )
 
 
 def night_of(run: Json) -> str:
     """The day of a Dag run's logical date."""
+    # A run that a person or an asset started has no logical date (Airflow 3).
     return str(run["logical_date"] or run["run_after"])[:10]
 
 
@@ -156,8 +158,8 @@ class NightReport:
     """What became of one night.
 
     Attributes:
-        as_of: The date that the night saw the data of.
-        rows: How many rows there were; None where the download did not come that far.
+        as_of: The date as of which the night saw the data.
+        rows: How many rows the download delivered; None where it failed before.
         metric: The gate's primary metric.
         challenger: Its value for the challenger; None where none was trained.
         champion: Its value for the champion of that night; None where there was none.
@@ -194,6 +196,7 @@ def read_nights(client: MlflowClient, pipeline: str) -> list[NightReport]:
             allowed="one experiment for each pipeline that has run",
             action="look into the log of the Dag's first task",
         )
+    # One search for nights and steps, which have different tags: a demo has some dozens of runs.
     runs = client.search_runs([experiment.experiment_id], max_results=1000)
     book = NightBook(client, RunStore(client))
     parents = [run for run in runs if run.data.tags.get(Tag.KIND) == Kind.NIGHT]
@@ -236,6 +239,7 @@ def champion_version(client: MlflowClient, model: str) -> str | None:
 
     try:
         return str(client.get_model_version_by_alias(model, CHAMPION).version)
+    # A missing alias and a missing model have different codes (3.17): both mean no champion here.
     except MlflowException:
         return None
 
@@ -302,17 +306,17 @@ class Demo:
 
     Attributes:
         place: Where the stack's files are; what an earlier demo left there is removed.
-        progress: Where it says what it does.
+        progress: Where progress is shown.
     """
 
     place: StackPlace
     progress: ProgressLines = field(default_factory=ProgressLines)
 
     def run(self) -> int:
-        """Runs the demo; 0 when everything that it is to show has happened, else 1.
+        """Runs the demo; returns 0 when everything that it is to show has happened.
 
         Raises:
-            StackError: the stack does not start, or a night fails.
+            StackError: the stack does not start, a night fails, or something has not happened.
         """
         self._warn_of_changes()
         stack = Stack(self.place, self.progress)
@@ -320,13 +324,26 @@ class Demo:
         self._start_afresh()
         stack.up()
         self.progress.show(describe(stack))
-        self._run_nights(stack)
+        api = stack.api()
+        with self.progress.phase(f"The nights of {PIPELINE}, as the scheduler comes to them"):
+            api.pause(PIPELINE, paused=False)
+            RunFollower(api, PIPELINE, self.progress, NIGHTS).to_the_end()
         lacking = self._show_nights(stack)
-        self._show_phases()
+        for name, seconds in self.progress.phases.items():
+            self.progress.show(f"  {seconds:7.1f} s  {name}")
+        self.progress.show(f"  {self.progress.elapsed():7.1f} s  in all\n")
         self.progress.show(describe(stack))
-        return self._close(lacking)
+        if lacking:
+            raise StackError(
+                f"The demo ended without: {'; '.join(lacking)}",
+                allowed="nights with every outcome",
+                action="compare the table above with dags/diabetes.py; the stack is still running",
+            )
+        self.progress.say("the demo went as it should")
+        return 0
 
     def _warn_of_changes(self) -> None:
+        # The nights clone the checkout, so they see what is committed and nothing else.
         argv = ["git", "-C", str(self.place.checkout), "status", "--porcelain", "--", "mlproject"]
         changes = subprocess.run(argv, check=True, capture_output=True, text=True).stdout
         if changes:
@@ -342,14 +359,12 @@ class Demo:
         if kept is not None:
             self.place.ports.write_bytes(kept)
 
-    def _run_nights(self, stack: Stack) -> None:
-        api = stack.api()
-        with self.progress.phase(f"The nights of {PIPELINE}, as the scheduler comes to them"):
-            api.pause(PIPELINE, paused=False)
-            RunFollower(api, PIPELINE, self.progress, NIGHTS).to_the_end()
-
     def _show_nights(self, stack: Stack) -> list[str]:
-        client = _client(stack.addresses().mlflow)
+        from mlflow.tracking import MlflowClient
+
+        # Both addresses: without the second, MLFLOW_REGISTRY_URI of the caller's would apply.
+        url = stack.addresses().mlflow
+        client = MlflowClient(tracking_uri=url, registry_uri=url)
         reports = read_nights(client, PIPELINE)
         width = shutil.get_terminal_size((120, 24)).columns
         self.progress.show(f"\n{as_table(reports, width)}\n")
@@ -357,25 +372,3 @@ class Demo:
         if len(reports) < NIGHTS:
             lacking.insert(0, f"{NIGHTS} nights (there were {len(reports)})")
         return lacking
-
-    def _show_phases(self) -> None:
-        for name, seconds in self.progress.phases.items():
-            self.progress.show(f"  {seconds:7.1f} s  {name}")
-        self.progress.show(f"  {self.progress.elapsed():7.1f} s  in all\n")
-
-    def _close(self, lacking: list[str]) -> int:
-        if not lacking:
-            self.progress.say("the demo went as it should")
-            return 0
-        listing = "; ".join(lacking)
-        raise StackError(
-            f"The demo ended without: {listing}",
-            allowed="nights with every outcome",
-            action="compare the table above with dags/diabetes.py; the stack is still running",
-        )
-
-
-def _client(url: str) -> MlflowClient:
-    from mlflow.tracking import MlflowClient
-
-    return MlflowClient(tracking_uri=url, registry_uri=url)

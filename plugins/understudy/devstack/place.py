@@ -1,4 +1,4 @@
-"""Where a stack keeps its files. Only names; nothing here is created."""
+"""The paths of a stack's files. Only names; nothing here is created."""
 
 from __future__ import annotations
 

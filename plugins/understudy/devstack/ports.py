@@ -34,6 +34,7 @@ def choose(names: Iterable[str], earlier: Mapping[str, int]) -> dict[str, int]:
     chosen: dict[str, int] = {}
     for name in names:
         before = earlier.get(name)
+        # The git server's address is in every run's tags, so a restart keeps the ports if it can.
         usable = before is not None and before not in chosen.values() and is_free(before)
         chosen[name] = before if usable and before else _any_free(set(chosen.values()))
     return chosen
@@ -49,6 +50,7 @@ def remember(path: Path, ports: Mapping[str, int]) -> None:
 def is_free(port: int) -> bool:
     """Whether a server could listen there now."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        # As servers do: connections in TIME_WAIT of the server before do not count.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((LOOPBACK, port))
@@ -60,6 +62,7 @@ def is_free(port: int) -> bool:
 
 
 def _any_free(taken: set[int]) -> int:
+    # At random, so that two stacks that start at the same time rarely choose the same port.
     for port in random.SystemRandom().sample(PORTS, len(PORTS)):
         if port not in taken and is_free(port):
             return port

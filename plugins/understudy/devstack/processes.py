@@ -30,11 +30,11 @@ class StackError(UnderstudyError):
 
 @dataclass(frozen=True)
 class Identity:
-    """One process, for good: its id, and when it was born.
+    """One process: its id, which is reused after its end, and when it started, which is not.
 
     Attributes:
         pid: The process id.
-        birth: A word that no other process with this id ever has: the boot and the clock tick of
+        birth: A value that no other process with this id ever has: the boot and the clock tick of
             the start on Linux (which no change of the clock moves), elsewhere the start time.
     """
 
@@ -115,6 +115,7 @@ def marked(variable: str, value: str) -> set[Identity]:
     """The living processes that were started with an environment variable of this value."""
     found: set[Identity] = set()
     for process in psutil.process_iter():
+        # Other users' processes may not be read, and any may end meanwhile: neither is ours to end.
         try:
             if process.environ().get(variable) == value and process.pid != os.getpid():
                 found |= {identity for identity in [Identity.of(process.pid)] if identity}
@@ -135,6 +136,7 @@ def descendants(of: set[Identity]) -> set[Identity]:
     return found
 
 
+# A clean stop of Airflow takes 3 to 7 s, MLflow's job consumers need some 10 s.
 PATIENCE = 15.0
 """Seconds that a program has between SIGTERM and SIGKILL."""
 _STEP = 0.1
@@ -186,6 +188,7 @@ def start(program: StackProgram, record: Callable[[Identity], None]) -> subproce
             allowed="a machine that can start one more process",
             action="read that file, and free memory or processes",
         )
+    # Closing stdin without a line makes `read` fail: the shell ends, the program never starts.
     try:
         with process.stdin:
             record(identity)
@@ -199,15 +202,17 @@ def start(program: StackProgram, record: Callable[[Identity], None]) -> subproce
 def end(leaders: Sequence[Identity], home: Path, patience: float = PATIENCE) -> None:
     """Ends the sessions of these leaders: SIGTERM to each leader, then SIGKILL to what is left.
 
-    Only leaders are asked to stop; each ends its own children. What outlives `patience` seconds,
+    Only leaders are signalled; each ends its own children. What outlives `patience` seconds,
     and what a leader left behind when it died, is killed.
     """
+    # Noted before any signal: a child whose parent has died is nobody's descendant any more. Only
+    # leaders get SIGTERM, and once: a second one may leave Airflow's scheduler (3.3) hanging.
     family = _family(leaders, home)
-    asked = [leader for leader in leaders if leader.alive()]
-    for leader in asked:
+    living = [leader for leader in leaders if leader.alive()]
+    for leader in living:
         send(leader, signal.SIGTERM)
     deadline = time.monotonic() + patience
-    while any(leader.alive() for leader in asked) and time.monotonic() < deadline:
+    while any(leader.alive() for leader in living) and time.monotonic() < deadline:
         time.sleep(_STEP)
         family |= _family(leaders, home)
     kill(family | _family(leaders, home))
@@ -223,12 +228,14 @@ def kill(processes: set[Identity]) -> None:
 
 
 def kill_marked(variable: str, value: str) -> None:
-    """Kills whatever carries our mark in its environment and is still there."""
+    """Kills what is left of the processes that carry this mark in their environment."""
     kill(marked(variable, value))
 
 
 def send(process: Identity, number: signal.Signals) -> None:
     """Sends a signal, if this very process still lives."""
+    # It may end between the check and the signal. Ids are given out in turn, so that no other
+    # process has its id that soon.
     if process.pid != os.getpid() and process.alive():
         try:
             os.kill(process.pid, number)
@@ -248,7 +255,7 @@ class ProcessRecord:
     """What was started.
 
     Attributes:
-        mark: The word that every process of the stack carries in its environment.
+        mark: A random token that every process of the stack carries in its environment.
         processes: The leaders of the sessions, by component.
     """
 

@@ -1,4 +1,4 @@
-"""Says on the terminal what is being done and how long it took. Writes to one stream only."""
+"""Shows on the terminal what is being done and how long it took. Writes to one stream only."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class ProgressLines:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Announces a phase, and says how long it took when it ends well."""
+        """Announces a phase, and shows how long it took when it ends well."""
         self.say(name)
         started = time.monotonic()
         yield

@@ -21,7 +21,7 @@ from understudy.devstack.ports import LOOPBACK
 
 USER = "admin"
 MARK = "UNDERSTUDY_STACK"
-"""The environment variable that every process of a stack carries, with the stack's own word."""
+"""The environment variable that marks every process of a stack with the stack's random word."""
 REPOSITORY = "understudy.git"
 """The name under which the git server serves the checkout."""
 
@@ -60,13 +60,14 @@ def sections(place: StackPlace, ports: Mapping[str, int]) -> Sections:
     return {
         "core": {
             "executor": "LocalExecutor",
-            # LocalExecutor forks all of its workers at the start.
+            # LocalExecutor forks all of its workers at the start, 32 by default.
             "parallelism": 8,
             "dags_folder": place.dags,
             # Empty on purpose: the checkout is installed into Airflow's environment, and its entry
             # point registers the plug-in. Found in both places, Airflow reports an import error.
             "plugins_folder": place.airflow / "plugins",
             "load_examples": False,
+            # No night starts before a person, or the demo, unpauses its Dag.
             "dags_are_paused_at_creation": True,
             "execution_api_server_url": task_api_url(ports),
             "simple_auth_manager_users": f"{USER}:admin",
@@ -90,7 +91,8 @@ def sections(place: StackPlace, ports: Mapping[str, int]) -> Sections:
             # Tasks of a scheduler that was killed are nobody's until this comes round.
             "orphaned_tasks_check_interval": 20,
         },
-        # A finished task holds its slot for up to one heartbeat interval.
+        # A finished task holds its slot for up to one heartbeat interval, 5 s by default. 20 may
+        # fail, not 3: tasks survive an API server that is away as long as with the defaults.
         "workers": {
             "min_heartbeat_interval": 1,
             "max_failed_heartbeats": 20,
@@ -109,11 +111,15 @@ def write(place: StackPlace, ports: Mapping[str, int]) -> None:
     for folder in (place.airflow / "plugins", place.mlflow, place.logs, place.git):
         folder.mkdir(parents=True, exist_ok=True)
     parser = _parser()
-    parser.read_dict({name: _texts(section) for name, section in sections(place, ports).items()})
+    for name, section in sections(place, ports).items():
+        # Airflow reads a % as the beginning of an interpolation; a doubled one stands for itself.
+        texts = {key: str(value).replace("%", "%%") for key, value in section.items()}
+        parser.read_dict({name: texts})
     parser.read_dict(_secrets(place.airflow / "secrets.cfg"))
     path = place.airflow / "airflow.cfg"
     with _private(path) as handle:
         parser.write(handle)
+    # Before the first start: SimpleAuthManager would otherwise make up a password and print it.
     if not place.passwords.exists():
         with _private(place.passwords) as handle:
             json.dump({USER: secrets.token_urlsafe(18)}, handle)
@@ -132,8 +138,9 @@ def environment(place: StackPlace, ports: Mapping[str, int], mark: str) -> dict[
     """
     kept = {name: value for name, value in os.environ.items() if not _foreign(name)}
     programs = [str(place.environment("airflow")), kept.get("PATH", os.defpath)]
+    # In both spellings below: programs differ in which one they read.
     direct = [name for name in (kept.get("NO_PROXY", ""), LOOPBACK, "localhost") if name]
-    ours = {
+    stack = {
         MARK: mark,
         "AIRFLOW_HOME": str(place.airflow),
         # The Airflow variable `understudy_repository`, which the Dag files name.
@@ -144,13 +151,15 @@ def environment(place: StackPlace, ports: Mapping[str, int], mark: str) -> dict[
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "UNDERSTUDY_CACHE": str(place.cache),
         "UNDERSTUDY_STUDIES": str(place.studies),
+        # Else uv fetches a missing interpreter from GitHub, and fails late where it cannot.
         "UV_PYTHON_DOWNLOADS": "never",
         "PATH": os.pathsep.join(programs),
+        # Logs are files: buffered lines of a program that dies would be lost.
         "PYTHONUNBUFFERED": "1",
         "NO_PROXY": ",".join(direct),
         "no_proxy": ",".join(direct),
     }
-    return {**kept, **ours, **_git_variables(place)}
+    return {**kept, **stack, **_git_variables(place)}
 
 
 def _foreign(name: str) -> bool:
@@ -192,14 +201,11 @@ def _parser() -> configparser.ConfigParser:
     return configparser.ConfigParser(interpolation=None)
 
 
-def _texts(section: Mapping[str, object]) -> dict[str, str]:
-    """Airflow reads a % as the beginning of an interpolation; a doubled one stands for itself."""
-    return {name: str(value).replace("%", "%%") for name, value in section.items()}
-
-
 @contextlib.contextmanager
 def _private(path: Path) -> Iterator[TextIO]:
     """Opens a file for writing that only its owner can read, and puts it in place when whole."""
+    # O_EXCL and the mode at creation: at no moment can others open it, nor does a link that lies in
+    # its place lead the secrets elsewhere.
     draft = path.with_name(f"{path.name}.draft")
     draft.unlink(missing_ok=True)
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -1,4 +1,4 @@
-"""Starts, mends, describes and ends one local stack. Writes below the stack's own state folder."""
+"""Starts, repairs, describes and ends one local stack. Writes below the stack's state folder."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 
 import httpx
@@ -24,16 +23,24 @@ from understudy.devstack.progress import ProgressLines
 # Writes the stack's own database and the template in the shared cache.
 def is_migrated(place: StackPlace) -> bool:
     """Whether the stack's database has the tables of the Airflow that is locked now."""
-    if not _database(place).exists():
-        return _copied(_template(place), place)
     marker = _marker(place)
-    return marker.exists() and marker.read_text("ascii") == _version(place)
+    if _database(place).exists():
+        return marker.exists() and marker.read_text("ascii") == _version(place)
+    template = _template(place)
+    if not template.exists():
+        return False
+    # The marker last: after an interruption in between, the next start migrates, which is slow and
+    # never wrong.
+    _copy(template, _database(place))
+    marker.write_text(_version(place), "ascii")
+    return True
 
 
 def keep(place: StackPlace, *, fresh: bool) -> None:
     """Notes that the database was migrated; a fresh one becomes the template of the next stacks."""
     _marker(place).write_text(_version(place), "ascii")
-    if fresh and not _log(place).exists():
+    # While SQLite's write-ahead log is there, the database file alone is not all of it.
+    if fresh and not (place.airflow / "airflow.db-wal").exists():
         template = _template(place)
         template.parent.mkdir(parents=True, exist_ok=True)
         _copy(_database(place), template)
@@ -42,14 +49,6 @@ def keep(place: StackPlace, *, fresh: bool) -> None:
 def is_fresh(place: StackPlace) -> bool:
     """Whether there is no database yet."""
     return not _database(place).exists()
-
-
-def _copied(template: Path, place: StackPlace) -> bool:
-    if not template.exists():
-        return False
-    _copy(template, _database(place))
-    _marker(place).write_text(_version(place), "ascii")
-    return True
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -70,11 +69,6 @@ def _template(place: StackPlace) -> Path:
 
 def _database(place: StackPlace) -> Path:
     return place.airflow / "airflow.db"
-
-
-def _log(place: StackPlace) -> Path:
-    """SQLite's write-ahead log; while it is there, the database file alone is not all of it."""
-    return place.airflow / "airflow.db-wal"
 
 
 def _marker(place: StackPlace) -> Path:
@@ -100,7 +94,7 @@ class Stack:
 
     Attributes:
         place: Where its files are.
-        progress: Where it says what it does.
+        progress: Where progress is shown.
     """
 
     place: StackPlace
@@ -115,11 +109,14 @@ class Stack:
         components.require_git_daemon()
         with processes.exclusively(self.place.lock):
             known = processes.read(self.place.record)
-            missing = _missing(known)
+            alive = known.alive() if known else {}
+            missing = frozenset(name for name in _COMPONENTS if not alive.get(name, False))
             if known and not missing and readiness.airflow_is_healthy(self.api()):
                 self.progress.say("the stack is running already")
+                # Airflow deletes an error once its file imports, so one of any age is still there.
                 readiness.refuse_import_errors(self.api(), datetime.min.replace(tzinfo=UTC))
                 return
+            # A stack of which something lives is repaired: a demo's nights may be under way.
             if known and missing and missing != _COMPONENTS and self._has_ports():
                 self._mend(known, missing)
                 return
@@ -179,18 +176,15 @@ class Stack:
 
     def _end(self, known: Record) -> None:
         recorded = known.processes
+        # A migration, or a component of an earlier version, is in no order and ends with the first.
         others = tuple(name for name in recorded if name not in {*sum(components.STOP_ORDER, ())})
         for names in ((*components.STOP_ORDER[0], *others), *components.STOP_ORDER[1:]):
             leaders = [recorded[name] for name in names if name in recorded]
             processes.end(leaders, self.place.state)
+        # Last, by the mark: tasks and steps have sessions of their own, and may have lost their
+        # parents.
         processes.kill_marked(settings.MARK, known.mark)
         self.place.record.unlink()
-
-
-def _missing(known: Record | None) -> frozenset[str]:
-    """The components that do not run."""
-    alive = known.alive() if known else {}
-    return frozenset(name for name in _COMPONENTS if not alive.get(name, False))
 
 
 class _Start:
@@ -214,12 +208,18 @@ class _Start:
         background = self._launch(components.BACKGROUND)
         if not is_migrated(self._place):
             with self._progress.phase("Airflow's database"):
-                self._migrate()
+                fresh = is_fresh(self._place)
+                migration = self._launch_one("migration")
+                watch = self._watch(("migration",))
+                readiness.wait_for_exit(migration, watch, "migration")
+                keep(self._place, fresh=fresh)
         airflow = self._launch(components.AIRFLOW)
         with self._progress.phase("MLflow's server and the git server"):
             self._await_background(self._watch(background))
         with self._progress.phase("Airflow's components and the Dags"):
-            self._await_airflow(self._watch((*background, *airflow)))
+            watch = self._watch((*background, *airflow))
+            api = self._await_healthy(watch)
+            watch.until(lambda: readiness.dags_are_parsed(api, watch), "parsing the Dags")
 
     def mend(self, missing: frozenset[str]) -> None:
         """Starts some components beside those that live, and waits until all of them answer."""
@@ -231,24 +231,17 @@ class _Start:
             self._await_background(watch)
             self._await_healthy(watch)
 
-    def _migrate(self) -> None:
-        fresh = is_fresh(self._place)
-        migration = self._launch_one("migration")
-        readiness.wait_for_exit(migration, self._watch(("migration",)), "migration")
-        keep(self._place, fresh=fresh)
-
     def _launch(self, names: Sequence[str]) -> Sequence[str]:
         for name in names:
             self._launch_one(name)
         return names
 
     def _launch_one(self, name: str) -> subprocess.Popen[bytes]:
-        program = components.program(name, self._setting)
-        return processes.start(program, partial(self._keep, name))
+        def record(identity: Identity) -> None:
+            self._record = self._record.with_process(name, identity)
+            processes.write(self._place.record, self._record)
 
-    def _keep(self, name: str, identity: Identity) -> None:
-        self._record = self._record.with_process(name, identity)
-        processes.write(self._place.record, self._record)
+        return processes.start(components.program(name, self._setting), record)
 
     def _watch(self, names: Sequence[str]) -> readiness.Watch:
         watched = {name: self._record.processes[name] for name in names}
@@ -262,18 +255,10 @@ class _Start:
         repository = settings.repository_url(chosen)
         watch.until(lambda: readiness.serves_git(repository), "the git server")
 
-    def _api(self) -> AirflowApi:
-        password = settings.password(self._place)
-        return AirflowApi(
-            Account(settings.airflow_url(self._setting.ports), settings.USER, password)
-        )
-
-    def _await_airflow(self, watch: readiness.Watch) -> None:
-        api = self._await_healthy(watch)
-        watch.until(lambda: readiness.dags_are_parsed(api, watch), "parsing the Dags")
-
     def _await_healthy(self, watch: readiness.Watch) -> AirflowApi:
-        api, tasks = self._api(), f"{settings.task_api_url(self._setting.ports)}health"
+        chosen, password = self._setting.ports, settings.password(self._place)
+        api = AirflowApi(Account(settings.airflow_url(chosen), settings.USER, password))
+        tasks = f"{settings.task_api_url(chosen)}health"
         watch.until(lambda: readiness.airflow_is_healthy(api), "Airflow")
         # The first call builds the interface, which takes seconds: not those of the first task.
         with httpx.Client(timeout=30, trust_env=False) as client:
