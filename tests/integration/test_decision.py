@@ -63,7 +63,7 @@ ROWS = 400
 @pytest.fixture
 def no_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fail where the gate's process is started."""
-    monkeypatch.setattr(GateProcess, "gather", lambda *_: pytest.fail("it was started"))
+    monkeypatch.setattr(GateProcess, "run", lambda *_: pytest.fail("it was started"))
 
 
 def same(one: DecisionRecord | None, other: DecisionRecord) -> bool:

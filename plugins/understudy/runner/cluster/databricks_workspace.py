@@ -35,7 +35,7 @@ _TASK: Final = "step"
 _ANSWER_S: Final = 30
 # Characters of a workspace's answer in a message.
 _SHOWN: Final = 1000
-_HINT: Final = "write MLFLOW_TRACKING_HINT: '{{secrets/scope/key}}' in new_cluster's spark_env_vars"
+_HINT: Final = "write MLFLOW_TRACKING_TOKEN: '{{secrets/scope/key}}' in new_cluster's spark_env_vars"
 _WAITING: Final = frozenset({"BLOCKED", "PENDING", "QUEUED", "WAITING_FOR_RETRY"})
 _ACTIVE: Final = frozenset({"RUNNING", "TERMINATING"})
 _ENDS: Final = {
@@ -249,7 +249,7 @@ class DatabricksWorkspace:
             raise ClusterError(
                 f"No Databricks workspace can be opened: {self._clean(str(error))}",
                 allowed="an Airflow connection of type databricks, or what the Databricks SDK "
-                "takes from the worker: DATABRICKS_HOST and DATABRICKS_HINT, or a profile",
+                "takes from the worker: DATABRICKS_HOST and DATABRICKS_TOKEN, or a profile",
                 action="name such a connection in backend_config",
             ) from error
 
