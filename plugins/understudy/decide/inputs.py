@@ -162,6 +162,7 @@ def holdout(client: MlflowClient, address: str, folder: Path) -> Path | None:
     Raises:
         TrackingUnavailableError: when the server does not answer.
     """
+    # The guards have brought the whole folder already, which may be large.
     there = sorted(folder.glob(f"rows/**/{HOLDOUT_FILE}"))
     if there:
         return there[0]
@@ -189,6 +190,8 @@ def model_of(client: MlflowClient, score: Score) -> BenchmarkModel:
     if not score.run_id:
         return BenchmarkModel(score.model)
     run = RunStore(client).get(score.run_id)
+    # The note has every value as the step was given it; of MLflow's own parameters those are left
+    # out that not every store takes whole.
     stated = json.loads(read_note(client, run, Tag.PARAMETERS) or "{}")
     return BenchmarkModel(
         score.model, str(stated.get(MODEL_URI) or run.data.params.get(MODEL_URI, ""))
@@ -214,6 +217,8 @@ def rows_of(client: MlflowClient, run_id: str, champion: str) -> NightRows | Non
     return NightRows(address, around.data.tags.get(Tag.AS_OF.value, ""), champion)
 
 
+# Each challenger that is compared on one holdout is another chance to pass it by luck, so that the
+# gate shares its error rate between them.
 _REMEMBERED: Final = 1000
 """Nights that are looked back over. After as many on one holdout its error rate is spent anyway."""
 
@@ -249,6 +254,7 @@ def shadow(runs: RunStore, night: Night, gate: Gate) -> Shadow | None:
     if not gate.shadow_nights:
         return None
     wanted = {Tag.PIPELINE: night.pipeline, Tag.KIND: Kind.NIGHT.value}
+    # One more than there are to be: this very night, judged again, may be among those found.
     found = runs.search(
         night.experiment_id,
         wanted,

@@ -43,7 +43,8 @@ if TYPE_CHECKING:
 RECORD: Final = "rehearsal/rehearsal.json"
 LOG: Final = "rehearsal/server.log"
 """Artifacts of a rehearsal's run, beside the questions."""
-_SLOWEST: Final = 60.0  # seconds for one answer, whatever the terms say
+# Seconds for one answer, whatever the terms say: a slow model is measured, and a stuck one ended.
+_SLOWEST: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +109,14 @@ class Rehearser:
             folder = downloaded(self._client, candidate.model, candidate.version, scratch.inputs)
             with self._environments(candidate, folder, on_line) as environments:
                 stage = _Stage(candidate, run_id, folder, *environments, scratch)
-                performance = self._perform(stage, on_line)
-        self._tag(candidate, run_id)
-        return performance
+                report = self._perform(stage, on_line)
+        # Last: the tag says that the version has passed. By it `understudy serve` and a rollback
+        # find the questions, which they ask again.
+        with tracking_errors():
+            self._client.set_model_version_tag(
+                candidate.model, candidate.version, Tag.REHEARSAL_RUN.value, run_id
+            )
+        return report
 
     def stop(self) -> None:
         """End what runs; safe in a signal handler."""
@@ -126,6 +132,7 @@ class Rehearser:
         manager = MANAGERS.get(candidate.manager, candidate.manager)
         store = EnvironmentStore(self._settings, self._process_runner)
         with store.lease(environment_of(folder, manager), manager, on_line) as environment:
+            # A project that runs in an image has no environment on this machine to read rows with.
             if candidate.project is None or candidate.project.docker is not None:
                 yield environment, None
                 return
@@ -138,10 +145,11 @@ class Rehearser:
         with self._served(stage, on_line) as server:
             startup = server.await_ready(self._terms.startup.total_seconds())
             with asking(server.address, _SLOWEST) as client:
+                # Asked and not counted: the first answer pays for what is loaded late.
                 for question in questions[:1]:
-                    _answer(server, client, question)  # the first one pays for what is loaded late
+                    _answer(server, client, question)
                 answers = [_answer(server, client, question) for question in questions]
-        show = RehearsalReport(
+        report = RehearsalReport(
             model=stage.candidate.model,
             version=stage.candidate.version,
             manager=stage.candidate.manager,
@@ -149,15 +157,17 @@ class Rehearser:
             source=document["source"],
             startup_s=startup,
             answers=tuple(answers),
-            unasked=document.get("unasked", ""),  # rehearsals of earlier versions have none
+            # Documents of rehearsals before that field was added have none.
+            unasked=document.get("unasked", ""),
         )
-        self._keep(stage.run_id, show)
-        show.check(self._terms)
-        return show
+        # Stored before it is checked: a rehearsal that fails is the one that people look into.
+        self._keep(stage.run_id, report)
+        report.check(self._terms)
+        return report
 
     def _asked(self, stage: _Stage, on_line: OnLine) -> dict[str, Any]:
-        """Return the document with the questions, kept."""
-        desk = RehearsalCaseWriter(
+        """Return the document with the questions, stored with the run."""
+        writer = RehearsalCaseWriter(
             model=stage.folder,
             environment=stage.environment,
             project=stage.project,
@@ -166,7 +176,7 @@ class Rehearser:
             on_line=on_line,
         )
         cases = stage.candidate.cases
-        document = questions_for(self._client, cases, desk, self._terms.rows)
+        document = questions_for(self._client, cases, writer, self._terms.rows)
         with tracking_errors():
             self._client.log_text(stage.run_id, json.dumps(document), QUESTIONS)
         return document
@@ -180,6 +190,7 @@ class Rehearser:
             lines.append(line)
             on_line(line)
 
+        # `stop` may have come while the environment was built: nothing may start after it.
         self._process_runner.check()
         server = ModelServer(stage.folder, stage.environment, stage.scratch.temporary, note)
         self._server = server
@@ -191,19 +202,13 @@ class Rehearser:
             with tracking_errors():
                 self._client.log_text(stage.run_id, "\n".join(lines) + "\n", LOG)
 
-    def _keep(self, run_id: str, performance: RehearsalReport) -> None:
-        record = performance.record(self._terms)
+    def _keep(self, run_id: str, report: RehearsalReport) -> None:
+        record = report.record(self._terms)
         with tracking_errors():
             self._client.log_text(run_id, json.dumps(record, indent=2), RECORD)
             for name in ("startup_s", "p50_ms", "p95_ms"):
                 if record[name] is not None:
                     self._client.log_metric(run_id, name, record[name])
-
-    def _tag(self, candidate: RehearsalCandidate, run_id: str) -> None:
-        with tracking_errors():
-            self._client.set_model_version_tag(
-                candidate.model, candidate.version, Tag.REHEARSAL_RUN.value, run_id
-            )
 
     @contextmanager
     def _ending(self, run_id: str) -> Iterator[None]:
@@ -221,7 +226,7 @@ class Rehearser:
 
 @dataclass(frozen=True, slots=True)
 class _Stage:
-    """Everything that one rehearsal is played with."""
+    """The version, its files and environments, and the run of one rehearsal."""
 
     candidate: RehearsalCandidate
     run_id: str
@@ -238,5 +243,5 @@ def _answer(server: ModelServer, client: httpx.Client, question: Question) -> Mo
         ServingError: when there is none.
     """
     began = time.perf_counter()
-    said = server.ask(client, question)
-    return ModelResponse(question, 1000 * (time.perf_counter() - began), said)
+    answer = server.ask(client, question)
+    return ModelResponse(question, 1000 * (time.perf_counter() - began), answer)

@@ -23,11 +23,8 @@ if TYPE_CHECKING:
 _PINNED: Final = "night.json"
 _SETTLED: Final = frozenset({Outcome.PROMOTED.value, Outcome.REJECTED.value})
 _TURNED_DOWN: Final = "Reject"
-_LONGEST_SERIES: Final = 1000  # nights; what one page of a search holds
-
-
-def _nothing_else(_run: Run) -> None:
-    """Do nothing: the run is all that there is."""
+# Nights; what one page of a search holds.
+_LONGEST_SERIES: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +107,7 @@ class NightBook:
     def opened(self, run_id: str) -> Night | None:
         """Return what the parent run pinned earlier, or None where it did not come that far."""
         run = self._runs.get(run_id)
+        # The tag is written after the file: a try that was killed in between pinned nothing.
         if Tag.COMMIT.value not in run.data.tags:
             return None
         return Night(**json.loads(read_text(self._client, run, _PINNED)))
@@ -152,7 +150,7 @@ class NightBook:
         experiment_id: str,
         pipeline: str,
         is_over: Callable[[str], bool],
-        let_go: Callable[[Run], None] = _nothing_else,
+        let_go: Callable[[Run], None] = lambda _run: None,
     ) -> list[str]:
         """End what nights that are over left RUNNING; return those run ids.
 
@@ -166,6 +164,8 @@ class NightBook:
         owners = [run.data.tags.get(Tag.DAG_RUN_ID.value, "") for run in alive]
         over = {dag_run for dag_run in set(owners) if dag_run and is_over(dag_run)}
         dead = [run for run, owner in zip(alive, owners, strict=True) if owner in over]
+        # A dead night's steps would say RUNNING for ever: MLflow ends no run whose process was
+        # killed (3.17), and the worker that could have done it is gone.
         for run in dead:
             let_go(run)
             reason = "abandoned: its night was over and it was not ended"
@@ -189,7 +189,11 @@ class NightBook:
         }
         judged = f"tags.`{Tag.OUTCOME}` != '{Outcome.SKIPPED}'"
         for run in self._runs.search(night.experiment_id, wanted, also=judged):
-            if run.info.run_id != night.run_id and _is_settled(run.data.tags):
+            # Settled: its verdict was obeyed, or a person turned it down. A night that was held or
+            # failed may end otherwise on the same input, and is run again.
+            turned_down = run.data.tags.get(Tag.APPROVAL.value, "").startswith(_TURNED_DOWN)
+            settled = run.data.tags.get(Tag.OUTCOME.value) in _SETTLED or turned_down
+            if run.info.run_id != night.run_id and settled:
                 return run
         return None
 
@@ -230,6 +234,7 @@ class NightBook:
 
     def close(self, night: Night, outcome: Outcome, reason: str, champion: str | None) -> None:
         """Write how the night ended, and end its run."""
+        # Outcome and reason before the status: who waits for the run's end reads both with it.
         tags = {
             Tag.OUTCOME: outcome.value,
             Tag.REASON: reason[:5000],
@@ -239,9 +244,3 @@ class NightBook:
         self._runs.tag(night.run_id, tags)
         failed = outcome is Outcome.FAILED
         self._runs.end(night.run_id, "FAILED" if failed else "FINISHED", reason if failed else "")
-
-
-def _is_settled(tags: Mapping[str, str]) -> bool:
-    """Return whether a night's verdict was obeyed, or turned down by a person."""
-    turned_down = tags.get(Tag.APPROVAL.value, "").startswith(_TURNED_DOWN)
-    return tags.get(Tag.OUTCOME.value) in _SETTLED or turned_down
