@@ -79,7 +79,11 @@ def _tasks(spec: Pipeline) -> None:
             retries=max(1, spec.retries),
             assigned_users=[{"id": name, "name": name} for name in spec.approvers] or None,
         ),
-        *([RehearseOperator(**_named(task.REHEARSE), pipeline=spec)] if spec.rehearsal else []),
+        *(
+            []
+            if spec.rehearsal is None
+            else [RehearseOperator(**_named(task.REHEARSE), pipeline=spec)]
+        ),
         # One alias, one mover: a cleared old night must not judge again beside the present one.
         PromoteOperator(
             **_named(task.PROMOTE),

@@ -154,8 +154,8 @@ class MlflowRunOperator(ProjectOperator):
 
     def on_kill(self) -> None:
         """End the whole process group, or the job; Airflow gives this five seconds."""
-        # Airflow's own TERM reaches the task's process group only (3.3), and the entry point has one
-        # of its own: without this it would go on.
+        # Airflow's own TERM reaches the task's process group only (3.3), and the entry point has
+        # one of its own: without this it would go on.
         if self._runner is not None:
             self._runner.stop()
         if self._remote is not None:

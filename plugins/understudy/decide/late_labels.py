@@ -198,8 +198,8 @@ class LateLabels:
         on_line: OnLine,
     ) -> LateLabelRecord:
         challenger, champion, earlier = models
-        # Only rows after the night's data and with targets by now: on those neither model was
-        # trained, and those alone the night could not look at.
+        # Only rows after the night's data, as far as they have targets by now: neither model was
+        # trained on them.
         rules, span = rules_of_rows(then.gate), (about.as_of, about.until)
         requests = [EvaluationRequest(rules, challenger, champion, span=span)]
         if isinstance(earlier, Score):

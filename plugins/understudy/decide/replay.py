@@ -188,7 +188,7 @@ def _differing(place: str, then: Any, now: Any) -> Iterator[Difference]:  # noqa
         for number, (one, other) in enumerate(zip(then, now, strict=True)):
             yield from _differing(f"{place}[{number}]", one, other)
     else:
-        # Another version of numpy adds in another order: the last digits are no other finding.
+        # Libraries of another version may round the last digits otherwise: no other finding.
         floats = isinstance(then, float) and isinstance(now, float)
         close = floats and math.isclose(then, now, rel_tol=_ROUNDING, abs_tol=_ROUNDING)
         if not (close or then == now):

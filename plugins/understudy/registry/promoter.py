@@ -140,7 +140,6 @@ def named(version: str | None) -> str:
     return "no version" if version is None else f"version {version}"
 
 
-# Not for ever: a task that never gives up would hide that somebody moves the alias in a loop.
 _ROUNDS: Final = 200
 """How often a mover begins anew because others were quicker."""
 

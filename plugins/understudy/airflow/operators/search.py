@@ -49,9 +49,9 @@ class SearchOperator(NightStepOperator):
         search = _search(self.pipeline)
         declared = {METRIC: self.pipeline.gate.primary.name, **search.values()}
         asked = {name: text for name, text in declared.items() if name not in night.parameters}
-        # The first part of the study's name; the project adds a digest of rows and settings. The same
-        # code on the same rows finds its study again, in a later night, too; a forced night begins
-        # anew.
+        # The first part of the study's name; the project adds a digest of rows and settings. So the
+        # same code on the same rows finds its study again, in a later night, too; a forced night
+        # begins anew.
         study = f"{night.pipeline[:_LONGEST_NAME]}-{night.tree[:12]}"
         if night.force:
             study = f"{study}-{night.run_id[:12]}"
