@@ -60,44 +60,40 @@ def build(spec: Pipeline) -> DAG:
     )
     set_times(dag, spec)
     with dag:
-        _tasks(spec)
+        chain(*_tasks(spec))
     after_promotion_dag(spec)
     return dag
 
 
-def _tasks(spec: Pipeline) -> None:
-    tasks = [
-        PinOperator(**_named(task.PIN), pipeline=spec),
-        *_steps(spec),
-        # ALL_DONE: a champion that could not be scored is a case for the gate, too.
-        GateOperator(**_named(task.GATE), pipeline=spec, trigger_rule=TriggerRule.ALL_DONE),
-        ApproveOperator(
-            **_named(task.APPROVE),
-            response_timeout=spec.approval_timeout,
-            execution_timeout=None,
-            # Airflow fails a try whose answer came before it had seen that its process was over.
-            retries=max(1, spec.retries),
-            assigned_users=[{"id": name, "name": name} for name in spec.approvers] or None,
-        ),
-        *(
-            []
-            if spec.rehearsal is None
-            else [RehearseOperator(**_named(task.REHEARSE), pipeline=spec)]
-        ),
-        # One alias, one mover: a cleared old night must not judge again beside the present one.
-        PromoteOperator(
-            **_named(task.PROMOTE),
-            pipeline=spec,
-            step=spec.steps.validate or spec.steps.train,
-            max_active_tis_per_dag=1,
-        ),
-        *_late_labels(spec),
-    ]
+def _tasks(spec: Pipeline) -> Iterator[Any]:
+    """Yield the tasks in the order of a night."""
+    yield PinOperator(**_named(task.PIN), pipeline=spec)
+    yield from _steps(spec)
+    # ALL_DONE: a champion that could not be scored is a case for the gate, too.
+    yield GateOperator(**_named(task.GATE), pipeline=spec, trigger_rule=TriggerRule.ALL_DONE)
+    yield ApproveOperator(
+        **_named(task.APPROVE),
+        response_timeout=spec.approval_timeout,
+        execution_timeout=None,
+        # Airflow fails a try whose answer came before it had seen that its process was over.
+        retries=max(1, spec.retries),
+        assigned_users=[{"id": name, "name": name} for name in spec.approvers] or None,
+    )
+    if spec.rehearsal is not None:
+        yield RehearseOperator(**_named(task.REHEARSE), pipeline=spec)
+    # One alias, one mover: a cleared old night must not judge again beside the present one.
+    yield PromoteOperator(
+        **_named(task.PROMOTE),
+        pipeline=spec,
+        step=spec.steps.validate or spec.steps.train,
+        max_active_tis_per_dag=1,
+    )
+    yield from _late_labels(spec)
     report = ReportOperator(**_named(task.REPORT), pipeline=spec)
     # A teardown runs whatever became of the tasks before it, also where a person marks the Dag run
     # failed: no night's run stays open in MLflow.
     report.as_teardown(on_failure_fail_dagrun=True)
-    chain(*tasks, report)
+    yield report
 
 
 def _steps(spec: Pipeline) -> Iterator[Any]:

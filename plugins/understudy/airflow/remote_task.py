@@ -75,7 +75,7 @@ class RemoteTask:
             deadline=None if limit is None else time.time() + limit,
         )
 
-    def wait(self, say: Callable[[str], None]) -> dict[str, Any]:
+    def wait(self, log_line: Callable[[str], None]) -> dict[str, Any]:
         """Wait for the job in this process; return the event that a trigger would fire."""
         started, last = self._job(), ""
         while True:
@@ -83,12 +83,12 @@ class RemoteTask:
             # Once for each change: a job waits for a node for minutes.
             if seen.detail != last:
                 last = seen.detail
-                say(f"{seen.state.value} {last}")
+                log_line(f"{seen.state.value} {last}")
             if seen.state.ended:
                 return {"run_id": started.run_id, "job": started.job, **seen.to_dict()}
             time.sleep(self.where.poll_seconds)
 
-    def conclude(self, event: Mapping[str, Any], say: Callable[[str], None]) -> str:
+    def conclude(self, event: Mapping[str, Any], log_line: Callable[[str], None]) -> str:
         """Show the job's last lines and end its MLflow run; return the run's id.
 
         Raises:
@@ -108,9 +108,9 @@ class RemoteTask:
         seen = JobStatus.of(facts)
         lines = self._lines(job, seen)
         for line in lines:
-            say(line)
+            log_line(line)
         if words := self.steps.conclude(run_id, seen, lines):
-            say(words)
+            log_line(words)
         return run_id
 
     def stop(self) -> None:

@@ -217,21 +217,22 @@ def _worker(
     }
 
 
-def costs_of(name: str, said: dict[str, Any]) -> Costs:
+def costs_of(name: str, measured: dict[str, Any]) -> Costs:
     """Return what was measured of a model, or why nothing was.
 
     Raises:
         TrackingUnavailableError: when its files could not be fetched, though they are there.
     """
-    if said.get("unreachable"):
+    if measured.get("unreachable"):
+        reason = redacted(measured["error"])[:500]
         raise TrackingUnavailableError(
-            f"The files of the model {name} could not be fetched: {redacted(said['error'])[:500]}",
+            f"The files of the model {name} could not be fetched: {reason}",
             allowed="a tracking server that has them, and answers",
             action="check the server and its log; the task may simply be run again",
         )
-    if said.get("error"):
-        return Costs(name, error=redacted(said["error"]))
-    return Costs.from_dict({"model": name, **said})
+    if measured.get("error"):
+        return Costs(name, error=redacted(measured["error"]))
+    return Costs.from_dict({"model": name, **measured})
 
 
 def _failed(how: str, last_lines: Sequence[str]) -> DecisionError:

@@ -29,7 +29,7 @@ def main() -> int:
     os.dup2(2, 1)
     try:
         worker, answer = loaded(*sys.argv[1:3])
-    except Exception as error:  # noqa: BLE001 -- whatever a model raises, it is told and ends here
+    except Exception as error:  # noqa: BLE001 -- whatever a model raises, it is reported and ends here
         reason = f"{type(error).__name__}: {error}"[:2000]
         answer = {"error": reason, "unreachable": isinstance(error, UnreachableError)}
         print(json.dumps(answer), file=answers, flush=True)
@@ -82,7 +82,7 @@ def loaded(address: str, source: str) -> tuple[LoadedModel, dict[str, Any]]:
     memory = resident()
     return worker, {
         "size": sum(
-            os.path.getsize(os.path.join(place, name))  # noqa: PTH118, PTH202 -- Python of theirs
+            os.path.getsize(os.path.join(place, name))  # noqa: PTH118, PTH202 -- the project's Python
             for place, _, names in os.walk(folder)
             for name in names
         ),
@@ -132,7 +132,7 @@ def fitted(rows: Any, model: Any) -> Any:  # noqa: ANN401
     schema = model.metadata.get_input_schema()
     if schema is None or not schema.has_input_names() or not hasattr(rows, "columns"):
         return rows
-    types = dict(zip(schema.input_names(), schema.pandas_types()))  # noqa: B905 -- Python of theirs
+    types = dict(zip(schema.input_names(), schema.pandas_types()))  # noqa: B905 -- the project's Python
     kept = [name for name in types if name in rows.columns]
     floats = {name: types[name] for name in kept if getattr(types[name], "kind", "") == "f"}
     return rows[kept].astype(floats)

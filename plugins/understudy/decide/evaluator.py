@@ -107,14 +107,14 @@ class _Fetched:
         folder: Where the files lie.
         challenger: Its numbers, with where its predictions are.
         champion: The same; why it cannot be compared; None without a champion.
-        asked: What the gate's process has to read; None where there is nothing to read.
+        gate_request: What the gate's process has to read; None where there is nothing to read.
     """
 
     request: EvaluationRequest
     folder: Path
     challenger: Score
     champion: Score | Unscored | None
-    asked: GateRequest | None
+    gate_request: GateRequest | None
 
 
 class Evaluator:
@@ -147,10 +147,12 @@ class Evaluator:
                 self._fetched(request, scratch.inputs / str(number))
                 for number, request in enumerate(requests)
             ]
-            asked = [one.asked for one in fetched if one.asked is not None]
+            requests_to_gate = [one.gate_request for one in fetched if one.gate_request is not None]
             # One process for all: it takes seconds to import what the statistics need.
-            answers = iter(self._process.run(asked, scratch, on_line) if asked else ())
-            found = [(one, next(answers) if one.asked else None) for one in fetched]
+            answers = iter(
+                self._process.run(requests_to_gate, scratch, on_line) if requests_to_gate else ()
+            )
+            found = [(one, next(answers) if one.gate_request else None) for one in fetched]
             # Last, so that nothing else of ours takes the machine's time meanwhile.
             return [_result(one, answer, self._measured(one, on_line)) for one, answer in found]
 
@@ -175,7 +177,7 @@ class Evaluator:
             files = (str(fetched.file), champion_file)
         if request.rows is not None and request.gate.guards and self._client is not None:
             rows = brought(self._client, request.rows, folder)
-        asked = GateRequest(
+        gate_request = GateRequest(
             request.gate.to_dict(),
             *files,
             earlier=request.earlier,
@@ -184,7 +186,7 @@ class Evaluator:
             span=request.span,
         )
         to_read = predictions is not None or rows is not None
-        return _Fetched(request, folder, challenger, champion, asked if to_read else None)
+        return _Fetched(request, folder, challenger, champion, gate_request if to_read else None)
 
     def _measured(self, one: _Fetched, on_line: OnLine) -> Measurement | None:
         """Return what both models cost; None where the rules have no budgets."""
@@ -219,10 +221,10 @@ class Evaluator:
             return None
         return inputs.stored(self._client, score.run_id)
 
-    def _file(self, wanted: StoredPredictions, folder: Path) -> Fetched:
-        if self._client is None or not wanted.run_id:
-            return inputs.local(Path(wanted.path), wanted.sha256)
-        return inputs.fetch(self._client, wanted, folder)
+    def _file(self, predictions: StoredPredictions, folder: Path) -> Fetched:
+        if self._client is None or not predictions.run_id:
+            return inputs.local(Path(predictions.path), predictions.sha256)
+        return inputs.fetch(self._client, predictions, folder)
 
 
 def _result(
@@ -235,7 +237,7 @@ def _result(
     gate = one.request.gate
     findings: list[Finding] = []
     # A guard that could not look says so: silence would read as "checked, and nothing found".
-    if gate.guards is not None and (one.asked is None or one.asked.rows is None):
+    if gate.guards is not None and (one.gate_request is None or one.gate_request.rows is None):
         why = "not checked: nobody knows which rows these are, the night has no preprocess"
         undecided = CheckResult.UNDECIDED.value
         findings.append(Finding("data", gate.guards.unchecked, undecided, why, {}))

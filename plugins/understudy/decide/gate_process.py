@@ -101,8 +101,11 @@ class GateProcess:
             EnvironmentBuildError: when its environment could not be built.
             StepStoppedError: when it was stopped.
         """
-        asked, answered = scratch.folder / "requests.json", scratch.folder / "answers.json"
-        exchange.write(asked, requests)
+        requests_file, answers_file = (
+            scratch.folder / "requests.json",
+            scratch.folder / "answers.json",
+        )
+        exchange.write(requests_file, requests)
         last_lines: deque[str] = deque(maxlen=_SHOWN_LINES)
 
         def note(line: str) -> None:
@@ -110,7 +113,7 @@ class GateProcess:
             on_line(line)
 
         with gate_python(self._settings, self._process_runner, on_line) as python:
-            command = self._command(python, (asked, answered), scratch)
+            command = self._command(python, (requests_file, answers_file), scratch)
             ending = self._process_runner.run(command, note)
         # A process that was stopped on purpose fails as well: that is no error of the comparison.
         self._process_runner.check()
@@ -125,7 +128,7 @@ class GateProcess:
                 allowed="a process that compares the predictions to its end",
                 action="read its lines in this log; a metric of your own may have failed",
             )
-        return exchange.read(answered, GateResult)
+        return exchange.read(answers_file, GateResult)
 
     def stop(self) -> None:
         """End the running process with all it started; safe in a signal handler."""

@@ -96,9 +96,9 @@ class LateLabels:
             TrackingUnavailableError: when the server does not answer.
         """
         night = self._night
-        wanted = {Tag.PIPELINE: night.pipeline, Tag.KIND: Kind.NIGHT.value}
+        tags = {Tag.PIPELINE: night.pipeline, Tag.KIND: Kind.NIGHT.value}
         judged = f"tags.`{Tag.VERDICT}` != ''"
-        runs = self._runs.search(night.experiment_id, wanted, also=judged, limit=_REMEMBERED)
+        runs = self._runs.search(night.experiment_id, tags, also=judged, limit=_REMEMBERED)
         others = [
             JudgedNight(
                 _moment(run.data.tags[Tag.AS_OF.value]),

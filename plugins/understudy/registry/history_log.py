@@ -198,8 +198,8 @@ class HistoryLog:
 
     def _chapters(self, model: str, segment: int) -> list[Run]:
         experiment = self._runs.experiment(EXPERIMENT)
-        wanted = {Tag.KIND: Kind.HISTORY.value, Tag.KEY: _key(model, segment)}
-        return self._runs.search(experiment, wanted, deleted=True)
+        tags = {Tag.KIND: Kind.HISTORY.value, Tag.KEY: _key(model, segment)}
+        return self._runs.search(experiment, tags, deleted=True)
 
     def _chapter_of(self, tail: Tail, number: int) -> str:
         """Return the run that takes a number; begins a chapter where the last one is full."""

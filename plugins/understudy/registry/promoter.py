@@ -346,7 +346,7 @@ class Promoter:
         alias_state = self._aliases.alias_state(model)
         history = alias_state.history
         later = [one.move for one in history.entries if one.move.number > move.number]
-        ours = [one for one in later if one.cause is not MoveCause.OUTSIDE]
+        decided = [one for one in later if one.cause is not MoveCause.OUTSIDE]
         if alias_state.champion != move.after:
             return False
         # Nobody decided anything since: the move is noted anew, under a number that is not ended.
@@ -356,10 +356,10 @@ class Promoter:
             return run_id is not None and self._ended(model, run_id, again)
         # Others moved on in the meantime, and this late call overwrote their champion: it is put
         # back by a move of its own, so that the history says what happened.
-        if ours:
+        if decided:
             repair = MoveRequest(
                 model,
-                version=str(ours[-1].after),
+                version=str(decided[-1].after),
                 expected=move.after,
                 key=f"repair {move.number} {move.key}",
                 cause=MoveCause.REPAIR,

@@ -108,8 +108,8 @@ class Rehearser:
         with self._ending(run_id), scratch_folder(self._settings.scratch) as scratch:
             folder = downloaded(self._client, candidate.model, candidate.version, scratch.inputs)
             with self._environments(candidate, folder, on_line) as environments:
-                stage = _Stage(candidate, run_id, folder, *environments, scratch)
-                report = self._perform(stage, on_line)
+                setup = _Setup(candidate, run_id, folder, *environments, scratch)
+                report = self._ask_and_compare(setup, on_line)
         # Last: the tag says that the version has passed. By it `understudy serve` and a rollback
         # find the questions, which they ask again.
         with tracking_errors():
@@ -139,10 +139,10 @@ class Rehearser:
             with store.lease(candidate.project, manager, on_line) as project:
                 yield environment, project
 
-    def _perform(self, stage: _Stage, on_line: OnLine) -> RehearsalReport:
-        document = self._asked(stage, on_line)
+    def _ask_and_compare(self, setup: _Setup, on_line: OnLine) -> RehearsalReport:
+        document = self._asked(setup, on_line)
         questions = [Question(**one) for one in document["questions"]]
-        with self._served(stage, on_line) as server:
+        with self._served(setup, on_line) as server:
             startup = server.await_ready(self._terms.startup.total_seconds())
             with asking(server.address, _SLOWEST) as client:
                 # Asked and not counted: the first answer pays for what is loaded late.
@@ -150,10 +150,10 @@ class Rehearser:
                     _answer(server, client, question)
                 answers = [_answer(server, client, question) for question in questions]
         report = RehearsalReport(
-            model=stage.candidate.model,
-            version=stage.candidate.version,
-            manager=stage.candidate.manager,
-            environment=stage.environment.digest or stage.environment.manager,
+            model=setup.candidate.model,
+            version=setup.candidate.version,
+            manager=setup.candidate.manager,
+            environment=setup.environment.digest or setup.environment.manager,
             source=document["source"],
             startup_s=startup,
             answers=tuple(answers),
@@ -161,28 +161,28 @@ class Rehearser:
             unasked=document.get("unasked", ""),
         )
         # Stored before it is checked: a rehearsal that fails is the one that people look into.
-        self._keep(stage.run_id, report)
+        self._keep(setup.run_id, report)
         report.check(self._terms)
         return report
 
-    def _asked(self, stage: _Stage, on_line: OnLine) -> dict[str, Any]:
+    def _asked(self, setup: _Setup, on_line: OnLine) -> dict[str, Any]:
         """Return the document with the questions, stored with the run."""
         writer = RehearsalCaseWriter(
-            model=stage.folder,
-            environment=stage.environment,
-            project=stage.project,
-            folder=stage.scratch.temporary,
+            model=setup.folder,
+            environment=setup.environment,
+            project=setup.project,
+            folder=setup.scratch.temporary,
             process_runner=self._process_runner,
             on_line=on_line,
         )
-        cases = stage.candidate.cases
+        cases = setup.candidate.cases
         document = questions_for(self._client, cases, writer, self._terms.rows)
         with tracking_errors():
-            self._client.log_text(stage.run_id, json.dumps(document), QUESTIONS)
+            self._client.log_text(setup.run_id, json.dumps(document), QUESTIONS)
         return document
 
     @contextmanager
-    def _served(self, stage: _Stage, on_line: OnLine) -> Iterator[ModelServer]:
+    def _served(self, setup: _Setup, on_line: OnLine) -> Iterator[ModelServer]:
         """Serve the version; keep the server's log whatever happens."""
         lines: list[str] = []
 
@@ -192,7 +192,7 @@ class Rehearser:
 
         # `stop` may have come while the environment was built: nothing may start after it.
         self._process_runner.check()
-        server = ModelServer(stage.folder, stage.environment, stage.scratch.temporary, note)
+        server = ModelServer(setup.folder, setup.environment, setup.scratch.temporary, note)
         self._server = server
         try:
             server.start()
@@ -200,7 +200,7 @@ class Rehearser:
         finally:
             server.stop()
             with tracking_errors():
-                self._client.log_text(stage.run_id, "\n".join(lines) + "\n", LOG)
+                self._client.log_text(setup.run_id, "\n".join(lines) + "\n", LOG)
 
     def _keep(self, run_id: str, report: RehearsalReport) -> None:
         record = report.record(self._terms)
@@ -225,7 +225,7 @@ class Rehearser:
 
 
 @dataclass(frozen=True, slots=True)
-class _Stage:
+class _Setup:
     """The version, its files and environments, and the run of one rehearsal."""
 
     candidate: RehearsalCandidate

@@ -223,8 +223,8 @@ def command_in(
 def _variables(environment: Environment, folder: Path) -> Mapping[str, str]:
     """Return what a model needs to predict: no address of the tracking server, no password."""
     # A model runs code of its project's making for as long as it serves: it gets no credentials.
-    ours: dict[str, Any] = step_environment(os.environ, (), local=environment.bin is None)
-    kept = {name: value for name, value in ours.items() if not name.startswith(_SECRET)}
+    inherited: dict[str, Any] = step_environment(os.environ, (), local=environment.bin is None)
+    kept = {name: value for name, value in inherited.items() if not name.startswith(_SECRET)}
     path = kept.get("PATH", os.defpath)
     if environment.bin is not None:
         path = f"{environment.bin}{os.pathsep}{path}"

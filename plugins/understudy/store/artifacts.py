@@ -1,4 +1,4 @@
-"""Artifacts of runs and models, and texts of any length: written, read, told from what is gone.
+"""Artifacts of runs and models, and texts of any length: written, read, or known to be gone.
 
 Touches the tracking server, and temporary folders that go.
 

@@ -141,8 +141,8 @@ class NightBook:
 
     def latest(self, experiment_id: str, night_of: str) -> str | None:
         """Return the parent run that was opened last for a Dag run, or None."""
-        wanted = {Tag.ATTEMPT_OF: night_of, Tag.KIND: Kind.NIGHT.value}
-        found = self._runs.search(experiment_id, wanted, limit=1)
+        tags = {Tag.ATTEMPT_OF: night_of, Tag.KIND: Kind.NIGHT.value}
+        found = self._runs.search(experiment_id, tags, limit=1)
         return str(found[0].info.run_id) if found else None
 
     def sweep(
@@ -182,13 +182,13 @@ class NightBook:
         """
         if night.champion is None or night.force:
             return None
-        wanted = {
+        tags = {
             Tag.FINGERPRINT: fingerprint,
             Tag.PIPELINE: night.pipeline,
             Tag.CHAMPION_AFTER: night.champion,
         }
         judged = f"tags.`{Tag.OUTCOME}` != '{Outcome.SKIPPED}'"
-        for run in self._runs.search(night.experiment_id, wanted, also=judged):
+        for run in self._runs.search(night.experiment_id, tags, also=judged):
             # Settled: its verdict was obeyed, or a person turned it down. A night that was held or
             # failed may end otherwise on the same input, and is run again.
             turned_down = run.data.tags.get(Tag.APPROVAL.value, "").startswith(_TURNED_DOWN)
@@ -199,8 +199,8 @@ class NightBook:
 
     def note_less_seen(self, night: Night) -> str:
         """Note on a night that the one before it saw later data; return the words, '' for none."""
-        wanted = {Tag.PIPELINE: night.pipeline, Tag.KIND: Kind.NIGHT.value}
-        last = self._runs.search(night.experiment_id, wanted, limit=2)
+        tags = {Tag.PIPELINE: night.pipeline, Tag.KIND: Kind.NIGHT.value}
+        last = self._runs.search(night.experiment_id, tags, limit=2)
         before = next((run for run in last if run.info.run_id != night.run_id), None)
         seen = "" if before is None else before.data.tags.get(Tag.AS_OF.value, "")
         if before is None or seen <= night.as_of:
@@ -211,16 +211,16 @@ class NightBook:
 
     def skips_in_a_row(self, night: Night) -> int:
         """Return how many nights before this one ended SKIPPED without another outcome between."""
-        wanted = {Tag.PIPELINE: night.pipeline, Tag.KIND: Kind.NIGHT.value}
-        nights = self._runs.search(night.experiment_id, wanted, limit=_LONGEST_SERIES)
+        tags = {Tag.PIPELINE: night.pipeline, Tag.KIND: Kind.NIGHT.value}
+        nights = self._runs.search(night.experiment_id, tags, limit=_LONGEST_SERIES)
         earlier = [run for run in nights if run.info.run_id != night.run_id]
         skipped = (run.data.tags.get(Tag.OUTCOME) == Outcome.SKIPPED for run in earlier)
         return len(list(takewhile(bool, skipped)))
 
     def first_to_find_stale(self, night: Night, version: str) -> bool:
         """Note on a night that a champion is too old; return whether no night did so before."""
-        wanted = {Tag.STALE: version, Tag.PIPELINE: night.pipeline}
-        earlier = self._runs.search(night.experiment_id, wanted, limit=1)
+        tags = {Tag.STALE: version, Tag.PIPELINE: night.pipeline}
+        earlier = self._runs.search(night.experiment_id, tags, limit=1)
         self._runs.tag(night.run_id, {Tag.STALE: version})
         return all(run.info.run_id == night.run_id for run in earlier)
 

@@ -147,7 +147,7 @@ class PinOperator(ProjectOperator):
             return earlier
         # Everything that can be wrong is checked before the run is opened: bad input leaves none.
         services.registry.refuse_foreign(self.pipeline.model, self.pipeline.name)
-        asked, pinned = self._asked(context), self._pin_project(context, services)
+        requested, pinned = self._requested(context), self._pin_project(context, services)
         name = f"night {moment(context):%Y-%m-%d %H:%M}"
         key, tags = attempt_key(context), self._tags(context)
         run_id = begun or services.nights.open(experiment_id, key, name, tags)
@@ -156,7 +156,7 @@ class PinOperator(ProjectOperator):
             run_id=run_id,
             experiment_id=experiment_id,
             champion=services.promoter.look(self.pipeline.model).champion,
-            **asked,
+            **requested,
             **_code(pinned),
         )
         services.nights.pin(night)
@@ -237,7 +237,7 @@ class PinOperator(ProjectOperator):
         given = {name: context["params"][name] for name in self.pipeline.parameters}
         return {name: "" if value is None else value for name, value in given.items()}
 
-    def _asked(self, context: Context) -> dict[str, Any]:
+    def _requested(self, context: Context) -> dict[str, Any]:
         bundle = getattr(context["ti"], "bundle_instance", None)
         given = context["params"]["as_of"]
         as_of = as_of_time(str(given)) if given else moment(context)
@@ -292,14 +292,14 @@ def as_of_time(text: str) -> datetime:
         ParameterError: when it is no ISO 8601 date or time. Airflow's form lets any text pass.
     """
     try:
-        asked = datetime.fromisoformat(text)
+        given = datetime.fromisoformat(text)
     except ValueError as error:
         raise ParameterError(
             f"as_of is {text!r}",
             allowed="an ISO 8601 date or time, such as 2026-01-31 or 2026-01-31T03:00:00+00:00",
             action="trigger the Dag again with such a time, or leave as_of empty",
         ) from error
-    return (asked if asked.tzinfo else asked.replace(tzinfo=UTC)).astimezone(UTC)
+    return (given if given.tzinfo else given.replace(tzinfo=UTC)).astimezone(UTC)
 
 
 def _promotion(context: Context) -> Promotion:

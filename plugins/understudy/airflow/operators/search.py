@@ -48,7 +48,7 @@ class SearchOperator(NightStepOperator):
         """Return the rows, and what is searched how; what the form has, counts instead."""
         search = _search(self.pipeline)
         declared = {METRIC: self.pipeline.gate.primary.name, **search.values()}
-        asked = {name: text for name, text in declared.items() if name not in night.parameters}
+        from_form = {name: text for name, text in declared.items() if name not in night.parameters}
         # The first part of the study's name; the project adds a digest of rows and settings. So the
         # same code on the same rows finds its study again, in a later night, too; a forced night
         # begins anew.
@@ -56,7 +56,7 @@ class SearchOperator(NightStepOperator):
         if night.force:
             study = f"{study}-{night.run_id[:12]}"
         filled = {STUDY: study, FIXED: self._fixed(night, search)}
-        return {**super().inputs(context, night), **asked, **filled}
+        return {**super().inputs(context, night), **from_form, **filled}
 
     def run_title(self) -> str:
         """Return the name of the MLflow run."""

@@ -80,25 +80,27 @@ def from_holdout(model: Path, rows: int, holdout: Path, predictions: Path) -> li
     if any(ROW_ID not in pq.read_schema(file).names for file in (holdout, predictions)):
         return [f"holdout or predictions have no column {ROW_ID}"]
     names = pq.read_schema(predictions).names
-    wanted = [name for name in names if name in {ROW_ID, PREDICTION} or _is_probability(name)]
+    predicted_columns = [
+        name for name in names if name in {ROW_ID, PREDICTION} or _is_probability(name)
+    ]
     known = pq.read_table(predictions, columns=[ROW_ID]).column(ROW_ID).to_pylist()
     # By the hash of its id a row is chosen or not whatever the order of the file, and the same one
     # in every rehearsal on this holdout.
     known.sort(key=lambda row_id: hashlib.sha256(str(row_id).encode()).digest())
     ids = _chosen(holdout, known, rows, schema)
-    asked, said = (
+    questions, predicted = (
         pq.read_table(file, columns=columns, filters=[(ROW_ID, "in", ids)]).to_pandas()
-        for file, columns in ((holdout, None), (predictions, wanted))
+        for file, columns in ((holdout, None), (predictions, predicted_columns))
     )
-    said = said.set_index(ROW_ID)
-    asked = asked[asked[ROW_ID].isin(said.index)]
-    if asked.empty:
+    predicted = predicted.set_index(ROW_ID)
+    questions = questions[questions[ROW_ID].isin(predicted.index)]
+    if questions.empty:
         return [f"holdout and predictions have no {ROW_ID} in common"]
     return [
         one
         if isinstance(one, str)
-        else {"name": f"row {row_id}", **one, "expected": _expected(said.loc[row_id])}
-        for row_id, one in zip(asked[ROW_ID], _bodies(schema, asked), strict=True)
+        else {"name": f"row {row_id}", **one, "expected": _expected(predicted.loc[row_id])}
+        for row_id, one in zip(questions[ROW_ID], _bodies(schema, questions), strict=True)
     ]
 
 
@@ -256,14 +258,14 @@ def _tensors(columns: dict[str, TensorSpec], row: pd.Series) -> Question | str:
     return {"body": {"instances": found[None]} if None in found else {"inputs": found}}
 
 
-def _expected(said: pd.Series) -> dict[str, Any]:
+def _expected(predicted: pd.Series) -> dict[str, Any]:
     import pandas as pd
 
-    probabilities = [float(said[name]) for name in said.index if _is_probability(name)]
+    probabilities = [float(predicted[name]) for name in predicted.index if _is_probability(name)]
     shares = {"probabilities": probabilities} if probabilities else {}
-    if PREDICTION not in said.index:
+    if PREDICTION not in predicted.index:
         return shares
-    value = said[PREDICTION]
+    value = predicted[PREDICTION]
     if pd.isna(value):
         return {PREDICTION: None, **shares}
     return {PREDICTION: value if isinstance(value, str) else float(value), **shares}
