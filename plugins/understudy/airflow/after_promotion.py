@@ -46,6 +46,7 @@ def after_promotion_dag(spec: Pipeline) -> DAG | None:
         doc_md=text,
         schedule=champion_asset(spec.model),
         catchup=False,
+        # One at a time and in order: the last run to finish is the last one to have looked.
         max_active_runs=1,
         is_paused_upon_creation=False,
         tags={"understudy", *spec.tags},
@@ -91,7 +92,7 @@ class AfterPromotionOperator(MlflowRunOperator):
             environment=tuple(pipeline.environment),
             backend=pipeline.backend,
             backend_config=pipeline.backend_config,
-            on_failure_callback=_tell,
+            on_failure_callback=_notify_failure,
             **kwargs,
         )
         self.pipeline = pipeline
@@ -104,6 +105,8 @@ class AfterPromotionOperator(MlflowRunOperator):
             champion = services.registry.champion(self.pipeline.model)
             if champion is None:
                 raise AirflowSkipException(f"{self.pipeline.model} has no champion to hand on.")
+            # Read now and not taken from the event that started the run: of several moves in a row
+            # only the last one counts, and runs that waited hand the same version on again.
             self.champion = str(champion.version)
             plain = self.request(context, services.runs.experiment(self.experiment))
             address = f"models:/{self.pipeline.model}/{self.champion}"
@@ -116,8 +119,8 @@ class AfterPromotionOperator(MlflowRunOperator):
             return self.run_step(context, services, request)
 
 
-def _tell(context: Context) -> None:
-    """Tell people, when no try is left, that a champion was not handed on."""
+def _notify_failure(context: Context) -> None:
+    """Send the notice, when no try is left, that a champion was not handed on."""
     task: Any = context["task"]
     why = str(context.get("exception") or "its log says why")
     failed = notice.of_after_promotion(task.pipeline, task.champion, why, task.mlflow_address)

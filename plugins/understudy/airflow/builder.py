@@ -22,7 +22,6 @@ from understudy.airflow.operators.verdict import ApproveOperator, GateOperator
 from understudy.airflow.schedule import set_times
 from understudy.spec.entry_points import Role
 from understudy.spec.pipeline import Pipeline
-from understudy.spec.search import Search
 
 _ROLES: Final = ["challenger", "champion"]
 
@@ -51,58 +50,61 @@ def build(spec: Pipeline) -> DAG:
         schedule=spec.schedule,
         start_date=spec.start,
         catchup=spec.catchup,
+        # Two nights at once would each compare with a champion that the other may replace.
         max_active_runs=1,
         params=form(spec),
         tags={"understudy", *spec.tags},
         default_args=retrying(spec),
+        # With native objects a template that renders to a number fails a mapped task (Airflow 3.3).
         render_template_as_native_obj=False,
     )
     set_times(dag, spec)
     with dag:
-        _tasks(spec)
+        chain(*_tasks(spec))
     after_promotion_dag(spec)
     return dag
 
 
-def _tasks(spec: Pipeline) -> None:
-    chain(
-        PinOperator(**_named(task.PIN), pipeline=spec),
-        *_steps(spec),
-        GateOperator(**_named(task.GATE), pipeline=spec, trigger_rule=TriggerRule.ALL_DONE),
-        ApproveOperator(
-            **_named(task.APPROVE),
-            response_timeout=spec.approval_timeout,
-            execution_timeout=None,
-            # Airflow fails a try whose answer came before it had seen that its process was over.
-            retries=max(1, spec.retries),
-            assigned_users=[{"id": name, "name": name} for name in spec.approvers] or None,
-        ),
-        *_rehearsal(spec),
-        PromoteOperator(
-            **_named(task.PROMOTE),
-            pipeline=spec,
-            step=spec.steps.validate or spec.steps.train,
-            max_active_tis_per_dag=1,
-        ),
-        *_late_labels(spec),
-        _report(spec),
+def _tasks(spec: Pipeline) -> Iterator[Any]:
+    """Yield the tasks in the order of a night."""
+    yield PinOperator(**_named(task.PIN), pipeline=spec)
+    yield from _steps(spec)
+    # ALL_DONE: a champion that could not be scored is a case for the gate, too.
+    yield GateOperator(**_named(task.GATE), pipeline=spec, trigger_rule=TriggerRule.ALL_DONE)
+    yield ApproveOperator(
+        **_named(task.APPROVE),
+        response_timeout=spec.approval_timeout,
+        execution_timeout=None,
+        # Airflow fails a try whose answer came before it had seen that its process was over.
+        retries=max(1, spec.retries),
+        assigned_users=[{"id": name, "name": name} for name in spec.approvers] or None,
     )
+    if spec.rehearsal is not None:
+        yield RehearseOperator(**_named(task.REHEARSE), pipeline=spec)
+    # One alias, one mover: a cleared old night must not judge again beside the present one.
+    yield PromoteOperator(
+        **_named(task.PROMOTE),
+        pipeline=spec,
+        step=spec.steps.validate or spec.steps.train,
+        max_active_tis_per_dag=1,
+    )
+    yield from _late_labels(spec)
+    report = ReportOperator(**_named(task.REPORT), pipeline=spec)
+    # A teardown runs whatever became of the tasks before it, also where a person marks the Dag run
+    # failed: no night's run stays open in MLflow.
+    report.as_teardown(on_failure_fail_dagrun=True)
+    yield report
 
 
 def _steps(spec: Pipeline) -> Iterator[Any]:
     """Yield the tasks of the project's entry points; the search comes before the training."""
     for role, entry_point in spec.steps.by_role.items():
         if role is Role.TRAIN and spec.search is not None:
-            yield _search(spec, spec.search)
+            workers = SearchOperator.partial(
+                **_named(task.SEARCH), pipeline=spec, map_index_template="worker {{ task.worker }}"
+            )
+            yield workers.expand(worker=list(range(spec.search.workers)))
         yield _step(spec, role, entry_point)
-
-
-def _search(spec: Pipeline, search: Search) -> Any:  # noqa: ANN401 -- a mapped operator
-    """Return the workers of the search."""
-    mapped = SearchOperator.partial(
-        **_named(task.SEARCH), pipeline=spec, map_index_template="worker {{ task.worker }}"
-    )
-    return mapped.expand(worker=list(range(search.workers)))
 
 
 def _step(spec: Pipeline, role: Role, entry_point: str) -> Any:  # noqa: ANN401 -- or a mapped one
@@ -112,6 +114,7 @@ def _step(spec: Pipeline, role: Role, entry_point: str) -> Any:  # noqa: ANN401 
         fields["queue"] = spec.queues[role.value]
     if role is Role.DOWNLOAD:
         return DownloadOperator(**fields)
+    # One mapped task for both models: they are scored at the same time, by the same code.
     if role is Role.VALIDATE:
         mapped = ValidateOperator.partial(**fields, map_index_template="{{ task.role }}")
         return mapped.expand(role=_ROLES)
@@ -120,12 +123,6 @@ def _step(spec: Pipeline, role: Role, entry_point: str) -> Any:  # noqa: ANN401 
         rule = TriggerRule.ALL_DONE_MIN_ONE_SUCCESS
         return TrainOperator(**fields, trigger_rule=rule)
     return NightStepOperator(**fields)
-
-
-def _rehearsal(spec: Pipeline) -> list[RehearseOperator]:
-    if spec.rehearsal is None:
-        return []
-    return [RehearseOperator(**_named(task.REHEARSE), pipeline=spec)]
 
 
 def _late_labels(spec: Pipeline) -> Iterator[LateLabelsOperator]:
@@ -137,15 +134,9 @@ def _late_labels(spec: Pipeline) -> Iterator[LateLabelsOperator]:
             step=spec.steps.validate,
             delay=spec.label_delay,
             trigger_rule=TriggerRule.ALL_DONE,
-            retries=0,  # the next night tries again
+            # What cannot be completed now is due again in the next night.
+            retries=0,
         )
-
-
-def _report(spec: Pipeline) -> ReportOperator:
-    """Return the task that closes the night, also where a person marks the Dag run failed."""
-    report = ReportOperator(**_named(task.REPORT), pipeline=spec)
-    report.as_teardown(on_failure_fail_dagrun=True)
-    return report
 
 
 def _named(task_id: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from understudy.airflow.night_steps import trained_model
 from understudy.airflow.services import Services
 from understudy.contract import Tag, key_of
-from understudy.registry.history import Entry, Trained
+from understudy.registry.history import Trained
 from understudy.store.night import Night
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ def held(services: Services, night: Night, reason: str) -> AirflowSkipException:
 
 def challenger_version(context: Context, services: Services, night: Night) -> str:
     """Return the registry's version for the model that the night trained; registered once."""
+    # Under a key made of the model's address: `approve`, `rehearse` and `promote` all ask, in any
+    # order and number of tries, and get the same version.
     trained = trained_model(context, services, night)
     services.registry.claim(night.model, night.pipeline)
     return services.registry.register(night.model, trained, key_of("version", trained.uri))
@@ -38,6 +40,7 @@ def refuse_return(context: Context, services: Services, night: Night, version: s
     """
     if version == night.champion:
         raise held(services, night, f"the challenger is the champion, version {version}")
+    # Run, fingerprint and commit: training the same again makes a new version of the same model.
     trained = Trained(
         version,
         run_id=trained_model(context, services, night).run_id,
@@ -46,12 +49,10 @@ def refuse_return(context: Context, services: Services, night: Night, version: s
     )
     rollback = services.promoter.history(night.model).held(trained, datetime.now(UTC))
     if rollback is not None:
-        raise held(services, night, _kept_out(rollback))
-
-
-def _kept_out(rollback: Entry) -> str:
-    move = rollback.move
-    return (
-        f"version {move.before} was rolled back by {move.actor} ({move.why}), and its"
-        f" {move.hold.scope if move.hold else 'version'} does not return by itself"
-    )
+        move = rollback.move
+        scope = move.hold.scope if move.hold else "version"
+        reason = (
+            f"version {move.before} was rolled back by {move.actor} ({move.why}), and its {scope}"
+            " does not return by itself"
+        )
+        raise held(services, night, reason)

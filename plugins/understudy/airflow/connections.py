@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, unquote, urlencode, urlsplit
 
@@ -29,7 +28,7 @@ VARIABLE: Final = "UNDERSTUDY_MLFLOW_CONNECTION"
 """Environment variable that names the connection; without it MLflow's own variables count."""
 _URI: Final = "MLFLOW_TRACKING_URI"
 _USER, _PASSWORD = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"
-_TOKEN: Final = "MLFLOW_TRACKING_TOKEN"  # noqa: S105 -- ditto
+_TOKEN: Final = "MLFLOW_TRACKING_TOKEN"  # noqa: S105 -- the name of a variable
 
 
 def use_connection() -> None:
@@ -55,30 +54,28 @@ async def use_connection_async() -> None:
 
 
 def _use(connection: Connection) -> None:
-    found = dict(_variables(connection))
+    # MLflow's own variables, which its client and every step read.
+    found: dict[str, str] = {}
+    if host := connection.host:
+        port = f":{connection.port}" if connection.port else ""
+        address = f"{connection.schema or 'http'}://{host}{port}"
+        found[_URI] = host if "://" in host else address
+    if connection.login and connection.password:
+        found |= {_USER: connection.login, _PASSWORD: connection.password}
+    elif connection.password:
+        found[_TOKEN] = connection.password
     if not found:
         raise SettingsError(
             f"The Airflow connection {connection.conn_id!r} says nothing about MLflow",
             allowed="a host, a login with a password, or a password alone, which is a token",
             action=f"fill it in (Admin, Connections), or unset {VARIABLE}",
         )
+    # The worker's own variables go first: those of another user must not win over the connection.
     if connection.password:
         mask_secret(connection.password)
-        for name in (_USER, _PASSWORD, _TOKEN):  # those of another user must not win
+        for name in (_USER, _PASSWORD, _TOKEN):
             os.environ.pop(name, None)
     os.environ.update(found)
-
-
-def _variables(connection: Connection) -> Iterator[tuple[str, str]]:
-    """Yield MLflow's own variables, which its client and every step read."""
-    if host := connection.host:
-        port = f":{connection.port}" if connection.port else ""
-        yield _URI, host if "://" in host else f"{connection.schema or 'http'}://{host}{port}"
-    if connection.login and connection.password:
-        yield _USER, connection.login
-        yield _PASSWORD, connection.password
-    elif connection.password:
-        yield _TOKEN, connection.password
 
 
 def _no_tracking_connection(conn_id: str) -> SettingsError:
@@ -138,26 +135,18 @@ async def cluster_of_async(where: Placement) -> Cluster:
 
 def _opened(where: Placement, connection: Connection | None) -> Cluster:
     if isinstance(where, ClusterPlacement):
-        access = _kubernetes(connection)
+        access = ClusterAccess()
+        if connection is not None:
+            access = ClusterAccess.of_connection(connection.conn_id, connection.extra_dejson)
         _mask(access.secrets)
         return KubernetesCluster(where, access)
-    workspace = _databricks(connection)
+    workspace = WorkspaceAccess()
+    if connection is not None:
+        user = (connection.login or "", connection.password or "")
+        host, extra = connection.host or "", connection.extra_dejson
+        workspace = WorkspaceAccess.of_connection(connection.conn_id, host, user, extra)
     _mask(workspace.secrets)
     return DatabricksWorkspace(where, workspace)
-
-
-def _kubernetes(connection: Connection | None) -> ClusterAccess:
-    if connection is None:
-        return ClusterAccess()
-    return ClusterAccess.of_connection(connection.conn_id, connection.extra_dejson)
-
-
-def _databricks(connection: Connection | None) -> WorkspaceAccess:
-    if connection is None:
-        return WorkspaceAccess()
-    user = (connection.login or "", connection.password or "")
-    host, extra = connection.host or "", connection.extra_dejson
-    return WorkspaceAccess.of_connection(connection.conn_id, host, user, extra)
 
 
 def _mask(secrets: tuple[str, ...]) -> None:
@@ -178,7 +167,8 @@ _DRIVERS: Final = {"postgres": "postgresql+psycopg", "postgresql": "postgresql+p
 """Airflow's connection types, and what SQLAlchemy calls them."""
 
 
-# The address may hold a password: a step gets it by environment, never by a parameter.
+# The address may hold a password: a step gets it by environment, never by a parameter, which MLflow
+# would show to whoever may read the run.
 def study_storage(search: Search) -> str:
     """Return the address for Optuna; '' for the project's own default, of a single worker.
 
@@ -203,6 +193,7 @@ def study_storage(search: Search) -> str:
 
 def _mask_password(password: str) -> None:
     """Keep a password out of the task's log, also as it stands in a URL."""
+    # In the text of an error about the address it stands percent-encoded.
     for text in filter(None, {password, quote(password, safe="")}):
         mask_secret(text)
 

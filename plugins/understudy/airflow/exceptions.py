@@ -19,6 +19,8 @@ def airflow_errors() -> Iterator[None]:
     except UnderstudyError as error:
         kind = AirflowException if error.can_retry else AirflowFailException
         raise kind(str(error)) from error
+    # Imported only now: where nothing fails, no task pays for it. What MLflow refuses may be two
+    # tasks wanting the same thing at once, so that another try may help.
     except Exception as error:
         from mlflow.exceptions import MlflowException
 

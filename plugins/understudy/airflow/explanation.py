@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Iterator
+from typing import Final
 
 from understudy.airflow import night_context as task
 from understudy.redact import redacted
 from understudy.spec.entry_points import Role
-from understudy.spec.guards import GUARDS, OFF, Budgets
+from understudy.spec.guards import GUARDS, OFF
 from understudy.spec.pipeline import AfterPromotion, Pipeline
 from understudy.spec.rules import Bound, Gate, Metric, Slice, Unscorable
 
@@ -85,6 +85,7 @@ def of_after_promotion(pipeline: Pipeline, after: AfterPromotion) -> str:
 
 def project(pipeline: Pipeline) -> str:
     """Return where the code is, without credentials; of a template only the folder."""
+    # A template is rendered when a task runs, and may hold what only then may be seen: a password.
     uri = pipeline.project.uri
     return uri.rpartition("#")[2] if _TEMPLATE in uri else redacted(uri)
 
@@ -105,18 +106,14 @@ def _tasks(pipeline: Pipeline) -> Iterator[tuple[str, str]]:
 
 
 def _what(pipeline: Pipeline) -> str:
-    version = pipeline.project.version
+    version, dag = pipeline.project.version, pipeline.after_promotion_dag
+    after = f" The Dag `{dag}` then hands the new champion on." if dag else ""
     return (
         f"Retrains the registered model **{pipeline.model}** with the code of "
         f"`{project(pipeline)}` ({f'version `{version}`' if version else 'default branch'}) and "
         "makes the new model, the challenger, champion only if it passes the gate. MLflow has "
-        f"the nights in the experiment **{pipeline.experiment}**.{_after(pipeline)}"
+        f"the nights in the experiment **{pipeline.experiment}**.{after}"
     )
-
-
-def _after(pipeline: Pipeline) -> str:
-    dag = pipeline.after_promotion_dag
-    return f" The Dag `{dag}` then hands the new champion on." if dag else ""
 
 
 def _rules(gate: Gate) -> Iterator[str]:
@@ -128,27 +125,19 @@ def _rules(gate: Gate) -> Iterator[str]:
     if joined := gate.cluster or gate.time_block:
         yield f"rows of one `{joined}` count as one piece of evidence"
     if gate.guards is not None:
-        yield f"guards look at the rows first: {_levels(gate.guards.to_dict(), GUARDS)}"
-    if gate.budgets is not None:
-        yield from _limits(gate.budgets)
-    if gate.unscored_champion != Unscorable.HOLD:
-        yield f"where the champion cannot be scored: {gate.unscored_champion}"
-    if gate.shadow_nights:
-        yield f"the first {gate.shadow_nights} judged nights only say what they would do"
-
-
-def _levels(stated: Mapping[str, Any], names: Sequence[str]) -> str:
-    return ", ".join(f"`{name}` {stated[name]}" for name in names if stated[name] != OFF)
-
-
-def _limits(budgets: Budgets) -> Iterator[str]:
-    """Yield what a challenger may cost."""
-    for name, limit in budgets.limits:
+        stated = gate.guards.to_dict()
+        levels = ", ".join(f"`{name}` {stated[name]}" for name in GUARDS if stated[name] != OFF)
+        yield f"guards look at the rows first: {levels}"
+    for name, limit in gate.budgets.limits if gate.budgets is not None else ():
         most = [limit.at_most] if limit.at_most else []
         if limit.growth is not None:
             most.append(f"{1 + limit.growth:g} times the champion's")
         if most and limit.level != OFF:
             yield f"`{name}` may be at most {' and '.join(most)}, else: {limit.level}"
+    if gate.unscored_champion != Unscorable.HOLD:
+        yield f"where the champion cannot be scored: {gate.unscored_champion}"
+    if gate.shadow_nights:
+        yield f"the first {gate.shadow_nights} judged nights only say what they would do"
 
 
 def _rule(metric: Metric, bound: Bound, value: float) -> str:

@@ -40,6 +40,7 @@ def _own_fields(pipeline: Pipeline) -> dict[str, Param]:
             type=["null", "string"],
             title="Version",
             description="Branch, tag or commit of the project; empty for its default branch.",
+            # What Git allows in a name, without a leading dash: it would be an option of Git's.
             maxLength=250,
             pattern=r"^(?!-)[^\s~^:?*\[\\]*$",
         ),
@@ -70,8 +71,12 @@ def _own_fields(pipeline: Pipeline) -> dict[str, Param]:
 
 def _parameter(name: str, value: object) -> Param:
     if isinstance(value, Param):
-        schema = _schema(name, value.value, value.schema)
-        return Param(value.value, _help(value.description, schema), **schema)
+        schema, text = _schema(name, value.value, value.schema), value.description
+        # Airflow's form enforces the bounds of a number but does not show them (3.3).
+        if bounds := [bound.format(schema[key]) for key, bound in _BOUNDS.items() if key in schema]:
+            stated = " and ".join(bounds)
+            text = " ".join(filter(None, (text, f"{stated[0].upper()}{stated[1:]}.")))
+        return Param(value.value, text, **schema)
     for kind, word in _TYPES.items():
         if type(value) is kind:
             return Param(value, _PLAIN_HELP, **_schema(name, value, {"type": word}))
@@ -88,12 +93,3 @@ def _schema(name: str, value: object, schema: Mapping[str, Any]) -> dict[str, An
         # Airflow's form lets nobody trigger while a field of one type is empty.
         full["type"] = ["null", "string"]
     return full
-
-
-def _help(description: str | None, schema: Mapping[str, Any]) -> str | None:
-    """Return the help text with the bounds, which Airflow's form enforces but does not show."""
-    bounds = [text.format(schema[key]) for key, text in _BOUNDS.items() if key in schema]
-    if not bounds:
-        return description
-    stated = " and ".join(bounds)
-    return " ".join(part for part in (description, f"{stated[0].upper()}{stated[1:]}.") if part)

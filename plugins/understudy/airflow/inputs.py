@@ -44,8 +44,12 @@ def decision_inputs(
         ProjectError: when the project's connection cannot be used.
         RegistryError: when it is not certain which model the training logged.
     """
+    trained = trained_model(context, services, night)
+    run_id = trained.run_id
+    if night.validated:
+        run_id = str(pulled(context, VALIDATE, CHALLENGER_INDEX))
     return DecisionInputs(
-        _challenger_score(context, services, night),
+        Validation(trained.uri, run_id),
         _champion_score(context, services, night),
         rows_of(context, night),
         execution_context(night, pipeline),
@@ -59,6 +63,7 @@ def execution_context(night: Night, pipeline: Pipeline) -> ExecutionContext:
         ParameterError: when a variable is not set.
         ProjectError: when the project's connection cannot be used.
     """
+    # Only what is measured runs code of the project: without budgets no secret is handed on.
     if not night.rules.get("budgets"):
         return ExecutionContext()
     access = git_access(pipeline.project.connection)
@@ -66,21 +71,9 @@ def execution_context(night: Night, pipeline: Pipeline) -> ExecutionContext:
 
 
 def rows_of(context: Context, night: Night) -> str:
-    """Return the address of the rows that were split tonight; empty where no step did that."""
+    """Return the address of the rows that this night split; empty where no step did that."""
     run_id = pulled(context, PREPROCESS)
     return f"runs:/{run_id}/{night.data_artifact}" if run_id is not None else ""
-
-
-def _challenger_score(context: Context, services: Services, night: Night) -> Validation:
-    """Return where the challenger's numbers are.
-
-    Raises:
-        RegistryError: when it is not certain which model the training logged.
-    """
-    trained = trained_model(context, services, night)
-    if not night.validated:
-        return Validation(trained.uri, trained.run_id)
-    return Validation(trained.uri, str(pulled(context, VALIDATE, CHALLENGER_INDEX)))
 
 
 def _champion_score(context: Context, services: Services, night: Night) -> Validation | None:
@@ -129,6 +122,7 @@ def _failed(context: Context, services: Services, night: Night, version: str) ->
     task = task_key(context, VALIDATE, CHAMPION_INDEX)
     tries = services.runs.tagged(night.experiment_id, Tag.ATTEMPT_OF, task, limit=1)
     run_id = str(tries[0].info.run_id) if tries else ""
+    # The note first: a validation may fail before it has an MLflow run.
     tags = services.runs.get(night.run_id).data.tags
     if noted := from_tag(tags.get(Tag.CHAMPION_ERROR.value, "")):
         cause, reason = noted

@@ -52,6 +52,7 @@ def run_address(experiment_id: str, run_id: str) -> str:
 
     Empty where ``ui_address`` is no HTTP address.
     """
+    # Links are stored by Airflow as XCom and shown to whoever may see the Dag.
     base = redacted(ui_address())
     if not base.startswith(("http://", "https://")) or not run_id:
         return ""

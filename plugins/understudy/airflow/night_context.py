@@ -31,6 +31,7 @@ CHAMPION_INDEX: Final = 1
 
 def states(context: Context) -> dict[str, str]:
     """Return the state of each task of this Dag run; of a mapped one as ``validate_0``."""
+    # Through the execution API: a task of Airflow 3 has no access to Airflow's database.
     ti = context["ti"]
     found = ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id]).get(ti.run_id, {})
     return {task: str(state) for task, state in found.items()}

@@ -73,6 +73,8 @@ class NightStepOperator(MlflowRunOperator):
         """Run the entry point with those of the night's parameters that it declares."""
         from understudy.runner.step import StepRequest
 
+        # The night's parameters are those of all its steps, and MLflow appends what an entry point
+        # does not declare to its command line (3.17).
         pinned = self.runner(services).pin(self.project, night.commit)
         declared = projectfile.named(pinned.entry_points, self.entry_point)
         offered = {**night.parameters, **self.pipeline.steps.renamed(inputs)}
@@ -99,6 +101,7 @@ class NightStepOperator(MlflowRunOperator):
         Args:
             parameters: Names of those that the step takes.
         """
+        # A step that takes an artifact depends on its inputs; a download depends on the world.
         artifacts = map(self.pipeline.steps.called, (RAW, DATA, MODEL_URI))
         takes_artifact = any(name in parameters for name in artifacts)
         return self.pipeline.reuse.get(self.task_id, takes_artifact)
@@ -132,6 +135,8 @@ class DownloadOperator(NightStepOperator):
         return run_id
 
     def _skip_if_unchanged(self, services: Services, night: Night, digest: str | None) -> None:
+        # Without a digest of the content nobody can say that the data are those of another night:
+        # MLflow's own digest of a dataset covers its first 10,000 rows only (3.17).
         if digest is None:
             self.log.info("The download names no %s; nights are never skipped.", DataTag.SHA256)
             return
@@ -182,41 +187,43 @@ class ValidateOperator(NightStepOperator):
     @contextmanager
     def _noting(self, context: Context) -> Iterator[None]:
         """Write on the night why its champion could not be scored, for the gate to read."""
+        # Emptied first: what an earlier try noted is not why this one fails, if it does.
         try:
             if self.role == "champion":
                 self._note(context, "")
             yield
+        # A skip is an AirflowException, too, and no failure.
         except AirflowSkipException:
             raise
         except AirflowException as failed:
             if self.role == "champion":
-                self._note(context, self._cause(context, failed.__cause__ or failed))
+                night, client = night_of(context), Services.connect().client
+                # `airflow_errors` has made Airflow's exception of an error of ours, its cause.
+                error = failed.__cause__ or failed
+                with airflow_errors():
+                    cause = cause_of(client, error, night.model, night.champion or "")
+                self._note(context, as_tag(cause, str(error)))
             raise
 
     def _note(self, context: Context, text: str) -> None:
         with airflow_errors():
             Services.connect().runs.tag(night_of(context).run_id, {Tag.CHAMPION_ERROR: text})
 
-    def _cause(self, context: Context, error: BaseException) -> str:
-        night, client = night_of(context), Services.connect().client
-        with airflow_errors():
-            cause = cause_of(client, error, night.model, night.champion or "")
-        return as_tag(cause, str(error))
-
     def inputs(self, context: Context, night: Night) -> dict[str, str]:
         """Return the holdout and the model; without a champion there is nothing to score."""
-        return {**super().inputs(context, night), MODEL_URI: self._model_uri(context, night)}
+        found = super().inputs(context, night)
+        if self.role != "champion":
+            model_uri = trained_model(context, Services.connect(), night).uri
+        elif night.champion is not None:
+            # By its number and not by its alias, which may move before the model is loaded.
+            model_uri = f"models:/{night.model}/{night.champion}"
+        else:
+            raise AirflowSkipException("There is no champion to score.")
+        return {**found, MODEL_URI: model_uri}
 
     def run_title(self) -> str:
         """Return the name of the MLflow run."""
         return f"{self.entry_point} {self.role}"
-
-    def _model_uri(self, context: Context, night: Night) -> str:
-        if self.role == "champion":
-            if night.champion is None:
-                raise AirflowSkipException("There is no champion to score.")
-            return f"models:/{night.model}/{night.champion}"
-        return trained_model(context, Services.connect(), night).uri
 
 
 def inputs_so_far(context: Context, night: Night, steps: Steps) -> dict[str, str]:

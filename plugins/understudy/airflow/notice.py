@@ -1,4 +1,4 @@
-"""Tells people how a night ended, through Airflow's notifiers: one message per event.
+"""Notifies people of how a night ended, through Airflow's notifiers: one message per event.
 
 A notifier of any provider works. Its templates see ``understudy``, a :class:`Notice`; a message
 made of ``{{ understudy.title }}`` and ``{{ understudy.text }}`` can be understood without opening
@@ -31,7 +31,7 @@ _BY_OUTCOME: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """What there is to tell.
+    """A message about a night or a champion.
 
     Attributes:
         event: One of ``understudy.spec.pipeline.Event``.
@@ -53,7 +53,7 @@ class Notice:
 
 
 def of_night(night: Night, outcome: Outcome, facts: Mapping[str, str]) -> Notice | None:
-    """Return what the end of a night has to tell; None for a skipped one.
+    """Return the notice of a night's end; None for a skipped one.
 
     Args:
         night: What it pinned.
@@ -83,7 +83,7 @@ def of_night(night: Night, outcome: Outcome, facts: Mapping[str, str]) -> Notice
 
 
 def of_skips(night: Night, skips: int, link: str) -> Notice:
-    """Return what so many skipped nights in a row have to tell."""
+    """Return the notice of so many skipped nights in a row."""
     return Notice(
         event=Event.SKIPPED.value,
         title=f"{night.model}: {skips} nights in a row were skipped",
@@ -97,7 +97,7 @@ def of_skips(night: Night, skips: int, link: str) -> Notice:
 
 
 def of_stale(night: Night, version: str, since: str, link: str) -> Notice:
-    """Return what a champion that has not been replaced for long has to tell."""
+    """Return the notice of a champion that has not been replaced for long."""
     return Notice(
         event=Event.STALE.value,
         title=f"{night.model}: version {version} is champion since {since[:10]}",
@@ -111,7 +111,7 @@ def of_stale(night: Night, version: str, since: str, link: str) -> Notice:
 
 
 def of_after_promotion(pipeline: Pipeline, version: str, why: str, link: str) -> Notice:
-    """Return what a champion that could not be handed on has to tell.
+    """Return the notice of a champion that could not be handed on.
 
     Args:
         pipeline: What the pipeline file declares.
@@ -145,25 +145,27 @@ class Messenger:
 
     def tell(self, context: Context, services: Services, night: Night, notice: Notice) -> None:
         """Send a notice, unless this night has sent one of that event."""
-        if not (wanted := self._wanted(notice.event)):
+        if not (notifiers := self._notifiers_of(notice.event)):
             return
         sent = services.runs.get(night.run_id).data.tags.get(Tag.NOTIFIED.value, "").split()
         if notice.event in sent:
             return
-        self._send(context, wanted, notice)
+        # Noted after it was sent: killed in between it is sent twice, the other way round never.
+        self._send(context, notifiers, notice)
         services.runs.tag(night.run_id, {Tag.NOTIFIED: " ".join([*sent, notice.event])})
 
     def tell_unrecorded(self, context: Context, notice: Notice) -> None:
         """Send a notice of a night that MLflow knows nothing of."""
-        self._send(context, self._wanted(notice.event), notice)
+        self._send(context, self._notifiers_of(notice.event), notice)
 
-    def _wanted(self, event: str) -> list[Any]:
+    def _notifiers_of(self, event: str) -> list[Any]:
         return [*self._notifiers.get(event, ()), *self._notifiers.get(EVERY_EVENT, ())]
 
     def _send(self, context: Context, notifiers: Iterable[Any], notice: Notice) -> None:
         for notifier in notifiers:
             values: Any = {**context, "understudy": notice}
+            # A copy: a notifier renders its own templates in place, and may serve several events.
             try:
-                copy.copy(notifier)(values)  # it renders its own templates, for good
+                copy.copy(notifier)(values)
             except Exception:  # noqa: BLE001 -- whatever it raises, a night is not the worse for it
                 self._log.exception("The notice %r was not sent", notice.title)

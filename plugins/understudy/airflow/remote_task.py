@@ -59,8 +59,8 @@ class RemoteTask:
         self.started = self.steps.start(request, source)
         return self.started
 
-    def told(self, started: Started) -> tuple[str, str, str]:
-        """Return the words of the log line."""
+    def log_arguments(self, started: Started) -> tuple[str, str, str]:
+        """Return what a log line says of the job: how it came about, its name, where it is."""
         what = "Found again, from an earlier try," if started.found else "Submitted"
         return what, started.job, self.cluster.place
 
@@ -75,19 +75,20 @@ class RemoteTask:
             deadline=None if limit is None else time.time() + limit,
         )
 
-    def wait(self, say: Callable[[str], None]) -> dict[str, Any]:
+    def wait(self, log_line: Callable[[str], None]) -> dict[str, Any]:
         """Wait for the job in this process; return the event that a trigger would fire."""
-        started, said = self._job(), ""
+        started, last = self._job(), ""
         while True:
             seen = self.steps.look(started.run_id, started.job)
-            if seen.detail != said:
-                said = seen.detail
-                say(f"{seen.state.value} {said}")
+            # Once for each change: a job waits for a node for minutes.
+            if seen.detail != last:
+                last = seen.detail
+                log_line(f"{seen.state.value} {last}")
             if seen.state.ended:
                 return {"run_id": started.run_id, "job": started.job, **seen.to_dict()}
             time.sleep(self.where.poll_seconds)
 
-    def conclude(self, event: Mapping[str, Any], say: Callable[[str], None]) -> str:
+    def conclude(self, event: Mapping[str, Any], log_line: Callable[[str], None]) -> str:
         """Show the job's last lines and end its MLflow run; return the run's id.
 
         Raises:
@@ -97,14 +98,19 @@ class RemoteTask:
         facts = dict(event)
         run_id, job = str(facts.pop("run_id")), str(facts.pop("job"))
         if facts["state"] == LOST:
+            # Marked: by that the next try knows the job for one that may still run.
             self.steps.mark(run_id, Watched.LOST)
-            raise _lost(job, str(facts["detail"]))
+            raise ClusterUnavailableError(
+                f"Nothing was seen of the job {job} for too long: {facts['detail']}",
+                allowed="a cluster and a tracking server that the triggerer reaches",
+                action="check both; the task's next try goes on with the job",
+            )
         seen = JobStatus.of(facts)
         lines = self._lines(job, seen)
         for line in lines:
-            say(line)
+            log_line(line)
         if words := self.steps.conclude(run_id, seen, lines):
-            say(words)
+            log_line(words)
         return run_id
 
     def stop(self) -> None:
@@ -126,11 +132,3 @@ class RemoteTask:
         if self.started is None:
             raise TypeError("started is None: there is no job yet")
         return self.started
-
-
-def _lost(job: str, why: str) -> ClusterUnavailableError:
-    return ClusterUnavailableError(
-        f"Nothing was seen of the job {job} for too long: {why}",
-        allowed="a cluster and a tracking server that the triggerer reaches",
-        action="check both; the task's next try goes on with the job",
-    )

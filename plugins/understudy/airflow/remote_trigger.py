@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 LOST: Final = "LOST"
 """State of the event that says: nothing was seen of the job for ``PATIENCE_S``."""
 PATIENCE_S: Final = 600.0
+# Lines of the job's log.
 _TAIL: Final = 200
 
 
@@ -61,27 +62,36 @@ class RemoteStepTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Fire one event, when the job has ended."""
         event = await self._wait()
-        told = {"run_id": self.run_id, "job": self.job, **event}
-        yield TriggerEvent(told)  # type: ignore[no-untyped-call]
+        payload = {"run_id": self.run_id, "job": self.job, **event}
+        yield TriggerEvent(payload)  # type: ignore[no-untyped-call]
 
     async def on_kill(self) -> None:
         """End the job and its MLflow run: the task was cleared or marked while it waited."""
+        # Airflow calls this since 3.3.
         steps = await self._steps()
         reason = "the task was cleared or marked in Airflow"
         await asyncio.to_thread(steps.stop, self.run_id, self.job, reason)
 
     async def _wait(self) -> dict[str, Any]:
+        from understudy.runner.cluster.remote import Watched
+
         seen_at, steps = time.monotonic(), None
         while True:
+            # Connecting is tried in the loop as well: a trigger that starts while the server is
+            # away is as patient as one that has seen the job before.
             try:
                 if steps is None:
-                    steps = await self._watching()
+                    connected = await self._steps()
+                    # Says that the job is cared for: a next try then means that the task was
+                    # cleared. Only after that the connection counts, so that no look goes unmarked.
+                    await asyncio.to_thread(connected.mark, self.run_id, Watched.WATCHED)
+                    steps = connected
                 seen = await self._look(steps)
                 seen_at = time.monotonic()
             except Exception as error:  # noqa: BLE001 -- a raise would lose sight of a live job
-                self.log.warning("No sight of the job %s: %s", self.job, _told(error))
+                self.log.warning("No sight of the job %s: %s", self.job, _reason(error))
                 if time.monotonic() - seen_at > PATIENCE_S:
-                    return {"state": LOST, "detail": _told(error)}
+                    return {"state": LOST, "detail": _reason(error)}
             else:
                 if seen.state.ended:
                     return seen.to_dict()
@@ -108,14 +118,6 @@ class RemoteStepTrigger(BaseTrigger):
             self.log.info("%s", line)
         await asyncio.to_thread(steps.cluster.cancel, self.job)
 
-    async def _watching(self) -> RemoteSteps:
-        """Say that the job is cared for: a next try then means that the task was cleared."""
-        from understudy.runner.cluster.remote import Watched
-
-        steps = await self._steps()
-        await asyncio.to_thread(steps.mark, self.run_id, Watched.WATCHED)
-        return steps
-
     async def _steps(self) -> RemoteSteps:
         from understudy.airflow.connections import cluster_of_async, use_connection_async
 
@@ -133,5 +135,6 @@ def _connected(cluster: Cluster) -> RemoteSteps:
     return RemoteSteps(RunStore(client), client, cluster)
 
 
-def _told(error: Exception) -> str:
+def _reason(error: Exception) -> str:
+    # The text of a foreign error may hold an address with a password; ours are redacted.
     return str(error) if isinstance(error, UnderstudyError) else type(error).__name__

@@ -70,6 +70,8 @@ class RetentionOperator(BaseOperator):
         with airflow_errors():
             services = Services.connect()
             collector = GarbageCollector(services.client, services.runs, services.promoter)
+            # The first run of a new Dag must not delete what nobody has seen in a list: the default
+            # only names.
             if context["params"]["dry_run"]:
                 planned = collector.plan(owner, self.keep)
                 for line in planned.summary_lines():

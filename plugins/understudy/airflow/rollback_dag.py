@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow.sdk import DAG, AssetAlias, BaseOperator, Param
@@ -54,6 +55,7 @@ def rollback_dag(dag_id: str = "rollback", *, models: Sequence[str] = ()) -> DAG
         params=_form(models),
         tags={"understudy"},
     ) as dag:
+        # A person waits for the answer, and decides whether to try again.
         RollbackOperator(task_id="rollback", doc_md=_DOCS, retries=0)
     return dag
 
@@ -71,17 +73,23 @@ class RollbackOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, str]:
         """Return model, champion and what it replaced."""
+        from understudy.registry.rehearsal import Rehearser
         from understudy.registry.rollback import Rollbacks
 
         with airflow_errors():
             services = Services.connect()
 
+            # The terms are known when the earlier rehearsal was read; kept, so that `on_kill` can
+            # stop what serves the version.
             def casting(terms: Rehearsal) -> Rehearser:
-                return self._cast(services, terms)
+                self._rehearser = Rehearser(services.client, services.runs, terms)
+                return self._rehearser
 
             rollbacks = Rollbacks(services.client, services.runs, services.promoter, casting)
-            done = rollbacks.make(_request(context), self._say)
-            self._link(services, done)
+            done = rollbacks.make(_request(context), partial(self.log.info, "%s"))
+            if done.rehearsal_run:
+                run = services.runs.get(done.rehearsal_run)
+                self.mlflow_address = run_address(run.info.experiment_id, done.rehearsal_run)
         _announce(context, done)
         self.log.info("%s version %s is champion again", done.model, done.version)
         return {"model": done.model, "champion": done.version, "replaced": done.replaced or ""}
@@ -90,20 +98,6 @@ class RollbackOperator(BaseOperator):
         """End the server with all its processes; Airflow gives this five seconds."""
         if self._rehearser is not None:
             self._rehearser.stop()
-
-    def _cast(self, services: Services, terms: Rehearsal) -> Rehearser:
-        from understudy.registry.rehearsal import Rehearser
-
-        self._rehearser = Rehearser(services.client, services.runs, terms)
-        return self._rehearser
-
-    def _link(self, services: Services, done: Done) -> None:
-        if done.rehearsal_run:
-            run = services.runs.get(done.rehearsal_run)
-            self.mlflow_address = run_address(run.info.experiment_id, done.rehearsal_run)
-
-    def _say(self, line: str) -> None:
-        self.log.info("%s", line)
 
 
 def _form(models: Sequence[str]) -> dict[str, Param]:
@@ -171,5 +165,6 @@ def _announce(context: Context, done: Done) -> None:
         "run_id": done.run_id,
         "decision_run_id": "",
     }
+    # By an alias: which model's asset changes is known only when the form was filled in.
     events = context["outlet_events"][AssetAlias(ROLLBACKS)]
     events.add(champion_asset(done.model), extra=extra)

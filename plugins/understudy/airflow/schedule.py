@@ -36,8 +36,13 @@ def set_times(dag: DAG, spec: Pipeline) -> None:
     would make no night, and the last one's would be a tick later; and once it is changed, Airflow
     takes the next night for one that was there before, by its logical date.
     """
+    # A timetable that the pipeline file itself gives is taken as it is.
     given = dag.timetable
-    times = given if given is spec.schedule else _without_intervals(given)
+    times: BaseTimetable | Timetable = given
+    if given is not spec.schedule and isinstance(given, CronDataIntervalTimetable):
+        times = CronTriggerTimetable(given.expression, timezone=given.timezone)
+    elif given is not spec.schedule and isinstance(given, DeltaDataIntervalTimetable):
+        times = DeltaTriggerTimetable(given.delta)
     if type(times) is AssetTriggeredTimetable or not times.can_be_scheduled:
         # Nothing begins by the clock: of a run by hand before the start Airflow would make no task.
         dag.timetable, dag.start_date = times, None
@@ -50,14 +55,6 @@ def set_times(dag: DAG, spec: Pipeline) -> None:
         dag.timetable = AssetOrTimeSchedule(timetable=until, assets=times.asset_condition)
     else:
         dag.timetable = Until(times, spec.end, spec.start)
-
-
-def _without_intervals(given: BaseTimetable | Timetable) -> BaseTimetable | Timetable:
-    if isinstance(given, CronDataIntervalTimetable):
-        return CronTriggerTimetable(given.expression, timezone=given.timezone)
-    if isinstance(given, DeltaDataIntervalTimetable):
-        return DeltaTriggerTimetable(given.delta)
-    return given
 
 
 def moment(context: Context) -> datetime:

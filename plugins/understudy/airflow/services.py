@@ -39,6 +39,7 @@ class Services:
             SettingsError: when there is no such connection.
             TrackingUnavailableError: when neither names a server.
         """
+        # Before the client: MLflow reads address and password from the environment.
         use_connection()
         client = tracking.client()
         runs = RunStore(client)

@@ -57,6 +57,9 @@ class ProjectOperator(BaseOperator):
 
         return git_access(self.git_conn_id)
 
+    def _say(self, line: str) -> None:
+        self.log.info("%s", line)
+
 
 class MlflowRunOperator(ProjectOperator):
     """Runs one entry point through MLflow Projects and returns the id of its MLflow run.
@@ -139,6 +142,7 @@ class MlflowRunOperator(ProjectOperator):
 
     def resume(self, context: Context, event: Mapping[str, Any]) -> Any:  # noqa: ANN401 -- ditto
         """Go on when the trigger has seen the end of the job."""
+        # Airflow makes a new operator for it in another process: nothing of `execute` is left.
         with airflow_errors():
             services = Services.connect()
             return self.finished(context, services, self._conclude(services, event))
@@ -150,6 +154,8 @@ class MlflowRunOperator(ProjectOperator):
 
     def on_kill(self) -> None:
         """End the whole process group, or the job; Airflow gives this five seconds."""
+        # Airflow's own TERM reaches the task's process group only (3.3), and the entry point has
+        # one of its own: without this it would go on.
         if self._runner is not None:
             self._runner.stop()
         if self._remote is not None:
@@ -189,6 +195,8 @@ class MlflowRunOperator(ProjectOperator):
         if self.placement is not None:
             task = self._begin(services, request)
             self.defer(trigger=task.trigger(), method_name="resume")
+        # Airflow starts a task again whose scheduler died (3.3), and MLflow ends no run whose
+        # process was killed: what a dead try left RUNNING is ended by the next one.
         dead = services.runs.end_abandoned(request.experiment_id, Tag.ATTEMPT_OF, task_key(context))
         if dead:
             self.log.warning("Ended MLflow runs that a dead try left RUNNING: %s", ", ".join(dead))
@@ -218,7 +226,7 @@ class MlflowRunOperator(ProjectOperator):
             started = task.start(request, source)
         self._note_run(request.experiment_id)(started.run_id)
         self.log.info("MLflow run %s of commit %s", started.run_id, started.commit)
-        self.log.info("%s the job %s in %s", *task.told(started))
+        self.log.info("%s the job %s in %s", *task.log_arguments(started))
         return task
 
     def _conclude(self, services: Services, event: Mapping[str, Any]) -> str:
@@ -229,9 +237,6 @@ class MlflowRunOperator(ProjectOperator):
         run = services.runs.get(run_id)
         self._note_run(run.info.experiment_id)(run_id)
         return run_id
-
-    def _say(self, line: str) -> None:
-        self.log.info("%s", line)
 
     def _note_run(self, experiment_id: str) -> Callable[[str], None]:
         def note(run_id: str) -> None:
@@ -266,12 +271,10 @@ def task_key(context: Context, task_id: str = "", map_index: int | None = None) 
     """
     ti = context["ti"]
     index = _map_index(context) if map_index is None else map_index
-    return key_of(_installation(), ti.dag_id, ti.run_id, task_id or ti.task_id, index)
-
-
-def _installation() -> str:
-    """Return what tells this Airflow from another one that shares the tracking server."""
-    return str(conf.get("api", "base_url", fallback=""))
+    # What tells this Airflow from another one that shares the tracking server: both may have a Dag
+    # and a Dag run of the same name.
+    installation = str(conf.get("api", "base_url", fallback=""))
+    return key_of(installation, ti.dag_id, ti.run_id, task_id or ti.task_id, index)
 
 
 def _map_index(context: Context) -> int:
@@ -287,6 +290,7 @@ def attempt_key(context: Context) -> str:
 def airflow_tags(context: Context) -> dict[str, str]:
     """Return the tags that lead from an MLflow run back to its Airflow task."""
     ti = context["ti"]
+    # Redacted: a run's id is free text, and everybody who may read the experiment sees its tags.
     tags = {
         Tag.KIND: Kind.STEP.value,
         Tag.DAG_ID: ti.dag_id,

@@ -144,13 +144,15 @@ class BenchmarkRunner:
         on_line: OnLine,
     ) -> list[Costs]:
         ready = [i for i, context in enumerate(contexts) if not isinstance(context, str)]
-        told: list[dict[str, Any]] = [
+        measured: list[dict[str, Any]] = [
             {"error": context if isinstance(context, str) else ""} for context in contexts
         ]
         workers, locks = [], []
         with contextlib.ExitStack() as inside:
             for i in ready:
                 context = contexts[i]
+                # The locks of checkouts and environments are inherited by the coordinator: if this
+                # process dies, nobody removes them under a model that is still predicting.
                 if not isinstance(context, str):
                     workers.append(_worker(inside, context, candidates[i].uri, where))
                     locks += [*context.source.locks, *context.environment.locks]
@@ -158,8 +160,8 @@ class BenchmarkRunner:
                 self._run(workers, locks, where[1], on_line)
         results = json.loads((where[1].folder / _RESULT).read_text()) if workers else []
         for i, result in zip(ready, results, strict=True):
-            told[i] = result
-        return [costs_of(one.name, said) for one, said in zip(candidates, told, strict=True)]
+            measured[i] = result
+        return [costs_of(one.name, said) for one, said in zip(candidates, measured, strict=True)]
 
     def _run(
         self,
@@ -170,9 +172,12 @@ class BenchmarkRunner:
     ) -> None:
         effort, plan = self._effort, scratch.folder / "plan.json"
         terms = {"rounds": effort.rounds, "calls": effort.calls, "seconds": effort.seconds}
-        plan.touch(mode=0o600)  # a worker's variables may be secrets
+        # A worker's variables may be secrets: the file's mode is set before anything is in it.
+        plan.touch(mode=0o600)
         plan.write_text(json.dumps({"workers": workers, **terms}), encoding="utf-8")
         command = Command(
+            # -I -S: the coordinator needs the standard library only, starts in milliseconds so, and
+            # imports nothing that lies in a folder of the project.
             argv=(sys.executable, "-I", "-S", str(_COORDINATOR), str(plan)),
             folder=scratch.folder,
             environment={"PATH": os.environ.get("PATH", os.defpath), "PYTHONUNBUFFERED": "1"},
@@ -181,17 +186,17 @@ class BenchmarkRunner:
             held_descriptors=(scratch.lock, *dict.fromkeys(locks)),
             scratch=scratch.folder,
         )
-        said: deque[str] = deque(maxlen=_LAST_LINES)
+        last_lines: deque[str] = deque(maxlen=_LAST_LINES)
 
         def note(line: str) -> None:
-            said.append(redacted(line))
+            last_lines.append(redacted(line))
             on_line(redacted(line))
 
         ending = self._process_runner.run(command, note)
         self._process_runner.check()
         if not ending.ok:
             how = "took too long" if ending.timed_out else f"ended with {ending}"
-            raise _failed(f"{how}{ending.likely_cause}", said)
+            raise _failed(f"{how}{ending.likely_cause}", last_lines)
 
 
 def _worker(
@@ -212,26 +217,27 @@ def _worker(
     }
 
 
-def costs_of(name: str, said: dict[str, Any]) -> Costs:
+def costs_of(name: str, measured: dict[str, Any]) -> Costs:
     """Return what was measured of a model, or why nothing was.
 
     Raises:
         TrackingUnavailableError: when its files could not be fetched, though they are there.
     """
-    if said.get("unreachable"):
+    if measured.get("unreachable"):
+        reason = redacted(measured["error"])[:500]
         raise TrackingUnavailableError(
-            f"The files of the model {name} could not be fetched: {redacted(said['error'])[:500]}",
+            f"The files of the model {name} could not be fetched: {reason}",
             allowed="a tracking server that has them, and answers",
             action="check the server and its log; the task may simply be run again",
         )
-    if said.get("error"):
-        return Costs(name, error=redacted(said["error"]))
-    return Costs.from_dict({"model": name, **said})
+    if measured.get("error"):
+        return Costs(name, error=redacted(measured["error"]))
+    return Costs.from_dict({"model": name, **measured})
 
 
-def _failed(how: str, said: Sequence[str]) -> DecisionError:
+def _failed(how: str, last_lines: Sequence[str]) -> DecisionError:
     return DecisionError(
-        f"Measuring what the models cost {how}: {' | '.join(said) or 'it said nothing'}",
+        f"Measuring what the models cost {how}: {' | '.join(last_lines) or 'it said nothing'}",
         allowed="models that load and predict in the time there is",
         action="read the lines above, or leave out the gate's budgets",
     )
@@ -291,22 +297,30 @@ class Benchmark:
             StepStoppedError: when it was stopped.
             TrackingUnavailableError: when the server does not answer.
         """
-        ours = self._found(models.challenger, models.environment)
-        champion = models.champion
-        theirs = None if champion is None else self._found(champion, models.environment)
-        if isinstance(ours, Costs):
-            alone = None if champion is None else Costs(champion.name, error="it would be alone")
-            return Measurement(ours, alone)
-        beside = theirs if isinstance(theirs, Candidate) else None
-        on_line(_begins(ours, beside))
+        challenger = self._found(models.challenger, models.environment)
+        named = None if models.champion is None else models.champion.name
+        found = (
+            None if models.champion is None else self._found(models.champion, models.environment)
+        )
+        # The champion's costs alone decide nothing: budgets bind the challenger.
+        if isinstance(challenger, Costs):
+            alone = None if named is None else Costs(named, error="it would be alone")
+            return Measurement(challenger, alone)
+        champion = found if isinstance(found, Candidate) else None
+        beside = f" beside {champion.name}" if champion else ""
+        on_line(
+            f"Measuring what {challenger.name} costs{beside}: about a minute, after their"
+            " environments."
+        )
+        # What fails here is measuring, which is no fault of a model: its budgets stay undecided.
+        # Stopped, or without a server, the task itself is to be tried again.
         try:
-            measured = self._runner.measure(ours, beside, holdout, on_line)
+            measured = self._runner.measure(challenger, champion, holdout, on_line)
         except (StepStoppedError, TrackingUnavailableError):
             raise
         except UnderstudyError as error:
-            named = None if champion is None else champion.name
-            return unmeasured(ours.name, named, error.found)
-        return Measurement(measured.challenger, theirs) if isinstance(theirs, Costs) else measured
+            return unmeasured(challenger.name, named, error.found)
+        return Measurement(measured.challenger, found) if isinstance(found, Costs) else measured
 
     def stop(self) -> None:
         """End what runs; safe in a signal handler."""
@@ -322,8 +336,3 @@ class Benchmark:
             return candidate(self._client, model.name, model.uri, run_id, environment)
         except RegistryError as error:
             return Costs(model.name, error=error.found)
-
-
-def _begins(ours: Candidate, theirs: Candidate | None) -> str:
-    beside = f" beside {theirs.name}" if theirs else ""
-    return f"Measuring what {ours.name} costs{beside}: about a minute, after their environments."

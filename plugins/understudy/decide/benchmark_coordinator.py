@@ -16,11 +16,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+# The first calls import, compile and allocate; they are made by turns like all others, and thrown
+# away.
 _WARM_UP_CALLS = 3
 
 
 class LostError(Exception):
-    """A worker has ended, or told why it cannot go on."""
+    """A worker has ended, or said why it cannot go on."""
 
 
 class ModelProcess:
@@ -43,22 +45,20 @@ class ModelProcess:
 
     def predict(self, first: int, calls: int, *, counts: bool = True) -> None:
         """Have it predict: some single rows, then many at once."""
-        self._ask({"first": first, "calls": calls})
+        stdin = self._process.stdin
+        if stdin is None or self._process.poll() is not None:
+            raise LostError(self._why())
+        print(json.dumps({"first": first, "calls": calls}), file=stdin, flush=True)
         answer = self._answer()
         if counts:
             self.costs["single"].append(answer["single"])
             self.costs["batch"].append(answer["batch"])
 
     def end(self) -> None:
-        """Let it end; what does not end by itself is ended by who watches us."""
+        """Let it end; what does not end by itself is ended by the supervisor of this process."""
+        # Leaving the context closes both its pipes, and waits for its end.
         with contextlib.suppress(BrokenPipeError), self._process:
-            pass  # leaving closes both its pipes, and waits
-
-    def _ask(self, question: dict[str, int]) -> None:
-        stdin = self._process.stdin
-        if stdin is None or self._process.poll() is not None:
-            raise LostError(self._why())
-        print(json.dumps(question), file=stdin, flush=True)
+            pass
 
     def _answer(self) -> dict[str, Any]:
         line = self._process.stdout.readline() if self._process.stdout else ""
@@ -94,6 +94,8 @@ def measured(plan: dict[str, Any]) -> list[dict[str, Any]]:
     # They load at the same time, which is not measured; a list, as every one has to be waited for.
     workers = [worker for worker in all_workers if _kept(worker, worker.ready)]
     began = time.monotonic()
+    # Round -1 is the warm-up. The clock is read between rounds only, so that both models make the
+    # same number of predictions.
     for number in range(-1, plan["rounds"]):
         if not workers or time.monotonic() - began > plan["seconds"]:
             break

@@ -1,4 +1,4 @@
-"""One model that is measured: loads it, predicts when told to, answers with times.
+"""One model that is measured: loads it, predicts on request, answers with times.
 
 Runs in the environment of the model's own project, whatever Python that is: started by the
 coordinator as ``python benchmark_worker.py MODEL ROWS``, where ROWS is a Parquet file, or the
@@ -23,13 +23,15 @@ MOST_ROWS = 1000
 def main() -> int:
     """Measure until there is nothing more to do."""
     sys.path[0] = os.getcwd()  # noqa: PTH109 -- the project's code, not what lies beside this file
+    # The pipe to the coordinator is kept under another number, and standard output points at
+    # standard error: what a model prints, in Python or in C, cannot stand between two answers.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     try:
         worker, answer = loaded(*sys.argv[1:3])
-    except Exception as error:  # noqa: BLE001 -- whatever a model raises, it is told and ends here
-        told = f"{type(error).__name__}: {error}"[:2000]
-        answer = {"error": told, "unreachable": isinstance(error, UnreachableError)}
+    except Exception as error:  # noqa: BLE001 -- whatever a model raises, it is reported and ends here
+        reason = f"{type(error).__name__}: {error}"[:2000]
+        answer = {"error": reason, "unreachable": isinstance(error, UnreachableError)}
         print(json.dumps(answer), file=answers, flush=True)
         return 1
     print(json.dumps(answer), file=answers, flush=True)
@@ -71,14 +73,16 @@ def loaded(address: str, source: str) -> tuple[LoadedModel, dict[str, Any]]:
 
     folder = fetched(address)
     rows = _rows(source)
+    # The rows are read before: they are the benchmark's, and not what the model takes.
     before = resident()
     model = mlflow.pyfunc.load_model(folder)
     worker = LoadedModel(model, fitted(rows, model))
-    worker.timed(first=0, calls=3)  # what is imported or compiled by the first calls
+    # Memory is read after the first calls, which import and compile what loading left for later.
+    worker.timed(first=0, calls=3)
     memory = resident()
     return worker, {
         "size": sum(
-            os.path.getsize(os.path.join(place, name))  # noqa: PTH118, PTH202 -- Python of theirs
+            os.path.getsize(os.path.join(place, name))  # noqa: PTH118, PTH202 -- the project's Python
             for place, _, names in os.walk(folder)
             for name in names
         ),
@@ -113,6 +117,7 @@ def _rows(source: str) -> Any:  # noqa: ANN401
         if example is None:
             raise ValueError(f"there are no rows to predict: {source} has no input example")
         return example[:MOST_ROWS] if hasattr(example, "shape") else example
+    # The first batch alone: a holdout of millions of rows would count as the process's memory.
     import pyarrow.parquet
 
     batch = next(pyarrow.parquet.ParquetFile(source).iter_batches(MOST_ROWS))
@@ -127,7 +132,7 @@ def fitted(rows: Any, model: Any) -> Any:  # noqa: ANN401
     schema = model.metadata.get_input_schema()
     if schema is None or not schema.has_input_names() or not hasattr(rows, "columns"):
         return rows
-    types = dict(zip(schema.input_names(), schema.pandas_types()))  # noqa: B905 -- Python of theirs
+    types = dict(zip(schema.input_names(), schema.pandas_types()))  # noqa: B905 -- the project's Python
     kept = [name for name in types if name in rows.columns]
     floats = {name: types[name] for name in kept if getattr(types[name], "kind", "") == "f"}
     return rows[kept].astype(floats)
@@ -135,6 +140,7 @@ def fitted(rows: Any, model: Any) -> Any:  # noqa: ANN401
 
 def resident() -> int:
     """Return the resident memory of this process in bytes."""
+    # What nobody refers to is not the model's, and is given back sooner or later.
     gc.collect()
     try:
         with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123 -- no file to keep
@@ -142,6 +148,7 @@ def resident() -> int:
     except OSError:
         import resource
 
+        # The peak, where the system does not say the present size: in bytes on macOS, else in KiB.
         most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return most if sys.platform == "darwin" else most * 1024
 

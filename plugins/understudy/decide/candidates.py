@@ -89,6 +89,8 @@ def refuse_gone(client: MlflowClient, uri: str) -> None:
 
 def _place(client: MlflowClient, uri: str) -> str:
     """Return where a model's files are, in words that need no other setting than the client's."""
+    # `models:/m-...` is a logged model, which has one segment; a version of a registered model has
+    # two, and an alias stands behind an @ in one.
     if uri.startswith(_RUNS):
         return uri
     name, _, version = uri.removeprefix(_MODELS).rpartition("/")
@@ -153,6 +155,7 @@ def candidate(
     runs = RunStore(client)
     if not runs.exists(run_id):
         raise _unknown(uri, f"the run {run_id} is gone")
+    # A training may log its model in a run of its own; the step's run around it names the commit.
     run = runs.get(run_id)
     while run.data.tags.get(Tag.KIND.value) != Kind.STEP and run.data.tags.get(_PARENT):
         run = runs.get(run.data.tags[_PARENT])

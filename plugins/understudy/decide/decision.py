@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from understudy.spec.git_access import GitAccess
     from understudy.store.night import Night
 
-_REASON_LIMIT: Final = 5000  # characters; MLflow refuses tag values above its own limit
+# Characters; MLflow refuses tag values above its own limit.
+_REASON_LIMIT: Final = 5000
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ class DecisionInputs:
         challenger: The challenger's validation, or its training where a night has none.
         champion: The champion's validation, or None where no champion exists.
         rows: Address of what ``preprocess`` logged, ``runs:/<run id>/<path>``; empty for nothing.
-        workshop: What the models run with where they are measured.
+        execution: What the models run with where they are measured.
     """
 
     challenger: Validation
@@ -81,10 +82,6 @@ class Validation:
     cause: Cause = Cause.UNKNOWN
 
 
-def _quiet(_line: str) -> None:
-    """Tell nobody."""
-
-
 class DecisionService:
     """Judges nights and keeps their records with the parent runs."""
 
@@ -96,24 +93,29 @@ class DecisionService:
         self,
         night: Night,
         inputs: DecisionInputs,
-        on_line: OnLine = _quiet,
+        on_line: OnLine = lambda _line: None,
     ) -> DecisionRecord:
         """Judge a night and store the record.
 
         Args:
             night: What was pinned.
             inputs: What its steps have left to judge by.
-            on_line: Takes what the evaluation tells, line by line.
+            on_line: Takes what the evaluation logs, line by line.
 
         Raises:
             DecisionError: when the challenger has no numbers, or the evaluation fails.
             UnderstudyError: others of the tree, from environments and the tracking server.
         """
+        from understudy.decide.evaluator import Evaluator
         from understudy.decide.inputs import shadow
+        from understudy.runner.settings import Settings
 
         basis = Basis.VALIDATIONS if night.validated else Basis.TRAININGS
         request = self._request(night, inputs, basis)
-        result = self._evaluated(request, inputs.execution, on_line)
+        settings = replace(Settings.from_environment(), git_access=inputs.execution.git_access)
+        # Kept before it runs: `stop` comes from a signal handler while it does.
+        self._evaluator = Evaluator(self._client, settings)
+        result = self._evaluator.evaluate(request, on_line)
         record = DecisionRecord.of(
             night.context(),
             request.gate,
@@ -136,6 +138,7 @@ class DecisionService:
     def record(self, night: Night) -> DecisionRecord | None:
         """Return the night's stored record, recomputed from its own inputs, or None."""
         run = self._runs.get(night.run_id)
+        # The tag is written after the record: without it, what lies there may be half a verdict.
         if Tag.VERDICT.value not in run.data.tags:
             return None
         return replay(read_text(self._client, run, DECISION_RECORD))
@@ -150,34 +153,28 @@ class DecisionService:
         from understudy.decide.evaluator import EvaluationRequest
         from understudy.decide.inputs import NightRows, earlier_challengers
 
-        ours = self._score(inputs.challenger, basis)
-        if isinstance(ours, Unscored):
-            raise _no_numbers(ours)
-        theirs, champion, uri = None, None, ""
+        challenger = self._score(inputs.challenger, basis)
+        if isinstance(challenger, Unscored):
+            raise DecisionError(
+                f"The challenger {challenger.model} has no numbers: {challenger.reason}",
+                allowed="a validation that finished",
+                action="read the log of the task validate of this night",
+            )
+        champion, measured_champion, uri = None, None, ""
         if inputs.champion is not None:
-            theirs = self._score(inputs.champion, basis)
-            uri = f"models:/{night.model}/{theirs.model}"
-            champion = BenchmarkModel(theirs.model, uri)
-        validated, challenger = night.validated, BenchmarkModel(ours.model, ours.model)
+            champion = self._score(inputs.champion, basis)
+            uri = f"models:/{night.model}/{champion.model}"
+            measured_champion = BenchmarkModel(champion.model, uri)
+        measured, validated = BenchmarkModel(challenger.model, challenger.model), night.validated
         return EvaluationRequest(
             Gate.from_dict(night.rules),
-            ours,
-            theirs,
-            earlier_challengers(self._runs, night, ours.model) if validated else {},
+            challenger,
+            champion,
+            earlier_challengers(self._runs, night, challenger.model) if validated else {},
             NightRows(inputs.rows, night.as_of, uri) if inputs.rows else None,
-            models=BenchmarkModels(challenger, champion, inputs.execution.environment),
+            models=BenchmarkModels(measured, measured_champion, inputs.execution.environment),
             trained=not validated,
         )
-
-    def _evaluated(
-        self, request: EvaluationRequest, execution: ExecutionContext, on_line: OnLine
-    ) -> EvaluationResult:
-        from understudy.decide.evaluator import Evaluator
-        from understudy.runner.settings import Settings
-
-        settings = replace(Settings.from_environment(), git_access=execution.git_access)
-        self._evaluator = Evaluator(self._client, settings)
-        return self._evaluator.evaluate(request, on_line)
 
     def _score(self, validation: Validation, basis: Basis) -> Score | Unscored:
         if validation.error:
@@ -195,6 +192,7 @@ class DecisionService:
 
         The outermost that counts is the step's own; where none is, the model's run stands alone.
         """
+        # The inner run's metric wins over one of the same name around it: it is of that one model.
         around, metrics = run, dict(run.data.metrics)
         while around.data.tags.get(Tag.KIND.value) != Kind.STEP:
             outer = around.data.tags.get("mlflow.parentRunId")
@@ -263,11 +261,3 @@ def _tags(record: DecisionRecord) -> dict[Tag, str]:
         Tag.VERDICT_REASON: decision.why[:_REASON_LIMIT],
         Tag.VERDICT: record.verdict.value,
     }
-
-
-def _no_numbers(score: Unscored) -> DecisionError:
-    return DecisionError(
-        f"The challenger {score.model} has no numbers: {score.reason}",
-        allowed="a validation that finished",
-        action="read the log of the task validate of this night",
-    )

@@ -6,7 +6,7 @@ Reads MLflow; starts the gate's process and, where the rules have budgets, those
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -107,14 +107,14 @@ class _Fetched:
         folder: Where the files lie.
         challenger: Its numbers, with where its predictions are.
         champion: The same; why it cannot be compared; None without a champion.
-        asked: What the gate's process has to read; None where there is nothing to read.
+        gate_request: What the gate's process has to read; None where there is nothing to read.
     """
 
     request: EvaluationRequest
     folder: Path
     challenger: Score
     champion: Score | Unscored | None
-    asked: GateRequest | None
+    gate_request: GateRequest | None
 
 
 class Evaluator:
@@ -147,9 +147,12 @@ class Evaluator:
                 self._fetched(request, scratch.inputs / str(number))
                 for number, request in enumerate(requests)
             ]
-            asked = [one.asked for one in fetched if one.asked is not None]
-            answers = iter(self._process.run(asked, scratch, on_line) if asked else ())
-            found = [(one, next(answers) if one.asked else None) for one in fetched]
+            requests_to_gate = [one.gate_request for one in fetched if one.gate_request is not None]
+            # One process for all: it takes seconds to import what the statistics need.
+            answers = iter(
+                self._process.run(requests_to_gate, scratch, on_line) if requests_to_gate else ()
+            )
+            found = [(one, next(answers) if one.gate_request else None) for one in fetched]
             # Last, so that nothing else of ours takes the machine's time meanwhile.
             return [_result(one, answer, self._measured(one, on_line)) for one, answer in found]
 
@@ -163,15 +166,18 @@ class Evaluator:
         """Bring the files of a request here."""
         challenger, champion = request.challenger, request.champion
         files, rows = ("", ""), None
-        ours = challenger.predictions or (None if request.trained else self._stored(challenger))
-        if ours is not None:
-            mine = self._file(ours, folder / "challenger")
-            champion, theirs = self._opponent(champion, folder / "champion")
-            challenger = replace(challenger, predictions=mine.predictions)
-            files = (str(mine.file), theirs)
+        predictions = challenger.predictions
+        # Two trainings scored rows of their own: their predictions cannot be paired row by row.
+        if predictions is None and not request.trained:
+            predictions = self._stored(challenger)
+        if predictions is not None:
+            fetched = self._file(predictions, folder / "challenger")
+            champion, champion_file = self._opponent(champion, folder / "champion")
+            challenger = replace(challenger, predictions=fetched.predictions)
+            files = (str(fetched.file), champion_file)
         if request.rows is not None and request.gate.guards and self._client is not None:
             rows = brought(self._client, request.rows, folder)
-        asked = GateRequest(
+        gate_request = GateRequest(
             request.gate.to_dict(),
             *files,
             earlier=request.earlier,
@@ -179,17 +185,17 @@ class Evaluator:
             rows=rows,
             span=request.span,
         )
-        to_read = ours is not None or rows is not None
-        return _Fetched(request, folder, challenger, champion, asked if to_read else None)
+        to_read = predictions is not None or rows is not None
+        return _Fetched(request, folder, challenger, champion, gate_request if to_read else None)
 
     def _measured(self, one: _Fetched, on_line: OnLine) -> Measurement | None:
         """Return what both models cost; None where the rules have no budgets."""
         request, rows = one.request, None
         if request.gate.budgets is None:
             return None
-        theirs = None if request.champion is None else request.champion.model
+        champion = None if request.champion is None else request.champion.model
         if self._client is None or self._benchmark is None or request.models is None:
-            return budgets.unmeasured(request.challenger.model, theirs, _PREDICTIONS_ALONE)
+            return budgets.unmeasured(request.challenger.model, champion, _PREDICTIONS_ALONE)
         if request.rows is not None:
             rows = holdout(self._client, request.rows.address, one.folder)
         return self._benchmark.measure(request.models, rows, on_line)
@@ -200,11 +206,12 @@ class Evaluator:
         """Return the champion with the file of its predictions, or with why it has none."""
         if not isinstance(champion, Score):
             return champion, ""
-        theirs = champion.predictions or self._stored(champion)
-        if theirs is None:
+        predictions = champion.predictions or self._stored(champion)
+        if predictions is None:
             return _unusable(champion, "its validation left none, the challenger's did"), ""
+        # Of the champion an error is a fact to judge by; of the challenger it ends the evaluation.
         try:
-            found = self._file(theirs, folder)
+            found = self._file(predictions, folder)
         except DecisionError as error:
             return _unusable(champion, str(error)), ""
         return replace(champion, predictions=found.predictions), str(found.file)
@@ -214,10 +221,10 @@ class Evaluator:
             return None
         return inputs.stored(self._client, score.run_id)
 
-    def _file(self, wanted: StoredPredictions, folder: Path) -> Fetched:
-        if self._client is None or not wanted.run_id:
-            return inputs.local(Path(wanted.path), wanted.sha256)
-        return inputs.fetch(self._client, wanted, folder)
+    def _file(self, predictions: StoredPredictions, folder: Path) -> Fetched:
+        if self._client is None or not predictions.run_id:
+            return inputs.local(Path(predictions.path), predictions.sha256)
+        return inputs.fetch(self._client, predictions, folder)
 
 
 def _result(
@@ -227,8 +234,17 @@ def _result(
     champion, evidence = one.champion, None if answer is None else answer.evidence
     if answer is not None and answer.unusable and isinstance(champion, Score):
         champion = _unusable(champion, answer.unusable)
-    if findings := [*_unseen(one), *_costs(one.request.gate, measurement)]:
-        evidence = evidence or Evidence((), seed=one.request.gate.seed)
+    gate = one.request.gate
+    findings: list[Finding] = []
+    # A guard that could not look says so: silence would read as "checked, and nothing found".
+    if gate.guards is not None and (one.gate_request is None or one.gate_request.rows is None):
+        why = "not checked: nobody knows which rows these are, the night has no preprocess"
+        undecided = CheckResult.UNDECIDED.value
+        findings.append(Finding("data", gate.guards.unchecked, undecided, why, {}))
+    if gate.budgets is not None and measurement is not None:
+        findings += budgets.findings(gate.budgets, measurement, gate.seed)
+    if findings:
+        evidence = evidence or Evidence((), seed=gate.seed)
         evidence = replace(evidence, findings=(*evidence.findings, *findings))
     if answer is None:
         return EvaluationResult(one.challenger, champion, evidence, measurement=measurement)
@@ -241,19 +257,6 @@ def _result(
         answer.profile,
         measurement,
     )
-
-
-def _unseen(one: _Fetched) -> Iterator[Finding]:
-    """Yield that the guards, where the rules have some, could not look at the rows."""
-    guards = one.request.gate.guards
-    if guards is not None and (one.asked is None or one.asked.rows is None):
-        why = "not checked: nobody knows which rows these are, the night has no preprocess"
-        yield Finding("data", guards.unchecked, CheckResult.UNDECIDED.value, why, {})
-
-
-def _costs(gate: Gate, measurement: Measurement | None) -> Iterator[Finding]:
-    if gate.budgets is not None and measurement is not None:
-        yield from budgets.findings(gate.budgets, measurement, gate.seed)
 
 
 def _unusable(champion: Score, why: str) -> Unscored:

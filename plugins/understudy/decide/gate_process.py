@@ -17,7 +17,7 @@ from understudy.gate import exchange
 from understudy.gate.exchange import GateRequest, GateResult
 from understudy.redact import redacted
 from understudy.runner.environment.store import EnvironmentStore
-from understudy.runner.process.process import Command, Ending, OnLine, ProcessRunner
+from understudy.runner.process.process import Command, OnLine, ProcessRunner
 from understudy.runner.process.variables import step_environment
 from understudy.runner.projectfile import ProjectFile
 from understudy.runner.scratch import Scratch
@@ -48,7 +48,15 @@ def gate_python(
         EnvironmentBuildError: if it could not be built.
     """
     if named := os.environ.get(PYTHON_VARIABLE):
-        yield GatePython(_checked(named))
+        path = Path(named)
+        if not os.access(path, os.X_OK):
+            raise SettingsError(
+                f"{PYTHON_VARIABLE} is {named!r}, which cannot be run",
+                allowed="the path of a Python that has understudy's extra 'gate' installed",
+                action="correct it where the worker is started, or unset it to have one built",
+            )
+        yield GatePython(path)
+    # Looked for and not imported: this is Airflow's process, which must not pay for numpy.
     elif all(find_spec(name) for name in LIBRARIES):
         yield GatePython(Path(sys.executable))
     else:
@@ -61,17 +69,6 @@ def gate_python(
 def project() -> ProjectFile:
     """Return the gate's environment as a project that has nothing else."""
     return ProjectFile(_FOLDER, "gate", {}, "python_env", _FOLDER / "python_env.yaml")
-
-
-def _checked(named: str) -> Path:
-    path = Path(named)
-    if not os.access(path, os.X_OK):
-        raise SettingsError(
-            f"{PYTHON_VARIABLE} is {named!r}, which cannot be run",
-            allowed="the path of a Python that has understudy's extra 'gate' installed",
-            action="correct it where the worker is started, or unset it to have one built",
-        )
-    return path
 
 
 TIMEOUT: Final = 3600.0
@@ -104,21 +101,34 @@ class GateProcess:
             EnvironmentBuildError: when its environment could not be built.
             StepStoppedError: when it was stopped.
         """
-        asked, answered = scratch.folder / "requests.json", scratch.folder / "answers.json"
-        exchange.write(asked, requests)
-        said: deque[str] = deque(maxlen=_SHOWN_LINES)
+        requests_file, answers_file = (
+            scratch.folder / "requests.json",
+            scratch.folder / "answers.json",
+        )
+        exchange.write(requests_file, requests)
+        last_lines: deque[str] = deque(maxlen=_SHOWN_LINES)
 
         def note(line: str) -> None:
-            said.append(line)
+            last_lines.append(line)
             on_line(line)
 
         with gate_python(self._settings, self._process_runner, on_line) as python:
-            command = self._command(python, (asked, answered), scratch)
+            command = self._command(python, (requests_file, answers_file), scratch)
             ending = self._process_runner.run(command, note)
+        # A process that was stopped on purpose fails as well: that is no error of the comparison.
         self._process_runner.check()
         if not ending.ok:
-            raise _failed(ending, said)
-        return exchange.read(answered, GateResult)
+            why = (
+                f"it took longer than {TIMEOUT:g} s"
+                if ending.timed_out
+                else redacted("\n".join(last_lines))
+            )
+            raise DecisionError(
+                f"The gate's process ended with {ending}{ending.likely_cause}: {why}",
+                allowed="a process that compares the predictions to its end",
+                action="read its lines in this log; a metric of your own may have failed",
+            )
+        return exchange.read(answers_file, GateResult)
 
     def stop(self) -> None:
         """End the running process with all it started; safe in a signal handler."""
@@ -142,12 +152,3 @@ class GateProcess:
             held_descriptors=(scratch.lock, *python.locks),
             scratch=scratch.folder,
         )
-
-
-def _failed(ending: Ending, said: deque[str]) -> DecisionError:
-    why = f"it took longer than {TIMEOUT:g} s" if ending.timed_out else redacted("\n".join(said))
-    return DecisionError(
-        f"The gate's process ended with {ending}{ending.likely_cause}: {why}",
-        allowed="a process that compares the predictions to its end",
-        action="read its lines in this log; a metric of your own may have failed",
-    )

@@ -52,7 +52,7 @@ def stored(client: MlflowClient, run_id: str) -> StoredPredictions | None:
     return None
 
 
-def fetch(client: MlflowClient, wanted: StoredPredictions, folder: Path) -> Fetched:
+def fetch(client: MlflowClient, predictions: StoredPredictions, folder: Path) -> Fetched:
     """Return predictions brought into a folder, with their digest.
 
     Raises:
@@ -64,11 +64,11 @@ def fetch(client: MlflowClient, wanted: StoredPredictions, folder: Path) -> Fetc
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with tracking_errors():
-            run = client.get_run(wanted.run_id)
-        path = downloaded(client, run, wanted.path, folder)
+            run = client.get_run(predictions.run_id)
+        path = downloaded(client, run, predictions.path, folder)
     except (MlflowException, OSError) as error:
-        raise _gone(wanted, str(error)[:300]) from error
-    return _checked(wanted, path)
+        raise _gone(predictions, str(error)[:300]) from error
+    return _checked(predictions, path)
 
 
 def local(file: Path, sha256: str = "") -> Fetched:
@@ -77,35 +77,39 @@ def local(file: Path, sha256: str = "") -> Fetched:
     Raises:
         DecisionError: when there is no such file, or it is not the one whose digest is known.
     """
-    wanted = StoredPredictions("", str(file), sha256)
+    predictions = StoredPredictions("", str(file), sha256)
     if not file.is_file():
-        raise _gone(wanted, "there is no such file")
-    return _checked(wanted, file)
+        raise _gone(predictions, "there is no such file")
+    return _checked(predictions, file)
 
 
-def _checked(wanted: StoredPredictions, path: Path) -> Fetched:
+def _checked(predictions: StoredPredictions, path: Path) -> Fetched:
     with path.open("rb") as opened:
         digest = hashlib.file_digest(opened, "sha256").hexdigest()
-    if wanted.sha256 not in {"", digest}:
+    if predictions.sha256 not in {"", digest}:
         raise DecisionError(
-            f"{_named(wanted)} has changed since the verdict: SHA-256 {digest}, was"
-            f" {wanted.sha256}",
+            f"{_named(predictions)} has changed since the verdict: SHA-256 {digest}, was"
+            f" {predictions.sha256}",
             allowed="the predictions that were judged",
             action="look who wrote to the run; the verdict that was reached stays on record",
         )
-    return Fetched(path, replace(wanted, sha256=digest, size=path.stat().st_size))
+    return Fetched(path, replace(predictions, sha256=digest, size=path.stat().st_size))
 
 
-def _gone(wanted: StoredPredictions, why: str) -> DecisionError:
+def _gone(predictions: StoredPredictions, why: str) -> DecisionError:
     return DecisionError(
-        f"{_named(wanted)} cannot be read: {why}",
+        f"{_named(predictions)} cannot be read: {why}",
         allowed="predictions that validate logged and nobody deleted",
         action="restore the artifact, or clear validate and gate of that night",
     )
 
 
-def _named(wanted: StoredPredictions) -> str:
-    return f"{wanted.path} of the run {wanted.run_id}" if wanted.run_id else wanted.path
+def _named(predictions: StoredPredictions) -> str:
+    return (
+        f"{predictions.path} of the run {predictions.run_id}"
+        if predictions.run_id
+        else predictions.path
+    )
 
 
 _SCHEME: Final = "runs:/"
@@ -126,7 +130,7 @@ class NightRows:
     champion: str = ""
 
 
-def brought(client: MlflowClient, wanted: NightRows, folder: Path) -> RowFiles:
+def brought(client: MlflowClient, rows: NightRows, folder: Path) -> RowFiles:
     """Return the night's rows, and what is left of the champion's, as files in a folder.
 
     What is not there is no error here: the guards say what they could not look at.
@@ -134,17 +138,17 @@ def brought(client: MlflowClient, wanted: NightRows, folder: Path) -> RowFiles:
     Raises:
         TrackingUnavailableError: when the server does not answer.
     """
-    place = _downloaded(client, wanted.address, folder / "rows") or folder / "rows"
-    if not wanted.champion:
-        return RowFiles(str(place), wanted.as_of)
+    place = _downloaded(client, rows.address, folder / "rows") or folder / "rows"
+    if not rows.champion:
+        return RowFiles(str(place), rows.as_of)
     try:
-        run_id = training_run(client, wanted.champion)
+        run_id = training_run(client, rows.champion)
     except RegistryError as error:
-        return RowFiles(str(place), wanted.as_of, absent=error.found)
+        return RowFiles(str(place), rows.as_of, absent=error.found)
     left = training_rows(client, run_id, folder / "before")
     return RowFiles(
         str(place),
-        wanted.as_of,
+        rows.as_of,
         profile=str(left.profile or ""),
         before=str(left.folder or ""),
         absent=left.absent,
@@ -162,6 +166,7 @@ def holdout(client: MlflowClient, address: str, folder: Path) -> Path | None:
     Raises:
         TrackingUnavailableError: when the server does not answer.
     """
+    # The guards have brought the whole folder already, which may be large.
     there = sorted(folder.glob(f"rows/**/{HOLDOUT_FILE}"))
     if there:
         return there[0]
@@ -189,6 +194,8 @@ def model_of(client: MlflowClient, score: Score) -> BenchmarkModel:
     if not score.run_id:
         return BenchmarkModel(score.model)
     run = RunStore(client).get(score.run_id)
+    # The note has every value as the step was given it; of MLflow's own parameters those are left
+    # out that not every store takes whole.
     stated = json.loads(read_note(client, run, Tag.PARAMETERS) or "{}")
     return BenchmarkModel(
         score.model, str(stated.get(MODEL_URI) or run.data.params.get(MODEL_URI, ""))
@@ -214,6 +221,8 @@ def rows_of(client: MlflowClient, run_id: str, champion: str) -> NightRows | Non
     return NightRows(address, around.data.tags.get(Tag.AS_OF.value, ""), champion)
 
 
+# Each challenger that is compared on one holdout is another chance to pass it by luck, so that the
+# gate shares its error rate between them.
 _REMEMBERED: Final = 1000
 """Nights that are looked back over. After as many on one holdout its error rate is spent anyway."""
 
@@ -229,9 +238,9 @@ def earlier_challengers(runs: RunStore, night: Night, challenger: str) -> dict[s
         night: The night that asks; what it stored itself does not count.
         challenger: Address of the model that it judges.
     """
-    wanted = {Tag.MODEL: night.model, Tag.KIND: Kind.NIGHT.value}
+    tags = {Tag.MODEL: night.model, Tag.KIND: Kind.NIGHT.value}
     nights = runs.search(
-        night.experiment_id, wanted, also=f"tags.`{Tag.HOLDOUT}` != ''", limit=_REMEMBERED
+        night.experiment_id, tags, also=f"tags.`{Tag.HOLDOUT}` != ''", limit=_REMEMBERED
     )
     models: Mapping[str, set[str]] = defaultdict(set)
     for run in nights:
@@ -248,10 +257,11 @@ def shadow(runs: RunStore, night: Night, gate: Gate) -> Shadow | None:
     """
     if not gate.shadow_nights:
         return None
-    wanted = {Tag.PIPELINE: night.pipeline, Tag.KIND: Kind.NIGHT.value}
+    tags = {Tag.PIPELINE: night.pipeline, Tag.KIND: Kind.NIGHT.value}
+    # One more than there are to be: this very night, judged again, may be among those found.
     found = runs.search(
         night.experiment_id,
-        wanted,
+        tags,
         also=f"tags.`{Tag.SHADOW}` != ''",
         limit=gate.shadow_nights + 1,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
@@ -25,13 +25,14 @@ if TYPE_CHECKING:
 Replaced = Callable[[str, str], str | None]
 """Returns the version that a version of a model replaced, or None."""
 Validate = Callable[[str], str]
-"""Scores the model at an address on tonight's rows; returns the MLflow run of it."""
+"""Scores the model at an address on the current rows; returns the MLflow run of it."""
 
 _REMEMBERED: Final = 1000
 """Nights that are looked back over."""
 _A_NIGHT: Final = 4
 """Nights that one night completes: each costs up to three validations."""
-_REASON_LIMIT: Final = 5000  # characters; MLflow refuses tag values above its own limit
+# Characters; MLflow refuses tag values above its own limit.
+_REASON_LIMIT: Final = 5000
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +96,18 @@ class LateLabels:
             TrackingUnavailableError: when the server does not answer.
         """
         night = self._night
-        wanted = {Tag.PIPELINE: night.pipeline, Tag.KIND: Kind.NIGHT.value}
+        tags = {Tag.PIPELINE: night.pipeline, Tag.KIND: Kind.NIGHT.value}
         judged = f"tags.`{Tag.VERDICT}` != ''"
-        runs = self._runs.search(night.experiment_id, wanted, also=judged, limit=_REMEMBERED)
-        others = [_judged(run) for run in runs if run.info.run_id != night.run_id]
+        runs = self._runs.search(night.experiment_id, tags, also=judged, limit=_REMEMBERED)
+        others = [
+            JudgedNight(
+                _moment(run.data.tags[Tag.AS_OF.value]),
+                str(run.info.run_id),
+                completed=bool(run.data.tags.get(Tag.MATURED.value, "")),
+            )
+            for run in runs
+            if run.info.run_id != night.run_id
+        ]
         return due(others, _moment(night.as_of), self._delay)
 
     def complete(self, judged: JudgedNight, validate: Validate, on_line: OnLine) -> LateLabelRecord:
@@ -108,8 +117,8 @@ class LateLabels:
 
         Args:
             judged: The night.
-            validate: Scores a model on tonight's rows.
-            on_line: Takes what there is to tell.
+            validate: Scores a model on the rows of the current night.
+            on_line: Takes progress messages.
 
         Raises:
             UnderstudyError: for what may be otherwise another night; nothing is stored then.
@@ -121,8 +130,11 @@ class LateLabels:
             record = self._seen(about, then, validate, on_line)
         except DecisionError as error:
             record = LateLabelRecord(about, None, str(error))
+        # The record before its tags: a night is completed when the tag says so, and then the record
+        # is there. Killed in between, it is simply completed again.
         log_texts(self._client, run, {MATURED_RECORD: record.to_json()})
-        self._runs.tag(judged.run_id, _tags(record), dict(_numbers(record)))
+        tags = {Tag.MATURED_REASON: record.reason[:_REASON_LIMIT], Tag.MATURED: record.choice.value}
+        self._runs.tag(judged.run_id, tags, dict(_numbers(record)))
         return record
 
     def stop(self) -> None:
@@ -163,17 +175,20 @@ class LateLabels:
     def _seen(
         self, about: LateLabelContext, then: DecisionRecord, validate: Validate, on_line: OnLine
     ) -> LateLabelRecord:
-        """Score the night's models on tonight's rows, and judge them again."""
-        ours = self._scored(then.challenger.model, then.challenger.model, validate)
-        if isinstance(ours, Unscored):
-            return LateLabelRecord(about, None, f"the challenger {ours.model}: {ours.reason}")
-        theirs, earlier = None, None
+        """Score the night's models on the current rows, and judge them again."""
+        challenger = self._scored(then.challenger.model, then.challenger.model, validate)
+        if isinstance(challenger, Unscored):
+            reason = f"the challenger {challenger.model}: {challenger.reason}"
+            return LateLabelRecord(about, None, reason)
+        champion, earlier = None, None
         if then.champion is not None:
-            theirs = self._version(about.model, then.champion.model, validate)
+            champion = self._version(about.model, then.champion.model, validate)
+            # The model before the champion, on rows that neither had seen: whether that earlier
+            # promotion has paid off, too.
             before = self._replaced(about.model, then.champion.model)
-            if before is not None and isinstance(theirs, Score):
+            if before is not None and isinstance(champion, Score):
                 earlier = self._version(about.model, before, validate)
-        return self._evaluated(about, then, (ours, theirs, earlier), on_line)
+        return self._evaluated(about, then, (challenger, champion, earlier), on_line)
 
     def _evaluated(
         self,
@@ -182,11 +197,13 @@ class LateLabels:
         models: tuple[Score, Score | Unscored | None, Score | Unscored | None],
         on_line: OnLine,
     ) -> LateLabelRecord:
-        ours, theirs, earlier = models
+        challenger, champion, earlier = models
+        # Only rows after the night's data, as far as they have targets by now: neither model was
+        # trained on them.
         rules, span = rules_of_rows(then.gate), (about.as_of, about.until)
-        requests = [EvaluationRequest(rules, ours, theirs, span=span)]
+        requests = [EvaluationRequest(rules, challenger, champion, span=span)]
         if isinstance(earlier, Score):
-            requests.append(EvaluationRequest(rules, earlier, theirs, span=span))
+            requests.append(EvaluationRequest(rules, earlier, champion, span=span))
         evaluated, *others = self._evaluator.evaluate_all(requests, on_line)
         if evaluated.evidence is None:
             raise DecisionError(
@@ -211,9 +228,9 @@ class LateLabels:
     def _scored(
         self, name: str, address: str, validate: Validate, model: str = ""
     ) -> Score | Unscored:
-        """Return a model's numbers on tonight's rows, or why it has none for good.
+        """Return a model's numbers on the current rows, or why it has none for good.
 
-        Tonight's own challenger was scored on these rows by the same code: what fails here is the
+        The current challenger was scored on these rows by the same code: what fails here is the
         model.
         """
         from mlflow.exceptions import MlflowException
@@ -245,20 +262,10 @@ def _compared(
     return Previous(earlier.model, "; ".join(found.evidence.blockers), found.evidence.comparisons)
 
 
-def _judged(run: Run) -> JudgedNight:
-    tags = run.data.tags
-    completed = bool(tags.get(Tag.MATURED.value, ""))
-    return JudgedNight(_moment(tags[Tag.AS_OF.value]), str(run.info.run_id), completed)
-
-
 def _moment(text: str) -> datetime:
+    # Records of times without a zone are UTC, as a person's `as_of` without one is.
     moment = datetime.fromisoformat(text)
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
-
-
-def _tags(record: LateLabelRecord) -> Mapping[Tag, str]:
-    """Return what MLflow's table of nights shows; the choice makes the record valid."""
-    return {Tag.MATURED_REASON: record.reason[:_REASON_LIMIT], Tag.MATURED: record.choice.value}
 
 
 def _numbers(record: LateLabelRecord) -> Iterator[tuple[str, float]]:

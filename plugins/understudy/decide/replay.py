@@ -74,7 +74,7 @@ def replayed(
     Args:
         documents: Decision records, as they were stored.
         evaluator: What gathers evidence.
-        on_line: Takes what there is to tell.
+        on_line: Takes progress messages.
         gate: Rules to judge under instead of the stored ones.
 
     Raises:
@@ -129,6 +129,8 @@ def _matter(record: DecisionRecord, gate: Gate | None) -> EvaluationRequest:
 def _judged(
     record: DecisionRecord, evaluated: EvaluationResult, gate: Gate | None
 ) -> DecisionRecord:
+    # Found anew is what predictions say, the search for the worst slices included. Guards and
+    # budgets are judged on what was measured then: that night's rows and machine are gone.
     rules, again = gate or record.gate, evaluated.challenger.predictions is not None
     evidence = evaluated.evidence if again else record.evidence
     stored = () if record.evidence is None else record.evidence.findings
@@ -165,9 +167,9 @@ def _weighed(record: DecisionRecord, rules: Gate) -> tuple[Finding, ...]:
     """Return what was measured then says of the rules' budgets."""
     if rules.budgets is None:
         return ()
-    theirs = None if record.champion is None else record.champion.model
+    champion = None if record.champion is None else record.champion.model
     why = "that night had no budgets, and measured nothing"
-    measured = record.measurement or budgets.unmeasured(record.challenger.model, theirs, why)
+    measured = record.measurement or budgets.unmeasured(record.challenger.model, champion, why)
     return budgets.findings(rules.budgets, measured, rules.seed)
 
 
@@ -185,11 +187,9 @@ def _differing(place: str, then: Any, now: Any) -> Iterator[Difference]:  # noqa
     elif isinstance(then, list) and isinstance(now, list) and len(then) == len(now):
         for number, (one, other) in enumerate(zip(then, now, strict=True)):
             yield from _differing(f"{place}[{number}]", one, other)
-    elif not _same(then, now):
-        yield Difference(place, json.dumps(then), json.dumps(now))
-
-
-def _same(then: Any, now: Any) -> bool:  # noqa: ANN401 -- any JSON value
-    if isinstance(then, float) and isinstance(now, float):
-        return math.isclose(then, now, rel_tol=_ROUNDING, abs_tol=_ROUNDING)
-    return bool(then == now)
+    else:
+        # Libraries of another version may round the last digits otherwise: no other finding.
+        floats = isinstance(then, float) and isinstance(now, float)
+        close = floats and math.isclose(then, now, rel_tol=_ROUNDING, abs_tol=_ROUNDING)
+        if not (close or then == now):
+            yield Difference(place, json.dumps(then), json.dumps(now))

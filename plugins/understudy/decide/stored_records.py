@@ -11,12 +11,13 @@ from understudy.contract import DECISION_RECORD, MATURED_RECORD, Kind, Tag
 from understudy.errors import DecisionError
 from understudy.gate import LateLabelRecord
 from understudy.store.artifacts import read_text
-from understudy.store.tracking import tracking_errors
+from understudy.store.tracking import quoted, tracking_errors
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
+# Runs of one call: a page of 1000 takes MLflow's server seconds.
 _PAGE: Final = 200
 
 
@@ -73,20 +74,18 @@ def nights(
     """
     for run in _between(client, pipeline, since, until):
         tags, run_id = run.data.tags, str(run.info.run_id)
+        # A night whose record somebody deleted stays in the list: it was judged all the same.
+        try:
+            stored = document(client, run_id)
+        except DecisionError:
+            stored = ""
         yield Archived(
             _as_of(run).isoformat(timespec="seconds"),
             run_id,
             tags.get(Tag.OUTCOME, ""),
             tags[Tag.VERDICT],
-            _document_or_nothing(client, run_id),
+            stored,
         )
-
-
-def _document_or_nothing(client: MlflowClient, run_id: str) -> str:
-    try:
-        return document(client, run_id)
-    except DecisionError:
-        return ""
 
 
 def matured(
@@ -127,26 +126,21 @@ def _text(client: MlflowClient, run: Run, path: str) -> str:
 
 
 def _between(client: MlflowClient, pipeline: str, since: datetime, until: datetime) -> list[Run]:
-    """Return the judged nights of a span of time, the earliest first."""
-    found = [run for run in _judged(client, pipeline) if since <= _as_of(run) <= until]
-    return sorted(found, key=_as_of)
-
-
-def _judged(client: MlflowClient, pipeline: str) -> Iterator[Run]:
-    """Yield the nights that have a verdict, in whichever experiments they are."""
-    quoted = pipeline.replace("\\", "\\\\").replace("'", "\\'")
-    wanted = (
-        f"tags.`{Tag.PIPELINE}` = '{quoted}' and tags.`{Tag.KIND}` = '{Kind.NIGHT}'"
+    """Return the judged nights of a span of time, whatever their experiment, the earliest first."""
+    condition = (
+        f"tags.`{Tag.PIPELINE}` = '{quoted(pipeline)}' and tags.`{Tag.KIND}` = '{Kind.NIGHT}'"
         f" and tags.`{Tag.VERDICT}` != ''"
     )
+    found: list[Run] = []
+    # Compared here: MLflow compares tags as texts, and these times may be of different zones.
     with tracking_errors():
         places = [str(one.experiment_id) for one in client.search_experiments()]
         token = None
         while True:
-            page = client.search_runs(places, wanted, max_results=_PAGE, page_token=token)
-            yield from page
+            page = client.search_runs(places, condition, max_results=_PAGE, page_token=token)
+            found += [run for run in page if since <= _as_of(run) <= until]
             if not (token := page.token):
-                return
+                return sorted(found, key=_as_of)
 
 
 def _as_of(run: Run) -> datetime:

@@ -32,6 +32,7 @@ def cause_of(client: MlflowClient, error: BaseException | None, model: str, vers
         model: The registered model.
         version: Its version.
     """
+    # First, whatever the error: a validation of files that are gone fails in many ways.
     if _is_deleted(client, model, version):
         return Cause.DELETED
     if isinstance(error, EnvironmentBuildError):

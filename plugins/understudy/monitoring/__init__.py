@@ -1,1 +1,1 @@
-"""What Prometheus is told of nights, steps and champions: figures, their text, and its server."""
+"""What Prometheus reads about nights, steps and champions: figures, their text, and its server."""

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 _PAGE: Final = 1000
-_OVERLAP_MS: Final = 60_000  # a run's end may be stored after a later one's
+# A run's end may be stored after a later one's: each look reaches back that far, and what it has
+# counted already is known by its id.
+_OVERLAP_MS: Final = 60_000
 _KINDS: Final = (Kind.NIGHT.value, Kind.STEP.value)
 
 
@@ -43,7 +45,7 @@ class Champion:
 
 @dataclass(slots=True)
 class Figures:
-    """All that is told. The keys are label values, in the order of `exposition`.
+    """All that is exported. The keys are label values, in the order of `exposition`.
 
     Attributes:
         nights: Ended nights by pipeline and outcome.
@@ -103,6 +105,7 @@ class Observer:
         for run in latest:
             self._known.add(str(run.info.experiment_id))
             pipeline = run.data.tags.get(Tag.PIPELINE.value, "")
+            # `+= 0` makes the key: a counter that is absent cannot be seen to increase.
             for outcome in Outcome:
                 self.figures.nights[pipeline, outcome.value] += 0
             self._ended_at(pipeline, run.info.end_time)
@@ -115,26 +118,25 @@ class Observer:
     def _ended(self, experiments: list[str]) -> Iterator[Run]:
         """Yield each run of ours that ended since the last look, once."""
         since = max(self._begin_ms, self._newest_ms - _OVERLAP_MS)
-        for run in self._search(experiments, since):
-            run_id, end = str(run.info.run_id), int(run.info.end_time or 0)
-            if run_id not in self._counted and end:
-                self._counted[run_id] = end
-                self._newest_ms = max(self._newest_ms, end)
-                yield run
-        horizon = self._newest_ms - 2 * _OVERLAP_MS
-        self._counted = {run: end for run, end in self._counted.items() if end >= horizon}
-
-    def _search(self, experiments: list[str], since_ms: int) -> Iterator[Run]:
-        condition = f"attributes.end_time >= {since_ms}"
+        condition = f"attributes.end_time >= {since}"
         token: str | None = None
         while experiments:
             page = self._client.search_runs(
                 experiments, condition, max_results=_PAGE, page_token=token
             )
-            yield from (run for run in page if run.data.tags.get(Tag.KIND.value) in _KINDS)
+            for run in page:
+                run_id, end = str(run.info.run_id), int(run.info.end_time or 0)
+                is_ours = run.data.tags.get(Tag.KIND.value) in _KINDS
+                if is_ours and run_id not in self._counted and end:
+                    self._counted[run_id] = end
+                    self._newest_ms = max(self._newest_ms, end)
+                    yield run
             token = page.token
             if not token:
-                return
+                break
+        # Ids are forgotten when no look reaches back to their runs any more: memory stays bounded.
+        horizon = self._newest_ms - 2 * _OVERLAP_MS
+        self._counted = {run: end for run, end in self._counted.items() if end >= horizon}
 
     def _count(self, run: Run) -> None:
         tags, figures = run.data.tags, self.figures
@@ -145,6 +147,7 @@ class Observer:
             figures.steps[pipeline, entry_point, run.info.status] += 1
             figures.step_seconds[pipeline, entry_point] += seconds
             return
+        # A night that was swept up has no outcome: MLflow's status (KILLED) is all that is known.
         outcome = tags.get(Tag.OUTCOME.value, run.info.status)
         figures.nights[pipeline, outcome] += 1
         figures.night_seconds[(pipeline,)] += seconds
@@ -165,6 +168,7 @@ class Observer:
                 return
 
     def _champion(self, model: str, version: str) -> Champion:
+        # A version's time as champion does not change while it is one: two calls less a look.
         known = self.figures.champions.get(model)
         if known is not None and known.version == version:
             return known

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Final
 
@@ -15,70 +15,60 @@ from understudy.errors import UnderstudyError
 from understudy.monitoring.figures import Figures
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
-_Samples = Iterable[tuple[Sequence[str], float]]
+_LABELS: Final = {
+    "nights_total": ("pipeline", "outcome"),
+    "verdicts_total": ("pipeline", "verdict"),
+    "night_seconds_total": ("pipeline",),
+    "last_night_timestamp_seconds": ("pipeline",),
+    "steps_total": ("pipeline", "step", "status"),
+    "step_seconds_total": ("pipeline", "step"),
+    "champion_since_timestamp_seconds": ("model",),
+    "champion_version": ("model",),
+}
+"""Names of the labels of each metric, in the order of the keys of `Figures`."""
 
 
 def exposition(figures: Figures) -> str:
     """Return the document that Prometheus reads."""
-    return "".join(f"{line}\n" for line in _lines(figures))
+    figures_by_head: dict[str, Mapping[tuple[str, ...], float]] = {
+        "nights_total counter Nights that ended.": figures.nights,
+        "verdicts_total counter Verdicts of gates.": figures.verdicts,
+        "night_seconds_total counter Duration of nights.": figures.night_seconds,
+        "last_night_timestamp_seconds gauge When the last night ended.": figures.last_night,
+        "steps_total counter Steps that ended.": figures.steps,
+        "step_seconds_total counter Duration of steps.": figures.step_seconds,
+        "champion_since_timestamp_seconds gauge When the champion became champion.": {
+            (model,): one.since for model, one in figures.champions.items()
+        },
+        "champion_version gauge Version number of the champion.": {
+            (model,): float(one.version) for model, one in figures.champions.items()
+        },
+    }
+    lines = (
+        line
+        for head, values in figures_by_head.items()
+        for line in _metric(head, _LABELS[head.split(" ", 1)[0]], values)
+    )
+    return "".join(f"{line}\n" for line in lines)
 
 
-def _lines(figures: Figures) -> Iterator[str]:
-    yield from _metric(
-        "nights_total counter Nights that ended.", ("pipeline", "outcome"), _all(figures.nights)
-    )
-    yield from _metric(
-        "verdicts_total counter Verdicts of gates.", ("pipeline", "verdict"), _all(figures.verdicts)
-    )
-    yield from _metric(
-        "night_seconds_total counter Duration of nights.",
-        ("pipeline",),
-        _all(figures.night_seconds),
-    )
-    yield from _metric(
-        "last_night_timestamp_seconds gauge When the last night ended.",
-        ("pipeline",),
-        _all(figures.last_night),
-    )
-    yield from _metric(
-        "steps_total counter Steps that ended.",
-        ("pipeline", "step", "status"),
-        _all(figures.steps),
-    )
-    yield from _metric(
-        "step_seconds_total counter Duration of steps.",
-        ("pipeline", "step"),
-        _all(figures.step_seconds),
-    )
-    champions = sorted(figures.champions.items())
-    yield from _metric(
-        "champion_since_timestamp_seconds gauge When the champion became champion.",
-        ("model",),
-        [((model,), one.since) for model, one in champions],
-    )
-    yield from _metric(
-        "champion_version gauge Version number of the champion.",
-        ("model",),
-        [((model,), float(one.version)) for model, one in champions],
-    )
-
-
-def _all(values: Mapping[tuple[str, ...], float]) -> _Samples:
-    return sorted(values.items())
-
-
-def _metric(head: str, labels: Sequence[str], samples: _Samples) -> Iterator[str]:
+def _metric(
+    head: str, labels: Sequence[str], samples: Mapping[tuple[str, ...], float]
+) -> Iterator[str]:
     name, kind, text = head.split(" ", 2)
     yield f"# HELP understudy_{name} {text}"
     yield f"# TYPE understudy_{name} {kind}"
-    for values, number in samples:
-        pairs = zip(labels, values, strict=True)
-        inside = ",".join(f'{label}="{_escaped(value)}"' for label, value in pairs)
+    # Sorted, so that two readings can be compared by eye; Prometheus does not mind.
+    for values, number in sorted(samples.items()):
+        # Prometheus' text format escapes these three characters in the value of a label, the
+        # backslash first: the others bring one.
+        escaped = (
+            value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n") for value in values
+        )
+        inside = ",".join(
+            f'{label}="{value}"' for label, value in zip(labels, escaped, strict=True)
+        )
         yield f"understudy_{name}{{{inside}}} {number!r}"
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
 
 
 _PATH: Final = "/metrics"
@@ -94,6 +84,8 @@ class Page:
 
     def __init__(self, document: Callable[[], str], age: float) -> None:
         self._document, self._age = document, age
+        # Each request has a thread of its own; without the lock every one of them would search
+        # MLflow, and two would count the same runs.
         self._lock = threading.Lock()
         self._made = float("-inf")
         self._text = ""

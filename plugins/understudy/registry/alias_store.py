@@ -101,6 +101,8 @@ class AliasStore:
 
     def _registered(self, model: str) -> tuple[Mapping[str, str], str]:
         """Return the model's aliases and the run that it names as its history."""
+        # From the model, not from its versions: `search_model_versions` returns no aliases
+        # (MLflow 3.17), and one call gives the tag with the history's run as well.
         found = registered(self._client, model)
         if found is None:
             return {}, ""

@@ -31,7 +31,6 @@ from understudy.store.tracking import RunStore, tracking_errors
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
-    from mlflow.entities.model_registry import ModelVersion
     from mlflow.tracking import MlflowClient
 
 _PARENT: Final = "mlflow.parentRunId"
@@ -69,6 +68,8 @@ class GarbageCollector:
     def carry_out(self, owner: Owner, keep: Keep, on_line: OnLine) -> RetentionPlan:
         """Remove what may go; what appeared in use meanwhile stays until the next time."""
         planned = self.plan(owner, keep)
+        # Read again after the plan: MLflow deletes the champion's version without objection and
+        # drops its alias silently (3.17), so the last look should be as late as possible.
         aliased = set(self._promoter.look(owner.model).aliases.values())
         for version in planned.versions:
             if version.number not in aliased:
@@ -92,13 +93,17 @@ class GarbageCollector:
                 allowed="the experiment of a pipeline, by default of the Dag's name",
                 action="correct its name",
             )
+        # A look first notes what was moved outside: those versions are part of the history, too.
         self._promoter.look(owner.model)
         history = self._promoter.history(owner.model)
         last = history.moves[-keep.moves :]
+        names = {name for entry in last for name in (entry.move.before, entry.move.after) if name}
         return Inventory(
             nights=tuple(_nights(self._all_runs(str(experiment.experiment_id)), history)),
             versions=tuple(self._versions(owner.model)),
-            named=_named(history, keep),
+            named=dict.fromkeys(
+                names, f"one of the last {keep.moves} moves of the champion names it"
+            ),
             decided=frozenset(filter(None, (entry.move.decision_run for entry in last))),
         )
 
@@ -115,6 +120,7 @@ class GarbageCollector:
                 return
 
     def _versions(self, model: str) -> Iterator[OldVersion]:
+        # A search for versions returns none of their aliases (MLflow 3.17).
         aliases: dict[str, set[str]] = defaultdict(set)
         for alias, version in self._promoter.look(model).aliases.items():
             aliases[version].add(alias)
@@ -124,7 +130,15 @@ class GarbageCollector:
                 page = self._client.search_model_versions(
                     f"name = '{model}'", max_results=_PAGE, page_token=token
                 )
-            yield from (_version(one, aliases[str(one.version)]) for one in page)
+            for one in page:
+                needed = [str(one.run_id or ""), *(one.tags.get(tag.value, "") for tag in _NEEDED)]
+                yield OldVersion(
+                    number=str(one.version),
+                    made=datetime.fromtimestamp(one.creation_timestamp / 1000, UTC),
+                    runs=frozenset(filter(None, needed)),
+                    aliases=frozenset(aliases[str(one.version)]),
+                    pinned=(one.tags[KEEP_TAG] or "yes") if KEEP_TAG in one.tags else "",
+                )
             token = page.token
             if not token:
                 return
@@ -148,9 +162,11 @@ def _within(run_id: str, below: Mapping[str, list[str]]) -> Iterator[str]:
 
 def _night(parent: Run, runs: list[Run], history: History) -> OldNight:
     tags = parent.data.tags
+    # Only a night with a verdict is judged again when its targets have come.
     judged = bool(tags.get(Tag.VERDICT.value))
     champion = tags.get(Tag.CHAMPION_BEFORE.value, "")
     reused = {run.data.tags.get(Tag.REUSED_FROM.value, "") for run in runs} - {""}
+    # A tag without a value pins as well: MLflow's UI lets a person leave it empty.
     pinned = [run.data.tags[KEEP_TAG] or "yes" for run in runs if KEEP_TAG in run.data.tags]
     return OldNight(
         run_id=str(parent.info.run_id),
@@ -167,22 +183,3 @@ def _night(parent: Run, runs: list[Run], history: History) -> OldNight:
         matured=bool(tags.get(Tag.MATURED.value)),
         needed=frozenset(filter(None, (champion, champion and history.replaced(champion)))),
     )
-
-
-def _version(found: ModelVersion, aliases: Iterable[str]) -> OldVersion:
-    needed = [str(found.run_id or ""), *(found.tags.get(tag.value, "") for tag in _NEEDED)]
-    return OldVersion(
-        number=str(found.version),
-        made=datetime.fromtimestamp(found.creation_timestamp / 1000, UTC),
-        runs=frozenset(filter(None, needed)),
-        aliases=frozenset(aliases),
-        pinned=(found.tags[KEEP_TAG] or "yes") if KEEP_TAG in found.tags else "",
-    )
-
-
-def _named(history: History, keep: Keep) -> dict[str, str]:
-    """Return the versions that the last moves name, and why that keeps them."""
-    reason = f"one of the last {keep.moves} moves of the champion names it"
-    last = history.moves[-keep.moves :]
-    names = {name for entry in last for name in (entry.move.before, entry.move.after) if name}
-    return dict.fromkeys(names, reason)

@@ -85,6 +85,7 @@ class ReturnBlock:
             return False
         if self.scope is Scope.MODEL or other.version == self.trained.version:
             return True
+        # An unknown fact ('') is like nothing: two versions of unknown origin are not related.
         alike = ["run_id", "fingerprint", *(["commit"] if self.scope is Scope.COMMIT else [])]
         return any(getattr(self.trained, name) == getattr(other, name) != "" for name in alike)
 
@@ -124,6 +125,7 @@ class Move:
     def to_json(self) -> str:
         """Return the move as one line of JSON, without its number and without empty fields."""
         facts = {name: fact for name, fact in asdict(self).items() if fact not in ("", None)}
+        # The number is the name of the parameter that holds the text.
         del facts["number"]
         text = json.dumps(facts, ensure_ascii=False)
         if len(text) <= _LONGEST:
@@ -249,7 +251,12 @@ class History:
         """
         begun = [one for one in self.moves if _time(one.move.since or one.move.at) <= moment]
         if not begun:
-            raise self._begins_later(moment)
+            first = self.moves[0].move.at if self.moves else "nowhere: it is empty"
+            raise RegistryError(
+                f"{moment.isoformat()} is before the history of {self.model}, which begins {first}",
+                allowed="a moment since the first promotion that Understudy made or noticed",
+                action="ask for a later moment",
+            )
         last = begun[-1]
         if last.ending is not None and _time(last.ending.at) > moment:
             return (last.move.before, last.move.after)
@@ -262,22 +269,13 @@ class History:
         """
         for entry in reversed(self.moves):
             hold = entry.move.hold
-            if hold is not None and hold.covers(trained, now) and not self._lifted(entry):
+            if hold is None or not hold.covers(trained, now):
+                continue
+            # A night cannot have made it champion again, so whoever did knew what they did.
+            later = (one.move for one in self.moves if one.move.number > entry.move.number)
+            if all(move.after != hold.trained.version for move in later):
                 return entry
         return None
-
-    def _begins_later(self, moment: datetime) -> RegistryError:
-        first = self.moves[0].move.at if self.moves else "nowhere: it is empty"
-        return RegistryError(
-            f"{moment.isoformat()} is before the history of {self.model}, which begins {first}",
-            allowed="a moment since the first promotion that Understudy made or noticed",
-            action="ask for a later moment",
-        )
-
-    def _lifted(self, rollback: Entry) -> bool:
-        wanted = rollback.move.hold.trained.version if rollback.move.hold else ""
-        later = (one.move for one in self.moves if one.move.number > rollback.move.number)
-        return any(move.after == wanted for move in later)
 
 
 def joined(model: str, parts: Iterable[History]) -> History:
@@ -290,6 +288,7 @@ def now_text(not_before: str = "") -> str:
 
     Movers on several machines have clocks of their own; the history stays in order.
     """
+    # ISO texts of one form and one zone compare like the times that they name.
     return max(datetime.now(UTC).isoformat(timespec="milliseconds"), not_before)
 
 

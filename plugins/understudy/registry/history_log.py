@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 EXPERIMENT: Final = "understudy history"
+# A chapter ends because all of a run's parameters come with every read of it.
 CHAPTER: Final = 250
 """Moves of one run: a few tenths of a second to read on a busy machine."""
 _NEXT, _ENDED, _UNUSED = "next", ".ended", "unused"
@@ -83,6 +84,8 @@ class HistoryLog:
         last = self._last_chapter(model, hint)
         if last is None:
             return Tail(History(model))
+        # A chapter may hold nothing but moves that were abandoned: who is champion then stands in
+        # the one before.
         segments = [_entries(model, last)]
         for run in self._earlier(last):
             if any(segment.moves for segment in segments):
@@ -107,6 +110,8 @@ class HistoryLog:
             OvertakenError: when that number is taken.
             TrackingRefusedError: when this user may not; a move of ours is given up then.
         """
+        # The text is compared whole: a retry after a lost answer finds its own line and has won,
+        # while the same number with any other text is somebody else's move.
         run_id, line = self._chapter_of(tail, move.number), move.to_json()
         if self._write_once(run_id, _name(move.number), line) != line:
             raise OvertakenError
@@ -114,7 +119,9 @@ class HistoryLog:
             try:
                 self._open(tail.history.model, run_id)
             except TrackingRefusedError as error:
-                if move.cause is not MoveCause.OUTSIDE:  # who may not tag the model may not move it
+                # Who may not tag the model may not move its alias either, so this move will not be
+                # made. What was moved outside is a fact, and stays noted.
+                if move.cause is not MoveCause.OUTSIDE:
                     why = f"MLflow refused: {str(error)[:500]}"
                     self.conclude(run_id, move.number, MoveEnding(State.ABANDONED, move.at, why))
                 raise
@@ -131,20 +138,21 @@ class HistoryLog:
             self._runs.tag(tail.run_id, {Tag.HISTORY_SEEN: at})
 
     def _last_chapter(self, model: str, hint: str) -> Run | None:
-        run = self._hinted(model, hint) or self._first_chapter(model)
+        run = self._runs.found(hint) if hint else None
+        # The tag is a hint that anybody may have changed: a run that is no chapter of this very
+        # model counts as none.
+        if run is not None and run.data.tags.get(Tag.MODEL.value) == model:
+            run = self._alive(run)
+        else:
+            run = self._first_chapter(model)
+        # The hint is written after the chapter is begun, so that it may lag behind.
         while run is not None and _NEXT in run.data.params:
             run = self._alive(self._runs.get(run.data.params[_NEXT]))
         return run
 
-    def _hinted(self, model: str, hint: str) -> Run | None:
-        """Return the run that the registered model names, if it is a chapter of its history."""
-        run = self._runs.found(hint) if hint else None
-        if run is None or run.data.tags.get(Tag.MODEL.value) != model:
-            return None
-        return self._alive(run)
-
     def _alive(self, run: Run) -> Run:
         """Return a chapter; one that somebody deleted in MLflow's UI is brought back."""
+        # A deleted run takes no parameter, and `mlflow gc` would remove the history with it.
         if run.info.lifecycle_stage == "deleted":
             with tracking_errors():
                 self._client.restore_run(run.info.run_id)
@@ -159,6 +167,8 @@ class HistoryLog:
         one creator has seen both.
         """
         found = self._candidates(model)
+        # Shut before deleted: a creator that has not looked yet may still try to write its move 1
+        # there, and must be refused by the parameter, which decides, and not by the deletion.
         for run in found[1:]:
             run_id = str(run.info.run_id)
             if self._write_once(run_id, _name(1), _UNUSED) != _UNUSED:
@@ -175,16 +185,21 @@ class HistoryLog:
         found = self._chapters(model, 0)
         open_ = [run for run in found if run.data.params.get(_name(1)) != _UNUSED]
         used = [run for run in open_ if _name(1) in run.data.params]
+        # Two chapters with a move 1 cannot come of the protocol: somebody copied or edited a run.
         if len(used) > 1:
-            raise _several(model, used)
+            raise RegistryError(
+                f"The model {model} has {len(used)} histories: {[run.info.run_id for run in used]}",
+                allowed=f"one first chapter in the experiment {EXPERIMENT!r}",
+                action=f"change the tag {Tag.KEY.value} of the one that is not its history",
+            )
         unused = [run for run in open_ if run not in used]
         ordered = [*used, *sorted(unused, key=lambda run: str(run.info.run_id))]
         return [self._alive(run) for run in ordered]
 
     def _chapters(self, model: str, segment: int) -> list[Run]:
         experiment = self._runs.experiment(EXPERIMENT)
-        wanted = {Tag.KIND: Kind.HISTORY.value, Tag.KEY: _key(model, segment)}
-        return self._runs.search(experiment, wanted, deleted=True)
+        tags = {Tag.KIND: Kind.HISTORY.value, Tag.KEY: _key(model, segment)}
+        return self._runs.search(experiment, tags, deleted=True)
 
     def _chapter_of(self, tail: Tail, number: int) -> str:
         """Return the run that takes a number; begins a chapter where the last one is full."""
@@ -197,6 +212,8 @@ class HistoryLog:
             return str(first.info.run_id)
         if segment == tail.segment:
             return tail.run_id
+        # Several writers may begin the same chapter. The parameter `next` of the full one is
+        # written once, so it names the winner; the runs of the others hold nothing and go.
         begun = self._begin(model, segment, tail.run_id)
         stands = self._write_once(tail.run_id, _NEXT, begun)
         for run in self._chapters(model, segment):
@@ -247,6 +264,9 @@ class HistoryLog:
             try:
                 self._client.log_param(run_id, name, value)
             except MlflowException as error:
+                # MLflow's answer to another value under a name that is taken. The same code means
+                # other things too (a name or value that it does not allow): then nothing stands
+                # there, and the error is a real one.
                 if error.error_code != "INVALID_PARAMETER_VALUE":
                     raise
                 stands: str | None = self._client.get_run(run_id).data.params.get(name)
@@ -260,13 +280,12 @@ def _entries(model: str, run: Run) -> History:
     """Return the part of a history that a chapter holds."""
     params: Mapping[str, str] = run.data.params
     numbers = sorted(int(name) for name in params if name.isdecimal() and params[name] != _UNUSED)
-    return History(model, tuple(_entry(params, number) for number in numbers))
-
-
-def _entry(params: Mapping[str, str], number: int) -> Entry:
-    ended = params.get(f"{_name(number)}{_ENDED}")
-    move = Move.of_json(number, params[_name(number)])
-    return Entry(move, MoveEnding.of_json(ended) if ended else None)
+    entries = []
+    for number in numbers:
+        ended = params.get(f"{_name(number)}{_ENDED}")
+        move = Move.of_json(number, params[_name(number)])
+        entries.append(Entry(move, MoveEnding.of_json(ended) if ended else None))
+    return History(model, tuple(entries))
 
 
 def _name(number: int) -> str:
@@ -275,11 +294,3 @@ def _name(number: int) -> str:
 
 def _key(model: str, segment: int) -> str:
     return key_of("history", model, segment)
-
-
-def _several(model: str, used: list[Run]) -> RegistryError:
-    return RegistryError(
-        f"The model {model} has {len(used)} histories: {[run.info.run_id for run in used]}",
-        allowed=f"one first chapter in the experiment {EXPERIMENT!r}",
-        action=f"change the tag {Tag.KEY.value} of the one that is not its history",
-    )

@@ -82,6 +82,8 @@ class Reconciler:
     def _end(self, model: str, alias_state: AliasState, pending: Move) -> None:
         """End a move that its mover has not ended, unless that may be alive."""
         run_id, now = alias_state.tail.run_id, alias_state.champion
+        # The alias is the truth: where it shows the move, the move was made, whoever wrote it down
+        # or did not. One from outside is noted after the fact and has nothing left to be done.
         if now == pending.after or pending.cause is MoveCause.OUTSIDE:
             self._aliases.tag(model, pending)
             self._aliases.conclude(run_id, pending, State.MOVED)
@@ -109,39 +111,33 @@ class Reconciler:
             after=alias_state.champion,
             cause=MoveCause.OUTSIDE,
             why=_OUTSIDE if history.entries else _FOUND,
-            since=_last_known(alias_state.tail.seen, history),
+            # When the champion on record is known to have been in production for the last time.
+            since=max(alias_state.tail.seen, history.latest) if history.moves else "",
         )
+        # None: another observer noted the same change first, and one entry is enough.
         run_id = self._aliases.append(alias_state.tail, move)
         if run_id is not None:
             self._aliases.conclude(run_id, move, State.MOVED)
 
     def _align(self, model: str, alias_state: AliasState) -> None:
-        """Let the other two aliases say what is on record, too."""
-        previous, aliases = alias_state.history.previous, alias_state.aliases
-        if previous is not None and aliases.get(PREVIOUS) != previous:
-            self._point_if_there(model, PREVIOUS, previous)
-        if alias_state.champion is not None and aliases.get(CHALLENGER) == alias_state.champion:
-            self._aliases.unpoint(model, CHALLENGER)
-
-    def _point_if_there(self, model: str, alias: str, version: str) -> None:
-        """Set an alias, unless somebody has deleted the version."""
+        """Make the aliases ``previous`` and ``challenger`` agree with the record, too."""
         from mlflow.exceptions import MlflowException
 
-        try:
-            self._aliases.point(model, alias, version)
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-                raise
+        previous, aliases = alias_state.history.previous, alias_state.aliases
+        if previous is not None and aliases.get(PREVIOUS) != previous:
+            try:
+                self._aliases.point(model, PREVIOUS, previous)
+            except MlflowException as error:
+                # Somebody deleted that version in MLflow: there is nothing to point at.
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                    raise
+        if alias_state.champion is not None and aliases.get(CHALLENGER) == alias_state.champion:
+            self._aliases.unpoint(model, CHALLENGER)
 
 
 def named(version: str | None) -> str:
     """Return a version as a message names it."""
     return "no version" if version is None else f"version {version}"
-
-
-def _last_known(seen: str, history: History) -> str:
-    """Return when the champion on record is known to have been in production for the last time."""
-    return max(seen, history.latest) if history.moves else ""
 
 
 _ROUNDS: Final = 200
@@ -150,7 +146,7 @@ _ROUNDS: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class MoveRequest:
-    """A move that is wanted.
+    """A requested move.
 
     Attributes:
         model: The registered model.
@@ -236,9 +232,24 @@ class Promoter:
             return None
         deleted = not self._aliases.has(model, gone.before)
         back = next((one for one in history.former if self._aliases.has(model, one)), None)
-        return Lost(gone.before, deleted, _told_lost(model, gone, back, deleted=deleted))
+        when = (
+            f"between {gone.since[:16]} and {gone.at[:16]}" if gone.since else f"by {gone.at[:16]}"
+        )
+        # MLflow deletes a version without asking whether it is champion, and drops its aliases
+        # silently (3.17): only the history still knows that there was one.
+        what = (
+            f"somebody deleted it in MLflow {when}, and the alias {CHAMPION} with it"
+            if deleted
+            else f"somebody took the alias {CHAMPION} from it in MLflow {when}"
+        )
+        next_step = (
+            ", and no former champion is left: give a version that alias in MLflow"
+            if back is None
+            else f": `understudy rollback {model}` makes version {back} champion again"
+        )
+        return Lost(gone.before, deleted, what + next_step)
 
-    def move(self, wanted: MoveRequest) -> bool:
+    def move(self, request: MoveRequest) -> bool:
         """Move the alias; return False where it was there already.
 
         Raises:
@@ -246,21 +257,47 @@ class Promoter:
             RegistryBusyError: when others were quicker again and again.
         """
         for _ in range(_ROUNDS):
-            alias_state = self._settler.settled(wanted.model, wanted.key)
-            if alias_state.champion == wanted.version:
+            alias_state = self._settler.settled(request.model, request.key)
+            if alias_state.champion == request.version:
                 return False
-            _refuse_change(alias_state, wanted)
-            run_id, move = self._noted(alias_state, wanted)
-            if run_id is not None and self._made(wanted.model, run_id, move):
+            # MLflow's alias call has no compare-and-swap (3.17): it overwrites whatever is there.
+            # The comparison is made here, and again right before the call, in `_is_still_ours`.
+            if alias_state.champion != request.expected:
+                raise ChampionChangedError(
+                    f"The champion of {request.model} is {named(alias_state.champion)};"
+                    f" the decision was made against {named(request.expected)}",
+                    allowed="a move while the champion is the one compared with",
+                    action="nothing: a night judges its challenger again, against the new champion",
+                )
+            run_id, move = self._noted(alias_state, request)
+            if run_id is not None and self._made(request.model, run_id, move):
                 return True
-        raise _busy(wanted)
+        raise RegistryBusyError(
+            f"{_ROUNDS} moves of the champion of {request.model} were quicker than this one",
+            allowed="a moment in which nobody else moves it",
+            action="look at `understudy history` who does; this may be run again",
+        )
 
-    def _noted(self, alias_state: AliasState, wanted: MoveRequest) -> tuple[str | None, Move]:
+    def _noted(self, alias_state: AliasState, request: MoveRequest) -> tuple[str | None, Move]:
         """Return the run that holds the move, None where another was quicker; and the move."""
-        pending = alias_state.history.pending
-        if pending is not None:  # ours, from an attempt that was killed
-            return alias_state.tail.run_id, pending
-        move = _as_move(alias_state.history, wanted)
+        history = alias_state.history
+        # Every other unfinished move was settled: this one is of the same key, left by an attempt
+        # that was killed, and is carried on instead of being written a second time.
+        if history.pending is not None:
+            return alias_state.tail.run_id, history.pending
+        move = Move(
+            number=history.next_number,
+            at=now_text(history.latest),
+            before=request.expected,
+            after=request.version,
+            cause=request.cause,
+            actor=request.actor,
+            why=request.why,
+            key=request.key,
+            decision_run=request.decision_run,
+            rehearsal_run=request.rehearsal_run,
+            hold=request.hold,
+        )
         return self._aliases.append(alias_state.tail, move), move
 
     def _made(self, model: str, run_id: str, move: Move) -> bool:
@@ -268,12 +305,16 @@ class Promoter:
         from mlflow.exceptions import MlflowException
 
         try:
+            # `previous` first: killed in between, both aliases name the version that is still in
+            # production; killed afterwards, neither lags behind.
             if move.before is not None:
                 self._aliases.point(model, PREVIOUS, move.before)
             if not self._is_still_ours(model, move):
                 return False
             self._aliases.point(model, CHAMPION, str(move.after))
         except (MlflowException, TrackingRefusedError) as error:
+            # A refusal is final, so that the ending is known. No answer at all is not caught: the
+            # call may have arrived, and who settles next reads from the alias whether it did.
             why = f"MLflow refused: {str(error)[:500]}"
             self._aliases.conclude(run_id, move, State.ABANDONED, why)
             raise
@@ -288,9 +329,12 @@ class Promoter:
     def _ended(self, model: str, run_id: str, move: Move) -> bool:
         """Verify, and note the ending; return whether the move stands."""
         aliases = self._aliases.aliases(model)
+        # Moved on already: whoever settles next notes both.
         if aliases.get(CHAMPION) != move.after:
-            return False  # moved on already: whoever settles next notes both
+            return False
         self._aliases.tag(model, move)
+        # The first ending that is written stands. ABANDONED here means that this mover was so slow
+        # that others had given it up, and may have acted on that.
         if self._aliases.conclude(run_id, move, State.MOVED).state is State.ABANDONED:
             return self._late(model, move)
         if aliases.get(CHALLENGER) == move.after:
@@ -302,72 +346,25 @@ class Promoter:
         alias_state = self._aliases.alias_state(model)
         history = alias_state.history
         later = [one.move for one in history.entries if one.move.number > move.number]
-        ours = [one for one in later if one.cause is not MoveCause.OUTSIDE]
+        decided = [one for one in later if one.cause is not MoveCause.OUTSIDE]
         if alias_state.champion != move.after:
             return False
+        # Nobody decided anything since: the move is noted anew, under a number that is not ended.
         if not later:
             again = replace(move, number=history.next_number, at=now_text(history.latest))
             run_id = self._aliases.append(alias_state.tail, again)
             return run_id is not None and self._ended(model, run_id, again)
-        if ours:
-            self._repair(model, move, str(ours[-1].after))
+        # Others moved on in the meantime, and this late call overwrote their champion: it is put
+        # back by a move of its own, so that the history says what happened.
+        if decided:
+            repair = MoveRequest(
+                model,
+                version=str(decided[-1].after),
+                expected=move.after,
+                key=f"repair {move.number} {move.key}",
+                cause=MoveCause.REPAIR,
+                actor=move.actor,
+                why=f"version {move.after} was set by move {move.number}, which had been given up",
+            )
+            self.move(repair)
         return False
-
-    def _repair(self, model: str, late: Move, version: str) -> None:
-        why = f"version {late.after} was set by move {late.number}, which had been given up"
-        repair = MoveRequest(model, version, late.after, f"repair {late.number} {late.key}")
-        self.move(replace(repair, cause=MoveCause.REPAIR, actor=late.actor, why=why))
-
-
-def _told_lost(model: str, gone: Move, back: str | None, *, deleted: bool) -> str:
-    """Return what happened to a champion, and what to do.
-
-    Args:
-        model: The registered model.
-        gone: The move that took it away.
-        back: A former champion that is in the registry; None for none.
-        deleted: Whether the version is gone.
-    """
-    when = f"between {gone.since[:16]} and {gone.at[:16]}" if gone.since else f"by {gone.at[:16]}"
-    what = (
-        f"somebody deleted it in MLflow {when}, and the alias {CHAMPION} with it"
-        if deleted
-        else f"somebody took the alias {CHAMPION} from it in MLflow {when}"
-    )
-    if back is None:
-        return f"{what}, and no former champion is left: give a version that alias in MLflow"
-    return f"{what}: `understudy rollback {model}` makes version {back} champion again"
-
-
-def _refuse_change(alias_state: AliasState, wanted: MoveRequest) -> None:
-    if alias_state.champion != wanted.expected:
-        raise ChampionChangedError(
-            f"The champion of {wanted.model} is {named(alias_state.champion)}; the decision was"
-            f" made against {named(wanted.expected)}",
-            allowed="a move while the champion is the one compared with",
-            action="nothing: a night judges its challenger again, against the new champion",
-        )
-
-
-def _as_move(history: History, wanted: MoveRequest) -> Move:
-    return Move(
-        number=history.next_number,
-        at=now_text(history.latest),
-        before=wanted.expected,
-        after=wanted.version,
-        cause=wanted.cause,
-        actor=wanted.actor,
-        why=wanted.why,
-        key=wanted.key,
-        decision_run=wanted.decision_run,
-        rehearsal_run=wanted.rehearsal_run,
-        hold=wanted.hold,
-    )
-
-
-def _busy(wanted: MoveRequest) -> RegistryBusyError:
-    return RegistryBusyError(
-        f"{_ROUNDS} moves of the champion of {wanted.model} were quicker than this one",
-        allowed="a moment in which nobody else moves it",
-        action="look at `understudy history` who does; this may be run again",
-    )

@@ -43,7 +43,8 @@ if TYPE_CHECKING:
 RECORD: Final = "rehearsal/rehearsal.json"
 LOG: Final = "rehearsal/server.log"
 """Artifacts of a rehearsal's run, beside the questions."""
-_SLOWEST: Final = 60.0  # seconds for one answer, whatever the terms say
+# Seconds for one answer, whatever the terms say: a slow model is measured, and a stuck one ended.
+_SLOWEST: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,10 +108,15 @@ class Rehearser:
         with self._ending(run_id), scratch_folder(self._settings.scratch) as scratch:
             folder = downloaded(self._client, candidate.model, candidate.version, scratch.inputs)
             with self._environments(candidate, folder, on_line) as environments:
-                stage = _Stage(candidate, run_id, folder, *environments, scratch)
-                performance = self._perform(stage, on_line)
-        self._tag(candidate, run_id)
-        return performance
+                setup = _Setup(candidate, run_id, folder, *environments, scratch)
+                report = self._ask_and_compare(setup, on_line)
+        # Last: the tag says that the version has passed. By it `understudy serve` and a rollback
+        # find the questions, which they ask again.
+        with tracking_errors():
+            self._client.set_model_version_tag(
+                candidate.model, candidate.version, Tag.REHEARSAL_RUN.value, run_id
+            )
+        return report
 
     def stop(self) -> None:
         """End what runs; safe in a signal handler."""
@@ -126,53 +132,57 @@ class Rehearser:
         manager = MANAGERS.get(candidate.manager, candidate.manager)
         store = EnvironmentStore(self._settings, self._process_runner)
         with store.lease(environment_of(folder, manager), manager, on_line) as environment:
+            # A project that runs in an image has no environment on this machine to read rows with.
             if candidate.project is None or candidate.project.docker is not None:
                 yield environment, None
                 return
             with store.lease(candidate.project, manager, on_line) as project:
                 yield environment, project
 
-    def _perform(self, stage: _Stage, on_line: OnLine) -> RehearsalReport:
-        document = self._asked(stage, on_line)
+    def _ask_and_compare(self, setup: _Setup, on_line: OnLine) -> RehearsalReport:
+        document = self._asked(setup, on_line)
         questions = [Question(**one) for one in document["questions"]]
-        with self._served(stage, on_line) as server:
+        with self._served(setup, on_line) as server:
             startup = server.await_ready(self._terms.startup.total_seconds())
             with asking(server.address, _SLOWEST) as client:
+                # Asked and not counted: the first answer pays for what is loaded late.
                 for question in questions[:1]:
-                    _answer(server, client, question)  # the first one pays for what is loaded late
+                    _answer(server, client, question)
                 answers = [_answer(server, client, question) for question in questions]
-        show = RehearsalReport(
-            model=stage.candidate.model,
-            version=stage.candidate.version,
-            manager=stage.candidate.manager,
-            environment=stage.environment.digest or stage.environment.manager,
+        report = RehearsalReport(
+            model=setup.candidate.model,
+            version=setup.candidate.version,
+            manager=setup.candidate.manager,
+            environment=setup.environment.digest or setup.environment.manager,
             source=document["source"],
             startup_s=startup,
             answers=tuple(answers),
-            unasked=document.get("unasked", ""),  # rehearsals of earlier versions have none
+            # Documents of rehearsals before that field was added have none.
+            unasked=document.get("unasked", ""),
         )
-        self._keep(stage.run_id, show)
-        show.check(self._terms)
-        return show
+        # Stored before it is checked: a rehearsal that fails is the one that people look into.
+        self._keep(setup.run_id, report)
+        report.check(self._terms)
+        return report
 
-    def _asked(self, stage: _Stage, on_line: OnLine) -> dict[str, Any]:
-        """Return the document with the questions, kept."""
-        desk = RehearsalCaseWriter(
-            model=stage.folder,
-            environment=stage.environment,
-            project=stage.project,
-            folder=stage.scratch.temporary,
+    def _asked(self, setup: _Setup, on_line: OnLine) -> dict[str, Any]:
+        """Return the document with the questions, stored with the run."""
+        writer = RehearsalCaseWriter(
+            model=setup.folder,
+            environment=setup.environment,
+            project=setup.project,
+            folder=setup.scratch.temporary,
             process_runner=self._process_runner,
             on_line=on_line,
         )
-        cases = stage.candidate.cases
-        document = questions_for(self._client, cases, desk, self._terms.rows)
+        cases = setup.candidate.cases
+        document = questions_for(self._client, cases, writer, self._terms.rows)
         with tracking_errors():
-            self._client.log_text(stage.run_id, json.dumps(document), QUESTIONS)
+            self._client.log_text(setup.run_id, json.dumps(document), QUESTIONS)
         return document
 
     @contextmanager
-    def _served(self, stage: _Stage, on_line: OnLine) -> Iterator[ModelServer]:
+    def _served(self, setup: _Setup, on_line: OnLine) -> Iterator[ModelServer]:
         """Serve the version; keep the server's log whatever happens."""
         lines: list[str] = []
 
@@ -180,8 +190,9 @@ class Rehearser:
             lines.append(line)
             on_line(line)
 
+        # `stop` may have come while the environment was built: nothing may start after it.
         self._process_runner.check()
-        server = ModelServer(stage.folder, stage.environment, stage.scratch.temporary, note)
+        server = ModelServer(setup.folder, setup.environment, setup.scratch.temporary, note)
         self._server = server
         try:
             server.start()
@@ -189,21 +200,15 @@ class Rehearser:
         finally:
             server.stop()
             with tracking_errors():
-                self._client.log_text(stage.run_id, "\n".join(lines) + "\n", LOG)
+                self._client.log_text(setup.run_id, "\n".join(lines) + "\n", LOG)
 
-    def _keep(self, run_id: str, performance: RehearsalReport) -> None:
-        record = performance.record(self._terms)
+    def _keep(self, run_id: str, report: RehearsalReport) -> None:
+        record = report.record(self._terms)
         with tracking_errors():
             self._client.log_text(run_id, json.dumps(record, indent=2), RECORD)
             for name in ("startup_s", "p50_ms", "p95_ms"):
                 if record[name] is not None:
                     self._client.log_metric(run_id, name, record[name])
-
-    def _tag(self, candidate: RehearsalCandidate, run_id: str) -> None:
-        with tracking_errors():
-            self._client.set_model_version_tag(
-                candidate.model, candidate.version, Tag.REHEARSAL_RUN.value, run_id
-            )
 
     @contextmanager
     def _ending(self, run_id: str) -> Iterator[None]:
@@ -220,8 +225,8 @@ class Rehearser:
 
 
 @dataclass(frozen=True, slots=True)
-class _Stage:
-    """Everything that one rehearsal is played with."""
+class _Setup:
+    """The version, its files and environments, and the run of one rehearsal."""
 
     candidate: RehearsalCandidate
     run_id: str
@@ -238,5 +243,5 @@ def _answer(server: ModelServer, client: httpx.Client, question: Question) -> Mo
         ServingError: when there is none.
     """
     began = time.perf_counter()
-    said = server.ask(client, question)
-    return ModelResponse(question, 1000 * (time.perf_counter() - began), said)
+    answer = server.ask(client, question)
+    return ModelResponse(question, 1000 * (time.perf_counter() - began), answer)

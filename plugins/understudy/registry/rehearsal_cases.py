@@ -24,7 +24,8 @@ HOLDOUT: Final = "holdout.parquet"
 PREDICTIONS: Final = "predictions.parquet"
 QUESTIONS: Final = "rehearsal/questions.json"
 _LAST_LINES: Final = 5
-_LACKING: Final = 69  # sysexits.h EX_UNAVAILABLE
+# EX_UNAVAILABLE of sysexits.h: by it the script tells "a library is missing" from a crash.
+_LACKING: Final = 69
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ class RehearsalCaseWriter:
 
 
 def questions_for(
-    client: MlflowClient, cases: RehearsalCases, desk: RehearsalCaseWriter, rows: int
+    client: MlflowClient, cases: RehearsalCases, writer: RehearsalCaseWriter, rows: int
 ) -> dict[str, Any]:
     """Return the document with the questions: ``source``, ``questions`` and ``unasked``.
 
@@ -77,16 +78,18 @@ def questions_for(
         ServingError: when they cannot be drawn.
         TrackingUnavailableError: when the server does not answer.
     """
-    asked = _fetched(client, cases.rehearsal, QUESTIONS, desk.folder)
+    # The same questions as before its promotion, where there are some: an answer that differs is
+    # then the environment's or the server's doing, and not that of other rows.
+    asked = _fetched(client, cases.rehearsal, QUESTIONS, writer.folder)
     if asked is not None:
         return _document(asked)
     unasked = f"no {HOLDOUT} with {PREDICTIONS} was logged, or no project is at hand to read them"
-    if desk.project is not None and (files := _files(client, cases, desk.folder)):
-        document = _drawn(desk, desk.project, rows, files)
+    if writer.project is not None and (files := _files(client, cases, writer.folder)):
+        document = _drawn(writer, writer.project, rows, files)
         if document["questions"]:
             return document
         unasked = str(document["unasked"])
-    document = _drawn(desk, desk.environment, rows)
+    document = _drawn(writer, writer.environment, rows)
     if document["questions"]:
         return document
     return {**document, "unasked": f"{unasked} | {document['unasked']}"}
@@ -95,39 +98,45 @@ def questions_for(
 def _files(client: MlflowClient, cases: RehearsalCases, folder: Path) -> tuple[str, ...]:
     """Return the holdout and the predictions as files here; nothing where one is missing."""
     rows = _fetched(client, cases.data, f"{cases.data_artifact}/{HOLDOUT}", folder)
-    said = None if rows is None else _fetched(client, cases.validation, PREDICTIONS, folder)
-    return () if rows is None or said is None else (str(rows), str(said))
+    if rows is None:
+        return ()
+    predictions = _fetched(client, cases.validation, PREDICTIONS, folder)
+    return () if predictions is None else (str(rows), str(predictions))
 
 
 def _drawn(
-    desk: RehearsalCaseWriter, environment: Environment, rows: int, files: tuple[str, ...] = ()
+    writer: RehearsalCaseWriter, environment: Environment, rows: int, files: tuple[str, ...] = ()
 ) -> dict[str, Any]:
     """Return the questions that the script finds in an environment; none where it lacks a library.
 
     Raises:
         ServingError: when the script fails.
     """
-    out = desk.folder / "questions.json"
+    out = writer.folder / "questions.json"
+    # Only the model's environment has what reads the model, and only the project's what reads its
+    # rows; Airflow's has neither pandas nor the libraries of either.
     script = str(INSIDE / "sample_questions.py")
-    arguments = (script, str(desk.model), str(out), str(rows), *files)
+    arguments = (script, str(writer.model), str(out), str(rows), *files)
     last_lines: deque[str] = deque(maxlen=_LAST_LINES)
 
     def note(line: str) -> None:
         last_lines.append(line)
-        desk.on_line(line)
+        writer.on_line(line)
 
-    ending = desk.process_runner.run(command_in(environment, arguments, desk.folder), note)
+    ending = writer.process_runner.run(command_in(environment, arguments, writer.folder), note)
     if ending.exit_code == _LACKING:
         lacking = f"what draws them lacks a library: {' | '.join(last_lines)}"
         return {"source": "nothing", "questions": [], "unasked": lacking}
     if not ending.ok:
-        desk.process_runner.check()  # it may have been stopped
+        # A process that was stopped on purpose fails as well: that is no fault of the script.
+        writer.process_runner.check()
         raise ServingError(
             f"{rows} questions of the rehearsal were to be drawn from"
             f" {'the holdout' if files else 'the input example'}, and the script ended with"
             f" {ending}: {' | '.join(last_lines) or 'it said nothing'}",
             allowed="a holdout and a model that it can read",
             action="correct what the last of these lines names, and train again",
+            # Python does not kill itself: that was most likely the kernel, short of memory.
             can_retry=ending.signal == signal.SIGKILL,
         )
     return _document(out)

@@ -11,7 +11,8 @@ from understudy.errors import ServingError
 from understudy.serving.answers import Question, difference, quantile, shown
 from understudy.spec.pipeline import Rehearsal
 
-_SHOWN: Final = 3  # differences in a message
+# Differences in a message, which becomes a tag and a line of a log.
+_SHOWN: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +134,7 @@ class RehearsalReport:
                 f"Asked {len(self.answers)} rows one at a time, the 95th percentile of the answers"
                 f" took {slow:.0f} ms",
                 allowed=f"at most {allowed:g} ms, by Rehearsal(latency=...)",
+                # The answers were right: another time, on a quieter machine, may do.
                 action="make the model quicker, or allow more; a busy machine is slow too",
                 can_retry=True,
             )

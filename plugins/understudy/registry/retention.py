@@ -164,6 +164,7 @@ def plan(inventory: Inventory, keep: Keep, now: datetime) -> RetentionPlan:
     nights = {one.run_id: _night_stays(one, inventory, recent, now) for one in inventory.nights}
     for one in inventory.nights:
         for version in kept:
+            # A version's runs are its training, its decision and its rehearsal.
             if one.runs & version.runs:
                 nights[one.run_id] = nights[one.run_id] or f"version {version.number} needs it"
     _follow_reuse(inventory.nights, nights)
@@ -211,6 +212,7 @@ class _Recent:
 def _version_stays(one: OldVersion, inventory: Inventory, recent: _Recent, now: datetime) -> str:
     """Return why a version stays; '' where it may go."""
     keep = recent.keep
+    # In the order of what a person would name first: the first reason that holds is shown.
     reasons = {
         f"it is {', '.join(sorted(one.aliases))}": bool(one.aliases),
         f"pinned: {one.pinned}": bool(one.pinned),
@@ -245,6 +247,7 @@ def _night_stays(one: OldNight, inventory: Inventory, recent: _Recent, now: date
 def _follow_reuse(nights: Iterable[OldNight], stays: dict[str, str]) -> None:
     """Keep every night whose results one that stays has used, and so on."""
     home = {run: night for night in nights for run in night.runs}
+    # Transitively: a night may have reused what another one had reused itself.
     waiting = [night for night in nights if stays[night.run_id]]
     while waiting:
         night = waiting.pop()

@@ -34,12 +34,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RollbackRequest:
-    """A rollback that a person wants.
+    """A rollback that a person asks for.
 
     Attributes:
         model: The registered model.
         why: The reason in words.
-        actor: Who wants it.
+        actor: Who asks for it.
         key: Identity of the attempt: made again, it is the same rollback.
         to: The version to return to; '' for the one before the present one.
         scope: What may not return by itself.
@@ -88,7 +88,7 @@ class Rollbacks:
     Args:
         client: Of the tracking server.
         runs: Of the same.
-        mover: Of the same.
+        promoter: Of the same.
         casting: Makes what rehearses.
 
     Raises:
@@ -108,19 +108,40 @@ class Rollbacks:
             ServingError: when it does not serve as it must.
             ChampionChangedError: when somebody else moved the alias meanwhile.
         """
+        # Read once, before the rehearsal, which takes minutes: if the champion changes meanwhile,
+        # `move` refuses, because it is expected to be this one.
         alias_state = self._promoter.look(request.model)
         target = self._target(alias_state, request, on_line)
         version = self._version(request.model, target)
         rehearsed = self._rehearsed(request, version, on_line) if request.rehearse else ""
-        self._promoter.move(self._wanted(alias_state, request, target, rehearsed))
+        hold = None
+        if alias_state.champion is not None:
+            facts = self._trained(request.model, alias_state.champion)
+            hold = ReturnBlock(request.scope, facts, request.until)
+        # Move and hold are one entry of the history: there is no moment in which the version is
+        # rolled back and a night could already bring it back.
+        move = MoveRequest(
+            model=request.model,
+            version=target,
+            expected=alias_state.champion,
+            key=request.key,
+            cause=MoveCause.ROLLBACK,
+            actor=request.actor,
+            why=request.why,
+            rehearsal_run=rehearsed,
+            hold=hold,
+        )
+        self._promoter.move(move)
         return Done(
             request.model, target, alias_state.champion, str(version.run_id or ""), rehearsed
         )
 
     def _target(self, alias_state: AliasState, request: RollbackRequest, on_line: OnLine) -> str:
         last = alias_state.history.moves[-1].move if alias_state.history.moves else None
+        # This very rollback, made by a try that died afterwards. Resolved anew, "the champion
+        # before" would now be the version that was rolled back from.
         if last is not None and last.key == request.key:
-            return str(last.after)  # this very rollback, made by a try that died afterwards
+            return str(last.after)
         target = request.to or self._former(request.model, alias_state, on_line)
         if target == alias_state.champion:
             raise RegistryError(
@@ -154,30 +175,12 @@ class Rollbacks:
             )
         return found
 
-    def _wanted(
-        self, alias_state: AliasState, request: RollbackRequest, target: str, rehearsed: str
-    ) -> MoveRequest:
-        hold = None
-        if alias_state.champion is not None:
-            facts = self._trained(request.model, alias_state.champion)
-            hold = ReturnBlock(request.scope, facts, request.until)
-        return MoveRequest(
-            model=request.model,
-            version=target,
-            expected=alias_state.champion,
-            key=request.key,
-            cause=MoveCause.ROLLBACK,
-            actor=request.actor,
-            why=request.why,
-            rehearsal_run=rehearsed,
-            hold=hold,
-        )
-
     def _trained(self, model: str, version: str) -> Trained:
         """Return what is known of how a version was made; its runs may be gone."""
         found = self._version(model, version)
         trained_in = str(found.run_id or "")
         training = self._tags(trained_in)
+        # The night's own commit comes first: a training that it reused may be of an earlier one.
         night = self._tags(found.tags.get(Tag.DECISION_RUN.value, ""))
         return Trained(
             version,
@@ -190,8 +193,6 @@ class Rollbacks:
         run = self._runs.found(run_id) if run_id else None
         return {} if run is None else dict(run.data.tags)
 
-    # The rehearsal
-
     def _rehearsed(self, request: RollbackRequest, version: ModelVersion, on_line: OnLine) -> str:
         """Rehearse a version as it was rehearsed before; return the run."""
         earlier = str(version.tags.get(Tag.REHEARSAL_RUN.value, ""))
@@ -203,7 +204,19 @@ class Rollbacks:
             manager=record.get("manager", "uv"),
             cases=RehearsalCases(rehearsal=earlier if record else ""),
         )
-        spec = self._spec(request, version)
+        # In the experiment that the version was trained in, for whoever looks at that model; the
+        # history's own where the training run is gone.
+        trained = self._runs.found(str(version.run_id)) if version.run_id else None
+        experiment = (
+            self._runs.experiment(EXPERIMENT) if trained is None else trained.info.experiment_id
+        )
+        tags = {Tag.KIND.value: Kind.REHEARSAL.value, Tag.MODEL.value: request.model}
+        spec = RunSpec(
+            experiment,
+            f"rehearsal {request.key}",
+            f"rehearse version {version.version} for a rollback",
+            {**tags, **dict(request.tags)},
+        )
         for line in self._casting(terms).rehearse(candidate, spec, on_line).summary_lines():
             on_line(line)
         return str(self._runs.tagged(spec.experiment_id, Tag.KEY, spec.key)[-1].info.run_id)
@@ -213,19 +226,11 @@ class Rollbacks:
         run = self._runs.found(run_id) if run_id else None
         if run is None:
             return {}
+        # Listed first: a download of what is not there is retried by MLflow's client for long, and
+        # fails like an outage.
         folder = RECORD.rpartition("/")[0]
         with tracking_errors():
             if all(item.path != RECORD for item in self._client.list_artifacts(run_id, folder)):
                 return {}
         found: dict[str, Any] = json.loads(read_text(self._client, run, RECORD))
         return found
-
-    def _spec(self, request: RollbackRequest, version: ModelVersion) -> RunSpec:
-        """Return the rehearsal's run, in the experiment that the version was trained in."""
-        trained = self._runs.found(str(version.run_id)) if version.run_id else None
-        experiment = (
-            self._runs.experiment(EXPERIMENT) if trained is None else trained.info.experiment_id
-        )
-        tags = {Tag.KIND.value: Kind.REHEARSAL.value, Tag.MODEL.value: request.model}
-        name = f"rehearse version {version.version} for a rollback"
-        return RunSpec(experiment, f"rehearsal {request.key}", name, {**tags, **dict(request.tags)})

@@ -16,7 +16,6 @@ from understudy.store.tracking import tracking_errors
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel, Run
     from mlflow.entities.model_registry import ModelVersion, RegisteredModel
-    from mlflow.exceptions import MlflowException
     from mlflow.tracking import MlflowClient
 
 
@@ -62,10 +61,16 @@ def trained_model(client: MlflowClient, run_id: str, name: str) -> TrainedModel:
             nested.append((run, found))
     if len(nested) == 1:
         return nested[0][1]
-    raise (
-        _several(run_id, name, [run for run, _ in nested])
-        if nested
-        else _none(run_id, name, others)
+    if not nested:
+        raise _none(run_id, name, others)
+    runs = [run for run, _ in nested]
+    shown = ", ".join(f"{run.info.run_name} ({run.info.run_id})" for run in runs[:_SHOWN])
+    more = f" and {len(runs) - _SHOWN} more" if len(runs) > _SHOWN else ""
+    raise RegistryError(
+        f"The training run {run_id} has a model {name!r} in {len(runs)} nested runs: {shown}{more}",
+        allowed="one model to be judged: in the training run itself, or in one nested run",
+        action="log the one that counts in the outer run, or under a name of its own that "
+        "Steps(model=...) says",
     )
 
 
@@ -80,6 +85,7 @@ def _named(
     """Return a run's model of that name: the newest, or the one among its artifacts."""
     run_id = str(run.info.run_id)
     named = [model for model in models if model.name == name]
+    # A training may log several under one name, such as checkpoints: the last one is its result.
     if named:
         newest = max(named, key=lambda model: model.creation_timestamp)
         return TrainedModel(newest.model_uri, run_id, newest.model_id)
@@ -91,25 +97,16 @@ def _named(
 
 def _descendants(client: MlflowClient, run: Run) -> Iterator[Run]:
     level = [run]
+    # Level by level: MLflow knows a run's parent, and no run its descendants.
     for _ in range(_DEEPEST):
-        level = [child for parent in level for child in _children(client, parent)]
+        level = [
+            child
+            for parent in level
+            for child in client.search_runs(
+                [parent.info.experiment_id], f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'"
+            )
+        ]
         yield from level
-
-
-def _children(client: MlflowClient, run: Run) -> list[Run]:
-    below = f"tags.`mlflow.parentRunId` = '{run.info.run_id}'"
-    return list(client.search_runs([run.info.experiment_id], below))
-
-
-def _several(run_id: str, name: str, runs: list[Run]) -> RegistryError:
-    shown = ", ".join(f"{run.info.run_name} ({run.info.run_id})" for run in runs[:_SHOWN])
-    more = f" and {len(runs) - _SHOWN} more" if len(runs) > _SHOWN else ""
-    return RegistryError(
-        f"The training run {run_id} has a model {name!r} in {len(runs)} nested runs: {shown}{more}",
-        allowed="one model to be judged: in the training run itself, or in one nested run",
-        action="log the one that counts in the outer run, or under a name of its own that "
-        "Steps(model=...) says",
-    )
 
 
 def _none(run_id: str, name: str, others: set[str]) -> RegistryError:
@@ -127,6 +124,8 @@ def _none(run_id: str, name: str, others: set[str]) -> RegistryError:
     )
 
 
+# MLflow 3.17 says "Registered model alias champion not found." with the code of a bad argument,
+# and has no code of its own for it.
 _ALIAS_MISSING = "not found"
 
 
@@ -165,9 +164,17 @@ class Registry:
         """Return the version for a trained model; the same key never makes a second one."""
         with tracking_errors():
             self._create_model(model)
+            # MLflow registers the same source twice without complaint, and its client repeats a
+            # POST whose answer was lost: of the versions with this key the first one counts.
             eldest = self._version_by_key(model, key)
             if eldest is None:
-                self._create_version(model, trained, key)
+                self._client.create_model_version(
+                    model,
+                    trained.uri,
+                    run_id=trained.run_id,
+                    model_id=trained.model_id,
+                    tags={Tag.KEY.value: key},
+                )
                 eldest = self._version_by_key(model, key)
         if eldest is None:
             raise RegistryError(
@@ -204,6 +211,8 @@ class Registry:
             self._create_model(model)
             if not self._owner(model):
                 self._client.set_registered_model_tag(model, Tag.PIPELINE.value, pipeline)
+        # Read again: another pipeline may have claimed it in the same moment, and the last writer
+        # of a tag has it.
         self.refuse_foreign(model, pipeline)
 
     def challenge(self, model: str, version: str) -> None:
@@ -226,24 +235,18 @@ class Registry:
     def _create_model(self, model: str) -> None:
         from mlflow.exceptions import MlflowException
 
+        # Made without a look: a look and a creation are two calls, between which another may come.
         try:
             self._client.create_registered_model(model)
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
 
-    def _create_version(self, model: str, trained: TrainedModel, key: str) -> None:
-        self._client.create_model_version(
-            model,
-            trained.uri,
-            run_id=trained.run_id,
-            model_id=trained.model_id,
-            tags={Tag.KEY.value: key},
-        )
-
     def _version_by_key(self, model: str, key: str) -> str | None:
-        wanted = f"name = '{model}' and tags.`{Tag.KEY}` = '{key}'"
-        found = self._client.search_model_versions(wanted)
+        found = self._client.search_model_versions(
+            f"name = '{model}' and tags.`{Tag.KEY}` = '{key}'"
+        )
+        # Versions are numbers that MLflow gives as texts: "10" must not come before "9".
         return min((str(v.version) for v in found), key=int, default=None)
 
     def _aliased(self, model: str, alias: str) -> ModelVersion | None:
@@ -253,7 +256,11 @@ class Registry:
             with tracking_errors():
                 return self._client.get_model_version_by_alias(model, alias)
         except MlflowException as error:
-            if _says_missing(error):
+            # "No such model" and "no such alias" are answers; everything else that goes wrong is
+            # not, for without a champion a model may be promoted that was compared with none.
+            no_model = error.error_code == "RESOURCE_DOES_NOT_EXIST"
+            bad_argument = error.error_code == "INVALID_PARAMETER_VALUE"
+            if no_model or (bad_argument and _ALIAS_MISSING in error.message):
                 return None
             raise
         except TrackingRefusedError:
@@ -293,16 +300,10 @@ def version_of(client: MlflowClient, model: str, version: str) -> ModelVersion |
         with tracking_errors():
             return client.get_model_version(model, version)
     except MlflowException as error:
+        # A version that is no number is a bad argument to MLflow; there is none of that name.
         if error.error_code not in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
             raise
         return None
-
-
-def _says_missing(error: MlflowException) -> bool:
-    """Tell "no such model" and "no such alias" from everything else that goes wrong."""
-    if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-        return True
-    return error.error_code == "INVALID_PARAMETER_VALUE" and _ALIAS_MISSING in error.message
 
 
 __all__ = ["Registry", "TrainedModel", "registered", "version_of"]

@@ -16,7 +16,7 @@ from typing import Final
 
 from understudy.errors import UnderstudyError
 from understudy.runner.process.process import OnLine
-from understudy.serving.instance import Instance, Opener
+from understudy.serving.instance import Opener
 from understudy.serving.proxy import Proxy
 
 Champion = Callable[[], str | None]
@@ -54,7 +54,7 @@ class AliasWatcher:
         champion: Looks at the alias.
         opener: Brings versions up.
         poll: Seconds between two looks.
-        say: Takes what there is to tell.
+        say: Takes lines for the log.
     """
 
     def __init__(
@@ -74,6 +74,8 @@ class AliasWatcher:
 
     def stop(self) -> None:
         """End all servers; returns when they are gone."""
+        # In this order: no further look, no further start; then the thread can be waited for, even
+        # if it is building an environment.
         self._over.set()
         self._opener.stop()
         self._thread.join()
@@ -93,18 +95,21 @@ class AliasWatcher:
 
     def look(self) -> None:
         """Look once, and do what is to be done."""
+        # A tracking server that is away, or a champion that is gone, is no reason to stop serving:
+        # predictions need neither.
         try:
-            wanted = self._champion()
+            champion = self._champion()
         except UnderstudyError as error:
             self._complain(f"{error} What is served stays as it is.")
             return
-        if wanted is None:
+        if champion is None:
             self._complain(f"{self._proxy.model} has no champion. What is served stays as it is.")
             return
         self._silent = False
         current = self._proxy.current
-        if current is None or current.version != wanted or not current.alive:
-            self._bring_up(wanted)
+        # Also the same version again, where one of its servers died.
+        if current is None or current.version != champion or not current.alive:
+            self._bring_up(champion)
 
     def _complain(self, message: str) -> None:
         """Say what is wrong with the registry, once until it is right again."""
@@ -124,12 +129,21 @@ class AliasWatcher:
             return
         self._trouble = None
         self._proxy.note = {"since": datetime.now(UTC).isoformat(timespec="milliseconds")}
-        self._let_go(self._proxy.switch(new))
+        # The new version takes requests before the old one is ended: one of them is always there.
+        old = self._proxy.switch(new)
+        self._leaving = [thread for thread in self._leaving if thread.is_alive()]
+        # In a thread of its own: the next look need not wait for the requests that it answers.
+        if old is not None:
+            leaving = threading.Thread(target=old.close, args=(_DRAIN,), name="leaving")
+            leaving.start()
+            self._leaving.append(leaving)
         self._say(f"Serving {self._proxy.model} version {version}")
 
     def _failed(self, version: str, error: UnderstudyError) -> None:
+        # Stopped while it was being brought up: that is why it failed.
         if self._over.is_set():
             return
+        # Doubled each time: a broken champion must not keep the machine busy with building it.
         known = self._trouble if self._trouble and self._trouble.version == version else None
         pause = min(known.pause * 2, _LONGEST_PAUSE) if known else _FIRST_PAUSE
         self._trouble = Trouble(version, str(error), pause, time.monotonic() + pause)
@@ -143,11 +157,3 @@ class AliasWatcher:
             f"ERROR the champion, version {version} of {self._proxy.model}, did not come up;"
             f" {still}. Tried again in {pause:.0f} s. {error}"
         )
-
-    def _let_go(self, old: Instance | None) -> None:
-        """End the version before, when it has answered what it had taken."""
-        self._leaving = [thread for thread in self._leaving if thread.is_alive()]
-        if old is not None:
-            leaving = threading.Thread(target=old.close, args=(_DRAIN,), name="leaving")
-            leaving.start()
-            self._leaving.append(leaving)

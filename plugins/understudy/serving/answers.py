@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 _PREDICTIONS, _PREDICTION, _PROBABILITIES = "predictions", "prediction", "probabilities"
-_SHOWN: Final = 100  # characters of a value in a message
-_LONGEST: Final = 500  # characters of an error's line, or of a request
+# Characters of a value in a message.
+_SHOWN: Final = 100
+# Characters of an error's line, or of a request.
+_LONGEST: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +44,15 @@ def difference(question: Question, answer: object, tolerance: float) -> str:
     if given is None:
         return f"{question.name}: the answer has no {_PREDICTIONS!r}: {_shown(answer)}"
     if _PREDICTIONS in question.expected:
-        said, got = question.expected[_PREDICTIONS], given
+        expected, got = question.expected[_PREDICTIONS], given
     else:
         got = _only(given)
-        said = _said(question.expected, got)
-    if _alike(said, got, tolerance):
+        # A model that answers with several numbers answers with one for each class.
+        several = isinstance(got, Sequence) and not isinstance(got, str)
+        expected = question.expected.get(_PROBABILITIES if several else _PREDICTION)
+    if _alike(expected, got, tolerance):
         return ""
-    return f"{question.name}: served {_shown(got)}, offline {_shown(said)}"
+    return f"{question.name}: served {_shown(got)}, offline {_shown(expected)}"
 
 
 def quantile(values: Iterable[float], share: float) -> float:
@@ -59,9 +63,11 @@ def quantile(values: Iterable[float], share: float) -> float:
 
 def complaint(text: str) -> str:
     """Return what an answer that is an error says: MLflow's has the cause in its trace's end."""
+    # MLflow's scoring server answers with the whole traceback in JSON (3.17); anything else, such
+    # as the page of a proxy, is shown as it came.
     try:
-        said = json.loads(text)
-        message, trace = said["message"], said.get("stack_trace") or ""
+        document = json.loads(text)
+        message, trace = document["message"], document.get("stack_trace") or ""
     except (ValueError, KeyError, TypeError, AttributeError):
         return text[:_LONGEST]
     lines = [line.strip() for line in str(trace).splitlines() if line.strip()]
@@ -100,23 +106,20 @@ def _only(given: object) -> object:
     return given
 
 
-def _said(expected: Mapping[str, Any], got: object) -> object:
-    """Return the part of what was said that an answer of that form repeats."""
-    several = isinstance(got, Sequence) and not isinstance(got, str)
-    return expected.get(_PROBABILITIES if several else _PREDICTION)
-
-
-def _alike(said: object, got: object, tolerance: float) -> bool:
-    if isinstance(said, Mapping) and isinstance(got, Mapping):
-        return said.keys() == got.keys() and all(
-            _alike(value, got[name], tolerance) for name, value in said.items()
+def _alike(expected: object, got: object, tolerance: float) -> bool:
+    if isinstance(expected, Mapping) and isinstance(got, Mapping):
+        return expected.keys() == got.keys() and all(
+            _alike(value, got[name], tolerance) for name, value in expected.items()
         )
-    if isinstance(said, list) and isinstance(got, list):
-        pairs = zip(said, got, strict=False)
-        return len(said) == len(got) and all(_alike(*pair, tolerance) for pair in pairs)
-    one, other = _number(said), _number(got)
+    if isinstance(expected, list) and isinstance(got, list):
+        pairs = zip(expected, got, strict=False)
+        return len(expected) == len(got) and all(_alike(*pair, tolerance) for pair in pairs)
+    # A label may be a number to one side and a text to the other: the gate reads Parquet, and the
+    # server answers in JSON.
+    one, other = _number(expected), _number(got)
     if one is None or other is None:
-        return str(said) == str(got)
+        return str(expected) == str(got)
+    # NaN is unequal to itself, but here it means "no value" on both sides.
     if math.isnan(one) or math.isnan(other):
         return math.isnan(one) and math.isnan(other)
     return math.isclose(one, other, rel_tol=tolerance, abs_tol=tolerance)

@@ -29,7 +29,8 @@ REHEARSAL: Final = "rehearsal"
 QUESTIONS: Final = f"{REHEARSAL}/questions.json"
 RECORD: Final = f"{REHEARSAL}/rehearsal.json"
 """Artifacts of a rehearsal's run, by which a version is known to answer rightly."""
-_SLOWEST: Final = 60.0  # seconds for one answer
+# Seconds for one answer.
+_SLOWEST: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,7 @@ class Instance:
     @contextmanager
     def answering(self) -> Iterator[str]:
         """Yield the address of its least busy server, which counts as busy meanwhile."""
+        # A model may take long for one request: the next one goes where fewest wait.
         with self._idle:
             place = min(self._busy, key=self._busy.__getitem__)
             self._busy[place] += 1
@@ -111,11 +113,16 @@ class Opener:
             scratch = stack.enter_context(scratch_folder(self._settings.scratch))
             folder = downloaded(self._client, model, version, scratch.inputs)
             rehearsed = self._rehearsed(model, version, scratch.inputs)
-            environment = stack.enter_context(self._environment(folder, rehearsed.manager))
+            # An environment built by the manager of the rehearsal is the one that has answered.
+            manager = MANAGERS.get(rehearsed.manager, rehearsed.manager)
+            store = EnvironmentStore(self._settings, self._process_runner)
+            lease = store.lease(environment_of(folder, manager), manager, self._on_line)
+            environment = stack.enter_context(lease)
             servers = self._started(stack, folder, environment, scratch.temporary)
             for server in servers:
                 server.await_ready(self._terms.startup)
                 _ask(server, rehearsed)
+            # Until here an error closes everything; from here on the instance does, when it ends.
             return Instance(version, servers, stack.pop_all().close)
 
     def stop(self) -> None:
@@ -124,13 +131,6 @@ class Opener:
         for server in self._starting:
             server.stop()
 
-    @contextmanager
-    def _environment(self, folder: Path, manager: str) -> Iterator[Environment]:
-        chosen = MANAGERS.get(manager, manager)
-        store = EnvironmentStore(self._settings, self._process_runner)
-        with store.lease(environment_of(folder, chosen), chosen, self._on_line) as environment:
-            yield environment
-
     def _started(
         self, stack: ExitStack, folder: Path, environment: Environment, scratch: Path
     ) -> list[ModelServer]:
@@ -138,6 +138,7 @@ class Opener:
             ModelServer(folder, environment, scratch, self._on_line)
             for _ in range(self._terms.workers)
         ]
+        # Known to `stop` first, and only then checked: a stop in between reaches one or the other.
         self._starting = servers
         self._process_runner.check()
         for server in servers:
@@ -151,12 +152,16 @@ class Opener:
             tags = self._client.get_model_version(model, version).tags
         run_id = tags.get(Tag.REHEARSAL_RUN.value, "")
         run = self._runs.found(run_id) if run_id else None
-        record, asked = (
-            {} if run is None else _read(found(self._client, run, path, into))
-            for path in (RECORD, QUESTIONS)
-        )
+        documents: dict[str, dict[str, Any]] = {RECORD: {}, QUESTIONS: {}}
+        # Of a version without a rehearsal, or whose rehearsal was deleted, nothing is asked: it has
+        # become champion all the same, by a person's hand or under rules without one.
+        for name in documents:
+            file = None if run is None else found(self._client, run, name, into)
+            if file is not None:
+                documents[name] = json.loads(file.read_text(encoding="utf-8"))
+        record = documents[RECORD]
         return _Rehearsed(
-            questions=tuple(Question(**one) for one in asked.get("questions", [])),
+            questions=tuple(Question(**one) for one in documents[QUESTIONS].get("questions", [])),
             tolerance=record.get("terms", {}).get("tolerance", 0.0),
             manager=self._terms.manager or record.get("manager", "uv"),
         )
@@ -190,17 +195,11 @@ def _ask(server: ModelServer, rehearsed: _Rehearsed) -> None:
     """
     with asking(server.address, _SLOWEST) as client:
         for question in rehearsed.questions:
-            said = server.ask(client, question)
-            if wrong := difference(question, said, rehearsed.tolerance):
+            answer = server.ask(client, question)
+            if wrong := difference(question, answer, rehearsed.tolerance):
                 raise ServingError(
                     f"The version does not answer as in its rehearsal: {wrong}; asked"
                     f" {shown(question.body)}",
                     allowed="the answers that it gave before it became champion",
                     action="read the server's lines above; roll back if the champion is broken",
                 )
-
-
-def _read(path: Path | None) -> dict[str, Any]:
-    """Return the document in a file; an empty one without a file."""
-    document: dict[str, Any] = {} if path is None else json.loads(path.read_text(encoding="utf-8"))
-    return document

@@ -75,6 +75,7 @@ class Proxy:
     async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
         import httpx
 
+        # trust_env=False: a proxy of the environment must not be asked for an address on loopback.
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=100)
         async with httpx.AsyncClient(timeout=_ANSWER, limits=limits, trust_env=False) as client:
             self._client = client
@@ -94,8 +95,12 @@ class Proxy:
         return Response(json.dumps(facts), media_type="application/json")
 
     async def _forward(self, request: Request) -> Response:
+        from starlette.responses import JSONResponse
+
         body = await request.body()
         headers = {name: request.headers[name] for name in _PASSED_ON if name in request.headers}
+        # Asked again only where the connection broke: a prediction changes nothing, so that it does
+        # not matter whether the server that died had computed it already.
         until = time.monotonic() + _ASKED_FOR
         while (instance := self._current) is not None:
             answer = await self._asked(instance, request, body, headers)
@@ -104,43 +109,34 @@ class Proxy:
             if time.monotonic() > until:
                 break
             await asyncio.sleep(_PAUSE)
-        return _unavailable(self.model)
+        message = f"No version of {self.model} is up. It is being loaded, or there is no champion."
+        error = {"error_code": "TEMPORARILY_UNAVAILABLE", "message": message}
+        return JSONResponse(error, 503, {"retry-after": "5"})
 
     async def _asked(
         self, instance: Instance, request: Request, body: bytes, headers: Mapping[str, str]
     ) -> Response | None:
         """Return the answer of a version; None where its server is gone."""
         import httpx
-        from starlette.responses import Response
+        from starlette.responses import JSONResponse, Response
 
         if self._client is None:
             return None
+        # Counted while it is answered: an instance that is replaced waits for this request.
         with instance.answering() as address:
             url = f"{address}{request.url.path}"
             try:
                 answer = await self._client.request(
                     request.method, url, content=body, headers=headers
                 )
+            # A timeout is a transport error, too, but this model is alive, and the next try would
+            # take as long again.
             except httpx.TimeoutException:
-                return _too_slow()
+                message = f"The model took longer than {_ANSWER:g} s."
+                error = {"error_code": "TEMPORARILY_UNAVAILABLE", "message": message}
+                return JSONResponse(error, 504)
             except httpx.TransportError:
                 return None
         shown = {VERSION_HEADER: instance.version}
         kind = answer.headers.get("content-type")
         return Response(answer.content, answer.status_code, shown, media_type=kind)
-
-
-def _unavailable(model: str) -> Response:
-    from starlette.responses import JSONResponse
-
-    message = f"No version of {model} is up. It is being loaded, or there is no champion."
-    code = "TEMPORARILY_UNAVAILABLE"
-    headers = {"retry-after": "5"}
-    return JSONResponse({"error_code": code, "message": message}, 503, headers)
-
-
-def _too_slow() -> Response:
-    from starlette.responses import JSONResponse
-
-    message = f"The model took longer than {_ANSWER:g} s."
-    return JSONResponse({"error_code": "TEMPORARILY_UNAVAILABLE", "message": message}, 504)

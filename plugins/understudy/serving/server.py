@@ -53,6 +53,8 @@ class ModelServer:
         self._on_line, self._process_runner = on_line, ProcessRunner()
         self._last_lines: deque[str] = deque(maxlen=_LAST_LINES)
         self._thread = threading.Thread(target=self._run, name="model server", daemon=True)
+        # Bound here and inherited: a free port that is only looked up may be taken before the
+        # server starts. On loopback only, as the server knows no user and no password.
         self._socket = socket.create_server((_LOOPBACK, 0), backlog=2048)
         self._ending: Ending | None = None
         self._began = 0.0
@@ -78,9 +80,18 @@ class ModelServer:
         with asking(self.address, timeout=1.0) as client:
             while time.monotonic() < deadline:
                 if not self.alive:
-                    raise self._ended()
+                    raise ServingError(
+                        f"The model was to be loaded and served, and {self._end}",
+                        allowed="a model that MLflow can load and serve in the environment that it"
+                        " records",
+                        action="correct what the last lines of the server's log name, and train"
+                        " again",
+                        can_retry=self._was_ended,
+                    )
+                # The server's own copy of the socket is enough. While this one is open, connections
+                # to a server that has died would hang instead of being refused.
                 if _answers(client):
-                    self._socket.close()  # its own end is enough: a dead server is to be refused
+                    self._socket.close()
                     return time.monotonic() - self._began
                 time.sleep(_PAUSE)
         raise ServingError(
@@ -109,8 +120,16 @@ class ModelServer:
             if answer.is_success:
                 return json.loads(answer.text)
         except httpx.RequestError as error:
-            raise self._silent(question, error) from error
-        except ValueError as error:  # NaN in the question, or no JSON in the answer
+            # A broken connection usually means that the process died: its exit code says more than
+            # the error, and is there once it was waited for. After a timeout it still computes.
+            self._thread.join(0 if isinstance(error, httpx.TimeoutException) else _REAPED_S)
+            if not self.alive:
+                reason = f"no answer: {self._end}"
+                raise _refused(question, reason, can_retry=self._was_ended) from error
+            reason = f"no answer, {type(error).__name__}: {error}"
+            raise _refused(question, reason, can_retry=True) from error
+        # NaN in the question, or no JSON in the answer.
+        except ValueError as error:
             raise _refused(question, f"that is no JSON: {error}") from error
         raise _refused(question, f"{answer.status_code}: {complaint(answer.text)}")
 
@@ -132,35 +151,18 @@ class ModelServer:
             (descriptor,),
         )
         around = Surroundings(code=self._model, scratch=self._scratch)
+
+        def note(line: str) -> None:
+            self._last_lines.append(line)
+            self._on_line(line)
+
         with self._environment.enter(command, around) as inside:
-            self._ending = self._process_runner.run(inside, self._note)
-
-    def _note(self, line: str) -> None:
-        self._last_lines.append(line)
-        self._on_line(line)
-
-    def _silent(self, question: Question, error: httpx.RequestError) -> ServingError:
-        """Return why a question got no answer at all."""
-        import httpx
-
-        self._thread.join(0 if isinstance(error, httpx.TimeoutException) else _REAPED_S)
-        if not self.alive:
-            return _refused(question, f"no answer: {self._end}", can_retry=self._was_ended)
-        said = f"no answer, {type(error).__name__}: {error}"
-        return _refused(question, said, can_retry=True)
-
-    def _ended(self) -> ServingError:
-        return ServingError(
-            f"The model was to be loaded and served, and {self._end}",
-            allowed="a model that MLflow can load and serve in the environment that it records",
-            action="correct what the last lines of the server's log name, and train again",
-            can_retry=self._was_ended,
-        )
+            self._ending = self._process_runner.run(inside, note)
 
     @property
     def _end(self) -> str:
-        said = " | ".join(self._last_lines) or "it said nothing"
-        return f"its server ended with {self._ending or 'no exit code'}: {said}"
+        last = " | ".join(self._last_lines) or "it said nothing"
+        return f"its server ended with {self._ending or 'no exit code'}: {last}"
 
     @property
     def _was_ended(self) -> bool:
@@ -168,11 +170,11 @@ class ModelServer:
         return self._ending is not None and self._ending.signal in _FROM_OUTSIDE
 
 
-def _refused(question: Question, said: str, *, can_retry: bool = False) -> ServingError:
+def _refused(question: Question, answer: str, *, can_retry: bool = False) -> ServingError:
     advice = question.advice or "correct the model's signature or its predict for such a row"
     return ServingError(
         f"The served model gave no prediction for {question.name}: asked {shown(question.body)}, it"
-        f" answered {said}",
+        f" answered {answer}",
         allowed="an answer to every row that the model may be asked, also one with missing cells",
         action=f"{advice}, and train again; the whole request is in questions.json of the"
         " rehearsal's run, the server's words are in its server.log",
@@ -208,6 +210,7 @@ def command_in(
         folder: Where it runs, and where its temporary files are.
         descriptors: Descriptors that it inherits.
     """
+    # In an environment without a folder of its own, PATH finds the Python.
     python = environment.bin / "python" if environment.bin else Path("python")
     return Command(
         argv=(str(python), *arguments),
@@ -219,8 +222,9 @@ def command_in(
 
 def _variables(environment: Environment, folder: Path) -> Mapping[str, str]:
     """Return what a model needs to predict: no address of the tracking server, no password."""
-    ours: dict[str, Any] = step_environment(os.environ, (), local=environment.bin is None)
-    kept = {name: value for name, value in ours.items() if not name.startswith(_SECRET)}
+    # A model runs code of its project's making for as long as it serves: it gets no credentials.
+    inherited: dict[str, Any] = step_environment(os.environ, (), local=environment.bin is None)
+    kept = {name: value for name, value in inherited.items() if not name.startswith(_SECRET)}
     path = kept.get("PATH", os.defpath)
     if environment.bin is not None:
         path = f"{environment.bin}{os.pathsep}{path}"

@@ -1,4 +1,4 @@
-"""Artifacts of runs and models, and texts of any length: written, read, told from what is gone.
+"""Artifacts of runs and models, and texts of any length: written, read, or known to be gone.
 
 Touches the tracking server, and temporary folders that go.
 
@@ -97,9 +97,11 @@ def found(client: MlflowClient, run: Run, path: str, folder: str | Path) -> Path
                 return None
         return downloaded(client, run, path, folder)
     except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":  # somebody removed it just now
+        # It was there a moment ago: somebody removed it just now.
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
-    except FileNotFoundError:  # ditto, of a store of files
+    # The same, of a store of files.
+    except FileNotFoundError:
         pass
     return None
 
@@ -155,7 +157,8 @@ def _missing(path: str, uri: str) -> MlflowException:
     return MlflowException(f"There is {what} {uri}", error_code=RESOURCE_DOES_NOT_EXIST)
 
 
-LONGEST_TAG: Final = 5000  # characters; MLflow before 3 took no more
+# Characters; MLflow before 3 took no more.
+LONGEST_TAG: Final = 5000
 _ELSEWHERE: Final = "sha256:"
 
 
@@ -179,10 +182,12 @@ def read_note(client: MlflowClient, run: Run, tag: Tag) -> str:
     text = str(run.data.tags.get(tag.value, ""))
     if not text.startswith(_ELSEWHERE):
         return text
+    # The artifact was deleted: the tag alone holds no more than a digest.
     try:
         found = read_text(client, run, _artifact(tag))
     except (MlflowException, OSError):
-        return ""  # it was deleted
+        return ""
+    # Artifacts can be replaced by whoever may write to the run: only the tag's own text counts.
     return found if _reference(found) == text else ""
 
 

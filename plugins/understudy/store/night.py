@@ -23,11 +23,8 @@ if TYPE_CHECKING:
 _PINNED: Final = "night.json"
 _SETTLED: Final = frozenset({Outcome.PROMOTED.value, Outcome.REJECTED.value})
 _TURNED_DOWN: Final = "Reject"
-_LONGEST_SERIES: Final = 1000  # nights; what one page of a search holds
-
-
-def _nothing_else(_run: Run) -> None:
-    """Do nothing: the run is all that there is."""
+# Nights; what one page of a search holds.
+_LONGEST_SERIES: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +107,7 @@ class NightBook:
     def opened(self, run_id: str) -> Night | None:
         """Return what the parent run pinned earlier, or None where it did not come that far."""
         run = self._runs.get(run_id)
+        # The tag is written after the file: a try that was killed in between pinned nothing.
         if Tag.COMMIT.value not in run.data.tags:
             return None
         return Night(**json.loads(read_text(self._client, run, _PINNED)))
@@ -143,8 +141,8 @@ class NightBook:
 
     def latest(self, experiment_id: str, night_of: str) -> str | None:
         """Return the parent run that was opened last for a Dag run, or None."""
-        wanted = {Tag.ATTEMPT_OF: night_of, Tag.KIND: Kind.NIGHT.value}
-        found = self._runs.search(experiment_id, wanted, limit=1)
+        tags = {Tag.ATTEMPT_OF: night_of, Tag.KIND: Kind.NIGHT.value}
+        found = self._runs.search(experiment_id, tags, limit=1)
         return str(found[0].info.run_id) if found else None
 
     def sweep(
@@ -152,7 +150,7 @@ class NightBook:
         experiment_id: str,
         pipeline: str,
         is_over: Callable[[str], bool],
-        let_go: Callable[[Run], None] = _nothing_else,
+        let_go: Callable[[Run], None] = lambda _run: None,
     ) -> list[str]:
         """End what nights that are over left RUNNING; return those run ids.
 
@@ -166,6 +164,8 @@ class NightBook:
         owners = [run.data.tags.get(Tag.DAG_RUN_ID.value, "") for run in alive]
         over = {dag_run for dag_run in set(owners) if dag_run and is_over(dag_run)}
         dead = [run for run, owner in zip(alive, owners, strict=True) if owner in over]
+        # A dead night's steps would say RUNNING for ever: MLflow ends no run whose process was
+        # killed (3.17), and the worker that could have done it is gone.
         for run in dead:
             let_go(run)
             reason = "abandoned: its night was over and it was not ended"
@@ -182,21 +182,25 @@ class NightBook:
         """
         if night.champion is None or night.force:
             return None
-        wanted = {
+        tags = {
             Tag.FINGERPRINT: fingerprint,
             Tag.PIPELINE: night.pipeline,
             Tag.CHAMPION_AFTER: night.champion,
         }
         judged = f"tags.`{Tag.OUTCOME}` != '{Outcome.SKIPPED}'"
-        for run in self._runs.search(night.experiment_id, wanted, also=judged):
-            if run.info.run_id != night.run_id and _is_settled(run.data.tags):
+        for run in self._runs.search(night.experiment_id, tags, also=judged):
+            # Settled: its verdict was obeyed, or a person turned it down. A night that was held or
+            # failed may end otherwise on the same input, and is run again.
+            turned_down = run.data.tags.get(Tag.APPROVAL.value, "").startswith(_TURNED_DOWN)
+            settled = run.data.tags.get(Tag.OUTCOME.value) in _SETTLED or turned_down
+            if run.info.run_id != night.run_id and settled:
                 return run
         return None
 
     def note_less_seen(self, night: Night) -> str:
         """Note on a night that the one before it saw later data; return the words, '' for none."""
-        wanted = {Tag.PIPELINE: night.pipeline, Tag.KIND: Kind.NIGHT.value}
-        last = self._runs.search(night.experiment_id, wanted, limit=2)
+        tags = {Tag.PIPELINE: night.pipeline, Tag.KIND: Kind.NIGHT.value}
+        last = self._runs.search(night.experiment_id, tags, limit=2)
         before = next((run for run in last if run.info.run_id != night.run_id), None)
         seen = "" if before is None else before.data.tags.get(Tag.AS_OF.value, "")
         if before is None or seen <= night.as_of:
@@ -207,16 +211,16 @@ class NightBook:
 
     def skips_in_a_row(self, night: Night) -> int:
         """Return how many nights before this one ended SKIPPED without another outcome between."""
-        wanted = {Tag.PIPELINE: night.pipeline, Tag.KIND: Kind.NIGHT.value}
-        nights = self._runs.search(night.experiment_id, wanted, limit=_LONGEST_SERIES)
+        tags = {Tag.PIPELINE: night.pipeline, Tag.KIND: Kind.NIGHT.value}
+        nights = self._runs.search(night.experiment_id, tags, limit=_LONGEST_SERIES)
         earlier = [run for run in nights if run.info.run_id != night.run_id]
         skipped = (run.data.tags.get(Tag.OUTCOME) == Outcome.SKIPPED for run in earlier)
         return len(list(takewhile(bool, skipped)))
 
     def first_to_find_stale(self, night: Night, version: str) -> bool:
         """Note on a night that a champion is too old; return whether no night did so before."""
-        wanted = {Tag.STALE: version, Tag.PIPELINE: night.pipeline}
-        earlier = self._runs.search(night.experiment_id, wanted, limit=1)
+        tags = {Tag.STALE: version, Tag.PIPELINE: night.pipeline}
+        earlier = self._runs.search(night.experiment_id, tags, limit=1)
         self._runs.tag(night.run_id, {Tag.STALE: version})
         return all(run.info.run_id == night.run_id for run in earlier)
 
@@ -230,6 +234,7 @@ class NightBook:
 
     def close(self, night: Night, outcome: Outcome, reason: str, champion: str | None) -> None:
         """Write how the night ended, and end its run."""
+        # Outcome and reason before the status: who waits for the run's end reads both with it.
         tags = {
             Tag.OUTCOME: outcome.value,
             Tag.REASON: reason[:5000],
@@ -239,9 +244,3 @@ class NightBook:
         self._runs.tag(night.run_id, tags)
         failed = outcome is Outcome.FAILED
         self._runs.end(night.run_id, "FAILED" if failed else "FINISHED", reason if failed else "")
-
-
-def _is_settled(tags: Mapping[str, str]) -> bool:
-    """Return whether a night's verdict was obeyed, or turned down by a person."""
-    turned_down = tags.get(Tag.APPROVAL.value, "").startswith(_TURNED_DOWN)
-    return tags.get(Tag.OUTCOME.value) in _SETTLED or turned_down

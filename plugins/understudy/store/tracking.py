@@ -35,8 +35,10 @@ _FORBIDDEN = {
 }
 _FINAL = frozenset({"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND"})
 _PARAM_NAME = re.compile(r"[/\w.\- :]{1,250}")
-_LONGEST_PARAM = 500  # characters
-_REASON_LIMIT = 5000  # characters; MLflow refuses tag values above its own limit
+# Characters; some of MLflow's stores take no longer value.
+_LONGEST_PARAM = 500
+# Characters; MLflow refuses tag values above its own limit.
+_REASON_LIMIT = 5000
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,7 @@ class RunStore:
     def _new_experiment(self, name: str) -> str:
         from mlflow.exceptions import MlflowException
 
+        # Steps of several pipelines may begin at once: who comes second takes what the first made.
         try:
             return str(self._client.create_experiment(name, tags=_OPENS_AS_TRAINING))
         except MlflowException as error:
@@ -95,7 +98,14 @@ class RunStore:
         Made first and looked for afterwards: keys repeat only when something went wrong.
         """
         with tracking_errors():
-            run = self._eldest(spec)
+            made = self._client.create_run(
+                spec.experiment_id, tags=spec.all_tags(), run_name=spec.name
+            )
+            # Newest first, so that the last one is the eldest: whoever else made one with this key
+            # keeps the same, and no run is deleted that another has returned.
+            *twins, run = self.tagged(spec.experiment_id, Tag.KEY, spec.key) or [made]
+            for twin in twins:
+                self._client.delete_run(twin.info.run_id)
             if run.info.status != "RUNNING":
                 self._client.update_run(run.info.run_id, status="RUNNING")
             return run
@@ -124,15 +134,17 @@ class RunStore:
         """
         from mlflow.entities import ViewType
 
-        wanted = [f"tags.`{tag.value}` = '{_quoted(value)}'" for tag, value in tags.items()]
+        conditions = [f"tags.`{tag.value}` = '{quoted(value)}'" for tag, value in tags.items()]
         with tracking_errors():
             found = self._client.search_runs(
                 [experiment_id],
-                filter_string=" and ".join([*wanted, *filter(None, [also])]),
+                filter_string=" and ".join([*conditions, *filter(None, [also])]),
                 run_view_type=ViewType.ALL if deleted else ViewType.ACTIVE_ONLY,
                 max_results=limit,
                 order_by=["attributes.start_time DESC"],
             )
+        # With the id: of runs that began in the same millisecond the first must be the same one for
+        # everybody.
         return sorted(found, key=lambda run: (run.info.start_time, run.info.run_id), reverse=True)
 
     def get(self, run_id: str) -> Run:
@@ -203,6 +215,7 @@ class RunStore:
 
     def end(self, run_id: str, status: str, reason: str = "") -> None:
         """End a run as FINISHED, FAILED or KILLED; ``reason`` becomes the tag ``error``."""
+        # The reason first: who sees that a run has ended then finds why.
         with tracking_errors():
             if reason:
                 self._client.set_tag(run_id, Tag.ERROR.value, reason[:_REASON_LIMIT])
@@ -213,6 +226,7 @@ class RunStore:
 
         A program that ends without a word leaves such runs, which nobody else would end.
         """
+        # Everything that runs there, and not by parent: a filter finds children, not descendants.
         alive = self.search(run.info.experiment_id, {}, also=RUNNING)
         left = [str(one.info.run_id) for one in alive if one.data.tags.get(_PARENT)]
         within = [one for one in left if self.is_within(one, run.info.run_id)]
@@ -250,14 +264,6 @@ class RunStore:
                 self.end_nested(run, "KILLED")
         return dead
 
-    def _eldest(self, spec: RunSpec) -> Run:
-        """Make a run, and keep of all with its key the first."""
-        made = self._client.create_run(spec.experiment_id, tags=spec.all_tags(), run_name=spec.name)
-        *twins, eldest = self.tagged(spec.experiment_id, Tag.KEY, spec.key) or [made]
-        for twin in twins:
-            self._client.delete_run(twin.info.run_id)
-        return eldest
-
 
 @contextmanager
 def tracking_errors() -> Iterator[None]:
@@ -271,6 +277,7 @@ def tracking_errors() -> Iterator[None]:
     try:
         yield
     except RequestException as error:
+        # Artifacts go by plain HTTP: their refusals come as a status, not as MLflow's error code.
         status = 0 if error.response is None else error.response.status_code
         if status in _FORBIDDEN.values():
             raise _forbidden(status, error) from error
@@ -364,5 +371,6 @@ def _first_line(error: Exception) -> str:
     return redacted(str(error).splitlines()[0][:300] if str(error) else type(error).__name__)
 
 
-def _quoted(value: str) -> str:
+def quoted(value: str) -> str:
+    """Return a value as it may stand between single quotes in MLflow's filter language."""
     return value.replace("\\", "\\\\").replace("'", "\\'")

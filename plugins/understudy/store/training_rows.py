@@ -61,6 +61,8 @@ def training_rows(
     runs = RunStore(client)
     if not run_id or not runs.exists(run_id):
         return TrainingRows(absent=f"the training run {run_id or '(none)'} is gone")
+    # A training may log its model in a run of its own: what the step took and the night's profile
+    # are noted on the runs around it.
     outwards = list(_outwards(runs, run_id))
     night = next((run for run in outwards if run.data.tags.get(Tag.KIND) == Kind.NIGHT), None)
     if night is not None and (found := _fetched(client, night.info.run_id, DECISION_PROFILE, into)):
@@ -85,6 +87,7 @@ def _outwards(runs: RunStore, run_id: str) -> Iterator[Run]:
 
 def _address(client: MlflowClient, run: Run, parameter: str) -> str:
     """Return the address of what a step took; '' for a run that does not say."""
+    # A project may have named its parameter otherwise: where there is one input, that is it.
     inputs = json.loads(read_note(client, run, Tag.INPUTS) or "{}")
     (only,) = inputs.values() if len(inputs) == 1 else ({},)
     return str(inputs.get(parameter, only).get("address", ""))

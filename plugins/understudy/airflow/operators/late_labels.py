@@ -59,7 +59,7 @@ class LateLabelsOperator(NightStepOperator):
             )
             self._labels = labels
             scoring = partial(self._validate, context, services, night)
-            return [self._told(labels, past, scoring) for past in labels.due()]
+            return [self._completed(labels, past, scoring) for past in labels.due()]
 
     def on_kill(self) -> None:
         """End what runs: a validation, or the gate's process."""
@@ -82,18 +82,21 @@ class LateLabelsOperator(NightStepOperator):
         return self.run_job_here(services, request)
 
     def _validate(self, context: Context, services: Services, night: Night, model_uri: str) -> str:
-        """Score a model on tonight's rows; return the MLflow run of it."""
+        """Score a model on the current rows; return the MLflow run of it."""
+        # Counted, because the count is in the key: each validation of this try is a run of its own.
         self._scored += 1
         inputs = {**self.inputs(context, night), MODEL_URI: model_uri}
         return self.run_entry_point(context, services, night, inputs)
 
-    def _told(self, labels: LateLabels, past: JudgedNight, validate: Validate) -> str:
-        """Complete one night; what keeps it from being seen tonight is told and may pass."""
+    def _completed(self, labels: LateLabels, past: JudgedNight, validate: Validate) -> str:
+        """Complete one night; return a sentence about it, or why it must wait for a later night."""
+        # One night's error keeps no other from being completed; a stop ends the task itself.
         try:
-            told = labels.complete(past, validate, self._say).summary()
+            summary = labels.complete(past, validate, self._say).summary()
         except StepStoppedError:
             raise
         except UnderstudyError as error:
-            told = f"Night of {past.as_of:%Y-%m-%d %H:%M}: it is for a later night to see. {error}"
-        self._say(told)
-        return told
+            when = f"{past.as_of:%Y-%m-%d %H:%M}"
+            summary = f"Night of {when}: it is for a later night to see. {error}"
+        self._say(summary)
+        return summary

@@ -77,8 +77,11 @@ class PinOperator(ProjectOperator):
 
         That is, by `understudy rollback` on a command line, or by hand in MLflow.
         """
+        # Looked up each night: MLflow's webhooks may be lost, and do not name the version before
+        # (3.17).
         found = services.registry.champion(self.pipeline.model)
         last = announced(context, self._champion)
+        # Airflow would announce this task's outlet every night, changed or not.
         if found is None or str(found.version) == last.get("version"):
             keep_quiet(self)
             return
@@ -103,6 +106,8 @@ class PinOperator(ProjectOperator):
         """Cancel a run's job, where it has one on the pipeline's cluster."""
         from understudy.airflow.remote_task import RemoteTask
 
+        # Only a job in the very place that this pipeline names: on another cluster the same id may
+        # be somebody else's job.
         where = placement(self.pipeline.backend, self.pipeline.backend_config)
         job = run.data.tags.get(Tag.JOB.value, "")
         if where is not None and job:
@@ -140,18 +145,18 @@ class PinOperator(ProjectOperator):
             self.mlflow_address = run_address(experiment_id, earlier.run_id)
             self.log.info("This night was opened before; it keeps what it pinned.")
             return earlier
+        # Everything that can be wrong is checked before the run is opened: bad input leaves none.
         services.registry.refuse_foreign(self.pipeline.model, self.pipeline.name)
-        asked, pinned = self._asked(context), self._pin_project(context, services)
-        run_id = begun or services.nights.open(
-            experiment_id, attempt_key(context), _name(context), self._tags(context)
-        )
+        requested, pinned = self._requested(context), self._pin_project(context, services)
+        name = f"night {moment(context):%Y-%m-%d %H:%M}"
+        key, tags = attempt_key(context), self._tags(context)
+        run_id = begun or services.nights.open(experiment_id, key, name, tags)
         self.mlflow_address = run_address(experiment_id, run_id)
         night = Night(
             run_id=run_id,
             experiment_id=experiment_id,
             champion=services.promoter.look(self.pipeline.model).champion,
-            dag_version=_dag_version(context),
-            **asked,
+            **requested,
             **_code(pinned),
         )
         services.nights.pin(night)
@@ -174,24 +179,6 @@ class PinOperator(ProjectOperator):
 
     def _pin_project(self, context: Context, services: Services) -> Pinned:
         """Resolve and check before any run exists, so that bad input leaves none behind."""
-        self._refuse_folder()
-        runner = services.step_runner(self.git_access())
-        pinned = runner.pin(self.project, str(context["params"]["version"] or ""))
-        parameters = self._parameters(context)
-        self._refuse_unknown(pinned, parameters)
-        steps, search = self.pipeline.steps, self.pipeline.search
-        every = list(steps.by_role.items())
-        if search is not None:
-            every.append((Role.TRAIN, search.entry_point))  # the same inputs
-        for role, step in every:
-            declared = projectfile.named(pinned.entry_points, step)
-            filled = {name: "runs:/0/x" for name in steps.filled_in(role) if name in declared}
-            chosen = {name: value for name, value in parameters.items() if name in declared}
-            runner.check(pinned, step, {**chosen, **filled})
-        self._refuse_unknown_afterwards(pinned)
-        return pinned
-
-    def _refuse_folder(self) -> None:
         address = git_address.parse(self.project)
         if address.is_folder:
             raise ProjectError(
@@ -199,6 +186,24 @@ class PinOperator(ProjectOperator):
                 allowed="a Git repository",
                 action=f"write file://{address.repository}, if the folder is one",
             )
+        runner = services.step_runner(self.git_access())
+        pinned = runner.pin(self.project, str(context["params"]["version"] or ""))
+        parameters = self._parameters(context)
+        self._refuse_unknown(pinned, parameters)
+        steps, search = self.pipeline.steps, self.pipeline.search
+        every = list(steps.by_role.items())
+        if search is not None:
+            # A search takes the same inputs as the training.
+            every.append((Role.TRAIN, search.entry_point))
+        # With a stand-in for what earlier steps will leave: a parameter that is wrong is found now,
+        # and not after hours of training.
+        for role, step in every:
+            declared = projectfile.named(pinned.entry_points, step)
+            filled = {name: "runs:/0/x" for name in steps.filled_in(role) if name in declared}
+            chosen = {name: value for name, value in parameters.items() if name in declared}
+            runner.check(pinned, step, {**chosen, **filled})
+        self._refuse_unknown_afterwards(pinned)
+        return pinned
 
     def _refuse_unknown(self, pinned: Pinned, parameters: Mapping[str, Any]) -> None:
         search = self.pipeline.search
@@ -232,25 +237,29 @@ class PinOperator(ProjectOperator):
         given = {name: context["params"][name] for name in self.pipeline.parameters}
         return {name: "" if value is None else value for name, value in given.items()}
 
-    def _asked(self, context: Context) -> dict[str, Any]:
+    def _requested(self, context: Context) -> dict[str, Any]:
+        bundle = getattr(context["ti"], "bundle_instance", None)
+        given = context["params"]["as_of"]
+        as_of = as_of_time(str(given)) if given else moment(context)
+        # Another search is another training: the night is not skipped as one with the same input.
+        searched = [] if self.pipeline.search is None else [self.pipeline.search.recipe]
         return {
             "pipeline": self.pipeline.name,
             "model": self.pipeline.model,
             "version": str(context["params"]["version"] or ""),
-            "as_of": _as_of(context),
+            # The commit of the Dag file, which Airflow keeps for all of a Dag run; '' where files
+            # come from a folder, and in `dag.test`, whose tasks know no bundle.
+            "dag_version": str(getattr(bundle, "version", "") or ""),
+            "as_of": as_of.isoformat(timespec="seconds"),
             "parameters": self._parameters(context),
             "promote": _promotion(context).value,
             "force": bool(context["params"]["force"]) or not self.pipeline.skip_unchanged,
             "rules": self.pipeline.gate.to_dict(),
-            "recipe": [*self.pipeline.steps.recipe, self.pipeline.env_manager, *self._search()],
+            "recipe": [*self.pipeline.steps.recipe, self.pipeline.env_manager, *searched],
             "model_artifact": self.pipeline.steps.model,
             "data_artifact": self.pipeline.steps.data,
             "validated": self.pipeline.steps.validate is not None,
         }
-
-    def _search(self) -> list[str]:
-        """Return what tells the pipeline's search from others."""
-        return [] if self.pipeline.search is None else [self.pipeline.search.recipe]
 
     def _tags(self, context: Context) -> dict[str, str]:
         delay = self.pipeline.label_delay
@@ -267,27 +276,13 @@ def _code(pinned: Pinned) -> dict[str, Any]:
     }
 
 
-def _dag_version(context: Context) -> str:
-    """Return the commit of the Dag file, which Airflow keeps for all of a Dag run.
-
-    '' where Dag files come from a folder, and in ``dag.test``, whose tasks know no bundle.
-    """
-    bundle = getattr(context["ti"], "bundle_instance", None)
-    return str(getattr(bundle, "version", "") or "")
-
-
 def _is_over(context: Context, dag_run_id: str) -> bool:
     """Return whether this Airflow knows a run of this Dag and it has ended."""
+    # A Dag run that this Airflow does not know may be alive in another one that shares the server.
     ti = context["ti"]
     known = ti.get_dr_count(dag_id=ti.dag_id, run_ids=[dag_run_id])
     alive = ti.get_dr_count(dag_id=ti.dag_id, run_ids=[dag_run_id], states=["queued", "running"])
     return bool(known) and not alive
-
-
-def _as_of(context: Context) -> str:
-    given = context["params"]["as_of"]
-    seen = as_of_time(str(given)) if given else moment(context)
-    return seen.isoformat(timespec="seconds")
 
 
 def as_of_time(text: str) -> datetime:
@@ -297,24 +292,21 @@ def as_of_time(text: str) -> datetime:
         ParameterError: when it is no ISO 8601 date or time. Airflow's form lets any text pass.
     """
     try:
-        asked = datetime.fromisoformat(text)
+        given = datetime.fromisoformat(text)
     except ValueError as error:
         raise ParameterError(
             f"as_of is {text!r}",
             allowed="an ISO 8601 date or time, such as 2026-01-31 or 2026-01-31T03:00:00+00:00",
             action="trigger the Dag again with such a time, or leave as_of empty",
         ) from error
-    return (asked if asked.tzinfo else asked.replace(tzinfo=UTC)).astimezone(UTC)
-
-
-def _name(context: Context) -> str:
-    return f"night {moment(context):%Y-%m-%d %H:%M}"
+    return (given if given.tzinfo else given.replace(tzinfo=UTC)).astimezone(UTC)
 
 
 def _promotion(context: Context) -> Promotion:
-    """Return who obeys the verdict; a backfill moves nothing unless it was told to."""
+    """Return who obeys the verdict; a backfill moves nothing unless that was asked for."""
     dag_run = context["dag_run"]
-    told = "promote" in (dag_run.conf or {})
-    if dag_run.run_type == "backfill" and not told:
+    # `conf` has only what was given by hand, `params` the declared defaults as well.
+    is_explicit = "promote" in (dag_run.conf or {})
+    if dag_run.run_type == "backfill" and not is_explicit:
         return Promotion.NEVER
     return Promotion(context["params"]["promote"])

@@ -57,20 +57,22 @@ class PromoteOperator(NightStepOperator):
             version = challenger_version(context, services, night)
             refuse_return(context, services, night, version)
             rehearsal = str(pulled(context, REHEARSE) or "")
+            # The champion may change between verdict and move, and again during each new judgement.
+            # The comparison with `expected` happens in the promoter, right before the alias moves.
             for self._judgement in range(1, _JUDGEMENTS + 1):
                 try:
-                    wanted = replace(
-                        _wanted(night, record, version, who),
+                    request = replace(
+                        _move_request(night, record, version, who),
                         expected=compared_with(services, night, record),
                         rehearsal_run=rehearsal,
                     )
-                    moved = services.promoter.move(wanted)
+                    moved = services.promoter.move(request)
                 except ChampionChangedError as changed:
                     self.log.warning(str(changed))
                     record = self._judge_again(context, services, night, record)
                 else:
                     self.log.info("%s version %s is champion", night.model, version)
-                    self._announce(context, wanted, moved=moved)
+                    self._announce(context, request, moved=moved)
                     return version
         raise DecisionError(
             f"The champion of {night.model} changed {_JUDGEMENTS} times while it was compared with",
@@ -95,14 +97,14 @@ class PromoteOperator(NightStepOperator):
             return super().run_step(context, services, request)
         return self.run_job_here(services, request)
 
-    def _announce(self, context: Context, wanted: MoveRequest, *, moved: bool) -> None:
+    def _announce(self, context: Context, request: MoveRequest, *, moved: bool) -> None:
         """Let Airflow's asset change, once: a try that died after the move made no event."""
         extra = {
-            "model": wanted.model,
-            "version": wanted.version,
-            "previous": wanted.expected,
+            "model": request.model,
+            "version": request.version,
+            "previous": request.expected,
             "run_id": step_run(context, TRAIN),
-            "decision_run_id": wanted.decision_run,
+            "decision_run_id": request.decision_run,
         }
         if moved or announced(context, self._champion) != extra:
             announce(context, self._champion, extra)
@@ -130,18 +132,20 @@ class PromoteOperator(NightStepOperator):
     def _judge_again(
         self, context: Context, services: Services, night: Night, record: DecisionRecord
     ) -> DecisionRecord:
+        # The person saw a comparison with the champion of then, and has not agreed to another one.
         if night.promote == "ask":
             raise held(services, night, "the champion changed after a person had approved")
         champion = services.registry.champion(night.model)
         if champion is None:
-            theirs = lost_champion(services, night.model)
+            validation = lost_champion(services, night.model)
         else:
-            theirs = self._validated(context, services, night, str(champion.version))
-        ours = Validation(record.challenger.model, record.challenger.run_id)
+            validation = self._validated(context, services, night, str(champion.version))
+        challenger = Validation(record.challenger.model, record.challenger.run_id)
+        # Kept for `on_kill`, which comes while the gate's process runs.
         self._decisions = services.decisions
         execution = execution_context(night, self.pipeline)
-        brought = DecisionInputs(ours, theirs, rows_of(context, night), execution)
-        again = services.decisions.judge(night, brought, self._say)
+        inputs = DecisionInputs(challenger, validation, rows_of(context, night), execution)
+        again = services.decisions.judge(night, inputs, self._say)
         for line in again.summary_lines():
             self.log.info(line)
         if again.verdict is not Verdict.PROMOTE:
@@ -157,6 +161,7 @@ class PromoteOperator(NightStepOperator):
         try:
             run_id = self.run_entry_point(context, services, night, inputs)
         except StepFailedError as error:
+            # Another try may succeed; in the last one, that it fails is what there is to judge by.
             if error.can_retry and context["ti"].try_number <= context["ti"].max_tries:
                 raise
             cause = cause_of(services.client, error, night.model, version)
@@ -168,19 +173,21 @@ def compared_with(services: Services, night: Night, record: DecisionRecord) -> s
     """Return the champion that the alias must still point at; None for "at none"."""
     if record.champion is None:
         return None
+    # Its version was deleted or its alias taken away: the alias is expected to point nowhere.
     lost = services.promoter.lost(night.model) if isinstance(record.champion, Unscored) else None
     if lost is not None and lost.version == record.champion.model:
         return None  # the rules waive that comparison
     return record.champion.model
 
 
-def _wanted(
+def _move_request(
     night: Night, record: DecisionRecord, version: str, who: tuple[MoveCause, str]
 ) -> MoveRequest:
     return MoveRequest(
         model=night.model,
         version=version,
         expected=None,
+        # The same for every try of the task: a move that a killed try began is carried on.
         key=key_of("night", night.run_id, version),
         cause=who[0],
         actor=who[1],

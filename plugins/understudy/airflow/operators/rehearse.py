@@ -67,7 +67,8 @@ class RehearseOperator(ProjectOperator):
     def _rehearse(self, context: Context, services: Services, night: Night, version: str) -> str:
         from understudy.registry.rehearsal import RehearsalCandidate, Rehearser
 
-        rehearser = Rehearser(services.client, services.runs, self._terms)
+        terms = self.pipeline.rehearsal or Rehearsal()
+        rehearser = Rehearser(services.client, services.runs, terms)
         self._rehearser, run = rehearser, _run(context, night)
         with services.step_runner(self.git_access()).source(self.project, night.commit) as source:
             candidate = RehearsalCandidate(
@@ -77,19 +78,17 @@ class RehearseOperator(ProjectOperator):
                 cases=self._cases(context),
                 project=source.project,
             )
+            # Also after a failure: the button then opens the run with the server's log.
             try:
-                show = rehearser.rehearse(candidate, run, self._say)
+                report = rehearser.rehearse(candidate, run, self._say)
             finally:
                 self._note(services, run)
-        for line in show.summary_lines():
-            self.log.log(logging.INFO if show.answers else logging.WARNING, line)
-        unasked = "" if show.answers else show.summary_lines()[-1]
+        for line in report.summary_lines():
+            self.log.log(logging.INFO if report.answers else logging.WARNING, line)
+        # Written where all was asked, too: an earlier try may have left its reason.
+        unasked = "" if report.answers else report.summary_lines()[-1]
         services.runs.tag(night.run_id, {Tag.UNASKED: unasked})
         return self._note(services, run)
-
-    @property
-    def _terms(self) -> Rehearsal:
-        return self.pipeline.rehearsal or Rehearsal()
 
     def _cases(self, context: Context) -> RehearsalCases:
         """Return where this night's holdout is, and what the challenger said to it."""
@@ -107,9 +106,6 @@ class RehearseOperator(ProjectOperator):
         run_id = str(found[-1].info.run_id) if found else ""
         self.mlflow_address = run_address(spec.experiment_id, run_id)
         return run_id
-
-    def _say(self, line: str) -> None:
-        self.log.info("%s", line)
 
 
 def _run(context: Context, night: Night) -> RunSpec:

@@ -68,20 +68,27 @@ class ReportOperator(BaseOperator):
             if outcome is Outcome.FAILED:
                 reason = "; ".join([reason, *_errors(context, services, night, now)])
             _withdraw(context, services, night)
+            # Looked up and not taken from what the tasks say: somebody may have moved the alias.
             version = services.promoter.look(night.model).champion
             services.nights.close(night, outcome, reason, version)
         self.mlflow_address = run_address(night.experiment_id, night.run_id)
-        self._tell(night, outcome, reason, version)
+        self._log_ending(night, outcome, reason, version)
         for line in pulled(context, MATURED) or ():
             self.log.info("Seen again: %s", line)
         with airflow_errors():
             self._notify(context, services, night, (outcome, reason, version or ""))
-        return self._end(outcome, reason, version or "")
+        # Only now, when everything is stored and sent: these end the task.
+        if outcome is Outcome.FAILED:
+            raise AirflowFailException(f"FAILED: {reason}")
+        if outcome is Outcome.SKIPPED:
+            raise AirflowSkipException(f"SKIPPED: {reason}")
+        return {"outcome": outcome.value, "reason": reason, "champion": version or ""}
 
     def _night(self, context: Context, services: Services, now: Mapping[str, str]) -> Night:
         """Return the night; where ``pin`` failed halfway, end what it opened and fail."""
         try:
             return night_of(context)
+        # `pin` may have opened the parent run and failed afterwards: nobody else would end it.
         except AirflowSkipException as skip:
             reason = f"the task {PIN} is {now.get(PIN)}: the night did not begin"
             experiment_id = services.runs.experiment(self.pipeline.experiment)
@@ -89,36 +96,27 @@ class ReportOperator(BaseOperator):
             if run_id is not None:
                 services.runs.tag(run_id, {Tag.OUTCOME: Outcome.FAILED.value, Tag.REASON: reason})
                 services.runs.end(run_id, "FAILED", reason)
-            self._notify_unrecorded(context, reason)
+            pipeline = self.pipeline
+            failed = notice.Notice(
+                event=Event.FAILED.value,
+                title=f"{pipeline.model}: a night FAILED before it began",
+                text=f"{pipeline.name}, {context['run_id']}: {reason}. The log of the task says"
+                " why.",
+                pipeline=pipeline.name,
+                model=pipeline.model,
+                version="",
+                link="",
+            )
+            notice.Messenger(pipeline.notify, self.log).tell_unrecorded(context, failed)
             raise AirflowFailException(f"FAILED: {reason}; its log says why") from skip
 
-    def _notify_unrecorded(self, context: Context, reason: str) -> None:
-        pipeline = self.pipeline
-        failed = notice.Notice(
-            event=Event.FAILED.value,
-            title=f"{pipeline.model}: a night FAILED before it began",
-            text=f"{pipeline.name}, {context['run_id']}: {reason}. The log of the task says why.",
-            pipeline=pipeline.name,
-            model=pipeline.model,
-            version="",
-            link="",
-        )
-        notice.Messenger(pipeline.notify, self.log).tell_unrecorded(context, failed)
-
-    def _tell(self, night: Night, outcome: Outcome, reason: str, version: str | None) -> None:
+    def _log_ending(self, night: Night, outcome: Outcome, reason: str, version: str | None) -> None:
         self.log.info("Night of %s: %s", night.as_of, outcome)
         for line in reason.split("; "):
             self.log.info("Why: %s", line)
         before, after = night.champion or "none", version or "none"
         self.log.info("Champion of %s: %s -> %s", night.model, before, after)
         self.log.info("MLflow: %s", self.mlflow_address or night.run_id)
-
-    def _end(self, outcome: Outcome, reason: str, version: str) -> dict[str, str]:
-        if outcome is Outcome.FAILED:
-            raise AirflowFailException(f"FAILED: {reason}")
-        if outcome is Outcome.SKIPPED:
-            raise AirflowSkipException(f"SKIPPED: {reason}")
-        return {"outcome": outcome.value, "reason": reason, "champion": version}
 
     def _notify(
         self, context: Context, services: Services, night: Night, end: tuple[Outcome, str, str]
@@ -136,6 +134,7 @@ class ReportOperator(BaseOperator):
 
     def _skips(self, services: Services, night: Night) -> notice.Notice | None:
         skips = services.nights.skips_in_a_row(night) + 1
+        # At every multiple: reminded, but not each night.
         if skips % self.pipeline.alert_after_skips:
             return None
         self.log.error(
@@ -161,6 +160,7 @@ class ReportOperator(BaseOperator):
 
 def _withdraw(context: Context, services: Services, night: Night) -> None:
     """Let this night's challenger wait no longer, however the night ends."""
+    # Another challenger may wait by now: only a model of this night's training is withdrawn.
     waiting, trained = services.registry.challenger(night.model), pulled(context, TRAIN)
     if waiting and trained and services.runs.is_within(str(waiting.run_id), str(trained)):
         services.registry.withdraw(night.model, str(waiting.version))
@@ -171,6 +171,7 @@ def _errors(
 ) -> Iterator[str]:
     """Yield why tasks failed, as far as the MLflow run of their last try says so."""
     for task in _failed(now):
+        # States name a mapped task's parts as `validate_0`; its runs are tagged by task and index.
         name, _, index = task.rpartition("_")
         mapped = index.isdecimal()
         key = task_key(context, name if mapped else task, int(index) if mapped else NOT_MAPPED)
@@ -200,6 +201,7 @@ def outcome_of(tags: Mapping[str, str], now: Mapping[str, str]) -> tuple[Outcome
 
 
 def _end_of(tags: Mapping[str, str], now: Mapping[str, str]) -> tuple[Outcome, str]:
+    # In the order of the tasks: what stopped the night first is how it ended.
     ill = {task: state for task, state in now.items() if state in _BAD and task != REPORT}
     if now.get(DOWNLOAD) == "skipped":
         return Outcome.SKIPPED, tags.get(Tag.SKIPPED_BECAUSE.value, "the download was skipped")

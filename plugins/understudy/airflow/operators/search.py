@@ -5,6 +5,7 @@ Each worker ends only when the study has ended, so what any of them leaves is th
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 
     from understudy.runner.step import Pinned
 
-_LONGEST_NAME = 150  # characters of a pipeline's name in a study's
+# Characters of a pipeline's name in a study's.
+_LONGEST_NAME = 150
 
 
 class SearchOperator(NightStepOperator):
@@ -45,10 +47,16 @@ class SearchOperator(NightStepOperator):
     def inputs(self, context: Context, night: Night) -> dict[str, str]:
         """Return the rows, and what is searched how; what the form has, counts instead."""
         search = _search(self.pipeline)
-        asked = {METRIC: self.pipeline.gate.primary.name, **search.values()}
-        asked = {name: text for name, text in asked.items() if name not in night.parameters}
-        filled = {STUDY: _study(night), FIXED: self._fixed(night, search)}
-        return {**super().inputs(context, night), **asked, **filled}
+        declared = {METRIC: self.pipeline.gate.primary.name, **search.values()}
+        from_form = {name: text for name, text in declared.items() if name not in night.parameters}
+        # The first part of the study's name; the project adds a digest of rows and settings. So the
+        # same code on the same rows finds its study again, in a later night, too; a forced night
+        # begins anew.
+        study = f"{night.pipeline[:_LONGEST_NAME]}-{night.tree[:12]}"
+        if night.force:
+            study = f"{study}-{night.run_id[:12]}"
+        filled = {STUDY: study, FIXED: self._fixed(night, search)}
+        return {**super().inputs(context, night), **from_form, **filled}
 
     def run_title(self) -> str:
         """Return the name of the MLflow run."""
@@ -107,7 +115,10 @@ class TrainOperator(NightStepOperator):
                 action=f"clear the task {SEARCH} of this Dag run",
             )
         text = read_text(services.client, services.runs.get(run_id), BEST_PARAMETERS)
-        content = _json(text)
+        content: object = None
+        # What is no JSON is refused like JSON of another kind, with the text in the message.
+        with contextlib.suppress(ValueError):
+            content = json.loads(text)
         if not isinstance(content, dict):
             raise ProjectError(
                 f"{BEST_PARAMETERS} of the run {run_id} is {text[:100]!r}",
@@ -122,24 +133,6 @@ def _search(pipeline: Pipeline) -> Search:
     if pipeline.search is None:
         raise AssertionError(pipeline.name)
     return pipeline.search
-
-
-def _study(night: Night) -> str:
-    """Return the first part of the study's name; the project adds a digest of rows and settings.
-
-    The same code on the same rows finds its study again, in a later night, too; a forced night
-    begins anew.
-    """
-    name = f"{night.pipeline[:_LONGEST_NAME]}-{night.tree[:12]}"
-    return f"{name}-{night.run_id[:12]}" if night.force else name
-
-
-def _json(text: str) -> object:
-    """Return what a project wrote as JSON, None where it is none."""
-    try:
-        return json.loads(text)
-    except ValueError:
-        return None
 
 
 def _declared(pinned: Pinned, entry_point: str) -> Mapping[str, object]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
@@ -52,32 +53,28 @@ class GateOperator(BaseOperator):
         with airflow_errors():
             services = Services.connect()
             self._decisions = services.decisions
-            brought = decision_inputs(context, services, night, self.pipeline)
-            record = self._decisions.judge(night, brought, self._say)
+            inputs = decision_inputs(context, services, night, self.pipeline)
+            record = self._decisions.judge(night, inputs, partial(self.log.info, "%s"))
         self.mlflow_address = run_address(night.experiment_id, night.run_id)
         self.decision_address = decision_address(night.experiment_id, night.run_id)
         for line in record.summary_lines():
             self.log.info(line)
+        reasons = "\n".join(f"* {line}" for line in record.summary_lines())
+        page = self.decision_address
         return {
             "verdict": record.verdict.value,
             "reasons": list(record.decision.reasons),
             "shadow": record.shadow.summary(record.verdict) if record.shadow else "",
-            "summary": _summary(record.summary_lines(), self.decision_address),
+            # Markdown, from which `approve` renders what a person reads before the answer.
+            "summary": f"{reasons}\n\n[The whole decision, with every check]({page})"
+            if page
+            else reasons,
         }
 
     def on_kill(self) -> None:
         """End the gate's process; Airflow gives this five seconds."""
         if self._decisions is not None:
             self._decisions.stop()
-
-    def _say(self, line: str) -> None:
-        self.log.info("%s", line)
-
-
-def _summary(told: Iterable[str], page: str) -> str:
-    """Return as Markdown what a person reads before an answer: the reasons, and where all is."""
-    reasons = "\n".join(f"* {line}" for line in told)
-    return f"{reasons}\n\n[The whole decision, with every check]({page})" if page else reasons
 
 
 class ApproveOperator(ApprovalOperator):
@@ -110,6 +107,7 @@ class ApproveOperator(ApprovalOperator):
                 raise held(services, night, judged["shadow"])
             if night.promote == "never":
                 raise held(services, night, "this run was told never to promote")
+            # The alias lets a person load the very model that the question is about.
             version = challenger_version(context, services, night)
             services.registry.challenge(night.model, version)
         return super().execute(context)
@@ -117,13 +115,12 @@ class ApproveOperator(ApprovalOperator):
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:  # noqa: ANN401
         """Write down the answer and the person, then let Airflow act on it."""
         if "error" not in event:
-            night, said = night_of(context), _answer(event)
+            night = night_of(context)
+            # No user: nobody answered in time, and Airflow took the default (Airflow 3.3).
+            user = (event.get("responded_by_user") or {}).get("name") or "nobody in time"
+            answer = f"{event['chosen_options'][0]} by {user}"
+            # Rejected, the night ends HELD with these words as its reason.
             with airflow_errors():
-                tags = {Tag.APPROVAL: said, Tag.HELD_BECAUSE: said}
+                tags = {Tag.APPROVAL: answer, Tag.HELD_BECAUSE: answer}
                 Services.connect().runs.tag(night.run_id, tags)
         return super().execute_complete(context, event)
-
-
-def _answer(event: dict[str, Any]) -> str:
-    by = (event.get("responded_by_user") or {}).get("name") or "nobody in time"
-    return f"{event['chosen_options'][0]} by {by}"

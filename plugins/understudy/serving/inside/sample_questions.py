@@ -24,14 +24,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
-    import pyarrow.parquet as pq
     from mlflow.types import Schema, TensorSpec
 
 ROW_ID, PREDICTION, PROBABILITY = "row_id", "prediction", "probability_"
-LACKING = 69  # sysexits.h EX_UNAVAILABLE
-SHOWN = 5  # columns in an advice
+# EX_UNAVAILABLE of sysexits.h.
+LACKING = 69
+# Columns in an advice.
+SHOWN = 5
 ROOMLESS = {"boolean", "integer", "long", "binary"}
 """Types of MLflow that have no missing value; null is an error there, or false."""
 TEXTS_IN_JSON = (dt.date, dt.time, dt.timedelta, bytes, decimal.Decimal)
@@ -80,22 +80,27 @@ def from_holdout(model: Path, rows: int, holdout: Path, predictions: Path) -> li
     if any(ROW_ID not in pq.read_schema(file).names for file in (holdout, predictions)):
         return [f"holdout or predictions have no column {ROW_ID}"]
     names = pq.read_schema(predictions).names
-    wanted = [name for name in names if name in {ROW_ID, PREDICTION} or _is_probability(name)]
+    predicted_columns = [
+        name for name in names if name in {ROW_ID, PREDICTION} or _is_probability(name)
+    ]
     known = pq.read_table(predictions, columns=[ROW_ID]).column(ROW_ID).to_pylist()
-    ids = _chosen(holdout, sorted(known, key=_lot), rows, schema)
-    asked, said = (
+    # By the hash of its id a row is chosen or not whatever the order of the file, and the same one
+    # in every rehearsal on this holdout.
+    known.sort(key=lambda row_id: hashlib.sha256(str(row_id).encode()).digest())
+    ids = _chosen(holdout, known, rows, schema)
+    questions, predicted = (
         pq.read_table(file, columns=columns, filters=[(ROW_ID, "in", ids)]).to_pandas()
-        for file, columns in ((holdout, None), (predictions, wanted))
+        for file, columns in ((holdout, None), (predictions, predicted_columns))
     )
-    said = said.set_index(ROW_ID)
-    asked = asked[asked[ROW_ID].isin(said.index)]
-    if asked.empty:
+    predicted = predicted.set_index(ROW_ID)
+    questions = questions[questions[ROW_ID].isin(predicted.index)]
+    if questions.empty:
         return [f"holdout and predictions have no {ROW_ID} in common"]
     return [
         one
         if isinstance(one, str)
-        else {"name": f"row {row_id}", **one, "expected": _expected(said.loc[row_id])}
-        for row_id, one in zip(asked[ROW_ID], _bodies(schema, asked), strict=True)
+        else {"name": f"row {row_id}", **one, "expected": _expected(predicted.loc[row_id])}
+        for row_id, one in zip(questions[ROW_ID], _bodies(schema, questions), strict=True)
     ]
 
 
@@ -116,10 +121,6 @@ def from_example(model: Path) -> list[Question | str]:
     return [{"name": "input example", "body": asked, "expected": expected}]
 
 
-def _lot(row_id: object) -> bytes:
-    return hashlib.sha256(str(row_id).encode()).digest()
-
-
 def _is_probability(name: str) -> bool:
     return name.startswith(PROBABILITY)
 
@@ -127,7 +128,7 @@ def _is_probability(name: str) -> bool:
 def _chosen(
     holdout: Path, known: Sequence[object], rows: int, schema: Schema | None
 ) -> list[object]:
-    """Return the ids of as many rows, in the order of the lot but for those that are needed first.
+    """Return the ids of as many rows, in the order of their hashes but for those needed first.
 
     A column's missing cells are rare where they hurt most, so each column that has some has one
     among the rows, as far as there is room.
@@ -143,20 +144,15 @@ def _chosen(
     kept = place < rows
     needed: list[int] = []
     for name in _columns(file.schema_arrow.names, schema):
-        gaps = _missing(file, name) & (place < len(known))
+        # One column at a time: a whole holdout of wide rows may not fit into memory.
+        column = file.read(columns=[name], use_pandas_metadata=False).column(0)
+        gaps = np.asarray(column.is_null(nan_is_null=True)) & (place < len(known))
         if not gaps.any() or (gaps & kept).any() or len(needed) == rows:
             continue
         needed.append(int(place[gaps].min()))
         kept |= place == needed[-1]
     others = (one for one in range(len(known)) if one not in needed)
     return [known[one] for one, _ in zip((*needed, *others), range(rows), strict=False)]
-
-
-def _missing(file: pq.ParquetFile, name: str) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    import numpy as np
-
-    column = file.read(columns=[name], use_pandas_metadata=False).column(0)
-    return np.asarray(column.is_null(nan_is_null=True))
 
 
 def _columns(names: Sequence[str], schema: Schema | None) -> list[str]:
@@ -177,15 +173,25 @@ def _bodies(schema: Schema | None, rows: pd.DataFrame) -> list[Question | str]:
     names = _columns(list(rows.columns), schema)
     # As objects, for only these can be None: NaN, NaT and NA are no JSON, and MLflow keeps them.
     cells = rows[names].astype("object").where(rows[names].notna(), None)
+    from mlflow.models import convert_input_example_to_serving_input
+
     return [
-        {"body": _body(cells.iloc[[place]]), "advice": _advice(cells.iloc[place], schema)}
+        {
+            # MLflow's own conversion: a question of another form could fail for a reason of ours.
+            "body": json.loads(str(convert_input_example_to_serving_input(cells.iloc[[place]]))),
+            "advice": _advice(cells.iloc[place], schema),
+        }
         for place in range(len(cells))
     ]
 
 
 def _advice(cells: pd.Series, schema: Schema | None) -> str:
     """Return what to do where the server does not read these cells as they are; '' for nothing."""
-    kinds = {} if schema is None or not schema.has_input_names() else _kinds(schema)
+    kinds: dict[str, str] = {}
+    # The name of each column's type; one that is no single value has none.
+    if schema is not None and schema.has_input_names():
+        for name, kind in zip(schema.input_names(), schema.input_types(), strict=True):
+            kinds[str(name)] = str(getattr(kind, "name", ""))
     gaps = [str(name) for name, cell in cells.items() if cell is None]
     roomless = [f"{name!r} ({kinds[name]})" for name in gaps if kinds.get(name) in ROOMLESS]
     none = [repr(name) for name in gaps if kinds.get(name, "string") == "string"]
@@ -202,12 +208,6 @@ def _advice(cells: pd.Series, schema: Schema | None) -> str:
     return "; ".join(
         text.format(", ".join(names[:SHOWN])) for text, names in parts.items() if names
     )
-
-
-def _kinds(schema: Schema) -> dict[str, str]:
-    """Return the name of each column's type; one that is no single value has none."""
-    pairs = zip(schema.input_names(), schema.input_types(), strict=True)
-    return {str(name): str(getattr(kind, "name", "")) for name, kind in pairs}
 
 
 def _tensor_columns(specs: list[TensorSpec], rows: pd.DataFrame) -> dict[str, TensorSpec]:
@@ -258,21 +258,14 @@ def _tensors(columns: dict[str, TensorSpec], row: pd.Series) -> Question | str:
     return {"body": {"instances": found[None]} if None in found else {"inputs": found}}
 
 
-def _body(rows: pd.DataFrame) -> dict[str, Any]:
-    from mlflow.models import convert_input_example_to_serving_input
-
-    body: dict[str, Any] = json.loads(str(convert_input_example_to_serving_input(rows)))
-    return body
-
-
-def _expected(said: pd.Series) -> dict[str, Any]:
+def _expected(predicted: pd.Series) -> dict[str, Any]:
     import pandas as pd
 
-    probabilities = [float(said[name]) for name in said.index if _is_probability(name)]
+    probabilities = [float(predicted[name]) for name in predicted.index if _is_probability(name)]
     shares = {"probabilities": probabilities} if probabilities else {}
-    if PREDICTION not in said.index:
+    if PREDICTION not in predicted.index:
         return shares
-    value = said[PREDICTION]
+    value = predicted[PREDICTION]
     if pd.isna(value):
         return {PREDICTION: None, **shares}
     return {PREDICTION: value if isinstance(value, str) else float(value), **shares}

@@ -9,7 +9,8 @@ import os
 import socket
 import sys
 
-LACKING = 69  # sysexits.h EX_UNAVAILABLE
+# EX_UNAVAILABLE of sysexits.h.
+LACKING = 69
 
 
 def main(argv: list[str]) -> int:
@@ -24,21 +25,21 @@ def main(argv: list[str]) -> int:
             " MLflow can serve in. Next: log the model with mlflow among its pip_requirements.\n"
         )
         return LACKING
+    # The app takes its model from this variable, and loads it when it is imported (MLflow 3.17).
     os.environ[scoring_server._SERVER_MODEL_PATH] = model
+    # The proxy uses its connections again: by default uvicorn closes them after five idle seconds,
+    # maybe just while the next request is under way.
     config = uvicorn.Config(
         "mlflow.pyfunc.scoring_server.app:app", access_log=False, timeout_keep_alive=3600
     )
-    config.load()  # the model with it
-    _quieten()
+    # Loads the model, too.
+    config.load()
+    # Keras, if the model has brought it, would draw a progress bar for every request.
+    if keras := sys.modules.get("keras"):
+        keras.config.disable_interactive_logging()
     server = uvicorn.Server(config)
     server.run(sockets=[socket.socket(fileno=int(descriptor))])
     return 0 if server.started else 1
-
-
-def _quieten() -> None:
-    """Keep Keras, if the model has brought it, from drawing a bar for every request."""
-    if keras := sys.modules.get("keras"):
-        keras.config.disable_interactive_logging()
 
 
 if __name__ == "__main__":
