@@ -76,11 +76,15 @@ def look(rows: Rows, level: str) -> Finding | None:
     columns = [Column(values) for values in shares.values()] or ([said] if said else [])
     if len(rows) < 2 or not columns or not all(map(_is_known, columns)):  # noqa: PLR2004 -- one row
         return None
-    what = "the same probabilities" if shares else f"one value, {_shown(columns[0])},"
+    first = columns[0]
+    what = "the same probabilities"
+    if not shares:
+        text = repr(str(first.take(slice(0, 1)).to_pandas()[0]))
+        what = f"one value, {f'{first.data[0]:.6g}' if first.is_number else text},"
     same, varied = all(map(_is_same, columns)), not _is_same(rows.source.target, 0.0)
-    if same and not shares and columns[0].is_number and rows.source.target.is_number:
+    if same and not shares and first.is_number and rows.source.target.is_number:
         # Far from zero all numbers are alike: what counts is how far the targets are apart.
-        same = _range(columns[0]) <= _ROUNDING * _range(rows.source.target)
+        same = _range(first) <= _ROUNDING * _range(rows.source.target)
     told = f"the challenger predicts {what} for all {len(rows):,} rows"
     if not same:
         told = f"the challenger tells rows apart: {len(rows):,} of them, not one value for all"
@@ -105,15 +109,6 @@ def _is_same(column: Column, rounding: float = _ROUNDING) -> bool:
 def _range(column: Column) -> float:
     """Return half of how far numbers are apart: the whole of it may overflow."""
     return float(column.data.max()) / 2 - float(column.data.min()) / 2
-
-
-def _shown(column: Column) -> str:
-    values: Floats = column.data
-    return (
-        f"{values[0]:.6g}"
-        if column.is_number
-        else repr(str(column.take(slice(0, 1)).to_pandas()[0]))
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +160,9 @@ class View:
         found = Inferred("", note=_both(ours.why, theirs.why))
         if bound.needs_champion and ours.is_finite and theirs.is_finite:
             found = self._inferred(definition, champion, Margin.of(rule), metric.alpha)
-        needed = _needed(rule, theirs) if bound.needs_champion else limit
+        needed: float | None = limit
+        if bound.needs_champion:
+            needed = None if theirs.value is None else Margin.of(rule).needed(theirs.value)
         made = self._made(rule, ours, theirs, found, needed)
         compares_classes = definition.reads is Input.CLASSES and ours.is_finite and theirs.is_finite
         return replace(made, mcnemar=self._mcnemar) if compares_classes else made
@@ -227,10 +224,6 @@ class View:
 
 def _first(made: Means, rows: Rows) -> Floats:
     return next(made.per_row(rows))
-
-
-def _needed(rule: Rule, champion: Measured) -> float | None:
-    return Margin.of(rule).needed(champion.value) if champion.value is not None else None
 
 
 def _both(ours: str, theirs: str) -> str:

@@ -70,33 +70,31 @@ class Gains:
         kept = []
         for values in (self.drawn, self.left_out):
             finite = None if values is None else values[np.isfinite(values)]
-            if values is not None and finite is not None and _lost(values, finite) > _UNDEFINED:
-                return None
+            if values is not None and finite is not None:
+                lost = 1 - len(finite) / len(values)
+                if lost > _UNDEFINED:
+                    return None
             kept.append(finite)
         return replace(self, drawn=kept[0], left_out=kept[1])
 
     @property
     def spread(self) -> Spread:
         """The standard error: of the jackknife where there is one, else of the resamples."""
-        return Spread(self.estimate, self._error(), self.count - 1)
-
-    def _error(self) -> float:
         if self.left_out is not None:
             changes = self.left_out - self.estimate
-            return float(((self.count - 1) / self.count * (changes @ changes)) ** 0.5)
-        if self.drawn is None:
+            error = float(((self.count - 1) / self.count * (changes @ changes)) ** 0.5)
+        elif self.drawn is not None:
+            # n units resampled vary like n - 1: Hesterberg's factor, as in ``Percentile``.
+            error = float(np.std(self.drawn, ddof=1) * (self.count / (self.count - 1)) ** 0.5)
+        else:
             raise AssertionError(self)
-        return float(np.std(self.drawn, ddof=1) * (self.count / (self.count - 1)) ** 0.5)
+        return Spread(self.estimate, error, self.count - 1)
 
     def telling(self) -> int:
         """Return how many units change the number when they are left out; all if unknown."""
         if self.left_out is None:
             return self.count
         return int((abs(self.left_out - self.estimate) > self.rounding).sum())
-
-
-def _lost(values: Floats, finite: Floats) -> float:
-    return 1 - len(finite) / len(values)
 
 
 @dataclass(frozen=True, slots=True)

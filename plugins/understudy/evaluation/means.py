@@ -71,11 +71,8 @@ def _log_error(rows: Rows) -> Floats:
 
 
 def _percentage(rows: Rows) -> Floats:
+    # scikit-learn's own floor: a target of zero gives a huge number and no error.
     return np.asarray(abs(_error(rows)) / np.maximum(abs(rows.truth), np.finfo(np.float64).eps))
-
-
-def _pinball(rows: Rows) -> Floats:
-    return abs(_error(rows)) / 2
 
 
 def _poisson(rows: Rows) -> Floats:
@@ -94,13 +91,11 @@ def _hit(rows: Rows) -> Floats:
     return np.asarray(rows.true_class == rows.guessed_class, dtype=np.float64)
 
 
-def _miss(rows: Rows) -> Floats:
-    return 1.0 - _hit(rows)
-
-
 def _log_loss(rows: Rows) -> Floats:
     shares = rows.probabilities
     epsilon = np.finfo(shares.dtype).eps
+    # Clipped as scikit-learn clips: a probability of zero for what came true costs much, not
+    # infinity.
     own = shares[np.arange(len(rows)), rows.true_class]
     return np.asarray(-np.log(np.clip(own, epsilon, 1 - epsilon)))
 
@@ -119,22 +114,20 @@ RMSE = _root_of(_squared)
 MSLE = _mean_of(_log_error)
 RMSLE = _root_of(_log_error)
 MAPE = _mean_of(_percentage)
-PINBALL = _mean_of(_pinball)
+# scikit-learn's default is the median's pinball loss, which is half of the absolute error.
+PINBALL = _mean_of(lambda rows: abs(_error(rows)) / 2)
 POISSON = _mean_of(_poisson)
 GAMMA = _mean_of(_gamma)
 ACCURACY = _mean_of(_hit)
-ZERO_ONE = _mean_of(_miss)
+ZERO_ONE = _mean_of(lambda rows: 1.0 - _hit(rows))
 LOG_LOSS = _mean_of(_log_loss)
 BRIER = _mean_of(_brier)
 
 
-def _centred(rows: Rows) -> Floats:
-    """Return the target minus its mean, so that the variance keeps its digits."""
-    return rows.truth - np.average(rows.truth, weights=rows.weight)
-
-
 def _r2_rows(rows: Rows) -> Iterator[Floats]:
-    centred = _centred(rows)
+    # Minus its mean, so that the variance keeps its digits: far from zero the mean of squares and
+    # the square of the mean are nearly equal.
+    centred = rows.truth - np.average(rows.truth, weights=rows.weight)
     yield _squared(rows)
     yield centred
     yield centred**2
@@ -196,10 +189,6 @@ def _present_classes(rows: Rows) -> Iterator[Floats]:
     return _counted(rows, rows.present.tolist())
 
 
-def _positive_class(rows: Rows) -> Iterator[Floats]:
-    return _counted(rows, [1])
-
-
 def _by_class(means: Floats) -> tuple[Floats, Floats, Floats]:
     return means[..., 0::3], means[..., 1::3], means[..., 2::3]
 
@@ -226,7 +215,9 @@ def _jaccard(means: Floats) -> Floats:
 
 def binary(per_class: Callable[[Floats], Floats]) -> Means:
     """Return a per-class score of the positive class, which is the second of two."""
-    return Means(Shape.SMOOTH, _positive_class, lambda means: per_class(means)[..., 0])
+    return Means(
+        Shape.SMOOTH, lambda rows: _counted(rows, [1]), lambda means: per_class(means)[..., 0]
+    )
 
 
 def macro(per_class: Callable[[Floats], Floats]) -> Means:

@@ -15,6 +15,10 @@ from understudy.evaluation.predictions import Predictions, frame_of
 
 _SUM_TOLERANCE: Final = 1e-4
 """How far probabilities may sum from one: rounding of 32-bit floats stays far below."""
+_MOST_CLASSES: Final = 1000
+"""More different numbers than this are regressed, unless the model gives probabilities."""
+_LOOKED_AT: Final = 1 << 16
+"""Rows by which numbers are told from classes that are written as numbers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,11 +40,19 @@ class Rows:
 
     def take(self, rows: Index | slice) -> Rows:
         """Return some rows, repeated where an index is."""
-        return replace(
-            self,
-            source=_taken(self.source, rows),
-            fallback={name: column.take(rows) for name, column in self.fallback.items()},
+        source = self.source
+        guess = source.prediction
+        taken = replace(
+            source,
+            ids=source.ids[rows],
+            target=source.target.take(rows),
+            prediction=None if guess is None else guess.take(rows),
+            probabilities={name: values[rows] for name, values in source.probabilities.items()},
+            weight=None if source.weight is None else source.weight[rows],
+            others={name: column.take(rows) for name, column in source.others.items()},
         )
+        fallback = {name: column.take(rows) for name, column in self.fallback.items()}
+        return replace(self, source=taken, fallback=fallback)
 
     def bare(self) -> Rows:
         """Return the rows without the columns that only slices and a user's own metric read."""
@@ -128,19 +140,6 @@ def _count(bad: np.ndarray[tuple[int], np.dtype[np.bool_]], what: str) -> str:
     return f"{number} of {len(bad)} {what}" if number else ""
 
 
-def _taken(source: Predictions, rows: Index | slice) -> Predictions:
-    guess = source.prediction
-    return replace(
-        source,
-        ids=source.ids[rows],
-        target=source.target.take(rows),
-        prediction=None if guess is None else guess.take(rows),
-        probabilities={name: values[rows] for name, values in source.probabilities.items()},
-        weight=None if source.weight is None else source.weight[rows],
-        others={name: column.take(rows) for name, column in source.others.items()},
-    )
-
-
 def _numbers(column: Column) -> Floats:
     if column.is_number:
         return column.data
@@ -202,14 +201,11 @@ def _differences(challenger: Predictions, champion: Predictions) -> Iterator[str
         return
     if unequal := _unequal(challenger.target, champion.target):
         yield f"the target of {unequal} of {len(challenger)} rows differs between the two models"
-    if not _same(challenger.weight, champion.weight):
+    one, other = challenger.weight, champion.weight
+    both_none = one is None and other is None
+    equal = one is not None and other is not None and np.array_equal(one, other)
+    if not both_none and not equal:
         yield "the weights of the rows differ between the two models"
-
-
-def _same(ours: Floats | None, theirs: Floats | None) -> bool:
-    if ours is None or theirs is None:
-        return ours is theirs
-    return np.array_equal(ours, theirs)
 
 
 def _unequal(ours: Column, theirs: Column) -> int:
@@ -239,15 +235,9 @@ def _labels(challenger: Predictions, champion: Predictions | None) -> tuple[str,
     """Return the classes of target and probabilities; a number that is regressed has none."""
     known = set(challenger.probabilities) | set(champion.probabilities if champion else ())
     target = challenger.target
-    regressed = target.is_number and not known and _many(target.data)
+    # The first rows are a random sample of all: they are in the order of a hash of their ids.
+    regressed = (
+        target.is_number and not known and len(np.unique(target.data[:_LOOKED_AT])) > _MOST_CLASSES
+    )
     names = () if regressed else target.as_names().names or ()
     return tuple(sorted(known | set(names)))
-
-
-def _many(values: Floats) -> bool:
-    """Return whether numbers are too many different ones to be classes."""
-    sample = values[: 1 << 16]
-    return len(np.unique(sample)) > _MOST_CLASSES
-
-
-_MOST_CLASSES: Final = 1000

@@ -123,7 +123,14 @@ def read(table: ColumnSource, row_id: str, wanted: ColumnSelection) -> Raw:
     Raises:
         DecisionError: when the source cannot be read, or a column is of a type that cannot be.
     """
-    _check_id(table, row_id)
+    kind = _kind(table.schema.field(row_id).type)
+    # Not floats: two ids that differ beyond the 53rd bit would be one.
+    if not (pa.types.is_integer(kind) or _is_text(kind)):
+        raise DecisionError(
+            f"{row_id} of {table.name} is of type {kind}",
+            allowed="whole numbers or text, which name a row exactly",
+            action="let validate write the row's identity as text",
+        )
     builders = _builders(table, row_id, wanted)
     ids = Hashes(table.rows)
     try:
@@ -149,26 +156,13 @@ def _filled(table: ColumnSource, row_id: str, ids: Hashes, builders: dict[str, _
     """Fill the builders from the batches; return how many ids are missing."""
     start = null_ids = 0
     for batch in table.batches([row_id, *builders]):
-        null_ids += batch[row_id].null_count
-        ids.add(start, _plain(batch[row_id]))
+        part = batch[row_id]
+        null_ids += part.null_count
+        ids.add(start, part.dictionary_decode() if pa.types.is_dictionary(part.type) else part)
         for name, builder in builders.items():
             builder.add(start, batch[name])
         start += len(batch)
     return null_ids
-
-
-def _plain(part: pa.Array) -> pa.Array:
-    return part.dictionary_decode() if pa.types.is_dictionary(part.type) else part
-
-
-def _check_id(table: ColumnSource, row_id: str) -> None:
-    kind = _kind(table.schema.field(row_id).type)
-    if not (pa.types.is_integer(kind) or _is_text(kind)):
-        raise DecisionError(
-            f"{row_id} of {table.name} is of type {kind}",
-            allowed="whole numbers or text, which name a row exactly",
-            action="let validate write the row's identity as text",
-        )
 
 
 def _kind(kind: pa.DataType) -> pa.DataType:
@@ -250,17 +244,17 @@ class Predictions:
     @property
     def rows_sha256(self) -> str:
         """Identity of the holdout: SHA-256 of row ids and targets, whatever their order."""
+        # Little-endian, so that the digest is the same on every machine.
         digest = hashlib.sha256(np.ascontiguousarray(self.ids, dtype="<u8").tobytes())
-        digest.update(_target_bytes(self.target))
+        target = self.target
+        if target.names is None:
+            # Adding zero turns -0.0 into 0.0, which is equal and has other bytes.
+            digest.update(np.ascontiguousarray(target.data + 0.0, dtype="<f8").tobytes())
+        else:
+            # Hashes of the names and not their codes, which depend on the order of the file.
+            table = np.append(hash_names(target.names), np.uint64(0)).astype("<u8")
+            digest.update(table[target.data].tobytes())
         return digest.hexdigest()
-
-
-def _target_bytes(target: Column) -> bytes:
-    if target.names is None:
-        return np.ascontiguousarray(target.data + 0.0, dtype="<f8").tobytes()  # no minus zero
-    table = np.append(hash_names(target.names), np.uint64(0)).astype("<u8")
-    hashes: NDArray[np.uint64] = table[target.data]
-    return hashes.tobytes()
 
 
 def load(
@@ -281,7 +275,15 @@ def load(
     """
     table = ColumnSource.open(source)
     names = table.schema.names
-    _check_names(table, names)
+    lacking = [name for name in (ROW_ID, TARGET) if name not in names]
+    if PREDICTION not in names and not any(name.startswith(PROBABILITY) for name in names):
+        lacking.append(PREDICTION)
+    if lacking:
+        raise DecisionError(
+            f"{table.name} lacks {listed(lacking)}; it has {listed(names)}",
+            allowed="row_id, target, and prediction or probability_<class> for each class",
+            action="let validate log these columns",
+        )
     own = [name for name in names if _is_own(name)]
     wanted = [name for name in names if others is None or name in {*others, *keep}]
     return _sorted(read(table, ROW_ID, ColumnSelection(own, wanted, keep)))
@@ -299,18 +301,6 @@ def other_values(source: Path | str | pd.DataFrame) -> int:
 
 def _is_own(name: str) -> bool:
     return name in _OWN or name.startswith(PROBABILITY)
-
-
-def _check_names(table: ColumnSource, names: list[str]) -> None:
-    lacking = [name for name in (ROW_ID, TARGET) if name not in names]
-    if PREDICTION not in names and not any(name.startswith(PROBABILITY) for name in names):
-        lacking.append(PREDICTION)
-    if lacking:
-        raise DecisionError(
-            f"{table.name} lacks {listed(lacking)}; it has {listed(names)}",
-            allowed="row_id, target, and prediction or probability_<class> for each class",
-            action="let validate log these columns",
-        )
 
 
 def taken(predictions: Predictions, rows: Index) -> Predictions:
@@ -375,23 +365,20 @@ def _problems(
         yield f"{repeated} of {len(ids)} rows repeat the row_id of another"
     if unknown := _unknown(target):
         yield f"{unknown} of {len(ids)} rows have no finite target"
-    if weight is not None:
-        yield from _weight_problems(weight)
-
-
-def _unknown(target: Column) -> int:
-    if target.is_number:
-        return int((~np.isfinite(target.data)).sum())
-    return int((np.isnat(target.data) if target.is_time else target.data == MISSING).sum())
-
-
-def _weight_problems(weight: Floats) -> Iterator[str]:
+    if weight is None:
+        return
     if bad := int((~np.isfinite(weight)).sum()):
         yield f"{bad} of {len(weight)} weights are missing or infinite"
     elif negative := int((weight < 0).sum()):
         yield f"{negative} of {len(weight)} weights are below zero"
     elif not weight.any():
         yield "all weights are zero"
+
+
+def _unknown(target: Column) -> int:
+    if target.is_number:
+        return int((~np.isfinite(target.data)).sum())
+    return int((np.isnat(target.data) if target.is_time else target.data == MISSING).sum())
 
 
 def frame_of(predictions: Predictions, rows: Any = slice(None)) -> pd.DataFrame:  # noqa: ANN401

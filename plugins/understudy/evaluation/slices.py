@@ -110,7 +110,8 @@ def parts_of(name: str, column: Column, quantiles: int | None) -> Parts:
     place = np.empty(len(texts) + 1, dtype=np.int32)
     place[order] = np.arange(len(texts))
     place[MISSING] = len(texts)
-    names = [f"{name}={_short(texts[code])}" for code in order]
+    shown = [t if len(t) <= _SHOWN else f"{t[:_SHOWN]}..." for t in texts]
+    names = [f"{name}={shown[code]}" for code in order]
     return Parts(place[named.data], (*names, _missing(name)))
 
 
@@ -130,10 +131,6 @@ def _by_quantiles(name: str, values: Floats, quantiles: int) -> Parts:
 
 def _missing(name: str) -> str:
     return f"{name} is missing"
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 BEAM: Final = 8
@@ -244,7 +241,9 @@ def search(pair: Pair, gains: RowGains, leave_out: Collection[str]) -> Finding |
     # Two seeds lead to the same pair.
     unique = {one.where: one for one in [*singles, *pairs]}
     worst = sorted(unique.values(), key=_badness)[:SHOWN]
-    return _finding(worst, _candidates(columns))
+    sizes = [len(np.unique(parts.codes)) for parts in columns.values()]
+    candidates = sum(sizes) + sum(one * two for one, two in combinations(sizes, 2))
+    return _finding(worst, candidates)
 
 
 def _badness(suspect: Suspect) -> tuple[float, float]:
@@ -257,19 +256,11 @@ def _searchable(pair: Pair, leave_out: Collection[str]) -> Iterator[tuple[str, P
         column = others[name]
         if column.is_time or (column.names is not None and len(column.names) > MOST_PARTS):
             continue
-        parts = parts_of(name, column, QUANTILES if _is_measure(column) else None)
+        # Numbers with few different values, such as a count of children, are parts by themselves.
+        many = column.is_number and len(np.unique(column.data)) > QUANTILES * 2
+        parts = parts_of(name, column, QUANTILES if many else None)
         if len(np.unique(parts.codes)) > 1:
             yield name, parts
-
-
-def _is_measure(column: Column) -> bool:
-    """Return whether numbers are too many different ones to be looked at one by one."""
-    return column.is_number and len(np.unique(column.data)) > QUANTILES * 2
-
-
-def _candidates(columns: Mapping[str, Parts]) -> int:
-    sizes = [len(np.unique(parts.codes)) for parts in columns.values()]
-    return sum(sizes) + sum(one * two for one, two in combinations(sizes, 2))
 
 
 def _parts_of_each(columns: Mapping[str, Parts], gains: RowGains) -> Iterator[Suspect]:
@@ -338,19 +329,13 @@ def _finding(worst: list[Suspect], candidates: int) -> Finding:
             f"gain_{place}": one.gain,
             f"p_value_{place}": p_value,
         }
-    return Finding(WORST_SLICES, "warn", _result(guilty), _reason(guilty, candidates), numbers)
-
-
-def _result(guilty: list[Suspect]) -> str:
-    return (CheckResult.FAILED if guilty else CheckResult.PASSED).value
-
-
-def _reason(guilty: list[Suspect], candidates: int) -> str:
-    searched = f"of {candidates} groups of rows that were searched"
-    if not guilty:
-        return f"{searched}, none is served worse than chance explains"
-    one = guilty[0]
-    return (
-        f"{searched}, {len(guilty)} or more are served worse; the clearest is {one.name} "
-        f"({one.rows} rows, gain {one.gain:.4g} per row)"
-    )
+    result, reason = CheckResult.PASSED, "none is served worse than chance explains"
+    if guilty:
+        clearest = guilty[0]
+        result = CheckResult.FAILED
+        reason = (
+            f"{len(guilty)} or more are served worse; the clearest is {clearest.name} "
+            f"({clearest.rows} rows, gain {clearest.gain:.4g} per row)"
+        )
+    reason = f"of {candidates} groups of rows that were searched, {reason}"
+    return Finding(WORST_SLICES, "warn", result.value, reason, numbers)

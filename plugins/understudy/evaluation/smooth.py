@@ -36,7 +36,12 @@ def infer(challenger: Rows, champion: Rows, made: Means, margin: Margin, draw: D
     drawn = None
     name = f"jackknife over {draw.units.name or 'row'}s"
     if count >= FEWEST_UNITS and draw.alpha * RESAMPLES >= TAIL:
-        drawn = _drawn(sums, made, draw.seed)
+        # Part after part, so that memory stays bounded; both metrics on the same resamples.
+        parts = [
+            (_value(made, times @ sums[0]), _value(made, times @ sums[1]))
+            for times in _times_drawn(draw.seed, count)
+        ]
+        drawn = np.concatenate([one for one, _ in parts]), np.concatenate([two for _, two in parts])
         name = f"paired bootstrap, B={RESAMPLES}, units={count}"
     versions = ResampledMetric(
         full=(float(_value(made, sums[0].sum(axis=0))), float(_value(made, sums[1].sum(axis=0)))),
@@ -64,15 +69,6 @@ def _value(made: Means, sums: Floats) -> Floats:
 
 def _without_each(made: Means, sums: Floats) -> Floats:
     return _value(made, sums.sum(axis=0) - sums)
-
-
-def _drawn(both: tuple[Floats, Floats], made: Means, seed: int) -> tuple[Floats, Floats]:
-    """Return both metrics on the same resamples; memory stays bounded."""
-    parts = [
-        (_value(made, times @ both[0]), _value(made, times @ both[1]))
-        for times in _times_drawn(seed, len(both[0]))
-    ]
-    return np.concatenate([one for one, _ in parts]), np.concatenate([two for _, two in parts])
 
 
 def _times_drawn(seed: int, units: int) -> Iterator[Floats]:

@@ -244,13 +244,16 @@ def _error(error: Floats, edges: Floats) -> dict[str, Any]:
         "mean": float(error.mean()),
         "mean_absolute": float(size.mean()),
         "root_mean_square": squared**0.5,
-        "quantiles": dict(zip(map(str, QUANTILES), _quantiles(size), strict=True)),
+        # Last of all: without a copy the quantiles leave the sizes in another order, and a sum in
+        # another order has another last bit.
+        "quantiles": dict(
+            zip(
+                map(str, QUANTILES),
+                map(float, np.quantile(size, QUANTILES, overwrite_input=True)),
+                strict=True,
+            )
+        ),
     }
-
-
-def _quantiles(values: Floats) -> list[float]:
-    found: Floats = np.quantile(values, QUANTILES, overwrite_input=True)
-    return [float(value) for value in found]
 
 
 def _residuals(prediction: Floats, error: Floats) -> list[dict[str, float]]:

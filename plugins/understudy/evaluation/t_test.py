@@ -48,7 +48,10 @@ def infer(losses: Losses, shape: Shape, margin: Margin, draw: Draw) -> Inferred:
     per_row = _root_rows if shape is Shape.ROOT else _mean_rows
     gain_rows = per_row(losses, Margin(margin.sign, 0.0, 0.0))
     excess_rows = per_row(losses, margin)
-    method = _method(units)
+    method = "paired mean of losses (t)"
+    if units.codes is not None:
+        count = units.count
+        method = f"cluster-robust mean by {units.name} (t, {count} - 1 degrees of freedom)"
     if not excess_rows.any():
         nothing = Interval(0.0, 0.0, 1 - 2 * alpha)
         return Inferred(method, nothing, nothing, note=too_few(0, alpha, units.name or "row"))
@@ -64,12 +67,6 @@ def infer(losses: Losses, shape: Shape, margin: Margin, draw: Draw) -> Inferred:
         effect_size=_effect_size(gain_rows, losses.weight),
         smallest_detectable=gain.estimate - excess.estimate + excess.detectable(alpha),
     )
-
-
-def _method(units: Units) -> str:
-    if units.codes is None:
-        return "paired mean of losses (t)"
-    return f"cluster-robust mean by {units.name} (t, {units.count} - 1 degrees of freedom)"
 
 
 def _mean_rows(losses: Losses, margin: Margin) -> Floats:

@@ -113,7 +113,13 @@ def units_of(pair: Pair, cluster: str, time_block: str) -> Units | str:
         )
     if cluster:
         return Units.of_keys(column.as_names().data, cluster)
-    return _blocks(column, time_block)
+    times = times_of(column)
+    if times is None:
+        return f"the column {TIME!r} holds no times"
+    block = int(time_block[:-1]) * _MICROSECONDS[time_block[-1]]
+    # Division rounds down before 1970, too, so that no block is twice as long as the others.
+    keys = times.astype("datetime64[us]").astype(np.int64) // block
+    return Units.of_keys(keys, f"{time_block} block")
 
 
 def unnamed(pair: Pair, cluster: str, time_block: str) -> tuple[str, ...]:
@@ -126,15 +132,6 @@ def unnamed(pair: Pair, cluster: str, time_block: str) -> tuple[str, ...]:
     if not number:
         return ()
     return (f"{number} of {len(pair)} rows have no {name!r} and count as one piece of evidence",)
-
-
-def _blocks(column: Column, length: str) -> Units | str:
-    times = times_of(column)
-    if times is None:
-        return f"the column {TIME!r} holds no times"
-    block = int(length[:-1]) * _MICROSECONDS[length[-1]]
-    keys = times.astype("datetime64[us]").astype(np.int64) // block
-    return Units.of_keys(keys, f"{length} block")
 
 
 def times_of(column: Column) -> NDArray[np.datetime64] | None:

@@ -45,7 +45,8 @@ def distance(then: Counts, now: Counts) -> float:
     shares = [np.asarray(counts, dtype="float64") / np.sum(counts) for counts in (then, now)]
     middle = np.mean(shares, axis=0)
     divergence = float(sum(rel_entr(share, middle).sum() for share in shares)) / 2 / np.log(2)
-    return float(np.sqrt(min(max(divergence, 0.0), 1.0)))  # rounding may leave -1e-17
+    # Rounding may leave -1e-17.
+    return float(np.sqrt(min(max(divergence, 0.0), 1.0)))
 
 
 def chance(then: Counts, now: Counts) -> float:
@@ -186,7 +187,8 @@ def schema_findings(
     if guards.categories != OFF:
         texts = [pair for pair in pairs if pair.then.kind is ValueKind.TEXT]
         new = _risen(texts, _unlisted, guards.new_categories)
-        problems = f"texts that the champion was not trained on: {_told(new)}" if new else ""
+        named = some(list(map(str, new)))
+        problems = f"texts that the champion was not trained on: {named}" if new else ""
         fine = "texts are those that the champion was trained on"
         yield made("categories", guards.categories, problems, fine, _schema_numbers(texts, new))
 
@@ -196,15 +198,27 @@ def _schema(
 ) -> Finding:
     gone = [name for name in wanted(then) if name not in current.train.kinds]
     other = _otherwise(current, then)
-    risen = _risen(pairs, _missing, guards.missing_rise)
+    missing = _risen(
+        pairs, lambda column: (column.missing, column.rows - column.missing), guards.missing_rise
+    )
     new = [name for name in current.train.content if name not in then.columns]
     fine = "the columns are those that the champion was trained on"
+    problems = {
+        "columns that the champion was trained on are gone": list(map(repr, gone)),
+        "columns hold something else than when the champion was trained": other,
+        "values are missing more often": list(map(str, missing)),
+    }
     return made(
         "schema",
         guards.schema,
-        "; ".join(_problems(gone, other, risen)),
+        "; ".join(f"{what}: {some(names)}" for what, names in problems.items() if names),
         fine + (f", and new: {some(list(map(repr, new)))}" if new else ""),
-        {**_schema_numbers(pairs, risen), "gone": len(gone), "other": len(other), "new": len(new)},
+        {
+            **_schema_numbers(pairs, missing),
+            "gone": len(gone),
+            "other": len(other),
+            "new": len(new),
+        },
     )
 
 
@@ -236,10 +250,6 @@ def _risen(
     ]
 
 
-def _missing(column: ColumnProfile) -> Split:
-    return column.missing, column.rows - column.missing
-
-
 def _unlisted(column: ColumnProfile) -> Split:
     return (column.counts[-1], sum(column.counts[:-1])) if column.counts else (0, 0)
 
@@ -250,23 +260,10 @@ def _schema_numbers(pairs: Sequence[ColumnPair], risen: list[_Rise]) -> Numbers:
     return {"columns": columns, **shares}
 
 
-def _told(risen: list[_Rise]) -> str:
-    return some([str(rise) for rise in risen])
-
-
-def _problems(gone: list[str], other: list[str], risen: list[_Rise]) -> Iterator[str]:
-    if gone:
-        yield f"columns that the champion was trained on are gone: {some(list(map(repr, gone)))}"
-    if other:
-        yield f"columns hold something else than when the champion was trained: {some(other)}"
-    if risen:
-        yield f"values are missing more often: {_told(risen)}"
-
-
-_TOLD: Final = 10
-"""Columns whose distance a finding tells, the farthest first."""
-_NAMED: Final = 50
-"""Columns of which a finding tells why they are not compared."""
+_MOST_DISTANCES: Final = 10
+"""Columns whose distance a finding gives, the farthest first."""
+_MOST_REASONS: Final = 50
+"""Columns of which a finding gives the reason why they are not compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,11 +330,11 @@ def _lacking(
 
 
 def _unchecked_features(guards: Guards, part: str, lacking: Mapping[str, str]) -> Finding:
-    told = some([f"{name!r}: {why}" for name, why in lacking.items()])
-    why = f"{len(lacking)} features of the {part} cannot be compared: {told}"
+    reasons = some([f"{name!r}: {why}" for name, why in lacking.items()])
+    message = f"{len(lacking)} features of the {part} cannot be compared: {reasons}"
     numbers: Numbers = {"part": part, "columns": len(lacking)}
-    numbers |= {f"not compared: {name}": why for name, why in list(lacking.items())[:_NAMED]}
-    return replace(unchecked("drift", guards.unchecked, why), numbers=numbers)
+    numbers |= {f"not compared: {name}": why for name, why in list(lacking.items())[:_MOST_REASONS]}
+    return replace(unchecked("drift", guards.unchecked, message), numbers=numbers)
 
 
 def _shifts(pairs: Sequence[ColumnPair], part: str, names: Collection[str]) -> list[_Shift]:
@@ -376,12 +373,12 @@ def _features(guards: Guards, part: str, shifts: Sequence[_Shift]) -> Finding:
 def _target(guards: Guards, part: str, shifts: Sequence[_Shift], lacking: str) -> Finding:
     if not shifts:
         why = f"the target of the {part} cannot be compared with the champion's"
-        told = f"{why}: {lacking}" if lacking else why
-        return unchecked("target_drift", guards.unchecked, told)
-    told = f"the target {shifts[0]} of the {part} is distributed"
+        message = f"{why}: {lacking}" if lacking else why
+        return unchecked("target_drift", guards.unchecked, message)
+    subject = f"the target {shifts[0]} of the {part} is distributed"
     far = _drifted(guards, shifts)
-    problems = f"{told} otherwise than when the champion was trained" if far else ""
-    fine = f"{told} as when the champion was trained"
+    problems = f"{subject} otherwise than when the champion was trained" if far else ""
+    fine = f"{subject} as when the champion was trained"
     numbers = _drift_numbers(guards, part, shifts, far)
     return made("target_drift", guards.target_drift, problems, fine, numbers)
 
@@ -389,6 +386,6 @@ def _target(guards: Guards, part: str, shifts: Sequence[_Shift], lacking: str) -
 def _drift_numbers(
     guards: Guards, part: str, shifts: Sequence[_Shift], far: Sequence[_Shift]
 ) -> Numbers:
-    told = {f"distance: {shift.pair.name}": shift.distance for shift in shifts[:_TOLD]}
+    farthest = {f"distance: {one.pair.name}": one.distance for one in shifts[:_MOST_DISTANCES]}
     limit = guards.drift_distance
-    return {"part": part, "columns": len(shifts), "drifted": len(far), "limit": limit, **told}
+    return {"part": part, "columns": len(shifts), "drifted": len(far), "limit": limit, **farthest}

@@ -111,20 +111,17 @@ def _power(
 def _score(known: Values, answers: Values, task: Task) -> float:
     """Return how well each half of the blocks tells the other half's answers."""
     blocks = np.arange(len(answers)) * _BLOCKS // len(answers)
-    told = np.empty_like(answers)
+    predicted = np.empty_like(answers)
     for half in (0, 1):
         learnt = blocks % 2 == half
         tree = _tree(task).fit(known[learnt], answers[learnt])
-        told[~learnt] = tree.predict(known[~learnt])
-    if task == "classification":
-        return _above_chance(answers, told)
-    return float(1 - np.square(answers - told).mean() / answers.var())
-
-
-def _above_chance(answers: Values, told: Values) -> float:
-    """Return balanced accuracy, scaled so that guessing gives 0; below that it is negative."""
-    chance = 1 / len(np.unique(answers))
-    recalls = [float((told[answers == one] == one).mean()) for one in np.unique(answers)]
+        predicted[~learnt] = tree.predict(known[~learnt])
+    if task == "regression":
+        return float(1 - np.square(answers - predicted).mean() / answers.var())
+    # Balanced accuracy, scaled so that guessing gives 0: of a rare class a plain one says little.
+    classes = np.unique(answers)
+    recalls = [float((predicted[answers == one] == one).mean()) for one in classes]
+    chance = 1 / len(classes)
     return (float(np.mean(recalls)) - chance) / (1 - chance)
 
 
@@ -223,34 +220,27 @@ def _judged(
     holdout: tuple[Digests | None, Digests | None],
     whose: str,
 ) -> Finding:
-    looked = list(_looked(sketches, holdout))
-    enough = [found for found in looked if _is_enough(found, holdout)]
+    content, names = holdout
+    looked = []
+    if content is not None:
+        looked.append(_Found(*sketches.content.found(content), "content"))
+    if names is not None and sketches.identities is not None:
+        looked.append(_Found(*sketches.identities.found(names), "name"))
+    # All of the rows, or a sample that says something: a stored sketch can tell of some rows only.
+    every = len(content if content is not None else names if names is not None else ())
+    enough = [one for one in looked if one.looked_for >= min(every, _FEWEST_LOOKED_AT)]
     if not enough:
         return unchecked(_GUARD, guards.unchecked, f"too little is known of the rows that {whose}")
     worst = max(enough, key=lambda found: found.share - _chance(found, sketches))
-    told = (
+    fine = (
         f"{worst.rows:,} of {worst.looked_for:,} holdout rows that were looked for are among "
         f"those that {whose}, by {worst.by}"
     )
     allowed = max(guards.copied_rows, _chance(worst, sketches))
-    problems = f"{told}; {allowed:.2%} may be" if worst.share > allowed else ""
+    problems = f"{fine}; {allowed:.2%} may be" if worst.share > allowed else ""
     numbers: Numbers = {f"found by {found.by}": found.share for found in enough}
     numbers |= {"looked for": worst.looked_for, "allowed": allowed}
-    return made(_GUARD, guards.leakage, problems, told, numbers)
-
-
-def _looked(sketches: Sketches, holdout: tuple[Digests | None, Digests | None]) -> Iterator[_Found]:
-    content, names = holdout
-    if content is not None:
-        yield _Found(*sketches.content.found(content), "content")
-    if names is not None and sketches.identities is not None:
-        yield _Found(*sketches.identities.found(names), "name")
-
-
-def _is_enough(found: _Found, holdout: tuple[Digests | None, Digests | None]) -> bool:
-    """Return whether enough rows were looked for: all of them, or a sample that says something."""
-    rows = next(len(digests) for digests in holdout if digests is not None)
-    return found.looked_for == rows or found.looked_for >= _FEWEST_LOOKED_AT
+    return made(_GUARD, guards.leakage, problems, fine, numbers)
 
 
 def _chance(found: _Found, sketches: Sketches) -> float:

@@ -56,7 +56,8 @@ class Sketch:
                 kept, counts, limit = _merged((kept, counts, limit), waiting, size)
                 waiting = []
         kept, counts, limit = _merged((kept, counts, limit), waiting, size)
-        return cls(limit, kept, _share(int(counts[counts > 1].sum()), int(counts.sum())))
+        seen = int(counts.sum())
+        return cls(limit, kept, int(counts[counts > 1].sum()) / seen if seen else 0.0)
 
     def smaller(self, size: int = STORED) -> Sketch:
         """Return a sketch of fewer digests."""
@@ -105,10 +106,6 @@ def _merged(
     return merged, seen, limit
 
 
-def _share(part: int, whole: int) -> float:
-    return part / whole if whole else 0.0
-
-
 SCHEMA: Final = "understudy/profile/1"
 BINS: Final = 20
 """Bins of a column of numbers, each with as many of the profiled rows. Two more lie outside."""
@@ -124,7 +121,6 @@ LISTED: Final = 0.95
 _LONGEST_TEXT: Final = 80
 
 Counts = np.ndarray[Any, np.dtype[np.int64]]
-Numbers = np.ndarray[Any, np.dtype[np.float64]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +170,11 @@ class ColumnProfile:
         """Return how many of other values fall into each of this column's bins or levels."""
         known = values.dropna()
         if self.edges and self.kind is ValueKind.NUMBER:
-            return _binned(known.to_numpy(dtype="float64"), np.array(self.edges))
+            numbers, edges = known.to_numpy(dtype="float64"), np.array(self.edges)
+            places = np.searchsorted(edges, numbers, side="right")
+            # The last bin includes its upper edge, or the largest value would lie outside of all.
+            places[numbers == edges[-1]] = len(edges) - 1
+            return np.bincount(places, minlength=len(edges) + 1)
         place = {level: number for number, level in enumerate(self.levels)}
         counts = np.zeros(len(place) + 1, dtype="int64")
         for text, rows in _by_text(known).items():
@@ -342,9 +342,3 @@ def _by_text(known: pd.Series[Any]) -> Counter[str]:
         text = f"{float(value) + 0.0:.12g}" if is_number else str(value)  # type: ignore[arg-type]
         counts[text[:_LONGEST_TEXT]] += int(rows)
     return counts
-
-
-def _binned(numbers: Numbers, edges: Numbers) -> Counts:
-    places = np.searchsorted(edges, numbers, side="right")
-    places[numbers == edges[-1]] = len(edges) - 1
-    return np.bincount(places, minlength=len(edges) + 1)
