@@ -45,7 +45,7 @@ def main(arguments: list[str]) -> int:
 
 def answered(request: GateRequest) -> GateResult:
     """Return what predictions and rows say."""
-    # Appended and never put first: a user's module must not shadow one of ours.
+    # Appended: what is installed wins over a user's module of the same name.
     sys.path.extend(path for path in request.search_path if path not in sys.path)
     gate = Gate.from_dict(request.rules)
     found = _compared(gate, request)

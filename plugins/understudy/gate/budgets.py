@@ -102,7 +102,7 @@ class Measurement:
 class _Limited:
     """A number that has a limit, and between what it may lie."""
 
-    told: str
+    limit_text: str
     interval: Interval
     limit: float
 
@@ -128,7 +128,7 @@ def unmeasured(challenger: str, champion: str | None, why: str) -> Measurement:
 
 
 def findings(budgets: Budgets, measured: Measurement, seed: int = 0) -> tuple[Finding, ...]:
-    """Return whether the challenger keeps its budgets; every quantity is told.
+    """Return whether the challenger keeps its budgets: one finding for each quantity.
 
     Args:
         budgets: What it may cost.
@@ -151,8 +151,9 @@ def _finding(bound: QuantityBound, unchecked: str, measured: Measurement, seed: 
     worst = next(
         (r for r in (CheckResult.FAILED, CheckResult.UNDECIDED) if r in results), CheckResult.PASSED
     )
-    told = [_said(one) for one in limited if one.result is worst]
-    reason = "; ".join([_values(bound.name, measured), *told])
+    word = {CheckResult.FAILED: "not ", CheckResult.UNDECIDED: "not certainly "}.get(worst, "")
+    limits = [f"{word}{one.limit_text}" for one in limited if one.result is worst]
+    reason = "; ".join([_values(bound.name, measured), *limits])
     return Finding(bound.name, bound.level, worst.value, reason, _numbers(bound, measured, limited))
 
 
@@ -167,13 +168,14 @@ def _unmeasured(bound: QuantityBound, measured: Measurement) -> str:
 
 
 def _limited(bound: QuantityBound, measured: Measurement, seed: int) -> Iterator[_Limited]:
-    ours, theirs = measured.challenger, measured.champion
+    challenger, champion = measured.challenger, measured.champion
     if bound.at_most is not None:
-        told = f"at most {_text(bound.name, bound.at_most)}"
-        yield _Limited(told, _interval(bound.name, (ours,), seed), bound.at_most)
-    if bound.growth is not None and theirs is not None:
-        told = f"at most {1 + bound.growth:.2f} times the champion's"
-        yield _Limited(told, _interval(bound.name, (ours, theirs), seed), 1 + bound.growth)
+        limit = f"at most {_text(bound.name, bound.at_most)}"
+        yield _Limited(limit, _interval(bound.name, (challenger,), seed), bound.at_most)
+    if bound.growth is not None and champion is not None:
+        limit = f"at most {1 + bound.growth:.2f} times the champion's"
+        costs = challenger, champion
+        yield _Limited(limit, _interval(bound.name, costs, seed), 1 + bound.growth)
 
 
 def _interval(quantity: str, costs: Sequence[Costs], seed: int) -> Interval:
@@ -203,16 +205,11 @@ def _ratio(values: Sequence[float]) -> float:
     return first / second[0] if second[0] else (math.inf if first else 1.0)
 
 
-def _said(one: _Limited) -> str:
-    word = {CheckResult.FAILED: "not ", CheckResult.UNDECIDED: "not certainly "}
-    return f"{word.get(one.result, '')}{one.told}"
-
-
 def _values(quantity: str, measured: Measurement) -> str:
-    ours = f"{quantity} {_text(quantity, measured.challenger.value(quantity))}"
+    challenger = f"{quantity} {_text(quantity, measured.challenger.value(quantity))}"
     if measured.champion is None or measured.champion.error:
-        return ours
-    return f"{ours}, the champion's {_text(quantity, measured.champion.value(quantity))}"
+        return challenger
+    return f"{challenger}, the champion's {_text(quantity, measured.champion.value(quantity))}"
 
 
 def _text(quantity: str, number: float) -> str:
@@ -232,10 +229,8 @@ def _numbers(
     if measured.champion and not measured.champion.error:
         numbers["champion"] = measured.champion.value(bound.name)
     for one in limited:
-        what = "ratio" if one.told.endswith("champion's") else "challenger"
+        what = "ratio" if one.limit_text.endswith("champion's") else "challenger"
         numbers |= {f"{what} low": one.interval.low, f"{what} high": one.interval.high}
-    return {name: _finite(value) for name, value in numbers.items()}
-
-
-def _finite(value: float | str | None) -> float | str | None:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    # A champion that takes no time or space makes the ratio infinite, which a finding leaves out.
+    infinite = {n for n, v in numbers.items() if isinstance(v, float) and not math.isfinite(v)}
+    return {name: None if name in infinite else value for name, value in numbers.items()}

@@ -58,15 +58,26 @@ def judge(
     results = {check.result for check in checks} | set(map(_weight, findings))
     if isinstance(champion, Unscored):
         results.add(_UNSCORED[Unscorable(gate.unscored_champion)])
-    verdict = _verdict(results | ({CheckResult.UNDECIDED} if blockers else set()))
+    if blockers:
+        results.add(CheckResult.UNDECIDED)
+    # A rule that is broken for sure outweighs one that cannot be decided.
+    verdict = Verdict.HOLD if CheckResult.UNDECIDED in results else Verdict.PROMOTE
+    if CheckResult.FAILED in results:
+        verdict = Verdict.REJECT
+    compared = Case.COMPARED if isinstance(champion, Score) else Case.CHAMPION_UNSCORED
     return Decision(
         verdict=verdict,
-        case=_case(champion),
+        case=Case.FIRST if champion is None else compared,
         reasons=tuple(_reasons(gate, verdict, checks, (blockers, findings, champion))),
         checks=checks,
         notes=(
             *_notes(gate, challenger, champion, basis, evidence),
-            *(_named(one) for one in findings if _is_note(one, verdict)),
+            # What is worth knowing and is no reason of the verdict.
+            *(
+                _named(one)
+                for one in findings
+                if one.result != CheckResult.PASSED and _weight(one) is not _DECIDES[verdict]
+            ),
         ),
     )
 
@@ -77,12 +88,6 @@ _UNSCORED: Final = {
     Unscorable.REJECT: CheckResult.FAILED,
 }
 """What a champion that could not be scored counts as."""
-
-
-def _case(champion: Champion) -> Case:
-    if champion is None:
-        return Case.FIRST
-    return Case.COMPARED if isinstance(champion, Score) else Case.CHAMPION_UNSCORED
 
 
 def _opponent(gate: Gate, champion: Champion, blockers: tuple[str, ...]) -> Champion:
@@ -130,12 +135,6 @@ def _weight(finding: Finding) -> CheckResult:
     return result if finding.level == _REJECT else CheckResult.UNDECIDED
 
 
-def _verdict(results: set[CheckResult]) -> Verdict:
-    if CheckResult.FAILED in results:
-        return Verdict.REJECT
-    return Verdict.HOLD if CheckResult.UNDECIDED in results else Verdict.PROMOTE
-
-
 _DECIDES: Final = {
     Verdict.REJECT: CheckResult.FAILED,
     Verdict.HOLD: CheckResult.UNDECIDED,
@@ -150,34 +149,34 @@ def _reasons(
     others: tuple[tuple[str, ...], tuple[Finding, ...], Champion],
 ) -> Iterator[str]:
     blockers, findings, champion = others
-    wanted = _DECIDES[verdict]
+    decisive = _DECIDES[verdict]
     if champion is None and verdict is Verdict.PROMOTE:
         yield "no champion yet: only absolute rules apply"
     if isinstance(champion, Unscored) and (
-        verdict is Verdict.PROMOTE or _UNSCORED[Unscorable(gate.unscored_champion)] is wanted
+        verdict is Verdict.PROMOTE or _UNSCORED[Unscorable(gate.unscored_champion)] is decisive
     ):
         yield f"the champion {champion.model} could not be scored: {champion.reason}"
     if verdict is Verdict.HOLD:
         yield from blockers
-    yield from (check.reason for check in checks if check.result is wanted)
+    yield from (check.reason for check in checks if check.result is decisive)
     if verdict is not Verdict.PROMOTE:
-        yield from (_named(one) for one in findings if _weight(one) is wanted)
+        yield from (_named(one) for one in findings if _weight(one) is decisive)
 
 
 def _named(finding: Finding) -> str:
     return f"{finding.guard}: {finding.reason}"
 
 
-def _is_note(finding: Finding, verdict: Verdict) -> bool:
-    """Return whether a finding is worth telling and is no reason of the verdict."""
-    return finding.result != CheckResult.PASSED and _weight(finding) is not _DECIDES[verdict]
-
-
 def _notes(
     gate: Gate, challenger: Score, champion: Champion, basis: Basis, evidence: Evidence | None
 ) -> Iterator[str]:
     if isinstance(champion, Score) and basis is not Basis.PREDICTIONS:
-        yield from _notes_on_logged(gate, challenger, basis)
+        asked = max(metric.sureness for metric, bound, _ in gate.rules if bound.needs_champion)
+        yield f"confidence {asked} is asked; logged metrics have no interval, none is claimed"
+        if basis is Basis.TRAININGS:
+            yield _OWN_ROWS
+        elif not challenger.holdout_sha256:
+            yield "the validations do not name their rows; that they are the same is not proven"
     if evidence is None:
         return
     if isinstance(champion, Score) and evidence.comparisons:
@@ -187,15 +186,6 @@ def _notes(
     for metric, bound, _ in gate.rules:
         if evidence.comparisons and (metric.name, bound.value) not in known:
             yield f"{metric.name} {bound}: judged by the logged number, without an interval"
-
-
-def _notes_on_logged(gate: Gate, challenger: Score, basis: Basis) -> Iterator[str]:
-    asked = max(metric.sureness for metric, bound, _ in gate.rules if bound.needs_champion)
-    yield f"confidence {asked} is asked; logged metrics have no interval, none is claimed"
-    if basis is Basis.TRAININGS:
-        yield _OWN_ROWS
-    elif not challenger.holdout_sha256:
-        yield "the validations do not name their rows; that they are the same is not proven"
 
 
 def _notes_on_errors(gate: Gate, evidence: Evidence) -> Iterator[str]:

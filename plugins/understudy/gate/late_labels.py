@@ -1,4 +1,4 @@
-"""Whether a gate chose right, told when the rows after its night have their targets. Pure.
+"""Whether a gate chose right, seen once the rows after its night have their targets. Pure.
 
 The same two models are judged again by the night's own rules, on rows that nobody could know then.
 The night's decision record stays as it is; this is a document beside it.
@@ -196,17 +196,14 @@ class LateLabelRecord:
 
 def _record(stored: Mapping[str, Any]) -> LateLabelRecord:
     about, previous, hindsight = stored["about"], stored["previous"], stored["hindsight"]
-    return LateLabelRecord(
-        LateLabelContext(**{**about, "verdict": Verdict(about["verdict"])}),
-        None if hindsight is None else replay(json.dumps(hindsight)),
-        stored["obstacle"],
-        None if previous is None else _previous(previous),
-    )
-
-
-def _previous(stored: Mapping[str, Any]) -> Previous:
-    found = tuple(comparison_of(one) for one in stored["comparisons"])
-    return Previous(**{**stored, "comparisons": found})
+    context = LateLabelContext(**{**about, "verdict": Verdict(about["verdict"])})
+    # Replayed and not believed: choice and cost follow from the numbers, as in every record.
+    judged = None if hindsight is None else replay(json.dumps(hindsight))
+    obstacle, before = stored["obstacle"], None
+    if previous is not None:
+        found = tuple(comparison_of(one) for one in previous["comparisons"])
+        before = Previous(**{**previous, "comparisons": found})
+    return LateLabelRecord(context, judged, obstacle, before)
 
 
 def _unreadable(found: str) -> DecisionError:

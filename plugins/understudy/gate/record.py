@@ -66,7 +66,7 @@ def evidence_of(stored: Mapping[str, Any]) -> Evidence:
 
 def comparison_of(stored: Mapping[str, Any]) -> Comparison:
     """Return the comparison that ``as_json`` made of one."""
-    numbers = {name: _number(stored[name]) for name in _NUMBERS}
+    numbers = {n: None if stored[n] is None else float(stored[n]) for n in _NUMBERS}
     ends = {name: _interval(stored[name]) for name in ("interval", "excess")}
     mcnemar = stored["mcnemar"]
     shown = None if mcnemar is None else {name: float(value) for name, value in mcnemar.items()}
@@ -80,10 +80,6 @@ def _interval(stored: Mapping[str, Any] | None) -> Interval | None:
     if stored is None:
         return None
     return Interval(**{name: float(value) for name, value in stored.items()})
-
-
-def _number(value: float | str | None) -> float | None:
-    return None if value is None else float(value)
 
 
 SCHEMA: Final = "understudy/decision/2"
@@ -236,10 +232,14 @@ def replay(document: str) -> DecisionRecord:
 def _judged(stored: Mapping[str, Any]) -> DecisionRecord:
     shadow, evidence = stored.get("shadow"), stored.get("evidence")
     measured = stored.get("measurement")
+    context, gate = stored["context"], Gate.from_dict(stored["rules"])
+    challenger = score_of(stored["challenger"])
+    if not isinstance(challenger, Score):
+        raise _unreadable("a record without the challenger's numbers")
     return DecisionRecord.of(
-        stored["context"],
-        Gate.from_dict(stored["rules"]),
-        _scored(score_of(stored["challenger"])),
+        context,
+        gate,
+        challenger,
         score_of(stored["champion"]),
         basis=Basis(stored["basis"]),
         evidence=None if evidence is None else evidence_of(evidence),
@@ -247,12 +247,6 @@ def _judged(stored: Mapping[str, Any]) -> DecisionRecord:
         software=stored.get("software", {}),
         measurement=None if measured is None else Measurement.from_dict(measured),
     )
-
-
-def _scored(score: Score | Unscored | None) -> Score:
-    if not isinstance(score, Score):
-        raise _unreadable("a record without the challenger's numbers")
-    return score
 
 
 def _unreadable(found: str) -> DecisionError:

@@ -165,20 +165,22 @@ def _record(stored: Document) -> RecordView:
 def _checks(checks: Sequence[Document], evidence: Document) -> tuple[CheckView, ...]:
     """Join each check with the comparison that it judges."""
     behind = {_place(one): one for one in evidence.get("comparisons", ())}
-    return tuple(_check({**behind.get(_place(one), {}), **_stated(one)}) for one in checks)
+    # What the check itself leaves empty must not hide the comparison's number.
+    stated = ({n: v for n, v in one.items() if v is not None} for one in checks)
+    return tuple(
+        _check({**behind.get(_place(one), {}), **own})
+        for one, own in zip(checks, stated, strict=True)
+    )
 
 
 def _place(stored: Document) -> tuple[str, str, str]:
     return stored["metric"], stored["rule"], stored.get("slice", "")
 
 
-def _stated(stored: Document) -> Document:
-    return {name: value for name, value in stored.items() if value is not None}
-
-
 def _check(stored: Document) -> CheckView:
     numbers = ("bound", "needed", "challenger", "champion", "gain")
     statistics = ("p_value", "effect_size", "smallest_detectable")
+    mcnemar = {name: number(value) for name, value in (stored.get("mcnemar") or {}).items()}
     return CheckView(
         metric=str(stored["metric"]),
         rule=str(stored["rule"]),
@@ -191,7 +193,7 @@ def _check(stored: Document) -> CheckView:
         groups=_whole(stored.get("groups")),
         method=str(stored.get("method", "")),
         note=str(stored.get("note", "")),
-        mcnemar=_numbers(stored.get("mcnemar") or {}),
+        mcnemar={name: value for name, value in mcnemar.items() if value is not None},
         **{name: number(stored.get(name)) for name in (*numbers, *statistics)},
     )
 
@@ -231,11 +233,6 @@ def _facts(stored: Document) -> dict[str, str]:
         elif value not in (None, ""):
             facts[name] = str(value)
     return facts
-
-
-def _numbers(stored: Document) -> dict[str, float]:
-    read_ones = {name: number(value) for name, value in stored.items()}
-    return {name: value for name, value in read_ones.items() if value is not None}
 
 
 def _whole(value: object) -> int | None:

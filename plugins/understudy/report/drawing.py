@@ -43,7 +43,8 @@ class Scale:
         low, high = (min(max(end, -_FAR), _FAR) for end in (self.low, self.high))
         if high - low < _NARROWEST:
             low, high = low - _NARROWEST, high + _NARROWEST
-        if low == high:  # so far from zero that doubles are further apart than that
+        # So far from zero doubles are further apart than the narrowest range.
+        if low == high:
             low, high = low - abs(low) * _FINEST, high + abs(high) * _FINEST
         object.__setattr__(self, "low", low)
         object.__setattr__(self, "high", high)
@@ -181,17 +182,11 @@ def _shares(models: Summary) -> tuple[dict[str, list[float]], float]:
 def histogram(models: Summary) -> tuple[tuple[PicturePath, ...], tuple[Tick, ...]]:
     """Return the challenger's histogram as an area, the champion's as a line over it."""
     shares, highest = _shares(models)
+    # A little air above the highest bar.
     scale = Scale(0.0, highest * 1.05)
-    ticks = tuple(Tick(tick.at, _percentage(tick)) for tick in _percent_ticks(scale))
+    percents = Scale(100 * scale.low, 100 * scale.high).mirrored_ticks(4)
+    ticks = tuple(Tick(tick.at, f"{tick.label} %") for tick in percents)
     shapes = tuple(
         _steps(who, values, scale.high, filled=who == CHALLENGER) for who, values in shares.items()
     )
     return shapes, ticks
-
-
-def _percent_ticks(scale: Scale) -> tuple[Tick, ...]:
-    return Scale(100 * scale.low, 100 * scale.high).mirrored_ticks(4)
-
-
-def _percentage(tick: Tick) -> str:
-    return f"{tick.label} %"

@@ -175,25 +175,17 @@ def _error_table(summary: Summary) -> Table:
         "mean_absolute": "mean absolute error",
         "root_mean_square": "root mean square error",
     }
-    rows = [
-        (label, *(_plain(name, model) for model in models.values()))
-        for name, label in names.items()
-    ]
-    rows += [
-        (_quantile_name(level), *(number(model["quantiles"][level]) for model in models.values()))
-        for level in next(iter(models.values()))["quantiles"]
-    ]
+    rows = []
+    for name, label in names.items():
+        # Of the three only the bias has a direction.
+        text = signed if name == "mean" else number
+        rows.append((label, *(text(model[name]) for model in models.values())))
+    named = {"0.5": "half of the errors below", "1.0": "largest error"}
+    for level in next(iter(models.values()))["quantiles"]:
+        label = named.get(level, f"{100 * float(level):g} % of the errors below")
+        rows.append((label, *(number(model["quantiles"][level]) for model in models.values())))
     nearer = summary.get("nearer")
     return Table("The same in numbers", ("", *models), tuple(rows), _nearer(nearer))
-
-
-def _plain(name: str, model: Summary) -> str:
-    return signed(model[name]) if name == "mean" else number(model[name])
-
-
-def _quantile_name(level: str) -> str:
-    named = {"0.5": "half of the errors below", "1.0": "largest error"}
-    return named.get(level, f"{100 * float(level):g} % of the errors below")
 
 
 def _nearer(nearer: Mapping[str, int] | None) -> str:

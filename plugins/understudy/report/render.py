@@ -85,10 +85,10 @@ def render_or_tell(
     try:
         return render(record, summary, links)
     except Exception as error:  # noqa: BLE001 -- whatever it is, the page says it
-        return _told(record, error)
+        return _plain_page(record, error)
 
 
-def _told(record: Mapping[str, Any], error: Exception) -> str:
+def _plain_page(record: Mapping[str, Any], error: Exception) -> str:
     """Return a page of plain sentences, made without the templates."""
     reasons = (text.shown(reason) for reason in record.get("reasons", ()))
     verdict = text.shown(record.get("verdict", ""), 20)
@@ -105,23 +105,16 @@ def _told(record: Mapping[str, Any], error: Exception) -> str:
 
 def drawn(found: PageContents, links: Links) -> str:
     """Return the HTML of a page's contents."""
-    engine = _engine()
-    style = _style(engine)
-    policy = _CONTENT_POLICY.format(style=_digest(style))
-    template = engine.get_template("page.html")
-    return template.render(page=found, record=found.record, links=links, style=style, policy=policy)
-
-
-def _style(engine: Environment) -> Markup:
-    """Return the page's one style sheet, which is ours and holds nothing of the record's."""
     from markupsafe import Markup
 
-    return Markup(engine.get_template("page.css").render())  # noqa: S704 -- a file of this package
-
-
-def _digest(style: str) -> str:
-    """Return the source expression that lets a browser apply this style sheet and no other."""
-    return f"sha256-{b64encode(hashlib.sha256(style.encode()).digest()).decode()}"
+    engine = _engine()
+    # Not escaped: the style sheet is a file of this package and holds nothing of the record's.
+    style = Markup(engine.get_template("page.css").render())  # noqa: S704 -- as said above
+    # By its digest a browser applies this style sheet and no other, whatever a record smuggles in.
+    digest = b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    policy = _CONTENT_POLICY.format(style=f"sha256-{digest}")
+    template = engine.get_template("page.html")
+    return template.render(page=found, record=found.record, links=links, style=style, policy=policy)
 
 
 @functools.cache

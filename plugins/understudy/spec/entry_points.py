@@ -72,27 +72,24 @@ class Steps:
                 f"{listed(empty)} is empty", "a name, or None for no such step", "correct it"
             )
         for ours in self.inputs:
-            self._check_input(ours)
+            if ours not in INPUTS:
+                raise _wrong(
+                    f"inputs has {ours!r}{nearest(ours, INPUTS)}",
+                    listed(INPUTS),
+                    "write the night's own name first, the project's after the colon",
+                )
+            if ours not in self._filled_in:
+                raise _wrong(
+                    f"inputs has {ours!r}, which no step leaves or takes",
+                    listed(self._filled_in),
+                    f"take {ours!r} out, or name the step",
+                )
         names = list(map(self.called, self._filled_in))
         if twice := {name for name in names if names.count(name) > 1}:
             raise _wrong(
                 f"two of {listed(self._filled_in)} are called {listed(twice)}",
                 "a name of its own for each",
                 "correct inputs",
-            )
-
-    def _check_input(self, ours: str) -> None:
-        if ours not in INPUTS:
-            raise _wrong(
-                f"inputs has {ours!r}{nearest(ours, INPUTS)}",
-                listed(INPUTS),
-                "write the night's own name first, the project's after the colon",
-            )
-        if ours not in self._filled_in:
-            raise _wrong(
-                f"inputs has {ours!r}, which no step leaves or takes",
-                listed(self._filled_in),
-                f"take {ours!r} out, or name the step",
             )
 
     @property

@@ -101,22 +101,20 @@ class Metric:
     function: str | None = None
 
     def __post_init__(self) -> None:
-        self._check_direction()
+        known = LOWER_IS_BETTER | HIGHER_IS_BETTER
+        # A function of the user's says nothing of its direction, whatever it is called.
+        if self.lower_is_better is None and (self.function or self.name not in known):
+            raise DeclarationError(
+                f"Metric({self.name!r}) does not say which way is better",
+                allowed=f"lower_is_better=True or False; it is known for {listed(known)}",
+                action="add lower_is_better to the metric",
+            )
         self._check_bounds()
         if self.function is not None and not _FUNCTION.fullmatch(self.function):
             raise self._wrong(
                 f"function is {self.function!r}",
                 "'module:function', importable where the gate runs",
                 "put the function into a module beside the Dag file and name both",
-            )
-
-    def _check_direction(self) -> None:
-        known = LOWER_IS_BETTER | HIGHER_IS_BETTER
-        if self.lower_is_better is None and (self.function or self.name not in known):
-            raise DeclarationError(
-                f"Metric({self.name!r}) does not say which way is better",
-                allowed=f"lower_is_better=True or False; it is known for {listed(known)}",
-                action="add lower_is_better to the metric",
             )
 
     def _check_bounds(self) -> None:

@@ -77,10 +77,10 @@ class Project:
     connection: str = ""
 
     def __post_init__(self) -> None:
-        if _TEMPLATE not in self.uri:
-            self._check(git_address.parse(self.uri))
-
-    def _check(self, address: git_address.ProjectAddress) -> None:
+        # Airflow renders a template only when a task runs; until then there is nothing to parse.
+        if _TEMPLATE in self.uri:
+            return
+        address = git_address.parse(self.uri)
         if address.credentials:
             raise DeclarationError(
                 "Project: the uri holds a user and a password, which Airflow would show",

@@ -95,10 +95,20 @@ class Gate:
         object.__setattr__(self, "guardrails", tuple(self.guardrails))
         object.__setattr__(self, "slices", tuple(named))
         self._check_guardrails()
-        self._check_slices()
+        counts = Counter(one.column for one in self.slices if isinstance(one, Slice))
+        if twice := [column for column, count in counts.items() if count > 1]:
+            raise _wrong(
+                f"slices names {listed(twice)} more than once", "each column once", "keep one"
+            )
         self._check_clusters()
         self._check_unscored()
-        self._check_budgets()
+        if self.budgets is not None and not self.budgets.bounds:
+            raise _wrong(
+                "budgets limits nothing",
+                "Budgets with a limit that is not off, such as Budgets() or "
+                "Budgets(size=Limit('200MB'))",
+                "limit something, or leave out budgets",
+            )
 
     def _check_guardrails(self) -> None:
         idle = [metric.name for metric in self.guardrails if not list(metric.bounds())]
@@ -114,13 +124,6 @@ class Gate:
                 f"{listed(twice)} stated more than once",
                 "each bound of a metric once, in the primary metric or in a guardrail",
                 "keep the one that you mean",
-            )
-
-    def _check_slices(self) -> None:
-        counts = Counter(one.column for one in self.slices if isinstance(one, Slice))
-        if twice := [column for column, count in counts.items() if count > 1]:
-            raise _wrong(
-                f"slices names {listed(twice)} more than once", "each column once", "keep one"
             )
 
     def _check_clusters(self) -> None:
@@ -151,15 +154,6 @@ class Gate:
                 "unscored_champion='promote' without an absolute rule would let anything pass",
                 "it with one or more of 'at_least', 'at_most'",
                 "say what a model must reach at least",
-            )
-
-    def _check_budgets(self) -> None:
-        if self.budgets is not None and not self.budgets.bounds:
-            raise _wrong(
-                "budgets limits nothing",
-                "Budgets with a limit that is not off, such as Budgets() or "
-                "Budgets(size=Limit('200MB'))",
-                "limit something, or leave out budgets",
             )
 
     @property

@@ -65,13 +65,12 @@ class Search:
                 "a number of trials, of minutes, or both",
                 "set one of them",
             )
-        if not isinstance(self.space, str):
-            self._check_space(self.space)
-
-    def _check_space(self, space: Mapping[str, Any]) -> None:
-        if not space:
+        # A name stands for a space that only the project knows.
+        if isinstance(self.space, str):
+            return
+        if not self.space:
             raise _wrong("space is empty", f"parameters to search, such as {_EXAMPLE}", "name some")
-        for name, values in space.items():
+        for name, values in self.space.items():
             if problem := _problem(values):
                 raise _wrong(
                     f"space[{name!r}] is {values!r}: {problem}",
