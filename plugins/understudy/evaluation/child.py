@@ -1,4 +1,4 @@
-"""The gate's process: reads predictions and rows, writes what they say. Touches files only.
+"""The gate's process: reads predictions and rows, writes evidence and findings. Touches files only.
 
 It has no credentials, no tracking server and no network to ask: what it needs lies on the disk.
 """
@@ -29,7 +29,7 @@ _PACKAGES: Final = ("numpy", "pandas", "pyarrow", "scikit-learn", "scipy")
 
 @dataclass(frozen=True, slots=True)
 class _Compared:
-    """What two files of predictions say, and pictures of them."""
+    """Evidence from two files of predictions, and what pictures are drawn from."""
 
     evidence: Evidence
     unusable: str = ""
@@ -44,7 +44,7 @@ def main(arguments: list[str]) -> int:
 
 
 def answered(request: GateRequest) -> GateResult:
-    """Return what predictions and rows say."""
+    """Return the evidence and the findings for one request."""
     # Appended: what is installed wins over a user's module of the same name.
     sys.path.extend(path for path in request.search_path if path not in sys.path)
     gate = Gate.from_dict(request.rules)

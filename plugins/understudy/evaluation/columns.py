@@ -21,7 +21,7 @@ Index = NDArray[np.int64]
 MISSING: Final = -1
 """Code of a row whose text is missing."""
 MAX_NAMES: Final = 100_000
-"""Different texts beyond which a column is taken for free text and left out, unless asked for."""
+"""Different texts beyond which a column is taken for free text and left out, unless it is named."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,6 +132,7 @@ class Texts:
         """Put a batch in its place."""
         if self._given_up:
             return
+        # Python looks at each different text of a batch once and never at the rows.
         encoded = part.dictionary_encode() if not pa.types.is_dictionary(part.type) else part
         names = pc.cast(encoded.dictionary, pa.string()).to_pylist()
         codes = [

@@ -78,6 +78,7 @@ def _percentage(rows: Rows) -> Floats:
 def _poisson(rows: Rows) -> Floats:
     truth, guess = rows.truth, rows.guess
     with np.errstate(invalid="ignore", divide="ignore"):
+        # The limit of t log t for t towards zero is zero; numpy says NaN.
         logs = np.where(truth > 0, truth * np.log(truth / guess), 0.0)
     return 2 * (logs - truth + guess)
 
@@ -102,6 +103,7 @@ def _log_loss(rows: Rows) -> Floats:
 
 def _brier(rows: Rows) -> Floats:
     """Return the squared distance from certainty; halved for two classes, as scikit-learn does."""
+    # Class by class, so that no second table of rows by classes is in memory.
     total = np.zeros(len(rows))
     for code in range(len(rows.labels)):
         total += ((rows.true_class == code) - rows.probabilities[:, code]) ** 2
@@ -150,6 +152,7 @@ def _explained(means: Floats) -> Floats:
 
 def _ratio(above: Floats, below: Floats, otherwise: float) -> Floats:
     """Return above / below, and ``otherwise`` where below is not greater than zero."""
+    # Division happens only where it is defined: no warnings, and no infinity to clean up.
     filled = np.full(np.broadcast(above, below).shape, otherwise)
     return np.asarray(np.divide(above, below, out=filled, where=below > 0))
 
@@ -175,6 +178,7 @@ def _counted(rows: Rows, codes: list[int]) -> Iterator[Floats]:
     """Yield, class after class: rightly so called, so called, really so."""
     for code in codes:
         truth, guess = rows.true_class == code, rows.guessed_class == code
+        # Precision, recall, f1 and the correlations all follow from these three.
         yield (truth & guess).astype(np.float64)
         yield guess.astype(np.float64)
         yield truth.astype(np.float64)
@@ -238,6 +242,7 @@ def weighted(per_class: Callable[[Floats], Floats]) -> Means:
 def _balanced(means: Floats) -> Floats:
     """Return the mean recall over classes; a resample without a class goes without it."""
     right, _, real = _by_class(means)
+    # As scikit-learn: a class without rows has no recall and does not count as zero.
     here = (real > 0).sum(axis=-1).astype(np.float64)
     return _ratio(_ratio(right, real, 0.0).sum(axis=-1), here, np.nan)
 

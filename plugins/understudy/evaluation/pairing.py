@@ -117,6 +117,7 @@ class Rows:
         guess = self.source.prediction
         if guess is None:
             return self.bad_probabilities()
+        # A class that the holdout does not have is a wrong prediction, and no missing one.
         missing = guess.data == MISSING if guess.names is not None else pd.isna(guess.data)
         return _count(missing, "predictions are missing")
 
@@ -145,6 +146,7 @@ def _numbers(column: Column) -> Floats:
         return column.data
     if column.names is None:
         return np.full(len(column.data), np.nan)
+    # Parsed once a name and not once a row; the last place is for missing texts.
     table = pd.to_numeric(pd.Series([*column.names, ""]), errors="coerce").to_numpy("float64")
     return np.asarray(table[column.data])
 
@@ -152,6 +154,7 @@ def _numbers(column: Column) -> Floats:
 def _coded(column: Column, labels: tuple[str, ...]) -> Codes:
     named = column.as_names()
     place = {name: code for code, name in enumerate(labels)}
+    # The code MISSING is -1 and so finds the last place.
     table = np.array([*(place.get(n, MISSING) for n in named.names or ()), MISSING], dtype=np.int32)
     return np.asarray(table[named.data])
 
@@ -194,6 +197,8 @@ def blockers(challenger: Predictions, champion: Predictions | None) -> tuple[str
 def _differences(challenger: Predictions, champion: Predictions) -> Iterator[str]:
     if not np.array_equal(challenger.ids, champion.ids):
         missing = int((~np.isin(challenger.ids, champion.ids)).sum())
+        # Ids are compared first: where the rows differ, so do targets and weights, and it would be
+        # said three times.
         yield (
             f"challenger and champion were scored on different rows: {missing} of the "
             f"challenger's {len(challenger)} are not among the champion's {len(champion)}"
@@ -208,21 +213,21 @@ def _differences(challenger: Predictions, champion: Predictions) -> Iterator[str
         yield "the weights of the rows differ between the two models"
 
 
-def _unequal(ours: Column, theirs: Column) -> int:
-    if ours.is_number and theirs.is_number:
-        return int((ours.data != theirs.data).sum())
-    named = ours.as_names()
-    return int((named.data != _coded(theirs, named.names or ())).sum())
+def _unequal(one: Column, other: Column) -> int:
+    if one.is_number and other.is_number:
+        return int((one.data != other.data).sum())
+    named = one.as_names()
+    return int((named.data != _coded(other, named.names or ())).sum())
 
 
 def paired(challenger: Predictions, champion: Predictions | None) -> Pair:
     """Return the two on one list of classes; ``blockers`` said that they can be compared."""
     labels = _labels(challenger, champion)
-    ours = _lacking(challenger, champion)
+    for_challenger = _lacking(challenger, champion)
     if champion is None:
-        return Pair(Rows(challenger, labels, ours), None)
-    theirs = _lacking(champion, challenger)
-    return Pair(Rows(challenger, labels, ours), Rows(champion, labels, theirs))
+        return Pair(Rows(challenger, labels, for_challenger), None)
+    for_champion = _lacking(champion, challenger)
+    return Pair(Rows(challenger, labels, for_challenger), Rows(champion, labels, for_champion))
 
 
 def _lacking(one: Predictions, other: Predictions | None) -> dict[str, Column]:

@@ -112,13 +112,13 @@ class Raw:
     notes: tuple[str, ...]
 
 
-def read(table: ColumnSource, row_id: str, wanted: ColumnSelection) -> Raw:
+def read(table: ColumnSource, row_id: str, selection: ColumnSelection) -> Raw:
     """Return the columns.
 
     Args:
         table: Where they are.
         row_id: The column that is hashed.
-        wanted: The others.
+        selection: The others.
 
     Raises:
         DecisionError: when the source cannot be read, or a column is of a type that cannot be.
@@ -131,7 +131,7 @@ def read(table: ColumnSource, row_id: str, wanted: ColumnSelection) -> Raw:
             allowed="whole numbers or text, which name a row exactly",
             action="let validate write the row's identity as text",
         )
-    builders = _builders(table, row_id, wanted)
+    builders = _builders(table, row_id, selection)
     ids = Hashes(table.rows)
     try:
         null_ids = _filled(table, row_id, ids, builders)
@@ -139,10 +139,10 @@ def read(table: ColumnSource, row_id: str, wanted: ColumnSelection) -> Raw:
         raise _unreadable(table.name, error) from error
     columns = {name: builder.column() for name, builder in builders.items()}
     kept = {name: column for name, column in columns.items() if column is not None}
-    read_or_own = {*builders, *wanted.own}
+    read_or_own = {*builders, *selection.own}
     notes = [
         *_left_out("free text is not sliced by", columns.keys() - kept.keys()),
-        *_left_out("columns that are no numbers, text or times", {*wanted.others} - read_or_own),
+        *_left_out("columns that are no numbers, text or times", {*selection.others} - read_or_own),
     ]
     return Raw(ids.values, null_ids, kept, tuple(notes))
 
@@ -175,16 +175,16 @@ def _is_text(kind: pa.DataType) -> bool:
     )
 
 
-def _builders(table: ColumnSource, row_id: str, wanted: ColumnSelection) -> dict[str, _Builder]:
+def _builders(table: ColumnSource, row_id: str, selection: ColumnSelection) -> dict[str, _Builder]:
     builders: dict[str, _Builder] = {}
     for field in table.schema:
-        if field.name == row_id or field.name not in {*wanted.own, *wanted.others}:
+        if field.name == row_id or field.name not in {*selection.own, *selection.others}:
             continue
-        endless = field.name in wanted.own or field.name in wanted.keep
+        endless = field.name in selection.own or field.name in selection.keep
         builder = _builder(field.type, table.rows, None if endless else MAX_NAMES)
         if builder is not None:
             builders[field.name] = builder
-        elif field.name in wanted.own:
+        elif field.name in selection.own:
             raise DecisionError(
                 f"{field.name} of {table.name} is of type {field.type}",
                 allowed="numbers, text, booleans, dates and times",
@@ -196,6 +196,7 @@ def _builders(table: ColumnSource, row_id: str, wanted: ColumnSelection) -> dict
 def _builder(stored: pa.DataType, rows: int, limit: int | None) -> _Builder | None:
     kind = _kind(stored)
     numeric = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+    # Numbers stored as a dictionary are a categorical column, whose values are names.
     if numeric and not pa.types.is_dictionary(stored):
         return Numbers(rows)
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
@@ -285,8 +286,8 @@ def load(
             action="let validate log these columns",
         )
     own = [name for name in names if _is_own(name)]
-    wanted = [name for name in names if others is None or name in {*others, *keep}]
-    return _sorted(read(table, ROW_ID, ColumnSelection(own, wanted, keep)))
+    read_too = [name for name in names if others is None or name in {*others, *keep}]
+    return _sorted(read(table, ROW_ID, ColumnSelection(own, read_too, keep)))
 
 
 def other_values(source: Path | str | pd.DataFrame) -> int:
@@ -323,8 +324,10 @@ def taken(predictions: Predictions, rows: Index) -> Predictions:
 
 def _sorted(raw: Raw) -> Predictions:
     """Put rows in the order of their ids, column after column, so that few are there twice."""
+    # By a hash of the ids: the same for both models, whatever order each wrote its file in.
     order = np.argsort(raw.ids, kind="stable")
     ids = raw.ids[order]
+    # Taken out of the dictionary one by one: at no time are all columns there twice.
     columns = {name: raw.columns.pop(name).take(order) for name in list(raw.columns)}
     weight = _numbers(columns, WEIGHT) if WEIGHT in columns else None
     return Predictions(
@@ -359,6 +362,7 @@ def _problems(
     if not len(ids):
         yield "the holdout is empty"
         return
+    # Rows without an id all hash to the same value and would be counted as repeated, too.
     if null_ids:
         yield f"{null_ids} of {len(ids)} rows have no row_id"
     elif repeated := int((ids[1:] == ids[:-1]).sum()):

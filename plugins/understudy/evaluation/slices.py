@@ -39,7 +39,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Cut:
-    """The groups that are judged, and what is to be said about the others."""
+    """The groups that are judged, and notes on the others."""
 
     groups: tuple[Group, ...]
     notes: tuple[str, ...] = ()
@@ -66,38 +66,40 @@ class Parts:
                 yield Group(name, order[start:end])
 
 
-def cut(pair: Pair, wanted: Slice) -> Cut:
+def cut(pair: Pair, requested: Slice) -> Cut:
     """Return the groups that a slice stands for.
 
     A group with fewer rows than the slice asks for is not judged but named. A column that is not
     there, has no group of that size, or too many groups, gives one group without rows, whose name
     says so: a named slice that cannot be judged is a failure.
     """
-    column = pair.column(wanted.column)
+    column = pair.column(requested.column)
     if column is None:
-        return Cut((_nobody(f"{wanted.column} (no such column)"),))
-    if wanted.quantiles is not None and not column.is_number:
-        return Cut((_nobody(f"{wanted.column} (no numbers to cut into quantiles)"),))
-    parts = parts_of(wanted.column, column, wanted.quantiles)
+        return Cut((_nobody(f"{requested.column} (no such column)"),))
+    if requested.quantiles is not None and not column.is_number:
+        return Cut((_nobody(f"{requested.column} (no numbers to cut into quantiles)"),))
+    parts = parts_of(requested.column, column, requested.quantiles)
     every = list(parts.groups())
+    # Such a column names rows rather than groups; each group would be one more comparison to pay
+    # for.
     if len(every) > MOST_GROUPS:
-        return Cut((_nobody(f"{wanted.column} ({len(every)} groups, more than {MOST_GROUPS})"),))
-    judged = tuple(group for group in every if len(group.rows) >= wanted.min_rows)
+        return Cut((_nobody(f"{requested.column} ({len(every)} groups, more than {MOST_GROUPS})"),))
+    judged = tuple(group for group in every if len(group.rows) >= requested.min_rows)
     if not judged:
-        return Cut((_nobody(f"{wanted.column} (no group of {wanted.min_rows} rows)"),))
-    return Cut(judged, tuple(_too_small(every, wanted)))
+        return Cut((_nobody(f"{requested.column} (no group of {requested.min_rows} rows)"),))
+    return Cut(judged, tuple(_too_small(every, requested)))
 
 
 def _nobody(name: str) -> Group:
     return Group(name, np.empty(0, dtype=np.int64))
 
 
-def _too_small(every: list[Group], wanted: Slice) -> Iterator[str]:
-    small = [group for group in every if len(group.rows) < wanted.min_rows]
+def _too_small(every: list[Group], requested: Slice) -> Iterator[str]:
+    small = [group for group in every if len(group.rows) < requested.min_rows]
     if small:
         named = ", ".join(f"{group.name} ({len(group.rows)})" for group in small[:5])
         more = f" and {len(small) - 5} more" if len(small) > 5 else ""  # noqa: PLR2004
-        yield f"slices with fewer than {wanted.min_rows} rows are not judged: {named}{more}"
+        yield f"slices with fewer than {requested.min_rows} rows are not judged: {named}{more}"
 
 
 def parts_of(name: str, column: Column, quantiles: int | None) -> Parts:
@@ -119,9 +121,11 @@ def _by_quantiles(name: str, values: Floats, quantiles: int) -> Parts:
     known = values[np.isfinite(values)]
     if not len(known):
         return Parts(np.zeros(len(values), dtype=np.int32), (_missing(name),))
+    # Where many values are equal several quantiles are one edge, so there may be fewer parts.
     edges = np.unique(np.quantile(known, np.linspace(0, 1, quantiles + 1)))
     inner = edges[1:-1]
     codes = np.searchsorted(inner, values, side="right").astype(np.int32)
+    # A missing value sorts last and would land in the highest part.
     codes[~np.isfinite(values)] = len(inner) + 1
     bounds = list(pairwise(edges)) or [(edges[0], edges[0])]
     names = [f"{name} in [{low:.6g}, {high:.6g})" for low, high in bounds]
@@ -205,11 +209,16 @@ def gains_of(pair: Pair, units: Units, definition: Definition, sign: float) -> R
     champion, made = pair.champion, definition.means
     if champion is None:
         return None
+    # A group is tested by a mean over its rows. For a metric that is none the search takes the
+    # loss that is nearest to it: it points at groups, and decides nothing.
     if made is None or made.shape is Shape.SMOOTH:
         made, sign = _NEAREST[definition.reads if pair.challenger.labels else Input.NUMBERS]
-    ours, theirs = next(made.per_row(pair.challenger)), next(made.per_row(champion))
+    challenger_rows, champion_rows = (
+        next(made.per_row(pair.challenger)),
+        next(made.per_row(champion)),
+    )
     weight = np.ones(len(pair)) if champion.weight is None else champion.weight
-    values = sign * (ours - theirs) * weight
+    values = sign * (challenger_rows - champion_rows) * weight
     return RowGains(values, weight, units) if np.isfinite(values).all() else None
 
 
@@ -230,6 +239,7 @@ def search(pair: Pair, gains: RowGains, leave_out: Collection[str]) -> Finding |
         leave_out: Columns that say which rows belong together, not what they are.
     """
     if len(pair) > MOST_ROWS:
+        # The first rows are a random sample of all: they are in the order of a hash of their ids.
         sample = slice(0, MOST_ROWS)
         pair, gains = pair.take(sample), gains.take(np.arange(MOST_ROWS))
     columns = dict(_searchable(pair, leave_out))
@@ -274,6 +284,8 @@ def _narrowed(columns: Mapping[str, Parts], gains: RowGains, seed: Suspect) -> I
     rows = np.flatnonzero(columns[column].codes == part)
     if len(rows) < 2 * MIN_ROWS:
         return
+    # Codes of the group's rows only; names stay, so that a condition is called the same
+    # everywhere.
     rest = {
         name: Parts(parts.codes[rows], parts.names)
         for name, parts in columns.items()
@@ -293,6 +305,7 @@ def _parts(name: str, parts: Parts, gains: RowGains) -> Iterator[Suspect]:
     """
     units = gains.units.merged(_MOST_UNITS)
     codes = np.arange(units.rows) if units.codes is None else units.codes
+    # One count over cells of part and unit in the place of a loop over parts.
     cells = parts.codes.astype(np.int64) * units.count + codes
     shape = len(parts.names), units.count
     sums, weights = (
@@ -313,6 +326,7 @@ def _tested(sums: Floats, weights: Floats) -> tuple[float, float]:
     mean = float(sums.sum()) / total
     changes = (sums - mean * weights) / (total - weights)
     error = float((units - 1) / units * (changes @ changes)) ** 0.5
+    # Without any spread there is no test; such a group is never called worse.
     if error == 0:
         return mean, 1.0
     return mean, float(special.stdtr(units - 1, mean / error))
@@ -320,6 +334,7 @@ def _tested(sums: Floats, weights: Floats) -> tuple[float, float]:
 
 def _finding(worst: list[Suspect], candidates: int) -> Finding:
     corrected = [min(1.0, one.p_value * candidates) for one in worst]
+    # Bonferroni over all candidates, of which only the worst few are left here.
     guilty = [one for one, p in zip(worst, corrected, strict=True) if p <= ALPHA and one.gain < 0]
     numbers: dict[str, float | str | None] = {"searched": candidates}
     for place, (one, p_value) in enumerate(zip(worst, corrected, strict=True), 1):

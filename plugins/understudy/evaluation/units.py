@@ -52,6 +52,8 @@ class Units:
     @classmethod
     def of_keys(cls, keys: Codes | Index, name: str) -> Units:
         """Return units that are rows with the same key, in the order of first appearance."""
+        # A missing value has the code MISSING like any other key and is one unit, as the docstring
+        # of units_of says.
         codes, found = pd.factorize(keys)
         return cls(len(keys), len(found), codes.astype(np.int32), name)
 
@@ -77,6 +79,7 @@ class Units:
         if self.count <= limit:
             return self
         codes = np.arange(self.rows) if self.codes is None else self.codes
+        # 64 bits: code times limit exceeds 32 of them.
         merged = (codes.astype(np.int64) * limit // self.count).astype(np.int32)
         return Units(self.rows, limit, merged, self.name)
 
@@ -106,9 +109,9 @@ def units_of(pair: Pair, cluster: str, time_block: str) -> Units | str:
     column = pair.column(cluster or TIME)
     if column is None:
         there = sorted({*pair.challenger.source.others, *pair.challenger.fallback})
-        wanted = cluster or TIME
+        name = cluster or TIME
         return (
-            f"the predictions lack the column {wanted!r} to group by{nearest(wanted, there)}; "
+            f"the predictions lack the column {name!r} to group by{nearest(name, there)}; "
             f"they have {listed(there)}"
         )
     if cluster:
@@ -177,6 +180,7 @@ def within(predictions: Predictions, after: str, until: str) -> Predictions:
 
 def _moment(text: str) -> np.datetime64:
     moment = datetime.fromisoformat(text)
+    # numpy's times have no zone; both sides of the comparison are UTC.
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return np.datetime64(aware.astimezone(UTC).replace(tzinfo=None), "us")
 

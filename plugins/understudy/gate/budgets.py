@@ -23,7 +23,7 @@ from understudy.spec.quantities import size_text
 CONFIDENCE: Final = 0.95
 RESAMPLES: Final = 999
 FEWEST_ROUNDS: Final = 5
-"""Rounds without which nothing is said about times."""
+"""Rounds below which times are not judged."""
 _TOLERANCE: Final = 1e-9
 _SIZES: Final = ("size", "memory")
 
@@ -72,6 +72,7 @@ class Costs:
             return median(self.batch[i] for i in chosen)
         times = sorted(chain.from_iterable(self.single[i] for i in chosen))
         share = 0.5 if quantity == "latency_p50" else 0.95
+        # A time that was measured and none in between: the nearest-rank quantile.
         return times[math.ceil(share * len(times)) - 1]
 
 
@@ -189,11 +190,13 @@ def _interval(quantity: str, costs: Sequence[Costs], seed: int) -> Interval:
         exact = _ratio([one.value(quantity) for one in costs])
         return Interval(exact, exact, 1.0)
     rounds = min(len(one.batch) for one in costs)
+    # Each quantity draws for itself, so that one budget more or less changes no other's interval.
     draw = random.Random(f"{seed} {quantity}")  # noqa: S311 -- reproducible, nothing secret
     values = sorted(
         _ratio([one.value(quantity, chosen) for one in costs])
         for chosen in (draw.choices(range(rounds), k=rounds) for _ in range(RESAMPLES))
     )
+    # 999 resamples and not 1000: the k-th smallest of n is the quantile k / (n + 1), here exactly.
     tail = round((1 - CONFIDENCE) / 2 * (RESAMPLES + 1))
     return Interval(values[tail - 1], values[-tail], CONFIDENCE)
 
@@ -202,6 +205,7 @@ def _ratio(values: Sequence[float]) -> float:
     first, *second = values
     if not second:
         return first
+    # Nothing against nothing is no growth; something against nothing is growth without limit.
     return first / second[0] if second[0] else (math.inf if first else 1.0)
 
 

@@ -36,6 +36,7 @@ def check_logged(rule: Rule, challenger: Score, champion: Score | Unscored | Non
     if value is None:
         known = nearest(metric.name, challenger.metrics)
         return made(rule, CheckResult.UNDECIDED, f"{metric.name} was not logged{known}")
+    # The rows are to blame here and not the model: undecided, where any other NaN fails.
     if math.isnan(value) and metric.name in UNDEFINED_AS_NAN:
         reason = f"{metric.name} is not defined on these rows: it was logged as nan"
         return made(rule, CheckResult.UNDECIDED, reason)
@@ -183,12 +184,15 @@ def compared(
 
 def _with_violations(known: list[Compared], judged_before: int) -> list[Compared]:
     """Say which bounds are missed: an error over all of them, since one is enough to reject."""
+    # Only comparisons with a p-value take part in Holm's correction; others are decided on values.
     decidable = [one for one in known if _is_finite(one.found) and one.found.p_value is not None]
     tested = [
+        # The stored p-value is of "does not exceed"; of "is kept" it is the other tail.
         (1 - (one.found.p_value or 0.0), alpha_of(one.rule[0].alpha, judged_before))
         for one in decidable
     ]
     missed = {
+        # By identity: a comparison may hold a dictionary and then has no hash.
         id(one.found)
         for one, beyond_chance in zip(decidable, violations(tested), strict=True)
         if beyond_chance
@@ -207,6 +211,8 @@ def check_compared(one: Compared, champion: Score | Unscored | None) -> Check:
 def _checked(one: Compared, champion: Score | Unscored | None) -> Check:
     rule, found = one.rule, one.found
     name = f"{rule[0].name}{_where(found)}"
+    # A named slice without rows is a mistake in the rules or a gap in the data; neither may
+    # promote.
     if found.slice and not found.rows:
         return made(rule, CheckResult.FAILED, f"{name}: the holdout has no such rows")
     if found.challenger is None:
@@ -285,6 +291,8 @@ def _gain(found: Comparison, result: CheckResult) -> str:
     if found.interval is None:
         return "; no interval can be computed"
     ends = f"{found.interval.low:.4g} to {found.interval.high:.4g}"
+    # The interval is two-sided at 1 - 2 alpha, each end one-sided at alpha: (1 + c) / 2 is 1 -
+    # alpha.
     sure = f"{100 * (1 + found.interval.confidence) / 2:.3g} %"
     gain = f"; gain {found.gain:.4g}, from {ends} (each end {sure} sure)"
     least = found.smallest_detectable

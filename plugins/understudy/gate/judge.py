@@ -53,6 +53,8 @@ def judge(
         and one cannot be decided. Guards and budgets hold or reject as they are declared to.
     """
     blockers = tuple(_comparability(challenger, champion, basis, evidence))
+    # Checks are made in any case, also where a blocker has decided: a reader wants to see them
+    # all.
     checks = tuple(_checks(gate, challenger, _opponent(gate, champion, blockers), evidence))
     findings = () if evidence is None else evidence.findings
     results = {check.result for check in checks} | set(map(_weight, findings))
@@ -92,8 +94,11 @@ _UNSCORED: Final = {
 
 def _opponent(gate: Gate, champion: Champion, blockers: tuple[str, ...]) -> Champion:
     """Return what the challenger is compared with."""
+    # Numbers that must not be compared are treated as if the champion had none.
     if blockers and isinstance(champion, Score):
         return Unscored(champion.model, blockers[0])
+    # A pipeline that promotes without the champion's numbers is judged as if there were no
+    # champion.
     waived = isinstance(champion, Unscored) and gate.unscored_champion == Unscorable.PROMOTE
     return None if waived else champion
 
@@ -121,6 +126,8 @@ def _checks(
     known = checks.compared(gate.rules, comparisons, judged_before)
     for rule in gate.rules:
         found = known[rule[0].name, rule[1]]
+        # A metric that the predictions do not give is judged by the number that ``validate``
+        # logged.
         if not any(not one.found.slice for one in found):
             yield checks.check_logged(rule, challenger, champion)
         for one in found:
@@ -195,11 +202,11 @@ def _notes_on_errors(gate: Gate, evidence: Evidence) -> Iterator[str]:
     hypothesis testing and acceptance sampling", Technometrics 24, 1982): each rule may use the
     whole error rate, and a false promotion is no likelier than that.
     """
-    asked = max(metric.alpha for metric, bound, _ in gate.rules if bound.needs_champion)
-    spent = alpha_of(asked, evidence.judged_before)
+    alpha = max(metric.alpha for metric, bound, _ in gate.rules if bound.needs_champion)
+    spent = alpha_of(alpha, evidence.judged_before)
     tested = sum(one.p_value is not None for one in evidence.comparisons)
     yield (
-        f"chance of promoting a model that breaks a rule: at most {asked:.2g} over all challengers "
+        f"chance of promoting a model that breaks a rule: at most {alpha:.2g} over all challengers "
         f"on these rows, of which {spent:.2g} is spent on this one "
         f"({evidence.judged_before} were compared on them before)"
     )

@@ -40,6 +40,7 @@ def choice(then: Verdict, later: Verdict) -> Choice:
         then: The night's verdict.
         later: The verdict of the same rules on the rows that came after the night.
     """
+    # Later rows that do not decide prove neither choice wrong.
     if later is Verdict.HOLD:
         return Choice.UNDECIDED
     same = (then is Verdict.PROMOTE) == (later is Verdict.PROMOTE)
@@ -233,6 +234,7 @@ class Tally:
         """Count nights."""
         counts = {one: sum(record.choice is one for record in records) for one in Choice}
         metrics = {one.hindsight.gate.primary.name for one in records if one.hindsight is not None}
+        # Costs in different units do not add up.
         if len(metrics) != 1:
             return cls(counts)
         wrong = (record.cost for record in records if record.choice is Choice.WRONG)

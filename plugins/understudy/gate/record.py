@@ -41,6 +41,7 @@ def score_of(stored: Mapping[str, Any] | None) -> Score | Unscored | None:
     """Return one model's numbers, why it has none, or None."""
     if stored is None:
         return None
+    # Only a model without numbers has a reason.
     if "reason" in stored:
         return Unscored(**{**stored, "cause": Cause(stored.get("cause", Cause.UNKNOWN))})
     predictions = stored.get("predictions")
@@ -73,6 +74,7 @@ def comparison_of(stored: Mapping[str, Any]) -> Comparison:
     return Comparison(**{**stored, **numbers, **ends, "mcnemar": shown})
 
 
+# Annotations are strings here (PEP 563), which makes them comparable as such.
 _NUMBERS: Final = tuple(one.name for one in fields(Comparison) if one.type == "float | None")
 
 
@@ -94,7 +96,7 @@ class Shadow:
 
     Attributes:
         night: 1-based index of this night among the pipeline's judged nights.
-        nights: How many of them are asked for.
+        nights: How many shadow nights the rules ask for.
     """
 
     night: int
@@ -222,6 +224,7 @@ def replay(document: str) -> DecisionRecord:
     """
     try:
         stored = json.loads(document)
+        # A newer schema is refused: its evidence might mean something else.
         if stored["schema"] not in KNOWN_SCHEMAS:
             raise _unreadable(f"a document of schema {stored['schema']!r}")
         return _judged(stored)

@@ -98,6 +98,7 @@ def _bars(numbers: Mapping[str, Any], measured: Mapping[str, re.Match[str]]) -> 
     limit = _finite(numbers.get(_LIMIT))
     for measure, keys in groupby(measured, key=lambda key: measured[key]["measure"]):
         known = [(measured[key]["name"], _finite(numbers[key]) or 0.0) for key in keys]
+        # Four per cent beyond the longest bar or the limit, so that neither touches the edge.
         scale = Scale(0.0, max(limit or 0.0, *(value for _, value in known)) * 1.04 or 1.0)
         bars = (
             Bar(
@@ -207,7 +208,7 @@ class PageContents:
 
 def contents(record: RecordView, summary: Mapping[str, Any]) -> PageContents:
     """Return what the page of a record says."""
-    models = (("challenger", record.challenger),)
+    models: tuple[tuple[str, ModelView], ...] = (("challenger", record.challenger),)
     if record.champion is not None:
         models = (*models, ("champion", record.champion))
     undrawn = [str(summary["undrawn"])] if summary.get("undrawn") else []
@@ -248,6 +249,8 @@ def worst_slices(checks: tuple[CheckView, ...], most: int = 10) -> tuple[CheckVi
 
 
 def _room(check: CheckView) -> tuple[int, float]:
+    # By result first: a failed slice with much room is still more urgent than a passed one with
+    # little.
     order = {words.FAILED: 0, words.UNDECIDED: 1, words.PASSED: 2}.get(check.result, 3)
     value = check.gain if check.compares else check.challenger
     known, needed = finite(value), finite(check.needed)
@@ -293,6 +296,7 @@ def _known(models: Sequence[ModelView]) -> Iterator[tuple[str, tuple[str, ...]]]
     if any(model.reason for model in models):
         yield "not scored", tuple(model.reason for model in models)
     names = dict.fromkeys(name for model in models for name in model.metrics)
+    # Autologging can leave hundreds of metrics.
     for name in list(names)[:_MOST_METRICS]:
         values = (stated(m.metrics[name]) if name in m.metrics else "" for m in models)
         yield f"{name}, as logged", tuple(values)

@@ -1,7 +1,7 @@
 """A stored decision record as frozen views for a page to show. Pure.
 
-A page is drawn of records that were written years ago by another version, so nothing is asked of
-them that is not needed: what a record does not say is None or empty here, and left out of the page.
+A page is drawn of records that were written years ago by another version, so only what is
+needed is required of them: what a record lacks is None or empty here, and left out of the page.
 """
 
 from __future__ import annotations
@@ -156,6 +156,7 @@ def _record(stored: Document) -> RecordView:
         reasons=_texts(stored["reasons"]),
         checks=_checks(stored["checks"], evidence),
         findings=tuple(map(_finding, evidence.get("findings", stored.get("findings", ())))),
+        # A record has the evidence's notes among its own as well; each is shown once.
         notes=_texts((*stored["notes"], *evidence.get("notes", ()))),
         evidence=evidence,
         document=stored,
@@ -219,6 +220,7 @@ def _model(stored: Document) -> ModelView:
         run_id=str(stored.get("run_id", "")),
         reason=str(stored.get("reason", "")),
         metrics={name: number(value) for name, value in (stored.get("metrics") or {}).items()},
+        # Whatever else a later version notes about a model is shown as it stands.
         facts=_facts({name: value for name, value in stored.items() if name not in named}),
     )
 

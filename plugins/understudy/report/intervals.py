@@ -107,6 +107,7 @@ def deciding(check: CheckView) -> IntervalView | None:
     """
     if check.excess is None or check.needed is None or not math.isfinite(check.needed):
         return check.interval
+    # By ``needed`` as it was estimated; what is uncertain about it is within the excess already.
     low, high = check.excess.low + check.needed, check.excess.high + check.needed
     return IntervalView(low, high, check.excess.confidence)
 
@@ -128,6 +129,7 @@ def _panel(checks: Sequence[CheckView], *, relative: bool) -> Panel:
 
 def _values(checks: Sequence[CheckView]) -> Iterable[float | None]:
     """Yield what a panel must show; of intervals far wider than most only the middle."""
+    # The median and no mean: one interval of few rows would be wide enough to hide its own width.
     widths = [one.high - one.low for check in checks if (one := _finite(deciding(check)))]
     widest = _WIDEST * median(widths) if widths else 0.0
     for check in checks:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 _LONGEST_RULES: Final = 50_000
+# Run ids come from the record, which may have been written by anybody: others are not linked.
 _RUN_ID: Final = re.compile(r"[0-9A-Za-z_-]{1,64}")
 _CONTENT_POLICY: Final = (
     "default-src 'none'; style-src '{style}'; base-uri 'none'; form-action 'none'"
@@ -46,6 +47,8 @@ class Links:
 
     def run(self, run_id: str) -> str:
         """Return the address of a run, or '' where there is none to link."""
+        # The address may hold the user and password that Airflow reaches MLflow with; a page is
+        # passed on.
         base = redacted(self.ui).rstrip("/")
         if not base.startswith(("http://", "https://")) or not _RUN_ID.fullmatch(run_id):
             return ""
@@ -94,6 +97,7 @@ def _plain_page(record: Mapping[str, Any], error: Exception) -> str:
     verdict = text.shown(record.get("verdict", ""), 20)
     items = "".join(f"<li>{html.escape(reason)}</li>" for reason in reasons)
     sentence = html.escape(words.undrawn("This page", error))
+    # No style sheet here and so no source for one: what is escaped badly could load nothing.
     policy = "default-src 'none'; base-uri 'none'; form-action 'none'"
     return (
         '<!doctype html>\n<html lang="en"><meta charset="utf-8">'
@@ -125,6 +129,7 @@ def _engine() -> Environment:
     engine = Environment(
         loader=PackageLoader("understudy.report"),
         autoescape=True,
+        # A misspelt field must fail in a test, and not print as nothing.
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -49,6 +49,7 @@ _REPEATED: Final = (
 
 def undrawn(what: str, error: Exception) -> str:
     """Return that something could not be drawn, and why; the numbers are there all the same."""
+    # An error's text may repeat the data that caused it.
     why = shown(f"{type(error).__name__}: {error}", 200)
     return (
         f"{what} could not be drawn ({why}). The record has every number, and the verdict stands."

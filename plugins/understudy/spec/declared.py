@@ -42,6 +42,8 @@ def declared(cls: type[T]) -> type[T]:
         try:
             checked_init(self, *args, **kwargs)
         except ValidationError as error:
+            # Without pydantic's error as the cause: it says the same in its own terms, with a link
+            # to its site.
             raise _readable(record, error) from None
 
     record.__init__ = init

@@ -129,6 +129,8 @@ class Steps:
 
     def filled_in(self, role: Role) -> tuple[str, ...]:
         """Return the parameters that a night can fill in for a step, by the project's names."""
+        # Inputs are in the order of the steps, so each step can have one more than the step
+        # before.
         ours = INPUTS[: list(Role).index(role) + 1]
         return tuple(self.called(name) for name in ours if name in self._filled_in)
 
@@ -141,6 +143,8 @@ class Steps:
     def recipe(self) -> list[str]:
         """What tells these steps from others, as text."""
         roles = [self.by_role.get(role, "") for role in Role]
+        # Only what differs from the defaults counts, so that a new field with a default leaves old
+        # nights' fingerprints as they are.
         artifacts = {"raw": RAW_ARTIFACT, "data": DATA_ARTIFACT, "model": MODEL_ARTIFACT}
         own = [
             f"{n}={getattr(self, n)}" for n, usual in artifacts.items() if usual != vars(self)[n]

@@ -84,6 +84,8 @@ class ProjectAddress:
             return {}
         parts = urlsplit(self.repository)
         origin = f"{parts.scheme}://{parts.netloc}"
+        # A header for this host alone, by environment: an argument would be in the process list,
+        # and the URL in .git/config.
         token = base64.b64encode(self.credentials.encode()).decode()
         return {
             "GIT_CONFIG_COUNT": "2",
@@ -117,6 +119,8 @@ class ProjectAddress:
         """
         if not url.startswith(("./", "../")):
             inner = parse(url)
+            # A remote repository could read the worker's own files by it (Git's CVE-2022-39253 was
+            # of this kind).
             if inner.is_local and not self.is_local:
                 raise _refused(url, "is a submodule on this machine's own file system")
             return self._sharing(inner)
@@ -128,6 +132,7 @@ class ProjectAddress:
 
     def _sharing(self, inner: ProjectAddress) -> ProjectAddress:
         """Return a submodule's address with our credentials if its server is ours."""
+        # Whoever writes .gitmodules names the server: ours must not get another's password.
         if inner.credentials or _server(inner.repository) != _server(self.repository):
             return inner
         return replace(inner, credentials=self.credentials, ssh=self.ssh)
@@ -170,8 +175,10 @@ def _url(repository: str, subdirectory: str) -> ProjectAddress:
         if parts.netloc not in {"", "localhost"} or not parts.path.startswith("/"):
             raise _refused(repository, "is not file:/// with an absolute folder")
         return ProjectAddress(f"file://{posixpath.normpath(parts.path)}", subdirectory)
+    # ssh takes a host that begins with a dash for an option (CVE-2017-1000117).
     if not host or host.startswith("-") or parts.path.strip("/") == "":
         raise _refused(repository, "names no host or no repository")
+    # urlsplit takes the brackets off an IPv6 address.
     netloc = (f"[{host}]" if ":" in host else host) + (f":{port}" if port else "")
     credentials = ""
     if parts.scheme == "ssh":
@@ -206,6 +213,7 @@ def _check_characters(repository: str) -> None:
 def _checked_subdirectory(subdirectory: str) -> str:
     parts = subdirectory.strip("/").split("/") if subdirectory.strip("/") else []
     absolute = subdirectory.startswith("/")
+    # ".git" holds hooks and configuration, not files of the commit.
     if absolute or any(part in {"", ".", "..", ".git"} for part in parts) or "\0" in subdirectory:
         raise ProjectError(
             f"The subdirectory {subdirectory!r} is not inside the repository",

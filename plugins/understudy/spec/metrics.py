@@ -81,7 +81,7 @@ class Metric:
         min_gain: The challenger must be better than the champion by at least this much.
         max_loss: The challenger may be worse than the champion by at most this much.
         relative: ``min_gain`` and ``max_loss`` are fractions of the champion's absolute value.
-        confidence: The one-sided confidence asked of a comparison; ``DEFAULT_CONFIDENCE`` where
+        confidence: The one-sided confidence required of a comparison; ``DEFAULT_CONFIDENCE`` where
             none is stated. A comparison of logged metrics has none; the record then says so.
         function: ``module:function`` of a metric of your own: takes a ``pandas.DataFrame`` with
             the columns of ``predictions.parquet`` and returns a number.
@@ -143,12 +143,12 @@ class Metric:
 
     @property
     def sureness(self) -> float:
-        """The confidence asked of a comparison, stated or by default."""
+        """The confidence required of a comparison, stated or by default."""
         return DEFAULT_CONFIDENCE if self.confidence is None else self.confidence
 
     @property
     def alpha(self) -> float:
-        """The one-sided error rate asked of a comparison, before any is spent on repetition."""
+        """The one-sided error rate of a comparison, before any is spent on repetition."""
         return 1 - self.sureness
 
     def bounds(self) -> Iterator[tuple[Bound, float]]:

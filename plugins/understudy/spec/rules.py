@@ -1,4 +1,4 @@
-"""What a pipeline asks of a challenger: metrics with bounds, slices, and how to compare. Pure."""
+"""What a pipeline requires of a challenger: metrics with bounds, slices, and how to compare. Pure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Rule = tuple[Metric, Bound, float]
 
 _TIME_BLOCK: Final = re.compile(r"([1-9]\d*)([smhDW])")
 _IMPLIED: Final = (Bound.MIN_GAIN, 0.0)
-"""What a primary metric without a comparison asks for."""
+"""The bound of a primary metric that states no comparison."""
 
 
 class Unscorable(StrEnum):
@@ -118,6 +118,7 @@ class Gate:
                 f"one or more of {listed(Bound)}",
                 "give each guardrail a bound or remove it",
             )
+        # A check is found by metric and bound: twice the same could not be told apart in a record.
         stated = Counter((metric.name, bound.value) for metric, bound, _ in self.rules)
         if twice := [f"{name} {bound}" for (name, bound), count in stated.items() if count > 1]:
             raise _wrong(
@@ -160,6 +161,8 @@ class Gate:
     def rules(self) -> tuple[Rule, ...]:
         """Every bound of every metric, the primary metric's first."""
         stated = [(self.primary, *bound) for bound in self.primary.bounds()]
+        # Without a comparison every night that keeps the absolute bounds would replace the
+        # champion.
         if not any(bound.needs_champion for _, bound, _ in stated):
             stated.append((self.primary, *_IMPLIED))
         return (*stated, *((m, *bound) for m in self.guardrails for bound in m.bounds()))
@@ -171,6 +174,7 @@ class Gate:
             for name in _OPTIONAL
             if getattr(self, name) != _DEFAULTS[name]
         }
+        # Written out, so that a replay judges by it even if the implied rule changes one day.
         implied = {b.value: value for m, b, value in self.rules if m is self.primary}
         slices = [asdict(one) for one in self.slices if isinstance(one, Slice)]
         return {

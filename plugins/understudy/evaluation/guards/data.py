@@ -27,6 +27,7 @@ from understudy.spec.guards import OFF, Guards
 def rows(guards: Guards, current: CurrentData, then: Profile | None) -> Finding:
     """Return whether there are fewer rows than there must be."""
     train, holdout = current.train.rows, current.holdout.rows
+    # Both limits hold, so the number to reach is the larger one.
     least = max(guards.min_training_rows, guards.kept_rows * then.rows if then else 0)
     problems = []
     if train < guards.min_training_rows:
@@ -53,7 +54,7 @@ def age(guards: Guards, current: CurrentData, as_of: str) -> Finding | None:
     """Return whether the newest row is too old; None where any age will do.
 
     Args:
-        guards: What is asked.
+        guards: The guards' settings.
         current: The rows.
         as_of: ISO time of the night; UTC where it has no zone.
     """
@@ -121,6 +122,8 @@ def find(
         current = CurrentData.open(folder, roles)
     except DecisionError as error:
         return GuardFindings((unchecked("data", guards.unchecked, error.found),), None)
+    # Read once and used twice: for the leakage guards of this night, and in the profile for later
+    # ones.
     sketches = Sketches.of(current.train)
     profile = Profile.of(current.train, current.roles, sketches.content, sketches.identities)
     findings = [
@@ -161,10 +164,12 @@ def _beside_champions(
     then = champion if isinstance(champion, Profile) else None
     if guards.rows != OFF:
         yield rows(guards, current, then)
+    # Said once, under drift, and not once for each guard that lacks the same rows.
     if isinstance(champion, Absent):
         yield unchecked("drift", guards.unchecked, champion.reason)
     if then is None:
         return
+    # Each column is read once for all guards that compare.
     beside = pairs(current, then)
     yield from drift.schema_findings(guards, current, then, beside)
     yield from drift.drift_findings(guards, current, then, beside)

@@ -20,7 +20,7 @@ from understudy.gate.evidence import Finding
 from understudy.spec.guards import OFF, Guards
 
 ALPHA: Final = 0.01
-"""The share of false alarms among the columns that are said to have changed, in expectation."""
+"""The expected share of false alarms among the columns that count as changed."""
 FEWEST_EXPECTED: Final = 5
 """Rows that a cell is expected to have for the chi-squared distribution to hold (Cochran, "Some
 methods for strengthening the common chi-squared tests", Biometrics 10, 1954)."""
@@ -43,6 +43,8 @@ def distance(then: Counts, now: Counts) -> float:
     if not np.sum(then) or not np.sum(now):
         raise ValueError(f"{np.sum(then)} rows cannot be compared with {np.sum(now)}")
     shares = [np.asarray(counts, dtype="float64") / np.sum(counts) for counts in (then, now)]
+    # Against the middle of both no cell is empty where the other has rows, so every term is
+    # finite, which it is not in a Kullback-Leibler divergence or a population stability index.
     middle = np.mean(shares, axis=0)
     divergence = float(sum(rel_entr(share, middle).sum() for share in shares)) / 2 / np.log(2)
     # Rounding may leave -1e-17.
@@ -56,6 +58,8 @@ def chance(then: Counts, now: Counts) -> float:
     as independent: where days or customers hang together the value is too small, and where both
     hold the same rows it is too large. So it never decides alone.
     """
+    # Yates' correction, which is for small tables of two by two, is left out: pooled cells have
+    # enough rows.
     table = _pooled(np.vstack([then, now]).astype("float64"))
     if table.shape[1] < 2:  # noqa: PLR2004 -- one cell is always distributed alike
         return 1.0
@@ -70,6 +74,7 @@ def credible(chances: Sequence[float]) -> list[bool]:
     """
     if not chances:
         return []
+    # "by" is Benjamini and Yekutieli; "bh" would need independent columns.
     return [bool(p <= ALPHA) for p in false_discovery_control(chances, method="by")]
 
 
@@ -87,7 +92,7 @@ class ColumnPair:
     """One column of one part.
 
     Attributes:
-        part: The part of tonight's rows.
+        part: The part of the current rows.
         name: The column.
         then: How it was distributed among the champion's training rows.
         now: How it is distributed in this part, in the same bins or levels.
@@ -106,9 +111,9 @@ def wanted(then: Profile) -> tuple[str, ...]:
 
 
 def pairs(current: CurrentData, then: Profile) -> tuple[ColumnPair, ...]:
-    """Return the columns that both have and that hold the same kind of values, or none tonight.
+    """Return the columns that both have and that hold the same kind of values, or none now.
 
-    They are those that the champion needed, and what is a feature or the target tonight.
+    They are those that the champion needed, and what is a feature or the target now.
     """
     roles = current.roles
     names = dict.fromkeys((*wanted(then), *current.features, *filter(None, (roles.target,))))
@@ -133,7 +138,7 @@ def incomparable(before: ColumnProfile, pair: ColumnPair | None, kind: ValueKind
     Args:
         before: The column among the champion's training rows.
         pair: Both beside each other; None where they do not hold the same.
-        kind: What the column holds tonight.
+        kind: What the column holds now.
     """
     if before.kind is ValueKind.EMPTY or before.missing == before.rows:
         return "it had no values when the champion was trained"
@@ -151,11 +156,11 @@ Split = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class _Rise:
-    """How the share of a column's values that something is said of has risen.
+    """How the share of a column's values that are missing, or are new texts, has risen.
 
     Attributes:
         pair: The column.
-        then, now: Of how many it is said, and of how many others not.
+        then, now: How many are such values, and how many are not.
     """
 
     pair: ColumnPair
@@ -233,6 +238,7 @@ def _otherwise(current: CurrentData, then: Profile) -> list[str]:
     return [
         f"{name!r} ({now}, then {before})"
         for name, (before, now) in kinds.items()
+        # A column without any value may be read as of any type, depending on who wrote the file.
         if before is not now and ValueKind.EMPTY not in {before, now}
     ]
 
@@ -240,8 +246,10 @@ def _otherwise(current: CurrentData, then: Profile) -> list[str]:
 def _risen(
     pairs: Sequence[ColumnPair], counted: Callable[[ColumnProfile], Split], allowed: float
 ) -> list[_Rise]:
-    """Return the columns of which something can credibly be said more often than it may be."""
+    """Return the columns in which the share of such values has credibly risen by more than allowed."""
     rises = [_Rise(pair, counted(pair.then), counted(pair.now)) for pair in pairs]
+    # Credible and large enough, both: with a million rows the least change is credible, with fifty
+    # a large one may be chance.
     real = credible([rise.p_value for rise in rises])
     return [
         rise
@@ -288,15 +296,15 @@ class _Shift:
 def drift_findings(
     guards: Guards, current: CurrentData, then: Profile, pairs: Sequence[ColumnPair]
 ) -> Iterator[Finding]:
-    """Yield what is to be said about the features, and about the target, of both parts.
+    """Yield the drift of the features, and of the target, in both parts.
 
-    Every column is compared, or said not to be, and why.
+    Every column is compared, or a finding gives the reason why it is not.
 
     Args:
-        guards: What is asked.
+        guards: The guards' settings.
         current: The rows.
         then: The champion's training rows.
-        pairs: Tonight's columns beside the champion's.
+        pairs: The current columns beside the champion's.
     """
     features, target = current.features, current.roles.target or then.target
     for part, table in current.parts:
@@ -317,7 +325,7 @@ def _lacking(
 ) -> dict[str, str]:
     """Return the columns of a part that cannot be compared, and why.
 
-    What is new, or gone, is told of where the columns themselves are looked at.
+    New and missing columns are findings of the guard ``schema``.
     """
     where, table = part
     beside = {pair.name: pair for pair in pairs if pair.part == where}
@@ -353,6 +361,7 @@ def _drifted(guards: Guards, shifts: Sequence[_Shift]) -> list[_Shift]:
     return [
         shift
         for shift, is_real in zip(shifts, real, strict=True)
+        # As in ``_risen``: credible and far, both.
         if is_real and shift.distance >= guards.drift_distance
     ]
 

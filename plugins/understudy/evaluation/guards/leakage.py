@@ -70,6 +70,7 @@ def telling(table: RowTable, features: Sequence[str], roles: Roles) -> list[Powe
     """
     target = table.column(roles.target)
     known = np.flatnonzero(target.notna().to_numpy())
+    # An even choice over the whole table, and no first rows: tables are often sorted by time.
     kept = known[np.linspace(0, len(known) - 1, min(ROWS, len(known))).astype("int64")]
     answers, task = _answers(target.iloc[kept], roles.task)
     if len(kept) < _FEWEST_ROWS or len(np.unique(answers)) < 2:  # noqa: PLR2004
@@ -84,7 +85,7 @@ def telling(table: RowTable, features: Sequence[str], roles: Roles) -> list[Powe
 
 
 def _answers(target: pd.Series[Any], task: Task) -> tuple[Values, Task]:
-    """Return what is to be told: classes as numbers, or ranks, in which no outlier weighs much."""
+    """Return what is to be predicted: classes as numbers, or ranks, in which no outlier weighs much."""
     classes = task == "classification" or (
         not task and (not _is_number(target) or target.nunique() <= _FEW_VALUES)
     )
@@ -104,6 +105,7 @@ def _power(
         known = np.asarray(feature.rank(), dtype=np.float64)
     else:
         known = pd.factorize(feature)[0].astype("float64")
+    # Said apart: not "tells much of the target" but "is the target".
     equal = feature.dtype == target.dtype and bool((feature == target).all())
     return Power(name, 1.0 if equal else _score(known.reshape(-1, 1), answers, task), equal)
 
@@ -170,8 +172,10 @@ class _Found:
 
 
 def copies(guards: Guards, current: CurrentData, sketches: Sketches) -> Finding:
-    """Return whether holdout rows are among tonight's training rows."""
+    """Return whether holdout rows are among the current training rows."""
     columns = current.train.content
+    # Digests are of all columns together: without one of them no row of the holdout can be found
+    # again.
     lacking = [name for name in columns if name not in current.holdout.kinds]
     content = None if lacking else _all(current.holdout.digests(columns))
     named = current.holdout.has_identities and sketches.identities is not None
@@ -184,6 +188,7 @@ def champions_copies(guards: Guards, current: CurrentData, then: Profile) -> Fin
 
     A champion that knows the answers already would win over every better model.
     """
+    # Digests of another way of hashing match nothing, which would look like a clean holdout.
     if then.hashing != hash_version():
         why = "the champion's rows were noted by another version of pandas"
         return unchecked(_GUARD, guards.unchecked, why)
@@ -226,16 +231,18 @@ def _judged(
         looked.append(_Found(*sketches.content.found(content), "content"))
     if names is not None and sketches.identities is not None:
         looked.append(_Found(*sketches.identities.found(names), "name"))
-    # All of the rows, or a sample that says something: a stored sketch can tell of some rows only.
+    # All of the rows, or a sample that says something: a stored sketch covers some of the rows only.
     every = len(content if content is not None else names if names is not None else ())
     enough = [one for one in looked if one.looked_for >= min(every, _FEWEST_LOOKED_AT)]
     if not enough:
         return unchecked(_GUARD, guards.unchecked, f"too little is known of the rows that {whose}")
+    # By what is beyond chance: many equal contents may say less than a few equal names.
     worst = max(enough, key=lambda found: found.share - _chance(found, sketches))
     fine = (
         f"{worst.rows:,} of {worst.looked_for:,} holdout rows that were looked for are among "
         f"those that {whose}, by {worst.by}"
     )
+    # Where rows of few columns are alike anyway, as many twins are expected in the holdout, too.
     allowed = max(guards.copied_rows, _chance(worst, sketches))
     problems = f"{fine}; {allowed:.2%} may be" if worst.share > allowed else ""
     numbers: Numbers = {f"found by {found.by}": found.share for found in enough}

@@ -42,10 +42,10 @@ class Roles:
 
     @classmethod
     def of(cls, folder: Path) -> Roles:
-        """Return what a folder of rows says of its columns; nothing where it says nothing.
+        """Return the roles of a folder's columns, as far as it has a file with them.
 
         Raises:
-            DecisionError: when what it says is no JSON object, or of other types.
+            DecisionError: when that file holds no JSON object, or values of other types.
         """
         path = folder / FACTS
         if not path.is_file():

@@ -126,6 +126,8 @@ class RowTable:
         It is pandas' hash, quick and not cryptographic: two of a million rows agree by chance with
         a probability of 3e-8.
         """
+        # Batches by cells and not by rows, so that a wide table needs no more memory than a narrow
+        # one.
         size = max(1, CELLS_AT_ONCE // len(columns))
         for batch in self._file.iter_batches(size, columns=list(columns)):
             frame = {name: _hashable(batch.column(name), self.kinds[name]) for name in columns}
@@ -137,9 +139,11 @@ class RowTable:
         """Which rows are in the sample; None for all."""
         if self.rows <= SAMPLE_ROWS:
             return None
+        # A hash is as good as a random number, and the same row draws the same one on every night.
         limit = np.uint64(_HASHES * SAMPLE_ROWS / self.rows)
         if self._row_id:
             return self.identities < limit
+        # Without names there is only a row's place in the file.
         numbers = pd.util.hash_array(np.arange(self.rows, dtype="int64"))
         return np.asarray(numbers < limit)
 
