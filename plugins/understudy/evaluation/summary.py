@@ -32,7 +32,8 @@ class NumberPredictions:
 
     Attributes:
         target: What was true, one number a row.
-        predictions: By model, ``challenger`` first: what it predicted for the same rows, in that order.
+        predictions: By model, ``challenger`` first: what it predicted for the same rows,
+            in that order.
         left_out: How many rows of the holdout are not among these.
     """
 

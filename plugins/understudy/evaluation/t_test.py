@@ -83,10 +83,10 @@ def _mean_rows(losses: Losses, margin: Margin) -> Floats:
 def _root_rows(losses: Losses, margin: Margin) -> Floats:
     """Return numbers whose mean is the excess of a root of a mean.
 
-    With b the root that the rule requires, sqrt(mean a) keeps to b exactly where mean a keeps to b^2,
-    and their difference is (mean a - b^2) / (sqrt(mean a) + b). So the sign is decided by a mean,
-    without approximation; only what an absolute margin adds to b^2 is linear in the champion's
-    root near its estimate (delta method).
+    With b the root that the rule requires, sqrt(mean a) keeps to b exactly where mean a keeps to
+    b^2, and their difference is (mean a - b^2) / (sqrt(mean a) + b). So the sign is decided by a
+    mean, without approximation; only what an absolute margin adds to b^2 is linear in the
+    champion's root near its estimate (delta method).
     """
     challenger, champion = (
         _mean(x, losses.weight) ** 0.5 for x in (losses.challenger, losses.champion)

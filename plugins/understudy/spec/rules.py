@@ -1,4 +1,4 @@
-"""What a pipeline requires of a challenger: metrics with bounds, slices, and how to compare. Pure."""
+"""What a pipeline requires of a challenger: metrics, bounds, slices, how to compare. Pure."""
 
 from __future__ import annotations
 

@@ -246,7 +246,7 @@ def _otherwise(current: CurrentData, then: Profile) -> list[str]:
 def _risen(
     pairs: Sequence[ColumnPair], counted: Callable[[ColumnProfile], Split], allowed: float
 ) -> list[_Rise]:
-    """Return the columns in which the share of such values has credibly risen by more than allowed."""
+    """Return the columns in which the share of counted values has risen, credibly and too far."""
     rises = [_Rise(pair, counted(pair.then), counted(pair.now)) for pair in pairs]
     # Credible and large enough, both: with a million rows the least change is credible, with fifty
     # a large one may be chance.

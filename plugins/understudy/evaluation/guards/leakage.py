@@ -85,7 +85,7 @@ def telling(table: RowTable, features: Sequence[str], roles: Roles) -> list[Powe
 
 
 def _answers(target: pd.Series[Any], task: Task) -> tuple[Values, Task]:
-    """Return what is to be predicted: classes as numbers, or ranks, in which no outlier weighs much."""
+    """Return what a tree learns: classes as numbers, or ranks, in which no outlier weighs much."""
     classes = task == "classification" or (
         not task and (not _is_number(target) or target.nunique() <= _FEW_VALUES)
     )
@@ -231,7 +231,7 @@ def _judged(
         looked.append(_Found(*sketches.content.found(content), "content"))
     if names is not None and sketches.identities is not None:
         looked.append(_Found(*sketches.identities.found(names), "name"))
-    # All of the rows, or a sample that says something: a stored sketch covers some of the rows only.
+    # All of the rows, or a sample that says something: a stored sketch covers some of them only.
     every = len(content if content is not None else names if names is not None else ())
     enough = [one for one in looked if one.looked_for >= min(every, _FEWEST_LOOKED_AT)]
     if not enough:
