@@ -10,7 +10,8 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 # Up to the last @ before a slash: a password may hold one itself.
 _USERINFO = re.compile(r"(?<=[a-zA-Z0-9+.-])://[^/\s'\"]*@")
 _HEADER = re.compile(r"(?i)(authorization:\s*(?:basic|bearer)\s+)\S+")
-_SHORTEST_SECRET: Final = 6  # characters
+_SHORTEST_SECRET: Final = 6
+"""Characters."""
 _SECRET_NAMES: Final = frozenset({
     "sig", "signature", "token", "access_token", "auth", "api_key", "apikey", "password", "passwd",
     "secret", "client_secret", "x-amz-signature", "x-amz-security-token", "x-goog-signature",

@@ -172,7 +172,8 @@ def own(place: str) -> Definition:
     def score(rows: Rows) -> float:
         try:
             value, undefined = _called(function, rows.frame())
-        except Exception as error:  # a user's function may raise anything
+        except Exception as error:
+            # A user's function may raise anything.
             found = f"{place} raised {type(error).__name__}: {error}"
             raise UndefinedError(found.partition("\n")[0][:SHOWN]) from error
         if undefined and math.isnan(value):

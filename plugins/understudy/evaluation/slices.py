@@ -21,7 +21,8 @@ from understudy.gate.verdict import CheckResult
 from understudy.spec.rules import Slice
 
 MOST_GROUPS: Final = 100
-_SHOWN: Final = 60  # characters of a value that the name of a group repeats
+_SHOWN: Final = 60
+"""Characters of a value that the name of a group repeats."""
 
 
 @dataclass(frozen=True, eq=False)

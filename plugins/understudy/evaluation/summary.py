@@ -335,7 +335,8 @@ def _classified(rows: Mapping[str, Rows]) -> bool:
 
 def _numbers(rows: Mapping[str, Rows]) -> NumberPredictions:
     target = rows[CHALLENGER].truth
-    kept = np.abs(target) < SHOWN_BELOW  # false for NaN, too
+    # False for NaN, too.
+    kept = np.abs(target) < SHOWN_BELOW
     for one in rows.values():
         kept &= np.abs(one.guess) < SHOWN_BELOW
     predictions = {who: _kept(one.guess, kept) for who, one in rows.items()}

@@ -18,7 +18,8 @@ from understudy.errors import ProjectError, listed
 HOST_KEY_CHECKING: Final = ("yes", "accept-new", "no")
 """What is done with an SSH host whose key is not known: refuse, trust once and for all, trust."""
 _SYNONYMS: Final = {"off": "no", "ask": "yes", "": "yes"}
-_DEFAULT_USER: Final = "user"  # hosts that take a token as password look at no name
+# Hosts that take a token as the password ignore the name.
+_DEFAULT_USER: Final = "user"
 _GITHUB_APP: Final = ("github_app_id", "github_installation_id")
 
 

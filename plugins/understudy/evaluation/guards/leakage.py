@@ -93,7 +93,8 @@ def _answers(target: pd.Series[Any], task: Task) -> tuple[Values, Task]:
         return np.asarray(target.rank(), dtype=np.float64), "regression"
     frequent = target.value_counts().index[: _MOST_CLASSES - 1]
     codes = pd.Categorical(target, categories=frequent).codes
-    return np.asarray(codes, dtype="float64"), "classification"  # all the rare classes are -1
+    # All the rare classes are -1, one class together.
+    return np.asarray(codes, dtype="float64"), "classification"
 
 
 def _power(
