@@ -27,7 +27,7 @@ HOLDOUT_FILE: Final = "holdout.parquet"
 DECISION_ARTIFACT: Final = "decision"
 DECISION_RECORD: Final = "decision/decision.json"
 MATURED_RECORD: Final = "decision/matured.json"
-"""Whether the gate chose right, told when the rows after the night have their targets."""
+"""Whether the gate chose right, known once the rows after the night have their targets."""
 DECISION_PROFILE: Final = "decision/profile.json"
 """What the night's training rows look like, for the guards of the nights to come."""
 PREDICTIONS_ARTIFACT: Final = "predictions.parquet"
@@ -42,7 +42,7 @@ ENVIRONMENT_ARTIFACT: Final = "environment"
 BEST_PARAMETERS: Final = "best_params.json"
 """What a search leaves: a JSON object of parameters for the training."""
 STUDY_VARIABLE: Final = "OPTUNA_STORAGE"
-"""Environment variable by which a search is told where its study is; Optuna reads it, too."""
+"""Environment variable that names the storage of a search's study; Optuna reads it, too."""
 STUDIES_VARIABLE: Final = "UNDERSTUDY_STUDIES"
 """Environment variable of the workers: where the studies of all pipelines are."""
 
@@ -154,4 +154,5 @@ class Outcome(StrEnum):
 
 def key_of(*parts: str | int) -> str:
     """Return the SHA-256 (64 hex digits) of an identity made of several parts, in order."""
+    # As JSON, and not joined: ("ab", "c") and ("a", "bc") must not have the same key.
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

@@ -33,6 +33,7 @@ EXIT_USAGE = 64
 """Exit code (sysexits.h EX_USAGE) by which an entry point says: called wrongly."""
 EXIT_BAD_DATA = 65
 """Exit code (sysexits.h EX_DATAERR) by which an entry point says: the input is bad."""
+# Other codes say nothing about the cause: what failed by chance may succeed when tried again.
 _FINAL_EXIT_CODES = frozenset({EXIT_USAGE, EXIT_BAD_DATA})
 
 

@@ -7,9 +7,11 @@ from collections.abc import Iterable
 from typing import Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+# Up to the last @ before a slash: a password may hold one itself.
 _USERINFO = re.compile(r"(?<=[a-zA-Z0-9+.-])://[^/\s'\"]*@")
 _HEADER = re.compile(r"(?i)(authorization:\s*(?:basic|bearer)\s+)\S+")
-_SHORTEST_SECRET: Final = 6  # characters
+_SHORTEST_SECRET: Final = 6
+"""Characters."""
 _SECRET_NAMES: Final = frozenset({
     "sig", "signature", "token", "access_token", "auth", "api_key", "apikey", "password", "passwd",
     "secret", "client_secret", "x-amz-signature", "x-amz-security-token", "x-goog-signature",
@@ -29,6 +31,7 @@ def secrets_among(values: Iterable[str]) -> tuple[str, ...]:
 
 def hidden(text: str, secrets: Iterable[str]) -> str:
     """Return the text with ``***`` in the place of each secret."""
+    # The longest first: a secret may be part of another, whose rest would stay.
     for secret in sorted(secrets, key=len, reverse=True):
         text = text.replace(secret, "***")
     return text
@@ -42,6 +45,7 @@ def secret_in(value: object) -> str:
     try:
         parts = urlsplit(text)
         password = parts.password
+    # No URL after all, such as one with an open bracket, and so without a password in it.
     except ValueError:
         return ""
     if password:
@@ -56,8 +60,10 @@ def passwords_in(url: str) -> tuple[str, ...]:
     Of user-info without a colon all counts: Git hosts take a token in the place of a name.
     """
     found = re.match(r"[a-zA-Z][a-zA-Z0-9+.-]*://([^/]*)@", url)
+    # The user of an ssh address is a name that everybody knows, such as git.
     if not found or url.startswith("ssh:"):
         return ()
     user, colon, password = found[1].partition(":")
     secret = password if colon else user
+    # Git prints the URL as it was given and sends what it means: either may turn up in a log.
     return tuple(dict.fromkeys((secret, unquote(secret)))) if secret else ()

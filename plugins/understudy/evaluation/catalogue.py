@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -82,6 +83,9 @@ def _averaged(per_class: str, average: str) -> Definition:
     """Return precision, recall, f1 or jaccard; a class without rows or predictions scores zero."""
 
     def score(rows: Rows) -> float:
+        # The positive class is named and averaged alone ("macro" over one): with average="binary"
+        # scikit-learn refuses rows in which a third code appears, such as that of an unknown
+        # class.
         labels = [1] if average == "binary" else rows.present
         kind = "macro" if average == "binary" else average
         function = _sklearn(f"{per_class}_score")
@@ -101,9 +105,15 @@ def _averaged(per_class: str, average: str) -> Definition:
     return Definition(score, Input.CLASSES, made, undefined=undefined)
 
 
-def _with_probabilities(name: str, made: Means) -> Definition:
+def _with_probabilities(
+    name: str, made: Means, undefined: Callable[[Rows], str] = several_labels
+) -> Definition:
     def score(rows: Rows) -> float:
+        # All classes of the holdout are named, since a slice or a resample may lack one, which
+        # scikit-learn would take for a mistake.
         labels = range(len(rows.labels))
+        # Of two classes this function takes the positive one's probability only; then its value is
+        # half of that over both columns.
         if name == "brier_score_loss" and len(labels) == TWO:
             positive = rows.probabilities[:, 1]
             return float(
@@ -118,56 +128,27 @@ def _with_probabilities(name: str, made: Means) -> Definition:
             )
         )
 
-    return Definition(score, Input.PROBABILITIES, made, undefined=several_labels)
+    return Definition(score, Input.PROBABILITIES, made, undefined=undefined)
 
 
-def _roc_auc(rows: Rows) -> float:
-    if len(rows.labels) == TWO:
-        positive = rows.probabilities[:, 1]
-        return float(
-            _sklearn("roc_auc_score")(rows.true_class, positive, sample_weight=rows.weight)
-        )
-    return _roc_auc_over_classes(rows)
+def _area(name: str, **more: Any) -> Definition:
+    """Return the area under a curve: the positive class's, or the plain mean over the classes."""
+
+    def score(rows: Rows) -> float:
+        codes = [1] if len(rows.labels) == TWO else range(len(rows.labels))
+        # The plain mean, as ``ranks.areas`` takes it: value and variance are of the same area.
+        areas = [
+            _sklearn(name)(
+                rows.true_class == code, rows.probabilities[:, code], sample_weight=rows.weight
+            )
+            for code in codes
+        ]
+        return float(np.mean(areas))
+
+    return Definition(score, Input.PROBABILITIES, undefined=every_class, **more)
 
 
-def _roc_auc_over_classes(rows: Rows) -> float:
-    """Return the plain mean of each class's area against the rest."""
-    areas = [
-        _sklearn("roc_auc_score")(
-            rows.true_class == code, rows.probabilities[:, code], sample_weight=rows.weight
-        )
-        for code in range(len(rows.labels))
-    ]
-    return float(np.mean(areas))
-
-
-def _average_precision(rows: Rows) -> float:
-    codes = [1] if len(rows.labels) == TWO else range(len(rows.labels))
-    areas = [
-        _sklearn("average_precision_score")(
-            rows.true_class == code, rows.probabilities[:, code], sample_weight=rows.weight
-        )
-        for code in codes
-    ]
-    return float(np.mean(areas))
-
-
-def _largest_error(rows: Rows) -> float:
-    return float(_sklearn("max_error")(rows.truth, rows.guess))
-
-
-def _log_loss_skill(rows: Rows) -> float:
-    return float(
-        _sklearn("d2_log_loss_score")(
-            rows.true_class,
-            rows.probabilities,
-            labels=list(range(len(rows.labels))),
-            sample_weight=rows.weight,
-        )
-    )
-
-
-_AUC: Final = Definition(_roc_auc, Input.PROBABILITIES, ranked=True, undefined=every_class)
+_AUC: Final = _area("roc_auc_score", ranked=True)
 _ACCURACY: Final = _classes("accuracy_score", means.ACCURACY)
 _KNOWN: Final[dict[str, Definition]] = {
     "mae": _numbers("mean_absolute_error", means.MAE),
@@ -187,26 +168,26 @@ _KNOWN: Final[dict[str, Definition]] = {
     ),
     "d2_absolute_error_score": _numbers("d2_absolute_error_score", undefined=varied),
     "median_absolute_error": _numbers("median_absolute_error"),
-    "max_error": Definition(_largest_error, Input.NUMBERS, regular=False),
+    # Without weights, which its function does not take: an extreme has none.
+    "max_error": Definition(
+        lambda rows: _sklearn("max_error")(rows.truth, rows.guess), Input.NUMBERS, regular=False
+    ),
     "accuracy": _ACCURACY,
     "zero_one_loss": _classes("zero_one_loss", means.ZERO_ONE),
     "hamming_loss": _classes("hamming_loss", means.ZERO_ONE),
     "balanced_accuracy": _classes("balanced_accuracy_score", means.BALANCED_ACCURACY),
     "mcc": _classes("matthews_corrcoef", means.MCC),
-    "cohen_kappa_score": Definition(
-        _classes("cohen_kappa_score", means.KAPPA).score,
-        Input.CLASSES,
-        means.KAPPA,
-        undefined=several_classes,
+    "cohen_kappa_score": replace(
+        _classes("cohen_kappa_score", means.KAPPA), undefined=several_classes
     ),
     "log_loss": _with_probabilities("log_loss", means.LOG_LOSS),
     "brier_score_loss": _with_probabilities("brier_score_loss", means.BRIER),
-    "d2_log_loss_score": Definition(
-        _log_loss_skill, Input.PROBABILITIES, means.LOG_LOSS_SKILL, undefined=several_classes
+    "d2_log_loss_score": _with_probabilities(
+        "d2_log_loss_score", means.LOG_LOSS_SKILL, several_classes
     ),
     "roc_auc": _AUC,
     "roc_auc_ovr": _AUC,
-    "average_precision": Definition(_average_precision, Input.PROBABILITIES, undefined=every_class),
+    "average_precision": _area("average_precision_score"),
     **{
         f"{one}{'' if average == 'binary' else '_' + average}": _averaged(one, average)
         for one in means.PER_CLASS

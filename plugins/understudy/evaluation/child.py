@@ -1,4 +1,4 @@
-"""The gate's process: reads predictions and rows, writes what they say. Touches files only.
+"""The gate's process: reads predictions and rows, writes evidence and findings. Touches files only.
 
 It has no credentials, no tracking server and no network to ask: what it needs lies on the disk.
 """
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 MOST_SEARCHED: Final = 40_000_000
 """Values (320 MB) of further columns beyond which only those that the rules name are searched for
 groups of rows that are served worse."""
-_TOLD: Final = ("numpy", "pandas", "pyarrow", "scikit-learn", "scipy")
+_PACKAGES: Final = ("numpy", "pandas", "pyarrow", "scikit-learn", "scipy")
 
 
 @dataclass(frozen=True, slots=True)
 class _Compared:
-    """What two files of predictions say, and pictures of them."""
+    """Evidence from two files of predictions, and what pictures are drawn from."""
 
     evidence: Evidence
     unusable: str = ""
@@ -44,7 +44,8 @@ def main(arguments: list[str]) -> int:
 
 
 def answered(request: GateRequest) -> GateResult:
-    """Return what predictions and rows say."""
+    """Return the evidence and the findings for one request."""
+    # Appended: what is installed wins over a user's module of the same name.
     sys.path.extend(path for path in request.search_path if path not in sys.path)
     gate = Gate.from_dict(request.rules)
     found = _compared(gate, request)
@@ -55,13 +56,16 @@ def answered(request: GateRequest) -> GateResult:
 def _compared(gate: Gate, request: GateRequest) -> _Compared:
     if not request.challenger:
         return _Compared(Evidence((), seed=gate.seed))
+    slices = {one.column for one in gate.slices if isinstance(one, Slice)}
+    named = (slices | {gate.cluster, TIME if gate.time_block else ""}) - {""}
     champion, unusable = None, ""
     try:
-        challenger = _loaded(gate, request, request.challenger, _named_columns(gate))
+        challenger = _loaded(gate, request, request.challenger, named)
     except DecisionError as error:
         blocked = f"the challenger's predictions cannot be used: {error}"
         return _Compared(Evidence((), seed=gate.seed, blockers=(blocked,)))
     try:
+        # Rows are cut and joined by the challenger's columns: the champion's are not read.
         champion = _loaded(gate, request, request.champion, set()) if request.champion else None
     except DecisionError as error:
         unusable = str(error)
@@ -72,24 +76,17 @@ def _compared(gate: Gate, request: GateRequest) -> _Compared:
 
 def _loaded(gate: Gate, request: GateRequest, file: str, named: set[str]) -> Predictions:
     """Return predictions with the columns that are needed, of the rows that count."""
-    # A metric of the user's may look at any column, of either model.
-    open_ended = any(metric.function for metric in (gate.primary, *gate.guardrails))
-    every = open_ended or (file == request.challenger and _is_searched(gate, request))
-    wanted = named | ({TIME} if request.span else set())
-    found = load(file, others=None if every else wanted, keep=wanted)
+    # A metric of the user's may look at any column, of either model. Columns that no rule names
+    # are read to search them for the groups that are served worst, unless there is too much.
+    every = any(metric.function for metric in (gate.primary, *gate.guardrails)) or (
+        file == request.challenger
+        and gate.worst_slices
+        and bool(request.champion)
+        and other_values(request.challenger) <= MOST_SEARCHED
+    )
+    columns = named | ({TIME} if request.span else set())
+    found = load(file, others=None if every else columns, keep=columns)
     return found if request.span is None else within(found, *request.span)
-
-
-def _is_searched(gate: Gate, request: GateRequest) -> bool:
-    """Return whether columns that no rule names are read, to search them for the worst groups."""
-    wanted = gate.worst_slices and bool(request.champion)
-    return wanted and other_values(request.challenger) <= MOST_SEARCHED
-
-
-def _named_columns(gate: Gate) -> set[str]:
-    """Return the columns that the rules cut or join rows by."""
-    slices = {one.column for one in gate.slices if isinstance(one, Slice)}
-    return (slices | {gate.cluster, TIME if gate.time_block else ""}) - {""}
 
 
 def _summary(challenger: Predictions, champion: Predictions | None) -> dict[str, Any]:
@@ -104,7 +101,7 @@ def _summary(challenger: Predictions, champion: Predictions | None) -> dict[str,
 
 
 def _guarded(gate: Gate, evidence: Evidence, rows: RowFiles | None) -> tuple[Evidence, str]:
-    """Return the evidence with what the guards found, and tonight's profile."""
+    """Return the evidence with what the guards found, and the profile of the current data."""
     if gate.guards is None or rows is None:
         return evidence, ""
     from understudy.evaluation.guards import find
@@ -131,7 +128,7 @@ def _before(rows: RowFiles) -> Profile | Absent | None:
 def software() -> dict[str, str]:
     """Return the versions of what the numbers are computed with, Python's among them."""
     python = ".".join(map(str, sys.version_info[:3]))
-    return {"python": python, **{name: metadata.version(name) for name in _TOLD}}
+    return {"python": python, **{name: metadata.version(name) for name in _PACKAGES}}
 
 
 if __name__ == "__main__":

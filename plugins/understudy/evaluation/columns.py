@@ -21,7 +21,7 @@ Index = NDArray[np.int64]
 MISSING: Final = -1
 """Code of a row whose text is missing."""
 MAX_NAMES: Final = 100_000
-"""Different texts beyond which a column is taken for free text and left out, unless asked for."""
+"""Different texts beyond which a column is taken for free text and left out, unless it is named."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +58,8 @@ class Column:
             return self
         known, codes = np.unique(self.data, return_inverse=True)
         present = ~(np.isnat(known) if self.is_time else np.isnan(known))
-        names = tuple(_name(value) for value in known[present])
+        # 17 significant digits tell any two doubles apart.
+        names = tuple(f"{v:.17g}" if isinstance(v, float) else str(v) for v in known[present])
         # What is missing is sorted last.
         return Column(np.where(codes < len(names), codes, MISSING).astype(np.int32), names)
 
@@ -66,11 +67,8 @@ class Column:
         """Return the column as pandas knows it."""
         if self.names is None:
             return pd.Series(self.data)
+        # MISSING is -1 and so finds the None at the end.
         return pd.Series(np.array([*self.names, None], dtype=object)[self.data], dtype="str")
-
-
-def _name(value: Any) -> str:  # noqa: ANN401 -- one element of a float or time array
-    return f"{value:.17g}" if isinstance(value, float) else str(value)
 
 
 class Numbers:
@@ -99,10 +97,12 @@ class Times:
         """Put a batch in its place; a time without zone is taken for UTC."""
         try:
             instants = pc.cast(part, pa.timestamp("ns", _zone(part.type)))
-        except pa.ArrowInvalid:  # 9999-12-31, say, where there is no end
+        except pa.ArrowInvalid:
+            # Nanoseconds reach to the year 2262 only; 9999-12-31 often stands for "no end".
             self._values = self._values.astype("datetime64[us]")
         if self._values.dtype == "datetime64[us]":
             instants = pc.cast(part, pa.timestamp("us", _zone(part.type)), safe=False)
+        # The smallest integer is how numpy stores NaT.
         values = pc.cast(instants, pa.int64()).fill_null(np.iinfo(np.int64).min)
         self._values[start : start + len(values)] = values.to_numpy().view(self._values.dtype)
 
@@ -132,12 +132,14 @@ class Texts:
         """Put a batch in its place."""
         if self._given_up:
             return
+        # Python looks at each different text of a batch once and never at the rows.
         encoded = part.dictionary_encode() if not pa.types.is_dictionary(part.type) else part
         names = pc.cast(encoded.dictionary, pa.string()).to_pylist()
         codes = [
             MISSING if n is None else self._known.setdefault(n, len(self._known)) for n in names
         ]
         self._given_up = self._limit is not None and len(self._known) > self._limit
+        # A missing text takes the last place of the table, which holds MISSING.
         places = encoded.indices.fill_null(len(codes)).to_numpy(zero_copy_only=False)
         table = np.array([*codes, MISSING], dtype=np.int32)
         self._codes[start : start + len(part)] = table[places]
@@ -160,6 +162,8 @@ class Hashes:
     def add(self, start: int, part: pa.Array) -> None:
         """Put a batch in its place."""
         whole = pa.types.is_integer(part.type)
+        # One type for each kind: the same id must have the same hash in both files, whatever width
+        # the one or the other stored it in.
         plain = pc.cast(part, pa.int64() if whole else pa.string(), safe=False)
         hashed = pd.util.hash_array(plain.to_numpy(zero_copy_only=False), categorize=False)
         self.values[start : start + len(part)] = hashed

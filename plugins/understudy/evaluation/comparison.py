@@ -39,14 +39,16 @@ def mcnemar(challenger: Rows, champion: Rows) -> Mapping[str, float]:
     Lydersen and Laake, "The McNemar test for binary matched-pairs data", BMC Med. Res. Methodol.
     13, 2013). Rows are taken as independent and unweighted.
     """
-    ours = challenger.guessed_class == challenger.true_class
-    theirs = champion.guessed_class == champion.true_class
-    b, c = int((theirs & ~ours).sum()), int((ours & ~theirs).sum())
+    challenger_right = challenger.guessed_class == challenger.true_class
+    champion_right = champion.guessed_class == champion.true_class
+    b = int((champion_right & ~challenger_right).sum())
+    c = int((challenger_right & ~champion_right).sum())
     return {"b": b, "c": c, "p": mid_p(b, c)}
 
 
 def mid_p(b: int, c: int) -> float:
     """Return the two-sided mid-p value of two discordant counts."""
+    # By symmetry exactly one, which the sum below would reach up to rounding only.
     if b == c:
         return 1.0
     fewer, both = min(b, c), b + c
@@ -72,22 +74,28 @@ def look(rows: Rows, level: str) -> Finding | None:
     Returns:
         None where a single row, or a prediction that is missing or infinite, leaves nothing to say.
     """
-    said, shares = rows.source.prediction, rows.source.probabilities
-    columns = [Column(values) for values in shares.values()] or ([said] if said else [])
+    predicted, shares = rows.source.prediction, rows.source.probabilities
+    columns = [Column(values) for values in shares.values()] or ([predicted] if predicted else [])
     if len(rows) < 2 or not columns or not all(map(_is_known, columns)):  # noqa: PLR2004 -- one row
         return None
-    what = "the same probabilities" if shares else f"one value, {_shown(columns[0])},"
+    first = columns[0]
+    # Text and times are compared as they are, numbers up to rounding: a constant model that
+    # predicts in single precision is still a constant one.
+    what = "the same probabilities"
+    if not shares:
+        text = repr(str(first.take(slice(0, 1)).to_pandas()[0]))
+        what = f"one value, {f'{first.data[0]:.6g}' if first.is_number else text},"
     same, varied = all(map(_is_same, columns)), not _is_same(rows.source.target, 0.0)
-    if same and not shares and columns[0].is_number and rows.source.target.is_number:
+    if same and not shares and first.is_number and rows.source.target.is_number:
         # Far from zero all numbers are alike: what counts is how far the targets are apart.
-        same = _range(columns[0]) <= _ROUNDING * _range(rows.source.target)
-    told = f"the challenger predicts {what} for all {len(rows):,} rows"
+        same = _range(first) <= _ROUNDING * _range(rows.source.target)
+    message = f"the challenger predicts {what} for all {len(rows):,} rows"
     if not same:
-        told = f"the challenger tells rows apart: {len(rows):,} of them, not one value for all"
+        message = f"the challenger tells rows apart: {len(rows):,} of them, not one value for all"
     elif not varied:
-        told += ", as are their targets"
+        message += ", as are their targets"
     result = CheckResult.FAILED if same and varied else CheckResult.PASSED
-    return Finding(CONSTANT, level, result.value, told, {"rows": len(rows)})
+    return Finding(CONSTANT, level, result.value, message, {"rows": len(rows)})
 
 
 def _is_known(column: Column) -> bool:
@@ -105,15 +113,6 @@ def _is_same(column: Column, rounding: float = _ROUNDING) -> bool:
 def _range(column: Column) -> float:
     """Return half of how far numbers are apart: the whole of it may overflow."""
     return float(column.data.max()) / 2 - float(column.data.min()) / 2
-
-
-def _shown(column: Column) -> str:
-    values: Floats = column.data
-    return (
-        f"{values[0]:.6g}"
-        if column.is_number
-        else repr(str(column.take(slice(0, 1)).to_pandas()[0]))
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,22 +155,30 @@ class View:
     def comparison(self, rule: Rule, definition: Definition) -> Comparison:
         """Return what these rows say about one rule."""
         metric, bound, limit = rule
-        ours = self._measured(metric, definition, self.pair.challenger)
+        value = self._measured(metric, definition, self.pair.challenger)
         champion = self.pair.champion
         if champion is None:
-            needed = None if bound.needs_champion else limit
-            return self._made(rule, ours, Measured(None), Inferred("", note=ours.why), needed)
-        theirs = self._measured(metric, definition, champion)
-        found = Inferred("", note=_both(ours.why, theirs.why))
-        if bound.needs_champion and ours.is_finite and theirs.is_finite:
+            absolute = None if bound.needs_champion else limit
+            found = Inferred("", note=value.why)
+            return self._made(rule, value, Measured(None), found, absolute)
+        baseline = self._measured(metric, definition, champion)
+        # An absolute bound gets no interval: it is judged on the value itself.
+        found = Inferred("", note=_both(value.why, baseline.why))
+        if bound.needs_champion and value.is_finite and baseline.is_finite:
             found = self._inferred(definition, champion, Margin.of(rule), metric.alpha)
-        needed = _needed(rule, theirs) if bound.needs_champion else limit
-        made = self._made(rule, ours, theirs, found, needed)
-        compares_classes = definition.reads is Input.CLASSES and ours.is_finite and theirs.is_finite
+        needed: float | None = limit
+        if bound.needs_champion:
+            needed = None if baseline.value is None else Margin.of(rule).needed(baseline.value)
+        made = self._made(rule, value, baseline, found, needed)
+        compares_classes = (
+            definition.reads is Input.CLASSES and value.is_finite and baseline.is_finite
+        )
         return replace(made, mcnemar=self._mcnemar) if compares_classes else made
 
     def _measured(self, metric: Metric, definition: Definition, rows: Rows) -> Measured:
         key = metric.function or metric.name, rows is self.pair.champion
+        # One value per metric and model, however many rules ask for it: a metric of the user's may
+        # be slow.
         if key not in self._values:
             value, why = (None, "there are no such rows")
             if len(rows):
@@ -184,6 +191,8 @@ class View:
     ) -> Inferred:
         draw = Draw(self.units, alpha_of(alpha, self.judged_before), self.seed)
         challenger, made = self.pair.challenger, definition.means
+        # From the exact to the general: t for means, the bootstrap of sums for smooth functions of
+        # them, ranks for areas, and only for what is left the metric itself on every resample.
         if made is not None and made.shape is not Shape.SMOOTH:
             losses = Losses(_first(made, challenger), _first(made, champion), champion.weight)
             return t_test.infer(losses, made.shape, margin, draw)
@@ -199,19 +208,24 @@ class View:
         return None if champion is None else mcnemar(self.pair.challenger, champion)
 
     def _made(
-        self, rule: Rule, ours: Measured, theirs: Measured, found: Inferred, needed: float | None
+        self,
+        rule: Rule,
+        challenger: Measured,
+        champion: Measured,
+        found: Inferred,
+        needed: float | None,
     ) -> Comparison:
         gain = None
-        if rule[1].needs_champion and ours.value is not None and theirs.value is not None:
-            gain = Margin.of(rule).sign * (ours.value - theirs.value)
+        if rule[1].needs_champion and challenger.value is not None and champion.value is not None:
+            gain = Margin.of(rule).sign * (challenger.value - champion.value)
         return Comparison(
             metric=rule[0].name,
             rule=rule[1].value,
             slice=self.slice,
             rows=len(self.pair),
             groups=self.units.count,
-            challenger=ours.value,
-            champion=theirs.value,
+            challenger=challenger.value,
+            champion=champion.value,
             gain=gain,
             needed=needed,
             interval=found.gain,
@@ -229,15 +243,14 @@ def _first(made: Means, rows: Rows) -> Floats:
     return next(made.per_row(rows))
 
 
-def _needed(rule: Rule, champion: Measured) -> float | None:
-    return Margin.of(rule).needed(champion.value) if champion.value is not None else None
-
-
-def _both(ours: str, theirs: str) -> str:
+def _both(challenger: str, champion: str) -> str:
     """Return why two models have no number; what is so of both is said once."""
-    if ours == theirs:
-        return ours
-    notes = (f"challenger: {ours}" if ours else "", f"champion: {theirs}" if theirs else "")
+    if challenger == champion:
+        return challenger
+    notes = (
+        f"challenger: {challenger}" if challenger else "",
+        f"champion: {champion}" if champion else "",
+    )
     return "; ".join(note for note in notes if note)
 
 
@@ -276,6 +289,8 @@ def compare(
     if evidence.blockers:
         return evidence
     pair = paired(challenger, champion)
+    # Without the units that the rules name nothing is compared: rows that belong together, taken
+    # as independent, would make every interval too narrow.
     units = units_of(pair, gate.cluster, gate.time_block)
     if isinstance(units, str):
         return replace(evidence, blockers=(units,))
@@ -288,7 +303,7 @@ def compare(
 
 
 def _found(gate: Gate, pair: Pair, units: Units, *, search: bool) -> Iterator[Finding]:
-    """Yield what else there is to say of the challenger, beside the rules."""
+    """Yield what is found about the challenger beside the rules."""
     # In this order, which is that of a replay: it searches anew, and takes guards as stored.
     if search:
         yield from _worst(gate, pair, units)
@@ -316,14 +331,16 @@ def _compared(
     rules = [(rule, find(rule[0].name, rule[0].function)) for rule in gate.rules]
     known = [(rule, definition) for rule, definition in rules if definition is not None]
     needs_all = any(definition.reads is Input.FRAME for _, definition in known)
+    # Further columns are dropped early: only a metric of the user's reads them, and each slice
+    # would copy them.
     whole = View(pair if needs_all else pair.bare(), units, judged_before, gate.seed)
     notes = [
         *pair.challenger.source.notes,
         *sorted({unknown(r[0].name) for r, d in rules if d is None}),
     ]
     comparisons = [whole.comparison(rule, definition) for rule, definition in known]
-    for wanted in gate.slices:
-        found = cut(pair, wanted if isinstance(wanted, Slice) else Slice(wanted))
+    for one in gate.slices:
+        found = cut(pair, one if isinstance(one, Slice) else Slice(one))
         notes += found.notes
         for group in found.groups:
             view = whole.of(group)

@@ -21,7 +21,7 @@ FEWEST: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Margin:
-    """What a rule wants of two values, as numbers or as arrays of them.
+    """What a rule requires of two values, as numbers or as arrays of them.
 
     Attributes:
         sign: 1 where more is better, -1 where less is.
@@ -35,8 +35,9 @@ class Margin:
 
     @classmethod
     def of(cls, rule: Rule) -> Margin:
-        """Return what a rule with ``min_gain`` or ``max_loss`` wants."""
+        """Return what a rule with ``min_gain`` or ``max_loss`` requires."""
         metric, bound, limit = rule
+        # A loss of at most x is a gain of at least -x: from here on there is one kind of bound.
         signed = limit if bound is Bound.MIN_GAIN else -limit
         sign = -1.0 if metric.direction is Direction.LOWER else 1.0
         return cls(sign, signed, 0.0) if metric.relative else cls(sign, 0.0, signed)
@@ -56,7 +57,7 @@ class Margin:
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """What every method is told beside the numbers.
+    """What every method gets besides the numbers.
 
     Attributes:
         units: What is independent of each other; drawn or left out as a whole.
@@ -100,6 +101,7 @@ class Spread:
 
     def p_value(self) -> float:
         """Return the one-sided p-value of the hypothesis that the true value is not above zero."""
+        # All units agree, which is certainty as far as they are ``enough``.
         if self.error == 0:
             return 0.0 if self.estimate > 0 else 1.0
         return float(special.stdtr(self.freedom, -self.estimate / self.error))
@@ -110,6 +112,7 @@ class Spread:
         (t_{1-alpha} + t_{0.8}) times the standard error: Bloom, "Minimum Detectable Effects",
         Evaluation Review 19 (1995).
         """
+        # Both quantiles are of the lower tail and negative, hence the sign below.
         t = special.stdtrit(self.freedom, 1 - POWER) + special.stdtrit(self.freedom, alpha)
         return -float(t) * self.error
 
@@ -121,7 +124,7 @@ def enough(units: int, alpha: float) -> bool:
     with 2^-units. No test may claim less, whatever the spread looks like: two rows that happen
     to agree have none (the attainable level of Fisher's sign-flip test).
     """
-    return units >= _wanted(alpha)
+    return units >= _required(alpha)
 
 
 def too_few(units: int, alpha: float, what: str) -> str:
@@ -129,13 +132,13 @@ def too_few(units: int, alpha: float, what: str) -> str:
     if not units:
         return f"no {what} tells the two models apart"
     number = f"{units} {what}{'s tell' if units > 1 else ' tells'}"
-    return f"only {number} the two models apart; it takes {_wanted(alpha)} at this confidence"
+    return f"only {number} the two models apart; it takes {_required(alpha)} at this confidence"
 
 
 def too_rare(units: int, alpha: float, what: str) -> str:
     """Say that one of the classes is too rare to infer anything from."""
-    return f"the rarest class has {units} {what}s; it takes {_wanted(alpha)} at this confidence"
+    return f"the rarest class has {units} {what}s; it takes {_required(alpha)} at this confidence"
 
 
-def _wanted(alpha: float) -> int:
+def _required(alpha: float) -> int:
     return max(FEWEST, math.ceil(math.log2(1 / alpha)))

@@ -48,7 +48,7 @@ class ResampledMetric:
     rounding: float = 1e-12
 
     def of(self, margin: Margin) -> Gains:
-        """Return how far what a margin wants is exceeded, on all rows and on each version."""
+        """Return by how much the margin is exceeded, on all rows and on each version."""
         estimate = float(margin.excess(*(np.asarray(value) for value in self.full)))
         drawn = None if self.drawn is None else margin.excess(*self.drawn)
         left_out = None if self.left_out is None else margin.excess(*self.left_out)
@@ -70,33 +70,31 @@ class Gains:
         kept = []
         for values in (self.drawn, self.left_out):
             finite = None if values is None else values[np.isfinite(values)]
-            if values is not None and finite is not None and _lost(values, finite) > _UNDEFINED:
-                return None
+            if values is not None and finite is not None:
+                lost = 1 - len(finite) / len(values)
+                if lost > _UNDEFINED:
+                    return None
             kept.append(finite)
         return replace(self, drawn=kept[0], left_out=kept[1])
 
     @property
     def spread(self) -> Spread:
         """The standard error: of the jackknife where there is one, else of the resamples."""
-        return Spread(self.estimate, self._error(), self.count - 1)
-
-    def _error(self) -> float:
         if self.left_out is not None:
             changes = self.left_out - self.estimate
-            return float(((self.count - 1) / self.count * (changes @ changes)) ** 0.5)
-        if self.drawn is None:
+            error = float(((self.count - 1) / self.count * (changes @ changes)) ** 0.5)
+        elif self.drawn is not None:
+            # n units resampled vary like n - 1: Hesterberg's factor, as in ``Percentile``.
+            error = float(np.std(self.drawn, ddof=1) * (self.count / (self.count - 1)) ** 0.5)
+        else:
             raise AssertionError(self)
-        return float(np.std(self.drawn, ddof=1) * (self.count / (self.count - 1)) ** 0.5)
+        return Spread(self.estimate, error, self.count - 1)
 
     def telling(self) -> int:
         """Return how many units change the number when they are left out; all if unknown."""
         if self.left_out is None:
             return self.count
         return int((abs(self.left_out - self.estimate) > self.rounding).sum())
-
-
-def _lost(values: Floats, finite: Floats) -> float:
-    return 1 - len(finite) / len(values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +154,7 @@ def _z(drawn: Floats, value: float) -> float:
 
     It is kept within what that many resamples can know: half of one of them.
     """
+    # Ties count half: with few different values a strict count would shift the interval.
     share = ((drawn < value).sum() + (drawn == value).sum() / 2) / len(drawn)
     least = 0.5 / len(drawn)
     return float(special.ndtri(np.clip(share, least, 1 - least)))
@@ -185,9 +184,11 @@ def _by_quantiles(gains: Gains, alpha: float) -> _Ends | None:
     left_out = gains.left_out
     how = Percentile(gains.count) if left_out is None else BCa.of(gains, drawn, left_out)
     levels = how.level(alpha), how.level(1 - alpha)
+    # BCa may move an end so far out that it would rest on the one or two most extreme resamples.
     if min(levels[0], 1 - levels[1]) * len(drawn) < TAIL / 2:
         return None
     low, high = (float(end) for end in np.quantile(drawn, levels))
+    # Quantiles of strongly skewed resamples may leave out the estimate itself.
     interval = Interval(min(low, gains.estimate), max(high, gains.estimate), 1 - 2 * alpha)
     return _Ends(interval, how.alpha(_z(drawn, 0.0)), how.name)
 
@@ -197,7 +198,7 @@ def inferred(versions: ResampledMetric, margin: Margin, draw: Draw, name: str) -
 
     Args:
         versions: The values.
-        margin: What the rule wants.
+        margin: What the rule requires.
         draw: How they were drawn.
         name: What was done, for a person.
     """
@@ -207,11 +208,13 @@ def inferred(versions: ResampledMetric, margin: Margin, draw: Draw, name: str) -
         return Inferred(name, note="too many resamples leave the metric undefined")
     spread, telling = excess.spread, excess.telling()
     what = draw.units.name or "row"
+    # No unit tells the two models apart, so that both intervals are a single point.
     if spread.error == 0 and excess.estimate == 0:
         nothing = Interval(0.0, 0.0, 1 - 2 * draw.alpha)
         return Inferred(name, nothing, nothing, note=too_few(0, draw.alpha, what))
     if spread.error == 0 or not enough(telling, draw.alpha):
         return Inferred(name, note=too_few(telling, draw.alpha, what))
+    # The excess decides, and its p-value with it; the gain's own interval is for the reader.
     ends = _ends(excess, draw.alpha)
     return Inferred(
         f"{name}, {ends.kind}",

@@ -71,16 +71,14 @@ def _log_error(rows: Rows) -> Floats:
 
 
 def _percentage(rows: Rows) -> Floats:
+    # scikit-learn's own floor: a target of zero gives a huge number and no error.
     return np.asarray(abs(_error(rows)) / np.maximum(abs(rows.truth), np.finfo(np.float64).eps))
-
-
-def _pinball(rows: Rows) -> Floats:
-    return abs(_error(rows)) / 2
 
 
 def _poisson(rows: Rows) -> Floats:
     truth, guess = rows.truth, rows.guess
     with np.errstate(invalid="ignore", divide="ignore"):
+        # The limit of t log t for t towards zero is zero; numpy says NaN.
         logs = np.where(truth > 0, truth * np.log(truth / guess), 0.0)
     return 2 * (logs - truth + guess)
 
@@ -94,19 +92,18 @@ def _hit(rows: Rows) -> Floats:
     return np.asarray(rows.true_class == rows.guessed_class, dtype=np.float64)
 
 
-def _miss(rows: Rows) -> Floats:
-    return 1.0 - _hit(rows)
-
-
 def _log_loss(rows: Rows) -> Floats:
     shares = rows.probabilities
     epsilon = np.finfo(shares.dtype).eps
+    # Clipped as scikit-learn clips: a probability of zero for what came true costs much, not
+    # infinity.
     own = shares[np.arange(len(rows)), rows.true_class]
     return np.asarray(-np.log(np.clip(own, epsilon, 1 - epsilon)))
 
 
 def _brier(rows: Rows) -> Floats:
     """Return the squared distance from certainty; halved for two classes, as scikit-learn does."""
+    # Class by class, so that no second table of rows by classes is in memory.
     total = np.zeros(len(rows))
     for code in range(len(rows.labels)):
         total += ((rows.true_class == code) - rows.probabilities[:, code]) ** 2
@@ -119,22 +116,20 @@ RMSE = _root_of(_squared)
 MSLE = _mean_of(_log_error)
 RMSLE = _root_of(_log_error)
 MAPE = _mean_of(_percentage)
-PINBALL = _mean_of(_pinball)
+# scikit-learn's default is the median's pinball loss, which is half of the absolute error.
+PINBALL = _mean_of(lambda rows: abs(_error(rows)) / 2)
 POISSON = _mean_of(_poisson)
 GAMMA = _mean_of(_gamma)
 ACCURACY = _mean_of(_hit)
-ZERO_ONE = _mean_of(_miss)
+ZERO_ONE = _mean_of(lambda rows: 1.0 - _hit(rows))
 LOG_LOSS = _mean_of(_log_loss)
 BRIER = _mean_of(_brier)
 
 
-def _centred(rows: Rows) -> Floats:
-    """Return the target minus its mean, so that the variance keeps its digits."""
-    return rows.truth - np.average(rows.truth, weights=rows.weight)
-
-
 def _r2_rows(rows: Rows) -> Iterator[Floats]:
-    centred = _centred(rows)
+    # Minus its mean, so that the variance keeps its digits: far from zero the mean of squares and
+    # the square of the mean are nearly equal.
+    centred = rows.truth - np.average(rows.truth, weights=rows.weight)
     yield _squared(rows)
     yield centred
     yield centred**2
@@ -157,6 +152,7 @@ def _explained(means: Floats) -> Floats:
 
 def _ratio(above: Floats, below: Floats, otherwise: float) -> Floats:
     """Return above / below, and ``otherwise`` where below is not greater than zero."""
+    # Division happens only where it is defined: no warnings, and no infinity to clean up.
     filled = np.full(np.broadcast(above, below).shape, otherwise)
     return np.asarray(np.divide(above, below, out=filled, where=below > 0))
 
@@ -182,6 +178,7 @@ def _counted(rows: Rows, codes: list[int]) -> Iterator[Floats]:
     """Yield, class after class: rightly so called, so called, really so."""
     for code in codes:
         truth, guess = rows.true_class == code, rows.guessed_class == code
+        # Precision, recall, f1 and the correlations all follow from these three.
         yield (truth & guess).astype(np.float64)
         yield guess.astype(np.float64)
         yield truth.astype(np.float64)
@@ -194,10 +191,6 @@ def _every_class(rows: Rows) -> Iterator[Floats]:
 
 def _present_classes(rows: Rows) -> Iterator[Floats]:
     return _counted(rows, rows.present.tolist())
-
-
-def _positive_class(rows: Rows) -> Iterator[Floats]:
-    return _counted(rows, [1])
 
 
 def _by_class(means: Floats) -> tuple[Floats, Floats, Floats]:
@@ -226,7 +219,9 @@ def _jaccard(means: Floats) -> Floats:
 
 def binary(per_class: Callable[[Floats], Floats]) -> Means:
     """Return a per-class score of the positive class, which is the second of two."""
-    return Means(Shape.SMOOTH, _positive_class, lambda means: per_class(means)[..., 0])
+    return Means(
+        Shape.SMOOTH, lambda rows: _counted(rows, [1]), lambda means: per_class(means)[..., 0]
+    )
 
 
 def macro(per_class: Callable[[Floats], Floats]) -> Means:
@@ -247,6 +242,7 @@ def weighted(per_class: Callable[[Floats], Floats]) -> Means:
 def _balanced(means: Floats) -> Floats:
     """Return the mean recall over classes; a resample without a class goes without it."""
     right, _, real = _by_class(means)
+    # As scikit-learn: a class without rows has no recall and does not count as zero.
     here = (real > 0).sum(axis=-1).astype(np.float64)
     return _ratio(_ratio(right, real, 0.0).sum(axis=-1), here, np.nan)
 

@@ -151,9 +151,12 @@ def measured(definition: Definition, rows: Rows) -> tuple[float | None, str]:
         return math.nan, why
     try:
         value = definition.score(rows)
+    # Rows that define no value are no fault of the model's: None. Anything else scikit-learn
+    # refuses is one of its predictions: NaN, which fails a rule.
     except UndefinedError as error:
         return None, str(error)
     except ValueError as error:
+        # One line, and no more than a note can show: some messages repeat the data.
         return math.nan, str(error).partition("\n")[0][:SHOWN]
     return value, "" if math.isfinite(value) else "it is not finite"
 
@@ -169,7 +172,8 @@ def own(place: str) -> Definition:
     def score(rows: Rows) -> float:
         try:
             value, undefined = _called(function, rows.frame())
-        except Exception as error:  # a user's function may raise anything
+        except Exception as error:
+            # A user's function may raise anything.
             found = f"{place} raised {type(error).__name__}: {error}"
             raise UndefinedError(found.partition("\n")[0][:SHOWN]) from error
         if undefined and math.isnan(value):
@@ -180,13 +184,14 @@ def own(place: str) -> Definition:
 
 
 def _called(function: Callable[[pd.DataFrame], Any], frame: pd.DataFrame) -> tuple[float, str]:
-    """Return a function's value, and what scikit-learn said meanwhile of rows that define none."""
+    """Return a function's value, and scikit-learn's warning about rows that define none."""
     from sklearn.exceptions import UndefinedMetricWarning
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UndefinedMetricWarning)
         value = float(function(frame))
     undefined = [one for one in caught if issubclass(one.category, UndefinedMetricWarning)]
+    # Recorded with the others only because Python cannot record one category alone: given back.
     for one in caught:
         if one not in undefined:
             warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)

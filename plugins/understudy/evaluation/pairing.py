@@ -15,6 +15,10 @@ from understudy.evaluation.predictions import Predictions, frame_of
 
 _SUM_TOLERANCE: Final = 1e-4
 """How far probabilities may sum from one: rounding of 32-bit floats stays far below."""
+_MOST_CLASSES: Final = 1000
+"""More different numbers than this are regressed, unless the model gives probabilities."""
+_LOOKED_AT: Final = 1 << 16
+"""Rows by which numbers are told from classes that are written as numbers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,11 +40,19 @@ class Rows:
 
     def take(self, rows: Index | slice) -> Rows:
         """Return some rows, repeated where an index is."""
-        return replace(
-            self,
-            source=_taken(self.source, rows),
-            fallback={name: column.take(rows) for name, column in self.fallback.items()},
+        source = self.source
+        guess = source.prediction
+        taken = replace(
+            source,
+            ids=source.ids[rows],
+            target=source.target.take(rows),
+            prediction=None if guess is None else guess.take(rows),
+            probabilities={name: values[rows] for name, values in source.probabilities.items()},
+            weight=None if source.weight is None else source.weight[rows],
+            others={name: column.take(rows) for name, column in source.others.items()},
         )
+        fallback = {name: column.take(rows) for name, column in self.fallback.items()}
+        return replace(self, source=taken, fallback=fallback)
 
     def bare(self) -> Rows:
         """Return the rows without the columns that only slices and a user's own metric read."""
@@ -105,6 +117,7 @@ class Rows:
         guess = self.source.prediction
         if guess is None:
             return self.bad_probabilities()
+        # A class that the holdout does not have is a wrong prediction, and no missing one.
         missing = guess.data == MISSING if guess.names is not None else pd.isna(guess.data)
         return _count(missing, "predictions are missing")
 
@@ -128,24 +141,12 @@ def _count(bad: np.ndarray[tuple[int], np.dtype[np.bool_]], what: str) -> str:
     return f"{number} of {len(bad)} {what}" if number else ""
 
 
-def _taken(source: Predictions, rows: Index | slice) -> Predictions:
-    guess = source.prediction
-    return replace(
-        source,
-        ids=source.ids[rows],
-        target=source.target.take(rows),
-        prediction=None if guess is None else guess.take(rows),
-        probabilities={name: values[rows] for name, values in source.probabilities.items()},
-        weight=None if source.weight is None else source.weight[rows],
-        others={name: column.take(rows) for name, column in source.others.items()},
-    )
-
-
 def _numbers(column: Column) -> Floats:
     if column.is_number:
         return column.data
     if column.names is None:
         return np.full(len(column.data), np.nan)
+    # Parsed once a name and not once a row; the last place is for missing texts.
     table = pd.to_numeric(pd.Series([*column.names, ""]), errors="coerce").to_numpy("float64")
     return np.asarray(table[column.data])
 
@@ -153,6 +154,7 @@ def _numbers(column: Column) -> Floats:
 def _coded(column: Column, labels: tuple[str, ...]) -> Codes:
     named = column.as_names()
     place = {name: code for code, name in enumerate(labels)}
+    # The code MISSING is -1 and so finds the last place.
     table = np.array([*(place.get(n, MISSING) for n in named.names or ()), MISSING], dtype=np.int32)
     return np.asarray(table[named.data])
 
@@ -195,6 +197,8 @@ def blockers(challenger: Predictions, champion: Predictions | None) -> tuple[str
 def _differences(challenger: Predictions, champion: Predictions) -> Iterator[str]:
     if not np.array_equal(challenger.ids, champion.ids):
         missing = int((~np.isin(challenger.ids, champion.ids)).sum())
+        # Ids are compared first: where the rows differ, so do targets and weights, and it would be
+        # said three times.
         yield (
             f"challenger and champion were scored on different rows: {missing} of the "
             f"challenger's {len(challenger)} are not among the champion's {len(champion)}"
@@ -202,31 +206,28 @@ def _differences(challenger: Predictions, champion: Predictions) -> Iterator[str
         return
     if unequal := _unequal(challenger.target, champion.target):
         yield f"the target of {unequal} of {len(challenger)} rows differs between the two models"
-    if not _same(challenger.weight, champion.weight):
+    one, other = challenger.weight, champion.weight
+    both_none = one is None and other is None
+    equal = one is not None and other is not None and np.array_equal(one, other)
+    if not both_none and not equal:
         yield "the weights of the rows differ between the two models"
 
 
-def _same(ours: Floats | None, theirs: Floats | None) -> bool:
-    if ours is None or theirs is None:
-        return ours is theirs
-    return np.array_equal(ours, theirs)
-
-
-def _unequal(ours: Column, theirs: Column) -> int:
-    if ours.is_number and theirs.is_number:
-        return int((ours.data != theirs.data).sum())
-    named = ours.as_names()
-    return int((named.data != _coded(theirs, named.names or ())).sum())
+def _unequal(one: Column, other: Column) -> int:
+    if one.is_number and other.is_number:
+        return int((one.data != other.data).sum())
+    named = one.as_names()
+    return int((named.data != _coded(other, named.names or ())).sum())
 
 
 def paired(challenger: Predictions, champion: Predictions | None) -> Pair:
     """Return the two on one list of classes; ``blockers`` said that they can be compared."""
     labels = _labels(challenger, champion)
-    ours = _lacking(challenger, champion)
+    for_challenger = _lacking(challenger, champion)
     if champion is None:
-        return Pair(Rows(challenger, labels, ours), None)
-    theirs = _lacking(champion, challenger)
-    return Pair(Rows(challenger, labels, ours), Rows(champion, labels, theirs))
+        return Pair(Rows(challenger, labels, for_challenger), None)
+    for_champion = _lacking(champion, challenger)
+    return Pair(Rows(challenger, labels, for_challenger), Rows(champion, labels, for_champion))
 
 
 def _lacking(one: Predictions, other: Predictions | None) -> dict[str, Column]:
@@ -239,15 +240,9 @@ def _labels(challenger: Predictions, champion: Predictions | None) -> tuple[str,
     """Return the classes of target and probabilities; a number that is regressed has none."""
     known = set(challenger.probabilities) | set(champion.probabilities if champion else ())
     target = challenger.target
-    regressed = target.is_number and not known and _many(target.data)
+    # The first rows are a random sample of all: they are in the order of a hash of their ids.
+    regressed = (
+        target.is_number and not known and len(np.unique(target.data[:_LOOKED_AT])) > _MOST_CLASSES
+    )
     names = () if regressed else target.as_names().names or ()
     return tuple(sorted(known | set(names)))
-
-
-def _many(values: Floats) -> bool:
-    """Return whether numbers are too many different ones to be classes."""
-    sample = values[: 1 << 16]
-    return len(np.unique(sample)) > _MOST_CLASSES
-
-
-_MOST_CLASSES: Final = 1000

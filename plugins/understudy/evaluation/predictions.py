@@ -112,19 +112,26 @@ class Raw:
     notes: tuple[str, ...]
 
 
-def read(table: ColumnSource, row_id: str, wanted: ColumnSelection) -> Raw:
+def read(table: ColumnSource, row_id: str, selection: ColumnSelection) -> Raw:
     """Return the columns.
 
     Args:
         table: Where they are.
         row_id: The column that is hashed.
-        wanted: The others.
+        selection: The others.
 
     Raises:
         DecisionError: when the source cannot be read, or a column is of a type that cannot be.
     """
-    _check_id(table, row_id)
-    builders = _builders(table, row_id, wanted)
+    kind = _kind(table.schema.field(row_id).type)
+    # Not floats: two ids that differ beyond the 53rd bit would be one.
+    if not (pa.types.is_integer(kind) or _is_text(kind)):
+        raise DecisionError(
+            f"{row_id} of {table.name} is of type {kind}",
+            allowed="whole numbers or text, which name a row exactly",
+            action="let validate write the row's identity as text",
+        )
+    builders = _builders(table, row_id, selection)
     ids = Hashes(table.rows)
     try:
         null_ids = _filled(table, row_id, ids, builders)
@@ -132,10 +139,10 @@ def read(table: ColumnSource, row_id: str, wanted: ColumnSelection) -> Raw:
         raise _unreadable(table.name, error) from error
     columns = {name: builder.column() for name, builder in builders.items()}
     kept = {name: column for name, column in columns.items() if column is not None}
-    read_or_own = {*builders, *wanted.own}
+    read_or_own = {*builders, *selection.own}
     notes = [
         *_left_out("free text is not sliced by", columns.keys() - kept.keys()),
-        *_left_out("columns that are no numbers, text or times", {*wanted.others} - read_or_own),
+        *_left_out("columns that are no numbers, text or times", {*selection.others} - read_or_own),
     ]
     return Raw(ids.values, null_ids, kept, tuple(notes))
 
@@ -149,26 +156,13 @@ def _filled(table: ColumnSource, row_id: str, ids: Hashes, builders: dict[str, _
     """Fill the builders from the batches; return how many ids are missing."""
     start = null_ids = 0
     for batch in table.batches([row_id, *builders]):
-        null_ids += batch[row_id].null_count
-        ids.add(start, _plain(batch[row_id]))
+        part = batch[row_id]
+        null_ids += part.null_count
+        ids.add(start, part.dictionary_decode() if pa.types.is_dictionary(part.type) else part)
         for name, builder in builders.items():
             builder.add(start, batch[name])
         start += len(batch)
     return null_ids
-
-
-def _plain(part: pa.Array) -> pa.Array:
-    return part.dictionary_decode() if pa.types.is_dictionary(part.type) else part
-
-
-def _check_id(table: ColumnSource, row_id: str) -> None:
-    kind = _kind(table.schema.field(row_id).type)
-    if not (pa.types.is_integer(kind) or _is_text(kind)):
-        raise DecisionError(
-            f"{row_id} of {table.name} is of type {kind}",
-            allowed="whole numbers or text, which name a row exactly",
-            action="let validate write the row's identity as text",
-        )
 
 
 def _kind(kind: pa.DataType) -> pa.DataType:
@@ -181,16 +175,16 @@ def _is_text(kind: pa.DataType) -> bool:
     )
 
 
-def _builders(table: ColumnSource, row_id: str, wanted: ColumnSelection) -> dict[str, _Builder]:
+def _builders(table: ColumnSource, row_id: str, selection: ColumnSelection) -> dict[str, _Builder]:
     builders: dict[str, _Builder] = {}
     for field in table.schema:
-        if field.name == row_id or field.name not in {*wanted.own, *wanted.others}:
+        if field.name == row_id or field.name not in {*selection.own, *selection.others}:
             continue
-        endless = field.name in wanted.own or field.name in wanted.keep
+        endless = field.name in selection.own or field.name in selection.keep
         builder = _builder(field.type, table.rows, None if endless else MAX_NAMES)
         if builder is not None:
             builders[field.name] = builder
-        elif field.name in wanted.own:
+        elif field.name in selection.own:
             raise DecisionError(
                 f"{field.name} of {table.name} is of type {field.type}",
                 allowed="numbers, text, booleans, dates and times",
@@ -202,6 +196,7 @@ def _builders(table: ColumnSource, row_id: str, wanted: ColumnSelection) -> dict
 def _builder(stored: pa.DataType, rows: int, limit: int | None) -> _Builder | None:
     kind = _kind(stored)
     numeric = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+    # Numbers stored as a dictionary are a categorical column, whose values are names.
     if numeric and not pa.types.is_dictionary(stored):
         return Numbers(rows)
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
@@ -250,17 +245,17 @@ class Predictions:
     @property
     def rows_sha256(self) -> str:
         """Identity of the holdout: SHA-256 of row ids and targets, whatever their order."""
+        # Little-endian, so that the digest is the same on every machine.
         digest = hashlib.sha256(np.ascontiguousarray(self.ids, dtype="<u8").tobytes())
-        digest.update(_target_bytes(self.target))
+        target = self.target
+        if target.names is None:
+            # Adding zero turns -0.0 into 0.0, which is equal and has other bytes.
+            digest.update(np.ascontiguousarray(target.data + 0.0, dtype="<f8").tobytes())
+        else:
+            # Hashes of the names and not their codes, which depend on the order of the file.
+            table = np.append(hash_names(target.names), np.uint64(0)).astype("<u8")
+            digest.update(table[target.data].tobytes())
         return digest.hexdigest()
-
-
-def _target_bytes(target: Column) -> bytes:
-    if target.names is None:
-        return np.ascontiguousarray(target.data + 0.0, dtype="<f8").tobytes()  # no minus zero
-    table = np.append(hash_names(target.names), np.uint64(0)).astype("<u8")
-    hashes: NDArray[np.uint64] = table[target.data]
-    return hashes.tobytes()
 
 
 def load(
@@ -281,10 +276,18 @@ def load(
     """
     table = ColumnSource.open(source)
     names = table.schema.names
-    _check_names(table, names)
+    lacking = [name for name in (ROW_ID, TARGET) if name not in names]
+    if PREDICTION not in names and not any(name.startswith(PROBABILITY) for name in names):
+        lacking.append(PREDICTION)
+    if lacking:
+        raise DecisionError(
+            f"{table.name} lacks {listed(lacking)}; it has {listed(names)}",
+            allowed="row_id, target, and prediction or probability_<class> for each class",
+            action="let validate log these columns",
+        )
     own = [name for name in names if _is_own(name)]
-    wanted = [name for name in names if others is None or name in {*others, *keep}]
-    return _sorted(read(table, ROW_ID, ColumnSelection(own, wanted, keep)))
+    read_too = [name for name in names if others is None or name in {*others, *keep}]
+    return _sorted(read(table, ROW_ID, ColumnSelection(own, read_too, keep)))
 
 
 def other_values(source: Path | str | pd.DataFrame) -> int:
@@ -299,18 +302,6 @@ def other_values(source: Path | str | pd.DataFrame) -> int:
 
 def _is_own(name: str) -> bool:
     return name in _OWN or name.startswith(PROBABILITY)
-
-
-def _check_names(table: ColumnSource, names: list[str]) -> None:
-    lacking = [name for name in (ROW_ID, TARGET) if name not in names]
-    if PREDICTION not in names and not any(name.startswith(PROBABILITY) for name in names):
-        lacking.append(PREDICTION)
-    if lacking:
-        raise DecisionError(
-            f"{table.name} lacks {listed(lacking)}; it has {listed(names)}",
-            allowed="row_id, target, and prediction or probability_<class> for each class",
-            action="let validate log these columns",
-        )
 
 
 def taken(predictions: Predictions, rows: Index) -> Predictions:
@@ -333,8 +324,10 @@ def taken(predictions: Predictions, rows: Index) -> Predictions:
 
 def _sorted(raw: Raw) -> Predictions:
     """Put rows in the order of their ids, column after column, so that few are there twice."""
+    # By a hash of the ids: the same for both models, whatever order each wrote its file in.
     order = np.argsort(raw.ids, kind="stable")
     ids = raw.ids[order]
+    # Taken out of the dictionary one by one: at no time are all columns there twice.
     columns = {name: raw.columns.pop(name).take(order) for name in list(raw.columns)}
     weight = _numbers(columns, WEIGHT) if WEIGHT in columns else None
     return Predictions(
@@ -369,29 +362,27 @@ def _problems(
     if not len(ids):
         yield "the holdout is empty"
         return
+    # Rows without an id all hash to the same value and would be counted as repeated, too.
     if null_ids:
         yield f"{null_ids} of {len(ids)} rows have no row_id"
     elif repeated := int((ids[1:] == ids[:-1]).sum()):
         yield f"{repeated} of {len(ids)} rows repeat the row_id of another"
     if unknown := _unknown(target):
         yield f"{unknown} of {len(ids)} rows have no finite target"
-    if weight is not None:
-        yield from _weight_problems(weight)
-
-
-def _unknown(target: Column) -> int:
-    if target.is_number:
-        return int((~np.isfinite(target.data)).sum())
-    return int((np.isnat(target.data) if target.is_time else target.data == MISSING).sum())
-
-
-def _weight_problems(weight: Floats) -> Iterator[str]:
+    if weight is None:
+        return
     if bad := int((~np.isfinite(weight)).sum()):
         yield f"{bad} of {len(weight)} weights are missing or infinite"
     elif negative := int((weight < 0).sum()):
         yield f"{negative} of {len(weight)} weights are below zero"
     elif not weight.any():
         yield "all weights are zero"
+
+
+def _unknown(target: Column) -> int:
+    if target.is_number:
+        return int((~np.isfinite(target.data)).sum())
+    return int((np.isnat(target.data) if target.is_time else target.data == MISSING).sum())
 
 
 def frame_of(predictions: Predictions, rows: Any = slice(None)) -> pd.DataFrame:  # noqa: ANN401

@@ -39,6 +39,8 @@ def area(scores: Floats, positive: Marks, weight: Floats) -> Area:
         positive: Which rows are.
         weight: Weight of each row, not below zero.
     """
+    # One sort stands for comparing each positive row with each negative one, as DeLong's formula
+    # is written: n log n in the place of n squared.
     order = np.argsort(scores, kind="stable")
     ranked, for_class = scores[order], positive[order]
     weights = weight[order]
@@ -66,6 +68,7 @@ def areas(rows: Rows) -> Area:
     weight = np.ones(len(rows)) if rows.weight is None else rows.weight
     codes = _codes(rows)
     found = [area(rows.probabilities[:, code], rows.true_class == code, weight) for code in codes]
+    # The influence of a mean of areas is the mean of their influences, on the same rows.
     influence = sum((one.influence for one in found), np.zeros(len(rows))) / len(found)
     return Area(float(np.mean([one.value for one in found])), influence)
 
@@ -80,16 +83,18 @@ def infer(challenger: Rows, champion: Rows, margin: Margin, draw: Draw) -> Infer
     Args:
         challenger: Its predictions, on rows that have every class.
         champion: Its predictions on the same rows.
-        margin: What the rule wants.
+        margin: What the rule requires.
         draw: What is independent, and the error rate.
     """
     units, alpha = draw.units, draw.alpha
-    ours, theirs = areas(challenger), areas(champion)
+    challenger_area, champion_area = areas(challenger), areas(champion)
     rarest = _rarest(champion, units)
     method = "paired ROC areas (DeLong, t)" + (f", clusters: {units.name}" if units.name else "")
+    # Two spreads: the gain itself is shown, its excess over the margin decides.
     plain = Margin(margin.sign, 0.0, 0.0)
     gain, excess = (
-        spread(_rows(ours, theirs, one), champion.weight, units, rarest - 1)
+        # Degrees of freedom by the units of the rarer kind, see ``_rarest``.
+        spread(_rows(challenger_area, champion_area, one), champion.weight, units, rarest - 1)
         for one in (plain, margin)
     )
     if gain is None or excess is None or not enough(rarest, alpha):
@@ -107,10 +112,13 @@ def infer(challenger: Rows, champion: Rows, margin: Margin, draw: Draw) -> Infer
     )
 
 
-def _rows(ours: Area, theirs: Area, margin: Margin) -> Floats:
+def _rows(challenger: Area, champion: Area, margin: Margin) -> Floats:
     """Return numbers per row whose mean is the excess and which vary as it does."""
-    moved = margin.sign * (ours.influence - theirs.influence) - margin.share * theirs.influence
-    excess = margin.sign * (ours.value - theirs.value) - margin.needed(theirs.value)
+    moved = (
+        margin.sign * (challenger.influence - champion.influence)
+        - margin.share * champion.influence
+    )
+    excess = margin.sign * (challenger.value - champion.value) - margin.needed(champion.value)
     return moved + excess
 
 

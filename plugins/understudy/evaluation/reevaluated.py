@@ -27,7 +27,7 @@ sqrt(rows) (Shao and Wu, "A general theory for jackknife variance estimation", A
 """
 GROUPS: Final = 30
 FEWEST_UNITS: Final = 20
-"""Units below which the resamples of a metric of which nothing is known say nothing."""
+"""Units below which resamples of a metric of unknown form are not trusted."""
 
 
 def infer(
@@ -39,11 +39,12 @@ def infer(
         challenger: Its predictions.
         champion: Its predictions on the same rows.
         definition: The metric.
-        margin: What the rule wants.
+        margin: What the rule requires.
         draw: How to resample.
     """
     if not definition.regular:
         return Inferred("none", note="no resampling says how an extreme value varies")
+    # Every resample would copy columns that the metric does not read.
     if definition.reads is not Input.FRAME:
         challenger, champion = challenger.bare(), champion.bare()
     units = draw.units
@@ -53,11 +54,13 @@ def infer(
         units = units.merged(GROUPS)
         left_out = _columns([_scores(definition, both, rows) for rows in _without_each(units)])
         rounding = 1e-12 * max(map(abs, full))
+        # Leaving out rows changes even an unchanged value in its last bits, relative to its size.
         versions = ResampledMetric(full, units.count, left_out=left_out, rounding=rounding)
         return inferred(versions, margin, draw, f"jackknife, groups={units.count}")
     if units.count < FEWEST_UNITS:
         few = f"{units.count} {units.name or 'row'}s are fewer than {FEWEST_UNITS}"
         return Inferred("none", note=few)
+    # A metric of the user's costs what it costs: the more rows, the fewer resamples.
     resamples = max(FEWEST_RESAMPLES, min(MOST_RESAMPLES, _ROWS_DRAWN // len(challenger)))
     drawn_rows = _resamples(units, resamples, draw.seed)
     drawn = _columns([_scores(definition, both, rows) for rows in drawn_rows])
@@ -67,11 +70,13 @@ def infer(
 
 def _scores(definition: Definition, both: tuple[Rows, Rows], rows: Index) -> tuple[float, float]:
     """Return both models' values on some rows; NaN where these do not define the metric."""
-    ours, theirs = both[0].take(rows), both[1].take(rows)
-    if definition.undefined(ours):
+    challenger, champion = both[0].take(rows), both[1].take(rows)
+    # A resample may lack a class that the whole holdout has. Asked of one model: the targets are
+    # the same.
+    if definition.undefined(challenger):
         return np.nan, np.nan
     try:
-        return definition.score(ours), definition.score(theirs)
+        return definition.score(challenger), definition.score(champion)
     except ValueError:
         return np.nan, np.nan
 
@@ -89,6 +94,7 @@ def _without_each(units: Units) -> Iterator[Index]:
 
 
 def _resamples(units: Units, resamples: int, seed: int) -> Iterator[Index]:
+    # From the stored seed, so that a replay draws the same resamples.
     generator = np.random.default_rng(seed)
     for _ in range(resamples):
         drawn = generator.integers(units.count, size=units.count)

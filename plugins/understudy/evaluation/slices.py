@@ -21,7 +21,8 @@ from understudy.gate.verdict import CheckResult
 from understudy.spec.rules import Slice
 
 MOST_GROUPS: Final = 100
-_SHOWN: Final = 60  # characters of a value that the name of a group repeats
+_SHOWN: Final = 60
+"""Characters of a value that the name of a group repeats."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +40,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Cut:
-    """The groups that are judged, and what is to be said about the others."""
+    """The groups that are judged, and notes on the others."""
 
     groups: tuple[Group, ...]
     notes: tuple[str, ...] = ()
@@ -66,38 +67,40 @@ class Parts:
                 yield Group(name, order[start:end])
 
 
-def cut(pair: Pair, wanted: Slice) -> Cut:
+def cut(pair: Pair, requested: Slice) -> Cut:
     """Return the groups that a slice stands for.
 
     A group with fewer rows than the slice asks for is not judged but named. A column that is not
     there, has no group of that size, or too many groups, gives one group without rows, whose name
     says so: a named slice that cannot be judged is a failure.
     """
-    column = pair.column(wanted.column)
+    column = pair.column(requested.column)
     if column is None:
-        return Cut((_nobody(f"{wanted.column} (no such column)"),))
-    if wanted.quantiles is not None and not column.is_number:
-        return Cut((_nobody(f"{wanted.column} (no numbers to cut into quantiles)"),))
-    parts = parts_of(wanted.column, column, wanted.quantiles)
+        return Cut((_nobody(f"{requested.column} (no such column)"),))
+    if requested.quantiles is not None and not column.is_number:
+        return Cut((_nobody(f"{requested.column} (no numbers to cut into quantiles)"),))
+    parts = parts_of(requested.column, column, requested.quantiles)
     every = list(parts.groups())
+    # Such a column names rows rather than groups; each group would be one more comparison to pay
+    # for.
     if len(every) > MOST_GROUPS:
-        return Cut((_nobody(f"{wanted.column} ({len(every)} groups, more than {MOST_GROUPS})"),))
-    judged = tuple(group for group in every if len(group.rows) >= wanted.min_rows)
+        return Cut((_nobody(f"{requested.column} ({len(every)} groups, more than {MOST_GROUPS})"),))
+    judged = tuple(group for group in every if len(group.rows) >= requested.min_rows)
     if not judged:
-        return Cut((_nobody(f"{wanted.column} (no group of {wanted.min_rows} rows)"),))
-    return Cut(judged, tuple(_too_small(every, wanted)))
+        return Cut((_nobody(f"{requested.column} (no group of {requested.min_rows} rows)"),))
+    return Cut(judged, tuple(_too_small(every, requested)))
 
 
 def _nobody(name: str) -> Group:
     return Group(name, np.empty(0, dtype=np.int64))
 
 
-def _too_small(every: list[Group], wanted: Slice) -> Iterator[str]:
-    small = [group for group in every if len(group.rows) < wanted.min_rows]
+def _too_small(every: list[Group], requested: Slice) -> Iterator[str]:
+    small = [group for group in every if len(group.rows) < requested.min_rows]
     if small:
         named = ", ".join(f"{group.name} ({len(group.rows)})" for group in small[:5])
         more = f" and {len(small) - 5} more" if len(small) > 5 else ""  # noqa: PLR2004
-        yield f"slices with fewer than {wanted.min_rows} rows are not judged: {named}{more}"
+        yield f"slices with fewer than {requested.min_rows} rows are not judged: {named}{more}"
 
 
 def parts_of(name: str, column: Column, quantiles: int | None) -> Parts:
@@ -110,7 +113,8 @@ def parts_of(name: str, column: Column, quantiles: int | None) -> Parts:
     place = np.empty(len(texts) + 1, dtype=np.int32)
     place[order] = np.arange(len(texts))
     place[MISSING] = len(texts)
-    names = [f"{name}={_short(texts[code])}" for code in order]
+    shown = [t if len(t) <= _SHOWN else f"{t[:_SHOWN]}..." for t in texts]
+    names = [f"{name}={shown[code]}" for code in order]
     return Parts(place[named.data], (*names, _missing(name)))
 
 
@@ -118,9 +122,11 @@ def _by_quantiles(name: str, values: Floats, quantiles: int) -> Parts:
     known = values[np.isfinite(values)]
     if not len(known):
         return Parts(np.zeros(len(values), dtype=np.int32), (_missing(name),))
+    # Where many values are equal several quantiles are one edge, so there may be fewer parts.
     edges = np.unique(np.quantile(known, np.linspace(0, 1, quantiles + 1)))
     inner = edges[1:-1]
     codes = np.searchsorted(inner, values, side="right").astype(np.int32)
+    # A missing value sorts last and would land in the highest part.
     codes[~np.isfinite(values)] = len(inner) + 1
     bounds = list(pairwise(edges)) or [(edges[0], edges[0])]
     names = [f"{name} in [{low:.6g}, {high:.6g})" for low, high in bounds]
@@ -130,10 +136,6 @@ def _by_quantiles(name: str, values: Floats, quantiles: int) -> Parts:
 
 def _missing(name: str) -> str:
     return f"{name} is missing"
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 BEAM: Final = 8
@@ -208,11 +210,16 @@ def gains_of(pair: Pair, units: Units, definition: Definition, sign: float) -> R
     champion, made = pair.champion, definition.means
     if champion is None:
         return None
+    # A group is tested by a mean over its rows. For a metric that is none the search takes the
+    # loss that is nearest to it: it points at groups, and decides nothing.
     if made is None or made.shape is Shape.SMOOTH:
         made, sign = _NEAREST[definition.reads if pair.challenger.labels else Input.NUMBERS]
-    ours, theirs = next(made.per_row(pair.challenger)), next(made.per_row(champion))
+    challenger_rows, champion_rows = (
+        next(made.per_row(pair.challenger)),
+        next(made.per_row(champion)),
+    )
     weight = np.ones(len(pair)) if champion.weight is None else champion.weight
-    values = sign * (ours - theirs) * weight
+    values = sign * (challenger_rows - champion_rows) * weight
     return RowGains(values, weight, units) if np.isfinite(values).all() else None
 
 
@@ -233,6 +240,7 @@ def search(pair: Pair, gains: RowGains, leave_out: Collection[str]) -> Finding |
         leave_out: Columns that say which rows belong together, not what they are.
     """
     if len(pair) > MOST_ROWS:
+        # The first rows are a random sample of all: they are in the order of a hash of their ids.
         sample = slice(0, MOST_ROWS)
         pair, gains = pair.take(sample), gains.take(np.arange(MOST_ROWS))
     columns = dict(_searchable(pair, leave_out))
@@ -244,7 +252,9 @@ def search(pair: Pair, gains: RowGains, leave_out: Collection[str]) -> Finding |
     # Two seeds lead to the same pair.
     unique = {one.where: one for one in [*singles, *pairs]}
     worst = sorted(unique.values(), key=_badness)[:SHOWN]
-    return _finding(worst, _candidates(columns))
+    sizes = [len(np.unique(parts.codes)) for parts in columns.values()]
+    candidates = sum(sizes) + sum(one * two for one, two in combinations(sizes, 2))
+    return _finding(worst, candidates)
 
 
 def _badness(suspect: Suspect) -> tuple[float, float]:
@@ -257,19 +267,11 @@ def _searchable(pair: Pair, leave_out: Collection[str]) -> Iterator[tuple[str, P
         column = others[name]
         if column.is_time or (column.names is not None and len(column.names) > MOST_PARTS):
             continue
-        parts = parts_of(name, column, QUANTILES if _is_measure(column) else None)
+        # Numbers with few different values, such as a count of children, are parts by themselves.
+        many = column.is_number and len(np.unique(column.data)) > QUANTILES * 2
+        parts = parts_of(name, column, QUANTILES if many else None)
         if len(np.unique(parts.codes)) > 1:
             yield name, parts
-
-
-def _is_measure(column: Column) -> bool:
-    """Return whether numbers are too many different ones to be looked at one by one."""
-    return column.is_number and len(np.unique(column.data)) > QUANTILES * 2
-
-
-def _candidates(columns: Mapping[str, Parts]) -> int:
-    sizes = [len(np.unique(parts.codes)) for parts in columns.values()]
-    return sum(sizes) + sum(one * two for one, two in combinations(sizes, 2))
 
 
 def _parts_of_each(columns: Mapping[str, Parts], gains: RowGains) -> Iterator[Suspect]:
@@ -283,6 +285,8 @@ def _narrowed(columns: Mapping[str, Parts], gains: RowGains, seed: Suspect) -> I
     rows = np.flatnonzero(columns[column].codes == part)
     if len(rows) < 2 * MIN_ROWS:
         return
+    # Codes of the group's rows only; names stay, so that a condition is called the same
+    # everywhere.
     rest = {
         name: Parts(parts.codes[rows], parts.names)
         for name, parts in columns.items()
@@ -302,6 +306,7 @@ def _parts(name: str, parts: Parts, gains: RowGains) -> Iterator[Suspect]:
     """
     units = gains.units.merged(_MOST_UNITS)
     codes = np.arange(units.rows) if units.codes is None else units.codes
+    # One count over cells of part and unit in the place of a loop over parts.
     cells = parts.codes.astype(np.int64) * units.count + codes
     shape = len(parts.names), units.count
     sums, weights = (
@@ -322,6 +327,7 @@ def _tested(sums: Floats, weights: Floats) -> tuple[float, float]:
     mean = float(sums.sum()) / total
     changes = (sums - mean * weights) / (total - weights)
     error = float((units - 1) / units * (changes @ changes)) ** 0.5
+    # Without any spread there is no test; such a group is never called worse.
     if error == 0:
         return mean, 1.0
     return mean, float(special.stdtr(units - 1, mean / error))
@@ -329,6 +335,7 @@ def _tested(sums: Floats, weights: Floats) -> tuple[float, float]:
 
 def _finding(worst: list[Suspect], candidates: int) -> Finding:
     corrected = [min(1.0, one.p_value * candidates) for one in worst]
+    # Bonferroni over all candidates, of which only the worst few are left here.
     guilty = [one for one, p in zip(worst, corrected, strict=True) if p <= ALPHA and one.gain < 0]
     numbers: dict[str, float | str | None] = {"searched": candidates}
     for place, (one, p_value) in enumerate(zip(worst, corrected, strict=True), 1):
@@ -338,19 +345,13 @@ def _finding(worst: list[Suspect], candidates: int) -> Finding:
             f"gain_{place}": one.gain,
             f"p_value_{place}": p_value,
         }
-    return Finding(WORST_SLICES, "warn", _result(guilty), _reason(guilty, candidates), numbers)
-
-
-def _result(guilty: list[Suspect]) -> str:
-    return (CheckResult.FAILED if guilty else CheckResult.PASSED).value
-
-
-def _reason(guilty: list[Suspect], candidates: int) -> str:
-    searched = f"of {candidates} groups of rows that were searched"
-    if not guilty:
-        return f"{searched}, none is served worse than chance explains"
-    one = guilty[0]
-    return (
-        f"{searched}, {len(guilty)} or more are served worse; the clearest is {one.name} "
-        f"({one.rows} rows, gain {one.gain:.4g} per row)"
-    )
+    result, reason = CheckResult.PASSED, "none is served worse than chance explains"
+    if guilty:
+        clearest = guilty[0]
+        result = CheckResult.FAILED
+        reason = (
+            f"{len(guilty)} or more are served worse; the clearest is {clearest.name} "
+            f"({clearest.rows} rows, gain {clearest.gain:.4g} per row)"
+        )
+    reason = f"of {candidates} groups of rows that were searched, {reason}"
+    return Finding(WORST_SLICES, "warn", result.value, reason, numbers)

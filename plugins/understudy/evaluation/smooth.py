@@ -28,15 +28,22 @@ def infer(challenger: Rows, champion: Rows, made: Means, margin: Margin, draw: D
         challenger: Its predictions.
         champion: Its predictions on the same rows.
         made: The metric.
-        margin: What the rule wants.
+        margin: What the rule requires.
         draw: How to resample.
     """
     sums = _sums(challenger, made, draw.units), _sums(champion, made, draw.units)
     count = len(sums[0])
     drawn = None
     name = f"jackknife over {draw.units.name or 'row'}s"
+    # Otherwise too few resamples lie beyond the error rate to read a quantile from them; then the
+    # jackknife's standard error and Student's t stand in.
     if count >= FEWEST_UNITS and draw.alpha * RESAMPLES >= TAIL:
-        drawn = _drawn(sums, made, draw.seed)
+        # Part after part, so that memory stays bounded; both metrics on the same resamples.
+        parts = [
+            (_value(made, times @ sums[0]), _value(made, times @ sums[1]))
+            for times in _times_drawn(draw.seed, count)
+        ]
+        drawn = np.concatenate([one for one, _ in parts]), np.concatenate([two for _, two in parts])
         name = f"paired bootstrap, B={RESAMPLES}, units={count}"
     versions = ResampledMetric(
         full=(float(_value(made, sums[0].sum(axis=0))), float(_value(made, sums[1].sum(axis=0)))),
@@ -50,6 +57,7 @@ def infer(challenger: Rows, champion: Rows, made: Means, margin: Margin, draw: D
 def _sums(rows: Rows, made: Means, units: Units) -> Floats:
     """Return, for each unit, its weight and the weighted sums that the metric is made of."""
     weight = np.ones(len(rows)) if rows.weight is None else rows.weight
+    # Counted on one row: how many numbers a metric needs may depend on the number of classes.
     columns = sum(1 for _ in made.per_row(rows.take(slice(0, 1))))
     merged = units.merged(min(MOST_UNITS, max(FEWEST_UNITS, _MOST_NUMBERS // (columns + 1))))
     sums = [merged.sums(weight)]
@@ -58,6 +66,7 @@ def _sums(rows: Rows, made: Means, units: Units) -> Floats:
 
 
 def _value(made: Means, sums: Floats) -> Floats:
+    # A resample without any weight has no means; its NaN is set aside with the undefined ones.
     with np.errstate(invalid="ignore", divide="ignore"):
         return made.value(sums[..., 1:] / sums[..., :1])
 
@@ -66,22 +75,15 @@ def _without_each(made: Means, sums: Floats) -> Floats:
     return _value(made, sums.sum(axis=0) - sums)
 
 
-def _drawn(both: tuple[Floats, Floats], made: Means, seed: int) -> tuple[Floats, Floats]:
-    """Return both metrics on the same resamples; memory stays bounded."""
-    parts = [
-        (_value(made, times @ both[0]), _value(made, times @ both[1]))
-        for times in _times_drawn(seed, len(both[0]))
-    ]
-    return np.concatenate([one for one, _ in parts]), np.concatenate([two for _, two in parts])
-
-
 def _times_drawn(seed: int, units: int) -> Iterator[Floats]:
     """Yield how often each resample draws each unit, shape (some resamples, units)."""
+    # From the stored seed, so that a replay draws the same resamples.
     generator = np.random.default_rng(seed)
     at_once = max(1, min(RESAMPLES, _AT_ONCE // units))
     for start in range(0, RESAMPLES, at_once):
         resamples = min(at_once, RESAMPLES - start)
         drawn = generator.integers(units, size=(resamples, units))
+        # Shifted by resample, one count of all draws gives the counts of every resample.
         drawn += np.arange(resamples)[:, None] * units
         times = np.bincount(drawn.ravel(), minlength=resamples * units)
         yield times.reshape(resamples, units).astype(np.float64)

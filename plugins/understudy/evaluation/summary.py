@@ -32,7 +32,8 @@ class NumberPredictions:
 
     Attributes:
         target: What was true, one number a row.
-        predictions: By model, ``challenger`` first: what it said of the same rows, in that order.
+        predictions: By model, ``challenger`` first: what it predicted for the same rows,
+            in that order.
         left_out: How many rows of the holdout are not among these.
     """
 
@@ -101,12 +102,12 @@ def of_classes(holdout: ClassPredictions) -> dict[str, Any]:
 def _outcomes(challenger: NDArray[np.bool_], champion: NDArray[np.bool_]) -> dict[str, int]:
     """Return the table that McNemar's test looks at: who was right where."""
     both = int(np.count_nonzero(challenger & champion))
-    ours, theirs = int(np.count_nonzero(challenger)), int(np.count_nonzero(champion))
+    by_challenger, by_champion = int(np.count_nonzero(challenger)), int(np.count_nonzero(champion))
     return {
         "both": both,
-        "challenger": ours - both,
-        "champion": theirs - both,
-        "neither": len(challenger) - ours - theirs + both,
+        "challenger": by_challenger - both,
+        "champion": by_champion - both,
+        "neither": len(challenger) - by_challenger - by_champion + both,
     }
 
 
@@ -135,7 +136,7 @@ def _by_class(holdout: ClassPredictions) -> dict[str, Any]:
 
 
 def _found(holdout: ClassPredictions, guess: Guess) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return by class how many rows were rightly, and how many at all, said to be of it."""
+    """Return by class how many rows were rightly predicted to be of it, and how many at all."""
     known = len(holdout.names)
     named = np.bincount(guess.codes[guess.codes >= 0], minlength=known)
     hits = np.bincount(holdout.target[guess.codes == holdout.target], minlength=known)
@@ -147,7 +148,7 @@ def _ratio(part: Any, whole: Any) -> float | None:  # noqa: ANN401 -- numpy's ow
 
 
 def _truth(holdout: ClassPredictions, guess: Guess) -> dict[str, Any]:
-    """Return how probable a model said that was which turned out true."""
+    """Return the probabilities that a model gave to the true class."""
     counts, total = np.zeros(_TRUTH_BINS, dtype=np.int64), 0.0
     for rows, columns in _blocks(guess):
         given = np.take_along_axis(columns, holdout.target[rows][:, None], axis=1)[:, 0]
@@ -157,7 +158,7 @@ def _truth(holdout: ClassPredictions, guess: Guess) -> dict[str, Any]:
 
 
 def _calibration(holdout: ClassPredictions, guess: Guess) -> dict[str, Any]:
-    """Return how often what a model said came true, by how sure it was.
+    """Return how often what a model predicted came true, by how sure it was.
 
     Of two classes it is the second's probability, of more that of the likeliest one ("top label").
     ``error`` is the expected calibration error over bins of equal width: C. Guo et al., "On
@@ -169,16 +170,16 @@ def _calibration(holdout: ClassPredictions, guess: Guess) -> dict[str, Any]:
         chosen = (
             np.ones(len(truth), dtype=np.intp) if columns.shape[1] == _BINARY else columns.argmax(1)
         )
-        sure = np.take_along_axis(columns, chosen[:, None], axis=1)[:, 0]
-        place = np.minimum((sure * _CALIBRATION_BINS).astype(np.intp), _CALIBRATION_BINS - 1)
-        for row, weights in enumerate((None, sure, (chosen == truth).astype(float))):
+        given = np.take_along_axis(columns, chosen[:, None], axis=1)[:, 0]
+        place = np.minimum((given * _CALIBRATION_BINS).astype(np.intp), _CALIBRATION_BINS - 1)
+        for row, weights in enumerate((None, given, (chosen == truth).astype(float))):
             sums[row] += np.bincount(place, weights, minlength=_CALIBRATION_BINS)
-    rows_in, said, seen = sums
+    rows_in, predicted, observed = sums
     return {
-        "error": float(np.abs(said - seen).sum() / rows_in.sum()),
+        "error": float(np.abs(predicted - observed).sum() / rows_in.sum()),
         "bins": [
             {"rows": int(n), "said": float(p / n), "seen": float(s / n)}
-            for n, p, s in zip(rows_in, said, seen, strict=True)
+            for n, p, s in zip(rows_in, predicted, observed, strict=True)
             if n
         ],
     }
@@ -217,7 +218,7 @@ def summarise(holdout: NumberPredictions | ClassPredictions) -> dict[str, Any]:
 
 
 def _of_numbers(holdout: NumberPredictions) -> dict[str, Any]:
-    errors = {who: said - holdout.target for who, said in holdout.predictions.items()}
+    errors = {who: predicted - holdout.target for who, predicted in holdout.predictions.items()}
     reach = max(float(np.quantile(np.abs(error), _ERROR_REACH)) for error in errors.values())
     edges = np.linspace(-reach or -1.0, reach or 1.0, _ERROR_BINS + 1)
     return {
@@ -236,6 +237,7 @@ def _of_numbers(holdout: NumberPredictions) -> dict[str, Any]:
 def _error(error: Floats, edges: Floats) -> dict[str, Any]:
     """Return one model's errors, prediction less target: their histogram and quantiles."""
     size = np.abs(error)
+    # A dot product needs no array of squares.
     squared = float(np.dot(error, error)) / len(error)
     return {
         "counts": np.histogram(error, edges)[0].tolist(),
@@ -244,13 +246,16 @@ def _error(error: Floats, edges: Floats) -> dict[str, Any]:
         "mean": float(error.mean()),
         "mean_absolute": float(size.mean()),
         "root_mean_square": squared**0.5,
-        "quantiles": dict(zip(map(str, QUANTILES), _quantiles(size), strict=True)),
+        # Last of all: without a copy the quantiles leave the sizes in another order, and a sum in
+        # another order has another last bit.
+        "quantiles": dict(
+            zip(
+                map(str, QUANTILES),
+                map(float, np.quantile(size, QUANTILES, overwrite_input=True)),
+                strict=True,
+            )
+        ),
     }
-
-
-def _quantiles(values: Floats) -> list[float]:
-    found: Floats = np.quantile(values, QUANTILES, overwrite_input=True)
-    return [float(value) for value in found]
 
 
 def _residuals(prediction: Floats, error: Floats) -> list[dict[str, float]]:
@@ -319,16 +324,19 @@ def _classified(rows: Mapping[str, Rows]) -> bool:
 
     Classes that are written as numbers are known by predictions that are nothing but targets.
     """
-    ours = rows[CHALLENGER]
-    if not ours.source.target.is_number or any(one.source.probabilities for one in rows.values()):
-        return bool(ours.labels)
-    known = np.unique(ours.truth[:_LOOKED_AT])
+    challenger = rows[CHALLENGER]
+    if not challenger.source.target.is_number or any(
+        one.source.probabilities for one in rows.values()
+    ):
+        return bool(challenger.labels)
+    known = np.unique(challenger.truth[:_LOOKED_AT])
     return all(bool(np.isin(one.guess[:_LOOKED_AT], known).all()) for one in rows.values())
 
 
 def _numbers(rows: Mapping[str, Rows]) -> NumberPredictions:
     target = rows[CHALLENGER].truth
-    kept = np.abs(target) < SHOWN_BELOW  # false for NaN, too
+    # False for NaN, too.
+    kept = np.abs(target) < SHOWN_BELOW
     for one in rows.values():
         kept &= np.abs(one.guess) < SHOWN_BELOW
     predictions = {who: _kept(one.guess, kept) for who, one in rows.items()}
@@ -336,14 +344,14 @@ def _numbers(rows: Mapping[str, Rows]) -> NumberPredictions:
 
 
 def _classes(rows: Mapping[str, Rows]) -> ClassPredictions:
-    ours = rows[CHALLENGER]
-    kept = ours.true_class >= 0
+    challenger = rows[CHALLENGER]
+    kept = challenger.true_class >= 0
     for one in rows.values():
         for column in one.source.probabilities.values():
             kept &= (column >= 0) & (column <= 1)
     guesses = {who: _guess(one, kept) for who, one in rows.items()}
-    target = _kept(ours.true_class, kept)
-    return ClassPredictions(ours.labels, target, guesses, int(len(kept) - kept.sum()))
+    target = _kept(challenger.true_class, kept)
+    return ClassPredictions(challenger.labels, target, guesses, int(len(kept) - kept.sum()))
 
 
 def _guess(one: Rows, kept: NDArray[np.bool_]) -> Guess:

@@ -41,17 +41,21 @@ def infer(losses: Losses, shape: Shape, margin: Margin, draw: Draw) -> Inferred:
     Args:
         losses: The numbers.
         shape: ``MEAN`` or ``ROOT``.
-        margin: What the rule wants.
+        margin: What the rule requires.
         draw: What is independent, and the error rate.
     """
     units, alpha = draw.units, draw.alpha
     per_row = _root_rows if shape is Shape.ROOT else _mean_rows
     gain_rows = per_row(losses, Margin(margin.sign, 0.0, 0.0))
     excess_rows = per_row(losses, margin)
-    method = _method(units)
+    method = "paired mean of losses (t)"
+    if units.codes is not None:
+        count = units.count
+        method = f"cluster-robust mean by {units.name} (t, {count} - 1 degrees of freedom)"
     if not excess_rows.any():
         nothing = Interval(0.0, 0.0, 1 - 2 * alpha)
         return Inferred(method, nothing, nothing, note=too_few(0, alpha, units.name or "row"))
+    # Rows on which both models agree are no evidence for either, however many there are.
     apart = units.touched(excess_rows != 0)
     gain, excess = (spread(rows, losses.weight, units) for rows in (gain_rows, excess_rows))
     if gain is None or excess is None or not enough(apart, alpha):
@@ -66,14 +70,9 @@ def infer(losses: Losses, shape: Shape, margin: Margin, draw: Draw) -> Inferred:
     )
 
 
-def _method(units: Units) -> str:
-    if units.codes is None:
-        return "paired mean of losses (t)"
-    return f"cluster-robust mean by {units.name} (t, {units.count} - 1 degrees of freedom)"
-
-
 def _mean_rows(losses: Losses, margin: Margin) -> Floats:
     """Return numbers whose mean is the excess: linear, as long as the champion's sign is known."""
+    # |champion| is linear where the sign is known, so that its mean stays a mean.
     champion_sign = -1.0 if _mean(losses.champion, losses.weight) < 0 else 1.0
     rows = margin.sign * (losses.challenger - losses.champion)
     if margin.share:
@@ -84,21 +83,23 @@ def _mean_rows(losses: Losses, margin: Margin) -> Floats:
 def _root_rows(losses: Losses, margin: Margin) -> Floats:
     """Return numbers whose mean is the excess of a root of a mean.
 
-    With b the root that the rule wants, sqrt(mean a) keeps to b exactly where mean a keeps to b^2,
-    and their difference is (mean a - b^2) / (sqrt(mean a) + b). So the sign is decided by a mean,
-    without approximation; only what an absolute margin adds to b^2 is linear in the champion's
-    root near its estimate (delta method).
+    With b the root that the rule requires, sqrt(mean a) keeps to b exactly where mean a keeps to
+    b^2, and their difference is (mean a - b^2) / (sqrt(mean a) + b). So the sign is decided by a
+    mean, without approximation; only what an absolute margin adds to b^2 is linear in the
+    champion's root near its estimate (delta method).
     """
-    ours, theirs = (_mean(x, losses.weight) ** 0.5 for x in (losses.challenger, losses.champion))
+    challenger, champion = (
+        _mean(x, losses.weight) ** 0.5 for x in (losses.challenger, losses.champion)
+    )
     factor, shift = 1 + margin.sign * margin.share, margin.sign * margin.amount
-    wanted = factor * theirs + shift
+    required = factor * champion + shift
     bound = factor**2 * losses.champion
     if shift:
-        slope = losses.champion / theirs if theirs else 0.0
-        bound = bound + factor * shift * (slope + theirs) + shift**2
-    rows = margin.sign * (losses.challenger - bound) / ((ours + abs(wanted)) or 1.0)
+        slope = losses.champion / champion if champion else 0.0
+        bound = bound + factor * shift * (slope + champion) + shift**2
+    rows = margin.sign * (losses.challenger - bound) / ((challenger + abs(required)) or 1.0)
     # A bound below zero cannot be reached: the distance to it is not that of the squares.
-    return rows + margin.sign * (abs(wanted) - wanted) if wanted < 0 else rows
+    return rows + margin.sign * (abs(required) - required) if required < 0 else rows
 
 
 def _mean(values: Floats, weight: Floats | None) -> float:

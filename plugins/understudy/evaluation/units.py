@@ -52,6 +52,8 @@ class Units:
     @classmethod
     def of_keys(cls, keys: Codes | Index, name: str) -> Units:
         """Return units that are rows with the same key, in the order of first appearance."""
+        # A missing value has the code MISSING like any other key and is one unit, as the docstring
+        # of units_of says.
         codes, found = pd.factorize(keys)
         return cls(len(keys), len(found), codes.astype(np.int32), name)
 
@@ -77,6 +79,7 @@ class Units:
         if self.count <= limit:
             return self
         codes = np.arange(self.rows) if self.codes is None else self.codes
+        # 64 bits: code times limit exceeds 32 of them.
         merged = (codes.astype(np.int64) * limit // self.count).astype(np.int32)
         return Units(self.rows, limit, merged, self.name)
 
@@ -106,14 +109,20 @@ def units_of(pair: Pair, cluster: str, time_block: str) -> Units | str:
     column = pair.column(cluster or TIME)
     if column is None:
         there = sorted({*pair.challenger.source.others, *pair.challenger.fallback})
-        wanted = cluster or TIME
+        name = cluster or TIME
         return (
-            f"the predictions lack the column {wanted!r} to group by{nearest(wanted, there)}; "
+            f"the predictions lack the column {name!r} to group by{nearest(name, there)}; "
             f"they have {listed(there)}"
         )
     if cluster:
         return Units.of_keys(column.as_names().data, cluster)
-    return _blocks(column, time_block)
+    times = times_of(column)
+    if times is None:
+        return f"the column {TIME!r} holds no times"
+    block = int(time_block[:-1]) * _MICROSECONDS[time_block[-1]]
+    # Division rounds down before 1970, too, so that no block is twice as long as the others.
+    keys = times.astype("datetime64[us]").astype(np.int64) // block
+    return Units.of_keys(keys, f"{time_block} block")
 
 
 def unnamed(pair: Pair, cluster: str, time_block: str) -> tuple[str, ...]:
@@ -126,15 +135,6 @@ def unnamed(pair: Pair, cluster: str, time_block: str) -> tuple[str, ...]:
     if not number:
         return ()
     return (f"{number} of {len(pair)} rows have no {name!r} and count as one piece of evidence",)
-
-
-def _blocks(column: Column, length: str) -> Units | str:
-    times = times_of(column)
-    if times is None:
-        return f"the column {TIME!r} holds no times"
-    block = int(length[:-1]) * _MICROSECONDS[length[-1]]
-    keys = times.astype("datetime64[us]").astype(np.int64) // block
-    return Units.of_keys(keys, f"{length} block")
 
 
 def times_of(column: Column) -> NDArray[np.datetime64] | None:
@@ -180,6 +180,7 @@ def within(predictions: Predictions, after: str, until: str) -> Predictions:
 
 def _moment(text: str) -> np.datetime64:
     moment = datetime.fromisoformat(text)
+    # numpy's times have no zone; both sides of the comparison are UTC.
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return np.datetime64(aware.astimezone(UTC).replace(tzinfo=None), "us")
 

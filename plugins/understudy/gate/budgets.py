@@ -23,7 +23,7 @@ from understudy.spec.quantities import size_text
 CONFIDENCE: Final = 0.95
 RESAMPLES: Final = 999
 FEWEST_ROUNDS: Final = 5
-"""Rounds without which nothing is said about times."""
+"""Rounds below which times are not judged."""
 _TOLERANCE: Final = 1e-9
 _SIZES: Final = ("size", "memory")
 
@@ -72,6 +72,7 @@ class Costs:
             return median(self.batch[i] for i in chosen)
         times = sorted(chain.from_iterable(self.single[i] for i in chosen))
         share = 0.5 if quantity == "latency_p50" else 0.95
+        # A time that was measured and none in between: the nearest-rank quantile.
         return times[math.ceil(share * len(times)) - 1]
 
 
@@ -102,7 +103,7 @@ class Measurement:
 class _Limited:
     """A number that has a limit, and between what it may lie."""
 
-    told: str
+    limit_text: str
     interval: Interval
     limit: float
 
@@ -128,7 +129,7 @@ def unmeasured(challenger: str, champion: str | None, why: str) -> Measurement:
 
 
 def findings(budgets: Budgets, measured: Measurement, seed: int = 0) -> tuple[Finding, ...]:
-    """Return whether the challenger keeps its budgets; every quantity is told.
+    """Return whether the challenger keeps its budgets: one finding for each quantity.
 
     Args:
         budgets: What it may cost.
@@ -151,8 +152,9 @@ def _finding(bound: QuantityBound, unchecked: str, measured: Measurement, seed: 
     worst = next(
         (r for r in (CheckResult.FAILED, CheckResult.UNDECIDED) if r in results), CheckResult.PASSED
     )
-    told = [_said(one) for one in limited if one.result is worst]
-    reason = "; ".join([_values(bound.name, measured), *told])
+    word = {CheckResult.FAILED: "not ", CheckResult.UNDECIDED: "not certainly "}.get(worst, "")
+    limits = [f"{word}{one.limit_text}" for one in limited if one.result is worst]
+    reason = "; ".join([_values(bound.name, measured), *limits])
     return Finding(bound.name, bound.level, worst.value, reason, _numbers(bound, measured, limited))
 
 
@@ -167,13 +169,14 @@ def _unmeasured(bound: QuantityBound, measured: Measurement) -> str:
 
 
 def _limited(bound: QuantityBound, measured: Measurement, seed: int) -> Iterator[_Limited]:
-    ours, theirs = measured.challenger, measured.champion
+    challenger, champion = measured.challenger, measured.champion
     if bound.at_most is not None:
-        told = f"at most {_text(bound.name, bound.at_most)}"
-        yield _Limited(told, _interval(bound.name, (ours,), seed), bound.at_most)
-    if bound.growth is not None and theirs is not None:
-        told = f"at most {1 + bound.growth:.2f} times the champion's"
-        yield _Limited(told, _interval(bound.name, (ours, theirs), seed), 1 + bound.growth)
+        limit = f"at most {_text(bound.name, bound.at_most)}"
+        yield _Limited(limit, _interval(bound.name, (challenger,), seed), bound.at_most)
+    if bound.growth is not None and champion is not None:
+        limit = f"at most {1 + bound.growth:.2f} times the champion's"
+        costs = challenger, champion
+        yield _Limited(limit, _interval(bound.name, costs, seed), 1 + bound.growth)
 
 
 def _interval(quantity: str, costs: Sequence[Costs], seed: int) -> Interval:
@@ -187,11 +190,13 @@ def _interval(quantity: str, costs: Sequence[Costs], seed: int) -> Interval:
         exact = _ratio([one.value(quantity) for one in costs])
         return Interval(exact, exact, 1.0)
     rounds = min(len(one.batch) for one in costs)
+    # Each quantity draws for itself, so that one budget more or less changes no other's interval.
     draw = random.Random(f"{seed} {quantity}")  # noqa: S311 -- reproducible, nothing secret
     values = sorted(
         _ratio([one.value(quantity, chosen) for one in costs])
         for chosen in (draw.choices(range(rounds), k=rounds) for _ in range(RESAMPLES))
     )
+    # 999 resamples and not 1000: the k-th smallest of n is the quantile k / (n + 1), here exactly.
     tail = round((1 - CONFIDENCE) / 2 * (RESAMPLES + 1))
     return Interval(values[tail - 1], values[-tail], CONFIDENCE)
 
@@ -200,19 +205,15 @@ def _ratio(values: Sequence[float]) -> float:
     first, *second = values
     if not second:
         return first
+    # Nothing against nothing is no growth; something against nothing is growth without limit.
     return first / second[0] if second[0] else (math.inf if first else 1.0)
 
 
-def _said(one: _Limited) -> str:
-    word = {CheckResult.FAILED: "not ", CheckResult.UNDECIDED: "not certainly "}
-    return f"{word.get(one.result, '')}{one.told}"
-
-
 def _values(quantity: str, measured: Measurement) -> str:
-    ours = f"{quantity} {_text(quantity, measured.challenger.value(quantity))}"
+    challenger = f"{quantity} {_text(quantity, measured.challenger.value(quantity))}"
     if measured.champion is None or measured.champion.error:
-        return ours
-    return f"{ours}, the champion's {_text(quantity, measured.champion.value(quantity))}"
+        return challenger
+    return f"{challenger}, the champion's {_text(quantity, measured.champion.value(quantity))}"
 
 
 def _text(quantity: str, number: float) -> str:
@@ -232,10 +233,8 @@ def _numbers(
     if measured.champion and not measured.champion.error:
         numbers["champion"] = measured.champion.value(bound.name)
     for one in limited:
-        what = "ratio" if one.told.endswith("champion's") else "challenger"
+        what = "ratio" if one.limit_text.endswith("champion's") else "challenger"
         numbers |= {f"{what} low": one.interval.low, f"{what} high": one.interval.high}
-    return {name: _finite(value) for name, value in numbers.items()}
-
-
-def _finite(value: float | str | None) -> float | str | None:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    # A champion that takes no time or space makes the ratio infinite, which a finding leaves out.
+    infinite = {n for n, v in numbers.items() if isinstance(v, float) and not math.isfinite(v)}
+    return {name: None if name in infinite else value for name, value in numbers.items()}

@@ -36,6 +36,7 @@ def check_logged(rule: Rule, challenger: Score, champion: Score | Unscored | Non
     if value is None:
         known = nearest(metric.name, challenger.metrics)
         return made(rule, CheckResult.UNDECIDED, f"{metric.name} was not logged{known}")
+    # The rows are to blame here and not the model: undecided, where any other NaN fails.
     if math.isnan(value) and metric.name in UNDEFINED_AS_NAN:
         reason = f"{metric.name} is not defined on these rows: it was logged as nan"
         return made(rule, CheckResult.UNDECIDED, reason)
@@ -97,51 +98,44 @@ def without(champion: Unscored | None, rule: Rule, value: float) -> Check:
 def _compared(rule: Rule, value: float, champion: Score | Unscored | None) -> Check:
     if not isinstance(champion, Score):
         return without(champion, rule, value)
-    theirs = champion.metrics.get(rule[0].name)
-    if theirs is None or not math.isfinite(theirs):
-        state = "missing" if theirs is None else f"{theirs}"
-        reason = f"{rule[0].name} of the champion {champion.model} is {state}"
-        return made(rule, CheckResult.UNDECIDED, reason, challenger=value)
-    return _difference(rule, value, theirs)
-
-
-def _difference(rule: Rule, value: float, theirs: float) -> Check:
     metric, bound, limit = rule
-    gain = theirs - value if metric.direction is Direction.LOWER else value - theirs
+    other = champion.metrics.get(metric.name)
+    if other is None or not math.isfinite(other):
+        state = "missing" if other is None else f"{other}"
+        reason = f"{metric.name} of the champion {champion.model} is {state}"
+        return made(rule, CheckResult.UNDECIDED, reason, challenger=value)
     needed = (limit if bound is Bound.MIN_GAIN else -limit) * (
-        abs(theirs) if metric.relative else 1.0
+        abs(other) if metric.relative else 1.0
     )
-    passed = _gains(metric.direction, (value, theirs), needed)
+    # The value is compared with champion plus needed, since the difference of two numbers that
+    # are nearly equal has lost the digits that the tolerance is about.
+    if metric.direction is Direction.LOWER:
+        gain, passed = other - value, reaches(other - needed, value)
+    else:
+        gain, passed = value - other, reaches(value, other + needed)
     return made(
         rule,
         _logged_result(passed=passed),
-        _difference_reason(rule, value, theirs, passed=passed),
+        _difference_reason(rule, value, other, passed=passed),
         challenger=value,
-        champion=theirs,
+        champion=other,
         gain=gain,
         needed=needed,
     )
 
 
-def _gains(direction: Direction, values: tuple[float, float], needed: float) -> bool:
-    """Compare value with champion + needed: adding keeps more digits than subtracting."""
-    value, theirs = values
-    if direction is Direction.LOWER:
-        return reaches(theirs - needed, value)
-    return reaches(value, theirs + needed)
-
-
-def _difference_reason(rule: Rule, value: float, theirs: float, *, passed: bool) -> str:
+def _difference_reason(rule: Rule, value: float, other: float, *, passed: bool) -> str:
     metric, bound, limit = rule
-    ours, size = f"{metric.name} {value:.6g}", size_of(rule)
-    other = f"the champion's {theirs:.6g}"
+    challenger, size = f"{metric.name} {value:.6g}", size_of(rule)
+    champion = f"the champion's {other:.6g}"
     if bound is Bound.MAX_LOSS and passed:
-        return f"{ours} is within {size} of {other}, or better"
+        return f"{challenger} is within {size} of {champion}, or better"
     if bound is Bound.MAX_LOSS:
-        return f"{ours} is worse than {other} by more than {size}"
+        return f"{challenger} is worse than {champion} by more than {size}"
     if limit:
-        return f"{ours} {'beats' if passed else 'does not beat'} {other} by at least {size}"
-    return f"{ours} is {'no worse' if passed else 'worse'} than {other}"
+        verb = "beats" if passed else "does not beat"
+        return f"{challenger} {verb} {champion} by at least {size}"
+    return f"{challenger} is {'no worse' if passed else 'worse'} than {champion}"
 
 
 def size_of(rule: Rule) -> str:
@@ -190,12 +184,15 @@ def compared(
 
 def _with_violations(known: list[Compared], judged_before: int) -> list[Compared]:
     """Say which bounds are missed: an error over all of them, since one is enough to reject."""
+    # Only comparisons with a p-value take part in Holm's correction; others are decided on values.
     decidable = [one for one in known if _is_finite(one.found) and one.found.p_value is not None]
     tested = [
+        # The stored p-value is of "does not exceed"; of "is kept" it is the other tail.
         (1 - (one.found.p_value or 0.0), alpha_of(one.rule[0].alpha, judged_before))
         for one in decidable
     ]
     missed = {
+        # By identity: a comparison may hold a dictionary and then has no hash.
         id(one.found)
         for one, beyond_chance in zip(decidable, violations(tested), strict=True)
         if beyond_chance
@@ -214,26 +211,21 @@ def check_compared(one: Compared, champion: Score | Unscored | None) -> Check:
 def _checked(one: Compared, champion: Score | Unscored | None) -> Check:
     rule, found = one.rule, one.found
     name = f"{rule[0].name}{_where(found)}"
+    # A named slice without rows is a mistake in the rules or a gap in the data; neither may
+    # promote.
     if found.slice and not found.rows:
         return made(rule, CheckResult.FAILED, f"{name}: the holdout has no such rows")
     if found.challenger is None:
         return made(rule, CheckResult.UNDECIDED, f"{name} cannot be computed")
     if not math.isfinite(found.challenger):
-        state = f"{name} is {stated(found.challenger)}"
-        return made(rule, CheckResult.FAILED, state)
+        return made(rule, CheckResult.FAILED, f"{name} is {stated(found.challenger)}")
     if not rule[1].needs_champion:
         return absolute(rule, found.challenger, _where(found))
     if not isinstance(champion, Score):
         return without(champion, rule, found.challenger)
-    return _with_interval(one)
-
-
-def _with_interval(one: Compared) -> Check:
     result = _compared_result(one)
-    check = made(one.rule, result, _reason(one, result))
-    found = one.found
     return replace(
-        check,
+        made(rule, result, _reason(one, result)),
         needed=found.needed,
         challenger=found.challenger,
         champion=found.champion,
@@ -264,11 +256,11 @@ def _is_finite(found: Comparison) -> bool:
 
 def _reason(one: Compared, result: CheckResult) -> str:
     rule, found = one.rule, one.found
-    ours = f"{rule[0].name} {found.challenger:.6g}{_where(found)}"
+    challenger = f"{rule[0].name} {found.challenger:.6g}{_where(found)}"
     if found.champion is None or found.gain is None:
-        return f"{ours}: the champion's cannot be computed"
-    other = f"the champion's {found.champion:.6g}"
-    return f"{ours} {_relation(rule, result)} {other}{_by(rule, result)}{_gain(found, result)}"
+        return f"{challenger}: the champion's cannot be computed"
+    champion = f"{_relation(rule, result)} the champion's {found.champion:.6g}"
+    return f"{challenger} {champion}{_by(rule, result)}{_gain(found, result)}"
 
 
 def _relation(rule: Rule, result: CheckResult) -> str:
@@ -299,12 +291,14 @@ def _gain(found: Comparison, result: CheckResult) -> str:
     if found.interval is None:
         return "; no interval can be computed"
     ends = f"{found.interval.low:.4g} to {found.interval.high:.4g}"
+    # The interval is two-sided at 1 - 2 alpha, each end one-sided at alpha: (1 + c) / 2 is 1 -
+    # alpha.
     sure = f"{100 * (1 + found.interval.confidence) / 2:.3g} %"
-    told = f"; gain {found.gain:.4g}, from {ends} (each end {sure} sure)"
+    gain = f"; gain {found.gain:.4g}, from {ends} (each end {sure} sure)"
     least = found.smallest_detectable
     if result is not CheckResult.UNDECIDED or least is None:
-        return told
-    return f"{told}; these {found.rows} rows would show a gain of {least:.4g}"
+        return gain
+    return f"{gain}; these {found.rows} rows would show a gain of {least:.4g}"
 
 
 def _where(found: Comparison) -> str:

@@ -1,4 +1,4 @@
-"""What the gate's process is asked, and what it answers, as JSON files. Pure."""
+"""Requests to the gate's process and its results, as JSON files. Pure."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class RowFiles:
 
 @dataclass(frozen=True, slots=True)
 class GateRequest:
-    """A question to the gate's process.
+    """One request to the gate's process.
 
     Attributes:
         rules: What ``Gate.to_dict`` gives.
@@ -79,7 +79,7 @@ class GateResult:
         unusable: Why the champion's predictions cannot be used; empty where they can.
         software: Versions of what computed it, by package.
         summary: What the pictures of the record are drawn from.
-        profile: Of tonight's training rows (JSON), for the nights to come; empty without guards.
+        profile: Of the night's training rows (JSON), for later nights; empty without guards.
     """
 
     evidence: Evidence
@@ -96,6 +96,7 @@ class GateResult:
 
 def write(path: Path, items: Sequence[GateRequest | GateResult]) -> None:
     """Write requests or answers to a file, in one step."""
+    # Renamed when complete: whoever waits for the file never reads half of it.
     draft = path.with_suffix(".draft")
     draft.write_text(json.dumps(as_json(items), allow_nan=False), encoding="utf-8")
     draft.replace(path)

@@ -53,20 +53,33 @@ def judge(
         and one cannot be decided. Guards and budgets hold or reject as they are declared to.
     """
     blockers = tuple(_comparability(challenger, champion, basis, evidence))
+    # Checks are made in any case, also where a blocker has decided: a reader wants to see them
+    # all.
     checks = tuple(_checks(gate, challenger, _opponent(gate, champion, blockers), evidence))
     findings = () if evidence is None else evidence.findings
     results = {check.result for check in checks} | set(map(_weight, findings))
     if isinstance(champion, Unscored):
         results.add(_UNSCORED[Unscorable(gate.unscored_champion)])
-    verdict = _verdict(results | ({CheckResult.UNDECIDED} if blockers else set()))
+    if blockers:
+        results.add(CheckResult.UNDECIDED)
+    # A rule that is broken for sure outweighs one that cannot be decided.
+    verdict = Verdict.HOLD if CheckResult.UNDECIDED in results else Verdict.PROMOTE
+    if CheckResult.FAILED in results:
+        verdict = Verdict.REJECT
+    compared = Case.COMPARED if isinstance(champion, Score) else Case.CHAMPION_UNSCORED
     return Decision(
         verdict=verdict,
-        case=_case(champion),
+        case=Case.FIRST if champion is None else compared,
         reasons=tuple(_reasons(gate, verdict, checks, (blockers, findings, champion))),
         checks=checks,
         notes=(
             *_notes(gate, challenger, champion, basis, evidence),
-            *(_named(one) for one in findings if _is_note(one, verdict)),
+            # What is worth knowing and is no reason of the verdict.
+            *(
+                _named(one)
+                for one in findings
+                if one.result != CheckResult.PASSED and _weight(one) is not _DECIDES[verdict]
+            ),
         ),
     )
 
@@ -79,16 +92,13 @@ _UNSCORED: Final = {
 """What a champion that could not be scored counts as."""
 
 
-def _case(champion: Champion) -> Case:
-    if champion is None:
-        return Case.FIRST
-    return Case.COMPARED if isinstance(champion, Score) else Case.CHAMPION_UNSCORED
-
-
 def _opponent(gate: Gate, champion: Champion, blockers: tuple[str, ...]) -> Champion:
     """Return what the challenger is compared with."""
+    # Numbers that must not be compared are treated as if the champion had none.
     if blockers and isinstance(champion, Score):
         return Unscored(champion.model, blockers[0])
+    # A pipeline that promotes without the champion's numbers is judged as if there were no
+    # champion.
     waived = isinstance(champion, Unscored) and gate.unscored_champion == Unscorable.PROMOTE
     return None if waived else champion
 
@@ -116,6 +126,8 @@ def _checks(
     known = checks.compared(gate.rules, comparisons, judged_before)
     for rule in gate.rules:
         found = known[rule[0].name, rule[1]]
+        # A metric that the predictions do not give is judged by the number that ``validate``
+        # logged.
         if not any(not one.found.slice for one in found):
             yield checks.check_logged(rule, challenger, champion)
         for one in found:
@@ -128,12 +140,6 @@ def _weight(finding: Finding) -> CheckResult:
     if finding.level == _WARN or result is CheckResult.PASSED:
         return CheckResult.NOT_APPLICABLE
     return result if finding.level == _REJECT else CheckResult.UNDECIDED
-
-
-def _verdict(results: set[CheckResult]) -> Verdict:
-    if CheckResult.FAILED in results:
-        return Verdict.REJECT
-    return Verdict.HOLD if CheckResult.UNDECIDED in results else Verdict.PROMOTE
 
 
 _DECIDES: Final = {
@@ -150,34 +156,34 @@ def _reasons(
     others: tuple[tuple[str, ...], tuple[Finding, ...], Champion],
 ) -> Iterator[str]:
     blockers, findings, champion = others
-    wanted = _DECIDES[verdict]
+    decisive = _DECIDES[verdict]
     if champion is None and verdict is Verdict.PROMOTE:
         yield "no champion yet: only absolute rules apply"
     if isinstance(champion, Unscored) and (
-        verdict is Verdict.PROMOTE or _UNSCORED[Unscorable(gate.unscored_champion)] is wanted
+        verdict is Verdict.PROMOTE or _UNSCORED[Unscorable(gate.unscored_champion)] is decisive
     ):
         yield f"the champion {champion.model} could not be scored: {champion.reason}"
     if verdict is Verdict.HOLD:
         yield from blockers
-    yield from (check.reason for check in checks if check.result is wanted)
+    yield from (check.reason for check in checks if check.result is decisive)
     if verdict is not Verdict.PROMOTE:
-        yield from (_named(one) for one in findings if _weight(one) is wanted)
+        yield from (_named(one) for one in findings if _weight(one) is decisive)
 
 
 def _named(finding: Finding) -> str:
     return f"{finding.guard}: {finding.reason}"
 
 
-def _is_note(finding: Finding, verdict: Verdict) -> bool:
-    """Return whether a finding is worth telling and is no reason of the verdict."""
-    return finding.result != CheckResult.PASSED and _weight(finding) is not _DECIDES[verdict]
-
-
 def _notes(
     gate: Gate, challenger: Score, champion: Champion, basis: Basis, evidence: Evidence | None
 ) -> Iterator[str]:
     if isinstance(champion, Score) and basis is not Basis.PREDICTIONS:
-        yield from _notes_on_logged(gate, challenger, basis)
+        asked = max(metric.sureness for metric, bound, _ in gate.rules if bound.needs_champion)
+        yield f"confidence {asked} is asked; logged metrics have no interval, none is claimed"
+        if basis is Basis.TRAININGS:
+            yield _OWN_ROWS
+        elif not challenger.holdout_sha256:
+            yield "the validations do not name their rows; that they are the same is not proven"
     if evidence is None:
         return
     if isinstance(champion, Score) and evidence.comparisons:
@@ -189,15 +195,6 @@ def _notes(
             yield f"{metric.name} {bound}: judged by the logged number, without an interval"
 
 
-def _notes_on_logged(gate: Gate, challenger: Score, basis: Basis) -> Iterator[str]:
-    asked = max(metric.sureness for metric, bound, _ in gate.rules if bound.needs_champion)
-    yield f"confidence {asked} is asked; logged metrics have no interval, none is claimed"
-    if basis is Basis.TRAININGS:
-        yield _OWN_ROWS
-    elif not challenger.holdout_sha256:
-        yield "the validations do not name their rows; that they are the same is not proven"
-
-
 def _notes_on_errors(gate: Gate, evidence: Evidence) -> Iterator[str]:
     """Say what chance may do: to a promotion, to a rejection, and over the nights of a holdout.
 
@@ -205,11 +202,11 @@ def _notes_on_errors(gate: Gate, evidence: Evidence) -> Iterator[str]:
     hypothesis testing and acceptance sampling", Technometrics 24, 1982): each rule may use the
     whole error rate, and a false promotion is no likelier than that.
     """
-    asked = max(metric.alpha for metric, bound, _ in gate.rules if bound.needs_champion)
-    spent = alpha_of(asked, evidence.judged_before)
+    alpha = max(metric.alpha for metric, bound, _ in gate.rules if bound.needs_champion)
+    spent = alpha_of(alpha, evidence.judged_before)
     tested = sum(one.p_value is not None for one in evidence.comparisons)
     yield (
-        f"chance of promoting a model that breaks a rule: at most {asked:.2g} over all challengers "
+        f"chance of promoting a model that breaks a rule: at most {alpha:.2g} over all challengers "
         f"on these rows, of which {spent:.2g} is spent on this one "
         f"({evidence.judged_before} were compared on them before)"
     )

@@ -1,4 +1,4 @@
-"""Whether a gate chose right, told when the rows after its night have their targets. Pure.
+"""Whether a gate chose right, seen once the rows after its night have their targets. Pure.
 
 The same two models are judged again by the night's own rules, on rows that nobody could know then.
 The night's decision record stays as it is; this is a document beside it.
@@ -40,6 +40,7 @@ def choice(then: Verdict, later: Verdict) -> Choice:
         then: The night's verdict.
         later: The verdict of the same rules on the rows that came after the night.
     """
+    # Later rows that do not decide prove neither choice wrong.
     if later is Verdict.HOLD:
         return Choice.UNDECIDED
     same = (then is Verdict.PROMOTE) == (later is Verdict.PROMOTE)
@@ -196,17 +197,14 @@ class LateLabelRecord:
 
 def _record(stored: Mapping[str, Any]) -> LateLabelRecord:
     about, previous, hindsight = stored["about"], stored["previous"], stored["hindsight"]
-    return LateLabelRecord(
-        LateLabelContext(**{**about, "verdict": Verdict(about["verdict"])}),
-        None if hindsight is None else replay(json.dumps(hindsight)),
-        stored["obstacle"],
-        None if previous is None else _previous(previous),
-    )
-
-
-def _previous(stored: Mapping[str, Any]) -> Previous:
-    found = tuple(comparison_of(one) for one in stored["comparisons"])
-    return Previous(**{**stored, "comparisons": found})
+    context = LateLabelContext(**{**about, "verdict": Verdict(about["verdict"])})
+    # Replayed and not believed: choice and cost follow from the numbers, as in every record.
+    judged = None if hindsight is None else replay(json.dumps(hindsight))
+    obstacle, before = stored["obstacle"], None
+    if previous is not None:
+        found = tuple(comparison_of(one) for one in previous["comparisons"])
+        before = Previous(**{**previous, "comparisons": found})
+    return LateLabelRecord(context, judged, obstacle, before)
 
 
 def _unreadable(found: str) -> DecisionError:
@@ -236,6 +234,7 @@ class Tally:
         """Count nights."""
         counts = {one: sum(record.choice is one for record in records) for one in Choice}
         metrics = {one.hindsight.gate.primary.name for one in records if one.hindsight is not None}
+        # Costs in different units do not add up.
         if len(metrics) != 1:
             return cls(counts)
         wrong = (record.cost for record in records if record.choice is Choice.WRONG)

@@ -41,6 +41,7 @@ def score_of(stored: Mapping[str, Any] | None) -> Score | Unscored | None:
     """Return one model's numbers, why it has none, or None."""
     if stored is None:
         return None
+    # Only a model without numbers has a reason.
     if "reason" in stored:
         return Unscored(**{**stored, "cause": Cause(stored.get("cause", Cause.UNKNOWN))})
     predictions = stored.get("predictions")
@@ -66,13 +67,14 @@ def evidence_of(stored: Mapping[str, Any]) -> Evidence:
 
 def comparison_of(stored: Mapping[str, Any]) -> Comparison:
     """Return the comparison that ``as_json`` made of one."""
-    numbers = {name: _number(stored[name]) for name in _NUMBERS}
+    numbers = {n: None if stored[n] is None else float(stored[n]) for n in _NUMBERS}
     ends = {name: _interval(stored[name]) for name in ("interval", "excess")}
     mcnemar = stored["mcnemar"]
     shown = None if mcnemar is None else {name: float(value) for name, value in mcnemar.items()}
     return Comparison(**{**stored, **numbers, **ends, "mcnemar": shown})
 
 
+# Annotations are strings here (PEP 563), which makes them comparable as such.
 _NUMBERS: Final = tuple(one.name for one in fields(Comparison) if one.type == "float | None")
 
 
@@ -80,10 +82,6 @@ def _interval(stored: Mapping[str, Any] | None) -> Interval | None:
     if stored is None:
         return None
     return Interval(**{name: float(value) for name, value in stored.items()})
-
-
-def _number(value: float | str | None) -> float | None:
-    return None if value is None else float(value)
 
 
 SCHEMA: Final = "understudy/decision/2"
@@ -98,7 +96,7 @@ class Shadow:
 
     Attributes:
         night: 1-based index of this night among the pipeline's judged nights.
-        nights: How many of them are asked for.
+        nights: How many shadow nights the rules ask for.
     """
 
     night: int
@@ -226,6 +224,7 @@ def replay(document: str) -> DecisionRecord:
     """
     try:
         stored = json.loads(document)
+        # A newer schema is refused: its evidence might mean something else.
         if stored["schema"] not in KNOWN_SCHEMAS:
             raise _unreadable(f"a document of schema {stored['schema']!r}")
         return _judged(stored)
@@ -236,10 +235,14 @@ def replay(document: str) -> DecisionRecord:
 def _judged(stored: Mapping[str, Any]) -> DecisionRecord:
     shadow, evidence = stored.get("shadow"), stored.get("evidence")
     measured = stored.get("measurement")
+    context, gate = stored["context"], Gate.from_dict(stored["rules"])
+    challenger = score_of(stored["challenger"])
+    if not isinstance(challenger, Score):
+        raise _unreadable("a record without the challenger's numbers")
     return DecisionRecord.of(
-        stored["context"],
-        Gate.from_dict(stored["rules"]),
-        _scored(score_of(stored["challenger"])),
+        context,
+        gate,
+        challenger,
         score_of(stored["champion"]),
         basis=Basis(stored["basis"]),
         evidence=None if evidence is None else evidence_of(evidence),
@@ -247,12 +250,6 @@ def _judged(stored: Mapping[str, Any]) -> DecisionRecord:
         software=stored.get("software", {}),
         measurement=None if measured is None else Measurement.from_dict(measured),
     )
-
-
-def _scored(score: Score | Unscored | None) -> Score:
-    if not isinstance(score, Score):
-        raise _unreadable("a record without the challenger's numbers")
-    return score
 
 
 def _unreadable(found: str) -> DecisionError:

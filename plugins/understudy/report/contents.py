@@ -67,11 +67,10 @@ class FindingPanel:
 
 def found(findings: tuple[FindingView, ...]) -> tuple[FindingPanel, ...]:
     """Return what guards and budgets found, those that did not pass first."""
-    return tuple(map(_found, sorted(findings, key=_urgency)))
-
-
-def _urgency(finding: FindingView) -> tuple[int, int]:
-    return _place(finding.result, _RESULTS), _place(finding.level, _LEVELS)
+    by_urgency = sorted(
+        findings, key=lambda one: (_place(one.result, _RESULTS), _place(one.level, _LEVELS))
+    )
+    return tuple(map(_found, by_urgency))
 
 
 def _place(value: str, order: tuple[str, ...]) -> int:
@@ -87,26 +86,35 @@ def _found(finding: FindingView) -> FindingPanel:
     ranked = {key: parts for key in finding.numbers if (parts := _RANKED.fullmatch(key))}
     bars = tuple(_bars(finding.numbers, measured))
     apart = {*measured, *ranked, *([_LIMIT] if bars else [])}
-    rest = {name: value for name, value in finding.numbers.items() if name not in apart}
-    return FindingPanel(finding, bars, _table(finding.numbers, ranked), _line(rest))
+    rest = ", ".join(
+        f"{name.replace('_', ' ')} {_value_text(value)}"
+        for name, value in finding.numbers.items()
+        if name not in apart
+    )
+    return FindingPanel(finding, bars, _table(finding.numbers, ranked), rest)
 
 
 def _bars(numbers: Mapping[str, Any], measured: Mapping[str, re.Match[str]]) -> Iterator[Bars]:
     limit = _finite(numbers.get(_LIMIT))
     for measure, keys in groupby(measured, key=lambda key: measured[key]["measure"]):
         known = [(measured[key]["name"], _finite(numbers[key]) or 0.0) for key in keys]
+        # Four per cent beyond the longest bar or the limit, so that neither touches the edge.
         scale = Scale(0.0, max(limit or 0.0, *(value for _, value in known)) * 1.04 or 1.0)
+        bars = (
+            Bar(
+                name=shown(name, 80),
+                value=number(value, 3),
+                width=scale.at(value),
+                beyond=limit is not None and value > limit,
+            )
+            for name, value in known
+        )
         yield Bars(
             measure=measure,
-            bars=tuple(_bar(name, value, scale, limit) for name, value in known),
+            bars=tuple(bars),
             limit=None if limit is None else scale.at(limit),
             limit_told=stated(limit, 4),
         )
-
-
-def _bar(name: str, value: float, scale: Scale, limit: float | None) -> Bar:
-    beyond = limit is not None and value > limit
-    return Bar(shown(name, 80), number(value, 3), scale.at(value), beyond)
 
 
 def _table(numbers: Mapping[str, Any], ranked: Mapping[str, re.Match[str]]) -> Table | None:
@@ -116,13 +124,10 @@ def _table(numbers: Mapping[str, Any], ranked: Mapping[str, re.Match[str]]) -> T
     fields = tuple(dict.fromkeys(parts["field"] for parts in ranked.values()))
     places = sorted({int(parts["place"]) for parts in ranked.values()})
     rows = tuple(
-        tuple(_told(numbers.get(f"{field}_{place}", "")) for field in fields) for place in places
+        tuple(_value_text(numbers.get(f"{field}_{place}", "")) for field in fields)
+        for place in places
     )
     return Table("", tuple(field.replace("_", " ") for field in fields), rows)
-
-
-def _line(numbers: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name.replace('_', ' ')} {_told(value)}" for name, value in numbers.items())
 
 
 def _finite(value: object) -> float | None:
@@ -130,7 +135,7 @@ def _finite(value: object) -> float | None:
     return None if isinstance(value, str | bool) else finite(value)
 
 
-def _told(value: object) -> str:
+def _value_text(value: object) -> str:
     known = _finite(value)
     if known is None:
         return shown(value, 120)
@@ -203,7 +208,9 @@ class PageContents:
 
 def contents(record: RecordView, summary: Mapping[str, Any]) -> PageContents:
     """Return what the page of a record says."""
-    models = tuple(_models(record))
+    models: tuple[tuple[str, ModelView], ...] = (("challenger", record.challenger),)
+    if record.champion is not None:
+        models = (*models, ("champion", record.champion))
     undrawn = [str(summary["undrawn"])] if summary.get("undrawn") else []
     return PageContents(
         record=record,
@@ -242,6 +249,8 @@ def worst_slices(checks: tuple[CheckView, ...], most: int = 10) -> tuple[CheckVi
 
 
 def _room(check: CheckView) -> tuple[int, float]:
+    # By result first: a failed slice with much room is still more urgent than a passed one with
+    # little.
     order = {words.FAILED: 0, words.UNDECIDED: 1, words.PASSED: 2}.get(check.result, 3)
     value = check.gain if check.compares else check.challenger
     known, needed = finite(value), finite(check.needed)
@@ -283,22 +292,14 @@ def _identity(
         yield "computed with", ", ".join(f"{name} {version}" for name, version in software.items())
 
 
-def _models(record: RecordView) -> Iterator[tuple[str, ModelView]]:
-    yield "challenger", record.challenger
-    if record.champion is not None:
-        yield "champion", record.champion
-
-
 def _known(models: Sequence[ModelView]) -> Iterator[tuple[str, tuple[str, ...]]]:
     if any(model.reason for model in models):
         yield "not scored", tuple(model.reason for model in models)
     names = dict.fromkeys(name for model in models for name in model.metrics)
+    # Autologging can leave hundreds of metrics.
     for name in list(names)[:_MOST_METRICS]:
-        yield f"{name}, as logged", tuple(_metric(model, name) for model in models)
-
-
-def _metric(model: ModelView, name: str) -> str:
-    return stated(model.metrics[name]) if name in model.metrics else ""
+        values = (stated(m.metrics[name]) if name in m.metrics else "" for m in models)
+        yield f"{name}, as logged", tuple(values)
 
 
 def interval_told(check: CheckView) -> str:

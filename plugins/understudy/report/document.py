@@ -1,7 +1,7 @@
 """A stored decision record as frozen views for a page to show. Pure.
 
-A page is drawn of records that were written years ago by another version, so nothing is asked of
-them that is not needed: what a record does not say is None or empty here, and left out of the page.
+A page is drawn of records that were written years ago by another version, so only what is
+needed is required of them: what a record lacks is None or empty here, and left out of the page.
 """
 
 from __future__ import annotations
@@ -156,6 +156,7 @@ def _record(stored: Document) -> RecordView:
         reasons=_texts(stored["reasons"]),
         checks=_checks(stored["checks"], evidence),
         findings=tuple(map(_finding, evidence.get("findings", stored.get("findings", ())))),
+        # A record has the evidence's notes among its own as well; each is shown once.
         notes=_texts((*stored["notes"], *evidence.get("notes", ()))),
         evidence=evidence,
         document=stored,
@@ -165,20 +166,22 @@ def _record(stored: Document) -> RecordView:
 def _checks(checks: Sequence[Document], evidence: Document) -> tuple[CheckView, ...]:
     """Join each check with the comparison that it judges."""
     behind = {_place(one): one for one in evidence.get("comparisons", ())}
-    return tuple(_check({**behind.get(_place(one), {}), **_stated(one)}) for one in checks)
+    # What the check itself leaves empty must not hide the comparison's number.
+    stated = ({n: v for n, v in one.items() if v is not None} for one in checks)
+    return tuple(
+        _check({**behind.get(_place(one), {}), **own})
+        for one, own in zip(checks, stated, strict=True)
+    )
 
 
 def _place(stored: Document) -> tuple[str, str, str]:
     return stored["metric"], stored["rule"], stored.get("slice", "")
 
 
-def _stated(stored: Document) -> Document:
-    return {name: value for name, value in stored.items() if value is not None}
-
-
 def _check(stored: Document) -> CheckView:
     numbers = ("bound", "needed", "challenger", "champion", "gain")
     statistics = ("p_value", "effect_size", "smallest_detectable")
+    mcnemar = {name: number(value) for name, value in (stored.get("mcnemar") or {}).items()}
     return CheckView(
         metric=str(stored["metric"]),
         rule=str(stored["rule"]),
@@ -191,7 +194,7 @@ def _check(stored: Document) -> CheckView:
         groups=_whole(stored.get("groups")),
         method=str(stored.get("method", "")),
         note=str(stored.get("note", "")),
-        mcnemar=_numbers(stored.get("mcnemar") or {}),
+        mcnemar={name: value for name, value in mcnemar.items() if value is not None},
         **{name: number(stored.get(name)) for name in (*numbers, *statistics)},
     )
 
@@ -217,6 +220,7 @@ def _model(stored: Document) -> ModelView:
         run_id=str(stored.get("run_id", "")),
         reason=str(stored.get("reason", "")),
         metrics={name: number(value) for name, value in (stored.get("metrics") or {}).items()},
+        # Whatever else a later version notes about a model is shown as it stands.
         facts=_facts({name: value for name, value in stored.items() if name not in named}),
     )
 
@@ -231,11 +235,6 @@ def _facts(stored: Document) -> dict[str, str]:
         elif value not in (None, ""):
             facts[name] = str(value)
     return facts
-
-
-def _numbers(stored: Document) -> dict[str, float]:
-    read_ones = {name: number(value) for name, value in stored.items()}
-    return {name: value for name, value in read_ones.items() if value is not None}
 
 
 def _whole(value: object) -> int | None:

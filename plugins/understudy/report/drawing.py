@@ -43,7 +43,8 @@ class Scale:
         low, high = (min(max(end, -_FAR), _FAR) for end in (self.low, self.high))
         if high - low < _NARROWEST:
             low, high = low - _NARROWEST, high + _NARROWEST
-        if low == high:  # so far from zero that doubles are further apart than that
+        # So far from zero doubles are further apart than the narrowest range.
+        if low == high:
             low, high = low - abs(low) * _FINEST, high + abs(high) * _FINEST
         object.__setattr__(self, "low", low)
         object.__setattr__(self, "high", high)
@@ -55,6 +56,8 @@ class Scale:
         known = [min(max(value, -_FAR), _FAR) for value in finite] or [0.0, 1.0]
         low, high = min(known), max(known)
         size = max(abs(low), abs(high))
+        # Values that are equal but for rounding get an axis as wide as their size: magnified, the
+        # rounding would look like a difference.
         pad = (high - low if high - low > _FINEST * size else size) * margin or 1.0
         return cls(low - pad, high + pad)
 
@@ -71,23 +74,25 @@ class Scale:
         """Return whether a value lies on the axis."""
         return self.low <= value <= self.high
 
-    def ticks(self, wanted: int = _TICKS) -> tuple[Tick, ...]:
+    def ticks(self, desired: int = _TICKS) -> tuple[Tick, ...]:
         """Return round values on the axis.
 
         Source: P. S. Heckbert, "Nice numbers for graph labels", in Graphics Gems (1990).
         """
-        step = _nice((self.high - self.low) / max(wanted - 1, 1))
+        step = _nice((self.high - self.low) / max(desired - 1, 1))
         first, last = math.ceil(self.low / step), math.floor(self.high / step)
-        values = [index * step for index in range(first, min(last, first + 4 * wanted) + 1)]
+        # Capped, should rounding make the step far too small for the range.
+        values = [index * step for index in range(first, min(last, first + 4 * desired) + 1)]
         return tuple(Tick(self.at(value), _label(value, step)) for value in values)
 
-    def mirrored_ticks(self, wanted: int = _TICKS) -> tuple[Tick, ...]:
+    def mirrored_ticks(self, desired: int = _TICKS) -> tuple[Tick, ...]:
         """Return the ticks of an axis that points up."""
-        return tuple(Tick(round(100 - tick.at, 3), tick.label) for tick in self.ticks(wanted))
+        return tuple(Tick(round(100 - tick.at, 3), tick.label) for tick in self.ticks(desired))
 
 
 def _nice(step: float) -> float:
     """Return the nearest of 1, 2 and 5 times a power of ten."""
+    # Never a step of zero: ``Scale`` keeps a least width.
     power = 10.0 ** math.floor(math.log10(step))
     fraction = step / power
     chosen = next((nice for below, nice in ((1.5, 1), (3, 2), (7, 5)) if fraction < below), 10)
@@ -181,17 +186,11 @@ def _shares(models: Summary) -> tuple[dict[str, list[float]], float]:
 def histogram(models: Summary) -> tuple[tuple[PicturePath, ...], tuple[Tick, ...]]:
     """Return the challenger's histogram as an area, the champion's as a line over it."""
     shares, highest = _shares(models)
+    # A little air above the highest bar.
     scale = Scale(0.0, highest * 1.05)
-    ticks = tuple(Tick(tick.at, _percentage(tick)) for tick in _percent_ticks(scale))
+    percents = Scale(100 * scale.low, 100 * scale.high).mirrored_ticks(4)
+    ticks = tuple(Tick(tick.at, f"{tick.label} %") for tick in percents)
     shapes = tuple(
         _steps(who, values, scale.high, filled=who == CHALLENGER) for who, values in shares.items()
     )
     return shapes, ticks
-
-
-def _percent_ticks(scale: Scale) -> tuple[Tick, ...]:
-    return Scale(100 * scale.low, 100 * scale.high).mirrored_ticks(4)
-
-
-def _percentage(tick: Tick) -> str:
-    return f"{tick.label} %"

@@ -92,14 +92,11 @@ def rule_in_words(check: CheckView, *, relative: bool) -> str:
     """Return what a rule asks for, as the rest of a sentence that begins with the metric."""
     if check.rule == "min_gain" and check.bound == 0:
         return "must not be worse than the champion\u2019s"
-    bound = _bound(check, relative=relative)
-    return _RULES.get(check.rule, "{0}").format(bound)
-
-
-def _bound(check: CheckView, *, relative: bool) -> str:
+    bound = stated(check.bound)
     if relative and check.compares and check.bound is not None:
-        return f"{stated(100 * check.bound)} %"
-    return stated(check.bound)
+        bound = f"{stated(100 * check.bound)} %"
+    # A rule that a later version added is shown by its bound alone.
+    return _RULES.get(check.rule, "{0}").format(bound)
 
 
 def deciding(check: CheckView) -> IntervalView | None:
@@ -110,6 +107,7 @@ def deciding(check: CheckView) -> IntervalView | None:
     """
     if check.excess is None or check.needed is None or not math.isfinite(check.needed):
         return check.interval
+    # By ``needed`` as it was estimated; what is uncertain about it is within the excess already.
     low, high = check.excess.low + check.needed, check.excess.high + check.needed
     return IntervalView(low, high, check.excess.confidence)
 
@@ -131,6 +129,7 @@ def _panel(checks: Sequence[CheckView], *, relative: bool) -> Panel:
 
 def _values(checks: Sequence[CheckView]) -> Iterable[float | None]:
     """Yield what a panel must show; of intervals far wider than most only the middle."""
+    # The median and no mean: one interval of few rows would be wide enough to hide its own width.
     widths = [one.high - one.low for check in checks if (one := _finite(deciding(check)))]
     widest = _WIDEST * median(widths) if widths else 0.0
     for check in checks:
@@ -157,45 +156,31 @@ def _point(check: CheckView) -> float | None:
 
 def _row(check: CheckView, scale: Scale, *, relative: bool) -> Row:
     interval = deciding(check) if check.compares else None
-    point, needed = _point(check), check.needed
-    champion = None if check.compares else check.champion
+    ends = {} if interval is None else {"low": interval.low, "high": interval.high}
+    point, bound = _point(check), _at(scale, check.needed)
+    allowed = None
+    if bound is not None:
+        allowed = (0.0, bound) if check.rule == "at_most" else (bound, 100.0)
+    # Only a relative bound comes to another number on each row's rows.
+    shows_needed = relative and check.compares and check.needed is not None
     return Row(
         check=check,
         name=check.slice or _ALL_ROWS,
         point=_at(scale, point),
         low=scale.at(interval.low) if interval else None,
         high=scale.at(interval.high) if interval else None,
-        cut=_cut(interval, scale),
-        champion=_at(scale, champion),
-        bound=_at(scale, needed),
-        allowed=_allowed(check, _at(scale, needed)),
+        cut=frozenset(name for name, value in ends.items() if not scale.holds(value)),
+        champion=None if check.compares else _at(scale, check.champion),
+        bound=bound,
+        allowed=allowed,
         numbers=_numbers(check, interval),
-        needed=_needed(check, relative=relative),
+        needed=f"needed {signed(check.needed, 3)}" if shows_needed else "",
         told="" if point is not None or interval is not None else check.reason,
     )
 
 
-def _needed(check: CheckView, *, relative: bool) -> str:
-    if not relative or not check.compares or check.needed is None:
-        return ""
-    return f"needed {signed(check.needed, 3)}"
-
-
 def _at(scale: Scale, value: float | None) -> float | None:
     return scale.at(value) if value is not None and math.isfinite(value) else None
-
-
-def _cut(interval: IntervalView | None, scale: Scale) -> frozenset[str]:
-    if interval is None:
-        return frozenset()
-    ends = {"low": interval.low, "high": interval.high}
-    return frozenset(name for name, value in ends.items() if not scale.holds(value))
-
-
-def _allowed(check: CheckView, bound: float | None) -> tuple[float, float] | None:
-    if bound is None:
-        return None
-    return (0.0, bound) if check.rule == "at_most" else (bound, 100.0)
 
 
 def _numbers(check: CheckView, interval: IntervalView | None) -> str:

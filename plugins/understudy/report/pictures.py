@@ -37,10 +37,12 @@ def draw_classes(summary: Summary) -> Iterator[Picture | Table]:
 def _truth(summary: Summary) -> Picture:
     models = summary["truth"]["models"]
     shapes, ticks = histogram(models)
-    told = "; ".join(f"{who}: {percent(model['mean'])} on average" for who, model in models.items())
+    means = "; ".join(
+        f"{who}: {percent(model['mean'])} on average" for who, model in models.items()
+    )
     return Picture(
         title="How much they believed in what was true",
-        alternative=f"Histogram of the probability that was given to the true class. {told}.",
+        alternative=f"Histogram of the probability that was given to the true class. {means}.",
         across="probability given to the true class",
         upwards="share of rows",
         across_ticks=Scale(0.0, 1.0).ticks(6),
@@ -58,12 +60,12 @@ def _calibration(summary: Summary) -> Picture:
         who: tuple(_calibrated(who, part, unit) for part in model["bins"])
         for who, model in models.items()
     }
-    told = "; ".join(
+    gaps = "; ".join(
         f"{who}: off by {percent(model['error'])} on average" for who, model in models.items()
     )
     return Picture(
         title="Whether their probabilities are calibrated",
-        alternative=f"Calibration of {subject}. {told}. On the diagonal what is said to happen in "
+        alternative=f"Calibration of {subject}. {gaps}. On the diagonal what is said to happen in "
         "30 % of the cases happens in 30 %.",
         across=f"probability said, of {subject}",
         upwards="share that came true, with its 95 % interval",
@@ -149,7 +151,7 @@ def _errors(summary: Summary) -> Picture:
     axis = Scale(edges[0], edges[-1])
     zero = axis.at(0)
     beyond = sum(model["below"] + model["above"] for model in models.values())
-    told = "; ".join(
+    quantiles = "; ".join(
         f"{who}: mean {signed(model['mean'])}, half of the errors below "
         f"{number(model['quantiles']['0.5'])}, 95 % below {number(model['quantiles']['0.95'])}"
         for who, model in models.items()
@@ -157,7 +159,7 @@ def _errors(summary: Summary) -> Picture:
     outside = f" {count(beyond)} errors lie beyond the picture." if beyond else ""
     return Picture(
         title="How far off they are",
-        alternative=f"Histogram of the errors. {told}.{outside}",
+        alternative=f"Histogram of the errors. {quantiles}.{outside}",
         across="error: prediction less target, in the target\u2019s unit",
         upwards="share of rows",
         across_ticks=axis.ticks(),
@@ -175,25 +177,17 @@ def _error_table(summary: Summary) -> Table:
         "mean_absolute": "mean absolute error",
         "root_mean_square": "root mean square error",
     }
-    rows = [
-        (label, *(_plain(name, model) for model in models.values()))
-        for name, label in names.items()
-    ]
-    rows += [
-        (_quantile_name(level), *(number(model["quantiles"][level]) for model in models.values()))
-        for level in next(iter(models.values()))["quantiles"]
-    ]
+    rows = []
+    for name, label in names.items():
+        # Of the three only the bias has a direction.
+        text = signed if name == "mean" else number
+        rows.append((label, *(text(model[name]) for model in models.values())))
+    named = {"0.5": "half of the errors below", "1.0": "largest error"}
+    for level in next(iter(models.values()))["quantiles"]:
+        label = named.get(level, f"{100 * float(level):g} % of the errors below")
+        rows.append((label, *(number(model["quantiles"][level]) for model in models.values())))
     nearer = summary.get("nearer")
     return Table("The same in numbers", ("", *models), tuple(rows), _nearer(nearer))
-
-
-def _plain(name: str, model: Summary) -> str:
-    return signed(model[name]) if name == "mean" else number(model[name])
-
-
-def _quantile_name(level: str) -> str:
-    named = {"0.5": "half of the errors below", "1.0": "largest error"}
-    return named.get(level, f"{100 * float(level):g} % of the errors below")
 
 
 def _nearer(nearer: Mapping[str, int] | None) -> str:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 _LONGEST_RULES: Final = 50_000
+# Run ids come from the record, which may have been written by anybody: others are not linked.
 _RUN_ID: Final = re.compile(r"[0-9A-Za-z_-]{1,64}")
 _CONTENT_POLICY: Final = (
     "default-src 'none'; style-src '{style}'; base-uri 'none'; form-action 'none'"
@@ -46,6 +47,8 @@ class Links:
 
     def run(self, run_id: str) -> str:
         """Return the address of a run, or '' where there is none to link."""
+        # The address may hold the user and password that Airflow reaches MLflow with; a page is
+        # passed on.
         base = redacted(self.ui).rstrip("/")
         if not base.startswith(("http://", "https://")) or not _RUN_ID.fullmatch(run_id):
             return ""
@@ -85,15 +88,16 @@ def render_or_tell(
     try:
         return render(record, summary, links)
     except Exception as error:  # noqa: BLE001 -- whatever it is, the page says it
-        return _told(record, error)
+        return _plain_page(record, error)
 
 
-def _told(record: Mapping[str, Any], error: Exception) -> str:
+def _plain_page(record: Mapping[str, Any], error: Exception) -> str:
     """Return a page of plain sentences, made without the templates."""
     reasons = (text.shown(reason) for reason in record.get("reasons", ()))
     verdict = text.shown(record.get("verdict", ""), 20)
     items = "".join(f"<li>{html.escape(reason)}</li>" for reason in reasons)
     sentence = html.escape(words.undrawn("This page", error))
+    # No style sheet here and so no source for one: what is escaped badly could load nothing.
     policy = "default-src 'none'; base-uri 'none'; form-action 'none'"
     return (
         '<!doctype html>\n<html lang="en"><meta charset="utf-8">'
@@ -105,23 +109,16 @@ def _told(record: Mapping[str, Any], error: Exception) -> str:
 
 def drawn(found: PageContents, links: Links) -> str:
     """Return the HTML of a page's contents."""
-    engine = _engine()
-    style = _style(engine)
-    policy = _CONTENT_POLICY.format(style=_digest(style))
-    template = engine.get_template("page.html")
-    return template.render(page=found, record=found.record, links=links, style=style, policy=policy)
-
-
-def _style(engine: Environment) -> Markup:
-    """Return the page's one style sheet, which is ours and holds nothing of the record's."""
     from markupsafe import Markup
 
-    return Markup(engine.get_template("page.css").render())  # noqa: S704 -- a file of this package
-
-
-def _digest(style: str) -> str:
-    """Return the source expression that lets a browser apply this style sheet and no other."""
-    return f"sha256-{b64encode(hashlib.sha256(style.encode()).digest()).decode()}"
+    engine = _engine()
+    # Not escaped: the style sheet is a file of this package and holds nothing of the record's.
+    style = Markup(engine.get_template("page.css").render())  # noqa: S704 -- as said above
+    # By its digest a browser applies this style sheet and no other, whatever a record smuggles in.
+    digest = b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    policy = _CONTENT_POLICY.format(style=f"sha256-{digest}")
+    template = engine.get_template("page.html")
+    return template.render(page=found, record=found.record, links=links, style=style, policy=policy)
 
 
 @functools.cache
@@ -132,6 +129,7 @@ def _engine() -> Environment:
     engine = Environment(
         loader=PackageLoader("understudy.report"),
         autoescape=True,
+        # A misspelt field must fail in a test, and not print as nothing.
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -33,11 +33,9 @@ def shown(value: object, longest: int = LONGEST) -> str:
     if cut > 0:
         tail = longest // 3
         text = f"{text[: longest - tail]} [... {cut:,} more characters ...] {text[-tail:]}"
-    return _CONTROLS.sub(_named, _SURROGATES.sub("\ufffd", text))
-
-
-def _named(found: re.Match[str]) -> str:
-    return f"[U+{ord(found[0]):04X}]"
+    # A lone surrogate cannot be encoded as UTF-8, so the page could not be written with it.
+    encodable = _SURROGATES.sub("\ufffd", text)
+    return _CONTROLS.sub(lambda found: f"[U+{ord(found[0]):04X}]", encodable)
 
 
 def number(value: float | None, digits: int = 4) -> str:

@@ -15,7 +15,7 @@ UNDECIDED: Final = "undecided"
 NOT_APPLICABLE: Final = "not applicable"
 _FIRST: Final = "first model"
 _TRAININGS: Final = "metrics that the training runs logged"
-_TOLD: Final = 3
+_MOST_REASONS: Final = 3
 """Reasons that the opening repeats; the rest is one click away."""
 
 _HEADLINES: Final = {
@@ -49,6 +49,7 @@ _REPEATED: Final = (
 
 def undrawn(what: str, error: Exception) -> str:
     """Return that something could not be drawn, and why; the numbers are there all the same."""
+    # An error's text may repeat the data that caused it.
     why = shown(f"{type(error).__name__}: {error}", 200)
     return (
         f"{what} could not be drawn ({why}). The record has every number, and the verdict stands."
@@ -121,18 +122,18 @@ def tally(checks: tuple[CheckView, ...]) -> str:
 
 def told_first(record: RecordView) -> tuple[str, ...]:
     """Return the reasons that the opening repeats."""
-    return record.reasons[:_TOLD]
+    return record.reasons[:_MOST_REASONS]
 
 
 def told_later(record: RecordView) -> tuple[str, ...]:
     """Return the reasons that are folded away."""
-    return record.reasons[_TOLD:]
+    return record.reasons[_MOST_REASONS:]
 
 
 def notes(record: RecordView) -> tuple[str, ...]:
     """Return the record's notes without those that repeat what a guard found."""
-    told = {f"{finding.guard}: {finding.reason}" for finding in record.findings}
-    return tuple(note for note in record.notes if note not in told)
+    shown_already = {f"{finding.guard}: {finding.reason}" for finding in record.findings}
+    return tuple(note for note in record.notes if note not in shown_already)
 
 
 def testing(record: RecordView) -> Iterator[str]:
@@ -168,13 +169,11 @@ def repeated(before: int, alpha: float | None) -> str:
     rate = "" if alpha is None else f"It was judged at an error rate of {stated(100 * alpha, 3)} %."
     if not before:
         return f"This is the first challenger that was judged on these rows. {rate}".rstrip()
-    return f"{_REPEATED.format(_ordinal(before + 1))}{rate}".rstrip()
-
-
-def _ordinal(value: int) -> str:
-    teens = value % 100 in {11, 12, 13}
-    ending = "th" if teens else {1: "st", 2: "nd", 3: "rd"}.get(value % 10, "th")
-    return f"{count(value)}{ending}"
+    place = before + 1
+    ending = {1: "st", 2: "nd", 3: "rd"}.get(place % 10, "th")
+    if place % 100 in {11, 12, 13}:
+        ending = "th"
+    return f"{_REPEATED.format(f'{count(place)}{ending}')}{rate}".rstrip()
 
 
 def smallest_seen(checks: tuple[CheckView, ...]) -> str:

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 T = TypeVar("T")
-_SHOWN = 80  # characters of a wrong value that a message repeats
+_SHOWN = 80
+"""Characters of a wrong value that a message repeats."""
+# Strict: "3" is no 3, and True is no 1, in a file whose rules decide what production serves.
 _CONFIG = ConfigDict(strict=True, extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False)
 
 
@@ -40,6 +42,8 @@ def declared(cls: type[T]) -> type[T]:
         try:
             checked_init(self, *args, **kwargs)
         except ValidationError as error:
+            # Without pydantic's error as the cause: it says the same in its own terms, with a link
+            # to its site.
             raise _readable(record, error) from None
 
     record.__init__ = init
@@ -62,12 +66,12 @@ def _problem(details: ErrorDetails, names: list[str]) -> str:
         return f"unknown field {field!r}{nearest(field, names)}"
     if details["type"] in {"missing", "missing_argument"}:
         return f"{field!r} is missing"
-    return f"{field!r} is {_shown(given)}: {_plain(details)}"
-
-
-def _plain(details: ErrorDetails) -> str:
+    text = given.__name__ if inspect.isclass(given) else repr(given)
+    shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+    # Where a check of ours raised, its own words say more than pydantic's frame around them.
     raised = details.get("ctx", {}).get("error")
-    return str(raised) if raised is not None else details["msg"][:1].lower() + details["msg"][1:]
+    message = details["msg"][:1].lower() + details["msg"][1:]
+    return f"{field!r} is {shown}: {message if raised is None else raised}"
 
 
 def _field(place: tuple[int | str, ...], names: list[str]) -> str:
@@ -75,8 +79,3 @@ def _field(place: tuple[int | str, ...], names: list[str]) -> str:
     first, *inner = place
     name = names[first] if isinstance(first, int) and first < len(names) else str(first)
     return name + "".join(f"[{part!r}]" for part in inner)
-
-
-def _shown(value: object) -> str:
-    text = value.__name__ if inspect.isclass(value) else repr(value)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

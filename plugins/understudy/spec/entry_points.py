@@ -72,27 +72,24 @@ class Steps:
                 f"{listed(empty)} is empty", "a name, or None for no such step", "correct it"
             )
         for ours in self.inputs:
-            self._check_input(ours)
+            if ours not in INPUTS:
+                raise _wrong(
+                    f"inputs has {ours!r}{nearest(ours, INPUTS)}",
+                    listed(INPUTS),
+                    "write the night's own name first, the project's after the colon",
+                )
+            if ours not in self._filled_in:
+                raise _wrong(
+                    f"inputs has {ours!r}, which no step leaves or takes",
+                    listed(self._filled_in),
+                    f"take {ours!r} out, or name the step",
+                )
         names = list(map(self.called, self._filled_in))
         if twice := {name for name in names if names.count(name) > 1}:
             raise _wrong(
                 f"two of {listed(self._filled_in)} are called {listed(twice)}",
                 "a name of its own for each",
                 "correct inputs",
-            )
-
-    def _check_input(self, ours: str) -> None:
-        if ours not in INPUTS:
-            raise _wrong(
-                f"inputs has {ours!r}{nearest(ours, INPUTS)}",
-                listed(INPUTS),
-                "write the night's own name first, the project's after the colon",
-            )
-        if ours not in self._filled_in:
-            raise _wrong(
-                f"inputs has {ours!r}, which no step leaves or takes",
-                listed(self._filled_in),
-                f"take {ours!r} out, or name the step",
             )
 
     @property
@@ -132,6 +129,8 @@ class Steps:
 
     def filled_in(self, role: Role) -> tuple[str, ...]:
         """Return the parameters that a night can fill in for a step, by the project's names."""
+        # Inputs are in the order of the steps, so each step can have one more than the step
+        # before.
         ours = INPUTS[: list(Role).index(role) + 1]
         return tuple(self.called(name) for name in ours if name in self._filled_in)
 
@@ -144,6 +143,8 @@ class Steps:
     def recipe(self) -> list[str]:
         """What tells these steps from others, as text."""
         roles = [self.by_role.get(role, "") for role in Role]
+        # Only what differs from the defaults counts, so that a new field with a default leaves old
+        # nights' fingerprints as they are.
         artifacts = {"raw": RAW_ARTIFACT, "data": DATA_ARTIFACT, "model": MODEL_ARTIFACT}
         own = [
             f"{n}={getattr(self, n)}" for n, usual in artifacts.items() if usual != vars(self)[n]

@@ -18,7 +18,8 @@ from understudy.errors import ProjectError, listed
 HOST_KEY_CHECKING: Final = ("yes", "accept-new", "no")
 """What is done with an SSH host whose key is not known: refuse, trust once and for all, trust."""
 _SYNONYMS: Final = {"off": "no", "ask": "yes", "": "yes"}
-_DEFAULT_USER: Final = "user"  # hosts that take a token as password look at no name
+# Hosts that take a token as the password ignore the name.
+_DEFAULT_USER: Final = "user"
 _GITHUB_APP: Final = ("github_app_id", "github_installation_id")
 
 
@@ -119,6 +120,7 @@ class GitAccess:
             username=text.get("login", _DEFAULT_USER),
             password=text.get("password", ""),
         )
+        # Checked before ssh's part is read, whose port has to be a number.
         access._check(text)
         return cls(access.connection, access.host, access.username, access.password, _ssh(text))
 
@@ -134,6 +136,7 @@ class GitAccess:
                     "give it a fine-grained access token or a deploy key",
                 )
         checking = text.get("strict_host_key_checking", "")
+        # "ask" is ssh's default, and there is nobody on a worker to answer: refuse.
         if _SYNONYMS.get(checking, checking) not in HOST_KEY_CHECKING:
             raise self._wrong(
                 f"has strict_host_key_checking {checking!r}",
@@ -166,6 +169,7 @@ def _ssh(text: Mapping[str, str]) -> SshAccess:
 
 def _lines(text: str) -> str:
     r"""Return text with the line ends that ssh wants, also where ``\n`` was written for them."""
+    # ssh refuses a private key with other line ends, or without one at its end.
     text = text.replace("\r\n", "\n").strip()
     if "\n" not in text:
         text = text.replace("\\n", "\n").strip()

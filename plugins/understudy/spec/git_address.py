@@ -84,6 +84,8 @@ class ProjectAddress:
             return {}
         parts = urlsplit(self.repository)
         origin = f"{parts.scheme}://{parts.netloc}"
+        # A header for this host alone, by environment: an argument would be in the process list,
+        # and the URL in .git/config.
         token = base64.b64encode(self.credentials.encode()).decode()
         return {
             "GIT_CONFIG_COUNT": "2",
@@ -117,6 +119,8 @@ class ProjectAddress:
         """
         if not url.startswith(("./", "../")):
             inner = parse(url)
+            # A remote repository could read the worker's own files by it (Git's CVE-2022-39253 was
+            # of this kind).
             if inner.is_local and not self.is_local:
                 raise _refused(url, "is a submodule on this machine's own file system")
             return self._sharing(inner)
@@ -128,6 +132,7 @@ class ProjectAddress:
 
     def _sharing(self, inner: ProjectAddress) -> ProjectAddress:
         """Return a submodule's address with our credentials if its server is ours."""
+        # Whoever writes .gitmodules names the server: ours must not get another's password.
         if inner.credentials or _server(inner.repository) != _server(self.repository):
             return inner
         return replace(inner, credentials=self.credentials, ssh=self.ssh)
@@ -141,14 +146,18 @@ def parse(project: str) -> ProjectAddress:
     """
     repository, _, subdirectory = project.strip().partition("#")
     if repository.startswith("file:"):
-        repository = repository.replace(" ", "%20")  # a folder may have blanks, a URL has none
+        # A folder may have blanks, a URL has none.
+        repository = repository.replace(" ", "%20")
     _check_characters(repository)
     subdirectory = _checked_subdirectory(subdirectory)
     if repository.startswith("/"):
         return ProjectAddress(posixpath.normpath(repository), subdirectory, is_folder=True)
     scheme, separator, _ = repository.partition("://")
     if not separator:
-        return _scp_like(repository, subdirectory)
+        # "transport::address" would start a helper program, as ext:: starts any.
+        if not _SCP_LIKE.fullmatch(repository) or "::" in repository:
+            raise _refused(repository, "is of no known form")
+        return ProjectAddress(repository.rstrip("/"), subdirectory)
     if scheme.lower() not in _SCHEMES:
         raise _refused(repository, f"has the scheme {scheme!r}")
     return _url(repository, subdirectory)
@@ -163,9 +172,13 @@ def _url(repository: str, subdirectory: str) -> ProjectAddress:
     if parts.query:
         raise _refused(repository, "has a query, which no Git URL has")
     if parts.scheme == "file":
-        return _file_url(repository, parts.netloc, parts.path, subdirectory)
+        if parts.netloc not in {"", "localhost"} or not parts.path.startswith("/"):
+            raise _refused(repository, "is not file:/// with an absolute folder")
+        return ProjectAddress(f"file://{posixpath.normpath(parts.path)}", subdirectory)
+    # ssh takes a host that begins with a dash for an option (CVE-2017-1000117).
     if not host or host.startswith("-") or parts.path.strip("/") == "":
         raise _refused(repository, "names no host or no repository")
+    # urlsplit takes the brackets off an IPv6 address.
     netloc = (f"[{host}]" if ":" in host else host) + (f":{port}" if port else "")
     credentials = ""
     if parts.scheme == "ssh":
@@ -178,25 +191,12 @@ def _url(repository: str, subdirectory: str) -> ProjectAddress:
     return ProjectAddress(clean, subdirectory, credentials=credentials)
 
 
-def _file_url(repository: str, host: str, path: str, subdirectory: str) -> ProjectAddress:
-    if host not in {"", "localhost"} or not path.startswith("/"):
-        raise _refused(repository, "is not file:/// with an absolute folder")
-    return ProjectAddress(f"file://{posixpath.normpath(path)}", subdirectory)
-
-
 def _ssh_user(repository: str, user: str | None, password: str | None) -> str:
     if password:
         raise _refused(repository, "has a password, and ssh would show it to every user here")
     if user and not re.fullmatch(r"[A-Za-z0-9_][\w.-]*", user):
         raise _refused(repository, "has a user name that ssh could take for an option")
     return f"{user}@" if user else ""
-
-
-def _scp_like(repository: str, subdirectory: str) -> ProjectAddress:
-    matched = _SCP_LIKE.fullmatch(repository)
-    if not matched or "::" in repository:
-        raise _refused(repository, "is of no known form")
-    return ProjectAddress(repository.rstrip("/"), subdirectory)
 
 
 def _check_characters(repository: str) -> None:
@@ -213,6 +213,7 @@ def _check_characters(repository: str) -> None:
 def _checked_subdirectory(subdirectory: str) -> str:
     parts = subdirectory.strip("/").split("/") if subdirectory.strip("/") else []
     absolute = subdirectory.startswith("/")
+    # ".git" holds hooks and configuration, not files of the commit.
     if absolute or any(part in {"", ".", "..", ".git"} for part in parts) or "\0" in subdirectory:
         raise ProjectError(
             f"The subdirectory {subdirectory!r} is not inside the repository",
@@ -233,14 +234,11 @@ def _server(repository: str) -> str:
     return _split_path(repository)[0]
 
 
-def _without_user(repository: str) -> str:
-    """Return a malformed URL without all that could be user-info, however it is written."""
-    return re.sub(r"://.*@", "://", repository, flags=re.DOTALL)
-
-
 def _refused(repository: str, why: str) -> ProjectError:
+    # A malformed URL cannot be parsed: all that could be user-info goes, however it is written.
+    shown = re.sub(r"://.*@", "://", repository, flags=re.DOTALL)
     return ProjectError(
-        f"The repository {_without_user(repository)!r} {why}",
+        f"The repository {shown!r} {why}",
         allowed=_FORMS,
         action="correct the project's address",
     )

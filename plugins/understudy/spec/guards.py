@@ -1,4 +1,4 @@
-"""What a pipeline asks of its data, and of what a model may cost. Pure."""
+"""What a pipeline requires of its data, and what a model may cost. Pure."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Growth = Annotated[float, Field(ge=0)]
 
 @declared
 class Guards:
-    """What is looked for in tonight's rows before two models are compared on them.
+    """What is checked in a night's rows before two models are compared on them.
 
     Attributes:
         schema: Columns that are gone or hold something else, and values missing more often, than
@@ -62,7 +62,7 @@ class Guards:
             accuracy above chance; 1 is all of it).
         min_training_rows: The fewest rows to train on.
         min_holdout_rows: The fewest rows to judge on.
-        kept_rows: Training rows tonight, as a share of the champion's, that there must be.
+        kept_rows: The least number of training rows, as a share of the champion's.
         max_age: How old the newest row may be, such as ``"3d"``, as of the night; '' for any age.
 
     Raises:
@@ -175,6 +175,7 @@ class Budgets:
                 limit.level,
             )
             for name, limit in self.limits
+            # A default that limits nothing yields no finding, or each record would tell of it.
             if limit.level != OFF and (limit.at_most or limit.growth is not None)
         )
 
@@ -185,6 +186,7 @@ class Budgets:
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Budgets:
         """Return the budgets whose ``to_dict`` gave ``stored``."""
+        # An older record lacks newer quantities: they get today's defaults.
         limits = {name: Limit(**stored[name]) for name in _UNITS if name in stored}
         return cls(**{**stored, **limits})
 

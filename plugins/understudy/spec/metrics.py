@@ -81,7 +81,7 @@ class Metric:
         min_gain: The challenger must be better than the champion by at least this much.
         max_loss: The challenger may be worse than the champion by at most this much.
         relative: ``min_gain`` and ``max_loss`` are fractions of the champion's absolute value.
-        confidence: The one-sided confidence asked of a comparison; ``DEFAULT_CONFIDENCE`` where
+        confidence: The one-sided confidence required of a comparison; ``DEFAULT_CONFIDENCE`` where
             none is stated. A comparison of logged metrics has none; the record then says so.
         function: ``module:function`` of a metric of your own: takes a ``pandas.DataFrame`` with
             the columns of ``predictions.parquet`` and returns a number.
@@ -101,22 +101,20 @@ class Metric:
     function: str | None = None
 
     def __post_init__(self) -> None:
-        self._check_direction()
+        known = LOWER_IS_BETTER | HIGHER_IS_BETTER
+        # A function of the user's says nothing of its direction, whatever it is called.
+        if self.lower_is_better is None and (self.function or self.name not in known):
+            raise DeclarationError(
+                f"Metric({self.name!r}) does not say which way is better",
+                allowed=f"lower_is_better=True or False; it is known for {listed(known)}",
+                action="add lower_is_better to the metric",
+            )
         self._check_bounds()
         if self.function is not None and not _FUNCTION.fullmatch(self.function):
             raise self._wrong(
                 f"function is {self.function!r}",
                 "'module:function', importable where the gate runs",
                 "put the function into a module beside the Dag file and name both",
-            )
-
-    def _check_direction(self) -> None:
-        known = LOWER_IS_BETTER | HIGHER_IS_BETTER
-        if self.lower_is_better is None and (self.function or self.name not in known):
-            raise DeclarationError(
-                f"Metric({self.name!r}) does not say which way is better",
-                allowed=f"lower_is_better=True or False; it is known for {listed(known)}",
-                action="add lower_is_better to the metric",
             )
 
     def _check_bounds(self) -> None:
@@ -145,12 +143,12 @@ class Metric:
 
     @property
     def sureness(self) -> float:
-        """The confidence asked of a comparison, stated or by default."""
+        """The confidence required of a comparison, stated or by default."""
         return DEFAULT_CONFIDENCE if self.confidence is None else self.confidence
 
     @property
     def alpha(self) -> float:
-        """The one-sided error rate asked of a comparison, before any is spent on repetition."""
+        """The one-sided error rate of a comparison, before any is spent on repetition."""
         return 1 - self.sureness
 
     def bounds(self) -> Iterator[tuple[Bound, float]]:

@@ -27,7 +27,10 @@ from understudy.spec.search import FILLED_IN, Search
 FORM_FIELDS: Final = ("version", "as_of", "force", "promote")
 """Fields of the trigger form that are ours; a project's parameter must not have their names."""
 
+# Airflow's rule for the id of a Dag, which may have up to 250 characters.
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,200}")
+# MLflow refuses / and : in the name of a model; the others would end or widen a name that is
+# quoted in a search.
 _MODEL_FORBIDDEN: Final = re.compile(r"[/:\"'%]")
 _TEMPLATE: Final = "{{"
 
@@ -77,10 +80,10 @@ class Project:
     connection: str = ""
 
     def __post_init__(self) -> None:
-        if _TEMPLATE not in self.uri:
-            self._check(git_address.parse(self.uri))
-
-    def _check(self, address: git_address.ProjectAddress) -> None:
+        # Airflow renders a template only when a task runs; until then there is nothing to parse.
+        if _TEMPLATE in self.uri:
+            return
+        address = git_address.parse(self.uri)
         if address.credentials:
             raise DeclarationError(
                 "Project: the uri holds a user and a password, which Airflow would show",
@@ -242,6 +245,7 @@ class Pipeline:
 
     def _default(self, field: str, value: str) -> None:
         if not getattr(self, field):
+            # Frozen for everybody else; here the record is still being made.
             object.__setattr__(self, field, value)
 
     def _check_names(self) -> None:
@@ -273,6 +277,8 @@ class Pipeline:
     def _check_times(self) -> None:
         for field in ("start", "end"):
             moment = getattr(self, field)
+            # Airflow would take it for its own default zone, which is another on another
+            # installation.
             if moment is not None and moment.tzinfo is None:
                 raise _wrong(
                     f"{field} is {moment}, without a time zone",
@@ -309,6 +315,7 @@ class Pipeline:
                 "a parameter that is searched, or one that has a value",
                 "take it out of one of them",
             )
+        # A job's manifest is readable by everybody who may look at the cluster's jobs.
         if self.search.connection and self.backend != LOCAL:
             raise _wrong(
                 f"search has a connection, whose password a job of {self.backend!r} would show",
@@ -353,6 +360,8 @@ class Pipeline:
 
 def _refuse_secrets(field: str, parameters: Mapping[str, object]) -> None:
     for name, value in parameters.items():
+        # An Airflow ``Param`` has its default in ``value``; here Airflow is not imported to ask
+        # for its type.
         if secret := secret_in(getattr(value, "value", value)):
             raise _wrong(
                 f"{field}[{name!r}] is a URL with {secret}",

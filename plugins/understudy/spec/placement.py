@@ -126,6 +126,7 @@ def placement(
         _refuse_kubernetes(config)
     else:
         _refuse_databricks(config)
+    # Known faults first, each with its own remedy; then the general check for unknown keys.
     fields = _KUBERNETES_FIELDS if backend == KUBERNETES else _DATABRICKS_FIELDS
     _refuse(backend, config, fields, environment)
     return placed(backend, {fields[key]: value for key, value in config.items()})
@@ -173,6 +174,7 @@ def _refuse(
         if key not in fields:
             wrong = f"backend_config has {key!r}{nearest(key, fields)}"
             raise _wrong(wrong, listed(fields), "correct backend_config")
+    # The address is written into the job as a plain variable.
     if secret := secret_in(config.get("tracking-uri", "")):
         raise _wrong(
             f"tracking-uri is a URL with {secret}, which the Job would show",

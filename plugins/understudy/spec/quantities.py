@@ -6,6 +6,7 @@ import re
 from typing import Final
 
 _SECONDS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+# Decimal units are powers of ten (SI), those with an i powers of two (IEC 80000-13).
 _BYTES: Final = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12} | {
     "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40,
 }  # fmt: skip
@@ -49,4 +50,5 @@ def size_text(number: float) -> str:
 
 def _parts(text: str) -> tuple[float, str]:
     matched = _QUANTITY.fullmatch(text.strip())
+    # "?" is no unit of either kind, so that both callers refuse it with their own sentence.
     return (float(matched[1]), matched[2]) if matched else (0.0, "?")

@@ -1,4 +1,4 @@
-"""What a pipeline asks of a challenger: metrics with bounds, slices, and how to compare. Pure."""
+"""What a pipeline requires of a challenger: metrics, bounds, slices, how to compare. Pure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Rule = tuple[Metric, Bound, float]
 
 _TIME_BLOCK: Final = re.compile(r"([1-9]\d*)([smhDW])")
 _IMPLIED: Final = (Bound.MIN_GAIN, 0.0)
-"""What a primary metric without a comparison asks for."""
+"""The bound of a primary metric that states no comparison."""
 
 
 class Unscorable(StrEnum):
@@ -95,10 +95,20 @@ class Gate:
         object.__setattr__(self, "guardrails", tuple(self.guardrails))
         object.__setattr__(self, "slices", tuple(named))
         self._check_guardrails()
-        self._check_slices()
+        counts = Counter(one.column for one in self.slices if isinstance(one, Slice))
+        if twice := [column for column, count in counts.items() if count > 1]:
+            raise _wrong(
+                f"slices names {listed(twice)} more than once", "each column once", "keep one"
+            )
         self._check_clusters()
         self._check_unscored()
-        self._check_budgets()
+        if self.budgets is not None and not self.budgets.bounds:
+            raise _wrong(
+                "budgets limits nothing",
+                "Budgets with a limit that is not off, such as Budgets() or "
+                "Budgets(size=Limit('200MB'))",
+                "limit something, or leave out budgets",
+            )
 
     def _check_guardrails(self) -> None:
         idle = [metric.name for metric in self.guardrails if not list(metric.bounds())]
@@ -108,19 +118,13 @@ class Gate:
                 f"one or more of {listed(Bound)}",
                 "give each guardrail a bound or remove it",
             )
+        # A check is found by metric and bound: twice the same could not be told apart in a record.
         stated = Counter((metric.name, bound.value) for metric, bound, _ in self.rules)
         if twice := [f"{name} {bound}" for (name, bound), count in stated.items() if count > 1]:
             raise _wrong(
                 f"{listed(twice)} stated more than once",
                 "each bound of a metric once, in the primary metric or in a guardrail",
                 "keep the one that you mean",
-            )
-
-    def _check_slices(self) -> None:
-        counts = Counter(one.column for one in self.slices if isinstance(one, Slice))
-        if twice := [column for column, count in counts.items() if count > 1]:
-            raise _wrong(
-                f"slices names {listed(twice)} more than once", "each column once", "keep one"
             )
 
     def _check_clusters(self) -> None:
@@ -153,19 +157,12 @@ class Gate:
                 "say what a model must reach at least",
             )
 
-    def _check_budgets(self) -> None:
-        if self.budgets is not None and not self.budgets.bounds:
-            raise _wrong(
-                "budgets limits nothing",
-                "Budgets with a limit that is not off, such as Budgets() or "
-                "Budgets(size=Limit('200MB'))",
-                "limit something, or leave out budgets",
-            )
-
     @property
     def rules(self) -> tuple[Rule, ...]:
         """Every bound of every metric, the primary metric's first."""
         stated = [(self.primary, *bound) for bound in self.primary.bounds()]
+        # Without a comparison every night that keeps the absolute bounds would replace the
+        # champion.
         if not any(bound.needs_champion for _, bound, _ in stated):
             stated.append((self.primary, *_IMPLIED))
         return (*stated, *((m, *bound) for m in self.guardrails for bound in m.bounds()))
@@ -177,6 +174,7 @@ class Gate:
             for name in _OPTIONAL
             if getattr(self, name) != _DEFAULTS[name]
         }
+        # Written out, so that a replay judges by it even if the implied rule changes one day.
         implied = {b.value: value for m, b, value in self.rules if m is self.primary}
         slices = [asdict(one) for one in self.slices if isinstance(one, Slice)]
         return {

@@ -59,19 +59,19 @@ class Search:
                 listed(SAMPLERS),
                 "correct sampler",
             )
+        # A grid ends by itself when every point was tried.
         if not self.trials and not self.minutes and self.sampler != "grid":
             raise _wrong(
                 "trials is 0 and minutes is 0, so the search would never end",
                 "a number of trials, of minutes, or both",
                 "set one of them",
             )
-        if not isinstance(self.space, str):
-            self._check_space(self.space)
-
-    def _check_space(self, space: Mapping[str, Any]) -> None:
-        if not space:
+        # A name stands for a space that only the project knows.
+        if isinstance(self.space, str):
+            return
+        if not self.space:
             raise _wrong("space is empty", f"parameters to search, such as {_EXAMPLE}", "name some")
-        for name, values in space.items():
+        for name, values in self.space.items():
             if problem := _problem(values):
                 raise _wrong(
                     f"space[{name!r}] is {values!r}: {problem}",
@@ -85,7 +85,7 @@ class Search:
         return frozenset() if isinstance(self.space, str) else frozenset(self.space)
 
     def values(self) -> dict[str, str]:
-        """Return what the entry point is asked for; what it decides by itself is left out."""
+        """Return the entry point's parameters; what it decides by itself is left out."""
         space = self.space if isinstance(self.space, str) else json.dumps(dict(self.space))
         given = {SPACE: space, SAMPLER: self.sampler, METRIC: self.metric}
         budget = {TRIALS: str(self.trials), MINUTES: f"{self.minutes:g}"}
@@ -108,6 +108,7 @@ def _problem(values: object) -> str:
     if lacking := [key for key in ("low", "high") if key not in values]:
         return f"there is no {lacking[0]!r}"
     numbers = [values["low"], values["high"]]
+    # Python counts True as an int.
     if not all(isinstance(one, int | float) and not isinstance(one, bool) for one in numbers):
         return "low and high are no numbers"
     return "" if values["low"] < values["high"] else "low is not below high"

@@ -1,4 +1,4 @@
-"""Tonight's rows, opened: what every guard looks at. Touches only the files that it reads."""
+"""The current night's rows, opened: what every guard reads. Touches only the files it reads."""
 
 from __future__ import annotations
 
@@ -48,11 +48,21 @@ class CurrentData:
         known = Roles.of(folder) if roles is None else roles
         for name in (TRAIN_FILE, HOLDOUT_FILE):
             if not (folder / name).is_file():
-                raise _no_rows(folder, name)
+                there = some(sorted(path.name for path in folder.glob("*"))) or "nothing"
+                raise DecisionError(
+                    f"There is no {name} among the data of this night, which are {there}",
+                    allowed=f"{TRAIN_FILE} and {HOLDOUT_FILE}, as the step preprocess logs them",
+                    action="log them, or turn the guards off",
+                )
         train = RowTable(folder / TRAIN_FILE, known.row_id)
         holdout = RowTable(folder / HOLDOUT_FILE, known.row_id)
         if known.target and known.target not in train.kinds:
-            raise _no_target(folder, known.target, train)
+            hint = nearest(known.target, train.kinds)
+            raise DecisionError(
+                f"The rows in {folder.name} have no target {known.target!r}{hint}",
+                allowed=some([repr(name) for name in train.content], 20),
+                action="correct what the step preprocess logs",
+            )
         timed = train.kinds.get(known.time) is ValueKind.TIME
         return cls(train, holdout, known if timed else replace(known, time=""))
 
@@ -96,20 +106,3 @@ def some(items: Iterator[str] | list[str], most: int = 5) -> str:
     shown = list(items)
     more = f" and {len(shown) - most} more" if len(shown) > most else ""
     return ", ".join(shown[:most]) + more
-
-
-def _no_rows(folder: Path, name: str) -> DecisionError:
-    there = sorted(path.name for path in folder.glob("*"))
-    return DecisionError(
-        f"There is no {name} among the data of this night, which are {some(there) or 'nothing'}",
-        allowed=f"{TRAIN_FILE} and {HOLDOUT_FILE}, as the step preprocess logs them",
-        action="log them, or turn the guards off",
-    )
-
-
-def _no_target(folder: Path, target: str, train: RowTable) -> DecisionError:
-    return DecisionError(
-        f"The rows in {folder.name} have no target {target!r}{nearest(target, train.kinds)}",
-        allowed=some([repr(name) for name in train.content], 20),
-        action="correct what the step preprocess logs",
-    )

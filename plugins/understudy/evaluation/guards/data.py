@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import pandas as pd
-
 from understudy.contract import TRAIN_FILE
 from understudy.errors import DecisionError
 from understudy.evaluation.guards import drift, leakage
@@ -29,8 +27,18 @@ from understudy.spec.guards import OFF, Guards
 def rows(guards: Guards, current: CurrentData, then: Profile | None) -> Finding:
     """Return whether there are fewer rows than there must be."""
     train, holdout = current.train.rows, current.holdout.rows
+    # Both limits hold, so the number to reach is the larger one.
     least = max(guards.min_training_rows, guards.kept_rows * then.rows if then else 0)
-    problems = list(_too_few(guards, current, then))
+    problems = []
+    if train < guards.min_training_rows:
+        problems.append(f"{train:,} rows to train on, {guards.min_training_rows:,} are needed")
+    if holdout < guards.min_holdout_rows:
+        problems.append(f"{holdout:,} rows to judge on, {guards.min_holdout_rows:,} are needed")
+    if then and train < guards.kept_rows * then.rows:
+        problems.append(
+            f"{train:,} rows to train on, the champion had {then.rows:,}: less than "
+            f"{guards.kept_rows:.0%} of them"
+        )
     fine = f"{train:,} rows to train on, {holdout:,} to judge on"
     numbers: Numbers = {
         "training rows": train,
@@ -42,48 +50,29 @@ def rows(guards: Guards, current: CurrentData, then: Profile | None) -> Finding:
     return made("rows", guards.rows, "; ".join(problems), fine, numbers)
 
 
-def _too_few(guards: Guards, current: CurrentData, then: Profile | None) -> Iterator[str]:
-    train, holdout = current.train.rows, current.holdout.rows
-    if train < guards.min_training_rows:
-        yield f"{train:,} rows to train on, {guards.min_training_rows:,} are needed"
-    if holdout < guards.min_holdout_rows:
-        yield f"{holdout:,} rows to judge on, {guards.min_holdout_rows:,} are needed"
-    if then and train < guards.kept_rows * then.rows:
-        yield (
-            f"{train:,} rows to train on, the champion had {then.rows:,}: less than "
-            f"{guards.kept_rows:.0%} of them"
-        )
-
-
 def age(guards: Guards, current: CurrentData, as_of: str) -> Finding | None:
     """Return whether the newest row is too old; None where any age will do.
 
     Args:
-        guards: What is asked.
+        guards: The guards' settings.
         current: The rows.
         as_of: ISO time of the night; UTC where it has no zone.
     """
     if guards.age == OFF or not guards.max_age:
         return None
-    newest = _newest(current)
+    times = [table.newest(current.roles.time) for _, table in current.parts]
+    newest = max((time for time in times if time is not None), default=None)
     if newest is None or not as_of:
         why = "no time of the night" if newest else "the rows have no column with their time"
         return unchecked("age", guards.unchecked, why)
-    old = _utc(datetime.fromisoformat(as_of)) - newest.to_pydatetime()
+    moment = datetime.fromisoformat(as_of)
+    aware = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+    old = aware - newest.to_pydatetime()
     most = timedelta(seconds=quantities.duration(guards.max_age))
-    told = f"the newest row is of {newest:%Y-%m-%d %H:%M} UTC, {_days(old)} before the night"
-    problems = f"{told}; {guards.max_age} are allowed" if old > most else ""
+    fine = f"the newest row is of {newest:%Y-%m-%d %H:%M} UTC, {_days(old)} before the night"
+    problems = f"{fine}; {guards.max_age} are allowed" if old > most else ""
     numbers = {"age in days": old / timedelta(days=1), "allowed days": most / timedelta(days=1)}
-    return made("age", guards.age, problems, told, {**numbers, "newest": newest.isoformat()})
-
-
-def _newest(current: CurrentData) -> pd.Timestamp | None:
-    times = [table.newest(current.roles.time) for _, table in current.parts]
-    return max((time for time in times if time is not None), default=None)
-
-
-def _utc(time: datetime) -> datetime:
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time
+    return made("age", guards.age, problems, fine, {**numbers, "newest": newest.isoformat()})
 
 
 def _days(span: timedelta) -> str:
@@ -104,7 +93,7 @@ class GuardFindings:
 
     Attributes:
         findings: Of every guard that is not off.
-        profile: Of tonight's training rows, to be stored; None where there are none.
+        profile: Of the current training rows, to be stored; None where there are none.
     """
 
     findings: tuple[Finding, ...]
@@ -119,12 +108,12 @@ def find(
     as_of: str = "",
     roles: Roles | None = None,
 ) -> GuardFindings:
-    """Look at tonight's rows.
+    """Check the rows of the current night.
 
     Args:
         guards: What to look for.
-        folder: What tonight's ``preprocess`` logged: ``train.parquet``, ``holdout.parquet`` and,
-            where the project writes one, ``dataset.json``.
+        folder: What this night's ``preprocess`` logged: ``train.parquet``, ``holdout.parquet``
+            and, where the project writes one, ``dataset.json``.
         champion: What the champion was trained on; why that is not known; None without a champion.
         as_of: ISO time of the night; '' where it has none.
         roles: What the columns are; None for what the folder says itself.
@@ -133,11 +122,13 @@ def find(
         current = CurrentData.open(folder, roles)
     except DecisionError as error:
         return GuardFindings((unchecked("data", guards.unchecked, error.found),), None)
+    # Read once and used twice: for the leakage guards of this night, and in the profile for later
+    # ones.
     sketches = Sketches.of(current.train)
     profile = Profile.of(current.train, current.roles, sketches.content, sketches.identities)
     findings = [
-        *_of_tonight(guards, current, sketches, as_of),
-        *_against(guards, current, champion),
+        *_alone(guards, current, sketches, as_of),
+        *_beside_champions(guards, current, champion),
     ]
     return GuardFindings(tuple(findings), profile)
 
@@ -154,10 +145,10 @@ def profile_of(folder: Path, roles: Roles | None = None) -> Profile:
     return Profile.of(table, known, sketches.content, sketches.identities)
 
 
-def _of_tonight(
+def _alone(
     guards: Guards, current: CurrentData, sketches: Sketches, as_of: str
 ) -> Iterator[Finding]:
-    """Yield what tonight's rows alone tell."""
+    """Yield what can be found in the current data alone."""
     old = age(guards, current, as_of)
     if old is not None:
         yield old
@@ -166,17 +157,19 @@ def _of_tonight(
         yield leakage.features(guards, current)
 
 
-def _against(
+def _beside_champions(
     guards: Guards, current: CurrentData, champion: Profile | Absent | None
 ) -> Iterator[Finding]:
-    """Yield what tonight's rows tell beside those that the champion was trained on."""
+    """Yield what is found by comparing with the rows that the champion was trained on."""
     then = champion if isinstance(champion, Profile) else None
     if guards.rows != OFF:
         yield rows(guards, current, then)
+    # Said once, under drift, and not once for each guard that lacks the same rows.
     if isinstance(champion, Absent):
         yield unchecked("drift", guards.unchecked, champion.reason)
     if then is None:
         return
+    # Each column is read once for all guards that compare.
     beside = pairs(current, then)
     yield from drift.schema_findings(guards, current, then, beside)
     yield from drift.drift_findings(guards, current, then, beside)

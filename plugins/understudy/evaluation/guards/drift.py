@@ -20,7 +20,7 @@ from understudy.gate.evidence import Finding
 from understudy.spec.guards import OFF, Guards
 
 ALPHA: Final = 0.01
-"""The share of false alarms among the columns that are said to have changed, in expectation."""
+"""The expected share of false alarms among the columns that count as changed."""
 FEWEST_EXPECTED: Final = 5
 """Rows that a cell is expected to have for the chi-squared distribution to hold (Cochran, "Some
 methods for strengthening the common chi-squared tests", Biometrics 10, 1954)."""
@@ -43,9 +43,12 @@ def distance(then: Counts, now: Counts) -> float:
     if not np.sum(then) or not np.sum(now):
         raise ValueError(f"{np.sum(then)} rows cannot be compared with {np.sum(now)}")
     shares = [np.asarray(counts, dtype="float64") / np.sum(counts) for counts in (then, now)]
+    # Against the middle of both no cell is empty where the other has rows, so every term is
+    # finite, which it is not in a Kullback-Leibler divergence or a population stability index.
     middle = np.mean(shares, axis=0)
     divergence = float(sum(rel_entr(share, middle).sum() for share in shares)) / 2 / np.log(2)
-    return float(np.sqrt(min(max(divergence, 0.0), 1.0)))  # rounding may leave -1e-17
+    # Rounding may leave -1e-17.
+    return float(np.sqrt(min(max(divergence, 0.0), 1.0)))
 
 
 def chance(then: Counts, now: Counts) -> float:
@@ -55,6 +58,8 @@ def chance(then: Counts, now: Counts) -> float:
     as independent: where days or customers hang together the value is too small, and where both
     hold the same rows it is too large. So it never decides alone.
     """
+    # Yates' correction, which is for small tables of two by two, is left out: pooled cells have
+    # enough rows.
     table = _pooled(np.vstack([then, now]).astype("float64"))
     if table.shape[1] < 2:  # noqa: PLR2004 -- one cell is always distributed alike
         return 1.0
@@ -69,6 +74,7 @@ def credible(chances: Sequence[float]) -> list[bool]:
     """
     if not chances:
         return []
+    # "by" is Benjamini and Yekutieli; "bh" would need independent columns.
     return [bool(p <= ALPHA) for p in false_discovery_control(chances, method="by")]
 
 
@@ -86,7 +92,7 @@ class ColumnPair:
     """One column of one part.
 
     Attributes:
-        part: The part of tonight's rows.
+        part: The part of the current rows.
         name: The column.
         then: How it was distributed among the champion's training rows.
         now: How it is distributed in this part, in the same bins or levels.
@@ -105,9 +111,9 @@ def wanted(then: Profile) -> tuple[str, ...]:
 
 
 def pairs(current: CurrentData, then: Profile) -> tuple[ColumnPair, ...]:
-    """Return the columns that both have and that hold the same kind of values, or none tonight.
+    """Return the columns that both have and that hold the same kind of values, or none now.
 
-    They are those that the champion needed, and what is a feature or the target tonight.
+    They are those that the champion needed, and what is a feature or the target now.
     """
     roles = current.roles
     names = dict.fromkeys((*wanted(then), *current.features, *filter(None, (roles.target,))))
@@ -132,7 +138,7 @@ def incomparable(before: ColumnProfile, pair: ColumnPair | None, kind: ValueKind
     Args:
         before: The column among the champion's training rows.
         pair: Both beside each other; None where they do not hold the same.
-        kind: What the column holds tonight.
+        kind: What the column holds now.
     """
     if before.kind is ValueKind.EMPTY or before.missing == before.rows:
         return "it had no values when the champion was trained"
@@ -150,11 +156,11 @@ Split = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class _Rise:
-    """How the share of a column's values that something is said of has risen.
+    """How the share of a column's values that are missing, or are new texts, has risen.
 
     Attributes:
         pair: The column.
-        then, now: Of how many it is said, and of how many others not.
+        then, now: How many are such values, and how many are not.
     """
 
     pair: ColumnPair
@@ -186,7 +192,8 @@ def schema_findings(
     if guards.categories != OFF:
         texts = [pair for pair in pairs if pair.then.kind is ValueKind.TEXT]
         new = _risen(texts, _unlisted, guards.new_categories)
-        problems = f"texts that the champion was not trained on: {_told(new)}" if new else ""
+        named = some(list(map(str, new)))
+        problems = f"texts that the champion was not trained on: {named}" if new else ""
         fine = "texts are those that the champion was trained on"
         yield made("categories", guards.categories, problems, fine, _schema_numbers(texts, new))
 
@@ -196,15 +203,27 @@ def _schema(
 ) -> Finding:
     gone = [name for name in wanted(then) if name not in current.train.kinds]
     other = _otherwise(current, then)
-    risen = _risen(pairs, _missing, guards.missing_rise)
+    missing = _risen(
+        pairs, lambda column: (column.missing, column.rows - column.missing), guards.missing_rise
+    )
     new = [name for name in current.train.content if name not in then.columns]
     fine = "the columns are those that the champion was trained on"
+    problems = {
+        "columns that the champion was trained on are gone": list(map(repr, gone)),
+        "columns hold something else than when the champion was trained": other,
+        "values are missing more often": list(map(str, missing)),
+    }
     return made(
         "schema",
         guards.schema,
-        "; ".join(_problems(gone, other, risen)),
+        "; ".join(f"{what}: {some(names)}" for what, names in problems.items() if names),
         fine + (f", and new: {some(list(map(repr, new)))}" if new else ""),
-        {**_schema_numbers(pairs, risen), "gone": len(gone), "other": len(other), "new": len(new)},
+        {
+            **_schema_numbers(pairs, missing),
+            "gone": len(gone),
+            "other": len(other),
+            "new": len(new),
+        },
     )
 
 
@@ -219,6 +238,7 @@ def _otherwise(current: CurrentData, then: Profile) -> list[str]:
     return [
         f"{name!r} ({now}, then {before})"
         for name, (before, now) in kinds.items()
+        # A column without any value may be read as of any type, depending on who wrote the file.
         if before is not now and ValueKind.EMPTY not in {before, now}
     ]
 
@@ -226,18 +246,16 @@ def _otherwise(current: CurrentData, then: Profile) -> list[str]:
 def _risen(
     pairs: Sequence[ColumnPair], counted: Callable[[ColumnProfile], Split], allowed: float
 ) -> list[_Rise]:
-    """Return the columns of which something can credibly be said more often than it may be."""
+    """Return the columns in which the share of counted values has risen, credibly and too far."""
     rises = [_Rise(pair, counted(pair.then), counted(pair.now)) for pair in pairs]
+    # Credible and large enough, both: with a million rows the least change is credible, with fifty
+    # a large one may be chance.
     real = credible([rise.p_value for rise in rises])
     return [
         rise
         for rise, is_real in zip(rises, real, strict=True)
         if is_real and rise.shares[1] - rise.shares[0] > allowed
     ]
-
-
-def _missing(column: ColumnProfile) -> Split:
-    return column.missing, column.rows - column.missing
 
 
 def _unlisted(column: ColumnProfile) -> Split:
@@ -250,23 +268,10 @@ def _schema_numbers(pairs: Sequence[ColumnPair], risen: list[_Rise]) -> Numbers:
     return {"columns": columns, **shares}
 
 
-def _told(risen: list[_Rise]) -> str:
-    return some([str(rise) for rise in risen])
-
-
-def _problems(gone: list[str], other: list[str], risen: list[_Rise]) -> Iterator[str]:
-    if gone:
-        yield f"columns that the champion was trained on are gone: {some(list(map(repr, gone)))}"
-    if other:
-        yield f"columns hold something else than when the champion was trained: {some(other)}"
-    if risen:
-        yield f"values are missing more often: {_told(risen)}"
-
-
-_TOLD: Final = 10
-"""Columns whose distance a finding tells, the farthest first."""
-_NAMED: Final = 50
-"""Columns of which a finding tells why they are not compared."""
+_MOST_DISTANCES: Final = 10
+"""Columns whose distance a finding gives, the farthest first."""
+_MOST_REASONS: Final = 50
+"""Columns of which a finding gives the reason why they are not compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,15 +296,15 @@ class _Shift:
 def drift_findings(
     guards: Guards, current: CurrentData, then: Profile, pairs: Sequence[ColumnPair]
 ) -> Iterator[Finding]:
-    """Yield what is to be said about the features, and about the target, of both parts.
+    """Yield the drift of the features, and of the target, in both parts.
 
-    Every column is compared, or said not to be, and why.
+    Every column is compared, or a finding gives the reason why it is not.
 
     Args:
-        guards: What is asked.
+        guards: The guards' settings.
         current: The rows.
         then: The champion's training rows.
-        pairs: Tonight's columns beside the champion's.
+        pairs: The current columns beside the champion's.
     """
     features, target = current.features, current.roles.target or then.target
     for part, table in current.parts:
@@ -320,7 +325,7 @@ def _lacking(
 ) -> dict[str, str]:
     """Return the columns of a part that cannot be compared, and why.
 
-    What is new, or gone, is told of where the columns themselves are looked at.
+    New and missing columns are findings of the guard ``schema``.
     """
     where, table = part
     beside = {pair.name: pair for pair in pairs if pair.part == where}
@@ -333,11 +338,11 @@ def _lacking(
 
 
 def _unchecked_features(guards: Guards, part: str, lacking: Mapping[str, str]) -> Finding:
-    told = some([f"{name!r}: {why}" for name, why in lacking.items()])
-    why = f"{len(lacking)} features of the {part} cannot be compared: {told}"
+    reasons = some([f"{name!r}: {why}" for name, why in lacking.items()])
+    message = f"{len(lacking)} features of the {part} cannot be compared: {reasons}"
     numbers: Numbers = {"part": part, "columns": len(lacking)}
-    numbers |= {f"not compared: {name}": why for name, why in list(lacking.items())[:_NAMED]}
-    return replace(unchecked("drift", guards.unchecked, why), numbers=numbers)
+    numbers |= {f"not compared: {name}": why for name, why in list(lacking.items())[:_MOST_REASONS]}
+    return replace(unchecked("drift", guards.unchecked, message), numbers=numbers)
 
 
 def _shifts(pairs: Sequence[ColumnPair], part: str, names: Collection[str]) -> list[_Shift]:
@@ -356,6 +361,7 @@ def _drifted(guards: Guards, shifts: Sequence[_Shift]) -> list[_Shift]:
     return [
         shift
         for shift, is_real in zip(shifts, real, strict=True)
+        # As in ``_risen``: credible and far, both.
         if is_real and shift.distance >= guards.drift_distance
     ]
 
@@ -376,12 +382,12 @@ def _features(guards: Guards, part: str, shifts: Sequence[_Shift]) -> Finding:
 def _target(guards: Guards, part: str, shifts: Sequence[_Shift], lacking: str) -> Finding:
     if not shifts:
         why = f"the target of the {part} cannot be compared with the champion's"
-        told = f"{why}: {lacking}" if lacking else why
-        return unchecked("target_drift", guards.unchecked, told)
-    told = f"the target {shifts[0]} of the {part} is distributed"
+        message = f"{why}: {lacking}" if lacking else why
+        return unchecked("target_drift", guards.unchecked, message)
+    subject = f"the target {shifts[0]} of the {part} is distributed"
     far = _drifted(guards, shifts)
-    problems = f"{told} otherwise than when the champion was trained" if far else ""
-    fine = f"{told} as when the champion was trained"
+    problems = f"{subject} otherwise than when the champion was trained" if far else ""
+    fine = f"{subject} as when the champion was trained"
     numbers = _drift_numbers(guards, part, shifts, far)
     return made("target_drift", guards.target_drift, problems, fine, numbers)
 
@@ -389,6 +395,6 @@ def _target(guards: Guards, part: str, shifts: Sequence[_Shift], lacking: str) -
 def _drift_numbers(
     guards: Guards, part: str, shifts: Sequence[_Shift], far: Sequence[_Shift]
 ) -> Numbers:
-    told = {f"distance: {shift.pair.name}": shift.distance for shift in shifts[:_TOLD]}
+    farthest = {f"distance: {one.pair.name}": one.distance for one in shifts[:_MOST_DISTANCES]}
     limit = guards.drift_distance
-    return {"part": part, "columns": len(shifts), "drifted": len(far), "limit": limit, **told}
+    return {"part": part, "columns": len(shifts), "drifted": len(far), "limit": limit, **farthest}

@@ -70,6 +70,7 @@ def telling(table: RowTable, features: Sequence[str], roles: Roles) -> list[Powe
     """
     target = table.column(roles.target)
     known = np.flatnonzero(target.notna().to_numpy())
+    # An even choice over the whole table, and no first rows: tables are often sorted by time.
     kept = known[np.linspace(0, len(known) - 1, min(ROWS, len(known))).astype("int64")]
     answers, task = _answers(target.iloc[kept], roles.task)
     if len(kept) < _FEWEST_ROWS or len(np.unique(answers)) < 2:  # noqa: PLR2004
@@ -84,7 +85,7 @@ def telling(table: RowTable, features: Sequence[str], roles: Roles) -> list[Powe
 
 
 def _answers(target: pd.Series[Any], task: Task) -> tuple[Values, Task]:
-    """Return what is to be told: classes as numbers, or ranks, in which no outlier weighs much."""
+    """Return what a tree learns: classes as numbers, or ranks, in which no outlier weighs much."""
     classes = task == "classification" or (
         not task and (not _is_number(target) or target.nunique() <= _FEW_VALUES)
     )
@@ -92,7 +93,8 @@ def _answers(target: pd.Series[Any], task: Task) -> tuple[Values, Task]:
         return np.asarray(target.rank(), dtype=np.float64), "regression"
     frequent = target.value_counts().index[: _MOST_CLASSES - 1]
     codes = pd.Categorical(target, categories=frequent).codes
-    return np.asarray(codes, dtype="float64"), "classification"  # all the rare classes are -1
+    # All the rare classes are -1, one class together.
+    return np.asarray(codes, dtype="float64"), "classification"
 
 
 def _power(
@@ -104,6 +106,7 @@ def _power(
         known = np.asarray(feature.rank(), dtype=np.float64)
     else:
         known = pd.factorize(feature)[0].astype("float64")
+    # Said apart: not "tells much of the target" but "is the target".
     equal = feature.dtype == target.dtype and bool((feature == target).all())
     return Power(name, 1.0 if equal else _score(known.reshape(-1, 1), answers, task), equal)
 
@@ -111,20 +114,17 @@ def _power(
 def _score(known: Values, answers: Values, task: Task) -> float:
     """Return how well each half of the blocks tells the other half's answers."""
     blocks = np.arange(len(answers)) * _BLOCKS // len(answers)
-    told = np.empty_like(answers)
+    predicted = np.empty_like(answers)
     for half in (0, 1):
         learnt = blocks % 2 == half
         tree = _tree(task).fit(known[learnt], answers[learnt])
-        told[~learnt] = tree.predict(known[~learnt])
-    if task == "classification":
-        return _above_chance(answers, told)
-    return float(1 - np.square(answers - told).mean() / answers.var())
-
-
-def _above_chance(answers: Values, told: Values) -> float:
-    """Return balanced accuracy, scaled so that guessing gives 0; below that it is negative."""
-    chance = 1 / len(np.unique(answers))
-    recalls = [float((told[answers == one] == one).mean()) for one in np.unique(answers)]
+        predicted[~learnt] = tree.predict(known[~learnt])
+    if task == "regression":
+        return float(1 - np.square(answers - predicted).mean() / answers.var())
+    # Balanced accuracy, scaled so that guessing gives 0: of a rare class a plain one says little.
+    classes = np.unique(answers)
+    recalls = [float((predicted[answers == one] == one).mean()) for one in classes]
+    chance = 1 / len(classes)
     return (float(np.mean(recalls)) - chance) / (1 - chance)
 
 
@@ -173,8 +173,10 @@ class _Found:
 
 
 def copies(guards: Guards, current: CurrentData, sketches: Sketches) -> Finding:
-    """Return whether holdout rows are among tonight's training rows."""
+    """Return whether holdout rows are among the current training rows."""
     columns = current.train.content
+    # Digests are of all columns together: without one of them no row of the holdout can be found
+    # again.
     lacking = [name for name in columns if name not in current.holdout.kinds]
     content = None if lacking else _all(current.holdout.digests(columns))
     named = current.holdout.has_identities and sketches.identities is not None
@@ -187,6 +189,7 @@ def champions_copies(guards: Guards, current: CurrentData, then: Profile) -> Fin
 
     A champion that knows the answers already would win over every better model.
     """
+    # Digests of another way of hashing match nothing, which would look like a clean holdout.
     if then.hashing != hash_version():
         why = "the champion's rows were noted by another version of pandas"
         return unchecked(_GUARD, guards.unchecked, why)
@@ -223,34 +226,29 @@ def _judged(
     holdout: tuple[Digests | None, Digests | None],
     whose: str,
 ) -> Finding:
-    looked = list(_looked(sketches, holdout))
-    enough = [found for found in looked if _is_enough(found, holdout)]
+    content, names = holdout
+    looked = []
+    if content is not None:
+        looked.append(_Found(*sketches.content.found(content), "content"))
+    if names is not None and sketches.identities is not None:
+        looked.append(_Found(*sketches.identities.found(names), "name"))
+    # All of the rows, or a sample that says something: a stored sketch covers some of them only.
+    every = len(content if content is not None else names if names is not None else ())
+    enough = [one for one in looked if one.looked_for >= min(every, _FEWEST_LOOKED_AT)]
     if not enough:
         return unchecked(_GUARD, guards.unchecked, f"too little is known of the rows that {whose}")
+    # By what is beyond chance: many equal contents may say less than a few equal names.
     worst = max(enough, key=lambda found: found.share - _chance(found, sketches))
-    told = (
+    fine = (
         f"{worst.rows:,} of {worst.looked_for:,} holdout rows that were looked for are among "
         f"those that {whose}, by {worst.by}"
     )
+    # Where rows of few columns are alike anyway, as many twins are expected in the holdout, too.
     allowed = max(guards.copied_rows, _chance(worst, sketches))
-    problems = f"{told}; {allowed:.2%} may be" if worst.share > allowed else ""
+    problems = f"{fine}; {allowed:.2%} may be" if worst.share > allowed else ""
     numbers: Numbers = {f"found by {found.by}": found.share for found in enough}
     numbers |= {"looked for": worst.looked_for, "allowed": allowed}
-    return made(_GUARD, guards.leakage, problems, told, numbers)
-
-
-def _looked(sketches: Sketches, holdout: tuple[Digests | None, Digests | None]) -> Iterator[_Found]:
-    content, names = holdout
-    if content is not None:
-        yield _Found(*sketches.content.found(content), "content")
-    if names is not None and sketches.identities is not None:
-        yield _Found(*sketches.identities.found(names), "name")
-
-
-def _is_enough(found: _Found, holdout: tuple[Digests | None, Digests | None]) -> bool:
-    """Return whether enough rows were looked for: all of them, or a sample that says something."""
-    rows = next(len(digests) for digests in holdout if digests is not None)
-    return found.looked_for == rows or found.looked_for >= _FEWEST_LOOKED_AT
+    return made(_GUARD, guards.leakage, problems, fine, numbers)
 
 
 def _chance(found: _Found, sketches: Sketches) -> float:

@@ -51,12 +51,14 @@ class Sketch:
         kept, counts, limit = _NONE, np.array([], dtype="int64"), ALL
         waiting: list[Digests] = []
         for batch in batches:
+            # 2**64 itself is no uint64, so "all" is a case of its own.
             waiting.append(batch if limit == ALL else batch[batch < np.uint64(limit)])
             if sum(map(len, waiting)) >= size:
                 kept, counts, limit = _merged((kept, counts, limit), waiting, size)
                 waiting = []
         kept, counts, limit = _merged((kept, counts, limit), waiting, size)
-        return cls(limit, kept, _share(int(counts[counts > 1].sum()), int(counts.sum())))
+        seen = int(counts.sum())
+        return cls(limit, kept, int(counts[counts > 1].sum()) / seen if seen else 0.0)
 
     def smaller(self, size: int = STORED) -> Sketch:
         """Return a sketch of fewer digests."""
@@ -78,6 +80,7 @@ class Sketch:
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Sketch:
         """Return the sketch whose ``to_dict`` gave ``stored``."""
+        # Little-endian in the file, as in memory on most machines and not on all.
         digests = np.frombuffer(base64.b64decode(stored["digests"]), dtype="<u8")
         return cls(int(stored["limit"]), digests.astype("uint64"), float(stored["repeated"]))
 
@@ -87,6 +90,7 @@ _NONE: Final = np.array([], dtype="uint64")
 
 def hash_version() -> str:
     """Return what tells one way of making digests from another, such as a later pandas'."""
+    # pandas does not promise that its hash stays the same: two values tell whether it did.
     probe = pd.DataFrame({"number": [1.5, np.nan], "text": ["understudy", None]})
     digests = pd.util.hash_pandas_object(probe, index=False).to_numpy(dtype="uint64")
     return "-".join(f"{int(digest):016x}" for digest in digests)
@@ -100,13 +104,10 @@ def _merged(
     new, new_counts = np.unique(np.concatenate([_NONE, *waiting]), return_counts=True)
     merged, places = np.unique(np.concatenate([digests, new]), return_inverse=True)
     seen = np.bincount(places, np.concatenate([counts, new_counts]), len(merged)).astype("int64")
+    # The smallest that does not fit is the new limit: all digests below it are known.
     if len(merged) > size:
         return merged[:size], seen[:size], int(merged[size])
     return merged, seen, limit
-
-
-def _share(part: int, whole: int) -> float:
-    return part / whole if whole else 0.0
 
 
 SCHEMA: Final = "understudy/profile/1"
@@ -124,7 +125,6 @@ LISTED: Final = 0.95
 _LONGEST_TEXT: Final = 80
 
 Counts = np.ndarray[Any, np.dtype[np.int64]]
-Numbers = np.ndarray[Any, np.dtype[np.float64]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +174,11 @@ class ColumnProfile:
         """Return how many of other values fall into each of this column's bins or levels."""
         known = values.dropna()
         if self.edges and self.kind is ValueKind.NUMBER:
-            return _binned(known.to_numpy(dtype="float64"), np.array(self.edges))
+            numbers, edges = known.to_numpy(dtype="float64"), np.array(self.edges)
+            places = np.searchsorted(edges, numbers, side="right")
+            # The last bin includes its upper edge, or the largest value would lie outside of all.
+            places[numbers == edges[-1]] = len(edges) - 1
+            return np.bincount(places, minlength=len(edges) + 1)
         place = {level: number for number, level in enumerate(self.levels)}
         counts = np.zeros(len(place) + 1, dtype="int64")
         for text, rows in _by_text(known).items():
@@ -318,8 +322,10 @@ def _of_texts(bare: ColumnProfile, known: pd.Series[Any]) -> ColumnProfile:
     become rare on every night. So they are chosen in one half and counted in the other.
     """
     whole = _counted(replace(bare, levels=_levels(known)), known)
+    # With nearly all values listed there is nothing left to choose by chance.
     if sum(whole.counts[:-1]) >= LISTED * len(known):
         return whole
+    # A fixed seed: the profile of the same rows is always the same.
     half = np.random.default_rng(0).random(len(known)) < 1 / 2
     return _counted(replace(bare, levels=_levels(known[half])), known[~half])
 
@@ -339,12 +345,7 @@ def _by_text(known: pd.Series[Any]) -> Counter[str]:
     """Return how often each value occurs, as a short text; whole numbers without '.0'."""
     is_number, counts = pd.api.types.is_float_dtype(known), Counter[str]()
     for value, rows in known.value_counts(sort=False).items():
+        # Adding zero turns -0 into 0, which is the same value.
         text = f"{float(value) + 0.0:.12g}" if is_number else str(value)  # type: ignore[arg-type]
         counts[text[:_LONGEST_TEXT]] += int(rows)
     return counts
-
-
-def _binned(numbers: Numbers, edges: Numbers) -> Counts:
-    places = np.searchsorted(edges, numbers, side="right")
-    places[numbers == edges[-1]] = len(edges) - 1
-    return np.bincount(places, minlength=len(edges) + 1)

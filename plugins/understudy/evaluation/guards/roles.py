@@ -16,6 +16,10 @@ FACTS: Final = "dataset.json"
 ROW_ID: Final = "row_id"
 
 Task = Literal["regression", "classification", ""]
+_TASKS: Final[dict[str, Task]] = {
+    "regression": "regression",
+    "classification": "classification",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,21 +42,22 @@ class Roles:
 
     @classmethod
     def of(cls, folder: Path) -> Roles:
-        """Return what a folder of rows says of its columns; nothing where it says nothing.
+        """Return the roles of a folder's columns, as far as it has a file with them.
 
         Raises:
-            DecisionError: when what it says is no JSON object, or of other types.
+            DecisionError: when that file holds no JSON object, or values of other types.
         """
         path = folder / FACTS
         if not path.is_file():
             return cls()
         try:
-            said = json.loads(path.read_text(encoding="utf-8"))
+            facts = json.loads(path.read_text(encoding="utf-8"))
             return cls(
-                target=_text(said, "target"),
-                features=tuple(map(str, said.get("features") or ())),
-                time=_text(said, "time"),
-                task=_task(said),
+                target=_text(facts, "target"),
+                features=tuple(map(str, facts.get("features") or ())),
+                time=_text(facts, "time"),
+                # A task of another name is none that we know: the target's values decide.
+                task=_TASKS.get(_text(facts, "task"), ""),
             )
         except (ValueError, AttributeError, TypeError) as error:
             raise DecisionError(
@@ -62,13 +67,8 @@ class Roles:
             ) from error
 
 
-def _text(said: Mapping[str, Any], name: str) -> str:
-    value = said.get(name) or ""
+def _text(facts: Mapping[str, Any], name: str) -> str:
+    value = facts.get(name) or ""
     if not isinstance(value, str):
         raise TypeError(f"{name} is {value!r}, no text")
     return value
-
-
-def _task(said: Mapping[str, Any]) -> Task:
-    known: dict[str, Task] = {"regression": "regression", "classification": "classification"}
-    return known.get(_text(said, "task"), "")

@@ -52,9 +52,14 @@ class RowTable:
 
     def __init__(self, path: Path, row_id: str = "") -> None:
         try:
-            self._file = pq.ParquetFile(path, pre_buffer=False)  # it would keep all it read
+            # Without the buffer, which would keep everything that was read.
+            self._file = pq.ParquetFile(path, pre_buffer=False)
         except (OSError, pa.ArrowInvalid) as error:
-            raise _unreadable(path, error) from error
+            raise DecisionError(
+                f"{path.name} cannot be read as Parquet: {str(error)[:300]}",
+                allowed="a Parquet file with a row per example",
+                action="look at what the step preprocess logged",
+            ) from error
         schema = self._file.schema_arrow
         self.kinds = {field.name: _kind(field.type) for field in schema}
         self.rows = int(self._file.metadata.num_rows)
@@ -84,7 +89,11 @@ class RowTable:
             DecisionError: when there is no such column.
         """
         if name not in self.kinds:
-            raise _no_column(name, self.kinds)
+            raise DecisionError(
+                f"The rows have no column {name!r}{nearest(name, self.kinds)}",
+                allowed=", ".join(map(repr, self.kinds))[:1000],
+                action="look at what the step preprocess logged",
+            )
         parts, start = [], 0
         for batch in self._file.iter_batches(CELLS_AT_ONCE, columns=[name]):
             values = _plain(batch.column(0), self.kinds[name])
@@ -117,6 +126,8 @@ class RowTable:
         It is pandas' hash, quick and not cryptographic: two of a million rows agree by chance with
         a probability of 3e-8.
         """
+        # Batches by cells and not by rows, so that a wide table needs no more memory than a narrow
+        # one.
         size = max(1, CELLS_AT_ONCE // len(columns))
         for batch in self._file.iter_batches(size, columns=list(columns)):
             frame = {name: _hashable(batch.column(name), self.kinds[name]) for name in columns}
@@ -128,9 +139,11 @@ class RowTable:
         """Which rows are in the sample; None for all."""
         if self.rows <= SAMPLE_ROWS:
             return None
+        # A hash is as good as a random number, and the same row draws the same one on every night.
         limit = np.uint64(_HASHES * SAMPLE_ROWS / self.rows)
         if self._row_id:
             return self.identities < limit
+        # Without names there is only a row's place in the file.
         numbers = pd.util.hash_array(np.arange(self.rows, dtype="int64"))
         return np.asarray(numbers < limit)
 
@@ -178,7 +191,8 @@ def _series(parts: Sequence[pa.Array], kind: ValueKind) -> pd.Series[Any]:
     if kind is ValueKind.NUMBER:
         return series.where(np.isfinite(series))
     if kind in {ValueKind.EMPTY, ValueKind.OTHER}:
-        return series.astype("float64").where(series)  # only whether there is a value is known
+        # ``_plain`` left only whether there is a value.
+        return series.astype("float64").where(series)
     return series
 
 
@@ -191,23 +205,8 @@ def _hashable(values: pa.Array, kind: ValueKind) -> Any:  # noqa: ANN401 -- an a
     if kind is ValueKind.TIME:
         return plain.cast(pa.int64()).to_numpy(zero_copy_only=False).astype("float64")
     numbers = plain.cast(pa.float64()).to_numpy(zero_copy_only=False)
-    return np.where(np.isnan(numbers), np.nan, numbers + 0.0)  # one NaN, and -0.0 becomes 0.0
-
-
-def _unreadable(path: Path, error: Exception) -> DecisionError:
-    return DecisionError(
-        f"{path.name} cannot be read as Parquet: {str(error)[:300]}",
-        allowed="a Parquet file with a row per example",
-        action="look at what the step preprocess logged",
-    )
-
-
-def _no_column(name: str, known: dict[str, ValueKind]) -> DecisionError:
-    return DecisionError(
-        f"The rows have no column {name!r}{nearest(name, known)}",
-        allowed=", ".join(map(repr, known))[:1000],
-        action="look at what the step preprocess logged",
-    )
+    # Equal values must have equal bytes: one NaN of the many, and 0.0 for -0.0.
+    return np.where(np.isnan(numbers), np.nan, numbers + 0.0)
 
 
 __all__ = ["SAMPLE_ROWS", "Digests", "RowTable", "ValueKind"]
