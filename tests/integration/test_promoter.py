@@ -121,6 +121,29 @@ def test_racing_promoters_lose_no_move(registered_model: Registered) -> None:
     assert sorted(int(after or 0) for _, after, _ in model.moves()) == list(range(1, 13))
 
 
+def test_a_whole_move_within_a_look_is_nobody_elses(
+    registered_model: Registered, after_answer: Callable[[int, Callable[[], object]], None]
+) -> None:
+    """Whoever looks at alias and history while another moves notes no move from outside."""
+    model, made = registered_model(12), ["1"]
+    model.move("1", None)
+
+    def move() -> None:
+        made.append(str(len(made) + 1))
+        model.move(made[-1], made[-2])
+
+    for number in range(1, 12):
+        after_answer(number, move)
+        model.promoter().look(model.name)
+        if len(made) == number:
+            break  # a look has no further answer
+    assert len(made) > 3
+    assert model.moves() == [
+        (before, after, MoveCause.NIGHT) for before, after in pairwise([None, *made])
+    ]
+    is_whole(model)
+
+
 def test_a_move_from_outside_is_noticed_and_respected(registered_model: Registered) -> None:
     """Made by hand in MLflow's UI: on record as such, never overwritten by an older verdict."""
     model = registered_model(3)

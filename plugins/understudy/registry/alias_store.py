@@ -51,8 +51,12 @@ class AliasStore:
 
     def alias_state(self, model: str) -> AliasState:
         """Return a model's aliases and the end of its history."""
-        aliases, hint = self._registered(model)
-        return AliasState(self._log.tail(model, hint), aliases)
+        # The history before the aliases. Where somebody's whole move falls between the two, an
+        # alias newer than the history looks like a move from outside, and the log refuses that
+        # note as overtaken; a history newer than the alias would be noted as a move back, which
+        # nobody made.
+        tail = self._log.tail(model, self._registered(model)[1])
+        return AliasState(tail, self.aliases(model))
 
     def history(self, model: str) -> History:
         """Return the whole history of a model."""

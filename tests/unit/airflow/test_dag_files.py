@@ -15,7 +15,10 @@ from tests.fixtures.machine import CHECKOUT
 
 DAGS = CHECKOUT / "dags"
 WRONG = {
-    "mistyped": ("gate=Gate(Metric('rmse')), retires=3", "unknown field 'retires' (did you mean 'retries'?)"),
+    "mistyped": (
+        "gate=Gate(Metric('rmse')), retires=3",
+        "unknown field 'retires' (did you mean 'retries'?)",
+    ),
     "no_gate": ("gate=None", "'gate' is None"),
     "missing": ("schedule='@daily'", "'gate' is missing"),
     "metric": ("gate=Gate(Metric('rmse', at_last=1))", "(did you mean 'at_least'?)"),

@@ -35,7 +35,9 @@ _TASK: Final = "step"
 _ANSWER_S: Final = 30
 # Characters of a workspace's answer in a message.
 _SHOWN: Final = 1000
-_HINT: Final = "write MLFLOW_TRACKING_TOKEN: '{{secrets/scope/key}}' in new_cluster's spark_env_vars"
+_HINT: Final = (
+    "write MLFLOW_TRACKING_TOKEN: '{{secrets/scope/key}}' in new_cluster's spark_env_vars"
+)
 _WAITING: Final = frozenset({"BLOCKED", "PENDING", "QUEUED", "WAITING_FOR_RETRY"})
 _ACTIVE: Final = frozenset({"RUNNING", "TERMINATING"})
 _ENDS: Final = {
