@@ -245,7 +245,7 @@ def test_a_folder_comes_with_what_its_links_lead_to(
 WORKER = """
 import sys
 from pathlib import Path
-from understudy import tracking
+from understudy.store import tracking
 from understudy.runner.runner import Settings, StepRequest, StepRunner
 from understudy.store.tracking import RunStore
 uri, cache, scratch, url, experiment_id = sys.argv[1:]

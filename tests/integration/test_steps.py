@@ -392,7 +392,7 @@ def test_an_exception_from_a_signal_handler(bench: Bench) -> None:
 WORKER = """
 import os, signal, sys, time
 from pathlib import Path
-from understudy import tracking
+from understudy.store import tracking
 from understudy.contract import Tag
 from understudy.runner.runner import Settings, StepRequest, StepRunner
 from understudy.store.tracking import RunStore

@@ -293,7 +293,7 @@ class VirtualenvRecipe:
 
 @dataclass(frozen=True, slots=True)
 class CondaRecipe:
-    """``conda env create`` from the project's yaml, whichever conda it is."""
+    """``conda env create`` from the project's conda.yaml, whichever conda it is."""
 
     wanted: Dependencies
     file: Path
@@ -342,7 +342,7 @@ def check_manager(manager: str) -> None:
         raise ProjectError(
             f"There is no environment manager {manager!r}{nearest(manager, ENV_MANAGERS)}",
             allowed=listed(ENV_MANAGERS),
-            action="choose 'uv' for a python_env.yaml, or a yaml whose pip part is enough",
+            action="choose 'uv' for a python_env.yaml, or a conda.yaml whose pip part is enough",
         )
 
 
@@ -365,7 +365,7 @@ def _conda_recipe(project: ProjectFile) -> CondaRecipe:
         has = file.name if file else "no file of its environment"
         raise ProjectError(
             f"The environment manager 'conda' was asked for, and the project has {has}",
-            allowed="a project with a yaml",
+            allowed="a project with a conda.yaml",
             action="choose the environment manager 'uv' or 'virtualenv'",
         )
     return CondaRecipe(dependencies.read(file, conda=True, with_conda=True), file, find())

@@ -35,7 +35,7 @@ def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def wanted(tmp_path: Path) -> ProjectFile:
-    """Return a project with a recipes.yaml that needs conda."""
+    """Return a project with a conda.yaml that needs conda."""
     (tmp_path / "conda.yaml").write_text(CONTENT)
     (tmp_path / "more.txt").write_text("six==1.16.0\n")
     return ProjectFile(tmp_path, "x", {}, "conda_env", tmp_path / "conda.yaml")
@@ -83,7 +83,7 @@ def test_the_content_of_every_file_counts(
     wanted: ProjectFile,
     bare: Path,
 ) -> None:
-    """Of the recipes.yaml and of the requirements that it names."""
+    """Of the conda.yaml and of the requirements that it names."""
     install_conda(bare, "conda")
     digests = []
     for file, text in (("more.txt", "six==1.17.0\n"), ("conda.yaml", f"{CONTENT}# other\n")):
