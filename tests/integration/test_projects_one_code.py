@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -121,7 +120,8 @@ def test_a_commit_is_checked_out_and_archived_whole(
             archive = pack(inner, checkout.folder, tmp_path)
     assert all(first != second for first, second in zip(*seen, strict=True))
     job = tmp_path / "job"
-    with tarfile.open(archive) as opened:
-        opened.extractall(job, filter="data")
+    job.mkdir()
+    # Not extractall: its filter came with Python 3.11.4, and is asked for from 3.12 on.
+    subprocess.run(["tar", "-xzf", str(archive), "-C", str(job)], check=True)
     assert (job / "shared/again").read_text() == "1"
     assert started(job, project).returncode == 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import tarfile
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -160,8 +160,9 @@ def test_an_archive_holds_what_links_lead_to(
         again = pack(checkout.folder / "a", checkout.folder, checkout.folder.parent)
         assert archive.read_bytes() == again.read_bytes()
     folder = tmp_path / "job"
-    with tarfile.open(archive) as opened:
-        opened.extractall(folder, filter="fully_trusted")  # noqa: S202 - packed above
+    folder.mkdir()
+    # Not extractall: its filter came with Python 3.11.4, and is asked for from 3.12 on.
+    subprocess.run(["tar", "-xzf", str(archive), "-C", str(folder)], check=True)
     assert not (folder / "shared").is_symlink()
     assert [(folder / name).read_text() for name in ("shared/s", "shared/near")] == ["1", "1"]
     assert (folder / "shared/inner/d").read_text() == "1"
