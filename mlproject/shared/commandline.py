@@ -5,6 +5,7 @@ Touches nothing.
 """
 
 import argparse
+import datetime as dt
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -161,3 +162,22 @@ def together(problems: Sequence[ParameterError]) -> ParameterError:
         allowed="; ".join(problem.allowed for problem in problems),
         action="correct all of these and run again",
     )
+
+
+def read_as_of(text: str) -> dt.datetime | None:
+    """Return the moment that the parameter `as_of` names, in UTC; None for '' (everything).
+
+    Raises:
+        ParameterError: if it is no ISO 8601 date or time.
+    """
+    if not text:
+        return None
+    try:
+        moment = dt.datetime.fromisoformat(text)
+    except ValueError:
+        raise ParameterError(
+            f"parameter 'as_of' is {text!r}",
+            allowed="'' or an ISO 8601 date or time, such as 2026-01-31 or 2026-01-31T06:00:00Z",
+            action="correct -P as_of=...",
+        ) from None
+    return moment.replace(tzinfo=dt.UTC) if moment.tzinfo is None else moment.astimezone(dt.UTC)

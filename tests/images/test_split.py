@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from images.batches import Pixels
 from images.declaration import Replay
-from images.download import read_as_of
 from images.identity import ARRIVAL, HOLDOUT, VALIDATION, RowIds, fingerprints, positions
 from images.split import HOLDOUT_PART, Split, check
+from shared.commandline import read_as_of
 from shared.errors import DataError, ParameterError
 
 pytestmark = pytest.mark.unit
@@ -104,8 +104,10 @@ def test_images_arrive_over_two_weeks() -> None:
 
 
 def test_as_of_is_a_day_in_utc() -> None:
-    """A time zone counts; anything else is refused."""
+    """A time zone counts, and none is UTC; anything else is refused."""
     assert read_as_of("") is None
-    assert read_as_of("2026-01-02T23:30:00-01:00") == dt.date(2026, 1, 3)
+    moment = read_as_of("2026-01-02T23:30:00-01:00")
+    assert moment == dt.datetime(2026, 1, 3, 0, 30, tzinfo=dt.UTC)
+    assert read_as_of("2026-01-02") == dt.datetime(2026, 1, 2, tzinfo=dt.UTC)
     with pytest.raises(ParameterError, match="'as_of' is 'soon'"):
         read_as_of("soon")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from shared.commandline import read_as_of
 from shared.errors import DataError, ParameterError
 from tabular.datasets import find, known
 from tabular.declaration import TimeColumn, UserFile
@@ -19,7 +20,7 @@ from tabular.packed import Part
 from tabular.reading import Reading
 from tabular.sources import bring
 from tabular.tables import Table, read_parquet
-from tabular.times import before, read_as_of, stamped
+from tabular.times import before, stamped
 
 pytestmark = pytest.mark.unit
 

@@ -23,7 +23,7 @@ from images.identity import ARRIVAL, Content, fingerprints, positions
 from images.pictures_in import Form
 from images.sources import Delivery, Wanted, bring
 from images.tables import PART, Images, Shape, writing
-from shared.commandline import Option
+from shared.commandline import Option, read_as_of
 from shared.errors import DataError, ParameterError
 from shared.json_files import MALFORMED_FILE, write_json
 from shared.space import room_for
@@ -50,7 +50,8 @@ def download(values: Mapping[str, Any]) -> None:
     """Do the step within the active MLflow run, as `Step.work` says."""
     from images.datasets import find
 
-    as_of = read_as_of(values["as_of"])
+    moment = read_as_of(values["as_of"])
+    as_of = None if moment is None else moment.date()
     data_set = find(values["dataset"])
     wanted = _wanted(data_set, values)
     with tempfile.TemporaryDirectory() as place:
@@ -66,25 +67,6 @@ def download(values: Mapping[str, Any]) -> None:
             write_json([asdict(each) for each in delivery.malformed], raw / MALFORMED_FILE)
         _log(facts, delivery, stored.counts, raw)
     log_new_params({**values, "source": delivery.source if values["source"] else ""})
-
-
-def read_as_of(text: str) -> dt.date | None:
-    """Return the day, UTC, that the parameter `as_of` names; None for '' (everything).
-
-    Raises:
-        ParameterError: if it is no ISO 8601 date or time.
-    """
-    if not text:
-        return None
-    try:
-        moment = dt.datetime.fromisoformat(text)
-    except ValueError:
-        raise ParameterError(
-            f"parameter 'as_of' is {text!r}",
-            allowed="'' or an ISO 8601 date or time, such as 2026-01-31 or 2026-01-31T06:00:00Z",
-            action="correct -P as_of=...",
-        ) from None
-    return (moment if moment.tzinfo is None else moment.astimezone(dt.UTC)).date()
 
 
 def _wanted(data_set: DataSet, values: Mapping[str, Any]) -> Wanted:

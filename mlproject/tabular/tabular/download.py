@@ -18,7 +18,7 @@ from typing import Any
 
 import pandas as pd
 
-from shared.commandline import Option
+from shared.commandline import Option, read_as_of
 from shared.errors import DataError
 from shared.json_files import MALFORMED_FILE
 from shared.space import room_for
@@ -79,7 +79,6 @@ def delivered(values: Mapping[str, Any], folder: Path) -> tuple[Facts, Delivery]
         StepError: see `errors`.
     """
     from tabular.datasets import find
-    from tabular.times import read_as_of
 
     as_of = read_as_of(values["as_of"])
     data_set = with_parameters(find(values["dataset"]), values)

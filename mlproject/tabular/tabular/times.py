@@ -11,7 +11,7 @@ import datetime as dt
 
 import pandas as pd
 
-from shared.errors import DataError, ParameterError
+from shared.errors import DataError
 from tabular.declaration import TimeColumn
 from tabular.malformed import LONGEST_TEXT, Malformed
 from tabular.reading import UNITS, Reading
@@ -26,25 +26,6 @@ _HOUR = _DATE + r"([01]\d|2[0-3])"
 _NUMBER = r"\s*\d+(\.\d*)?\s*"
 _YEAR = r"(19|20)\d\d"
 _OFFSET = r":\d\d.*(?:[zZ]|[+-]\d\d:?(?:\d\d)?)$"
-
-
-def read_as_of(text: str) -> dt.datetime | None:
-    """Return the moment that the parameter `as_of` names, in UTC; None for '' (everything).
-
-    Raises:
-        ParameterError: if it is no ISO 8601 date or time.
-    """
-    if not text:
-        return None
-    try:
-        moment = dt.datetime.fromisoformat(text)
-    except ValueError:
-        raise ParameterError(
-            f"parameter 'as_of' is {text!r}",
-            allowed="'' or an ISO 8601 date or time, such as 2026-01-31 or 2026-01-31T06:00:00Z",
-            action="correct -P as_of=...",
-        ) from None
-    return moment.replace(tzinfo=dt.UTC) if moment.tzinfo is None else moment.astimezone(dt.UTC)
 
 
 def stamped(table: Table, time: TimeColumn, how: Reading) -> Table:

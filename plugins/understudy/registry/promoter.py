@@ -58,7 +58,7 @@ class Reconciler:
         self._aliases, self._patience = aliases, patience
 
     def settled(self, model: str, key: str = "") -> AliasState:
-        """Return a standing in which record and alias agree.
+        """Return a state in which record and alias agree.
 
         Waits for the end of a move that may be alive.
 

@@ -186,7 +186,7 @@ class GitError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Git:
-    """Git, with a process_runner for what may take long, which is ``timeout`` seconds at most."""
+    """Git; what may take long runs in a process of its own, for ``timeout`` seconds at most."""
 
     process_runner: ProcessRunner
     timeout: float

@@ -50,7 +50,7 @@ class LineCutter:
         """Yield the lines that ``chunk`` completes; with ``final``, also what is left over."""
         *complete, self._rest = (self._rest + self._decoder.decode(chunk, final)).split("\n")
         for line in complete:
-            yield from _pieces(_last_state(line))
+            yield from _pieces(line.rstrip("\r").rpartition("\r")[2])
         yield from self._progress()
         # A program that never ends its line must not fill the worker's memory.
         while len(self._rest) > LINE_LIMIT:
@@ -58,7 +58,7 @@ class LineCutter:
             yield piece.translate(_UNPRINTABLE)
         if final and self._rest:
             rest, self._rest = self._rest, ""
-            yield from _pieces(_last_state(rest))
+            yield from _pieces(rest.rstrip("\r").rpartition("\r")[2])
 
     def _progress(self) -> Iterator[str]:
         """Drop the overwritten states of an unfinished line; now and then show the newest one."""
@@ -75,10 +75,6 @@ class LineCutter:
             yield from _pieces(state.rpartition("\r")[2])
 
 
-def _last_state(line: str) -> str:
-    return line.rstrip("\r").rpartition("\r")[2]
-
-
 def _pieces(line: str) -> Iterator[str]:
     for start in range(0, len(line) or 1, LINE_LIMIT):
         yield line[start : start + LINE_LIMIT].translate(_UNPRINTABLE)
@@ -90,6 +86,8 @@ _PAUSE_S: Final = 0.02
 _LOOKS: Final = 50
 
 
+# An attempt's ``TMPDIR`` is its own, and whatever it starts inherits it: when the supervisor that
+# would have reaped a daemon was itself killed, this is what still leads to the daemon.
 def end_orphans(temporary: str) -> None:
     """Kill every process of this user that was started with this ``TMPDIR``."""
     if not _PROC.is_dir():
@@ -104,8 +102,6 @@ def end_orphans(temporary: str) -> None:
         time.sleep(_PAUSE_S)
 
 
-# An attempt's ``TMPDIR`` is its own, and whatever it starts inherits it: when the supervisor that
-# would have reaped a daemon was itself killed, this is what still leads to the daemon.
 def _started_with(variable: bytes) -> list[int]:
     found = []
     for entry in _PROC.iterdir():
