@@ -38,6 +38,10 @@ TEXTS_IN_JSON = (dt.date, dt.time, dt.timedelta, bytes, decimal.Decimal)
 Question = dict[str, Any]
 
 
+class MissingValueError(ValueError):
+    """A tensor of the signature has no room for a missing value."""
+
+
 def main(argv: list[str]) -> int:
     """Write the questions as JSON; return the exit code."""
     model, out, rows, *files = argv
@@ -246,15 +250,19 @@ def _tensor(cell: Any, spec: TensorSpec) -> list[Any]:  # noqa: ANN401 - bytes, 
     values = np.frombuffer(cell, spec.type) if isinstance(cell, bytes) else np.stack(cell)
     if spec.type.kind in "iub" and values.dtype.kind == "f" and np.isnan(values).any():
         message = f"a missing value, which {spec.type} has not"
-        raise ValueError(message)
+        raise MissingValueError(message)
     return list(values.astype(spec.type).reshape((1, *spec.shape[1:])).tolist())
 
 
 def _tensors(columns: dict[str, TensorSpec], row: pd.Series) -> Question | str:
     try:
         found = {spec.name: _tensor(row[column], spec) for column, spec in columns.items()}
-    except (TypeError, ValueError) as error:
+    except MissingValueError as error:
         return f"row {row[ROW_ID]} has no such tensor: {error}"
+    except (TypeError, ValueError) as error:
+        # NumPy's words repeat the cell, which may be about a person; these go on into tags.
+        why = f"its cell is none ({type(error).__name__})"
+        return f"row {row[ROW_ID]} has no such tensor: {why}"
     return {"body": {"instances": found[None]} if None in found else {"inputs": found}}
 
 

@@ -182,6 +182,14 @@ def test_a_row_whose_tensor_is_missing_is_not_asked(
     assert asked["row c"] == [[9]]
 
 
+def test_a_cell_that_is_no_tensor_is_not_repeated(tmp_path: Path) -> None:
+    """Reasons go on into tags and notices, and a cell may be about a person."""
+    cells = [[7.0], [8.0], [424242.0, 9.0]]
+    found = written(tmp_path, [TensorSpec(np.dtype("float32"), (-1, 1))], {"x": cells})
+    assert found["unasked"] == f"row {IDS[2]} has no such tensor: its cell is none (ValueError)"
+    assert len(found["questions"]) == 2
+
+
 @pytest.mark.parametrize(
     "cells",
     [
