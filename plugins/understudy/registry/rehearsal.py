@@ -110,6 +110,8 @@ class Rehearser:
             with self._environments(candidate, folder, on_line) as environments:
                 setup = _Setup(candidate, run_id, folder, *environments, scratch)
                 report = self._ask_and_compare(setup, on_line)
+        # A server that is being stopped still answers what it was asked: that is no pass.
+        self._process_runner.check()
         # Last: the tag says that the version has passed. By it `understudy serve` and a rollback
         # find the questions, which they ask again.
         with tracking_errors():
@@ -190,10 +192,10 @@ class Rehearser:
             lines.append(line)
             on_line(line)
 
-        # `stop` may have come while the environment was built: nothing may start after it.
-        self._process_runner.check()
         server = ModelServer(setup.folder, setup.environment, setup.scratch.temporary, note)
+        # Known to `stop` first, and only then checked: a stop in between reaches one or the other.
         self._server = server
+        self._process_runner.check()
         try:
             server.start()
             yield server

@@ -122,6 +122,8 @@ class Opener:
             for server in servers:
                 server.await_ready(self._terms.startup)
                 _ask(server, rehearsed)
+            # A server that is being stopped still answers what it was asked.
+            self._process_runner.check()
             # Until here an error closes everything; from here on the instance does, when it ends.
             return Instance(version, servers, stack.pop_all().close)
 

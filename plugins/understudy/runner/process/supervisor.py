@@ -54,9 +54,14 @@ class Supervisor:
         # Orphans below us become our children, daemons that fork twice included (prctl(2)).
         _prctl(_PR_SET_CHILD_SUBREAPER, 1)
         self._wake, self._waker = _watch_signals()
+        # Until it has signal handlers of its own, the new process has ours, which only note a
+        # signal for us: a TERM in between would be lost, and the command would go on for its grace.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
         self._child = os.fork()
         if self._child == 0:
             _detach()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
+        if self._child == 0:
             return True
         self._say(f"started {self._child}")
         return False

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.fixtures.machine import CHECKOUT
 
 from understudy.errors import StepStoppedError
 from understudy.runner.process.process import Command, Ending, ProcessRunner
@@ -21,6 +22,7 @@ pytestmark = pytest.mark.unit
 TOKEN = f"{os.getpid()}.5"
 """Seconds for ``sleep`` that no other process uses: by it stragglers are found."""
 NAP = f"sleep {TOKEN}"
+SUPERVISOR = CHECKOUT / "plugins/understudy/runner/process/supervisor.py"
 
 
 def command(line: str, folder: Path, **options: object) -> Command:
@@ -168,6 +170,32 @@ def test_stop_in_a_signal_handler_on_top_of_run(tmp_path: Path) -> None:
     finally:
         signal.signal(signal.SIGALRM, before)
     assert ending.stopped
+
+
+def test_a_stop_at_the_very_start_is_not_lost() -> None:
+    """It reaches the command in the moment between fork and exec, on a busy machine a long one."""
+    control, ask = os.pipe()
+    report, report_end = os.pipe()
+    os.write(ask, b"s")
+    arguments = (control, report_end, os.getpid(), 30.0, "", "sleep", TOKEN)
+    program = (
+        f"import os, sys, time; sys.path.insert(0, {str(SUPERVISOR.parent)!r}); import supervisor;"
+        "os.register_at_fork(after_in_child=lambda: time.sleep(0.5));"
+        "sys.exit(supervisor.main(sys.argv[1:]))"
+    )
+    began = time.monotonic()
+    subprocess.run(
+        [sys.executable, "-I", "-S", "-c", program, *map(str, arguments)],
+        pass_fds=(control, report_end),
+        check=True,
+    )
+    os.close(report_end)
+    with os.fdopen(report) as lines:
+        *_, ended = lines
+    assert ended == f"ended {signal.SIGTERM:d} 1 1 0\n"
+    assert time.monotonic() - began < 15
+    os.close(control)
+    os.close(ask)
 
 
 def test_an_exception_on_top_of_run_ends_the_command(tmp_path: Path) -> None:
