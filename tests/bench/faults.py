@@ -33,7 +33,7 @@ from bench.ending import end_on_terminate
 from bench.leftovers import Ground, Leftovers, tree
 from bench.machine_faults import Machine
 from bench.setting import head
-from understudy.cli.table import render
+from understudy.cli.terminal import render
 from understudy.devstack import processes
 from understudy.devstack.place import CHECKOUT, StackPlace
 from understudy.devstack.progress import ProgressLines

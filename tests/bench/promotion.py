@@ -35,7 +35,7 @@ from tests.fixtures.loopback import first_time, lossy
 from tests.fixtures.model_registry import calls_of, move_and_die, promoter, race, started
 
 from bench.tracking_server import TrackingServer
-from understudy.cli.table import render
+from understudy.cli.terminal import render
 from understudy.contract import CHAMPION, PREVIOUS
 from understudy.errors import TrackingUnavailableError
 from understudy.registry import history_log

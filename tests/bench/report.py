@@ -10,7 +10,7 @@ from statistics import median
 from typing import Any
 
 from bench.anatomy import Anatomy
-from understudy.cli.table import render
+from understudy.cli.terminal import render
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from tests.fixtures.model_registry import promoter
 from tests.fixtures.serving import Serving
 
 from bench.tracking_server import TrackingServer
-from understudy.cli.table import render
+from understudy.cli.terminal import render
 from understudy.registry.promoter import MoveRequest
 from understudy.serving.answers import quantile
 

@@ -26,7 +26,7 @@ from mlflow.tracking import MlflowClient
 
 from bench.cpu import end_forkservers
 from bench.ending import end_on_terminate
-from understudy.cli.table import render
+from understudy.cli.terminal import render
 from understudy.devstack import processes
 from understudy.devstack.airflow_api import moment
 from understudy.devstack.place import CHECKOUT, StackPlace

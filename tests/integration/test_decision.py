@@ -24,7 +24,7 @@ from understudy.contract import (
 )
 from understudy.decide.decision import DecisionInputs, Validation
 from understudy.decide.gate_process import PYTHON_VARIABLE, GateProcess, project
-from understudy.decide.unscored import cause_of
+from understudy.decide.inputs import cause_of
 from understudy.errors import (
     EnvironmentBuildError,
     ProjectError,

@@ -18,7 +18,7 @@ from understudy.airflow.services import Services
 from understudy.airflow.step import task_key, visible_environment
 from understudy.contract import Tag
 from understudy.decide.decision import DecisionInputs, ExecutionContext, Validation
-from understudy.decide.unscored import from_tag
+from understudy.decide.inputs import from_tag
 from understudy.gate import Cause
 from understudy.spec.pipeline import Pipeline
 from understudy.store.night import Night

@@ -19,7 +19,7 @@ from understudy.airflow.step import (
     visible_environment,
 )
 from understudy.contract import DataTag, Tag
-from understudy.decide.unscored import as_tag, cause_of
+from understudy.decide.inputs import as_tag, cause_of
 from understudy.errors import DecisionError
 from understudy.runner import projectfile
 from understudy.spec.entry_points import AS_OF, DATA, MODEL_URI, RAW

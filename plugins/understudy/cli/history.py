@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from understudy.cli.arguments import mlflow_errors
-from understudy.cli.table import render
+from understudy.cli.terminal import render
 from understudy.errors import TrackingRefusedError
 from understudy.registry.history import Entry, History, State
 

@@ -38,7 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def _run(options: argparse.Namespace) -> int:
     import shutil
 
-    from understudy.cli.table import render
+    from understudy.cli.terminal import render
     from understudy.decide import stored_records
     from understudy.gate import Tally
     from understudy.store import tracking

@@ -82,7 +82,7 @@ def _versions(software: object) -> str:
 def _nights(options: argparse.Namespace) -> int:
     import shutil
 
-    from understudy.cli.table import render
+    from understudy.cli.terminal import render
     from understudy.decide import stored_records
     from understudy.decide.evaluator import Evaluator
     from understudy.decide.replay import replayed_where_possible

@@ -1,4 +1,4 @@
-"""What commands share of a terminal: types of arguments, lines of progress, the end by a signal.
+"""What commands share of a terminal: arguments, progress, tables, the end by a signal.
 
 It loads nothing but the standard library: ``cache`` and others start without MLflow.
 """
@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn, TypeVar
@@ -45,3 +47,26 @@ def to_stderr(line: str) -> None:
 def leave(_number: int, _frame: FrameType | None) -> NoReturn:
     """End the process as a handler of SIGTERM: ``finally`` blocks run, and the exit code is 0."""
     raise SystemExit(0)
+
+
+def render(titles: Sequence[str], rows: Sequence[Sequence[str]], width: int = 120) -> str:
+    """A table whose last column is wrapped so that no line is longer than `width` characters.
+
+    Args:
+        titles: One title per column.
+        rows: One text per column each.
+        width: Characters per line; the last column keeps at least 20 of them.
+    """
+    sizes = [max(len(row[index]) for row in (titles, *rows)) for index in range(len(titles))]
+    room = max(width - sum(sizes[:-1]) - 2 * (len(sizes) - 1), 20)
+    sizes[-1] = min(sizes[-1], room)
+    rule = ["-" * size for size in sizes]
+    return "\n".join(line for row in (titles, rule, *rows) for line in _lines(row, sizes))
+
+
+def _lines(row: Sequence[str], sizes: Sequence[int]) -> Iterator[str]:
+    last = textwrap.wrap(row[-1], sizes[-1]) or [""]
+    for index, (cells, end) in enumerate(zip_longest([row[:-1]], last, fillvalue=None)):
+        start = cells if index == 0 and cells is not None else [""] * (len(row) - 1)
+        padded = [cell.ljust(size) for cell, size in zip(start, sizes, strict=False)]
+        yield "  ".join([*padded, end or ""]).rstrip()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from understudy.contract import DECISION_RECORD, MATURED_RECORD, Kind, Tag
 from understudy.decide.evaluator import EvaluationRequest, EvaluationResult, Evaluator
-from understudy.decide.unscored import cause_of
+from understudy.decide.inputs import cause_of
 from understudy.errors import DecisionError, StepFailedError, StepStoppedError, UnderstudyError
 from understudy.gate import DecisionRecord, Score, Unscored, Verdict, replay
 from understudy.gate.late_labels import LateLabelContext, LateLabelRecord, Previous, rules_of_rows

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from understudy.cli.table import render
+from understudy.cli.terminal import render
 from understudy.contract import CHAMPION, DataTag, Kind, Outcome, Tag
 from understudy.devstack.airflow_api import FINISHED, AirflowApi, Json, moment
 from understudy.devstack.place import StackPlace

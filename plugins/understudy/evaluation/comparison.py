@@ -22,7 +22,7 @@ from understudy.evaluation.predictions import TIME, Predictions
 from understudy.evaluation.slices import Group, cut
 from understudy.evaluation.t_test import Losses
 from understudy.evaluation.units import Units, units_of, unnamed
-from understudy.gate.error_rates import alpha_of
+from understudy.gate.checks import alpha_of
 from understudy.gate.evidence import CONSTANT, Comparison, Evidence, Finding
 from understudy.gate.verdict import CheckResult
 from understudy.spec.guards import OFF

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from understudy.gate import checks
-from understudy.gate.checks import reaches
-from understudy.gate.error_rates import alpha_of
+from understudy.gate.checks import alpha_of, reaches
 from understudy.gate.evidence import Evidence, Finding
 from understudy.gate.verdict import (
     Basis,

@@ -11,8 +11,8 @@ from typing import Any, Final, TypeVar
 from understudy.report import pictures, words
 from understudy.report.document import CheckView, FindingView, ModelView, RecordView, finite
 from understudy.report.drawing import Picture, Scale, Table
-from understudy.report.intervals import Panel, panels
-from understudy.report.text import count, number, shown, signed, stated
+from understudy.report.pictures import Panel, panels
+from understudy.report.words import count, number, shown, signed, stated
 
 _RESULTS: Final = ("failed", "undecided", "passed")
 _LEVELS: Final = ("reject", "hold", "warn")

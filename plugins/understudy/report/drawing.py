@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from understudy.report.text import number
+from understudy.report.words import number
 
 _TICKS: Final = 5
 _MARGIN: Final = 0.04

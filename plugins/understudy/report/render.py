@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from understudy.redact import redacted
-from understudy.report import text, words
+from understudy.report import words
 from understudy.report.contents import PageContents, contents, interval_told
 from understudy.report.document import read
 
@@ -93,8 +93,8 @@ def render_or_tell(
 
 def _plain_page(record: Mapping[str, Any], error: Exception) -> str:
     """Return a page of plain sentences, made without the templates."""
-    reasons = (text.shown(reason) for reason in record.get("reasons", ()))
-    verdict = text.shown(record.get("verdict", ""), 20)
+    reasons = (words.shown(reason) for reason in record.get("reasons", ()))
+    verdict = words.shown(record.get("verdict", ""), 20)
     items = "".join(f"<li>{html.escape(reason)}</li>" for reason in reasons)
     sentence = html.escape(words.undrawn("This page", error))
     # No style sheet here and so no source for one: what is escaped badly could load nothing.
@@ -137,13 +137,13 @@ def _engine() -> Environment:
     )
     engine.globals.update(words=words)
     engine.filters.update(
-        number=text.number,
-        stated=text.stated,
-        signed=text.signed,
-        count=text.count,
-        percent=text.percent,
-        probability=text.probability,
-        short=functools.partial(text.shown, longest=80),
+        number=words.number,
+        stated=words.stated,
+        signed=words.signed,
+        count=words.count,
+        percent=words.percent,
+        probability=words.probability,
+        short=functools.partial(words.shown, longest=80),
         pretty=_pretty,
         interval=interval_told,
     )
@@ -152,10 +152,10 @@ def _engine() -> Environment:
 
 def _visible(value: object) -> object:
     """Return what a template is about to print, cleaned; markup of our own macros as it is."""
-    return value if hasattr(value, "__html__") else text.shown(value)
+    return value if hasattr(value, "__html__") else words.shown(value)
 
 
 def _pretty(document: object) -> Markup:
     from markupsafe import escape
 
-    return escape(text.shown(json.dumps(document, indent=2, ensure_ascii=False), _LONGEST_RULES))
+    return escape(words.shown(json.dumps(document, indent=2, ensure_ascii=False), _LONGEST_RULES))

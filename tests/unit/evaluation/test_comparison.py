@@ -15,7 +15,7 @@ from tests.fixtures.examples import examples
 
 from understudy.evaluation import compare, load
 from understudy.gate import Gate, Metric, Score, Verdict, judge
-from understudy.gate.error_rates import alpha_of
+from understudy.gate.checks import alpha_of
 from understudy.gate.evidence import Comparison, Evidence
 
 RMSE = Gate(Metric("rmse", min_gain=0.0, confidence=0.9))

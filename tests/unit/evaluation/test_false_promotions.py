@@ -21,7 +21,7 @@ from understudy.evaluation.means import Shape
 from understudy.evaluation.t_test import Losses, infer
 from understudy.evaluation.units import Units
 from understudy.gate import Gate, Metric, Score, Verdict, judge
-from understudy.gate.error_rates import alpha_of
+from understudy.gate.checks import alpha_of
 
 Floats = NDArray[np.float64]
 NIGHTS = 365

@@ -19,7 +19,7 @@ from understudy.airflow.services import Services
 from understudy.airflow.step import attempt_key
 from understudy.contract import key_of
 from understudy.decide.decision import DecisionInputs, Validation
-from understudy.decide.unscored import cause_of
+from understudy.decide.inputs import cause_of
 from understudy.errors import DecisionError, StepFailedError
 from understudy.gate import DecisionRecord, Unscored, Verdict
 from understudy.registry.history import MoveCause

@@ -15,8 +15,8 @@ What a model costs is measured by ``understudy.decide.benchmark`` and judged by
 ``understudy.gate.budgets``.
 """
 
+from understudy.evaluation.guards.current_data import Roles
 from understudy.evaluation.guards.data import Absent, GuardFindings, find, profile_of
 from understudy.evaluation.guards.profile import Profile
-from understudy.evaluation.guards.roles import Roles
 
 __all__ = ["Absent", "GuardFindings", "Profile", "Roles", "find", "profile_of"]

@@ -13,11 +13,10 @@ from pathlib import Path
 from understudy.contract import TRAIN_FILE
 from understudy.errors import DecisionError
 from understudy.evaluation.guards import drift, leakage
-from understudy.evaluation.guards.current_data import CurrentData, Numbers, made, unchecked
+from understudy.evaluation.guards.current_data import CurrentData, Numbers, Roles, made, unchecked
 from understudy.evaluation.guards.drift import pairs
 from understudy.evaluation.guards.leakage import Sketches
 from understudy.evaluation.guards.profile import Profile
-from understudy.evaluation.guards.roles import Roles
 from understudy.evaluation.guards.table import RowTable
 from understudy.gate.evidence import Finding
 from understudy.spec import quantities

@@ -13,9 +13,16 @@ import numpy as np
 import pandas as pd
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-from understudy.evaluation.guards.current_data import CurrentData, Numbers, made, some, unchecked
+from understudy.evaluation.guards.current_data import (
+    CurrentData,
+    Numbers,
+    Roles,
+    Task,
+    made,
+    some,
+    unchecked,
+)
 from understudy.evaluation.guards.profile import Profile, Sketch, hash_version
-from understudy.evaluation.guards.roles import Roles, Task
 from understudy.evaluation.guards.table import Digests, RowTable, ValueKind
 from understudy.gate.evidence import Finding
 from understudy.spec.guards import Guards

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from understudy.errors import DecisionError
-from understudy.evaluation.guards.roles import Roles
+from understudy.evaluation.guards.current_data import Roles
 from understudy.evaluation.guards.table import Digests, RowTable, ValueKind
 
 ALL: Final = 2**64

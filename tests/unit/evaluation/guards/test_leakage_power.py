@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from understudy.evaluation.guards.current_data import Roles, Task
 from understudy.evaluation.guards.leakage import telling
-from understudy.evaluation.guards.roles import Roles, Task
 from understudy.evaluation.guards.table import RowTable
 
 pytestmark = pytest.mark.unit

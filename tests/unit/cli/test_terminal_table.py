@@ -1,6 +1,6 @@
 """The demo's table."""
 
-from understudy.cli.table import render
+from understudy.cli.terminal import render
 
 
 def test_columns_are_as_wide_as_their_widest_text() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from understudy.report.text import (
+from understudy.report.words import (
     LONGEST,
     count,
     number,

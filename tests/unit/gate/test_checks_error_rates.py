@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from understudy.gate.error_rates import alpha_of, violations
+from understudy.gate.checks import alpha_of, violations
 
 shares = st.floats(1e-9, 1.0)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from understudy.decide.unscored import as_tag, from_tag
+from understudy.decide.inputs import as_tag, from_tag
 from understudy.gate import Cause
 
 MLFLOW_LIMIT = 8000  # characters of a tag

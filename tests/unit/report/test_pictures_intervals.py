@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from understudy.report.document import CheckView, IntervalView
-from understudy.report.intervals import deciding, panels, rule_in_words
+from understudy.report.pictures import deciding, panels, rule_in_words
 
 CHECK = CheckView(
     metric="mae",
