@@ -39,9 +39,9 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     made = base / "understudy.git"
     listing = ("git", "ls-files", "--cached", "--others", "--exclude-standard", "--deduplicate")
     names = subprocess.run(listing, cwd=ROOT, check=True, capture_output=True, text=True)
-    for name in filter(lambda name: (ROOT / name).is_file(), names.stdout.splitlines()):
+    for name in filter(lambda name: os.path.lexists(ROOT / name), names.stdout.splitlines()):
         (made / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / name, made / name)
+        shutil.copy(ROOT / name, made / name, follow_symlinks=False)
     identity = ("-c", "user.name=Test", "-c", "user.email=test@example.com")
     for command in (
         ("init", "--quiet", "--initial-branch=main"),
