@@ -95,11 +95,11 @@ class Shop:
         return self.pinned_night(
             run_id,
             self.experiment_id,
-            pipeline="habits",
+            name="habits",
             model=self.model,
             champion=champion,
-            rules=gate.to_dict(),
-            validated=False,
+            gate=gate,
+            steps=Steps(validate=None),
         )
 
 

@@ -73,8 +73,7 @@ class Pipeline:
         tags[Tag.AS_OF.value] = as_of
         book = NightBook(self.client, self.runs)
         run_id = book.open(self.experiment, uuid.uuid4().hex, as_of, tags)
-        rules = GAINS.to_dict()
-        pinned = {"champion": champion, "as_of": as_of, "rules": rules}
+        pinned = {"champion": champion, "as_of": as_of, "gate": GAINS}
         return self.pinned_night(run_id, self.experiment, **pinned)
 
     def judged(self, day: int, ours: str = "models:/m-1", champion: str | None = "3") -> Night:
@@ -350,8 +349,8 @@ def test_real_steps_score_the_models_of_a_past_night(
     score = real.scored(data)
     book = NightBook(real.client, real.runs)
     tags = {Tag.PIPELINE.value: "drifting", Tag.MODEL.value: "drifting"}
-    named = {"pipeline": "drifting", "model": "drifting", "champion": "2"}
-    night = pinned_night("", real.experiment, rules=gate.to_dict(), **named)
+    named = {"name": "drifting", "model": "drifting", "champion": "2"}
+    night = pinned_night("", real.experiment, gate=gate, **named)
     opened = [
         replace(night, as_of=as_of, run_id=book.open(
             real.experiment, as_of, as_of, {**tags, Tag.AS_OF.value: as_of}

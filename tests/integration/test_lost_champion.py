@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from understudy.airflow.challenger import compared_with
 from understudy.airflow.inputs import lost_champion, trained_score
-from understudy.airflow.operators.promote import compared_with
 from understudy.airflow.services import Services
 from understudy.decide.decision import DecisionInputs
 from understudy.gate import Case, Cause, Gate, Metric, Unscored, Verdict

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from understudy.airflow.operators.report import outcome_of
+from understudy.airflow.night_context import outcome_of
 from understudy.contract import Outcome, Tag
 from understudy.store.night import NightBook
 

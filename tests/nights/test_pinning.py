@@ -1,7 +1,8 @@
-"""A night stays on the commit that it pinned, whatever is pushed meanwhile."""
+"""A night stays on what it pinned, whatever is pushed or written meanwhile."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -45,3 +46,19 @@ def test_a_cleared_night_keeps_what_it_pinned(installation: Installation) -> Non
     ]
     assert set(tries) == {first["understudy.commit"]}
     installation.check_ended("moving")
+
+
+def test_an_edit_of_the_dag_file_in_mid_run_does_not_change_the_night(
+    installation: Installation, tmp_path: Path
+) -> None:
+    """Airflow reads the file again for each task; all that these do was pinned, and is done."""
+    file, begun = Path(installation.stack.place.dags, "edited.py"), tmp_path / "begun"
+    installation.trigger("edited", "first", broken=str(begun))
+    installation.wait_for_task("edited", "first", "download", {"running"})
+    file.write_text(file.read_text().replace("EDITED = False", "EDITED = True"))
+    begun.touch()
+    assert installation.wait("edited", "first") == "success"
+    (night,) = installation.nights("edited")
+    assert night["understudy.outcome"] == "PROMOTED"
+    assert "rmse 9" in night["understudy.reason"]
+    assert installation.champion("edited") == "1"

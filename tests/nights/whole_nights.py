@@ -148,7 +148,7 @@ class WholeNights:
         night = ugly_nights.strict(ugly_nights.of("first"), "night.json")
         given = {**night["parameters"], "source": source, "holdout": "newest"}
         words = ["backtest", str(PROJECT), "--nights=2", "--every=3d", "--holdout-days=7"]
-        words += [f"--metric={night['rules']['primary']['name']}", f"--out={out}"]
+        words += [f"--metric={night['spec']['gate']['primary']['name']}", f"--out={out}"]
         words += [part for name, one in given.items() for part in ("-P", f"{name}={one}")]
         cache = {"UNDERSTUDY_CACHE": str(ugly_nights.installation.stack.place.cache)}
         command = [sys.executable, "-m", "understudy", *words]

@@ -50,6 +50,27 @@ def announce(context: Context, asset: Asset, extra: Mapping[str, Any]) -> None:
     context["outlet_events"][asset].extra = dict(extra)
 
 
+def announce_champion(
+    operator: BaseOperator, context: Context, event: Mapping[str, Any], *, moved: bool = False
+) -> None:
+    """Let a champion's asset change where its last event names another version, or it has moved.
+
+    Args:
+        operator: A task that has the asset among its inlets and outlets.
+        context: Of that task.
+        event: The extras; without ``previous`` that is the version of the last event.
+        moved: Whether this task moved the alias.
+    """
+    asset = champion_asset(event["model"])
+    # Where the file has renamed the model since the night began, the outlet is another one's asset.
+    if asset in operator.outlets:
+        last = announced(context, asset).get("version")
+        if moved or last != event["version"]:
+            announce(context, asset, {"previous": last, **event})
+            return
+    keep_quiet(operator)
+
+
 def keep_quiet(operator: BaseOperator) -> None:
     """Let a task make no events, although it succeeds: Airflow reads its outlets afterwards."""
     operator.outlets = []

@@ -85,7 +85,6 @@ def _tasks(spec: Pipeline) -> Iterator[Any]:
     yield PromoteOperator(
         **_named(task.PROMOTE),
         pipeline=spec,
-        step=spec.steps.validate or spec.steps.train,
         max_active_tis_per_dag=1,
     )
     yield from _late_labels(spec)
@@ -98,18 +97,18 @@ def _tasks(spec: Pipeline) -> Iterator[Any]:
 
 def _steps(spec: Pipeline) -> Iterator[Any]:
     """Yield the tasks of the project's entry points; the search comes before the training."""
-    for role, entry_point in spec.steps.by_role.items():
+    for role in spec.steps.by_role:
         if role is Role.TRAIN and spec.search is not None:
             workers = SearchOperator.partial(
                 **_named(task.SEARCH), pipeline=spec, map_index_template="worker {{ task.worker }}"
             )
             yield workers.expand(worker=list(range(spec.search.workers)))
-        yield _step(spec, role, entry_point)
+        yield _step(spec, role)
 
 
-def _step(spec: Pipeline, role: Role, entry_point: str) -> Any:  # noqa: ANN401 -- or a mapped one
+def _step(spec: Pipeline, role: Role) -> Any:  # noqa: ANN401 -- or a mapped one
     """Return the task of one entry point of the project."""
-    fields = {**_named(role.value), "pipeline": spec, "step": entry_point}
+    fields = {**_named(role.value), "pipeline": spec, "step": role}
     if role.value in spec.queues:
         fields["queue"] = spec.queues[role.value]
     if role is Role.DOWNLOAD:
@@ -118,9 +117,9 @@ def _step(spec: Pipeline, role: Role, entry_point: str) -> Any:  # noqa: ANN401 
     if role is Role.VALIDATE:
         mapped = ValidateOperator.partial(**fields, map_index_template="{{ task.role }}")
         return mapped.expand(role=_ROLES)
-    if role is Role.TRAIN and spec.search is not None:
+    if role is Role.TRAIN:
         # A worker that fails for good costs the night nothing: the others finish the study.
-        rule = TriggerRule.ALL_DONE_MIN_ONE_SUCCESS
+        rule = TriggerRule.ALL_DONE_MIN_ONE_SUCCESS if spec.search else TriggerRule.ALL_SUCCESS
         return TrainOperator(**fields, trigger_rule=rule)
     return NightStepOperator(**fields)
 
@@ -131,8 +130,7 @@ def _late_labels(spec: Pipeline) -> Iterator[LateLabelsOperator]:
         yield LateLabelsOperator(
             **_named(task.MATURED),
             pipeline=spec,
-            step=spec.steps.validate,
-            delay=spec.label_delay,
+            step=Role.VALIDATE,
             trigger_rule=TriggerRule.ALL_DONE,
             # What cannot be completed now is due again in the next night.
             retries=0,

@@ -1,4 +1,4 @@
-"""The night's challenger in the registry: its version, and what keeps it from being promoted."""
+"""The night's challenger in the registry: its version, its move, and what keeps it from one."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING
 
 from airflow.sdk.exceptions import AirflowSkipException
 
+from understudy.airflow.night_context import REHEARSE, TRAIN, pulled
 from understudy.airflow.night_steps import trained_model
 from understudy.airflow.services import Services
 from understudy.contract import Tag, key_of
-from understudy.registry.history import Trained
+from understudy.errors import DecisionError
+from understudy.gate import DecisionRecord, Unscored
+from understudy.registry.history import MoveCause, Trained
+from understudy.registry.promoter import MoveRequest
 from understudy.store.night import Night
 
 if TYPE_CHECKING:
@@ -56,3 +60,60 @@ def refuse_return(context: Context, services: Services, night: Night, version: s
             " does not return by itself"
         )
         raise held(services, night, reason)
+
+
+def withdraw(context: Context, services: Services, night: Night) -> None:
+    """Let this night's challenger wait no longer, however the night ends."""
+    # Another challenger may wait by now: only a model of this night's training is withdrawn.
+    waiting, trained = services.registry.challenger(night.model), pulled(context, TRAIN)
+    if waiting and trained and services.runs.is_within(str(waiting.run_id), str(trained)):
+        services.registry.withdraw(night.model, str(waiting.version))
+
+
+def promotion(context: Context, services: Services, night: Night, version: str) -> MoveRequest:
+    """Return the move that a verdict of PROMOTE asks for, but for what it was judged against.
+
+    Raises:
+        DecisionError: when the night was to rehearse, and the file has no such task any more.
+    """
+    rehearsal = str(pulled(context, REHEARSE) or "")
+    if night.spec.rehearsal is not None and not rehearsal:
+        raise DecisionError(
+            "This night was to rehearse its challenger, and no rehearsal of it has passed",
+            allowed="a pipeline file that still has its rehearsal",
+            action="put it back, or trigger the Dag again: that night pins the file as it is now",
+        )
+    cause, actor = _who(context, services.nights.approval(night))
+    return MoveRequest(
+        model=night.model,
+        version=version,
+        expected=None,
+        # The same for every try of the task: a move that a killed try began is carried on.
+        key=key_of("night", night.run_id, version),
+        cause=cause,
+        actor=actor,
+        decision_run=night.run_id,
+        rehearsal_run=rehearsal,
+    )
+
+
+def compared_with(services: Services, night: Night, record: DecisionRecord) -> str | None:
+    """Return the champion that the alias must still point at; None for "at none"."""
+    if record.champion is None:
+        return None
+    # Its version was deleted or its alias taken away: the alias is expected to point nowhere.
+    lost = services.promoter.lost(night.model) if isinstance(record.champion, Unscored) else None
+    if lost is not None and lost.version == record.champion.model:
+        return None  # the rules waive that comparison
+    return record.champion.model
+
+
+def _who(context: Context, approval: str) -> tuple[MoveCause, str]:
+    """Return whose move it is: of the person who approved or started the night, else its own."""
+    dag_run = context["dag_run"]
+    approved_by = approval.partition(" by ")[2]
+    if approved_by:
+        return MoveCause.PERSON, approved_by
+    if dag_run.run_type == "manual":
+        return MoveCause.PERSON, dag_run.triggering_user_name or "unknown"
+    return MoveCause.NIGHT, f"{dag_run.dag_id} {dag_run.run_id}"

@@ -1,14 +1,19 @@
-"""The trigger form in Airflow's UI: what a person may want to set by hand. Pure but for Param."""
+"""The trigger form in Airflow's UI: what a person may want to set by hand, and what was set."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
 
 from airflow.sdk import Param
 
-from understudy.errors import DeclarationError
+from understudy.airflow.schedule import moment
+from understudy.errors import DeclarationError, ParameterError
 from understudy.spec.pipeline import Pipeline, Promotion
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
 
 _TYPES: Final = {bool: "boolean", int: "integer", float: "number", str: "string"}
 _PROJECT: Final = "Parameters of the project"
@@ -30,6 +35,53 @@ def form(pipeline: Pipeline) -> dict[str, Param]:
     """Return the fields of the form: ours, then the project's parameters."""
     project = {name: _parameter(name, value) for name, value in pipeline.parameters.items()}
     return {**_own_fields(pipeline), **project}
+
+
+def chosen(context: Context, pipeline: Pipeline) -> dict[str, Any]:
+    """Return what a Dag run's form says, as fields of a night.
+
+    Raises:
+        ParameterError: when ``as_of`` is no time.
+    """
+    params, as_of = context["params"], moment(context)
+    if given := params["as_of"]:
+        as_of = as_of_time(str(given))
+    values = {name: params[name] for name in pipeline.parameters}
+    return {
+        "version": str(params["version"] or ""),
+        "as_of": as_of.isoformat(timespec="seconds"),
+        # The form sends null for a text that was emptied.
+        "parameters": {name: "" if value is None else value for name, value in values.items()},
+        "promote": _promotion(context).value,
+        "force": bool(params["force"]) or not pipeline.skip_unchanged,
+    }
+
+
+def as_of_time(text: str) -> datetime:
+    """Return the time that a person wrote; without a time zone it is UTC.
+
+    Raises:
+        ParameterError: when it is no ISO 8601 date or time. Airflow's form lets any text pass.
+    """
+    try:
+        given = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ParameterError(
+            f"as_of is {text!r}",
+            allowed="an ISO 8601 date or time, such as 2026-01-31 or 2026-01-31T03:00:00+00:00",
+            action="trigger the Dag again with such a time, or leave as_of empty",
+        ) from error
+    return (given if given.tzinfo else given.replace(tzinfo=UTC)).astimezone(UTC)
+
+
+def _promotion(context: Context) -> Promotion:
+    """Return who obeys the verdict; a backfill moves nothing unless that was asked for."""
+    dag_run = context["dag_run"]
+    # `conf` has only what was given by hand, `params` the declared defaults as well.
+    is_explicit = "promote" in (dag_run.conf or {})
+    if dag_run.run_type == "backfill" and not is_explicit:
+        return Promotion.NEVER
+    return Promotion(context["params"]["promote"])
 
 
 def _own_fields(pipeline: Pipeline) -> dict[str, Param]:

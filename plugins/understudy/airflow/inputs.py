@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from understudy.airflow.connections import git_access
@@ -18,9 +19,9 @@ from understudy.airflow.services import Services
 from understudy.airflow.step import task_key, visible_environment
 from understudy.contract import Tag
 from understudy.decide.decision import DecisionInputs, ExecutionContext, Validation
-from understudy.decide.inputs import from_tag
-from understudy.gate import Cause
-from understudy.spec.pipeline import Pipeline
+from understudy.decide.inputs import cause_of, from_tag
+from understudy.errors import StepFailedError
+from understudy.gate import Cause, DecisionRecord
 from understudy.store.night import Night
 
 if TYPE_CHECKING:
@@ -34,9 +35,7 @@ def has_numbers(context: Context, night: Night) -> bool:
     return pulled(context, TRAIN) is not None
 
 
-def decision_inputs(
-    context: Context, services: Services, night: Night, pipeline: Pipeline
-) -> DecisionInputs:
+def decision_inputs(context: Context, services: Services, night: Night) -> DecisionInputs:
     """Return what the night's tasks have left to judge by.
 
     Raises:
@@ -48,32 +47,68 @@ def decision_inputs(
     run_id = trained.run_id
     if night.validated:
         run_id = str(pulled(context, VALIDATE, CHALLENGER_INDEX))
-    return DecisionInputs(
-        Validation(trained.uri, run_id),
-        _champion_score(context, services, night),
-        rows_of(context, night),
-        execution_context(night, pipeline),
-    )
+    champion = _champion_score(context, services, night)
+    return _inputs(context, night, Validation(trained.uri, run_id), champion)
 
 
-def execution_context(night: Night, pipeline: Pipeline) -> ExecutionContext:
-    """Return what the models run with where they are measured.
+def inputs_again(
+    context: Context,
+    services: Services,
+    night: Night,
+    record: DecisionRecord,
+    score: Callable[[str], str],
+) -> DecisionInputs:
+    """Return what to judge a night again by, whose champion has changed since.
+
+    Args:
+        context: Of the task that asks.
+        services: The servers.
+        night: The night.
+        record: What was decided.
+        score: Scores the model of an address on the night's rows; returns the MLflow run.
 
     Raises:
-        ParameterError: when a variable is not set.
-        ProjectError: when the project's connection cannot be used.
+        StepFailedError: when the new champion cannot be scored, and another try may do it.
     """
+    found = services.registry.champion(night.model)
+    if found is None:
+        champion = lost_champion(services, night.model)
+    elif night.validated:
+        champion = _scored(context, services, night, str(found.version), score)
+    else:
+        champion = trained_score(services, night, str(found.version))
+    challenger = Validation(record.challenger.model, record.challenger.run_id)
+    return _inputs(context, night, challenger, champion)
+
+
+def _scored(
+    context: Context, services: Services, night: Night, version: str, score: Callable[[str], str]
+) -> Validation:
+    try:
+        return Validation(version, score(f"models:/{night.model}/{version}"))
+    except StepFailedError as error:
+        # Another try may succeed; in the last one, that it fails is what there is to judge by.
+        if error.can_retry and context["ti"].try_number <= context["ti"].max_tries:
+            raise
+        cause = cause_of(services.client, error, night.model, version)
+        return Validation(version, error.run_id, str(error), cause)
+
+
+def _inputs(
+    context: Context, night: Night, challenger: Validation, champion: Validation | None
+) -> DecisionInputs:
+    spec, rows = night.spec, pulled(context, PREPROCESS)
     # Only what is measured runs code of the project: without budgets no secret is handed on.
-    if not night.rules.get("budgets"):
-        return ExecutionContext()
-    access = git_access(pipeline.project.connection)
-    return ExecutionContext(visible_environment(pipeline.environment), access)
-
-
-def rows_of(context: Context, night: Night) -> str:
-    """Return the address of the rows that this night split; empty where no step did that."""
-    run_id = pulled(context, PREPROCESS)
-    return f"runs:/{run_id}/{night.data_artifact}" if run_id is not None else ""
+    execution = (
+        ExecutionContext()
+        if spec.gate.budgets is None
+        else ExecutionContext(
+            visible_environment(spec.environment), git_access(spec.project.connection)
+        )
+    )
+    # Empty where no step split the rows.
+    address = f"runs:/{rows}/{spec.steps.data}" if rows is not None else ""
+    return DecisionInputs(challenger, champion, address, execution)
 
 
 def _champion_score(context: Context, services: Services, night: Night) -> Validation | None:

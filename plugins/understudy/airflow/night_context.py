@@ -1,11 +1,15 @@
-"""Reads the night that a task belongs to from what the task ``pin`` left. Touches XCom only."""
+"""What the tasks of a night leave each other: what it pinned, how they ended. Touches XCom only."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow.sdk.exceptions import AirflowSkipException
 
+from understudy.contract import Outcome, Tag
+from understudy.gate import Verdict
+from understudy.spec.pipeline import NightSpec
 from understudy.store.night import Night
 
 if TYPE_CHECKING:
@@ -27,6 +31,11 @@ REPORT: Final = "report"
 CHALLENGER_INDEX: Final = 0
 CHAMPION_INDEX: Final = 1
 """Map indexes of the two validations."""
+
+_BY_VERDICT: Final = {Verdict.REJECT.value: Outcome.REJECTED, Verdict.HOLD.value: Outcome.HELD}
+_FAILED: Final = frozenset({"failed", "removed"})
+_BAD: Final = _FAILED | {"upstream_failed"}
+"""States of a task that has failed, or never ran because another one had."""
 
 
 def states(context: Context) -> dict[str, str]:
@@ -52,8 +61,13 @@ def pulled(context: Context, task_id: str, map_index: int | None = None) -> Any:
     return ti.xcom_pull(task_ids=task_id, map_indexes=map_index)
 
 
-def night_of(context: Context) -> Night:
+def night_of(context: Context, declared: NightSpec | None = None) -> Night:
     """Return the night that ``pin`` opened.
+
+    Args:
+        context: Airflow's context of a task.
+        declared: What the pipeline file says now, for nights that the version before pinned; None
+            where that does not matter.
 
     Raises:
         AirflowSkipException: when it opened none, so that there is nothing to do.
@@ -62,4 +76,51 @@ def night_of(context: Context) -> Night:
     if pinned is None:
         message = "The task pin opened no night; its log says why."
         raise AirflowSkipException(message)
-    return Night(**pinned)
+    return Night.of(pinned, declared)
+
+
+def is_over(context: Context, dag_run_id: str) -> bool:
+    """Return whether this Airflow knows a run of this Dag and it has ended."""
+    # A Dag run that this Airflow does not know may be alive in another one that shares the server.
+    ti = context["ti"]
+    known = ti.get_dr_count(dag_id=ti.dag_id, run_ids=[dag_run_id])
+    alive = ti.get_dr_count(dag_id=ti.dag_id, run_ids=[dag_run_id], states=["queued", "running"])
+    return bool(known) and not alive
+
+
+def failed_tasks(now: Mapping[str, str]) -> list[str]:
+    """Return the tasks that failed themselves, by their states."""
+    return sorted(task for task, state in now.items() if state in _FAILED and task != REPORT)
+
+
+def outcome_of(tags: Mapping[str, str], now: Mapping[str, str]) -> tuple[Outcome, str]:
+    """Return how a night ended, and why.
+
+    Args:
+        tags: The tags of its parent run. Those of an earlier pass may be among them, so each is
+            believed only where the task that writes it has run in this one.
+        now: The state of each task of the Dag run.
+    """
+    outcome, reason = _end_of(tags, now)
+    notes = [reason, tags.get(Tag.SAW_LESS.value, "")]
+    if now.get(REHEARSE) == "success":
+        notes.append(tags.get(Tag.UNASKED.value, ""))
+    return outcome, "; ".join(filter(None, notes))
+
+
+def _end_of(tags: Mapping[str, str], now: Mapping[str, str]) -> tuple[Outcome, str]:
+    # In the order of the tasks: what stopped the night first is how it ended.
+    ill = {task: state for task, state in now.items() if state in _BAD and task != REPORT}
+    if now.get(DOWNLOAD) == "skipped":
+        return Outcome.SKIPPED, tags.get(Tag.SKIPPED_BECAUSE.value, "the download was skipped")
+    if now.get(GATE) != "success" or {APPROVE, PROMOTE} & ill.keys():
+        return Outcome.FAILED, f"these tasks failed: {', '.join(failed_tasks(now)) or 'none'}"
+    verdict, reason = tags[Tag.VERDICT.value], tags[Tag.VERDICT_REASON.value]
+    if shadow := tags.get(Tag.SHADOW.value, ""):
+        return Outcome.HELD, f"{shadow}: {reason}"
+    if now.get(PROMOTE) == "success":
+        return Outcome.PROMOTED, reason
+    if verdict != Verdict.PROMOTE:
+        return _BY_VERDICT[verdict], reason
+    why = tags.get(Tag.HELD_BECAUSE.value, "the task promote did not run")
+    return Outcome.HELD, f"{why}; verdict PROMOTE: {reason}"

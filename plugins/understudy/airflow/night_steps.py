@@ -18,54 +18,92 @@ from understudy.airflow.step import (
     attempt_key,
     visible_environment,
 )
-from understudy.contract import DataTag, Tag
+from understudy.contract import LOCAL, DataTag, Tag, key_of
 from understudy.decide.inputs import as_tag, cause_of
-from understudy.errors import DecisionError
+from understudy.errors import DecisionError, ProjectError
 from understudy.runner import projectfile
-from understudy.spec.entry_points import AS_OF, DATA, MODEL_URI, RAW
-from understudy.spec.pipeline import Pipeline, Steps
+from understudy.spec.entry_points import AS_OF, DATA, MODEL_URI, RAW, Role
+from understudy.spec.pipeline import NightSpec, Pipeline
+from understudy.spec.placement import placement
 from understudy.store.night import Night
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from understudy.registry.versions import TrainedModel
+    from understudy.runner.step import StepRequest
 
 
 class NightStepOperator(MlflowRunOperator):
     """One step of a night: pinned commit, child of the night's run, parameters by declaration.
 
     Args:
-        pipeline: What the pipeline file declares.
-        step: Entry point to run.
+        pipeline: What the pipeline file declares; it counts where the version before, which pinned
+            less, began the night.
+        step: Which of the night's steps.
     """
 
     # What a night pinned is read when the task runs: only the project may hold a template.
     template_fields: Sequence[str] = ("project",)
 
-    def __init__(self, *, pipeline: Pipeline, step: str, **kwargs: Any) -> None:
-        super().__init__(
-            project=pipeline.project.uri,
-            git_conn_id=pipeline.project.connection,
-            entry_point=step,
-            env_manager=pipeline.env_manager,
-            environment=tuple(pipeline.environment),
-            backend=pipeline.backend,
-            backend_config=pipeline.backend_config,
-            **kwargs,
-        )
-        self.pipeline = pipeline
+    def __init__(self, *, pipeline: Pipeline, step: Role, **kwargs: Any) -> None:
+        super().__init__(project=pipeline.project.uri, **kwargs)
+        self.pipeline, self.step, self._scored = pipeline, step, 0
+
+    def night(self, context: Context) -> Night:
+        """Return the night; what it pinned says from now on what this task runs, where and how.
+
+        Raises:
+            ProjectError: where it has no such step.
+        """
+        night = night_of(context, self.pipeline)
+        self.at_pinned(night)
+        spec = night.spec
+        self.entry_point = self.entry_point_of(spec)
+        self.env_manager, self.environment = spec.env_manager, tuple(spec.environment)
+        self.placement = placement(spec.backend, spec.backend_config, spec.environment)
+        return night
+
+    def entry_point_of(self, spec: NightSpec) -> str:
+        """Return the project's entry point that a night runs here."""
+        if (name := spec.steps.by_role.get(self.step)) is None:
+            raise lacking(str(self.step))
+        return name
 
     def execute(self, context: Context) -> Any:  # noqa: ANN401 -- subclasses return more
         """Run the step and return the id of its MLflow run."""
         with airflow_errors():
-            services, night = Services.connect(), night_of(context)
+            services, night = Services.connect(), self.night(context)
             run_id = self.run_entry_point(context, services, night, self.inputs(context, night))
             return self.finished(context, services, run_id)
 
+    def resume(self, context: Context, event: Mapping[str, Any]) -> Any:  # noqa: ANN401 -- ditto
+        """Go on when the trigger has seen the end of the job, on the cluster that was pinned."""
+        with airflow_errors():
+            self.night(context)
+        return super().resume(context, event)
+
     def inputs(self, context: Context, night: Night) -> dict[str, str]:
-        """Return the parameters that come from the night and its earlier steps."""
-        return inputs_so_far(context, night, self.pipeline.steps)
+        """Return the as-of time, and the artifact addresses that earlier steps left."""
+        steps, found = night.spec.steps, {AS_OF: night.as_of}
+        for task_id, name, artifact in ((DOWNLOAD, RAW, steps.raw), (PREPROCESS, DATA, steps.data)):
+            run_id = pulled(context, task_id)
+            if run_id is not None:
+                found[name] = f"runs:/{run_id}/{artifact}"
+        return found
+
+    def score(self, context: Context, services: Services, night: Night, model_uri: str) -> str:
+        """Score a model on the night's rows within this task; return the MLflow run of it."""
+        # Counted, because the count is in the key: each validation of this try is a run of its own.
+        self._scored += 1
+        inputs = {**self.inputs(context, night), MODEL_URI: model_uri}
+        return self.run_entry_point(context, services, night, inputs)
+
+    def run_step(self, context: Context, services: Services, request: StepRequest) -> str:
+        """Run a request; one of several of a task, none of which Airflow knows, never defers it."""
+        if self._scored and self.placement is not None:
+            return self.run_job_here(services, request)
+        return super().run_step(context, services, request)
 
     def run_entry_point(
         self, context: Context, services: Services, night: Night, inputs: Mapping[str, str]
@@ -75,9 +113,8 @@ class NightStepOperator(MlflowRunOperator):
 
         # The night's parameters are those of all its steps, and MLflow appends what an entry point
         # does not declare to its command line (3.17).
-        pinned = self.runner(services).pin(self.project, night.commit)
-        declared = projectfile.named(pinned.entry_points, self.entry_point)
-        offered = {**night.parameters, **self.pipeline.steps.renamed(inputs)}
+        declared = self.takes(services, night)
+        offered = {**night.parameters, **night.spec.steps.renamed(inputs)}
         parameters = {name: value for name, value in offered.items() if name in declared}
         request = StepRequest(
             project=self.project,
@@ -90,29 +127,36 @@ class NightStepOperator(MlflowRunOperator):
             tags={**airflow_tags(context), Tag.PIPELINE.value: night.pipeline},
             parent_run_id=night.run_id,
             env_manager=self.env_manager,
-            environment=self.variables(),
-            reuse=self.may_reuse(parameters) and not night.force,
+            environment=self.variables(night.spec),
+            reuse=self.may_reuse(night.spec, parameters) and not night.force,
         )
         return self.run_step(context, services, request)
 
-    def may_reuse(self, parameters: Collection[str]) -> bool:
+    def may_reuse(self, spec: NightSpec, parameters: Collection[str]) -> bool:
         """Return whether an earlier result may stand for this step's.
 
         Args:
+            spec: What the night obeys.
             parameters: Names of those that the step takes.
         """
         # A step that takes an artifact depends on its inputs; a download depends on the world.
-        artifacts = map(self.pipeline.steps.called, (RAW, DATA, MODEL_URI))
+        artifacts = map(spec.steps.called, (RAW, DATA, MODEL_URI))
         takes_artifact = any(name in parameters for name in artifacts)
-        return self.pipeline.reuse.get(self.task_id, takes_artifact)
+        return spec.reuse.get(self.task_id, takes_artifact)
 
-    def variables(self) -> dict[str, str]:
+    def takes(self, services: Services, night: Night, entry_point: str = "") -> Collection[str]:
+        """Return the parameters that an entry point declares; without its name, the task's own."""
+        pinned = self.runner(services).pin(self.project, night.commit)
+        return projectfile.named(pinned.entry_points, entry_point or self.entry_point)
+
+    def variables(self, spec: NightSpec) -> dict[str, str]:
         """Return the environment variables that the step is given; values may be secrets."""
-        return visible_environment(self.environment)
+        return visible_environment(spec.environment)
 
     def attempt(self, context: Context) -> str:
-        """Return the identity of this try."""
-        return attempt_key(context)
+        """Return the identity of this try, or of one of its validations."""
+        key = attempt_key(context)
+        return key_of(key, self._scored) if self._scored else key
 
     def run_title(self) -> str:
         """Return the name of the MLflow run."""
@@ -129,7 +173,7 @@ class DownloadOperator(NightStepOperator):
 
     def finished(self, context: Context, services: Services, run_id: str) -> str:
         """Compare code, data, parameters and rules with earlier nights."""
-        night, tags = night_of(context), services.runs.get(run_id).data.tags
+        night, tags = self.night(context), services.runs.get(run_id).data.tags
         self._skip_if_unchanged(services, night, tags.get(DataTag.SHA256.value))
         self._announce(context, night, run_id, tags)
         return run_id
@@ -197,7 +241,7 @@ class ValidateOperator(NightStepOperator):
             raise
         except AirflowException as failed:
             if self.role == "champion":
-                night, client = night_of(context), Services.connect().client
+                night, client = self.night(context), Services.connect().client
                 # `airflow_errors` has made Airflow's exception of an error of ours, its cause.
                 error = failed.__cause__ or failed
                 with airflow_errors():
@@ -207,7 +251,7 @@ class ValidateOperator(NightStepOperator):
 
     def _note(self, context: Context, text: str) -> None:
         with airflow_errors():
-            Services.connect().runs.tag(night_of(context).run_id, {Tag.CHAMPION_ERROR: text})
+            Services.connect().runs.tag(self.night(context).run_id, {Tag.CHAMPION_ERROR: text})
 
     def inputs(self, context: Context, night: Night) -> dict[str, str]:
         """Return the holdout and the model; without a champion there is nothing to score."""
@@ -226,16 +270,6 @@ class ValidateOperator(NightStepOperator):
         return f"{self.entry_point} {self.role}"
 
 
-def inputs_so_far(context: Context, night: Night, steps: Steps) -> dict[str, str]:
-    """Return the as-of time, and the artifact addresses that the night's earlier steps left."""
-    found = {AS_OF: night.as_of}
-    for task_id, name, artifact in ((DOWNLOAD, RAW, steps.raw), (PREPROCESS, DATA, steps.data)):
-        run_id = pulled(context, task_id)
-        if run_id is not None:
-            found[name] = f"runs:/{run_id}/{artifact}"
-    return found
-
-
 def trained_model(context: Context, services: Services, night: Night) -> TrainedModel:
     """Return the model that the night trained.
 
@@ -243,7 +277,38 @@ def trained_model(context: Context, services: Services, night: Night) -> Trained
         DecisionError: when no training succeeded.
         RegistryError: when it is not certain which model that is.
     """
-    return services.registry.trained(step_run(context, TRAIN), night.model_artifact)
+    return services.registry.trained(step_run(context, TRAIN), night.spec.steps.model)
+
+
+def warm_up(services: Services, night: Night, project: str) -> None:
+    """Let the imports of a night's steps begin while Airflow gets the first one going."""
+    from understudy.runner.step import StepRequest
+
+    spec = night.spec
+    if spec.backend != LOCAL:
+        return
+    request = StepRequest(
+        project=project,
+        version=night.commit,
+        entry_point=spec.steps.names[0],
+        parameters=night.parameters,
+        experiment_id=night.experiment_id,
+        key="",
+        name="",
+        env_manager=spec.env_manager,
+        environment=visible_environment(spec.environment),
+    )
+    artifacts = services.runs.get(night.run_id).info.artifact_uri
+    services.step_runner().warm_up(request, (artifacts, *map(str, night.parameters.values())))
+
+
+def lacking(what: str) -> ProjectError:
+    """Return the error of a task that the pipeline file has and a night has not."""
+    return ProjectError(
+        f"This night was pinned without {what}, and the pipeline file has it now",
+        allowed="the tasks that the file declared when the night began",
+        action="trigger the Dag again: another night pins the file as it is now",
+    )
 
 
 def step_run(context: Context, task_id: str) -> str:

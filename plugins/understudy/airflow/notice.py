@@ -8,8 +8,9 @@ anything.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from understudy.airflow.services import Services
@@ -107,6 +108,42 @@ def of_stale(night: Night, version: str, since: str, link: str) -> Notice:
         model=night.model,
         version=version,
         link=link,
+    )
+
+
+def alerts(
+    services: Services, night: Night, outcome: Outcome, link: str, log: Logger
+) -> Iterator[Notice]:
+    """Yield what a night says beside its own end; each is logged as an error, too."""
+    spec, nights = night.spec, services.nights
+    skips = nights.skips_in_a_row(night) + 1 if outcome is Outcome.SKIPPED else 0
+    # At every multiple: reminded, but not each night.
+    if skips and skips % spec.alert_after_skips == 0:
+        found = of_skips(night, skips, link)
+        log.error("%s", found.title)
+        yield found
+    moves = services.promoter.look(night.model).history.moves
+    if spec.alert_after_age is None or not moves or moves[-1].move.after is None:
+        return
+    version, since = moves[-1].move.after, moves[-1].move.at
+    if datetime.now(UTC) - datetime.fromisoformat(since) > spec.alert_after_age:
+        found = of_stale(night, version, since, link)
+        log.error("%s", found.title)
+        # Told once for each champion.
+        if nights.first_to_find_stale(night, version):
+            yield found
+
+
+def of_no_night(pipeline: Pipeline, dag_run: str, reason: str) -> Notice:
+    """Return the notice of a night that failed before it was pinned."""
+    return Notice(
+        event=Event.FAILED.value,
+        title=f"{pipeline.model}: a night FAILED before it began",
+        text=f"{pipeline.name}, {dag_run}: {reason}. The log of the task says why.",
+        pipeline=pipeline.name,
+        model=pipeline.model,
+        version="",
+        link="",
     )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from understudy.airflow.connections import cluster_of
 from understudy.airflow.remote_trigger import LOST, RemoteStepTrigger
+from understudy.contract import Tag
 from understudy.errors import ClusterUnavailableError, UnderstudyError
 from understudy.runner.cluster.remote import (
     Cluster,
@@ -19,9 +20,12 @@ from understudy.runner.cluster.remote import (
     Started,
     Watched,
 )
-from understudy.spec.placement import Placement
+from understudy.spec.pipeline import NightSpec
+from understudy.spec.placement import Placement, placement
 
 if TYPE_CHECKING:
+    from mlflow.entities import Run
+
     from understudy.airflow.services import Services
     from understudy.runner.step import Source, StepRequest
 
@@ -132,3 +136,17 @@ class RemoteTask:
         if self.started is None:
             raise TypeError("started is None: there is no job yet")
         return self.started
+
+
+def cancel_job(
+    services: Services, spec: NightSpec, log_line: Callable[[str], None], run: Run
+) -> None:
+    """Cancel the job of a run that nobody waits for, where it has one on a pipeline's cluster."""
+    # Only a job in the very place that this pipeline names: on another cluster the same id may be
+    # somebody else's job.
+    where, job = placement(spec.backend, spec.backend_config), run.data.tags.get(Tag.JOB.value)
+    if where is not None and job:
+        cluster = RemoteTask.of(services, where, None).cluster
+        if run.data.tags.get(Tag.JOB_PLACE.value) == cluster.place:
+            log_line(f"Cancelling the job {job}, for which nobody waits")
+            cluster.cancel(job)

@@ -10,8 +10,8 @@ from airflow.sdk import DAG, AssetAlias, BaseOperator, Param
 
 from understudy.airflow.assets import champion_asset
 from understudy.airflow.exceptions import airflow_errors
+from understudy.airflow.form import as_of_time
 from understudy.airflow.links import MlflowRunLink, run_address
-from understudy.airflow.operators.pin import as_of_time
 from understudy.airflow.services import Services
 from understudy.airflow.step import airflow_tags, task_key
 from understudy.contract import Tag

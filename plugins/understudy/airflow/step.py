@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow.sdk import BaseOperator
@@ -16,7 +16,9 @@ from understudy.airflow.services import Services
 from understudy.contract import LOCAL, Kind, Tag, key_of
 from understudy.errors import ParameterError
 from understudy.redact import passwords_in, redacted
+from understudy.spec import git_address
 from understudy.spec.placement import placement
+from understudy.store.night import Night
 
 if TYPE_CHECKING:
     import jinja2
@@ -50,6 +52,11 @@ class ProjectOperator(BaseOperator):
         super().render_template_fields(context, jinja_env)
         for secret in passwords_in(self.project):
             mask_secret(secret)
+
+    def at_pinned(self, night: Night) -> None:
+        """Let the operator run the project that a night pinned, whatever the file says now."""
+        self.project = git_address.at_pinned(self.project, night.repository, night.subdirectory)
+        self.git_conn_id = night.spec.project.connection
 
     def git_access(self) -> GitAccess | None:
         """Return what the project's connection says; None where it has none."""
@@ -280,6 +287,20 @@ def task_key(context: Context, task_id: str = "", map_index: int | None = None) 
 def _map_index(context: Context) -> int:
     index = context["ti"].map_index
     return NOT_MAPPED if index is None else int(index)
+
+
+def errors_of(
+    context: Context, services: Services, experiment_id: str, tasks: Iterable[str]
+) -> Iterator[str]:
+    """Yield why tasks failed, as far as the MLflow run of their last try says so."""
+    for task in tasks:
+        # States name a mapped task's parts as `validate_0`; its runs are tagged by task and index.
+        name, _, index = task.rpartition("_")
+        mapped = index.isdecimal()
+        key = task_key(context, name if mapped else task, int(index) if mapped else NOT_MAPPED)
+        for run in services.runs.tagged(experiment_id, Tag.ATTEMPT_OF, key, limit=1):
+            if error := run.data.tags.get(Tag.ERROR.value):
+                yield f"{task}: {error}"
 
 
 def attempt_key(context: Context) -> str:

@@ -17,7 +17,17 @@ from understudy.contract import (
     Tag,
 )
 from understudy.errors import DecisionError
-from understudy.gate import Basis, Case, Cause, Check, DecisionRecord, Gate, Score, Unscored, replay
+from understudy.gate import (
+    Basis,
+    Case,
+    Cause,
+    Check,
+    DecisionRecord,
+    Score,
+    Unscored,
+    Verdict,
+    replay,
+)
 from understudy.spec.guards import QUANTITIES
 from understudy.store.artifacts import log_texts, read_text
 from understudy.store.tracking import RunStore, ui_address
@@ -143,6 +153,21 @@ class DecisionService:
             return None
         return replay(read_text(self._client, run, DECISION_RECORD))
 
+    def promotion(self, night: Night) -> DecisionRecord:
+        """Return the night's stored record, whose verdict is PROMOTE.
+
+        Raises:
+            DecisionError: when there is none, or its verdict is another one.
+        """
+        record = self.record(night)
+        if record is None or record.verdict is not Verdict.PROMOTE:
+            raise DecisionError(
+                f"The stored verdict is {'missing' if record is None else record.verdict.value}",
+                allowed=f"{Verdict.PROMOTE.value}, in the night's parent run {night.run_id}",
+                action="clear the task gate of this Dag run",
+            )
+        return record
+
     def _request(self, night: Night, inputs: DecisionInputs, basis: Basis) -> EvaluationRequest:
         """Return what is to be evaluated.
 
@@ -167,7 +192,7 @@ class DecisionService:
             measured_champion = BenchmarkModel(champion.model, uri)
         measured, validated = BenchmarkModel(challenger.model, challenger.model), night.validated
         return EvaluationRequest(
-            Gate.from_dict(night.rules),
+            night.spec.gate,
             challenger,
             champion,
             earlier_challengers(self._runs, night, challenger.model) if validated else {},

@@ -206,7 +206,7 @@ def read_nights(client: MlflowClient, pipeline: str) -> list[NightReport]:
 
 def _report(run: Run, night: Night | None, runs: Sequence[Run]) -> NightReport:
     tags, metrics = run.data.tags, run.data.metrics
-    metric = str(night.rules["primary"]["name"]) if night else ""
+    metric = night.spec.gate.primary.name if night else ""
     return NightReport(
         as_of=tags.get(Tag.AS_OF, "")[:10],
         rows=_rows(run.info.run_id, runs),

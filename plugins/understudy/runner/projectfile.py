@@ -7,7 +7,7 @@ MLflow's own loader and command builder do the work, imported when first used; w
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,9 +16,12 @@ from urllib.parse import urlsplit
 from understudy.errors import ParameterError, ProjectError, listed, nearest
 from understudy.redact import secret_in
 from understudy.runner.process.quoting import placeholders, unsafe_placeholders
+from understudy.spec.entry_points import MODEL_URI, Role
 
 if TYPE_CHECKING:
     from mlflow.projects import _project_spec
+
+    from understudy.spec.pipeline import Pipeline
 
 Value = str | int | float | bool
 Declared = TypeVar("Declared")
@@ -157,6 +160,55 @@ def check(
             action="correct the parameters, or the MLproject",
         )
     return tuple(_type_warnings(declared))
+
+
+def check_pipeline(
+    entry_points: Mapping[str, Mapping[str, Parameter]],
+    pipeline: Pipeline,
+    given: Mapping[str, Value],
+) -> None:
+    """Check all that a pipeline will ask of a project, before its first step.
+
+    Args:
+        entry_points: Of the project: their parameters by name, by their own name.
+        pipeline: What the pipeline file declares.
+        given: The night's parameters.
+
+    Raises:
+        ProjectError: if the MLproject lacks an entry point.
+        ParameterError: naming what is wrong with the parameters.
+    """
+    steps, after = pipeline.steps, pipeline.after_promotion
+    every = list(steps.by_role.items())
+    if pipeline.search is not None:
+        # A search takes the same inputs as the training.
+        every.append((Role.TRAIN, pipeline.search.entry_point))
+    found = {step: named(entry_points, step) for _, step in every}
+    taken = {name for declared in found.values() for name in declared}
+    _refuse_foreign("No step of the project has a", (*given, *steps.inputs.values()), taken)
+    for role, step in every:
+        declared = found[step]
+        # With a stand-in for what earlier steps will leave: a parameter that is wrong is found now,
+        # and not after hours of training.
+        filled = {name: "runs:/0/x" for name in steps.filled_in(role) if name in declared}
+        chosen = {name: value for name, value in given.items() if name in declared}
+        check(step, declared, {**chosen, **filled})
+    if after is not None:
+        # No model shall be promoted that could not be handed on for a wrong name.
+        taken = {*named(entry_points, after.entry_point)}
+        names = (steps.called(MODEL_URI), *after.parameters)
+        _refuse_foreign(f"{after.entry_point} has no", names, taken)
+
+
+def _refuse_foreign(found: str, names: Iterable[str], known: Collection[str]) -> None:
+    for name in names:
+        if name not in known:
+            raise ParameterError(
+                f"{found} parameter {name!r}{nearest(name, known)}",
+                allowed=f"parameters that the MLproject declares: {listed(known)}",
+                action="correct parameters=, inputs= or after_promotion= in the pipeline file, or"
+                " the MLproject",
+            )
 
 
 def values(

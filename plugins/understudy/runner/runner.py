@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from understudy.contract import ENVIRONMENT_ARTIFACT, Tag
-from understudy.errors import StepStoppedError, UnderstudyError
+from understudy.errors import ProjectError, StepStoppedError, UnderstudyError
 from understudy.redact import hidden, secrets_among
 from understudy.runner import projectfile
 from understudy.runner.environment.store import Environment, EnvironmentStore
@@ -33,12 +33,15 @@ from understudy.runner.scratch import scratch_folder
 from understudy.runner.settings import Settings
 from understudy.runner.sources import Sources
 from understudy.runner.step import Attempt, Pinned, Source, StepRequest, StepResult
+from understudy.spec import git_address
 from understudy.store.artifacts import log_texts
 from understudy.store.tracking import RunStore
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
+
+    from understudy.spec.pipeline import Pipeline
 
 _REQUIREMENTS = "requirements.txt"
 _LAST_LINES = 5
@@ -71,6 +74,33 @@ class StepRunner:
         """
         with self._sources.lease(project, version) as source:
             return source.pinned
+
+    def pin_for(
+        self, pipeline: Pipeline, project: str, version: str, given: Mapping[str, Value]
+    ) -> Pinned:
+        """Resolve a pipeline's version, and check all that it will ask of the project.
+
+        Args:
+            pipeline: What the pipeline file declares.
+            project: Its project's address, rendered.
+            version: Branch, tag or commit; '' for the default branch.
+            given: The night's parameters.
+
+        Raises:
+            ProjectError: for what pin refuses, and for a folder, which has no commit.
+            ParameterError: for parameters that the steps do not take.
+            RepositoryUnavailableError: as pin does.
+        """
+        address = git_address.parse(project)
+        if address.is_folder:
+            raise ProjectError(
+                f"The project is the folder {address.repository}, which has no commit to pin",
+                allowed="a Git repository",
+                action=f"write file://{address.repository}, if the folder is one",
+            )
+        pinned = self.pin(project, version)
+        projectfile.check_pipeline(pinned.entry_points, pipeline, given)
+        return pinned
 
     def source(self, project: str, version: str) -> contextlib.AbstractContextManager[Source]:
         """Return a project that stays on this machine while it is held; raises what pin does."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from understudy.runner.projectfile import EntryPoint, Parameter, ProjectFile, Value
 
@@ -97,6 +97,12 @@ class Pinned:
     repository: str
     subdirectory: str
     entry_points: Mapping[str, Mapping[str, Parameter]]
+
+    @property
+    def code(self) -> dict[str, Any]:
+        """Which code it is: all but the version that was asked for, and what is in it."""
+        names = ("repository", "subdirectory", "commit", "tree")
+        return {name: getattr(self, name) for name in names}
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,11 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, dataclass_transform
 
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from understudy.errors import DeclarationError, listed, nearest
@@ -48,6 +50,26 @@ def declared(cls: type[T]) -> type[T]:
 
     record.__init__ = init
     return record  # type: ignore[no-any-return]
+
+
+def to_json(kind: type[T], record: T) -> dict[str, Any]:
+    """Return the fields of a record as JSON values; of a subclass only those that ``kind`` has."""
+    found: dict[str, Any] = TypeAdapter(kind).dump_python(record, mode="json")
+    return found
+
+
+def from_json(kind: type[T], fields: Mapping[str, Any]) -> T:
+    """Return the record whose ``to_json`` gave the fields.
+
+    Raises:
+        DeclarationError: naming every field that is wrong.
+    """
+    # As text: pydantic's strict mode takes a list for a tuple, or text for a timedelta, only there.
+    try:
+        made: T = TypeAdapter(kind).validate_json(json.dumps(dict(fields)))
+    except ValidationError as error:
+        raise _readable(kind, error) from None
+    return made
 
 
 def _readable(record: type, error: ValidationError) -> DeclarationError:

@@ -163,6 +163,20 @@ def parse(project: str) -> ProjectAddress:
     return _url(repository, subdirectory)
 
 
+def at_pinned(project: str, repository: str, subdirectory: str) -> str:
+    """Return the address of a pinned project.
+
+    Args:
+        project: Address as it is given now; its credentials count where it is of that repository.
+        repository: The pinned one, without credentials.
+        subdirectory: The pinned one.
+    """
+    # Credentials are not pinned, and those of another repository are not sent to this one.
+    same = parse(project).repository == repository
+    top = project.strip().partition("#")[0] if same else repository
+    return f"{top}#{subdirectory}" if subdirectory else top
+
+
 def _url(repository: str, subdirectory: str) -> ProjectAddress:
     try:
         parts = urlsplit(repository)

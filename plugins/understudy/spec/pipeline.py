@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Final
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, PlainSerializer, ValidationInfo
 
 from understudy.contract import ENV_MANAGERS, LOCAL, STUDY_VARIABLE
 from understudy.errors import DeclarationError, listed, nearest
@@ -140,14 +140,76 @@ class AfterPromotion:
     parameters: Mapping[str, object] = Field(default_factory=dict, repr=False)
 
 
+def _gate(given: object, about: ValidationInfo) -> object:
+    """Return the gate that a stored document describes; a pipeline file makes its own."""
+    if about.mode == "json" and isinstance(given, Mapping):
+        return Gate.from_dict(given)
+    return given
+
+
 @declared
-class Pipeline:
-    """One recurring workflow for one registered model.
+class NightSpec:
+    """What of a pipeline file the tasks of a night obey.
+
+    The task ``pin`` stores it, and the other tasks read it from there: the file may change while
+    a night runs. A field of ``Pipeline`` that a task of ours obeys belongs here.
 
     Attributes:
         name: The Dag's id; also the experiment's and the registered model's unless given.
         project: The code.
         gate: The rules.
+        model: Name of the registered model.
+        steps: Which entry point is which step.
+        search: A search for the hyperparameters that the night trains with; None for none.
+        rehearsal: What a version must show, served for real, before it may become champion; None
+            for models that MLflow cannot serve.
+        alert_after_skips: So many skipped nights in a row are logged as an error.
+        alert_after_age: A champion that was not replaced for so long is, too; None for never.
+        reuse: Whether a finished step may stand for one with the same code, environment, parameters
+            and inputs, by step: ``{"download": True, "train": False}``. A step that is not named
+            may where it takes an artifact or model of the night: nothing tells whether one that
+            takes none, such as a download, reads what has changed meanwhile.
+        env_manager: ``uv``, ``virtualenv`` and ``conda`` build the project's own environment;
+            ``docker`` runs in the project's image; ``local`` in the Python on the worker's PATH.
+        environment: Names of the worker's environment variables that the steps may see.
+        backend: ``local`` runs the steps as processes of Airflow's workers; ``kubernetes`` as Jobs
+            of a cluster, for which no worker's slot waits.
+        backend_config: How, as :class:`understudy.spec.placement.ClusterPlacement` says.
+        label_delay: How long after a night the rows that came after it have their targets, where
+            these come late: the delay of a target, and the time whose rows are to be looked at.
+            Past nights are then seen again on those rows: did the gate choose right?
+    """
+
+    name: str
+    project: Project
+    gate: Annotated[Gate, BeforeValidator(_gate), PlainSerializer(Gate.to_dict)]
+    model: str = ""
+    steps: Steps = Steps()
+    search: Search | None = None
+    rehearsal: Rehearsal | None = Rehearsal()
+    alert_after_skips: Annotated[int, Field(ge=1)] = 7
+    alert_after_age: timedelta | None = None
+    reuse: Mapping[str, bool] = Field(default_factory=dict, repr=False)
+    env_manager: str = "uv"
+    environment: Sequence[str] = ()
+    backend: str = LOCAL
+    backend_config: Mapping[str, Any] = Field(default_factory=dict, repr=False)
+    label_delay: timedelta | None = None
+
+    @property
+    def recipe(self) -> list[str]:
+        """How the steps are run, as text: entry points, environment manager, search."""
+        # Another search is another training: such a night is not skipped as one with the same
+        # input.
+        searched = [] if self.search is None else [self.search.recipe]
+        return [*self.steps.recipe, self.env_manager, *searched]
+
+
+@declared
+class Pipeline(NightSpec):
+    """One recurring workflow for one registered model.
+
+    Attributes:
         schedule: What Airflow takes: a cron expression, ``@daily``, a timetable, assets; None for
             "only by hand".
         start: Time of the first night (with time zone); None starts now.
@@ -156,78 +218,45 @@ class Pipeline:
         catchup: Whether nights between ``start`` and now are made up for, one after another.
         parameters: Parameters of the project's entry points, offered in the trigger form. A value
             may be an ``airflow.sdk.Param`` with type, bounds, choices and help text.
-        model: Name of the registered model.
         experiment: Name of the MLflow experiment.
-        steps: Which entry point is which step.
-        search: A search for the hyperparameters that the night trains with; None for none.
         promote: ``auto``, ``ask`` (a person approves in Airflow) or ``never``.
         skip_unchanged: A night with the same code, data, parameters and rules as one that was
             judged before ends SKIPPED.
-        rehearsal: What a version must show, served for real, before it may become champion; None
-            for models that MLflow cannot serve.
         after_promotion: What hands a new champion on, in a Dag of its own that starts when the
             champion has changed, also by a rollback; its failure undoes no promotion.
-        alert_after_skips: So many skipped nights in a row are logged as an error.
-        alert_after_age: A champion that was not replaced for so long is, too; None for never.
         notify: Airflow notifiers by event (``promoted``, ``held``, ``rejected``, ``failed``,
             ``skipped``, ``stale``, or ``"*"`` for all). Their templates may use
             ``understudy.title`` and ``understudy.text``.
-        reuse: Whether a finished step may stand for one with the same code, environment, parameters
-            and inputs, by step: ``{"download": True, "train": False}``. A step that is not named
-            may where it takes an artifact or model of the night: nothing tells whether one that
-            takes none, such as a download, reads what has changed meanwhile.
         queues: Celery queue of a step, where not every worker fits it, by step as ``reuse`` has it:
             ``{"train": "heavy"}``. Other executors than Celery's take no notice.
-        env_manager: ``uv``, ``virtualenv`` and ``conda`` build the project's own environment;
-            ``docker`` runs in the project's image; ``local`` in the Python on the worker's PATH.
-        environment: Names of the worker's environment variables that the steps may see.
-        backend: ``local`` runs the steps as processes of Airflow's workers; ``kubernetes`` as Jobs
-            of a cluster, for which no worker's slot waits.
-        backend_config: How, as :class:`understudy.spec.placement.ClusterPlacement` says.
         step_timeout: How long one step may take.
         retries: How often a failed step is tried again.
         retry_delay: How long to wait before that.
-        label_delay: How long after a night the rows that came after it have their targets, where
-            these come late: the delay of a target, and the time whose rows are to be looked at.
-            Past nights are then seen again on those rows: did the gate choose right?
         approval_timeout: How long ``ask`` waits; afterwards the challenger is not promoted.
         approvers: Names of the Airflow users who may answer; empty: all who may edit runs.
         tags: Airflow tags of the Dag, beside ``understudy``.
+
+    The other fields are those of :class:`NightSpec`.
 
     Raises:
         DeclarationError: naming every field that is wrong.
     """
 
-    name: str
-    project: Project
-    gate: Gate
     schedule: Any = Field(default=None, repr=False)
     start: datetime | None = None
     end: datetime | None = None
     catchup: bool = False
     parameters: Mapping[str, object] = Field(default_factory=dict, repr=False)
-    model: str = ""
     experiment: str = ""
-    steps: Steps = Steps()
-    search: Search | None = None
     promote: str = Promotion.AUTO.value
     skip_unchanged: bool = True
-    rehearsal: Rehearsal | None = Rehearsal()
     after_promotion: AfterPromotion | None = None
-    alert_after_skips: Annotated[int, Field(ge=1)] = 7
-    alert_after_age: timedelta | None = None
     notify: Mapping[str, Sequence[Any]] = Field(default_factory=dict, repr=False)
-    reuse: Mapping[str, bool] = Field(default_factory=dict, repr=False)
     queues: Mapping[str, str] = Field(default_factory=dict, repr=False)
-    env_manager: str = "uv"
-    environment: Sequence[str] = ()
-    backend: str = LOCAL
-    backend_config: Mapping[str, Any] = Field(default_factory=dict, repr=False)
     step_timeout: timedelta = timedelta(hours=6)
     retries: Annotated[int, Field(ge=0)] = 1
     retry_delay: timedelta = timedelta(seconds=30)
     approval_timeout: timedelta = timedelta(hours=24)
-    label_delay: timedelta | None = None
     approvers: Sequence[str] = ()
     tags: Sequence[str] = ()
 
@@ -353,6 +382,12 @@ class Pipeline:
         _refuse_secrets("after_promotion.parameters", after.parameters)
 
     @property
+    def for_nights(self) -> NightSpec:
+        """What the tasks of a night obey."""
+        names = [field.name for field in dataclasses.fields(NightSpec)]
+        return NightSpec(**{name: getattr(self, name) for name in names})
+
+    @property
     def after_promotion_dag(self) -> str:
         """Id of the Dag that hands a new champion on; '' where nothing does."""
         return f"{self.name}_{self.after_promotion.entry_point}" if self.after_promotion else ""
@@ -379,6 +414,7 @@ __all__ = [
     "FORM_FIELDS",
     "AfterPromotion",
     "Event",
+    "NightSpec",
     "Pipeline",
     "Project",
     "Promotion",

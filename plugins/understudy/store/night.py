@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Final
 
-from understudy.contract import DATA_ARTIFACT, MODEL_ARTIFACT, Kind, Outcome, Tag, key_of
+from understudy.contract import ENV_MANAGERS, Kind, Outcome, Tag, key_of
+from understudy.spec.declared import from_json, to_json
+from understudy.spec.entry_points import INPUTS, Role
+from understudy.spec.pipeline import NightSpec
 from understudy.store.artifacts import log_texts, read_text
 from understudy.store.tracking import RUNNING, RunSpec, RunStore, tracking_errors
 
@@ -34,8 +37,6 @@ class Night:
     Attributes:
         run_id: The parent MLflow run.
         experiment_id: Its experiment.
-        pipeline: The Dag's id.
-        model: The registered model.
         repository: The project's repository, without credentials.
         subdirectory: Where in it the MLproject lies; empty for its top.
         version: The branch, tag or commit that was asked for.
@@ -46,18 +47,12 @@ class Night:
         parameters: The project's parameters, by name.
         promote: ``auto``, ``ask`` or ``never``.
         force: Whether the night runs although nothing changed.
-        rules: The gate's rules, as ``Gate.to_dict`` gives them.
-        recipe: How the steps are run: entry points in order, and the environment manager.
-        model_artifact: Name under which the training logs the model.
-        data_artifact: Folder under which the preprocessing logs the rows.
-        validated: Whether a step of their own scores the models; otherwise their trainings do.
+        spec: What of the pipeline file its tasks obey.
         dag_version: The commit of the Dag file, where Airflow has it from Git; else ''.
     """
 
     run_id: str
     experiment_id: str
-    pipeline: str
-    model: str
     repository: str
     subdirectory: str
     version: str
@@ -68,21 +63,59 @@ class Night:
     parameters: Mapping[str, Any]
     promote: str
     force: bool
-    rules: Mapping[str, Any]
-    recipe: Sequence[str]
-    model_artifact: str = MODEL_ARTIFACT
-    validated: bool = True
-    data_artifact: str = DATA_ARTIFACT
+    spec: NightSpec
     dag_version: str = ""
+
+    @property
+    def pipeline(self) -> str:
+        """The Dag's id."""
+        return self.spec.name
+
+    @property
+    def model(self) -> str:
+        """The registered model."""
+        return self.spec.model
+
+    @property
+    def validated(self) -> bool:
+        """Whether a step of their own scores the models; otherwise their trainings do."""
+        return self.spec.steps.validate is not None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the night as JSON values."""
-        return asdict(self)
+        plain = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {**plain, "spec": to_json(NightSpec, self.spec)}
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any], declared: NightSpec | None = None) -> Night:
+        """Return the night whose ``to_dict`` gave the document, in this version or the one before.
+
+        Args:
+            document: What the night pinned.
+            declared: What the pipeline file says today. It counts where the version before, whose
+                tasks looked there, pinned nothing; None where that does not matter.
+
+        Raises:
+            DeclarationError: naming what in the document is wrong.
+        """
+        rest = dict(document)
+        spec = rest.pop("spec", None)
+        if spec is None:
+            spec = _spec_of_0_1(rest, declared)
+        return cls(**rest, spec=from_json(NightSpec, spec))
 
     def fingerprint(self, raw_sha256: str) -> str:
         """Return the identity of a night's input: code, data, parameters, rules, how it is run."""
-        chosen = [dict(self.parameters), dict(self.rules), list(self.recipe), self.model]
+        rules = self.spec.gate.to_dict()
+        chosen = [dict(self.parameters), rules, self.spec.recipe, self.model]
         return key_of(self.tree, raw_sha256, json.dumps(chosen, sort_keys=True, default=str))
+
+    def summary_lines(self) -> tuple[str, ...]:
+        """Return what was pinned, for a log."""
+        return (
+            f"Commit {self.commit} of {self.repository}; parent run {self.run_id}",
+            f"Champion: {self.champion or 'none'}; data as of {self.as_of}",
+        )
 
     def context(self) -> dict[str, str]:
         """Return who judged what, as the decision record names it."""
@@ -98,19 +131,50 @@ class Night:
         }
 
 
+def _spec_of_0_1(pinned: dict[str, Any], declared: NightSpec | None) -> dict[str, Any]:
+    """Take what 0.1 pinned of a pipeline file out of a document; return it in today's form."""
+    repository, subdirectory = pinned["repository"], pinned["subdirectory"]
+    uri = f"{repository}#{subdirectory}" if subdirectory else repository
+    fixed = {"name": pinned.pop("pipeline"), "model": pinned.pop("model")}
+    how = {"gate": pinned.pop("rules"), **_run_by(pinned.pop("recipe"))}
+    # The recipe says these, too.
+    for name in ("model_artifact", "data_artifact", "validated"):
+        pinned.pop(name, None)
+    today = {"project": {"uri": uri}} if declared is None else to_json(NightSpec, declared)
+    return {**today, **fixed, **how}
+
+
+def _run_by(recipe: Sequence[str]) -> dict[str, Any]:
+    """Return steps and environment manager, which ``NightSpec.recipe`` gives as text."""
+    named = dict(zip(map(str, Role), recipe, strict=False))
+    steps: dict[str, Any] = {role: name or None for role, name in named.items()}
+    inputs, manager = {}, {}
+    for part in recipe[len(Role) :]:
+        ours, _, theirs = part.partition(":")
+        artifact, _, name = part.partition("=")
+        if part in ENV_MANAGERS:
+            manager = {"env_manager": part}
+            break  # a search may follow, whose tasks looked into the file
+        if ours in INPUTS:
+            inputs[ours] = theirs
+        else:
+            steps[artifact] = name
+    return {"steps": {**steps, "inputs": inputs}, **manager}
+
+
 class NightBook:
     """Opens, finds and closes the nights of pipelines on one tracking server."""
 
     def __init__(self, client: MlflowClient, runs: RunStore) -> None:
         self._client, self._runs = client, runs
 
-    def opened(self, run_id: str) -> Night | None:
+    def opened(self, run_id: str, declared: NightSpec | None = None) -> Night | None:
         """Return what the parent run pinned earlier, or None where it did not come that far."""
         run = self._runs.get(run_id)
         # The tag is written after the file: a try that was killed in between pinned nothing.
         if Tag.COMMIT.value not in run.data.tags:
             return None
-        return Night(**json.loads(read_text(self._client, run, _PINNED)))
+        return Night.of(json.loads(read_text(self._client, run, _PINNED)), declared)
 
     def open(self, experiment_id: str, key: str, name: str, tags: Mapping[str, str]) -> str:
         """Return the id of the night's parent run; the same key gives the same run."""
@@ -138,6 +202,11 @@ class NightBook:
         }
         chosen = {name: str(value) for name, value in night.parameters.items()}
         self._runs.log_parameters(run, chosen, {tag.value: text for tag, text in tags.items()})
+
+    def give_up(self, run_id: str, reason: str) -> None:
+        """End the run of a night that was opened and never pinned."""
+        self._runs.tag(run_id, {Tag.OUTCOME: Outcome.FAILED.value, Tag.REASON: reason})
+        self._runs.end(run_id, "FAILED", reason)
 
     def latest(self, experiment_id: str, night_of: str) -> str | None:
         """Return the parent run that was opened last for a Dag run, or None."""

@@ -28,7 +28,7 @@ from understudy import (
     raw_data_asset,
 )
 from understudy.airflow.after_promotion import after_promotion_dag
-from understudy.airflow.operators.pin import as_of_time
+from understudy.airflow.form import as_of_time
 from understudy.errors import DeclarationError, ParameterError
 
 URL = "https://example.com/models.git#tabular"
@@ -109,7 +109,7 @@ def test_where_targets_come_late_past_nights_are_seen_after_the_promotion() -> N
     assert [task.task_id for task in dag.topological_sort()] == flow
     matured = dag.get_task("matured")
     assert (matured.trigger_rule, matured.retries) == ("all_done", 0)
-    assert (matured.upstream_task_ids, matured.entry_point) == ({"promote"}, "validate")
+    assert (matured.upstream_task_ids, matured.step) == ({"promote"}, "validate")
     assert "* `matured`: " in dag.doc_md
     assert "matured" not in built().doc_md
 
@@ -170,16 +170,7 @@ def test_the_example_of_late_targets_is_a_dag() -> None:
     (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     names: dict[str, Any] = {}
     exec(code, names)  # noqa: S102 -- our own document
-    assert names["dag"].get_task("matured").delay == timedelta(days=21)
-
-
-def test_each_task_runs_the_entry_point_that_the_pipeline_names() -> None:
-    """The task keeps its own name, by which the others know it."""
-    dag = built(steps=Steps("fetch", "etl", "fit", "score"))
-    found = {name: dag.get_task(name).partial_kwargs for name in ("validate",)}
-    assert found["validate"]["step"] == "score"
-    for name, entry_point in (("download", "fetch"), ("preprocess", "etl"), ("train", "fit")):
-        assert dag.get_task(name).entry_point == entry_point
+    assert names["dag"].get_task("matured").pipeline.label_delay == timedelta(days=21)
 
 
 def test_one_night_at_a_time() -> None:
@@ -373,7 +364,8 @@ def test_steps_that_take_an_artifact_are_reused_unless_declared(
     expected: bool,  # noqa: FBT001
 ) -> None:
     """A step without one may read what has changed meanwhile; a promotion is never reused."""
-    assert built(reuse=reuse).get_task(task_id).may_reuse(parameters) is expected
+    task = built(reuse=reuse).get_task(task_id)
+    assert task.may_reuse(task.pipeline, parameters) is expected
 
 
 def test_a_heavy_step_waits_in_a_queue_of_its_own() -> None:
@@ -387,11 +379,9 @@ def test_a_heavy_step_waits_in_a_queue_of_its_own() -> None:
 
 
 def test_steps_on_a_cluster_cost_a_dag_file_no_client(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every step knows where it runs; a wrong place is found while the file is parsed."""
+    """A wrong place is found while the file is parsed."""
     monkeypatch.delitem(sys.modules, "kubernetes", raising=False)  # another test's
-    dag = built(backend="kubernetes", backend_config={"namespace": "training"})
-    assert dag.get_task("train").placement.namespace == "training"
-    assert built().get_task("train").placement is None
+    built(backend="kubernetes", backend_config={"namespace": "training"})
     assert "kubernetes" not in sys.modules
     with pytest.raises(DeclarationError, match="did you mean 'namespace'"):
         built(backend="kubernetes", backend_config={"namespce": "training"})

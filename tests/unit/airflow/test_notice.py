@@ -85,7 +85,7 @@ def pinned(pinned_night: Callable[..., Night]) -> Night:
     return pinned_night(
         RUN,
         "1",
-        pipeline="wine night",
+        name="wine night",
         model="wine",
         repository="https://example.com/models.git",
         commit="c0ffee" * 6 + "beef",

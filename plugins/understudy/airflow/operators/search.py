@@ -7,25 +7,22 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from understudy.airflow.connections import study_storage
 from understudy.airflow.night_context import SEARCH, pulled
-from understudy.airflow.night_steps import NightStepOperator
+from understudy.airflow.night_steps import NightStepOperator, lacking
 from understudy.airflow.services import Services
 from understudy.contract import BEST_PARAMETERS, STUDY_VARIABLE
 from understudy.errors import DecisionError, ProjectError, listed
-from understudy.runner import projectfile
-from understudy.spec.pipeline import Pipeline
+from understudy.spec.entry_points import Role
+from understudy.spec.pipeline import NightSpec, Pipeline
 from understudy.spec.search import FIXED, METRIC, STUDY, Search
 from understudy.store.artifacts import read_text
 from understudy.store.night import Night
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
-
-    from understudy.runner.step import Pinned
 
 # Characters of a pipeline's name in a study's.
 _LONGEST_NAME = 150
@@ -41,13 +38,17 @@ class SearchOperator(NightStepOperator):
     """
 
     def __init__(self, *, pipeline: Pipeline, worker: int, **kwargs: Any) -> None:
-        super().__init__(pipeline=pipeline, step=_search(pipeline).entry_point, **kwargs)
+        super().__init__(pipeline=pipeline, step=Role.TRAIN, **kwargs)
         self.worker = worker
+
+    def entry_point_of(self, spec: NightSpec) -> str:
+        """Return the search's entry point, which takes what the training does."""
+        return _search(spec).entry_point
 
     def inputs(self, context: Context, night: Night) -> dict[str, str]:
         """Return the rows, and what is searched how; what the form has, counts instead."""
-        search = _search(self.pipeline)
-        declared = {METRIC: self.pipeline.gate.primary.name, **search.values()}
+        search = _search(night.spec)
+        declared = {METRIC: night.spec.gate.primary.name, **search.values()}
         from_form = {name: text for name, text in declared.items() if name not in night.parameters}
         # The first part of the study's name; the project adds a digest of rows and settings. So the
         # same code on the same rows finds its study again, in a later night, too; a forced night
@@ -62,23 +63,23 @@ class SearchOperator(NightStepOperator):
         """Return the name of the MLflow run."""
         return f"{self.entry_point} {self.worker}"
 
-    def variables(self) -> dict[str, str]:
+    def variables(self, spec: NightSpec) -> dict[str, str]:
         """Return the variables of the step: where the study is, with its password."""
-        given = super().variables()
-        storage = study_storage(_search(self.pipeline)) if self.placement is None else ""
+        given = super().variables(spec)
+        storage = study_storage(_search(spec)) if self.placement is None else ""
         return {**given, STUDY_VARIABLE: storage} if storage else given
 
     def _fixed(self, night: Night, search: Search) -> str:
         """Return the night's parameters that only the training takes, and nobody searches."""
-        pinned = self.runner(Services.connect()).pin(self.project, night.commit)
-        training = _declared(pinned, self.pipeline.steps.train)
-        own = {*_declared(pinned, self.entry_point), *search.searched}
+        services = Services.connect()
+        training = self.takes(services, night, night.spec.steps.train)
+        own = {*self.takes(services, night), *search.searched}
         fixed = {n: v for n, v in night.parameters.items() if n in training and n not in own}
         return json.dumps(fixed) if fixed else ""
 
 
 class TrainOperator(NightStepOperator):
-    """Trains with the best trial's parameters."""
+    """Trains with the best trial's parameters, where the night searches some."""
 
     def inputs(self, context: Context, night: Night) -> dict[str, str]:
         """Return the rows and the best trial's parameters.
@@ -86,10 +87,12 @@ class TrainOperator(NightStepOperator):
         Raises:
             ProjectError: for a parameter that the training does not declare.
         """
+        inputs = super().inputs(context, night)
+        if night.spec.search is None:
+            return inputs
         services = Services.connect()
-        best = self._best(context, services)
-        pinned = self.runner(services).pin(self.project, night.commit)
-        declared = _declared(pinned, self.entry_point)
+        best = _best(context, services, night.spec.search.workers)
+        declared = self.takes(services, night)
         if foreign := [name for name in best if name not in declared]:
             raise ProjectError(
                 f"{BEST_PARAMETERS} has {listed(foreign)}, which {self.entry_point!r} lacks",
@@ -97,43 +100,40 @@ class TrainOperator(NightStepOperator):
                 action="let the search leave only parameters of the training",
             )
         self.log.info("Best parameters: %s", best)
-        return {**super().inputs(context, night), **best}
-
-    def _best(self, context: Context, services: Services) -> dict[str, str]:
-        """Return what any worker that succeeded left: it is the whole study's.
-
-        Raises:
-            DecisionError: when none succeeded.
-            ProjectError: when it left something else than parameters.
-        """
-        found = (pulled(context, SEARCH, one) for one in range(_search(self.pipeline).workers))
-        run_id = next((str(one) for one in found if one is not None), "")
-        if not run_id:
-            raise DecisionError(
-                "No worker of the search succeeded",
-                allowed="a night in which one did",
-                action=f"clear the task {SEARCH} of this Dag run",
-            )
-        text = read_text(services.client, services.runs.get(run_id), BEST_PARAMETERS)
-        content: object = None
-        # What is no JSON is refused like JSON of another kind, with the text in the message.
-        with contextlib.suppress(ValueError):
-            content = json.loads(text)
-        if not isinstance(content, dict):
-            raise ProjectError(
-                f"{BEST_PARAMETERS} of the run {run_id} is {text[:100]!r}",
-                allowed="a JSON object of parameters of the training",
-                action="correct the project's search",
-            )
-        return {name: str(value) for name, value in content.items()}
+        return {**inputs, **best}
 
 
-def _search(pipeline: Pipeline) -> Search:
-    """Return the pipeline's search, which it has where there are such tasks."""
-    if pipeline.search is None:
-        raise AssertionError(pipeline.name)
-    return pipeline.search
+def _best(context: Context, services: Services, workers: int) -> dict[str, str]:
+    """Return what any worker that succeeded left: it is the whole study's.
+
+    Raises:
+        DecisionError: when none succeeded.
+        ProjectError: when it left something else than parameters.
+    """
+    found = (pulled(context, SEARCH, one) for one in range(workers))
+    run_id = next((str(one) for one in found if one is not None), "")
+    if not run_id:
+        raise DecisionError(
+            "No worker of the search succeeded",
+            allowed="a night in which one did",
+            action=f"clear the task {SEARCH} of this Dag run",
+        )
+    text = read_text(services.client, services.runs.get(run_id), BEST_PARAMETERS)
+    content: object = None
+    # What is no JSON is refused like JSON of another kind, with the text in the message.
+    with contextlib.suppress(ValueError):
+        content = json.loads(text)
+    if not isinstance(content, dict):
+        raise ProjectError(
+            f"{BEST_PARAMETERS} of the run {run_id} is {text[:100]!r}",
+            allowed="a JSON object of parameters of the training",
+            action="correct the project's search",
+        )
+    return {name: str(value) for name, value in content.items()}
 
 
-def _declared(pinned: Pinned, entry_point: str) -> Mapping[str, object]:
-    return projectfile.named(pinned.entry_points, entry_point)
+def _search(spec: NightSpec) -> Search:
+    """Return what the night searches."""
+    if spec.search is None:
+        raise lacking("a search")
+    return spec.search

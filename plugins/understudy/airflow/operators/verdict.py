@@ -32,7 +32,8 @@ class GateOperator(BaseOperator):
     It runs also when the champion's validation failed, because that is a verdict of its own.
 
     Args:
-        pipeline: What the pipeline file declares.
+        pipeline: What the pipeline file declares; it counts where the version before, which pinned
+            less, began the night.
     """
 
     operator_extra_links = (MlflowRunLink(), DecisionLink())
@@ -46,14 +47,14 @@ class GateOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Return the verdict and its reasons, and what a night in shadow only says."""
-        night = night_of(context)
+        night = night_of(context, self.pipeline)
         if not has_numbers(context, night):
             message = "No challenger was validated: there is nothing to judge."
             raise AirflowSkipException(message)
         with airflow_errors():
             services = Services.connect()
             self._decisions = services.decisions
-            inputs = decision_inputs(context, services, night, self.pipeline)
+            inputs = decision_inputs(context, services, night)
             record = self._decisions.judge(night, inputs, partial(self.log.info, "%s"))
         self.mlflow_address = run_address(night.experiment_id, night.run_id)
         self.decision_address = decision_address(night.experiment_id, night.run_id)

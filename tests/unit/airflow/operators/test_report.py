@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from understudy.airflow.operators.report import outcome_of
+from understudy.airflow.night_context import outcome_of
 from understudy.contract import Outcome, Tag
 
 RAN = {
