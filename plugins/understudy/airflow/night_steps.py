@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from airflow.sdk.exceptions import AirflowException, AirflowSkipException
 
@@ -20,7 +20,7 @@ from understudy.airflow.step import (
 )
 from understudy.contract import LOCAL, DataTag, Tag, key_of
 from understudy.decide.inputs import as_tag, cause_of
-from understudy.errors import DecisionError, ProjectError
+from understudy.errors import DecisionError
 from understudy.runner import projectfile
 from understudy.spec.entry_points import AS_OF, DATA, MODEL_URI, RAW, Role
 from understudy.spec.pipeline import NightSpec, Pipeline
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
     from understudy.registry.versions import TrainedModel
     from understudy.runner.step import StepRequest
+
+
+NOT_PINNED: Final = "This night was pinned without this task: there is nothing to do."
 
 
 class NightStepOperator(MlflowRunOperator):
@@ -51,11 +54,7 @@ class NightStepOperator(MlflowRunOperator):
         self.pipeline, self.step, self._scored = pipeline, step, 0
 
     def night(self, context: Context) -> Night:
-        """Return the night; what it pinned says from now on what this task runs, where and how.
-
-        Raises:
-            ProjectError: where it has no such step.
-        """
+        """Return the night; what it pinned says from now on what this task runs, where and how."""
         night = night_of(context, self.pipeline)
         self.at_pinned(night)
         spec = night.spec
@@ -65,15 +64,18 @@ class NightStepOperator(MlflowRunOperator):
         return night
 
     def entry_point_of(self, spec: NightSpec) -> str:
-        """Return the project's entry point that a night runs here."""
-        if (name := spec.steps.by_role.get(self.step)) is None:
-            raise lacking(str(self.step))
-        return name
+        """Return the project's entry point that a night runs here; '' for none."""
+        return spec.steps.by_role.get(self.step, "")
 
     def execute(self, context: Context) -> Any:  # noqa: ANN401 -- subclasses return more
         """Run the step and return the id of its MLflow run."""
         with airflow_errors():
             services, night = Services.connect(), self.night(context)
+            # The file has gained the task since: the night goes on as if it were not there.
+            if not self.entry_point:
+                self.log.info(NOT_PINNED)
+                keep_quiet(self)
+                return None
             run_id = self.run_entry_point(context, services, night, self.inputs(context, night))
             return self.finished(context, services, run_id)
 
@@ -300,15 +302,6 @@ def warm_up(services: Services, night: Night, project: str) -> None:
     )
     artifacts = services.runs.get(night.run_id).info.artifact_uri
     services.step_runner().warm_up(request, (artifacts, *map(str, night.parameters.values())))
-
-
-def lacking(what: str) -> ProjectError:
-    """Return the error of a task that the pipeline file has and a night has not."""
-    return ProjectError(
-        f"This night was pinned without {what}, and the pipeline file has it now",
-        allowed="the tasks that the file declared when the night began",
-        action="trigger the Dag again: another night pins the file as it is now",
-    )
 
 
 def step_run(context: Context, task_id: str) -> str:

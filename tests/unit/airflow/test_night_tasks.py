@@ -15,7 +15,7 @@ from understudy import Gate, Metric, Pipeline, Project, Rehearsal, Search, Steps
 from understudy.airflow import inputs
 from understudy.airflow.builder import build
 from understudy.airflow.night_context import night_of
-from understudy.errors import DecisionError, ProjectError
+from understudy.errors import DecisionError
 from understudy.spec.guards import Budgets
 from understudy.store.night import Night
 
@@ -171,13 +171,21 @@ def test_a_template_gives_its_credentials_to_the_pinned_repository_only(night: N
         assert step.project == used
 
 
-def test_a_task_that_the_night_has_not_says_so(context: dict[str, Any], night: Night) -> None:
-    """The file has gained it since; no default stands in for what was not pinned."""
-    bare = replace(night, spec=replace(night.spec, search=None, steps=Steps(preprocess=None)))
-    context["ti"].returned = {"pin": bare.to_dict()}
-    for name, more in (("preprocess", {}), ("search", {"worker": 0})):
-        with pytest.raises(ProjectError, match=r"pinned without .*\. Next: trigger the Dag again"):
-            task(name, **more).night(context)
+@pytest.mark.parametrize(
+    ("name", "more"), [("preprocess", {}), ("search", {"worker": 0}), ("rehearse", {})]
+)
+def test_a_task_that_the_night_has_not_does_nothing(
+    context: dict[str, Any],
+    night: Night,
+    name: str,
+    more: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The file has gained it since; it succeeds, so that the night goes on."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")  # where nobody answers
+    spec = replace(night.spec, search=None, rehearsal=None, steps=Steps(preprocess=None))
+    context["ti"].returned = {"pin": replace(night, spec=spec).to_dict()}
+    assert not task(name, **more).execute(context)
     # A training without a search is a training all the same.
     assert task("train").inputs(context, task("train").night(context)) == {"as_of": night.as_of}
 

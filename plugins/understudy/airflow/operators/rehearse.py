@@ -10,11 +10,11 @@ from understudy.airflow.challenger import challenger_version, refuse_return
 from understudy.airflow.exceptions import airflow_errors
 from understudy.airflow.links import MlflowRunLink, run_address
 from understudy.airflow.night_context import night_of, pulled
-from understudy.airflow.night_steps import lacking
+from understudy.airflow.night_steps import NOT_PINNED
 from understudy.airflow.services import Services
 from understudy.airflow.step import ProjectOperator, airflow_tags, attempt_key, task_key
 from understudy.contract import Kind, Tag
-from understudy.spec.pipeline import Pipeline
+from understudy.spec.pipeline import Pipeline, Rehearsal
 from understudy.store.night import Night
 from understudy.store.tracking import RunSpec
 
@@ -44,6 +44,9 @@ class RehearseOperator(ProjectOperator):
         """Return the MLflow run of the rehearsal."""
         with airflow_errors():
             services, night = Services.connect(), night_of(context, self.pipeline)
+            if night.spec.rehearsal is None:
+                self.log.info(NOT_PINNED)
+                return ""
             self.at_pinned(night)
             version = challenger_version(context, services, night)
             refuse_return(context, services, night, version)
@@ -63,9 +66,7 @@ class RehearseOperator(ProjectOperator):
         from understudy.registry.rehearsal_cases import RehearsalCases
 
         spec, run = night.spec, _run(context, night)
-        if spec.rehearsal is None:
-            raise lacking("a rehearsal")
-        rehearser = Rehearser(services.client, services.runs, spec.rehearsal)
+        rehearser = Rehearser(services.client, services.runs, spec.rehearsal or Rehearsal())
         self._rehearser = rehearser
         validation = pulled(context, task.VALIDATE, task.CHALLENGER_INDEX)
         cases = RehearsalCases(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from understudy.airflow.connections import study_storage
 from understudy.airflow.night_context import SEARCH, pulled
-from understudy.airflow.night_steps import NightStepOperator, lacking
+from understudy.airflow.night_steps import NightStepOperator
 from understudy.airflow.services import Services
 from understudy.contract import BEST_PARAMETERS, STUDY_VARIABLE
 from understudy.errors import DecisionError, ProjectError, listed
@@ -42,8 +42,8 @@ class SearchOperator(NightStepOperator):
         self.worker = worker
 
     def entry_point_of(self, spec: NightSpec) -> str:
-        """Return the search's entry point, which takes what the training does."""
-        return _search(spec).entry_point
+        """Return the search's entry point, which takes what the training does; '' for none."""
+        return "" if spec.search is None else spec.search.entry_point
 
     def inputs(self, context: Context, night: Night) -> dict[str, str]:
         """Return the rows, and what is searched how; what the form has, counts instead."""
@@ -133,7 +133,7 @@ def _best(context: Context, services: Services, workers: int) -> dict[str, str]:
 
 
 def _search(spec: NightSpec) -> Search:
-    """Return what the night searches."""
+    """Return what the night searches, where it does."""
     if spec.search is None:
-        raise lacking("a search")
+        raise AssertionError(spec.name)
     return spec.search
