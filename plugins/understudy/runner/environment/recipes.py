@@ -236,12 +236,12 @@ class Recipe(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class UvRecipe:
-    """``uv venv`` and ``uv pip install``: the default; fast, and without pip in the environment."""
+class _PythonRecipe:
+    """A virtual environment: an interpreter of this machine, and packages from an index."""
 
     wanted: Dependencies
     python: Interpreter
-    manager: str = "uv"
+    manager: str = ""
 
     @property
     def title(self) -> str:
@@ -251,6 +251,13 @@ class UvRecipe:
     def digest(self) -> str:
         """Return the identity of the content."""
         return _digest(self.manager, self.python.identity, self.wanted.digest())
+
+
+@dataclass(frozen=True, slots=True)
+class UvRecipe(_PythonRecipe):
+    """``uv venv`` and ``uv pip install``: the default; fast, and without pip in the environment."""
+
+    manager: str = "uv"
 
     def build(self, folder: Path, tools: BuildTools) -> Mapping[str, str]:
         """Build with uv, all lines at once."""
@@ -264,21 +271,10 @@ class UvRecipe:
 
 
 @dataclass(frozen=True, slots=True)
-class VirtualenvRecipe:
+class VirtualenvRecipe(_PythonRecipe):
     """``python -m venv`` and its own pip, as MLflow's manager of this name makes them."""
 
-    wanted: Dependencies
-    python: Interpreter
     manager: str = "virtualenv"
-
-    @property
-    def title(self) -> str:
-        """What it is built on."""
-        return f"Python {self.python.version}"
-
-    def digest(self) -> str:
-        """Return the identity of the content."""
-        return _digest(self.manager, self.python.identity, self.wanted.digest())
 
     def build(self, folder: Path, tools: BuildTools) -> Mapping[str, str]:
         """Build with pip: first what others are built with, then the others."""
