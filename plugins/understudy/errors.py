@@ -26,6 +26,7 @@ Only at the operators' edge does one become Airflow's own "retry" or "fail now".
 from __future__ import annotations
 
 import difflib
+import warnings
 from collections.abc import Iterable
 from typing import ClassVar
 
@@ -165,6 +166,13 @@ class ServingError(UnderstudyError):
 
 class DecisionError(UnderstudyError):
     """A decision record cannot be made, read, or obeyed."""
+
+
+def warn_of_old_name(old: str, write: str) -> None:
+    """Warn a person that a name of the version before goes in the next one."""
+    # As of `__main__`: Python shows a DeprecationWarning of any other module to nobody.
+    message = f"{old} has a new name: write {write}"
+    warnings.warn_explicit(message, DeprecationWarning, "understudy", 1, module="__main__")
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -29,7 +29,7 @@ costly = pipeline(
     gate=Gate(
         primary=Metric("rmse", max_loss=1.0),
         budgets=Budgets(
-            size=Limit(growth=1.0, level="hold"),
+            size=Limit(growth=1.0, level="block"),
             memory=Limit("8GB"),
             latency_p50=Limit("1m"),
             latency_p95=Limit("1m"),

@@ -164,7 +164,7 @@ def test_logged_numbers_that_are_none(
 @pytest.mark.usefixtures("gate_in_this_process")
 def test_guards_look_at_the_night_s_rows_and_at_those_of_the_champion(pipeline: Pipeline) -> None:
     """A night keeps the profile of its rows, and the next one compares its own with it."""
-    gate = Gate(Metric("rmse"), guards=Guards(unchecked="hold", drift="hold"))
+    gate = Gate(Metric("rmse"), guards=Guards(unchecked="block", drift="block"))
     ours, theirs = (
         pipeline.validated("m", pipeline.predicted(2.0)),
         pipeline.validated("3", pipeline.predicted(3.0, 1)),
@@ -191,7 +191,7 @@ def test_guards_look_at_the_night_s_rows_and_at_those_of_the_champion(pipeline: 
 
 
 @pytest.mark.usefixtures("gate_in_this_process")
-@pytest.mark.parametrize(("level", "verdict"), [("hold", Verdict.HOLD), ("warn", Verdict.PROMOTE)])
+@pytest.mark.parametrize(("level", "verdict"), [("block", Verdict.HOLD), ("warn", Verdict.PROMOTE)])
 def test_what_a_guard_finds_is_told_everywhere(
     pipeline: Pipeline, level: str, verdict: Verdict
 ) -> None:
@@ -217,7 +217,7 @@ def test_guards_fall_back_to_the_champion_s_own_rows_and_say_what_is_gone(
     pipeline: Pipeline,
 ) -> None:
     """No night kept a profile: the rows that the training names; else it is told, and holds."""
-    gate = Gate(Metric("rmse"), guards=Guards(unchecked="hold"))
+    gate = Gate(Metric("rmse"), guards=Guards(unchecked="block"))
     ours, theirs = (
         pipeline.validated("m", pipeline.predicted(2.0)),
         pipeline.validated("3", pipeline.predicted(3.0, 1)),
@@ -519,7 +519,7 @@ def test_two_files_have_neither_rows_nor_models(
     holdout.predicted(3.0, 1).to_parquet(tmp_path / "old.parquet")
     given = ["gate", "--challenger", str(tmp_path / "new.parquet")]
     given += ["--champion", str(tmp_path / "old.parquet"), "--out", str(tmp_path / "out.json")]
-    for unchecked, code in (("warn", 0), ("hold", 3)):
+    for unchecked, code in (("warn", 0), ("block", 3)):
         gate = Gate(
             Metric("rmse"), guards=Guards(unchecked=unchecked), budgets=Budgets(unchecked=unchecked)
         )

@@ -83,7 +83,7 @@ if __name__ == "__main__":
     takes = [
         (night, {"error": 3.0}),
         (night, {"error": 2.0}),
-        (back, {"model": "night", "why": "it is odd", "hold": "commit"}),
+        (back, {"model": "night", "why": "it is odd", "block": "commit"}),
         (night, {"error": 1.0}),
         (hasty, {}),
     ]

@@ -72,10 +72,10 @@ def test_what_was_rolled_back_does_not_return_by_itself(model: RegisteredModel) 
     """By version; by commit, until a day. Brought back by a person, it is free again."""
     rollbacks(model.uri).make(request(model), print)
     now = datetime.now(UTC)
-    assert model.history().held(Trained("3"), now) is not None
-    assert model.history().held(Trained("4"), now) is None
+    assert model.history().blocked(Trained("3"), now) is not None
+    assert model.history().blocked(Trained("4"), now) is None
     rollbacks(model.uri).make(request(model, key="again", to="3"), print)
-    assert model.history().held(Trained("3"), now) is None
+    assert model.history().blocked(Trained("3"), now) is None
 
 
 def test_the_commit_is_that_of_the_night(model: RegisteredModel) -> None:
@@ -85,10 +85,10 @@ def test_the_commit_is_that_of_the_night(model: RegisteredModel) -> None:
     until = (datetime.now(UTC) + timedelta(days=1)).isoformat()
     rollbacks(model.uri).make(request(model, scope=Scope.COMMIT, until=until), print)
     history = model.history()
-    assert history.held(Trained("9", commit="c0ffee"), datetime.now(UTC)) is not None
-    assert history.held(Trained("9", fingerprint="f"), datetime.now(UTC)) is not None
+    assert history.blocked(Trained("9", commit="c0ffee"), datetime.now(UTC)) is not None
+    assert history.blocked(Trained("9", fingerprint="f"), datetime.now(UTC)) is not None
     later = datetime.now(UTC) + timedelta(days=2)
-    assert history.held(Trained("9", commit="c0ffee"), later) is None
+    assert history.blocked(Trained("9", commit="c0ffee"), later) is None
 
 
 @pytest.mark.parametrize(
@@ -153,13 +153,13 @@ def test_the_command_rehearses_and_moves(
     terms.rehearse(candidate, rehearsal_setup.spec("before"), print)
     model.move("1", None)
     model.move("2", "1")
-    assert main(["rollback", model.name, "--why", "numbers look odd", "--hold", "commit"]) == 0
+    assert main(["rollback", model.name, "--why", "numbers look odd", "--block", "commit"]) == 0
     said = capsys.readouterr().out
     assert "1 questions from the model's input example: all answers as offline" in said
     assert said.splitlines()[-1] == f"{model.name}: version 1 is champion; it replaced 2"
     last = model.history().moves[-1].move
-    assert last.hold is not None
-    assert last.hold.scope is Scope.COMMIT
+    assert last.block is not None
+    assert last.block.scope is Scope.COMMIT
     kept = client.download_artifacts(last.rehearsal_run, QUESTIONS)
     assert json.loads(Path(kept).read_text())["source"] == "the model's input example"
     assert main(["rollback", model.name, "--why", "x", "--to", "1"]) == 1

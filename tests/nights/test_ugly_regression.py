@@ -34,5 +34,5 @@ class TestPrices(WholeNights):
         assert night.data.tags["understudy.champion.after"] == ""
         record = ugly_nights.strict(night, "decision/decision.json")
         (found,) = [one for one in record["evidence"]["findings"] if one["guard"] == "constant"]
-        assert (found["result"], found["level"]) == ("failed", "hold")
+        assert (found["result"], found["level"]) == ("failed", "block")
         assert "predicts one value" in found["reason"]

@@ -51,10 +51,10 @@ def refuse_return(context: Context, services: Services, night: Night, version: s
         commit=night.commit,
         fingerprint=services.nights.stored_fingerprint(night),
     )
-    rollback = services.promoter.history(night.model).held(trained, datetime.now(UTC))
+    rollback = services.promoter.history(night.model).blocked(trained, datetime.now(UTC))
     if rollback is not None:
         move = rollback.move
-        scope = move.hold.scope if move.hold else "version"
+        scope = move.block.scope if move.block else "version"
         reason = (
             f"version {move.before} was rolled back by {move.actor} ({move.why}), and its {scope}"
             " does not return by itself"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,6 +15,7 @@ from understudy.airflow.links import MlflowRunLink, run_address
 from understudy.airflow.services import Services
 from understudy.airflow.step import airflow_tags, task_key
 from understudy.contract import Tag
+from understudy.errors import warn_of_old_name
 from understudy.registry.history import Scope
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def _form(models: Sequence[str]) -> dict[str, Param]:
             description="Empty for the champion before this one.",
             pattern=r"^[0-9]*$",
         ),
-        "hold": Param(
+        "block": Param(
             Scope.VERSION.value,
             type="string",
             enum=[scope.value for scope in Scope],
@@ -137,6 +138,14 @@ def _form(models: Sequence[str]) -> dict[str, Param]:
     }
 
 
+def _block(params: Mapping[str, Any]) -> str:
+    """Return what may not return by itself; the form of 0.1 called that ``hold``."""
+    if former := params.get("hold"):
+        warn_of_old_name("The parameter 'hold'", "'block'")
+        return str(former)
+    return str(params["block"])
+
+
 def _request(context: Context) -> RollbackRequest:
     from understudy.registry.rollback import RollbackRequest
 
@@ -149,7 +158,7 @@ def _request(context: Context) -> RollbackRequest:
         actor=context["dag_run"].triggering_user_name or "unknown",
         key=task_key(context),
         to=params["to"] or "",
-        scope=Scope(params["hold"]),
+        scope=Scope(_block(params)),
         until=as_of_time(str(until)).isoformat() if until else "",
         rehearse=bool(params["rehearse"]),
         tags=tuple(tags.items()),

@@ -8,6 +8,7 @@ import uuid
 
 from understudy.cli.arguments import mlflow_errors
 from understudy.cli.history import moment
+from understudy.errors import warn_of_old_name
 from understudy.registry.history import Scope
 
 
@@ -23,13 +24,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--why", required=True, help="the reason, for the history")
     parser.add_argument(
-        "--hold",
+        "--block",
         type=Scope,
         choices=list(Scope),
         default=Scope.VERSION,
         help="what may not return by itself: the version and what is trained from the same input, "
         "all of its commit, or any night's model",
     )
+    parser.add_argument("--hold", type=Scope, action=_Former, help=argparse.SUPPRESS)
     parser.add_argument(
         "--until", type=moment, metavar="MOMENT", help="when it may; by default never"
     )
@@ -37,6 +39,22 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--no-rehearsal", action="store_true", help="for a model that MLflow cannot serve"
     )
     parser.set_defaults(run=_run)
+
+
+class _Former(argparse.Action):
+    """The name of ``--block`` in 0.1."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: object,
+        option_string: str | None = None,
+    ) -> None:
+        """Take the value for that of ``--block``, and say so."""
+        del parser
+        warn_of_old_name(str(option_string), f"--block {values}")
+        namespace.block = values
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -55,7 +73,7 @@ def _run(options: argparse.Namespace) -> int:
         # Every call is an attempt of its own: one with a known key would be taken as made already.
         key=uuid.uuid4().hex,
         to=options.to,
-        scope=options.hold,
+        scope=options.block,
         until=options.until.isoformat() if options.until else "",
         rehearse=not options.no_rehearsal,
     )

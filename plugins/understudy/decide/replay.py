@@ -22,6 +22,7 @@ from understudy.gate import (
     replay,
 )
 from understudy.gate.evidence import WORST_SLICES
+from understudy.gate.record import read
 from understudy.runner.process.process import OnLine
 from understudy.spec.guards import OFF, QUANTITIES
 
@@ -85,7 +86,7 @@ def replayed(
         requests = [_matter(record, gate) for record in records]
         evaluated = evaluator.evaluate_all(requests, on_line)
         for document, record, one in zip(some, records, evaluated, strict=True):
-            stored, now = json.loads(document), _judged(record, one, gate)
+            stored, now = read(document), _judged(record, one, gate)
             yield Replayed(stored, now, tuple(differences(stored, now.to_dict())))
 
 

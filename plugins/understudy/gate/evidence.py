@@ -68,7 +68,7 @@ class Finding:
 
     Attributes:
         guard: Its name, such as ``schema``, ``drift``, ``leakage``, ``size``, ``latency_p95``.
-        level: What it is declared to do: ``warn``, ``hold`` or ``reject``.
+        level: What it is declared to do: ``warn``, ``block`` or ``reject``.
         result: A value of ``CheckResult``.
         reason: One sentence for a person.
         numbers: What it saw, by name.

@@ -22,6 +22,7 @@ from understudy.gate.verdict import (
     Unscored,
     Verdict,
 )
+from understudy.spec.guards import level_of
 from understudy.spec.rules import Gate
 
 
@@ -213,6 +214,14 @@ class DecisionRecord:
         return json.dumps(self.to_dict(), indent=2, sort_keys=True, allow_nan=False)
 
 
+def read(document: str) -> dict[str, Any]:
+    """Return a stored record as JSON values, levels by their names of today."""
+    stored: dict[str, Any] = json.loads(document)
+    for one in (stored.get("evidence") or {}).get("findings", ()):
+        one["level"] = level_of(one["level"])
+    return stored
+
+
 def replay(document: str) -> DecisionRecord:
     """Judge again from a stored record's own inputs.
 
@@ -223,12 +232,12 @@ def replay(document: str) -> DecisionRecord:
         DecisionError: when the document is no decision record of a schema that we know.
     """
     try:
-        stored = json.loads(document)
+        stored = read(document)
         # A newer schema is refused: its evidence might mean something else.
         if stored["schema"] not in KNOWN_SCHEMAS:
             raise _unreadable(f"a document of schema {stored['schema']!r}")
         return _judged(stored)
-    except (ValueError, KeyError, TypeError, DeclarationError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, DeclarationError) as error:
         raise _unreadable(f"no decision record ({type(error).__name__}: {error})") from error
 
 

@@ -106,7 +106,7 @@ class Move:
         decision_run: The MLflow run with the decision record, or ''.
         rehearsal_run: The MLflow run with the rehearsal, or ''.
         since: From outside: ISO time when ``before`` was last seen in production, or ''.
-        hold: What may not return, after a rollback.
+        block: What may not return, after a rollback.
     """
 
     number: int
@@ -120,7 +120,7 @@ class Move:
     decision_run: str = ""
     rehearsal_run: str = ""
     since: str = ""
-    hold: ReturnBlock | None = None
+    block: ReturnBlock | None = None
 
     def to_json(self) -> str:
         """Return the move as one line of JSON, without its number and without empty fields."""
@@ -137,9 +137,10 @@ class Move:
         """Return the move that ``to_json`` wrote."""
         facts: dict[str, Any] = {"before": None, "after": None, **json.loads(text)}
         facts["cause"] = MoveCause(facts["cause"])
-        if hold := facts.get("hold"):
-            facts["hold"] = ReturnBlock(
-                Scope(hold["scope"]), Trained(**hold["trained"]), hold["until"]
+        # 0.1 stored it under another name.
+        if block := facts.pop("hold", None) or facts.get("block"):
+            facts["block"] = ReturnBlock(
+                Scope(block["scope"]), Trained(**block["trained"]), block["until"]
             )
         return cls(number, **facts)
 
@@ -262,18 +263,18 @@ class History:
             return (last.move.before, last.move.after)
         return (last.move.after,)
 
-    def held(self, trained: Trained, now: datetime) -> Entry | None:
+    def blocked(self, trained: Trained, now: datetime) -> Entry | None:
         """Return the rollback that keeps a version from becoming champion by itself, or None.
 
-        A hold ends when a person, or somebody outside, makes the version champion again.
+        It does so until a person, or somebody outside, makes the version champion again.
         """
         for entry in reversed(self.moves):
-            hold = entry.move.hold
-            if hold is None or not hold.covers(trained, now):
+            block = entry.move.block
+            if block is None or not block.covers(trained, now):
                 continue
             # A night cannot have made it champion again, so whoever did knew what they did.
             later = (one.move for one in self.moves if one.move.number > entry.move.number)
-            if all(move.after != hold.trained.version for move in later):
+            if all(move.after != block.trained.version for move in later):
                 return entry
         return None
 

@@ -158,7 +158,7 @@ class MoveRequest:
         why: The reason in words.
         decision_run: The MLflow run that holds the decision record, or ''.
         rehearsal_run: The MLflow run that holds the rehearsal, or ''.
-        hold: What may not return by itself, after a rollback.
+        block: What may not return by itself, after a rollback.
     """
 
     model: str
@@ -170,7 +170,7 @@ class MoveRequest:
     why: str = ""
     decision_run: str = ""
     rehearsal_run: str = ""
-    hold: ReturnBlock | None = None
+    block: ReturnBlock | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,7 +296,7 @@ class Promoter:
             key=request.key,
             decision_run=request.decision_run,
             rehearsal_run=request.rehearsal_run,
-            hold=request.hold,
+            block=request.block,
         )
         return self._aliases.append(alias_state.tail, move), move
 

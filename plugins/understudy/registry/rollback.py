@@ -2,7 +2,7 @@
 
 The version that is rolled back to is asked the questions of its own earlier rehearsal, on the terms
 of that; one that was never rehearsed is asked its input example. Then the alias moves as it does
-for a promotion, with the hold-down in the same entry of the history.
+for a promotion, with what it keeps from returning in the same entry of the history.
 """
 
 from __future__ import annotations
@@ -114,11 +114,11 @@ class Rollbacks:
         target = self._target(alias_state, request, on_line)
         version = self._version(request.model, target)
         rehearsed = self._rehearsed(request, version, on_line) if request.rehearse else ""
-        hold = None
+        block = None
         if alias_state.champion is not None:
             facts = self._trained(request.model, alias_state.champion)
-            hold = ReturnBlock(request.scope, facts, request.until)
-        # Move and hold are one entry of the history: there is no moment in which the version is
+            block = ReturnBlock(request.scope, facts, request.until)
+        # Move and block are one entry of the history: there is no moment in which the version is
         # rolled back and a night could already bring it back.
         move = MoveRequest(
             model=request.model,
@@ -129,7 +129,7 @@ class Rollbacks:
             actor=request.actor,
             why=request.why,
             rehearsal_run=rehearsed,
-            hold=hold,
+            block=block,
         )
         self._promoter.move(move)
         return Done(

@@ -15,7 +15,7 @@ from understudy.report.pictures import Panel, panels
 from understudy.report.words import count, number, shown, signed, stated
 
 _RESULTS: Final = ("failed", "undecided", "passed")
-_LEVELS: Final = ("reject", "hold", "warn")
+_LEVELS: Final = ("reject", "block", "warn")
 _MEASURED: Final = re.compile(r"(?P<measure>[^:]+): (?P<name>.+)", re.DOTALL)
 _RANKED: Final = re.compile(r"(?P<field>[a-z_]+)_(?P<place>[0-9]{1,3})")
 _LIMIT: Final = "limit"

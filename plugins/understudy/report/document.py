@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from understudy.errors import DecisionError
+from understudy.spec.guards import level_of
 
 KNOWN: Final = ("understudy/decision/1", "understudy/decision/2")
 
@@ -209,8 +210,9 @@ def _interval(stored: Document | None) -> IntervalView | None:
 
 
 def _finding(stored: Document) -> FindingView:
-    texts = {name: str(stored[name]) for name in ("guard", "level", "result", "reason")}
-    return FindingView(**texts, numbers=dict(stored.get("numbers") or {}))
+    texts = {name: str(stored[name]) for name in ("guard", "result", "reason")}
+    level = level_of(str(stored["level"]))
+    return FindingView(**texts, level=level, numbers=dict(stored.get("numbers") or {}))
 
 
 def _model(stored: Document) -> ModelView:

@@ -2,21 +2,41 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Annotated, Any, Final, Literal, NamedTuple
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, ValidationInfo
 
 from understudy.errors import DeclarationError
 from understudy.spec import quantities
 from understudy.spec.declared import declared
 
 OFF: Final = "off"
-Level = Literal["off", "warn", "hold", "reject"]
+BLOCK: Final = "block"
+BLOCK_OF_0_1: Final = "hold"
+"""The name of that level in what 0.1 stored, and in Dag files that were written for it."""
+
+
+def level_of(stored: str) -> str:
+    """Return a stored level by its name of today."""
+    return BLOCK if stored == BLOCK_OF_0_1 else stored
+
+
+def _level(given: object, about: ValidationInfo) -> object:
+    if given != BLOCK_OF_0_1:
+        return given
+    message = f"The level {given!r} has a new name: write {about.field_name}={BLOCK!r}"
+    # Past this function, pydantic's constructor and ours around it: at the line of the Dag file.
+    warnings.warn(message, DeprecationWarning, stacklevel=4)
+    return BLOCK
+
+
+Level = Annotated[Literal["off", "warn", "block", "reject"], BeforeValidator(_level)]
 """What a guard does that finds something: nothing, as it is not looked for; say so in the record;
-let the challenger wait for a person; reject it."""
-Told = Literal["warn", "hold"]
+keep the challenger from promotion, which is a verdict of HOLD; reject it."""
+Told = Annotated[Literal["warn", "block"], BeforeValidator(_level)]
 
 GUARDS: Final = (
     "schema",
@@ -41,7 +61,7 @@ class Guards:
     """What is checked in a night's rows before two models are compared on them.
 
     Attributes:
-        schema: Columns that are gone or hold something else, and values missing more often, than
+        schema: Columns that are gone or have other values, and values missing more often, than
             when the champion was trained.
         categories: Texts that the champion's rows did not have.
         drift: Features that are distributed otherwise than in the champion's training rows.
@@ -69,14 +89,14 @@ class Guards:
         DeclarationError: for unknown fields and levels, numbers out of range.
     """
 
-    schema: Level = "hold"
+    schema: Level = "block"
     categories: Level = "warn"
     drift: Level = "warn"
     target_drift: Level = "warn"
-    leakage: Level = "hold"
-    rows: Level = "hold"
-    age: Level = "hold"
-    constant: Level = "hold"
+    leakage: Level = "block"
+    rows: Level = "block"
+    age: Level = "block"
+    constant: Level = "block"
     unchecked: Told = "warn"
     drift_distance: Share = 0.2
     missing_rise: Share = 0.1
@@ -106,8 +126,9 @@ class Guards:
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Guards:
-        """Return the guards whose ``to_dict`` gave ``stored``."""
-        return cls(**stored)
+        """Return the guards whose ``to_dict`` gave ``stored``, of this version or 0.1."""
+        levels = {name: level_of(stored[name]) for name in GUARDS if name in stored}
+        return cls(**{**stored, **levels})
 
 
 @declared
@@ -117,12 +138,12 @@ class Limit:
     Attributes:
         at_most: So much, as people write it: ``"200MB"``, ``"50ms"``; '' for any.
         growth: More than the champion by at most this fraction: 0.2 is 20 %. None for any.
-        level: What a challenger above it meets: ``warn``, ``hold``, ``reject``.
+        level: What a challenger above it meets: ``warn``, ``block``, ``reject``.
     """
 
     at_most: str = ""
     growth: Growth | None = None
-    level: Level = "hold"
+    level: Level = "block"
 
 
 class QuantityBound(NamedTuple):
@@ -185,10 +206,11 @@ class Budgets:
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Budgets:
-        """Return the budgets whose ``to_dict`` gave ``stored``."""
+        """Return the budgets whose ``to_dict`` gave ``stored``, of this version or 0.1."""
         # An older record lacks newer quantities: they get today's defaults.
-        limits = {name: Limit(**stored[name]) for name in _UNITS if name in stored}
-        return cls(**{**stored, **limits})
+        limits = {name: _limit(stored[name]) for name in _UNITS if name in stored}
+        unchecked = level_of(stored.get("unchecked", cls.unchecked))
+        return cls(**{**stored, **limits, "unchecked": unchecked})
 
     @property
     def limits(self) -> Iterator[tuple[str, Limit]]:
@@ -203,6 +225,10 @@ _UNITS: Final[Mapping[str, Callable[[str], float]]] = {
     "latency_p95": quantities.duration,
     "batch_latency": quantities.duration,
 }
+
+
+def _limit(stored: Mapping[str, Any]) -> Limit:
+    return Limit(**{**stored, "level": level_of(stored.get("level", Limit.level))})
 
 
 QUANTITIES: Final = tuple(_UNITS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,7 @@ from pydantic import Field
 
 from understudy.errors import DeclarationError, listed, nearest
 from understudy.spec.declared import declared
-from understudy.spec.guards import Budgets, Guards
+from understudy.spec.guards import BLOCK, BLOCK_OF_0_1, Budgets, Guards
 from understudy.spec.metrics import Bound, Direction, Metric
 
 Rule = tuple[Metric, Bound, float]
@@ -185,6 +186,16 @@ class Gate:
             **({"budgets": self.budgets.to_dict()} if self.budgets else {}),
             **optional,
         }
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What tells these rules from others, as JSON values; the same in each version."""
+        # Levels as 0.1 named them: a rollback of then keeps out what is trained from the same input
+        # now, and a night's rules are part of its input.
+        rules = self.to_dict()
+        levels = {name: rules[name] for name in ("guards", "budgets") if name in rules}
+        text = json.dumps(levels).replace(f'"{BLOCK}"', f'"{BLOCK_OF_0_1}"')
+        return {**rules, **json.loads(text)}
 
     @classmethod
     def from_dict(cls, rules: Mapping[str, Any]) -> Gate:

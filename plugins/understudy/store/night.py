@@ -106,8 +106,8 @@ class Night:
 
     def fingerprint(self, raw_sha256: str) -> str:
         """Return the identity of a night's input: code, data, parameters, rules, how it is run."""
-        rules = self.spec.gate.to_dict()
-        chosen = [dict(self.parameters), rules, self.spec.recipe, self.model]
+        rules, recipe = self.spec.gate.identity, self.spec.recipe
+        chosen = [dict(self.parameters), rules, recipe, self.model]
         return key_of(self.tree, raw_sha256, json.dumps(chosen, sort_keys=True, default=str))
 
     def summary_lines(self) -> tuple[str, ...]:

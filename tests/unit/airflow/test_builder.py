@@ -269,8 +269,8 @@ def test_the_docs_are_those_of_the_declaration() -> None:
         "`r2` (higher is better) must be at least 0.1\n",
         "`mae` (lower is better) may be worse than the champion's by at most 5 %, 70 % sure\n",
         "`max_error` (lower is better) must be better than the champion's by at least 0.5,",
-        "guards look at the rows first: `schema` hold, `categories` warn, `target_drift` warn,",
-        "`size` may be at most 200MB and 1.5 times the champion's, else: hold\n",
+        "guards look at the rows first: `schema` block, `categories` warn, `target_drift` warn,",
+        "`size` may be at most 200MB and 1.5 times the champion's, else: block\n",
     ):
         assert text in dag.doc_md
     assert all(task.doc_md for task in dag.tasks)

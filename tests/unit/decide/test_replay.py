@@ -25,6 +25,7 @@ from understudy.gate import (
     Score,
     budgets,
 )
+from understudy.report.document import read
 from understudy.runner.settings import Settings
 
 RECORD = {
@@ -77,7 +78,7 @@ GATE = Gate(
     guards=Guards(),
     budgets=Budgets(size=Limit(growth=1.0), memory=Limit(), latency_p95=Limit()),
 )
-LEAK = Finding("leakage", "hold", "failed", "rows leak", {})
+LEAK = Finding("leakage", "block", "failed", "rows leak", {})
 UNSEEN = Finding("drift", "warn", "undecided", "not checked: gone", {})
 
 
@@ -110,6 +111,20 @@ def test_guards_and_budgets_are_judged_again_from_what_was_stored(
     assert now.to_json() == record.to_json()
 
 
+def test_a_record_whose_levels_0_1_named_differs_in_nothing(
+    record: DecisionRecord, tmp_path: Path
+) -> None:
+    """It called ``block`` hold, in the rules as in what was found."""
+    document = record.to_json()
+    former = document.replace('"block"', '"hold"')
+    assert former.count('"hold"') > document.count('"hold"')
+    evaluator = Evaluator(None, Settings(tmp_path / "cache", tmp_path / "scratch"))
+    (one,) = replayed([former], evaluator, print)
+    assert one.differences == ()
+    assert one.now.to_json() == document
+    assert read(json.loads(former)).findings == read(record.to_dict()).findings
+
+
 def test_other_rules_give_guards_and_budgets_other_weights(
     record: DecisionRecord, tmp_path: Path
 ) -> None:
@@ -117,7 +132,7 @@ def test_other_rules_give_guards_and_budgets_other_weights(
     for guards, limit, verdict in (
         (Guards(leakage="warn"), Limit(growth=2.0), "PROMOTE"),
         (Guards(leakage="warn"), Limit("200B", level="reject"), "REJECT"),
-        (Guards(leakage="off", unchecked="hold"), Limit(growth=2.0), "HOLD"),
+        (Guards(leakage="off", unchecked="block"), Limit(growth=2.0), "HOLD"),
         (None, Limit("1KB"), "PROMOTE"),
     ):
         costs = Budgets(size=limit, memory=Limit(), latency_p95=Limit())
@@ -129,7 +144,7 @@ def test_other_rules_give_guards_and_budgets_other_weights(
 def test_budgets_of_a_night_that_measured_nothing(record: DecisionRecord, tmp_path: Path) -> None:
     """It is said, and does what the rules say of a model that was not measured."""
     bare = replace(record, gate=Gate(Metric("rmse")), evidence=None, measurement=None)
-    gate = Gate(Metric("rmse"), budgets=Budgets(unchecked="hold"))
+    gate = Gate(Metric("rmse"), budgets=Budgets(unchecked="block"))
     now, _ = again(bare, tmp_path, gate)
     assert now.verdict == "HOLD"
     assert "measured nothing" in now.decision.why

@@ -15,7 +15,7 @@ ROWS = 200
 Rows = Callable[..., pd.DataFrame]
 
 
-def found(frame: pd.DataFrame, metric: str = "rmse", level: str = "hold") -> tuple[str, str]:
+def found(frame: pd.DataFrame, metric: str = "rmse", level: str = "block") -> tuple[str, str]:
     """Return how the guard came out, and its reason; empty where it says nothing."""
     gate = Gate(Metric(metric), guards=Guards(constant=level), worst_slices=False)
     findings = [one for one in compare(gate, load(frame), None).findings if one.guard == "constant"]
@@ -74,7 +74,7 @@ def test_classes(classification: Rows) -> None:
     [
         ("off", Verdict.PROMOTE),
         ("warn", Verdict.PROMOTE),
-        ("hold", Verdict.HOLD),
+        ("block", Verdict.HOLD),
         ("reject", Verdict.REJECT),
     ],
 )
@@ -84,5 +84,5 @@ def test_it_decides_as_it_is_declared(regression: Rows, level: str, verdict: Ver
     gate = Gate(Metric("rmse"), guards=Guards(constant=level))
     evidence = compare(gate, load(frame), None)
     assert judge(gate, Score("1", {}), None, evidence=evidence).verdict is verdict
-    assert Guards().constant == "hold"
+    assert Guards().constant == "block"
     assert compare(Gate(Metric("rmse")), load(frame), None).findings == ()

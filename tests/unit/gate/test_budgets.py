@@ -96,8 +96,8 @@ def test_what_was_not_measured_does_as_it_was_told_to() -> None:
     assert judged(costs(), broken, size=Limit("2MB")).result == "passed"
     few = judged(costs(rounds=2), None, latency_p95=Limit("1s"))
     assert (few.result, "timed 2 times" in few.reason) == ("undecided", True)
-    held = findings(Budgets(unchecked="hold"), Measurement(costs(), broken))
-    assert {one.level for one in held} == {"hold"}
+    held = findings(Budgets(unchecked="block"), Measurement(costs(), broken))
+    assert {one.level for one in held} == {"block"}
 
 
 def test_first_model() -> None:

@@ -191,8 +191,8 @@ def test_a_champion_that_cannot_be_scored_is_judged_as_the_pipeline_says(
     ("level", "result", "verdict"),
     [
         ("warn", "failed", "PROMOTE"),
-        ("hold", "failed", "HOLD"),
-        ("hold", "undecided", "HOLD"),
+        ("block", "failed", "HOLD"),
+        ("block", "undecided", "HOLD"),
         ("reject", "failed", "REJECT"),
         ("reject", "undecided", "HOLD"),
         ("reject", "passed", "PROMOTE"),
@@ -210,7 +210,7 @@ def test_guards_do_what_they_are_declared_to(level: str, result: str, verdict: s
         assert said in decision.notes
 
 
-@pytest.mark.parametrize("level", ["warn", "hold"])
+@pytest.mark.parametrize("level", ["warn", "block"])
 def test_what_a_guard_says_of_a_rejected_challenger_is_told_too(level: str) -> None:
     """It is no reason of that verdict, and a reader wants to know it."""
     finding = Finding("drift", level, "failed", "age has moved", {})

@@ -188,7 +188,7 @@ def test_only_what_rows_can_answer_is_asked_again() -> None:
     rules = Gate(
         Metric("rmse", at_most=9),
         guards=Guards(),
-        budgets=Budgets(unchecked="hold"),
+        budgets=Budgets(unchecked="block"),
         shadow_nights=3,
         unscored_champion="promote",
         slices=["region"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -111,7 +112,7 @@ NOW = DAY + timedelta(days=10)
 
 
 @pytest.mark.parametrize(
-    ("hold", "other", "held"),
+    ("block", "other", "blocked"),
     [
         (ReturnBlock(Scope.VERSION, TRAINED), Trained("3"), True),
         (ReturnBlock(Scope.VERSION, TRAINED), Trained("4", run_id="run"), True),
@@ -125,26 +126,26 @@ NOW = DAY + timedelta(days=10)
     ],
 )
 def test_what_a_rollback_keeps_from_returning(
-    hold: ReturnBlock, other: Trained, *, held: bool
+    block: ReturnBlock, other: Trained, *, blocked: bool
 ) -> None:
     """By version, what it was made of, commit or date; what is better may come."""
-    history = of(entry(1, "2", "3"), entry(2, "3", "2", cause=MoveCause.ROLLBACK, hold=hold))
-    assert (history.held(other, NOW) is not None) == held
+    history = of(entry(1, "2", "3"), entry(2, "3", "2", cause=MoveCause.ROLLBACK, block=block))
+    assert (history.blocked(other, NOW) is not None) == blocked
 
 
-def test_a_hold_ends_when_somebody_brings_the_version_back() -> None:
+def test_a_block_ends_when_somebody_brings_the_version_back() -> None:
     """A later move to it says that it is wanted."""
-    hold = ReturnBlock(Scope.VERSION, TRAINED)
+    block = ReturnBlock(Scope.VERSION, TRAINED)
     history = of(
-        entry(1, "3", "2", cause=MoveCause.ROLLBACK, hold=hold),
+        entry(1, "3", "2", cause=MoveCause.ROLLBACK, block=block),
         entry(2, "2", "3", cause=MoveCause.OUTSIDE),
     )
-    assert history.held(TRAINED, NOW) is None
+    assert history.blocked(TRAINED, NOW) is None
 
 
 texts = st.text(max_size=200)
 versions = st.none() | st.integers(1, 10**6).map(str)
-holds = st.builds(
+blocks = st.builds(
     ReturnBlock,
     st.sampled_from(Scope),
     st.builds(Trained, st.just("3"), texts, texts, texts),
@@ -164,12 +165,20 @@ holds = st.builds(
         why=texts,
         key=texts,
         since=texts,
-        hold=st.none() | holds,
+        block=st.none() | blocks,
     )
 )
 def test_a_move_is_read_as_it_was_written(move: Move) -> None:
     """Every field survives the ledger."""
     assert Move.of_json(move.number, move.to_json()) == move
+
+
+def test_a_rollback_that_0_1_wrote_blocks_all_the_same() -> None:
+    """It called what may not return ``hold``."""
+    move = replace(entry(1, "3", "2").move, block=ReturnBlock(Scope.COMMIT, TRAINED, time(11)))
+    former = json.loads(move.to_json())
+    former["hold"] = former.pop("block")
+    assert Move.of_json(1, json.dumps(former)) == move
 
 
 def test_a_long_reason_is_cut_before_mlflow_cuts_the_entry() -> None:

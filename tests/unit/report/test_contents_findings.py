@@ -18,12 +18,12 @@ def finding(result: str = "failed", level: str = "warn", **numbers: Any) -> Find
 
 def test_what_did_not_pass_comes_first() -> None:
     """Within that, what decides comes before what only warns; unknown words come last."""
-    order = [("passed", "hold"), ("failed", "warn"), ("odd", "odd"), ("failed", "reject")]
+    order = [("passed", "block"), ("failed", "warn"), ("odd", "odd"), ("failed", "reject")]
     made = found(tuple(finding(*one) for one in order))
     assert [(one.finding.result, one.finding.level) for one in made] == [
         ("failed", "reject"),
         ("failed", "warn"),
-        ("passed", "hold"),
+        ("passed", "block"),
         ("odd", "odd"),
     ]
 

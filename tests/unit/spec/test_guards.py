@@ -16,8 +16,11 @@ pytestmark = pytest.mark.unit
 @pytest.mark.parametrize(
     ("made", "told"),
     [
-        (lambda: Guards(drift="hodl"), "'drift' is 'hodl': input should be 'off', 'warn', 'hold'"),
-        (lambda: Guards(leak="hold"), "did you mean 'leakage'"),
+        (
+            lambda: Guards(drift="blokc"),
+            "'drift' is 'blokc': input should be 'off', 'warn', 'block'",
+        ),
+        (lambda: Guards(leak="block"), "did you mean 'leakage'"),
         (lambda: Guards(copied_rows=2.0), "'copied_rows' is 2.0"),
         (lambda: Guards(max_age="3x"), "max_age: '3x' is no duration"),
         (lambda: Guards(min_training_rows=0), "'min_training_rows' is 0"),
@@ -40,15 +43,36 @@ def test_limits_in_bytes_and_seconds() -> None:
         latency_p95=Limit("50ms", growth=0.2, level="warn"),
     )
     assert [tuple(bound) for bound in budgets.bounds] == [
-        ("size", 2e8, None, "hold"),
+        ("size", 2e8, None, "block"),
         ("latency_p95", 0.05, 0.2, "warn"),
     ]
 
 
 def test_through_json() -> None:
     """A record keeps every field: a default that changes later changes no replay."""
-    guards = Guards(drift="hold", max_age="3d", drift_distance=0.3)
-    budgets = Budgets(size=Limit("1GB", growth=0.5), unchecked="hold")
+    guards = Guards(drift="block", max_age="3d", drift_distance=0.3)
+    budgets = Budgets(size=Limit("1GB", growth=0.5), unchecked="block")
     assert Guards.from_dict(json.loads(json.dumps(guards.to_dict()))) == guards
     assert Budgets.from_dict(json.loads(json.dumps(budgets.to_dict()))) == budgets
     assert set(Guards().to_dict()) == set(Guards.__dataclass_fields__)
+
+
+def test_the_level_that_0_1_called_hold() -> None:
+    """A Dag file is told what to write, at its own line; what was stored is read without a word."""
+    for made in (
+        lambda: Guards(drift="hold").drift,
+        lambda: Guards(unchecked="hold").unchecked,
+        lambda: Limit("1GB", level="hold").level,
+        lambda: Budgets(unchecked="hold").unchecked,
+    ):
+        with pytest.warns(
+            DeprecationWarning, match=r"'hold' has a new name: write \w+='block'"
+        ) as told:
+            assert made() == "block"
+        assert [one.filename for one in told] == [__file__]
+    stored = {**Guards().to_dict(), "drift": "hold", "unchecked": "hold"}
+    assert Guards.from_dict(stored) == Guards(drift="block", unchecked="block")
+    limited = {**Budgets().to_dict(), "size": {"at_most": "1GB", "level": "hold"}}
+    assert Budgets.from_dict({**limited, "unchecked": "hold"}) == Budgets(
+        size=Limit("1GB"), unchecked="block"
+    )

@@ -116,20 +116,20 @@ def test_the_first_model_has_nothing_to_be_compared_with(tonight: Night) -> None
 @pytest.mark.parametrize(
     ("change", "expected", "told"),
     [
-        (lambda f: f.drop(columns="size"), ("schema", "hold"), "are gone: 'size'"),
+        (lambda f: f.drop(columns="size"), ("schema", "block"), "are gone: 'size'"),
         (
             lambda f: changed(f, size=lambda g: g["size"].astype(str)),
-            ("schema", "hold"),
+            ("schema", "block"),
             r"'size' \(text, then number\)",
         ),
         (
             lambda f: changed(f, size=lambda g: g["size"].where(g["hour"] > 5)),
-            ("schema", "hold"),
+            ("schema", "block"),
             r"values are missing more often: 'size' of the training rows 2\d\.\d%, then 0\.0%",
         ),
         (
             lambda f: changed(f, size=lambda g: g["size"].where(g["hour"] > 5, np.inf)),
-            ("schema", "hold"),
+            ("schema", "block"),
             "values are missing more often: 'size'",
         ),
         (
@@ -154,16 +154,16 @@ def test_the_first_model_has_nothing_to_be_compared_with(tonight: Night) -> None
         ),
         (
             lambda f: changed(f, size=lambda g: g["price"]),
-            ("leakage", "hold"),
+            ("leakage", "block"),
             r"these tell the target alone: 'size' \(the target itself\)",
         ),
         (
             lambda f: changed(f, size=lambda g: -(g["price"] ** 3)),
-            ("leakage", "hold"),
+            ("leakage", "block"),
             r"these tell the target alone: 'size' \((0\.99\d|1\.000)\)",
         ),
-        (lambda f: f.head(30), ("rows", "hold"), "30 rows to train on, 50 are needed"),
-        (lambda f: f.head(300), ("rows", "hold"), "the champion had 1,000: less than 50%"),
+        (lambda f: f.head(30), ("rows", "block"), "30 rows to train on, 50 are needed"),
+        (lambda f: f.head(300), ("rows", "block"), "the champion had 1,000: less than 50%"),
     ],
 )
 def test_what_is_found(
@@ -232,7 +232,7 @@ def test_counted_rows_have_no_names(
 def test_age(tonight: Night, as_of: str, result: str) -> None:
     """The newest row of either part counts, as of the night and not as of now."""
     finding = looked(tonight(), None, Guards(max_age="3d"), as_of=as_of)["age"]
-    assert (finding.level, finding.result) == ("hold", result)
+    assert (finding.level, finding.result) == ("block", result)
     assert "the newest row is of 2026-02-11 15:00 UTC" in finding.reason
 
 
@@ -250,7 +250,7 @@ def test_what_cannot_be_checked(
 ) -> None:
     """It is said, and holds only where the pipeline wants that."""
     folder = tonight(**facts)
-    for level in ("warn", "hold"):
+    for level in ("warn", "block"):
         asked = Guards(max_age="1d", unchecked=level)
         finding = looked(folder, champion, asked, as_of="2026-02-12")[guard]
         assert (finding.level, finding.result) == (level, "undecided")
