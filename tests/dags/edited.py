@@ -16,7 +16,7 @@ RIGHT = Pipeline(
 )
 WRONG = Pipeline(
     "edited",
-    Project("git://127.0.0.1/models-that-are-not#elsewhere", connection="nobody"),
+    Project("git://127.0.0.1/models-that-are-not#elsewhere"),
     Gate(Metric("mae", at_most=0), shadow_nights=9),
     steps=Steps(train="fit", validate="score", raw="lost", data="found", inputs={"data": "rows"}),
     search=Search(entry_point="seek"),
