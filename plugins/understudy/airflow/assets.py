@@ -13,6 +13,7 @@ from airflow.sdk import Asset
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator, Context
+    from mlflow.entities.model_registry import ModelVersion
 
 
 def champion_asset(model: str) -> Asset:
@@ -69,6 +70,18 @@ def announce_champion(
             announce(context, asset, {"previous": last, **event})
             return
     keep_quiet(operator)
+
+
+def announce_found(
+    operator: BaseOperator, context: Context, model: str, champion: ModelVersion | None
+) -> None:
+    """Let a champion's asset change where somebody moved the alias without Airflow."""
+    if champion is None:
+        keep_quiet(operator)
+        return
+    names = {"model": model, "version": str(champion.version)}
+    runs = {"run_id": str(champion.run_id or ""), "decision_run_id": ""}
+    announce_champion(operator, context, {**names, **runs})
 
 
 def keep_quiet(operator: BaseOperator) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from understudy.airflow.assets import announce_champion, champion_asset, keep_quiet
+from understudy.airflow.assets import announce_found, champion_asset
 from understudy.airflow.exceptions import airflow_errors
 from understudy.airflow.form import chosen
 from understudy.airflow.links import MlflowRunLink, run_address
@@ -55,13 +55,7 @@ class PinOperator(ProjectOperator):
                 self.log.warning("Ended MLflow runs that dead nights left RUNNING: %s", dead)
             # Looked up each night, for moves from a command line or in MLflow's UI: its webhooks
             # may be lost, and do not name the version before (3.17).
-            found = services.registry.champion(night.model)
-            if found is None:
-                keep_quiet(self)
-            else:
-                names = {"model": night.model, "version": str(found.version)}
-                runs = {"run_id": str(found.run_id or ""), "decision_run_id": ""}
-                announce_champion(self, context, {**names, **runs})
+            announce_found(self, context, night.model, services.registry.champion(night.model))
             warm_up(services, night, self.project)
         for line in night.summary_lines():
             self.log.info(line)
