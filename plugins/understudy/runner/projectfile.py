@@ -16,7 +16,6 @@ from urllib.parse import urlsplit
 from understudy.errors import ParameterError, ProjectError, listed, nearest
 from understudy.redact import secret_in
 from understudy.runner.process.quoting import placeholders, unsafe_placeholders
-from understudy.spec.entry_points import MODEL_URI, Role
 
 if TYPE_CHECKING:
     from mlflow.projects import _project_spec
@@ -178,6 +177,9 @@ def check_pipeline(
         ProjectError: if the MLproject lacks an entry point.
         ParameterError: naming what is wrong with the parameters.
     """
+    # Workers import this module for every task, plain `mlflow run` too: pydantic is for pipelines.
+    from understudy.spec.entry_points import MODEL_URI, Role
+
     steps, after = pipeline.steps, pipeline.after_promotion
     every = list(steps.by_role.items())
     if pipeline.search is not None:
