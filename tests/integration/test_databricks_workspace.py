@@ -27,7 +27,7 @@ from understudy.errors import (
     StepFailedError,
     StepStoppedError,
 )
-from understudy.runner.cluster.databricks_workspace import DatabricksWorkspace, WorkspaceAccess
+from understudy.runner.cluster.databricks_workspace import DatabricksWorkspace
 from understudy.runner.cluster.remote import JobState, JobStatus, RemoteSteps, Started
 from understudy.runner.runner import StepRunner
 from understudy.runner.settings import Settings
@@ -86,10 +86,8 @@ class Site:
 
     def steps(self, limit: float | None = None, **where: Any) -> RemoteSteps:
         """Return what starts and ends steps, as a process of its own would have it."""
-        access = WorkspaceAccess.of_connection(
-            "dbx", self.server.address, ("", self.server.token), {}
-        )
-        there = DatabricksWorkspace(replace(self.where, **where), access)
+        given = {"host": self.server.address, "login": "", "password": self.server.token}
+        there = DatabricksWorkspace(replace(self.where, **where), given)
         return RemoteSteps(self.runs, self.client, there, limit)
 
     def start(self, steps: RemoteSteps, entry_point: str, **fields: Any) -> Started:
@@ -147,7 +145,7 @@ def test_a_step_runs_as_a_job_run_and_its_values_arrive_unharmed(site: Site) -> 
     seen = site.end(steps, started)
     said = steps.cluster.tail(started.job, 50)
     assert seen == JobStatus(JobState.SUCCEEDED, "", 0), said
-    steps.conclude(started.run_id, seen)
+    steps.conclude(seen.event(started.run_id, started.job), print)
     assert {line[:40] for line in said} >= {f"word {WORD}"[:40], "data ['rows.csv']", "own my own"}
     run = site.runs.get(started.run_id)
     assert (run.info.status, run.data.metrics["rmse"]) == ("FINISHED", 1.5)
@@ -188,7 +186,7 @@ def test_a_lost_answer_makes_no_second_run(site: Site) -> None:
     seen = site.end(steps, started)
     assert (seen.state, seen.exit_code) == (JobState.FAILED, 65)
     with pytest.raises(StepFailedError, match="exit code 65") as caught:
-        steps.conclude(started.run_id, seen)
+        steps.conclude(seen.event(started.run_id, started.job), print)
     assert not caught.value.can_retry
     assert site.status(started) == "FAILED"
 
@@ -244,10 +242,10 @@ def test_what_cannot_run_there_is_refused_before_anything_exists(
         site.start(site.steps(), "sleep", key="checked")
     assert not site.runs.tagged(site.experiment_id, Tag.KEY, "checked")
     assert not site.server.requests
-    nobody = WorkspaceAccess(settings={"host": site.server.address, "auth_type": "pat"})
+    monkeypatch.setenv("DATABRICKS_CONFIG_FILE", os.devnull)
     with pytest.raises(ClusterError, match="can be opened"):
-        DatabricksWorkspace(site.where, nobody).look("x.1")
-    stranger = WorkspaceAccess.of_connection("dbx", site.server.address, ("", "wrong"), {})
+        DatabricksWorkspace(site.where).look("x.1")
+    stranger = {"host": site.server.address, "password": "wrong"}
     with pytest.raises(ClusterError, match="refuses"):
         DatabricksWorkspace(site.where, stranger).look("x.1")
 
@@ -259,7 +257,7 @@ def test_the_workspace_ends_a_run_in_time_without_us(site: Site) -> None:
     seen = site.end(steps, started)
     assert seen.state is JobState.TIMED_OUT
     with pytest.raises(StepStoppedError):
-        steps.conclude(started.run_id, seen)
+        steps.conclude(seen.event(started.run_id, started.job), print)
     assert site.status(started) == "KILLED"
 
 

@@ -28,7 +28,7 @@ from understudy.errors import (
     StepFailedError,
     StepStoppedError,
 )
-from understudy.runner.cluster.kubernetes_cluster import ClusterAccess, KubernetesCluster
+from understudy.runner.cluster.kubernetes_cluster import KubernetesCluster
 from understudy.runner.cluster.remote import JobState, JobStatus, RemoteSteps, Started, Watched
 from understudy.runner.runner import Settings, StepRequest, StepRunner
 from understudy.spec.placement import ClusterPlacement
@@ -92,8 +92,8 @@ class Site:
 
     def steps(self, limit: float | None = None, **where: Any) -> RemoteSteps:
         """Return what starts and ends steps, as a process of its own would have it."""
-        access = ClusterAccess("k8s", kubeconfig=self.server.kubeconfig())
-        there = KubernetesCluster(replace(self.where, **where), access)
+        given = {"kube_config": self.server.kubeconfig()}
+        there = KubernetesCluster(replace(self.where, **where), given)
         return RemoteSteps(self.runs, self.client, there, limit)
 
     def request(self, entry_point: str, **fields: Any) -> StepRequest:
@@ -115,6 +115,11 @@ class Site:
                 return seen
             time.sleep(0.1)
         pytest.fail(f"the job is {seen}")
+
+    def conclude(self, steps: RemoteSteps, started: Started, seen: JobStatus) -> None:
+        """End a job's MLflow run, as a task that was resumed does."""
+        event = json.loads(json.dumps(seen.event(started.run_id, started.job)))
+        assert steps.conclude(event, print) == started.run_id
 
     def status(self, started: Started) -> str:
         """Return the status of a job's MLflow run."""
@@ -155,7 +160,7 @@ def test_a_step_runs_as_a_job_and_its_values_arrive_unharmed(site: Site) -> None
     seen = site.end(steps, started)
     said = steps.cluster.tail(started.job, 50)
     assert seen.state is JobState.SUCCEEDED, said
-    steps.conclude(started.run_id, seen)
+    site.conclude(steps, started, seen)
     wanted = {f"word {WORD}", "data ['rows.csv']", "own my own"}
     assert {*said} >= {*wanted, "greeting good $(MORNING) False"}, said
     run = site.runs.get(started.run_id)
@@ -195,7 +200,7 @@ def test_a_lost_answer_makes_no_second_job(site: Site) -> None:
     seen = site.end(steps, started)
     assert (seen.state, seen.exit_code) == (JobState.FAILED, 65)
     with pytest.raises(StepFailedError, match="exit code 65") as caught:
-        steps.conclude(started.run_id, seen)
+        site.conclude(steps, started, seen)
     assert not caught.value.can_retry
     assert site.status(started) == "FAILED"
 
@@ -253,7 +258,7 @@ def test_a_run_that_its_own_entry_point_ended_badly_is_a_failure(site: Site) -> 
     steps = site.steps()
     started = site.start(steps, site.request("ends_its_run"))
     with pytest.raises(StepFailedError, match="FAILED"):
-        steps.conclude(started.run_id, site.end(steps, started))
+        site.conclude(steps, started, site.end(steps, started))
 
 
 def test_a_job_that_is_gone_is_judged_by_its_run(site: Site) -> None:
@@ -262,12 +267,12 @@ def test_a_job_that_is_gone_is_judged_by_its_run(site: Site) -> None:
     lost = site.start(steps, site.request("sleep"))
     steps.cluster.cancel(lost.job)
     with pytest.raises(StepStoppedError, match="GONE"):
-        steps.conclude(lost.run_id, steps.look(lost.run_id, lost.job))
+        site.conclude(steps, lost, steps.look(lost.run_id, lost.job))
     assert site.status(lost) == "KILLED"
     done = site.start(steps, site.request("sleep"))
     site.client.set_terminated(done.run_id, "FINISHED")
     steps.cluster.cancel(done.job)
-    steps.conclude(done.run_id, steps.look(done.run_id, done.job))
+    site.conclude(steps, done, steps.look(done.run_id, done.job))
     assert site.status(done) == "FINISHED"
 
 
@@ -278,7 +283,7 @@ def test_the_cluster_ends_a_job_in_time_without_us(site: Site) -> None:
     seen = site.end(steps, started)
     assert seen.state is JobState.TIMED_OUT
     with pytest.raises(StepStoppedError, match="deadline"):
-        steps.conclude(started.run_id, seen)
+        site.conclude(steps, started, seen)
     assert not site.server.running()
     assert site.status(started) == "KILLED"
 
@@ -369,6 +374,10 @@ def test_the_trigger_goes_on_through_an_outage_and_gives_up_after_long(
         site.server.refuse_with = 401
         monkeypatch.setattr(remote_trigger, "PATIENCE_S", 0.3)
         event = asyncio.run(fired(trigger(site, started)))
+        with pytest.raises(ClusterUnavailableError, match="Nothing was seen") as caught:
+            site.steps().conclude(event, print)
+        assert caught.value.can_retry
+        assert site.runs.get(started.run_id).data.tags[Tag.JOB_STATE.value] == "lost"
         assert event["state"] == "LOST"
         assert "401" in event["detail"]
         assert site.server.token not in event["detail"]
@@ -389,9 +398,8 @@ def test_the_trigger_cancels(site: Site, monkeypatch: pytest.MonkeyPatch, how: s
                 site.client.set_terminated(started.run_id, "KILLED")
             event = asyncio.run(fired(trigger(site, started, deadline)))
             assert event["state"] == ("STOPPED" if deadline is None else "TIMED_OUT")
-            facts = {name: event[name] for name in ("state", "detail", "exit_code")}
             with pytest.raises(StepStoppedError):
-                steps.conclude(started.run_id, JobStatus.of(facts))
+                steps.conclude(event, print)
         assert not site.server.running()
         assert not site.server.jobs
         assert site.status(started) == "KILLED"
@@ -403,9 +411,9 @@ def test_the_kubeconfig_of_the_machine_is_used_where_no_connection_is_named(
     """Its context is chosen by name, and one that is not there is told."""
     path = tmp_path / "kubeconfig"
     path.write_text(json.dumps(site.server.kubeconfig()))
-    access = ClusterAccess(path=str(path))
-    there = KubernetesCluster(ClusterPlacement(namespace="training", context="here"), access)
+    given = {"kube_config_path": str(path)}
+    there = KubernetesCluster(ClusterPlacement(namespace="training", context="here"), given)
     assert there.look("x").state is JobState.GONE
-    closed = KubernetesCluster(ClusterPlacement(context="no"), access)
+    closed = KubernetesCluster(ClusterPlacement(context="no"), given)
     with pytest.raises(ClusterError, match="cannot be opened"):
         closed.look("x")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from understudy.backtest.replay import _digest
-from understudy.runner.cluster.clusters import pack
+from understudy.runner.cluster.remote import pack
 from understudy.runner.git.checkout import CheckoutStore
 from understudy.runner.process.process import ProcessRunner
 from understudy.runner.settings import Settings

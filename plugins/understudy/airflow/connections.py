@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, unquote, urlencode, urlsplit
 
 from airflow.sdk import BaseHook
@@ -12,8 +14,8 @@ from airflow.sdk.log import mask_secret
 
 from understudy.contract import STUDIES_VARIABLE
 from understudy.errors import ClusterError, ParameterError, ProjectError, SettingsError
-from understudy.runner.cluster.databricks_workspace import DatabricksWorkspace, WorkspaceAccess
-from understudy.runner.cluster.kubernetes_cluster import ClusterAccess, KubernetesCluster
+from understudy.runner.cluster.databricks_workspace import DatabricksWorkspace
+from understudy.runner.cluster.kubernetes_cluster import KubernetesCluster
 from understudy.spec.git_access import GitAccess
 from understudy.spec.placement import ClusterPlacement, Placement
 from understudy.spec.search import Search
@@ -102,11 +104,15 @@ def git_access(conn_id: str) -> GitAccess | None:
             allowed="the id of a connection of type git",
             action="create it in Airflow (Admin, Connections), or correct the project's connection",
         ) from error
-    named = {name: getattr(connection, name) for name in ("host", "login", "password")}
-    access = GitAccess.of_connection(conn_id, {**connection.extra_dejson, **named})
+    access = GitAccess.of_connection(conn_id, _fields(connection))
     for secret in access.secrets:
         mask_secret(secret)
     return access
+
+
+def _fields(connection: Connection) -> dict[str, Any]:
+    named = {name: getattr(connection, name) for name in ("host", "login", "password")}
+    return {**connection.extra_dejson, **named}
 
 
 def cluster_of(where: Placement) -> Cluster:
@@ -115,52 +121,42 @@ def cluster_of(where: Placement) -> Cluster:
     Raises:
         ClusterError: if there is no such connection, or it cannot be used.
     """
-    if not where.connection:
-        return _opened(where, None)
-    try:
-        return _opened(where, BaseHook.get_connection(where.connection))
-    except AirflowNotFoundException as error:
-        raise _no_cluster_connection(where) from error
+    with _cluster_connection(where):
+        return _opened(
+            where, BaseHook.get_connection(where.connection) if where.connection else None
+        )
 
 
 async def cluster_of_async(where: Placement) -> Cluster:
     """Return what cluster_of does, without blocking the triggerer."""
-    if not where.connection:
-        return _opened(where, None)
-    try:
-        return _opened(where, await BaseHook.aget_connection(where.connection))
-    except AirflowNotFoundException as error:
-        raise _no_cluster_connection(where) from error
+    with _cluster_connection(where):
+        found = await BaseHook.aget_connection(where.connection) if where.connection else None
+        return _opened(where, found)
 
 
 def _opened(where: Placement, connection: Connection | None) -> Cluster:
+    given = {} if connection is None else _fields(connection)
+    cluster: Cluster
     if isinstance(where, ClusterPlacement):
-        access = ClusterAccess()
-        if connection is not None:
-            access = ClusterAccess.of_connection(connection.conn_id, connection.extra_dejson)
-        _mask(access.secrets)
-        return KubernetesCluster(where, access)
-    workspace = WorkspaceAccess()
-    if connection is not None:
-        user = (connection.login or "", connection.password or "")
-        host, extra = connection.host or "", connection.extra_dejson
-        workspace = WorkspaceAccess.of_connection(connection.conn_id, host, user, extra)
-    _mask(workspace.secrets)
-    return DatabricksWorkspace(where, workspace)
-
-
-def _mask(secrets: tuple[str, ...]) -> None:
-    for secret in secrets:
+        cluster = KubernetesCluster(where, given)
+    else:
+        cluster = DatabricksWorkspace(where, given)
+    for secret in cluster.secrets:
         mask_secret(secret)
+    return cluster
 
 
-def _no_cluster_connection(where: Placement) -> ClusterError:
-    kind = "kubernetes" if isinstance(where, ClusterPlacement) else "databricks"
-    return ClusterError(
-        f"There is no Airflow connection {where.connection!r}, which the cluster is opened by",
-        allowed=f"the id of a connection of type {kind}",
-        action="create it in Airflow (Admin, Connections), or correct backend_config",
-    )
+@contextmanager
+def _cluster_connection(where: Placement) -> Iterator[None]:
+    try:
+        yield
+    except AirflowNotFoundException as error:
+        kind = "kubernetes" if isinstance(where, ClusterPlacement) else "databricks"
+        raise ClusterError(
+            f"There is no Airflow connection {where.connection!r}, which the cluster is opened by",
+            allowed=f"the id of a connection of type {kind}",
+            action="create it in Airflow (Admin, Connections), or correct backend_config",
+        ) from error
 
 
 _DRIVERS: Final = {"postgres": "postgresql+psycopg", "postgresql": "postgresql+psycopg"}

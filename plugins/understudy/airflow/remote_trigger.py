@@ -18,13 +18,10 @@ from understudy.errors import UnderstudyError
 from understudy.spec.placement import placed
 
 if TYPE_CHECKING:
-    from understudy.runner.cluster.remote import Cluster, JobStatus, RemoteSteps
+    from understudy.runner.cluster.remote import JobStatus, RemoteSteps
 
-LOST: Final = "LOST"
-"""State of the event that says: nothing was seen of the job for ``PATIENCE_S``."""
 PATIENCE_S: Final = 600.0
-# Lines of the job's log.
-_TAIL: Final = 200
+"""For so long nothing needs to be seen of the job; after that the event says LOST."""
 
 
 class RemoteStepTrigger(BaseTrigger):
@@ -54,16 +51,15 @@ class RemoteStepTrigger(BaseTrigger):
         self._said = ""
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return what makes this trigger again."""
+        """Return what makes this trigger again; nothing in it is secret."""
         fields = ("backend", "placement", "run_id", "job", "deadline")
         path = f"{type(self).__module__}.{type(self).__qualname__}"
         return path, {name: getattr(self, name) for name in fields}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Fire one event, when the job has ended."""
-        event = await self._wait()
-        payload = {"run_id": self.run_id, "job": self.job, **event}
-        yield TriggerEvent(payload)  # type: ignore[no-untyped-call]
+        seen = await self._wait()
+        yield TriggerEvent(seen.event(self.run_id, self.job))  # type: ignore[no-untyped-call]
 
     async def on_kill(self) -> None:
         """End the job and its MLflow run: the task was cleared or marked while it waited."""
@@ -72,8 +68,8 @@ class RemoteStepTrigger(BaseTrigger):
         reason = "the task was cleared or marked in Airflow"
         await asyncio.to_thread(steps.stop, self.run_id, self.job, reason)
 
-    async def _wait(self) -> dict[str, Any]:
-        from understudy.runner.cluster.remote import Watched
+    async def _wait(self) -> JobStatus:
+        from understudy.runner.cluster.remote import JobState, JobStatus, Watched
 
         seen_at, steps = time.monotonic(), None
         while True:
@@ -86,55 +82,45 @@ class RemoteStepTrigger(BaseTrigger):
                     # cleared. Only after that the connection counts, so that no look goes unmarked.
                     await asyncio.to_thread(connected.mark, self.run_id, Watched.WATCHED)
                     steps = connected
-                seen = await self._look(steps)
+                seen = await asyncio.to_thread(self._look, steps)
                 seen_at = time.monotonic()
             except Exception as error:  # noqa: BLE001 -- a raise would lose sight of a live job
-                self.log.warning("No sight of the job %s: %s", self.job, _reason(error))
+                # The text of a foreign error may hold an address with a password; ours do not.
+                known = isinstance(error, UnderstudyError)
+                reason = str(error) if known else type(error).__name__
+                self.log.warning("No sight of the job %s: %s", self.job, reason)
                 if time.monotonic() - seen_at > PATIENCE_S:
-                    return {"state": LOST, "detail": _reason(error)}
+                    return JobStatus(JobState.LOST, reason)
             else:
                 if seen.state.ended:
-                    return seen.to_dict()
+                    return seen
             await asyncio.sleep(float(self.placement["poll_seconds"]))
 
-    async def _look(self, steps: RemoteSteps) -> JobStatus:
+    def _look(self, steps: RemoteSteps) -> JobStatus:
         """Return where the job is; what is too late or was stopped in MLflow is cancelled."""
-        from understudy.runner.cluster.remote import JobState, JobStatus
+        from understudy.runner.cluster.remote import TAIL, JobState, JobStatus
 
-        seen = await asyncio.to_thread(steps.look, self.run_id, self.job)
-        if not seen.state.ended and self.deadline is not None and time.time() > self.deadline:
+        seen = steps.look(self.run_id, self.job)
+        late = not seen.state.ended and self.deadline is not None and time.time() > self.deadline
+        if late:
             seen = JobStatus(JobState.TIMED_OUT, "it took longer than the task's time-out")
-            await self._cancel(steps)
-        elif seen.state is JobState.STOPPED:
-            await self._cancel(steps)
+        if late or seen.state is JobState.STOPPED:
+            # The log goes with the job, so that it is shown before.
+            for line in steps.cluster.tail(self.job, TAIL):
+                self.log.info("%s", line)
+            steps.cluster.cancel(self.job)
         elif seen.detail and seen.detail != self._said:
             self._said = seen.detail
             self.log.info("The job %s is %s: %s", self.job, seen.state.value, seen.detail)
         return seen
 
-    async def _cancel(self, steps: RemoteSteps) -> None:
-        """Cancel the job; its log goes with it, so that it is shown before."""
-        for line in await asyncio.to_thread(steps.cluster.tail, self.job, _TAIL):
-            self.log.info("%s", line)
-        await asyncio.to_thread(steps.cluster.cancel, self.job)
-
     async def _steps(self) -> RemoteSteps:
         from understudy.airflow.connections import cluster_of_async, use_connection_async
+        from understudy.runner.cluster.remote import RemoteSteps
+        from understudy.store import tracking
+        from understudy.store.tracking import RunStore
 
         await use_connection_async()
         cluster = await cluster_of_async(placed(self.backend, self.placement))
-        return await asyncio.to_thread(_connected, cluster)
-
-
-def _connected(cluster: Cluster) -> RemoteSteps:
-    from understudy.runner.cluster.remote import RemoteSteps
-    from understudy.store import tracking
-    from understudy.store.tracking import RunStore
-
-    client = tracking.client()
-    return RemoteSteps(RunStore(client), client, cluster)
-
-
-def _reason(error: Exception) -> str:
-    # The text of a foreign error may hold an address with a password; ours are redacted.
-    return str(error) if isinstance(error, UnderstudyError) else type(error).__name__
+        client = await asyncio.to_thread(tracking.client)
+        return RemoteSteps(RunStore(client), client, cluster)

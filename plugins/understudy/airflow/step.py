@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow.sdk import BaseOperator
@@ -23,11 +25,14 @@ from understudy.store.night import Night
 if TYPE_CHECKING:
     import jinja2
     from airflow.sdk import Context
+    from mlflow.entities import Run
 
-    from understudy.airflow.remote_task import RemoteTask
+    from understudy.airflow.remote_trigger import RemoteStepTrigger
+    from understudy.runner.cluster.remote import RemoteSteps, Started
     from understudy.runner.runner import StepRunner
     from understudy.runner.step import StepRequest
     from understudy.spec.git_access import GitAccess
+    from understudy.spec.pipeline import NightSpec
 
 
 NOT_MAPPED: Final = -1
@@ -137,7 +142,8 @@ class MlflowRunOperator(ProjectOperator):
         self.placement = placement(backend, self.backend_config, self.environment)
         self.mlflow_address = ""
         self._runner: StepRunner | None = None
-        self._remote: RemoteTask | None = None
+        self._steps: RemoteSteps | None = None
+        self._started: Started | None = None
 
     def execute(self, context: Context) -> Any:  # noqa: ANN401 -- subclasses return more
         """Run the entry point and return the id of its MLflow run."""
@@ -152,7 +158,8 @@ class MlflowRunOperator(ProjectOperator):
         # Airflow makes a new operator for it in another process: nothing of `execute` is left.
         with airflow_errors():
             services = Services.connect()
-            return self.finished(context, services, self._conclude(services, event))
+            run_id = self._conclude(self._remote(services), event)
+            return self.finished(context, services, run_id)
 
     def finished(self, context: Context, services: Services, run_id: str) -> Any:  # noqa: ANN401
         """Do what follows the entry point, here or after a job; return the task's result."""
@@ -165,8 +172,9 @@ class MlflowRunOperator(ProjectOperator):
         # one of its own: without this it would go on.
         if self._runner is not None:
             self._runner.stop()
-        if self._remote is not None:
-            self._remote.stop()
+        if self._steps is not None and self._started is not None:
+            job = self._started
+            self._steps.stop(job.run_id, job.job, "the task was stopped")
 
     def request(self, context: Context, experiment_id: str) -> StepRequest:
         """Return what to run, from the operator's fields and Airflow's identity of this try."""
@@ -200,8 +208,8 @@ class MlflowRunOperator(ProjectOperator):
             TaskDeferred: when the step runs on a cluster; ``resume`` goes on.
         """
         if self.placement is not None:
-            task = self._begin(services, request)
-            self.defer(trigger=task.trigger(), method_name="resume")
+            steps, started = self._begin(services, request)
+            self.defer(trigger=self._trigger(steps, started), method_name="resume")
         # Airflow starts a task again whose scheduler died (3.3), and MLflow ends no run whose
         # process was killed: what a dead try left RUNNING is ended by the next one.
         dead = services.runs.end_abandoned(request.experiment_id, Tag.ATTEMPT_OF, task_key(context))
@@ -217,32 +225,47 @@ class MlflowRunOperator(ProjectOperator):
 
     def run_job_here(self, services: Services, request: StepRequest) -> str:
         """Run a request on the cluster and wait for its job in this very process."""
-        task = self._begin(services, request)
-        return self._conclude(services, task.wait(self._say))
+        steps, started = self._begin(services, request)
+        return self._conclude(steps, steps.wait(started, self._say))
 
-    def _begin(self, services: Services, request: StepRequest) -> RemoteTask:
+    def _remote(self, services: Services) -> RemoteSteps:
+        from understudy.airflow.connections import cluster_of
+        from understudy.runner.cluster.remote import RemoteSteps
+
+        if self.placement is None:
+            raise TypeError("placement is None: the step runs on the worker")
+        limit = self.execution_timeout
+        seconds = None if limit is None else limit.total_seconds()
+        return RemoteSteps(services.runs, services.client, cluster_of(self.placement), seconds)
+
+    def _begin(self, services: Services, request: StepRequest) -> tuple[RemoteSteps, Started]:
         """Have the job of a request; ``on_kill`` ends it until a trigger watches it."""
-        from understudy.airflow.remote_task import RemoteTask
-
-        runner = self.runner(services)
-        task = RemoteTask.of(services, self.placement, self.execution_timeout)
+        runner, steps = self.runner(services), self._remote(services)
         with runner.source(request.project, request.version) as source:
             for warning in runner.check(source.pinned, request.entry_point, request.parameters):
                 self._say(warning)
-            self._remote = task
-            started = task.start(request, source)
+            self._steps, self._started = steps, steps.start(request, source)
+        started = self._started
         self._note_run(request.experiment_id)(started.run_id)
         self.log.info("MLflow run %s of commit %s", started.run_id, started.commit)
-        self.log.info("%s the job %s in %s", *task.log_arguments(started))
-        return task
+        what = "Found again, from an earlier try," if started.found else "Submitted"
+        self.log.info("%s the job %s in %s", what, started.job, steps.cluster.place)
+        return steps, started
 
-    def _conclude(self, services: Services, event: Mapping[str, Any]) -> str:
-        from understudy.airflow.remote_task import RemoteTask
+    def _trigger(self, steps: RemoteSteps, started: Started) -> RemoteStepTrigger:
+        from understudy.airflow.remote_trigger import RemoteStepTrigger
 
-        task = RemoteTask.of(services, self.placement, self.execution_timeout)
-        run_id = task.conclude(event, self._say)
-        run = services.runs.get(run_id)
-        self._note_run(run.info.experiment_id)(run_id)
+        return RemoteStepTrigger(
+            backend=steps.cluster.kind,
+            placement=asdict(steps.cluster.watched),
+            run_id=started.run_id,
+            job=started.job,
+            deadline=None if steps.limit is None else time.time() + steps.limit,
+        )
+
+    def _conclude(self, steps: RemoteSteps, event: Mapping[str, Any]) -> str:
+        run_id = steps.conclude(event, self._say)
+        self._note_run(steps.runs.get(run_id).info.experiment_id)(run_id)
         return run_id
 
     def _note_run(self, experiment_id: str) -> Callable[[str], None]:
@@ -287,6 +310,20 @@ def task_key(context: Context, task_id: str = "", map_index: int | None = None) 
 def _map_index(context: Context) -> int:
     index = context["ti"].map_index
     return NOT_MAPPED if index is None else int(index)
+
+
+def cancel_job(spec: NightSpec, say: Callable[[str], None], run: Run) -> None:
+    """Cancel the job of a run that nobody waits for, where it has one on a pipeline's cluster."""
+    from understudy.airflow.connections import cluster_of
+
+    # Only a job in the very place that this pipeline names: on another cluster the same id may be
+    # somebody else's job.
+    where, job = placement(spec.backend, spec.backend_config), run.data.tags.get(Tag.JOB.value)
+    if where is not None and job:
+        cluster = cluster_of(where)
+        if run.data.tags.get(Tag.JOB_PLACE.value) == cluster.place:
+            say(f"Cancelling the job {job}, for which nobody waits")
+            cluster.cancel(job)
 
 
 def errors_of(

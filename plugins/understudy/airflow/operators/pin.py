@@ -11,10 +11,15 @@ from understudy.airflow.form import chosen
 from understudy.airflow.links import MlflowRunLink, run_address
 from understudy.airflow.night_context import is_over
 from understudy.airflow.night_steps import warm_up
-from understudy.airflow.remote_task import cancel_job
 from understudy.airflow.schedule import moment
 from understudy.airflow.services import Services
-from understudy.airflow.step import ProjectOperator, airflow_tags, attempt_key, task_key
+from understudy.airflow.step import (
+    ProjectOperator,
+    airflow_tags,
+    attempt_key,
+    cancel_job,
+    task_key,
+)
 from understudy.contract import Tag
 from understudy.spec.pipeline import Pipeline
 from understudy.store.night import Night
@@ -49,7 +54,7 @@ class PinOperator(ProjectOperator):
             self.at_pinned(night)
             self.mlflow_address = run_address(night.experiment_id, night.run_id)
             over = partial(is_over, context)
-            let_go = partial(cancel_job, services, night.spec, self._say)
+            let_go = partial(cancel_job, night.spec, self._say)
             dead = services.nights.sweep(night.experiment_id, night.pipeline, over, let_go)
             if dead:
                 self.log.warning("Ended MLflow runs that dead nights left RUNNING: %s", dead)

@@ -4,40 +4,34 @@ MLflow's own backend uploads the project to DBFS, and each of its submissions ma
 the project is an artifact of the step's MLflow run, and the submission has the step's key as its
 idempotency token, so that submitting it twice makes one run. A new cluster for each step means that
 nothing of a step outlives it.
+
+The hook of Airflow's provider (7.23) can submit, read and cancel a run, and not upload a program or
+find a run whose submission was not answered; it wants a connection where the SDK finds its own; and
+it brings 18 packages, pandas and pyarrow among them, where the SDK comes with MLflow. Its waiting
+keeps less than ours (see remote.py). The connection's fields are the provider's all the same.
 """
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import hashlib
 import io
 import math
-import os
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
 
 from understudy.contract import DATABRICKS
 from understudy.errors import ClusterError, ProjectError
-from understudy.redact import hidden, redacted
-from understudy.runner.cluster.clusters import reachable, unavailable
-from understudy.runner.cluster.remote import JobSpec, JobState, JobStatus
+from understudy.runner.cluster.remote import ENTRY_POINT, Cluster, JobSpec, JobState, JobStatus
 from understudy.runner.environment.recipes import wanted_by
 from understudy.spec.placement import DatabricksPlacement
 
-_PROGRAM: Final = Path(__file__).with_name("driver_entry_point.py")
-# As driver_entry_point writes it, whose text cannot be imported: it is a program for Python 3.8.
+# As job_entry_point writes it, whose text cannot be imported: it is a program for Python 3.8.
 _ENDED: Final = "The entry point ended with exit code "
-_TASK: Final = "step"
 _ANSWER_S: Final = 30
-# Characters of a workspace's answer in a message.
-_SHOWN: Final = 1000
-_HINT: Final = (
-    "write MLFLOW_TRACKING_TOKEN: '{{secrets/scope/key}}' in new_cluster's spark_env_vars"
-)
 _WAITING: Final = frozenset({"BLOCKED", "PENDING", "QUEUED", "WAITING_FOR_RETRY"})
 _ACTIVE: Final = frozenset({"RUNNING", "TERMINATING"})
 _ENDS: Final = {
@@ -46,73 +40,24 @@ _ENDS: Final = {
     "CANCELED": JobState.STOPPED,
     "UPSTREAM_CANCELED": JobState.STOPPED,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class WorkspaceAccess:
-    """What opens a workspace.
-
-    Attributes:
-        connection: Its Airflow id, for messages; '' for what the SDK finds on the worker.
-        settings: Arguments of the SDK's ``Config``.
-    """
-
-    connection: str = ""
-    settings: Mapping[str, Any] = field(default_factory=dict, repr=False)
-
-    @classmethod
-    def of_connection(
-        cls, conn_id: str, host: str, user: tuple[str, str], extra: Mapping[str, Any]
-    ) -> WorkspaceAccess:
-        """Return the access that a connection of type ``databricks`` describes, as in its provider.
-
-        Args:
-            conn_id: Its id.
-            host: The workspace's address.
-            user: Login and password: ``token`` or '' and a personal access token; or a service
-                principal's client id and secret, where ``extra`` has ``service_principal_oauth``
-                or ``azure_tenant_id``.
-            extra: ``token`` and the two just named.
-
-        Raises:
-            ClusterError: if it opens no workspace.
-        """
-        login, password = user
-        tenant, token = extra.get("azure_tenant_id"), extra.get("token")
-        if tenant or extra.get("service_principal_oauth"):
-            kind = "azure-client-secret" if tenant else "oauth-m2m"
-            prefix = "azure_" if tenant else ""
-            known = {f"{prefix}client_id": login, f"{prefix}client_secret": password}
-            known |= {"azure_tenant_id": tenant} if tenant else {}
-        else:
-            kind, known = "pat", {"token": token or (password if login in {"", "token"} else "")}
-        if not host or not all(known.values()):
-            raise ClusterError(
-                f"The connection {conn_id!r} does not say how a workspace is opened",
-                allowed="its host; and a token as password (login empty, or 'token'), or the client"
-                " id and secret of a service principal with service_principal_oauth or"
-                " azure_tenant_id in extra",
-                action="correct the connection in Airflow (Admin, Connections)",
-            )
-        address = host if "://" in host else f"https://{host}"
-        return cls(conn_id, {"host": address, "auth_type": kind, **known})
-
-    @property
-    def secrets(self) -> tuple[str, ...]:
-        """What must never be shown."""
-        names = ("token", "client_secret", "azure_client_secret")
-        return tuple(str(self.settings[name]) for name in names if self.settings.get(name))
+_SECRETS: Final = ("token", "client_secret", "azure_client_secret")
 
 
 @dataclass(frozen=True)
-class DatabricksWorkspace:
-    """The one-time runs of one workspace."""
+class DatabricksWorkspace(Cluster):
+    """The one-time runs of one workspace; ``given`` has the fields of Airflow's provider."""
 
     where: DatabricksPlacement
-    access: WorkspaceAccess
     kind: ClassVar[str] = DATABRICKS
     env_manager: ClassVar[str] = "virtualenv"
-    has_code: ClassVar[bool] = False
+    hint: ClassVar[str] = (
+        "write MLFLOW_TRACKING_TOKEN: '{{secrets/scope/key}}' in new_cluster's spark_env_vars"
+    )
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Return the token, or the service principal's secret."""
+        return tuple(self.settings[name] for name in _SECRETS if name in self.settings)
 
     @property
     def place(self) -> str:
@@ -124,33 +69,63 @@ class DatabricksWorkspace:
         """Return the placement without the cluster, whose variables need not be stored twice."""
         return replace(self.where, new_cluster={}, libraries=())
 
+    @functools.cached_property
+    def settings(self) -> dict[str, str]:
+        """Arguments of the SDK's ``Config``; {} where it finds them on the worker.
+
+        Raises:
+            ClusterError: if the connection opens no workspace.
+        """
+        given = self.given
+        if not given:
+            return {}
+        login, password = given.get("login") or "", given.get("password") or ""
+        if tenant := given.get("azure_tenant_id"):
+            known = {"azure_client_id": login, "azure_client_secret": password}
+            known |= {"auth_type": "azure-client-secret", "azure_tenant_id": tenant}
+        elif given.get("service_principal_oauth"):
+            known = {"auth_type": "oauth-m2m", "client_id": login, "client_secret": password}
+        else:
+            # A person's password is no token, and is not sent as one.
+            token = given.get("token") or (password if login in {"", "token"} else "")
+            known = {"auth_type": "pat", "token": token}
+        host = given.get("host") or ""
+        if not host or not all(known.values()):
+            raise ClusterError(
+                f"The connection {self.where.connection!r} does not say how a workspace is opened",
+                allowed="its host; and a token as password (login empty, or 'token'), or the client"
+                " id and secret of a service principal with service_principal_oauth or"
+                " azure_tenant_id in extra",
+                action="correct the connection in Airflow (Admin, Connections)",
+            )
+        return {"host": host if "://" in host else f"https://{host}", **known}
+
     def check(self, job_spec: JobSpec) -> None:
         """Raise ClusterError or ProjectError where the run cannot be made."""
+        found = ""
         if job_spec.project.docker is not None:
+            found = "runs in an image of its own (docker_env)"
+        elif job_spec.project.environment_file is None:
+            found = "does not say what it needs"
+        if found:
             raise ProjectError(
-                "The project runs in an image of its own (docker_env)",
+                f"The project {found}",
                 allowed=f"a python_env.yaml, or a conda.yaml with pip's part, on {DATABRICKS}",
-                action="describe its environment so, or use the backend kubernetes",
-            )
-        if job_spec.project.environment_file is None:
-            raise ProjectError(
-                "The project does not say what it needs",
-                allowed=f"a python_env.yaml, or a conda.yaml with pip's part, on {DATABRICKS}",
-                action="add a python_env.yaml with its dependencies, mlflow among them",
+                action="name its dependencies so, mlflow among them, or use the backend kubernetes",
             )
         wanted_by(job_spec.project)
         # Both raise where they are not usable.
-        _ = self._tracking_uri, self._config
+        _ = self.tracking_uri, self._config
 
     def submit(self, job_spec: JobSpec) -> str:
         """Submit the run; the same name is the same run, whatever became of the answer."""
         # Found again by an earlier submission's name, it has that run's id after the dot.
         name = job_spec.name.partition(".")[0]
         with self._errors():
-            submitted = self._client.api_client.do(
+            made = self._client.api_client.do(
                 "POST", "/api/2.1/jobs/runs/submit", body=self._body(name, job_spec)
             )
-        return f"{name}.{submitted['run_id']}"
+        return f"{name}.{made['run_id']}"
 
     def instructions(self, job_spec: JobSpec) -> dict[str, Any]:
         """Return what the job reads from its MLflow run: the step and its environment."""
@@ -160,29 +135,32 @@ class DatabricksWorkspace:
 
     def look(self, name: str) -> JobStatus:
         """Return where a run is."""
-        with self._errors():
-            run = self._run(name)
-        return _status(run, lambda: self.tail(name, 1))
+        run = self._run(name)
+        return (
+            _status(run.get("state", {}), lambda: self.tail(name, 1))
+            if run
+            else JobStatus(JobState.GONE, "there is no such run any more")
+        )
 
     def cancel(self, name: str) -> None:
         """Cancel a run; its cluster ends with it."""
-        with self._errors():
-            run = self._run(name)
-            if run is not None and run.state and not run.state.result_state:
-                self._client.jobs.cancel_run(run.run_id)
+        run = self._run(name)
+        if run and "state" in run and not run["state"].get("result_state"):
+            with self._errors():
+                self._client.jobs.cancel_run(run["run_id"])
 
     def tail(self, name: str, lines: int) -> list[str]:
         """Return the last lines that the driver's program wrote, and its error."""
+        run = self._run(name)
+        if not run or not run.get("tasks"):
+            return []
         with self._errors():
-            run = self._run(name)
-            if run is None or not run.tasks:
-                return []
-            output = self._client.jobs.get_run_output(run.tasks[0].run_id)
+            output = self._client.jobs.get_run_output(run["tasks"][0]["run_id"])
         logged = (output.logs or "").splitlines()[-lines:]
         failure = (output.error or "").splitlines()[-1:] if not logged else []
-        return [self._clean(line) for line in (*logged, *failure)]
+        return [self.clean(line) for line in (*logged, *failure)]
 
-    def _run(self, name: str) -> Any:  # noqa: ANN401 -- the SDK's model
+    def _run(self, name: str) -> dict[str, Any] | None:
         """Return the run of a name, None where there is none.
 
         A name without a run's id is of a submission whose answer was lost: it is looked for among
@@ -192,33 +170,31 @@ class DatabricksWorkspace:
         from databricks.sdk.service.jobs import RunType
 
         title, _, number = name.partition(".")
-        if not number:
-            active = self._client.jobs.list_runs(active_only=True, run_type=RunType.SUBMIT_RUN)
-            number = next((str(run.run_id) for run in active if run.run_name == title), "")
-        if not number:
-            return None
-        try:
-            return self._client.jobs.get_run(int(number))
-        except NotFound:
-            return None
+        with self._errors():
+            if not number:
+                active = self._client.jobs.list_runs(active_only=True, run_type=RunType.SUBMIT_RUN)
+                number = next((str(run.run_id) for run in active if run.run_name == title), "")
+            try:
+                return dict(self._client.jobs.get_run(int(number)).as_dict()) if number else None
+            except NotFound:
+                return None
 
     def _body(self, name: str, job_spec: JobSpec) -> dict[str, Any]:
-        limit = (
-            {} if job_spec.limit is None else {"timeout_seconds": max(1, math.ceil(job_spec.limit))}
-        )
+        limit = job_spec.limit
         program = {
             "python_file": self._program(),
-            "parameters": [job_spec.run_id, job_spec.experiment_id, self._tracking_uri],
+            "parameters": [job_spec.run_id, job_spec.experiment_id, self.tracking_uri],
         }
         task = {
-            "task_key": _TASK,
+            "task_key": "step",
             "new_cluster": dict(self.where.new_cluster),
             "libraries": [dict(one) for one in self.where.libraries],
             "spark_python_task": program,
             # A retry is Airflow's: it has an MLflow run of its own.
             "max_retries": 0,
         }
-        return {"run_name": name, "idempotency_token": name, "tasks": [task], **limit}
+        body = {"run_name": name, "idempotency_token": name, "tasks": [task]}
+        return body if limit is None else {**body, "timeout_seconds": max(1, math.ceil(limit))}
 
     def _program(self) -> str:
         """Upload the driver's program to the user's own folder; return its path."""
@@ -226,13 +202,11 @@ class DatabricksWorkspace:
         # may still need theirs.
         from databricks.sdk.service.workspace import ImportFormat
 
-        content = _PROGRAM.read_bytes()
+        content, files = ENTRY_POINT.read_bytes(), self._client.workspace
         folder = f"/Users/{self._client.current_user.me().user_name}/.understudy"
         path = f"{folder}/step-{hashlib.sha256(content).hexdigest()[:16]}.py"
-        self._client.workspace.mkdirs(folder)
-        self._client.workspace.upload(
-            path, io.BytesIO(content), format=ImportFormat.RAW, overwrite=True
-        )
+        files.mkdirs(folder)
+        files.upload(path, io.BytesIO(content), format=ImportFormat.RAW, overwrite=True)
         return f"/Workspace{path}"
 
     # The SDK
@@ -241,15 +215,12 @@ class DatabricksWorkspace:
     def _config(self) -> Any:  # noqa: ANN401 -- the SDK is imported late
         from databricks.sdk.core import Config
 
+        given: dict[str, Any] = {**self.settings, "http_timeout_seconds": _ANSWER_S}
         try:
-            return Config(
-                **self.access.settings,
-                http_timeout_seconds=_ANSWER_S,
-                retry_timeout_seconds=_ANSWER_S,
-            )
+            return Config(**given, retry_timeout_seconds=_ANSWER_S)
         except ValueError as error:
             raise ClusterError(
-                f"No Databricks workspace can be opened: {self._clean(str(error))}",
+                f"No Databricks workspace can be opened: {self.clean(error)}",
                 allowed="an Airflow connection of type databricks, or what the Databricks SDK "
                 "takes from the worker: DATABRICKS_HOST and DATABRICKS_TOKEN, or a profile",
                 action="name such a connection in backend_config",
@@ -261,12 +232,7 @@ class DatabricksWorkspace:
 
         return WorkspaceClient(config=self._config)
 
-    @property
-    def _tracking_uri(self) -> str:
-        given = self.where.tracking_uri
-        return given or reachable(os.environ.get("MLFLOW_TRACKING_URI", ""), _HINT)
-
-    @contextlib.contextmanager
+    @contextmanager
     def _errors(self) -> Iterator[None]:
         """Turn the SDK's errors into ours; none of them may show what opens the workspace."""
         import requests
@@ -278,32 +244,21 @@ class DatabricksWorkspace:
         try:
             yield
         except (*passing, *silent) as error:
-            raise unavailable(self.place, self._clean(str(error))) from error
-        except DatabricksError as error:
+            raise self.unavailable(error) from error
+        # The SDK raises ValueError for a login that fails.
+        except (DatabricksError, ValueError) as error:
             raise ClusterError(
-                f"The workspace {self.place} refuses: {self._clean(str(error))}",
-                allowed="a cluster that its policies admit, by a user who may create clusters, "
-                "submit job runs, and write to a workspace folder of their own",
-                action="correct backend_config, or the user's entitlements",
-            ) from error
-        except ValueError as error:
-            # The SDK raises it for a login that fails.
-            raise ClusterError(
-                f"The workspace {self.place} cannot be opened: {self._clean(str(error))}",
-                allowed="a login that it accepts",
-                action="correct the connection, or the worker's Databricks settings",
+                f"The workspace {self.place} refuses: {self.clean(error)}",
+                allowed="a login that it accepts, and a cluster that its policies admit, by a user "
+                "who may create clusters, submit job runs, and write to a workspace folder of "
+                "their own",
+                action="correct the connection, backend_config, or the user's entitlements",
             ) from error
 
-    def _clean(self, text: str) -> str:
-        return hidden(redacted(text), self.access.secrets)[:_SHOWN]
 
-
-def _status(run: Any, last: Callable[[], list[str]]) -> JobStatus:  # noqa: ANN401 -- the SDK's
-    if run is None:
-        return JobStatus(JobState.GONE, "there is no such run any more")
-    state = run.state
-    cycle, result = _word(state.life_cycle_state), _word(state.result_state)
-    message = state.state_message or ""
+def _status(state: dict[str, Any], last: Callable[[], list[str]]) -> JobStatus:
+    cycle, result = state.get("life_cycle_state", ""), state.get("result_state", "")
+    message = state.get("state_message", "")
     if cycle in _WAITING:
         return JobStatus(JobState.PENDING, message)
     if cycle in _ACTIVE:
@@ -315,7 +270,3 @@ def _status(run: Any, last: Callable[[], list[str]]) -> JobStatus:  # noqa: ANN4
         code = int(line.removeprefix(_ENDED)) if line.startswith(_ENDED) else None
         return JobStatus(ended, message or result or cycle, code)
     return JobStatus(ended, message, 0 if ended is JobState.SUCCEEDED else None)
-
-
-def _word(value: Any) -> str:  # noqa: ANN401 -- an enumeration of the SDK, or None
-    return "" if value is None else str(value.value)

@@ -9,25 +9,20 @@ from __future__ import annotations
 import copy
 import json
 import math
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any, Final
 
 from understudy.errors import ClusterError, ProjectError
-from understudy.runner.cluster.remote import JobSpec
+from understudy.runner.cluster.remote import ENTRY_POINT, JobSpec
 from understudy.runner.environment.container import CODE_FOLDER
 from understudy.runner.process.variables import run_variables
 from understudy.spec.placement import COMMIT, ClusterPlacement
 
-STEP_VARIABLE: Final = "UNDERSTUDY_STEP"
-MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 RUN_ANNOTATION: Final = "understudy/mlflow-run"
-_CONTAINER: Final = "step"
+_MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 _KEPT_S: Final = 86_400
-_ONE_POD: Final = ("parallelism", "completions")
-_POD_ENTRY_POINT: Final = Path(__file__).with_name("pod_entry_point.py")
+# PID 1 of the container must be the entry point, so that it gets the TERM of a deleted Job.
 _PYTHON: Final = 'exec "$(command -v python || command -v python3)" -c "$0"'
-"""PID 1 of the container must be the entry point, so that it gets the TERM of a deleted Job."""
 
 
 def manifest(
@@ -53,7 +48,7 @@ def manifest(
     metadata.pop("generateName", None)
     metadata.pop("namespace", None)
     metadata["name"] = job_spec.name
-    _within(metadata, "labels")[MANAGED_BY] = "understudy"
+    _within(metadata, "labels")[_MANAGED_BY] = "understudy"
     _within(metadata, "annotations")[RUN_ANNOTATION] = job_spec.run_id
     spec = _within(job, "spec")
     # The defaults are 6 tries (backoffLimit) and a Job that stays for ever.
@@ -69,17 +64,10 @@ def manifest(
     return job
 
 
-def has_code(where: ClusterPlacement) -> bool:
-    """Return whether the image was built from the commit."""
-    return COMMIT in where.image
-
-
 def _container(pod: dict[str, Any]) -> dict[str, Any]:
-    containers = pod.setdefault("containers", [])
-    if not containers:
-        containers.append({"name": _CONTAINER})
-    first: dict[str, Any] = containers[0]
-    first.setdefault("name", _CONTAINER)
+    pod["containers"] = pod.get("containers") or [{}]
+    first: dict[str, Any] = pod["containers"][0]
+    first.setdefault("name", "step")
     return first
 
 
@@ -87,17 +75,17 @@ def _fill(
     container: dict[str, Any], job_spec: JobSpec, where: ClusterPlacement, tracking_uri: str
 ) -> None:
     container["image"] = _image(container, job_spec, where)
-    container["command"] = ["sh", "-c", _PYTHON, _POD_ENTRY_POINT.read_text(encoding="utf-8")]
+    container["command"] = ["sh", "-c", _PYTHON, ENTRY_POINT.read_text(encoding="utf-8")]
     container.pop("args", None)
-    step = {**job_spec.step, "folder": CODE_FOLDER if has_code(where) else ""}
+    folder = CODE_FOLDER if COMMIT in where.image else ""
     own = {
         **run_variables(job_spec.run_id, job_spec.experiment_id),
         "MLFLOW_TRACKING_URI": tracking_uri,
-        STEP_VARIABLE: json.dumps(step),
+        "UNDERSTUDY_STEP": json.dumps({**job_spec.step, "folder": folder}),
     }
     from_template = [one for one in container.get("env") or [] if one.get("name") not in own]
     given = {str(one.get("name")) for one in from_template}
-    values = {**dict(_project_variables(job_spec, given)), **own}
+    values = {**_project_variables(job_spec, given), **own}
     # Kubernetes replaces $(NAME) in values, and takes $$( for a literal $(.
     container["env"] = from_template + [
         {"name": name, "value": value.replace("$(", "$$(")} for name, value in values.items()
@@ -117,27 +105,32 @@ def _image(container: Mapping[str, Any], job_spec: JobSpec, where: ClusterPlacem
     return str(found).replace(COMMIT, job_spec.commit)
 
 
-def _project_variables(job_spec: JobSpec, given: set[str]) -> Iterator[tuple[str, str]]:
+def _project_variables(job_spec: JobSpec, given: set[str]) -> dict[str, str]:
     docker = job_spec.project.docker
     if docker is None:
-        return
+        return {}
     if lacking := [name for name in docker.copied if name not in given]:
         raise ProjectError(
             f"The project's docker_env wants the variables {', '.join(lacking)}",
             allowed="variables that the template's container has",
             action="add them to env in kube-job-template, secrets with secretKeyRef",
         )
-    yield from ((name, value) for name, value in docker.variables.items() if name not in given)
+    return {name: value for name, value in docker.variables.items() if name not in given}
 
 
 def _refuse(job: Mapping[str, Any]) -> None:
-    kind = job.get("kind", "Job"), job.get("apiVersion", "batch/v1")
-    if kind != ("Job", "batch/v1"):
-        raise _unusable(f"is of kind {kind[0]} of {kind[1]}", "a Job of batch/v1")
-    spec = job.get("spec") or {}
-    for name in _ONE_POD:
-        if spec.get(name, 1) != 1:
-            raise _unusable(f"has {name} {spec[name]}", f"{name} 1: a step is one MLflow run")
+    kind, version = job.get("kind", "Job"), job.get("apiVersion", "batch/v1")
+    found, allowed = f"is of kind {kind} of {version}", "a Job of batch/v1"
+    wrong = (kind, version) != ("Job", "batch/v1")
+    for name in ("parallelism", "completions"):
+        count = (job.get("spec") or {}).get(name, 1)
+        if not wrong and count != 1:
+            wrong, found = True, f"has {name} {count}"
+            allowed = f"{name} 1: a step is one MLflow run"
+    if wrong:
+        raise ClusterError(
+            f"The Job template {found}", allowed=allowed, action="correct the Job template"
+        )
 
 
 def _within(outer: dict[str, Any], *names: str) -> dict[str, Any]:
@@ -147,12 +140,3 @@ def _within(outer: dict[str, Any], *names: str) -> dict[str, Any]:
             outer[name] = {}
         outer = outer[name]
     return outer
-
-
-def _unusable(found: str, allowed: str) -> ClusterError:
-    return ClusterError(
-        f"The Job template {found}", allowed=allowed, action="correct the Job template"
-    )
-
-
-__all__ = ["MANAGED_BY", "RUN_ANNOTATION", "STEP_VARIABLE", "has_code", "manifest"]

@@ -1,23 +1,43 @@
 """Runs steps on a cluster: creates the MLflow run, submits or finds the job, records its end.
 
-Nothing here waits. All that is known of a job is on its MLflow run: which job it is, where, and
-whether a task watches it. The submitting process may die at any instruction: the next try finds the
-run by its tags, and submits under the same name, which makes no second job.
+All that is known of a job is on its MLflow run: which job it is, where, and whether a task watches
+it. The submitting process may die at any instruction: the next try finds the run by its tags, and
+submits under the same name, which makes no second job.
+
+Why Airflow's own operators and triggers do not do this (providers cncf.kubernetes 10.25 and
+databricks 7.23, run against the stand-ins of our tests):
+
+* Neither knows the MLflow run: that it was killed in MLflow, and that it ends when the task is
+  cleared while it waits (KubernetesJobTrigger does not even end its Job then: it has no on_kill).
+* A cluster that answers 503 for 17 s (20 s on Databricks), or 401 once, fails the waiting task,
+  and nobody looks after its job any more. Here ten minutes are waited, and the next try goes on.
+* A Job whose submission was not answered is an error after five tries, each of which writes the
+  whole manifest into the task's log; a Job that is gone is an error even if its run FINISHED.
+* The event of a failed Job has no exit code, by which we know that a retry cannot help, and has
+  the whole manifest in it.
 """
 
 from __future__ import annotations
 
+import abc
 import contextlib
+import gzip
 import json
+import os
+import tarfile
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+from urllib.parse import urlsplit
 
 from understudy.contract import Tag, key_of
 from understudy.errors import (
+    ClusterError,
+    ClusterUnavailableError,
     ParameterError,
     ProjectError,
     StepFailedError,
@@ -25,9 +45,10 @@ from understudy.errors import (
     StepUnfitError,
     UnderstudyError,
 )
+from understudy.redact import hidden, redacted, secret_in
 from understudy.runner import projectfile
-from understudy.runner.cluster.clusters import ARCHIVE, pack
-from understudy.runner.process.habits import Advice, Witness, is_empty, nothing_logged
+from understudy.runner.git.links import entries
+from understudy.runner.process.habits import Witness, is_empty, nothing_logged
 from understudy.runner.projectfile import LONGEST_VALUE, ProjectFile
 from understudy.runner.reuse.outputs import OURS
 from understudy.store import artifacts
@@ -41,14 +62,19 @@ if TYPE_CHECKING:
     from understudy.runner.step import Pinned, Source, StepRequest
     from understudy.spec.placement import Placement
 
-ARTIFACT_FOLDER: Final = "code"
-"""Artifact folder of the step's run with the packed project."""
-INSTRUCTIONS: Final = "step.json"
-"""File beside it with a job's instructions, where the submission cannot hold them."""
+ENTRY_POINT: Final = Path(__file__).with_name("job_entry_point.py")
+"""The program that a job starts; it is passed on as text."""
+# In the artifacts of the step's run; job_entry_point has the same names.
+_FOLDER, _ARCHIVE, _INSTRUCTIONS = "code", "project.tar.gz", "step.json"
+_READABLE, _ENTERABLE = 0o600, 0o700
+_MANAGED: Final = "databricks"
+# Lines of a job's log that the task's log shows; characters of a cluster's answer in a message.
+TAIL: Final = 200
+_SHOWN: Final = 1000
 
 
 class JobState(StrEnum):
-    """The state of a job; each cluster's states are mapped to these."""
+    """The state of a job; each cluster's states are mapped to these. LOST: it cannot be seen."""
 
     PENDING = "PENDING"
     RUNNING = "RUNNING"
@@ -57,6 +83,7 @@ class JobState(StrEnum):
     TIMED_OUT = "TIMED_OUT"
     STOPPED = "STOPPED"
     GONE = "GONE"
+    LOST = "LOST"
 
     @property
     def ended(self) -> bool:
@@ -73,10 +100,6 @@ class Watched(StrEnum):
     LOST = "lost"
 
 
-UNWATCHED: Final = frozenset({Watched.SUBMITTING, Watched.SUBMITTED, Watched.LOST})
-"""A job that nobody watches lost its watcher: the next try goes on with it."""
-
-
 @dataclass(frozen=True, slots=True)
 class JobStatus:
     """What one look at a job saw.
@@ -91,14 +114,10 @@ class JobStatus:
     detail: str = ""
     exit_code: int | None = None
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the status as JSON values."""
-        return asdict(self)
-
-    @classmethod
-    def of(cls, values: Mapping[str, Any]) -> JobStatus:
-        """Return the status that ``to_dict`` was called on."""
-        return cls(**{**values, "state": JobState(values["state"])})
+    def event(self, run_id: str, job: str) -> dict[str, Any]:
+        """Return the end of a job as JSON values: what a trigger fires, and ``conclude`` takes."""
+        facts = {"state": self.state.value, "detail": self.detail, "exit_code": self.exit_code}
+        return {"run_id": run_id, "job": job, **facts}
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +129,7 @@ class JobSpec:
         project: The MLproject.
         checkout: The folder of the whole checkout that it lies in.
         commit: Full commit id.
-        step: The input of ``pod_entry_point``, as JSON values.
+        step: Command and parameters, as ``job_entry_point`` reads them.
         run_id: The MLflow run; '' while it is only checked whether the job can be submitted.
         experiment_id: The run's experiment.
         limit: Seconds that the job may take; None for any.
@@ -126,32 +145,50 @@ class JobSpec:
     limit: float | None = None
 
 
-class Cluster(Protocol):
+@dataclass(frozen=True)
+class Cluster(abc.ABC):
     """What can run jobs. Each call is one short exchange, and raises ClusterError.
 
     Attributes:
+        where: What the pipeline says of it.
+        given: What its Airflow connection says: the fields of ``extra``, host, login and password.
+            Empty for what its client finds on the worker.
         kind: The backend's name.
         env_manager: What makes the environment there, in MLflow's words.
+        hint: How a job is given MLFLOW_TRACKING_TOKEN.
     """
 
+    where: Placement
+    given: Mapping[str, Any] = field(default_factory=dict, repr=False)
     kind: ClassVar[str]
     env_manager: ClassVar[str]
+    hint: ClassVar[str]
 
     @property
+    @abc.abstractmethod
+    def secrets(self) -> tuple[str, ...]:
+        """What must never be shown."""
+
+    @property
+    @abc.abstractmethod
     def place(self) -> str:
         """Where its jobs are, for people."""
 
     @property
+    @abc.abstractmethod
     def watched(self) -> Placement:
         """The part of its placement that is enough to look at existing jobs."""
 
     @property
     def has_code(self) -> bool:
         """Whether the image holds the project, so that no archive is needed."""
+        return False
 
+    @abc.abstractmethod
     def check(self, job_spec: JobSpec) -> None:
         """Raise the error that a submission would meet, as far as known without the cluster."""
 
+    @abc.abstractmethod
     def submit(self, job_spec: JobSpec) -> str:
         """Submit the job; an existing one of that name is taken for it.
 
@@ -161,15 +198,90 @@ class Cluster(Protocol):
 
     def instructions(self, job_spec: JobSpec) -> Mapping[str, Any] | None:
         """Return what a job reads from its MLflow run; None where the submission holds all."""
+        del job_spec
+        return None
 
+    @abc.abstractmethod
     def look(self, name: str) -> JobStatus:
         """Return where a job is; GONE for one that is not there."""
 
+    @abc.abstractmethod
     def cancel(self, name: str) -> None:
         """End a job with its processes; nothing happens to one that is not there."""
 
+    @abc.abstractmethod
     def tail(self, name: str, lines: int) -> list[str]:
         """Return the last lines that the entry point wrote, as far as they are still there."""
+
+    @property
+    def tracking_uri(self) -> str:
+        """The tracking server as the cluster reaches it; raises ClusterError where none is."""
+        worker = os.environ.get("MLFLOW_TRACKING_URI", "")
+        return self.where.tracking_uri or reachable(worker, self.hint)
+
+    def clean(self, text: object) -> str:
+        """Return a cluster's answer without what opens the cluster, as long as it may be shown."""
+        return hidden(redacted(str(text)), self.secrets)[:_SHOWN]
+
+    def unavailable(self, answer: object) -> ClusterUnavailableError:
+        """Return the error of a cluster that is silent, or answers with a passing failure."""
+        return ClusterUnavailableError(
+            f"The cluster of {self.place} does not answer as it should: {self.clean(answer)}",
+            allowed="a cluster that answers",
+            action="check the cluster; the task may simply be run again",
+        )
+
+
+def reachable(tracking_uri: str, token: str) -> str:
+    """Return the worker's tracking address if a job elsewhere can use it, too.
+
+    Args:
+        tracking_uri: What the worker uses.
+        token: How the job is given MLFLOW_TRACKING_TOKEN, for the message.
+
+    Raises:
+        ClusterError: if it is of this machine only, or holds a secret.
+    """
+    # databricks://profile names a profile in a file of this machine.
+    if urlsplit(tracking_uri).scheme == _MANAGED or tracking_uri == _MANAGED:
+        return _MANAGED
+    host = urlsplit(tracking_uri).hostname or ""
+    local = not host or host == "localhost" or host.startswith("127.") or host == "::1"
+    secret = secret_in(tracking_uri)
+    if not local and not secret:
+        return tracking_uri
+    why = f"holds {secret}" if secret else "is of this machine only"
+    raise ClusterError(
+        f"MLFLOW_TRACKING_URI, {redacted(tracking_uri) or 'which is empty,'} {why}",
+        allowed="an address of the tracking server that the cluster reaches, without credentials",
+        action=f"write it as tracking-uri in backend_config; {token}",
+    )
+
+
+def pack(folder: Path, checkout: Path, into: Path) -> Path:
+    """Write ``project.tar.gz`` of a folder of a checkout into another folder; return the file.
+
+    For one commit it has the same bytes each time. What links of the folder lead to elsewhere in
+    the commit is in it as what it is.
+    """
+    archive = into / _ARCHIVE
+    with (
+        archive.open("wb") as file,
+        # gzip's header would hold the time and the file's name.
+        gzip.GzipFile(filename="", fileobj=file, mode="wb", mtime=0) as packed,
+        tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as opened,
+    ):
+        for name, path in entries(folder, checkout, {".git"}):
+            opened.add(path, name, recursive=False, filter=_plain)
+    return archive
+
+
+def _plain(entry: tarfile.TarInfo) -> tarfile.TarInfo:
+    """Take away whose and how old a file is; the checkout is read-only, its copy need not be."""
+    entry.uid = entry.gid = entry.mtime = 0
+    entry.uname = entry.gname = ""
+    entry.mode |= _ENTERABLE if entry.isdir() else _READABLE
+    return entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,12 +303,19 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class RemoteSteps:
-    """Starts and ends remote steps of one tracking server on one cluster."""
+    """Starts, watches and ends remote steps of one tracking server on one cluster.
+
+    Attributes:
+        runs: The tracking server's runs.
+        client: Its client.
+        cluster: The cluster.
+        limit: Seconds that a job may take; None for any.
+    """
 
     runs: RunStore
     client: MlflowClient
     cluster: Cluster
-    limit: float | None = field(default=None)
+    limit: float | None = None
 
     def start(self, request: StepRequest, source: Source) -> Started:
         """Create the step's MLflow run and its job, or find those of an earlier try.
@@ -207,10 +326,12 @@ class RemoteSteps:
             ClusterError: if the cluster refuses the job; the run is FAILED then.
         """
         job_spec = self._job_spec(request, source)
-        pinned, step = source.pinned, json.dumps(job_spec.step)
-        digest = key_of(pinned.commit, pinned.subdirectory, self.cluster.place, step)
+        # Version 0.1 had two more fields in a step; with them its jobs are still found.
+        step = {**job_spec.step, "artifact": f"{_FOLDER}/{_ARCHIVE}", "folder": ""}
+        pinned, place = source.pinned, self.cluster.place
+        digest = key_of(pinned.commit, pinned.subdirectory, place, json.dumps(step))
         earlier = self._earlier(request, digest)
-        run = self._open(request, pinned, digest, earlier)
+        run = earlier or self._opened(request, pinned, digest)
         run_id = str(run.info.run_id)
         job_spec = replace(job_spec, run_id=run_id, name=run.data.tags[Tag.JOB.value])
         try:
@@ -234,6 +355,17 @@ class RemoteSteps:
             return JobStatus(JobState.STOPPED, "its MLflow run was killed or deleted")
         return seen
 
+    def wait(self, started: Started, say: Callable[[str], None]) -> dict[str, Any]:
+        """Wait for a job in this process; return the event that a trigger would fire."""
+        last = ""
+        while not (seen := self.look(started.run_id, started.job)).state.ended:
+            # Once for each change: a job waits for a node for minutes.
+            if seen.detail != last:
+                last = seen.detail
+                say(f"{seen.state.value} {last}")
+            time.sleep(self.cluster.where.poll_seconds)
+        return seen.event(started.run_id, started.job)
+
     def stop(self, run_id: str, job: str, reason: str) -> None:
         """End a job, and its MLflow run as KILLED, the run first: a next try must not find it."""
         try:
@@ -243,53 +375,99 @@ class RemoteSteps:
             if job:
                 self.cluster.cancel(job)
 
-    def conclude(self, run_id: str, seen: JobStatus, lines: Iterable[str] = ()) -> str:
-        """End the MLflow run of a job that has ended as the job did; return a line for its log.
+    def conclude(self, event: Mapping[str, Any], say: Callable[[str], None]) -> str:
+        """Show the last lines of a job that has ended, and end its MLflow run as it did.
 
         Args:
-            run_id: The run.
-            seen: How the job ended.
-            lines: The last lines of its output.
+            event: The end, as ``JobStatus.event`` writes it.
+            say: Is given lines for the task's log.
+
+        Returns:
+            The run's id.
 
         Raises:
+            ClusterUnavailableError: if the trigger lost sight of the job; the next try finds it.
             StepFailedError: if the job failed, or the entry point ended its own run as FAILED.
             StepStoppedError: if the job was stopped, took too long, or is gone.
         """
+        run_id, job = str(event["run_id"]), str(event["job"])
+        seen = JobStatus(JobState(event["state"]), event["detail"], event.get("exit_code"))
+        if seen.state is JobState.LOST:
+            # Marked: by that the next try knows the job for one that may still run.
+            self.mark(run_id, Watched.LOST)
+            raise ClusterUnavailableError(
+                f"Nothing was seen of the job {job} for too long: {seen.detail}",
+                allowed="a cluster and a tracking server that the triggerer reaches",
+                action="check both; the task's next try goes on with the job",
+            )
+        # Without an address: a cluster may know our server by another one.
+        witness = Witness(run_id)
+        for line in self._last_lines(job, seen):
+            say(line)
+            witness.hear(line)
         run = self.runs.get(run_id)
-        status, own = run.info.status, run.data.tags.get(Tag.ERROR.value, "")
         # A job that was removed after its end (ttlSecondsAfterFinished) is known by its run only.
         if seen.state is JobState.SUCCEEDED or (
-            seen.state is JobState.GONE and status == "FINISHED"
+            seen.state is JobState.GONE and run.info.status == "FINISHED"
         ):
-            if status in {"FAILED", "KILLED"}:
-                raise _failed(run_id, replace(seen, detail=f"its run {status}. {own}"), 0)
-            given = artifacts.read_note(self.client, run, Tag.PARAMETERS)
-            description = self._nothing_logged(run)
-            tags = {Tag.DESCRIPTION.value: description} if description else {}
-            # Only now: MLflow would refuse the program another spelling of a parameter.
-            self.runs.log_parameters(run, json.loads(given or "{}"), tags)
-            self._end(run, "FINISHED")
-            return description
-        if seen.state is JobState.FAILED:
+            self._finish(run, seen, say)
+        elif seen.state is JobState.FAILED:
             self._end(run, "FAILED", seen.detail)
-            # Without an address: a cluster may know our server by another one.
-            witness = Witness(run_id)
-            for line in lines:
-                witness.hear(line)
-            if advice := witness.advice():
-                raise _unfit(run_id, seen, advice)
-            raise _failed(run_id, replace(seen, detail=own or seen.detail), seen.exit_code)
-        self._end(run, "KILLED", seen.detail)
-        raise _stopped(run_id, seen)
+            self._raise_failure(run, seen, witness)
+        else:
+            self._end(run, "KILLED", seen.detail)
+            raise StepStoppedError(
+                f"The job of the step is {seen.state.value}: {seen.detail or 'nobody knows why'}",
+                allowed="a job that is left to its end, within the task's time-out",
+                action="give it more time, or see who removed it; then clear the task",
+                run_id=run_id,
+            )
+        return run_id
 
-    def _nothing_logged(self, run: Run) -> str:
-        """Return the description of a run to which nothing was logged; '' for any other."""
-        ours = {ARTIFACT_FOLDER, *OURS}
+    def _last_lines(self, job: str, seen: JobStatus) -> list[str]:
+        """Return what is still there; a cluster that lost the log keeps no step from its end."""
+        if seen.state in {JobState.GONE, JobState.STOPPED}:
+            return []
+        try:
+            return self.cluster.tail(job, TAIL)
+        except UnderstudyError as error:
+            return [f"The log of the job could not be read: {error}"]
+
+    def _finish(self, run: Run, seen: JobStatus, say: Callable[[str], None]) -> None:
+        """End the run of a job that succeeded; the entry point may have ended it otherwise."""
+        if (status := run.info.status) in {"FAILED", "KILLED"}:
+            own = f"its run {status}. {run.data.tags.get(Tag.ERROR.value, '')}"
+            self._raise_failure(run, JobStatus(seen.state, own, 0), None)
         with tracking_errors():
             listed = self.client.list_artifacts(run.info.run_id)
-        logged = [item.path for item in listed if item.path not in ours]
-        name = run.data.tags.get(Tag.ENTRY_POINT.value, "")
-        return nothing_logged(name) if is_empty(run, logged) else ""
+        logged = [item.path for item in listed if item.path not in {_FOLDER, *OURS}]
+        tags = {}
+        if is_empty(run, logged):
+            description = nothing_logged(run.data.tags.get(Tag.ENTRY_POINT.value, ""))
+            tags[Tag.DESCRIPTION.value] = description
+            say(description)
+        given = artifacts.read_note(self.client, run, Tag.PARAMETERS)
+        # Only now: MLflow would refuse the program another spelling of a parameter.
+        self.runs.log_parameters(run, json.loads(given or "{}"), tags)
+        self._end(run, "FINISHED")
+
+    def _raise_failure(self, run: Run, seen: JobStatus, witness: Witness | None) -> None:
+        facts = {"run_id": run.info.run_id, "exit_code": seen.exit_code}
+        if witness is not None and (advice := witness.advice()):
+            raise StepUnfitError(
+                f"The job of the step ended: {advice.found}",
+                allowed=advice.allowed,
+                action=advice.action,
+                **facts,
+            )
+        how = "" if seen.exit_code is None else f" with exit code {seen.exit_code}"
+        own = run.data.tags.get(Tag.ERROR.value, "") if witness is not None else ""
+        raise StepFailedError(
+            f"The job of the step ended{how}: {own or seen.detail or 'the cluster says not why'}",
+            allowed="exit code 0",
+            action="read the lines above; exit codes 64 and 65 mean that a retry cannot help",
+            **facts,
+        )
 
     def _end(self, run: Run, status: str, reason: str = "") -> None:
         known = run.data.tags.get(Tag.ERROR.value, "")
@@ -310,21 +488,22 @@ class RemoteSteps:
             }
             for name, parameter in entry_point.parameters.items()
         }
+        step = {"command": entry_point.command, "parameters": chosen}
+        if (size := len(json.dumps(step).encode())) > LONGEST_VALUE:
+            raise ParameterError(
+                f"The parameters take {size} bytes together",
+                allowed=f"at most {LONGEST_VALUE} bytes, when the step runs on a cluster",
+                action="give the longest as a file, by a parameter of type path",
+            )
         job_spec = JobSpec(
             name=_job_name(request),
             project=source.project,
             checkout=source.code,
             commit=source.pinned.commit,
-            step={
-                "command": entry_point.command,
-                "parameters": chosen,
-                "artifact": f"{ARTIFACT_FOLDER}/{ARCHIVE}",
-                "folder": "",
-            },
+            step=step,
             experiment_id=request.experiment_id,
             limit=self.limit,
         )
-        _refuse_long(job_spec)
         self.cluster.check(job_spec)
         return job_spec
 
@@ -337,18 +516,18 @@ class RemoteSteps:
         for run in self.runs.search(request.experiment_id, {Tag.ATTEMPT_OF: attempt}, RUNNING):
             tags = run.data.tags
             same = tags.get(Tag.JOB_DIGEST.value) == digest
-            if found is None and same and tags.get(Tag.JOB_STATE.value) in UNWATCHED:
+            # A job that is watched while another try begins: its task was cleared.
+            unwatched = tags.get(Tag.JOB_STATE.value) in {*Watched} - {Watched.WATCHED}
+            if found is None and same and unwatched:
                 found = run
             else:
                 job = tags.get(Tag.JOB.value, "")
                 self.stop(run.info.run_id, job, "the task was started again")
         return found
 
-    def _open(self, request: StepRequest, pinned: Pinned, digest: str, earlier: Run | None) -> Run:
+    def _opened(self, request: StepRequest, pinned: Pinned, digest: str) -> Run:
         from understudy.runner.run_spec import source_tags
 
-        if earlier is not None:
-            return earlier
         spec = RunSpec(
             experiment_id=request.experiment_id,
             key=request.key,
@@ -373,8 +552,8 @@ class RemoteSteps:
             with tempfile.TemporaryDirectory() as folder, tracking_errors():
                 archive = pack(job_spec.project.folder, job_spec.checkout, Path(folder))
                 store = artifacts_of(self.client, run)
-                store.log_artifact(str(archive), ARTIFACT_FOLDER)  # type: ignore[no-untyped-call]
-        # As a tag, because they become MLflow parameters only at the end; see conclude().
+                store.log_artifact(str(archive), _FOLDER)  # type: ignore[no-untyped-call]
+        # As a tag, because they become MLflow parameters only at the end; see _finish().
         parameters = job_spec.step["parameters"]
         values = {name: parameter["value"] for name, parameter in parameters.items()}
         note = {Tag.PARAMETERS: json.dumps(values)}
@@ -382,7 +561,7 @@ class RemoteSteps:
         self.runs.log_parameters(run, {}, artifacts.as_tags(note))
         if (instructions := self.cluster.instructions(job_spec)) is not None:
             with tracking_errors():
-                place = f"{ARTIFACT_FOLDER}/{INSTRUCTIONS}"
+                place = f"{_FOLDER}/{_INSTRUCTIONS}"
                 self.client.log_text(job_spec.run_id, json.dumps(instructions), place)
         job = self.cluster.submit(job_spec)
         self.runs.tag(job_spec.run_id, {Tag.JOB: job, Tag.JOB_STATE: Watched.SUBMITTED.value})
@@ -428,49 +607,9 @@ def _refuse(request: StepRequest, source: Source) -> None:
         )
 
 
-def _refuse_long(job_spec: JobSpec) -> None:
-    size = len(json.dumps(job_spec.step).encode())
-    if size > LONGEST_VALUE:
-        raise ParameterError(
-            f"The parameters take {size} bytes together",
-            allowed=f"at most {LONGEST_VALUE} bytes, when the step runs on a cluster",
-            action="give the longest as a file, by a parameter of type path",
-        )
-
-
 def _job_name(request: StepRequest) -> str:
     """Return the job's name, derived from the step's key: a valid DNS label."""
     # At most 11 + 24 + 1 + 20 characters of the 63 that a label may have (RFC 1123).
     letters = (c if c.isascii() and c.isalnum() else "-" for c in request.entry_point.lower())
     title = "".join(letters)[:24].strip("-") or "step"
     return f"understudy-{title}-{key_of(request.key)[:20]}"
-
-
-def _failed(run_id: str, seen: JobStatus, exit_code: int | None) -> StepFailedError:
-    how = "" if exit_code is None else f" with exit code {exit_code}"
-    return StepFailedError(
-        f"The job of the step ended{how}: {seen.detail or 'the cluster does not say why'}",
-        allowed="exit code 0",
-        action="read the lines above; exit codes 64 and 65 mean that a retry cannot help",
-        run_id=run_id,
-        exit_code=exit_code,
-    )
-
-
-def _unfit(run_id: str, seen: JobStatus, advice: Advice) -> StepUnfitError:
-    return StepUnfitError(
-        f"The job of the step ended: {advice.found}",
-        allowed=advice.allowed,
-        action=advice.action,
-        run_id=run_id,
-        exit_code=seen.exit_code,
-    )
-
-
-def _stopped(run_id: str, seen: JobStatus) -> StepStoppedError:
-    return StepStoppedError(
-        f"The job of the step is {seen.state.value}: {seen.detail or 'nobody knows why'}",
-        allowed="a job that is left to its end, within the task's time-out",
-        action="give it more time, or see who removed it; then clear the task",
-        run_id=run_id,
-    )

@@ -7,12 +7,19 @@ from typing import Any
 import pytest
 
 from understudy.errors import ClusterError
-from understudy.runner.cluster.clusters import reachable
-from understudy.runner.cluster.databricks_workspace import WorkspaceAccess
+from understudy.runner.cluster.databricks_workspace import DatabricksWorkspace
+from understudy.runner.cluster.remote import reachable
+from understudy.spec.placement import DatabricksPlacement
 
 pytestmark = pytest.mark.unit
 
 HOST = "acme.cloud.databricks.com"
+
+
+def opened(host: str, user: tuple[str, str], extra: dict[str, Any]) -> DatabricksWorkspace:
+    """Return the workspace of a connection with these fields."""
+    given = {**extra, "host": host, "login": user[0], "password": user[1]}
+    return DatabricksWorkspace(DatabricksPlacement(connection="dbx"), given)
 
 
 @pytest.mark.parametrize(
@@ -42,7 +49,7 @@ def test_the_ways_of_airflows_provider(
     user: tuple[str, str], extra: dict[str, Any], wanted: dict[str, str]
 ) -> None:
     """Each with its secret known, so that it can be masked, and never in the representation."""
-    access = WorkspaceAccess.of_connection("dbx", HOST, user, extra)
+    access = opened(HOST, user, extra)
     assert access.settings == {"host": f"https://{HOST}", **wanted}
     (secret,) = access.secrets
     assert secret in {"dapi1", "s3cret"}
@@ -63,7 +70,7 @@ def test_a_connection_that_opens_nothing(
 ) -> None:
     """A person's password is no token, and is not sent as one."""
     with pytest.raises(ClusterError, match="does not say how") as caught:
-        WorkspaceAccess.of_connection("dbx", host, user, extra)
+        _ = opened(host, user, extra).secrets
     assert "password" not in str(caught.value).partition("Allowed")[0]
 
 

@@ -14,9 +14,8 @@ from typing import Any
 import pytest
 
 from understudy.errors import ClusterError, ProjectError
-from understudy.runner.cluster.clusters import pack
 from understudy.runner.cluster.job_manifest import manifest
-from understudy.runner.cluster.remote import JobSpec
+from understudy.runner.cluster.remote import JobSpec, pack
 from understudy.runner.projectfile import DockerImage, ProjectFile
 from understudy.spec.placement import ClusterPlacement
 
@@ -29,7 +28,7 @@ SECRET = {"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k
 def order(docker: DockerImage | None = None, **fields: Any) -> JobSpec:
     """Return an order with defaults."""
     project = ProjectFile(Path("/x"), "p", {}, "docker_env", None, docker)
-    step = {"command": "echo {a}", "parameters": {}, "artifact": "code/p", "folder": ""}
+    step = {"command": "echo {a}", "parameters": {}}
     return JobSpec("understudy-train-1", project, Path("/x"), "c0ffee", step, "run", "7", **fields)
 
 

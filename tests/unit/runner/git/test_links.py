@@ -10,7 +10,7 @@ import pytest
 
 from understudy.backtest.replay import _digest
 from understudy.errors import ProjectError
-from understudy.runner.cluster.clusters import pack
+from understudy.runner.cluster.remote import pack
 from understudy.runner.git.checkout import CheckoutStore
 from understudy.runner.process.process import ProcessRunner
 from understudy.runner.settings import Settings
