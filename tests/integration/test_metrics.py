@@ -9,7 +9,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from understudy.contract import Kind, Outcome, Tag
-from understudy.monitoring.figures import Observer
+from understudy.monitoring.exporter import Observer
 
 pytestmark = pytest.mark.integration
 
@@ -22,10 +22,13 @@ def test_nights_steps_and_champions_are_told(mlflow_uri: str) -> None:
     tags = {Tag.KIND.value: Kind.NIGHT.value, Tag.PIPELINE.value: name}
     night = client.create_run(experiment, tags=tags)
     observer = Observer(client, int(time.time() * 1000) - 1000)
-    figures = observer.look()
-    assert figures.nights[name, "FAILED"] == 0
-    assert (name, "FAILED") in figures.nights
-    assert (name,) not in figures.last_night
+
+    def told(metric: str, **labels: str) -> float | None:
+        return observer.registry.get_sample_value(f"understudy_{metric}", labels)
+
+    observer.look()
+    assert told("nights_total", pipeline=name, outcome="FAILED") == 0
+    assert told("last_night_timestamp_seconds", pipeline=name) is None
 
     step = {**tags, Tag.KIND.value: Kind.STEP.value, Tag.ENTRY_POINT.value: "train"}
     run = client.create_run(experiment, tags=step)
@@ -37,10 +40,16 @@ def test_nights_steps_and_champions_are_told(mlflow_uri: str) -> None:
     version = client.create_model_version(name, f"runs:/{night.info.run_id}/m", night.info.run_id)
     client.set_registered_model_alias(name, "champion", version.version)
     for _ in range(2):
-        figures = observer.look()
-    assert figures.nights[name, "PROMOTED"] == 1
-    assert figures.verdicts[name, "PROMOTE"] == 1
-    assert figures.steps[name, "train", "FAILED"] == 1
-    assert figures.last_night[(name,)] == pytest.approx(time.time(), abs=60)
-    assert figures.champions[name].version == "1"
-    assert figures.champions[name].since == pytest.approx(time.time(), abs=60)
+        observer.look()
+    assert told("nights_total", pipeline=name, outcome="PROMOTED") == 1
+    assert told("verdicts_total", pipeline=name, verdict="PROMOTE") == 1
+    assert told("steps_total", pipeline=name, step="train", status="FAILED") == 1
+    assert told("step_seconds_total", pipeline=name, step="train") is not None
+    now = pytest.approx(time.time(), abs=60)
+    assert told("last_night_timestamp_seconds", pipeline=name) == now
+    assert told("champion_version", model=name) == 1
+    assert told("champion_since_timestamp_seconds", model=name) == now
+
+    client.delete_registered_model_alias(name, "champion")
+    observer.look()
+    assert told("champion_version", model=name) is None

@@ -25,19 +25,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def _run(options: argparse.Namespace) -> int:
     from understudy.cli.arguments import mlflow_errors
     from understudy.cli.terminal import leave
-    from understudy.monitoring.figures import Observer
-    from understudy.monitoring.server import Page, exposition, server
+    from understudy.monitoring.exporter import Observer, server
     from understudy.store import tracking
 
     # MLflow's times are milliseconds. Counters begin at zero now, as Prometheus expects.
     observer = Observer(tracking.client(), int(time.time() * 1000))
 
-    def document() -> str:
+    def look() -> None:
         with mlflow_errors():
-            return exposition(observer.look())
+            observer.look()
 
-    page = Page(document, options.age)
-    with server((options.host, options.port), page) as http:
+    address = options.host, options.port
+    with server(address, observer.registry, look, options.age) as http:
         signal.signal(signal.SIGTERM, leave)
         print(f"http://{options.host}:{http.server_port}/metrics")
         sys.stdout.flush()

@@ -10,14 +10,16 @@ from pathlib import Path
 
 import pytest
 import yaml
+from mlflow.tracking import MlflowClient
+from prometheus_client import generate_latest
 
-from understudy.monitoring.figures import Figures
-from understudy.monitoring.server import exposition
+from understudy.monitoring.exporter import Observer
 
 pytestmark = pytest.mark.unit
 
 FOLDER = Path(__file__).parents[4] / "plugins" / "understudy" / "containers" / "monitoring"
-TOLD = set(re.findall(r"# TYPE (\S+) ", exposition(Figures())))
+NOBODY = MlflowClient("http://127.0.0.1:1")
+TOLD = set(re.findall(r"# TYPE (\S+) ", generate_latest(Observer(NOBODY, 0).registry).decode()))
 
 
 def _named(expression: str) -> set[str]:
