@@ -20,7 +20,7 @@ from mlflow.tracking import MlflowClient
 
 from understudy.airflow import remote_trigger
 from understudy.airflow.remote_trigger import RemoteStepTrigger
-from understudy.contract import Tag
+from understudy.contract import Tag, key_of
 from understudy.errors import (
     ClusterError,
     ClusterUnavailableError,
@@ -214,6 +214,17 @@ def test_a_next_try_finds_the_job_that_nobody_watches(site: Site) -> None:
     assert len(site.server.pods) == 1
 
 
+def test_a_job_of_the_version_before_is_found(site: Site) -> None:
+    """What it wrote as the digest of a step had two fields more."""
+    tags = {Tag.ATTEMPT_OF.value: uuid.uuid4().hex}
+    first = site.start(site.steps(), site.request("sleep", tags=tags))
+    step = {"command": "echo started; sleep 300", "parameters": {}}
+    step |= {"artifact": "code/project.tar.gz", "folder": ""}
+    place = site.steps().cluster.place
+    digest = key_of(first.commit, "", place, json.dumps(step))
+    assert site.runs.get(first.run_id).data.tags[Tag.JOB_DIGEST.value] == digest
+
+
 def test_a_worker_that_died_between_run_and_job_leaves_one_of_each(site: Site) -> None:
     """The run was there and the job was not: the next try makes it under the run's name."""
     tags = {Tag.ATTEMPT_OF.value: uuid.uuid4().hex}
@@ -238,6 +249,16 @@ def test_a_cleared_task_begins_anew(site: Site, difference: str) -> None:
     assert site.status(first) == "KILLED"
     assert ("training", first.job) not in site.server.jobs
     assert first.job not in {pod.job for pod in site.server.running()}
+
+
+def test_a_passing_failure_is_asked_again(site: Site) -> None:
+    """Each call may be: a Job's name is given once, and a second deletion finds none."""
+    cluster = site.steps().cluster
+    site.server.lose_answers = 2
+    assert cluster.look("no-such-job").state is JobState.GONE
+    site.server.lose_answers = 1
+    cluster.cancel("no-such-job")
+    assert len(site.server.requests) == 5
 
 
 def test_a_refusal_leaves_no_run_behind_that_says_running(site: Site) -> None:

@@ -215,9 +215,29 @@ class Cluster(abc.ABC):
 
     @property
     def tracking_uri(self) -> str:
-        """The tracking server as the cluster reaches it; raises ClusterError where none is."""
+        """The tracking server as the cluster reaches it: the placement's, or the worker's own.
+
+        Raises:
+            ClusterError: if the worker's is of its machine only, or holds a secret.
+        """
         worker = os.environ.get("MLFLOW_TRACKING_URI", "")
-        return self.where.tracking_uri or reachable(worker, self.hint)
+        parts = urlsplit(worker)
+        host, secret = parts.hostname or "", secret_in(worker)
+        local = not host or host in {"localhost", "::1"} or host.startswith("127.")
+        if self.where.tracking_uri:
+            return self.where.tracking_uri
+        # databricks://profile names a profile in a file of this machine.
+        if _MANAGED in {worker, parts.scheme}:
+            return _MANAGED
+        if not local and not secret:
+            return worker
+        why = f"holds {secret}" if secret else "is of this machine only"
+        raise ClusterError(
+            f"MLFLOW_TRACKING_URI, {redacted(worker) or 'which is empty,'} {why}",
+            allowed="an address of the tracking server that the cluster reaches, without "
+            "credentials",
+            action=f"write it as tracking-uri in backend_config; {self.hint}",
+        )
 
     def clean(self, text: object) -> str:
         """Return a cluster's answer without what opens the cluster, as long as it may be shown."""
@@ -230,32 +250,6 @@ class Cluster(abc.ABC):
             allowed="a cluster that answers",
             action="check the cluster; the task may simply be run again",
         )
-
-
-def reachable(tracking_uri: str, token: str) -> str:
-    """Return the worker's tracking address if a job elsewhere can use it, too.
-
-    Args:
-        tracking_uri: What the worker uses.
-        token: How the job is given MLFLOW_TRACKING_TOKEN, for the message.
-
-    Raises:
-        ClusterError: if it is of this machine only, or holds a secret.
-    """
-    # databricks://profile names a profile in a file of this machine.
-    if urlsplit(tracking_uri).scheme == _MANAGED or tracking_uri == _MANAGED:
-        return _MANAGED
-    host = urlsplit(tracking_uri).hostname or ""
-    local = not host or host == "localhost" or host.startswith("127.") or host == "::1"
-    secret = secret_in(tracking_uri)
-    if not local and not secret:
-        return tracking_uri
-    why = f"holds {secret}" if secret else "is of this machine only"
-    raise ClusterError(
-        f"MLFLOW_TRACKING_URI, {redacted(tracking_uri) or 'which is empty,'} {why}",
-        allowed="an address of the tracking server that the cluster reaches, without credentials",
-        action=f"write it as tracking-uri in backend_config; {token}",
-    )
 
 
 def pack(folder: Path, checkout: Path, into: Path) -> Path:

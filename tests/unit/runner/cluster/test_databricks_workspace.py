@@ -8,7 +8,6 @@ import pytest
 
 from understudy.errors import ClusterError
 from understudy.runner.cluster.databricks_workspace import DatabricksWorkspace
-from understudy.runner.cluster.remote import reachable
 from understudy.spec.placement import DatabricksPlacement
 
 pytestmark = pytest.mark.unit
@@ -82,6 +81,9 @@ def test_a_connection_that_opens_nothing(
         ("https://mlflow.acme.example", "https://mlflow.acme.example"),
     ],
 )
-def test_the_tracking_address_of_a_job(worker: str, job: str) -> None:
+def test_the_tracking_address_of_a_job(
+    worker: str, job: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A profile is a file of the worker; the runtime knows its own workspace."""
-    assert reachable(worker, "") == job
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", worker)
+    assert DatabricksWorkspace(DatabricksPlacement()).tracking_uri == job
