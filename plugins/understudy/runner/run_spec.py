@@ -3,39 +3,25 @@
 from __future__ import annotations
 
 import getpass
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 from understudy.contract import Kind, Tag
 from understudy.runner.step import Pinned, StepRequest
 from understudy.store.tracking import RunSpec
 
-if TYPE_CHECKING:
-    from understudy.runner.environment.store import Environment
-    from understudy.runner.reuse.lineage import Lineage
 
-
-def run_spec(
-    request: StepRequest, pinned: Pinned, environment: Environment, lineage: Lineage
-) -> RunSpec:
-    """Return the MLflow run that a step gets on this machine."""
-    tags = {
-        **source_tags(request, pinned),
-        Tag.ENVIRONMENT.value: environment.digest or environment.manager,
-        "mlflow.project.backend": "understudy",
-        "mlflow.project.env": environment.manager,
-        **lineage.tags(),
-    }
+def run_spec(request: StepRequest, pinned: Pinned, tags: Mapping[str, str]) -> RunSpec:
+    """Return the MLflow run that a step gets: its source's tags, these, and the request's."""
     return RunSpec(
         experiment_id=request.experiment_id,
         key=request.key,
         name=request.name,
-        tags={**tags, **request.tags},
+        tags={**_source_tags(request, pinned), **tags, **request.tags},
         parent_run_id=request.parent_run_id,
     )
 
 
-def source_tags(request: StepRequest, pinned: Pinned) -> dict[str, str]:
-    """Return the tags that record a step's source, wherever it runs."""
+def _source_tags(request: StepRequest, pinned: Pinned) -> dict[str, str]:
     # MLflow sets none of its own tags on a run that existed before (3.17), so these are set here.
     # Its mlflow.source.name would hold the URL with its credentials; the repository has none.
     where = pinned.repository

@@ -146,7 +146,13 @@ class StepRunner:
                 scratch_folder(self._settings.scratch) as scratch,
             ):
                 lineage = self._lineage(request, source, environment)
-                spec = run_spec(request, source.pinned, environment, lineage)
+                tags = {
+                    Tag.ENVIRONMENT.value: environment.digest or environment.manager,
+                    "mlflow.project.backend": "understudy",
+                    "mlflow.project.env": environment.manager,
+                    **lineage.tags(),
+                }
+                spec = run_spec(request, source.pinned, tags)
                 found = self._earlier(request, lineage, line)
                 if found is not None:
                     on_run(reuse.stand_in(self._runs, spec, found))

@@ -51,9 +51,10 @@ from understudy.runner.git.links import entries
 from understudy.runner.process.habits import Witness, is_empty, nothing_logged
 from understudy.runner.projectfile import LONGEST_VALUE, ProjectFile
 from understudy.runner.reuse.outputs import OURS
+from understudy.runner.run_spec import run_spec
 from understudy.store import artifacts
 from understudy.store.artifacts import artifacts_of
-from understudy.store.tracking import RUNNING, RunSpec, RunStore, tracking_errors
+from understudy.store.tracking import RUNNING, RunStore, tracking_errors
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -520,26 +521,16 @@ class RemoteSteps:
         return found
 
     def _opened(self, request: StepRequest, pinned: Pinned, digest: str) -> Run:
-        from understudy.runner.run_spec import source_tags
-
-        spec = RunSpec(
-            experiment_id=request.experiment_id,
-            key=request.key,
-            name=request.name,
-            tags={
-                **source_tags(request, pinned),
-                "mlflow.project.backend": self.cluster.kind,
-                "mlflow.project.env": self.cluster.env_manager,
-                Tag.JOB.value: _job_name(request),
-                Tag.JOB_PLACE.value: self.cluster.place,
-                # Before the submission: a try that dies during it leaves a run that can be found.
-                Tag.JOB_STATE.value: Watched.SUBMITTING.value,
-                Tag.JOB_DIGEST.value: digest,
-                **request.tags,
-            },
-            parent_run_id=request.parent_run_id,
-        )
-        return self.runs.ensured(spec)
+        tags = {
+            "mlflow.project.backend": self.cluster.kind,
+            "mlflow.project.env": self.cluster.env_manager,
+            Tag.JOB.value: _job_name(request),
+            Tag.JOB_PLACE.value: self.cluster.place,
+            # Before the submission: a try that dies during it leaves a run that can be found.
+            Tag.JOB_STATE.value: Watched.SUBMITTING.value,
+            Tag.JOB_DIGEST.value: digest,
+        }
+        return self.runs.ensured(run_spec(request, pinned, tags))
 
     def _place(self, job_spec: JobSpec, run: Run) -> str:
         if not self.cluster.has_code:
