@@ -60,15 +60,11 @@ def manifest(
     pod = _within(spec, "template", "spec")
     # A Job's pods may not have "Always", which is the default of a pod.
     pod.setdefault("restartPolicy", "Never")
-    _fill(_container(pod), job_spec, where, tracking_uri)
-    return job
-
-
-def _container(pod: dict[str, Any]) -> dict[str, Any]:
     pod["containers"] = pod.get("containers") or [{}]
-    first: dict[str, Any] = pod["containers"][0]
-    first.setdefault("name", "step")
-    return first
+    container: dict[str, Any] = pod["containers"][0]
+    container.setdefault("name", "step")
+    _fill(container, job_spec, where, tracking_uri)
+    return job
 
 
 def _fill(

@@ -164,9 +164,19 @@ class KubernetesCluster(Cluster):
     def _api(self) -> Any:  # noqa: ANN401 -- ditto
         from urllib3 import Retry
 
-        configuration = self._module.client.Configuration()
+        configuration, config = self._module.client.Configuration(), self._module.config
+        given = {"client_configuration": configuration, "context": self._context or None}
+        path = self._field("kube_config_path")
+        # As kubectl does: a worker without a kubeconfig is itself a pod of the cluster.
+        usual = os.environ.get("KUBECONFIG", "~/.kube/config").split(os.pathsep)
+        known = path or any(Path(place).expanduser().exists() for place in usual)
         with self._errors():
-            self._configure(self._module.config, configuration)
+            if self._kubeconfig is not None:
+                config.load_kube_config_from_dict(dict(self._kubeconfig), **given)
+            elif known and not self._is_set("in_cluster"):
+                config.load_kube_config(path or None, **given)
+            else:
+                config.load_incluster_config(client_configuration=configuration)
         if self._is_set("disable_verify_ssl"):
             configuration.verify_ssl = False
         # Each call may be repeated: a Job's name is given once, and a second deletion finds none.
@@ -175,20 +185,6 @@ class KubernetesCluster(Cluster):
             raise_on_status=False, respect_retry_after_header=False,
         )  # fmt: skip
         return self._module.client.ApiClient(configuration)
-
-    def _configure(self, config: Any, into: Any) -> None:  # noqa: ANN401 -- ditto
-        given = {"client_configuration": into, "context": self._context or None}
-        path = self._field("kube_config_path")
-        # As kubectl does: a worker without a kubeconfig is itself a pod of the cluster.
-        usual = os.environ.get("KUBECONFIG", "~/.kube/config").split(os.pathsep)
-        if self._kubeconfig is not None:
-            config.load_kube_config_from_dict(dict(self._kubeconfig), **given)
-        elif not self._is_set("in_cluster") and (
-            path or any(Path(place).expanduser().exists() for place in usual)
-        ):
-            config.load_kube_config(path or None, **given)
-        else:
-            config.load_incluster_config(client_configuration=into)
 
     @property
     def _batch(self) -> Any:  # noqa: ANN401 -- ditto

@@ -332,7 +332,12 @@ class RemoteSteps:
         try:
             job = self._place(job_spec, run)
         except BaseException as error:
-            self._undo(job_spec, error)
+            # Neither a job nor a run that says RUNNING is left behind.
+            ended = "FAILED" if isinstance(error, Exception) else "KILLED"
+            with _noted(error):
+                self.cluster.cancel(job_spec.name)
+            with _noted(error):
+                self.runs.end(run_id, ended, str(error) or type(error).__name__)
             raise
         return Started(run_id, job, pinned.commit, found=earlier is not None)
 
@@ -551,14 +556,6 @@ class RemoteSteps:
         job = self.cluster.submit(job_spec)
         self.runs.tag(job_spec.run_id, {Tag.JOB: job, Tag.JOB_STATE: Watched.SUBMITTED.value})
         return job
-
-    def _undo(self, job_spec: JobSpec, error: BaseException) -> None:
-        """Leave neither job nor RUNNING run behind."""
-        ended = "FAILED" if isinstance(error, Exception) else "KILLED"
-        with _noted(error):
-            self.cluster.cancel(job_spec.name)
-        with _noted(error):
-            self.runs.end(job_spec.run_id, ended, str(error) or type(error).__name__)
 
 
 @contextlib.contextmanager
