@@ -158,7 +158,9 @@ class HistoryLog:
         # The tag is a hint that anybody may have changed: a run that is no chapter of this very
         # model counts as none.
         if run is None or run.data.tags.get(Tag.MODEL.value) != model:
-            run = next((one for one in self._candidates(model) if _name(1) in one.data.params), None)
+            run = next(
+                (one for one in self._candidates(model) if _name(1) in one.data.params), None
+            )
         # The hint is written after the chapter is begun, so that it may lag behind.
         while run is not None and _NEXT in run.data.params:
             run = self._runs.get(run.data.params[_NEXT])

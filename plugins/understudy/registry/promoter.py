@@ -376,9 +376,7 @@ class Promoter:
                 break
             # Nobody made another move since: it is noted anew, under a number that has no ending.
             if not since:
-                again = replace(
-                    move, number=history.next_number, at=self._aliases.now_text()
-                )
+                again = replace(move, number=history.next_number, at=self._aliases.now_text())
                 run_id = self._aliases.append(alias_state.tail, again)
                 return run_id is not None and self._verified(model, run_id, again)
             self._settler.settled(model)
