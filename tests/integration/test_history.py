@@ -59,6 +59,7 @@ def test_it_says_what_was_in_production_then(
         "version 2\n",
         "version 2, or already version 3: the move was noticed later\n",
     }
+    model.promoter().settle(model.name)
     assert main(["history", model.name, f"--at={datetime.now(UTC).isoformat()}"]) == 0
     assert capsys.readouterr().out == "version 3\n"
     assert main(["history", model.name, "--at=2020-01-01"]) == 1

@@ -71,7 +71,7 @@ def test_killed_after_any_call_the_same_attempt_finishes(registered_model: Regis
 
 
 def test_killed_after_any_call_somebody_else_cleans_up(registered_model: Registered) -> None:
-    """Whoever looks next ends the move as it is, and moves on; the dead one's retry is refused."""
+    """The next mover ends the move as it is, and moves on; the dead one's retry moves nothing."""
     model = registered_model(60)
     model.move("1", None)
     calls = model.calls_of(model.wanted("2", "1"))
@@ -85,8 +85,12 @@ def test_killed_after_any_call_somebody_else_cleans_up(registered_model: Registe
         is_whole(model)
         assert model.move(ours, seen)
         is_whole(model)
-        with pytest.raises(ChampionChangedError):
-            model.promoter().move(wanted)
+        if seen == theirs:
+            assert model.promoter().move(wanted)  # it was made, and others have moved on since
+        else:
+            with pytest.raises(ChampionChangedError):
+                model.promoter().move(wanted)
+        assert model.aliases()[CHAMPION] == ours
         champion = ours
     assert {cause for _, _, cause in model.moves()} == {MoveCause.NIGHT}
 
@@ -282,7 +286,7 @@ def test_a_version_that_is_not_there_leaves_no_loose_end(registered_model: Regis
 def test_chapters_follow_each_other(
     registered_model: Registered, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A full chapter is followed by another; one deleted in MLflow's UI is brought back."""
+    """A full chapter is followed by another; one deleted in MLflow's UI is read, and comes back."""
     monkeypatch.setattr("understudy.registry.history_log.CHAPTER", 2)
     model = registered_model(5)
     for version in range(1, 6):
@@ -292,6 +296,8 @@ def test_chapters_follow_each_other(
     for run_id in segments:
         client.delete_run(run_id)
     assert [entry.move.number for entry in model.history().entries] == [1, 2, 3, 4, 5]
+    assert not chapters_of(model)
+    model.promoter().settle(model.name)
     is_whole(model)
     assert chapters_of(model) == segments
     assert {client.get_run(run_id).info.status for run_id in segments} == {"FINISHED"}
@@ -316,7 +322,7 @@ def test_killed_while_a_chapter_begins(
 
 
 def test_many_who_begin_a_history_agree_on_one(registered_model: Registered) -> None:
-    """Nothing in MLflow makes a run unique: the one that is used stays, the others go."""
+    """Nothing in MLflow makes a run unique: the one that is used stays the history."""
     model = registered_model(2)
     history_log = HistoryLog(model.client, RunStore(model.client))
     begun = {history_log._begin(model.name, 0, "") for _ in range(3)}
@@ -327,7 +333,8 @@ def test_many_who_begin_a_history_agree_on_one(registered_model: Registered) -> 
         history_log._begin(model.name, 0, "")
     model.client.delete_registered_model_tag(model.name, Tag.HISTORY)
     assert model.move("2", "1")
-    assert chapters_of(model) == {used}
+    assert len(model.history().entries) == 2
+    assert used in chapters_of(model)
     is_whole(model)
 
 

@@ -231,6 +231,8 @@ class Promoter:
 
     def settle(self, model: str) -> AliasState:
         """Return what is in production, after what happened meanwhile was put on record."""
+        # All of it, once: `mlflow gc` would remove for good what lies in the trash.
+        self._aliases.restore(self._aliases.alias_state(model, whole=True))
         alias_state = self._settler.settled(model)
         self._aliases.saw(alias_state)
         return alias_state
