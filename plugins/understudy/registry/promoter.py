@@ -346,13 +346,13 @@ class Promoter:
         """
         alias_state = self._aliases.alias_state(model, run_id)
         if alias_state.history.next_number != move.number + 1:
-            return self._late(model, move)
+            return self._late(model, run_id, move)
         if alias_state.champion == move.after:
             self._aliases.tag(model, move)
             # The first ending that is written stands. ABANDONED here means that this mover was so
             # slow that others had given it up.
             if self._aliases.conclude(run_id, move, State.MOVED).state is State.ABANDONED:
-                return self._late(model, move)
+                return self._late(model, run_id, move)
             if alias_state.aliases.get(CHALLENGER) == move.after:
                 self._aliases.unpoint(model, CHALLENGER)
             return True
@@ -362,42 +362,42 @@ class Promoter:
         # Not made again: whoever moved it right after us saw our version, and wanted another one.
         raise _changed(model, alias_state.champion, move.after)
 
-    def _late(self, model: str, move: Move) -> bool:
+    def _late(self, model: str, run_id: str, move: Move) -> bool:
         """Put right a call that may have come after others had gone on; return whether it stands.
 
         The log has further moves, or others had given this one up.
         """
+        # It has an ending, which this asks for: the first one stands.
+        made = self._aliases.conclude(run_id, move, State.ABANDONED).state is State.MOVED
         while True:
             alias_state = self._settler.ended(model)
-            history = alias_state.history
-            made = any(entry.move.number == move.number for entry in history.moves)
+            history, since = alias_state.history, alias_state.history.since(move.number)
             if alias_state.champion != move.after:
                 return made
-            since = history.since(move.number)
             if history.champion == move.after:
                 break
             # Nobody made another move since: it is noted anew, under a number that has no ending.
             if not since:
                 again = replace(move, number=history.next_number, at=self._aliases.now_text())
-                run_id = self._aliases.append(alias_state.tail, again)
-                return run_id is not None and self._verified(model, run_id, again)
+                noted = self._aliases.append(alias_state.tail, again)
+                return noted is not None and self._verified(model, noted, again)
             self._settler.settled(model)
-        # Another's champion was overwritten: it is put back by a move of its own, so that the
-        # history says what happened.
-        *others, last = since or [None]
-        if others and last.move.cause is MoveCause.OUTSIDE and last.move.before is not None:
-            repair = MoveRequest(
-                model,
-                version=last.move.before,
-                expected=move.after,
-                key=f"repair {last.move.number} {move.key}",
-                cause=MoveCause.REPAIR,
-                actor=move.actor,
-                why=f"version {move.after} was set late, by move {move.number}",
-            )
-            # Somebody has moved on meanwhile: then there is nothing to put back any more.
+        *others, last = [entry.move for entry in since] or [move]
+        if others and last.cause is MoveCause.OUTSIDE and last.before is not None:
+            # Another's champion was overwritten: it is put back by a move of its own, so that the
+            # history says what happened. Where somebody has moved on, there is nothing to put back.
             with suppress(ChampionChangedError):
-                self.move(repair)
+                self.move(
+                    MoveRequest(
+                        model,
+                        version=last.before,
+                        expected=move.after,
+                        key=f"repair {last.number} {move.key}",
+                        cause=MoveCause.REPAIR,
+                        actor=move.actor,
+                        why=f"version {move.after} was set late, by move {move.number}",
+                    )
+                )
         return made
 
 
