@@ -349,7 +349,9 @@ def server_time(client: MlflowClient) -> datetime | None:
     if credentials is None:
         return None
     with tracking_errors():
-        answer = http_request(credentials(), "/health", "GET", raise_on_status=False)
+        answer = http_request(  # type: ignore[no-untyped-call]
+            credentials(), "/health", "GET", raise_on_status=False
+        )
     date = answer.headers.get("Date")
     return parsedate_to_datetime(date).astimezone(UTC) if date else None
 
