@@ -94,7 +94,7 @@ class Guarded:
 
     def move(self, after: str, before: str | None) -> bool:
         """Move the alias."""
-        return self.promoter().move(MoveRequest(self.model, after, before, f"{before} to {after}"))
+        return self.promoter().move(MoveRequest(self.model, after, before, uuid.uuid4().hex))
 
 
 @pytest.fixture(scope="module")
