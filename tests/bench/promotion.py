@@ -24,7 +24,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 
@@ -40,14 +40,7 @@ from understudy.contract import CHAMPION, PREVIOUS
 from understudy.errors import TrackingUnavailableError
 from understudy.registry import history_log
 from understudy.registry.alias_store import AliasStore
-from understudy.registry.history import (
-    History,
-    Move,
-    MoveCause,
-    MoveEnding,
-    State,
-    now_text,
-)
+from understudy.registry.history import History, Move, MoveCause, MoveEnding, State
 from understudy.registry.promoter import ChampionChangedError, MoveRequest
 from understudy.registry.versions import Registry, TrainedModel
 from understudy.store.tracking import RunStore
@@ -83,7 +76,7 @@ class Model:
 
     def lost(self, made: Sequence[str] = ()) -> int:
         """Return how much is wrong: with the champion, with the record, with what was reported."""
-        history = promoter(self.uri, patience=0).look(self.name).history
+        history = promoter(self.uri, patience=0).settle(self.name).history
         whole = promoter(self.uri).history(self.name)
         found = self.client.get_registered_model(self.name).aliases
         after = [entry.move.after for entry in whole.moves]
@@ -110,7 +103,7 @@ def killed(uri: str, *, by_others: bool) -> Fault:
         aliases = model.client.get_registered_model(model.name).aliases
         lost += str(aliases.get(CHAMPION)) not in {champion, wanted.version}
         if by_others:
-            champion = str(promoter(uri, patience=0).look(model.name).champion)
+            champion = str(promoter(uri, patience=0).settle(model.name).champion)
         else:
             promoter(uri).move(wanted)
             champion = wanted.version
@@ -161,7 +154,7 @@ def by_hand(uri: str, times: int) -> Fault:
         with contextlib.suppress(ChampionChangedError):
             promoter(uri).move(MoveRequest(model.name, "2", champion, f"night {number}"))
         timer.join()
-        promoter(uri).look(model.name)
+        promoter(uri).settle(model.name)
         moves = promoter(uri).history(model.name).moves[-3:]
         noticed += any(entry.move.cause is MoveCause.OUTSIDE for entry in moves)
         champion = promoter(uri).look(model.name).champion
@@ -228,7 +221,7 @@ def long_history(uri: str, moves: int) -> list[tuple[str, float]]:
     _fill(model, moves - 1)
     timings = []
     for name, act in (
-        ("look: the champion, settled", lambda: promoter(uri).look(model.name)),
+        ("the champion, settled", lambda: promoter(uri).settle(model.name)),
         (f"the whole history, {moves} moves", lambda: promoter(uri).history(model.name)),
         ("one more move", lambda: promoter(uri).move(model.wanted("2", "1"))),
     ):
@@ -244,7 +237,7 @@ def long_history(uri: str, moves: int) -> list[tuple[str, float]]:
 
 def _ask(history: History) -> None:
     middle = history.entries[len(history.entries) // 2]
-    if history.at(datetime.fromisoformat(middle.move.at)) != ("1",):
+    if history.at(datetime.fromisoformat(middle.move.at), datetime.now(UTC)) != ("1",):
         raise AssertionError(middle)
 
 
@@ -254,7 +247,7 @@ def _fill(model: Model, moves: int) -> None:
     aliases, keeper = AliasStore(model.client, runs), history_log.HistoryLog(model.client, runs)
     while moves:
         tail = aliases.alias_state(model.name).tail
-        first, at = tail.history.next_number, now_text(tail.history.latest)
+        first, at = tail.history.next_number, aliases.now_text()
         run_id = keeper._chapter_of(tail, first)
         count = min(moves, history_log.CHAPTER - (first - 1) % history_log.CHAPTER, 50)
         lines = []

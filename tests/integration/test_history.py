@@ -34,7 +34,8 @@ def model(
 
 
 def test_it_shows_every_move(model: RegisteredModel, capsys: pytest.CaptureFixture[str]) -> None:
-    """What somebody else did is put on record first."""
+    """Also what somebody else did and nobody has put on record; nothing is written by that."""
+    before = model.record()
     assert main(["history", model.name]) == 0
     first, titles, _, *rows = capsys.readouterr().out.splitlines()
     assert first.startswith(f"{model.name}: version 3 is champion since 20")
@@ -44,6 +45,7 @@ def test_it_shows_every_move(model: RegisteredModel, capsys: pytest.CaptureFixtu
     assert "rmse 4 < 5" in rows[1]
     assert " .. " in rows[2]
     assert "outside" in rows[2]
+    assert model.record() == before
 
 
 def test_it_says_what_was_in_production_then(
@@ -57,6 +59,7 @@ def test_it_says_what_was_in_production_then(
         "version 2\n",
         "version 2, or already version 3: the move was noticed later\n",
     }
+    model.promoter().settle(model.name)
     assert main(["history", model.name, f"--at={datetime.now(UTC).isoformat()}"]) == 0
     assert capsys.readouterr().out == "version 3\n"
     assert main(["history", model.name, "--at=2020-01-01"]) == 1

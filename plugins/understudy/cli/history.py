@@ -6,16 +6,11 @@ import argparse
 import json
 import sys
 from dataclasses import asdict
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime, timedelta
 
 from understudy.cli.arguments import mlflow_errors
 from understudy.cli.terminal import render
-from understudy.errors import TrackingRefusedError
 from understudy.registry.history import Entry, History, State
-
-if TYPE_CHECKING:
-    from understudy.registry.promoter import Promoter
 
 _TITLES = ("move", "when (UTC)", "from", "to", "cause", "who", "why")
 _UNDER_WAY = "under way"
@@ -25,7 +20,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.description = (
         "Shows every move of the alias champion: when, from which version to which, why and by "
-        "whom. A move that somebody made in MLflow itself is put on record first."
+        "whom. Changes nothing in MLflow: permission to read is enough."
     )
     parser.add_argument("model", help="the registered model")
     parser.add_argument(
@@ -58,9 +53,13 @@ def _run(options: argparse.Namespace) -> int:
 
     client = tracking.client()
     with mlflow_errors():
-        history = _recorded(Promoter(client, RunStore(client)), options)
+        promoter = Promoter(client, RunStore(client))
+        history = promoter.look(options.model).history
+        # A look reads the newest part of the history only; all of it is read where that is short.
+        if options.at is not None or not 0 < options.last <= len(history.entries):
+            history = promoter.history(options.model)
     if options.at is not None:
-        versions = [_version(version) for version in history.at(options.at)]
+        versions = [_version(version) for version in history.at(options.at, datetime.now(UTC))]
         # MLflow keeps no time of an alias's move (3.17): one that was made there lies between two
         # looks at the alias, and in that time either version may have been in production.
         later = f", or already {versions[1]}: the move was noticed later" if versions[1:] else ""
@@ -78,23 +77,6 @@ def _run(options: argparse.Namespace) -> int:
     if shown:
         sys.stdout.write(f"{render(list(_TITLES), [_row(entry) for entry in shown])}\n")
     return 0
-
-
-def _recorded(promoter: Promoter, options: argparse.Namespace) -> History:
-    """Return the part of the history that is shown, with moves that were made in MLflow itself.
-
-    An account that may only read gets what is on record, and a line that there may be more.
-    """
-    try:
-        # A look writes: it puts moves on record that were made in MLflow itself.
-        tail = promoter.look(options.model).history
-    except TrackingRefusedError as error:
-        history = promoter.history(options.model)
-        sys.stderr.write(f"Moves made in MLflow itself may not be on record yet: {error.found}.\n")
-        return history
-    # The look has read the newest part of the history only; all of it is read where that is short.
-    enough = options.at is None and 0 < options.last <= len(tail.entries)
-    return tail if enough else promoter.history(options.model)
 
 
 def _state(history: History) -> str:
@@ -121,7 +103,9 @@ def _row(entry: Entry) -> list[str]:
 
 
 def _time(text: str) -> str:
-    return text[:19].replace("T", " ")
+    # Histories of earlier versions have times by the clock of whichever machine made the move.
+    is_ahead = datetime.fromisoformat(text) > datetime.now(UTC) + timedelta(minutes=1)
+    return text[:19].replace("T", " ") + (" (a clock that was ahead)" if is_ahead else "")
 
 
 def _version(version: str | None) -> str:

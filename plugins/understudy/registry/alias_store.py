@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
 
 from understudy.contract import CHAMPION, Tag
-from understudy.registry.history import History, Move, MoveEnding, State, now_text
+from understudy.registry.history import History, Move, MoveEnding, State
 from understudy.registry.history_log import HistoryLog, OvertakenError, Tail
 from understudy.registry.versions import registered, version_of
-from understudy.store.tracking import RunStore, tracking_errors
+from understudy.store.tracking import RunStore, server_time, tracking_errors
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
+
+_DRIFT: Final = timedelta(seconds=5)
+"""How far this machine's clock may be from the server's, whose clock counts beyond that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,19 +53,55 @@ class AliasStore:
 
     def __init__(self, client: MlflowClient, runs: RunStore) -> None:
         self._client, self._log = client, HistoryLog(client, runs)
+        self._begun: tuple[datetime, float] | None = None
 
-    def alias_state(self, model: str) -> AliasState:
-        """Return a model's aliases and the end of its history."""
+    def now(self) -> datetime:
+        """Return the time (UTC): this machine's, the tracking server's where that is another."""
+        # Asked once: from then on the monotonic clock counts, which nobody sets.
+        if self._begun is None:
+            own, server = datetime.now(UTC), server_time(self._client)
+            is_off = server is not None and abs(server - own) > _DRIFT
+            self._begun = (server if server is not None and is_off else own, time.monotonic())
+        begun, at = self._begun
+        return begun + timedelta(seconds=time.monotonic() - at)
+
+    def now_text(self) -> str:
+        """Return ``now`` as the history has it: ISO, with milliseconds."""
+        return self.now().isoformat(timespec="milliseconds")
+
+    def alias_state(self, model: str, hint: str = "", *, whole: bool = False) -> AliasState:
+        """Return a model's aliases and the end of its history; changes nothing.
+
+        Args:
+            model: The registered model.
+            hint: A run of the history, if one is known.
+            whole: Whether to read all of the history.
+        """
         # The history before the aliases. Where somebody's whole move falls between the two, an
         # alias newer than the history looks like a move from outside, and the log refuses that
         # note as overtaken; a history newer than the alias would be noted as a move back, which
         # nobody made.
-        tail = self._log.tail(model, self._registered(model)[1])
+        tail = self._log.tail(model, hint or self._registered(model)[1], whole=whole)
         return AliasState(tail, self.aliases(model))
 
-    def history(self, model: str) -> History:
-        """Return the whole history of a model."""
-        return self._log.whole(model, self._registered(model)[1])
+    def seen(self, model: str, *, whole: bool = False) -> AliasState:
+        """Return the same, with what the alias shows and nobody has put on record in the history.
+
+        Changes nothing.
+        """
+        before = None
+        while True:
+            alias_state = self.alias_state(model, whole=whole)
+            tail, champion = alias_state.tail, alias_state.champion
+            seen = tail.history.as_seen(champion, self.now_text(), tail.seen)
+            # Read again where the two differ: somebody's whole move may have fallen between them.
+            if seen == tail.history or before == (tail.history, champion):
+                return replace(alias_state, tail=replace(tail, history=seen))
+            before = (tail.history, champion)
+
+    def restore(self, alias_state: AliasState) -> None:
+        """Bring back runs of the history that somebody deleted in MLflow's UI."""
+        self._log.restore(alias_state.tail)
 
     def aliases(self, model: str) -> Mapping[str, str]:
         """Return the versions that have an alias, by its name; none where there is no model."""
@@ -79,11 +120,11 @@ class AliasStore:
 
     def conclude(self, run_id: str, move: Move, state: State, why: str = "") -> MoveEnding:
         """Note how a move ended; return the ending that stands."""
-        return self._log.conclude(run_id, move.number, MoveEnding(state, now_text(move.at), why))
+        return self._log.conclude(run_id, move.number, MoveEnding(state, self.now_text(), why))
 
     def saw(self, alias_state: AliasState) -> None:
         """Note that the champion on record was seen in production just now."""
-        self._log.saw(alias_state.tail, now_text(alias_state.history.latest))
+        self._log.saw(alias_state.tail, self.now_text())
 
     def point(self, model: str, alias: str, version: str) -> None:
         """Set an alias."""

@@ -93,8 +93,6 @@ class GarbageCollector:
                 allowed="the experiment of a pipeline, by default of the Dag's name",
                 action="correct its name",
             )
-        # A look first notes what was moved outside: those versions are part of the history, too.
-        self._promoter.look(owner.model)
         history = self._promoter.history(owner.model)
         last = history.moves[-keep.moves :]
         names = {name for entry in last for name in (entry.move.before, entry.move.after) if name}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
@@ -13,6 +13,8 @@ from understudy.errors import RegistryError
 
 _LONGEST: Final = 6000
 """Characters of an entry: MLflow cuts a parameter that is longer, without a word."""
+_OUTSIDE: Final = "moved by somebody else: MLflow does not say who"
+_FOUND: Final = "found when the history began"
 
 
 class MoveCause(StrEnum):
@@ -27,7 +29,7 @@ class MoveCause(StrEnum):
     OUTSIDE = "outside"
     """Somebody else, by MLflow's UI or interface; noticed afterwards."""
     REPAIR = "repair"
-    """Ours, to take back what a mover did that had been given up for dead."""
+    """Ours, to put back the champion that a mover overwrote after others had gone on."""
 
 
 class State(StrEnum):
@@ -242,26 +244,78 @@ class History:
         last = self.entries[-1]
         return last.ending.at if last.ending else last.move.at
 
-    def at(self, moment: datetime) -> tuple[str | None, ...]:
+    def since(self, number: int) -> tuple[Entry, ...]:
+        """Return the moves that were made after the one of that number."""
+        return tuple(entry for entry in self.moves if entry.move.number > number)
+
+    def has_made(self, key: str, before: str | None) -> bool:
+        """Return whether an attempt's move from that champion was made."""
+        made = (entry.move for entry in self.moves)
+        return any((move.key, move.before) == (key, before) for move in made)
+
+    def outside(self, champion: str | None, at: str, seen: str = "") -> Move:
+        """Return the move that nobody put on record, though the alias shows it.
+
+        Args:
+            champion: What the alias shows.
+            at: ISO time (UTC) of now.
+            seen: The same, when the champion on record was last seen; '' for never.
+        """
+        given_up = [
+            one.move.number
+            for one in self.entries
+            if one.move.after == champion and one.ending and not one.moved
+        ]
+        why = _OUTSIDE if self.entries else _FOUND
+        if given_up:
+            why += f"; or late by move {given_up[-1]}, which had been given up"
+        since = min(max(seen, self.latest), at) if self.moves else ""
+        cause = MoveCause.OUTSIDE
+        return Move(self.next_number, at, self.champion, champion, cause, why=why, since=since)
+
+    def as_seen(self, champion: str | None, at: str, seen: str = "") -> History:
+        """Return the history with what the alias shows and nobody has put on record yet."""
+        entries, pending = self.entries, self.pending
+        if pending is not None:
+            if champion == pending.before and pending.cause is not MoveCause.OUTSIDE:
+                return self
+            made = champion == pending.after or pending.cause is MoveCause.OUTSIDE
+            state = State.MOVED if made else State.ABANDONED
+            entries = (*entries[:-1], Entry(pending, MoveEnding(state, at)))
+        known = History(self.model, entries)
+        if champion == known.champion:
+            return known
+        move = known.outside(champion, at, seen)
+        return History(self.model, (*entries, Entry(move, MoveEnding(State.MOVED, at))))
+
+    def at(self, moment: datetime, now: datetime) -> tuple[str | None, ...]:
         """Return what was in production then: one version or None, or both of a move under way.
 
-        Of a move from outside only two moments are known, between which it was made.
+        Of a move from outside only two moments are known, between which it was made. The order is
+        that of the numbers: a time after that of a later move, or after ``now``, was told by a
+        clock that was ahead, and counts as that one.
+
+        Args:
+            moment: Then.
+            now: The present time.
 
         Raises:
             RegistryError: when the history begins later.
         """
-        begun = [one for one in self.moves if _time(one.move.since or one.move.at) <= moment]
-        if not begun:
-            first = self.moves[0].move.at if self.moves else "nowhere: it is empty"
-            raise RegistryError(
-                f"{moment.isoformat()} is before the history of {self.model}, which begins {first}",
-                allowed="a moment since the first promotion that Understudy made or noticed",
-                action="ask for a later moment",
-            )
-        last = begun[-1]
-        if last.ending is not None and _time(last.ending.at) > moment:
-            return (last.move.before, last.move.after)
-        return (last.move.after,)
+        moment = min(moment, now)
+        for entry in reversed(self.moves):
+            ended = now if entry.ending is None else min(now, _time(entry.ending.at))
+            now = min(ended, _time(entry.move.since or entry.move.at))
+            if now <= moment < ended:
+                return (entry.move.before, entry.move.after)
+            if ended <= moment:
+                return (entry.move.after,)
+        first = self.moves[0].move.at if self.moves else "nowhere: it is empty"
+        raise RegistryError(
+            f"{moment.isoformat()} is before the history of {self.model}, which begins {first}",
+            allowed="a moment since the first promotion that Understudy made or noticed",
+            action="ask for a later moment",
+        )
 
     def blocked(self, trained: Trained, now: datetime) -> Entry | None:
         """Return the rollback that keeps a version from becoming champion by itself, or None.
@@ -282,15 +336,6 @@ class History:
 def joined(model: str, parts: Iterable[History]) -> History:
     """Return one history of several that follow each other."""
     return History(model, tuple(entry for part in parts for entry in part.entries))
-
-
-def now_text(not_before: str = "") -> str:
-    """Return the present time as ISO text (UTC, milliseconds), never before another such text.
-
-    Movers on several machines have clocks of their own; the history stays in order.
-    """
-    # ISO texts of one form and one zone compare like the times that they name.
-    return max(datetime.now(UTC).isoformat(timespec="milliseconds"), not_before)
 
 
 def _time(text: str) -> datetime:

@@ -9,6 +9,9 @@ holds ``CHAPTER`` moves; the parameter ``next`` names the run with the following
 The runs are in the experiment ``understudy history``, apart from what trains: whoever may edit that
 experiment may move champions. A tag of the registered model names its last chapter; it is a hint
 that saves a search, and no more.
+
+Reading changes nothing. A chapter in MLflow's trash is read there, and brought back by whoever
+writes; of several runs that may hold a first move, the one that does is read.
 """
 
 from __future__ import annotations
@@ -51,6 +54,7 @@ class Tail:
         chapter: Which chapter that is, from 0.
         hint: The run that was named as the last chapter; '' for none.
         seen: ISO time (UTC) when somebody last saw the champion that is on record; '' for never.
+        trashed: Its runs that are in MLflow's trash, as far as they were read.
     """
 
     history: History
@@ -58,6 +62,7 @@ class Tail:
     segment: int = 0
     hint: str = ""
     seen: str = ""
+    trashed: tuple[Run, ...] = ()
 
 
 class OvertakenError(Exception):
@@ -74,34 +79,34 @@ class HistoryLog:
     def __init__(self, client: MlflowClient, runs: RunStore) -> None:
         self._client, self._runs = client, runs
 
-    def tail(self, model: str, hint: str = "") -> Tail:
-        """Return the end of a model's history.
+    def tail(self, model: str, hint: str = "", *, whole: bool = False) -> Tail:
+        """Return the end of a model's history; changes nothing.
 
         Args:
             model: The registered model.
             hint: Run of a chapter, the last one if possible; '' to search.
+            whole: Whether to read all of the history.
         """
         last = self._last_chapter(model, hint)
         if last is None:
             return Tail(History(model))
         # A chapter may hold nothing but moves that were abandoned: who is champion then stands in
         # the one before.
-        segments = [_entries(model, last)]
+        runs, segments = [last], [_entries(model, last)]
         for run in self._earlier(last):
-            if any(segment.moves for segment in segments):
+            if not whole and any(segment.moves for segment in segments):
                 break
+            runs.append(run)
             segments.insert(0, _entries(model, run))
-        tags, run_id = last.data.tags, str(last.info.run_id)
-        seen, segment = tags.get(Tag.HISTORY_SEEN.value, ""), int(tags[Tag.HISTORY_CHAPTER.value])
-        return Tail(joined(model, segments), run_id, segment, hint, seen)
-
-    def whole(self, model: str, hint: str = "") -> History:
-        """Return a model's whole history."""
-        last = self._last_chapter(model, hint)
-        if last is None:
-            return History(model)
-        segments = [_entries(model, run) for run in (last, *self._earlier(last))]
-        return joined(model, reversed(segments))
+        tags = last.data.tags
+        return Tail(
+            joined(model, segments),
+            run_id=str(last.info.run_id),
+            segment=int(tags[Tag.HISTORY_CHAPTER.value]),
+            hint=hint,
+            seen=tags.get(Tag.HISTORY_SEEN.value, ""),
+            trashed=tuple(run for run in runs if run.info.lifecycle_stage == "deleted"),
+        )
 
     def append(self, tail: Tail, move: Move) -> str:
         """Write a move as the next one; return the run of its chapter.
@@ -137,44 +142,56 @@ class HistoryLog:
         if tail.run_id:
             self._runs.tag(tail.run_id, {Tag.HISTORY_SEEN: at})
 
-    def _last_chapter(self, model: str, hint: str) -> Run | None:
-        run = self._runs.found(hint) if hint else None
-        # The tag is a hint that anybody may have changed: a run that is no chapter of this very
-        # model counts as none.
-        if run is not None and run.data.tags.get(Tag.MODEL.value) == model:
-            run = self._alive(run)
-        else:
-            run = self._first_chapter(model)
-        # The hint is written after the chapter is begun, so that it may lag behind.
-        while run is not None and _NEXT in run.data.params:
-            run = self._alive(self._runs.get(run.data.params[_NEXT]))
-        return run
+    def restore(self, tail: Tail) -> None:
+        """Bring back chapters that somebody deleted in MLflow's UI."""
+        for run in tail.trashed:
+            self._revive(run)
 
-    def _alive(self, run: Run) -> Run:
-        """Return a chapter; one that somebody deleted in MLflow's UI is brought back."""
+    def _revive(self, run: Run) -> None:
         # A deleted run takes no parameter, and `mlflow gc` would remove the history with it.
         if run.info.lifecycle_stage == "deleted":
             with tracking_errors():
                 self._client.restore_run(run.info.run_id)
+
+    def _last_chapter(self, model: str, hint: str) -> Run | None:
+        run = self._runs.found(hint) if hint else None
+        # The tag is a hint that anybody may have changed: a run that is no chapter of this very
+        # model counts as none.
+        if run is None or run.data.tags.get(Tag.MODEL.value) != model:
+            run = next(
+                (one for one in self._candidates(model) if _name(1) in one.data.params), None
+            )
+        # The hint is written after the chapter is begun, so that it may lag behind.
+        while run is not None and _NEXT in run.data.params:
+            run = self._runs.get(run.data.params[_NEXT])
         return run
 
-    def _first_chapter(self, model: str) -> Run | None:
-        """Return the one run that may hold the first chapter, or None.
+    def _first_chapter(self, model: str) -> str:
+        """Return the run to write the first move into.
 
         Nothing makes a run unique while it is created, so there may be several. All but the one in
         use, else the one with the smallest id, are shut by taking their first number; that fails
         where somebody was quicker to use it. Who creates one looks afterwards, so that of any two
         one creator has seen both.
+
+        Raises:
+            OvertakenError: when another move is the first.
         """
-        found = self._candidates(model)
+        if not self._candidates(model):
+            self._begin(model, 0, "")
+        first, *others = self._candidates(model)
         # Shut before deleted: a creator that has not looked yet may still try to write its move 1
         # there, and must be refused by the parameter, which decides, and not by the deletion.
-        for run in found[1:]:
+        for run in others:
             run_id = str(run.info.run_id)
+            self._revive(run)
             if self._write_once(run_id, _name(1), _UNUSED) != _UNUSED:
-                return self._first_chapter(model)
+                raise OvertakenError
             self._runs.delete(run_id)
-        return found[0] if found else None
+        if _name(1) in first.data.params:
+            raise OvertakenError
+        self._revive(first)
+        return str(first.info.run_id)
 
     def _candidates(self, model: str) -> list[Run]:
         """Return the runs that may hold the first chapter, one that does first.
@@ -193,23 +210,21 @@ class HistoryLog:
                 action=f"change the tag {Tag.KEY.value} of the one that is not its history",
             )
         unused = [run for run in open_ if run not in used]
-        ordered = [*used, *sorted(unused, key=lambda run: str(run.info.run_id))]
-        return [self._alive(run) for run in ordered]
+        return [*used, *sorted(unused, key=lambda run: str(run.info.run_id))]
 
     def _chapters(self, model: str, segment: int) -> list[Run]:
-        experiment = self._runs.experiment(EXPERIMENT)
+        with tracking_errors():
+            experiment = self._client.get_experiment_by_name(EXPERIMENT)
+        if experiment is None:
+            return []
         tags = {Tag.KIND: Kind.HISTORY.value, Tag.KEY: _key(model, segment)}
-        return self._runs.search(experiment, tags, deleted=True)
+        return self._runs.search(str(experiment.experiment_id), tags, deleted=True)
 
     def _chapter_of(self, tail: Tail, number: int) -> str:
         """Return the run that takes a number; begins a chapter where the last one is full."""
         model, segment = tail.history.model, (number - 1) // CHAPTER
         if not tail.run_id:
-            self._begin(model, 0, "")
-            first = self._first_chapter(model)
-            if first is None or _name(1) in first.data.params:
-                raise OvertakenError
-            return str(first.info.run_id)
+            return self._first_chapter(model)
         if segment == tail.segment:
             return tail.run_id
         # Several writers may begin the same chapter. The parameter `next` of the full one is
@@ -253,7 +268,7 @@ class HistoryLog:
 
     def _earlier(self, run: Run) -> Iterator[Run]:
         while before := run.data.tags.get(Tag.HISTORY_BEFORE.value):
-            run = self._alive(self._runs.get(before))
+            run = self._runs.get(before)
             yield run
 
     def _write_once(self, run_id: str, name: str, value: str) -> str:

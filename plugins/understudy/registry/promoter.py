@@ -2,35 +2,49 @@
 
 A move is noted, made, looked at, and its ending noted, in this order::
 
-    settle      put on record what others left halfway or moved outside
+    settle      end what others left halfway, put on record what was moved outside
     note        the move, as the next number of the log: of several movers one gets it
     previous    the alias ``previous``, to the champion of now
-    look        right before: nobody has moved anything, nobody has given us up
+    look        right before: nobody has given us up, nobody has moved anything
     champion    the alias ``champion``: the one call that counts
-    verify      right after
+    verify      right after: ours is the last move of the log, and the alias shows it
     end         the ending, in the log
 
-Killed between any two, the old version or the new one is champion, and the next one who looks ends
-the move: as made, where the alias shows it; else as abandoned. The same attempt, made again, goes
-on where it was. A mover who finds another's move under way waits for its end, for at most
-``PATIENCE``. One that was given up and wakes up afterwards is refused its ending, and
-puts right what it did.
+The log decides. A number is written once, the next one not before it has an ending, and an ending
+is written once: so of all movers one at a time may move the alias. Killed between any two steps,
+the old version or the new one is champion, and the next mover ends the move: as made, where the
+alias shows it; else as given up, when it has itself seen the move unchanged for ``PATIENCE`` by
+its monotonic clock. The same attempt, made again, goes on where it was. No wall clock decides
+anything: times are for people, and are those of the tracking server.
 
-What no client of MLflow can rule out: a move from outside between "look" and "champion", in the
-time of one call, is overwritten without being seen.
+MLflow has no call that moves an alias only if it still is where it was (3.17), so a call for the
+alias that takes effect late cannot be refused. What holds:
+
+* Who is told "yes" has its move on record as made, once; who is told "no" has none. This needs the
+  log alone, and holds whatever stalls, dies or is lost.
+* As long as no mover stalls for longer than ``PATIENCE`` between "look" and the effect of
+  "champion", a mover overwrites only what it has looked at, except a move from outside that falls
+  between these two, the time of one call. That one is overwritten without being seen.
+* A mover that stalled longer finds at "verify" that the log went on without it. If nothing was made
+  meanwhile, its move stands and is noted anew; else it puts back the champion that it overwrote.
+  Only a champion that was on record as made is put back.
+* If such a mover dies between these two calls, or the server carries its call out after it is
+  dead, its version stays champion, and is on record as a move from outside that may have been its.
+
+Looking changes nothing in MLflow: what is not on record yet is shown as it will be noted.
 """
 
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from understudy.contract import CHALLENGER, CHAMPION, PREVIOUS
 from understudy.errors import RegistryError, TrackingRefusedError
 from understudy.registry.alias_store import AliasState, AliasStore
-from understudy.registry.history import History, Move, MoveCause, ReturnBlock, State, now_text
+from understudy.registry.history import Move, MoveCause, ReturnBlock, State
 from understudy.store.tracking import RunStore
 
 if TYPE_CHECKING:
@@ -40,10 +54,8 @@ if TYPE_CHECKING:
 
 
 PATIENCE: Final = 60.0
-"""Seconds that a mover has from noting a move to noting its ending, before others give it up."""
+"""Seconds for which a mover watches another's move, unchanged, before it gives that up."""
 _PAUSE: Final = 0.1
-_OUTSIDE: Final = "moved by somebody else: MLflow does not say who"
-_FOUND: Final = "found when the history began"
 
 
 class Reconciler:
@@ -51,7 +63,7 @@ class Reconciler:
 
     Args:
         aliases: What reads and writes.
-        patience: Seconds after which a move without an ending is given up.
+        patience: Seconds for which a move without an ending is watched before it is given up.
     """
 
     def __init__(self, aliases: AliasStore, patience: float = PATIENCE) -> None:
@@ -60,62 +72,56 @@ class Reconciler:
     def settled(self, model: str, key: str = "") -> AliasState:
         """Return a state in which record and alias agree.
 
-        Waits for the end of a move that may be alive.
-
         Args:
             model: The registered model.
             key: Of an attempt; its own move may stay without an ending, for it to go on.
         """
         while True:
-            alias_state = self._aliases.alias_state(model)
-            pending = alias_state.history.pending
-            if pending is not None:
-                if key and pending.key == key and alias_state.champion == pending.before:
-                    return alias_state
-                self._end(model, alias_state, pending)
-            elif alias_state.champion != alias_state.history.champion:
-                self._note_outside(alias_state)
-            else:
+            alias_state = self.ended(model, key)
+            if alias_state.history.pending is not None:
+                return alias_state
+            if alias_state.champion == alias_state.history.champion:
                 self._align(model, alias_state)
                 return alias_state
+            self._note_outside(alias_state)
 
-    def _end(self, model: str, alias_state: AliasState, pending: Move) -> None:
-        """End a move that its mover has not ended, unless that may be alive."""
-        run_id, now = alias_state.tail.run_id, alias_state.champion
-        # The alias is the truth: where it shows the move, the move was made, whoever wrote it down
-        # or did not. One from outside is noted after the fact and has nothing left to be done.
-        if now == pending.after or pending.cause is MoveCause.OUTSIDE:
-            self._aliases.tag(model, pending)
-            self._aliases.conclude(run_id, pending, State.MOVED)
-        elif now != pending.before:
-            why = f"somebody else moved the alias to {named(now)}"
-            self._aliases.conclude(run_id, pending, State.ABANDONED, why)
-        elif self._is_over(pending):
-            why = "its mover ended without a word before the alias was moved"
-            self._aliases.conclude(run_id, pending, State.ABANDONED, why)
-        else:
-            time.sleep(_PAUSE)
+    def ended(self, model: str, key: str = "") -> AliasState:
+        """Return a state in which no move is under way; wait for the end of one that may be alive.
 
-    def _is_over(self, pending: Move) -> bool:
-        """Return whether a mover must be dead; the clocks of two machines may differ."""
-        age = datetime.now(UTC) - datetime.fromisoformat(pending.at)
-        return abs(age.total_seconds()) > self._patience
+        Args:
+            model: The registered model.
+            key: Of an attempt; its own move may stay without an ending, for it to go on.
+        """
+        watched: tuple[int, float] | None = None
+        while True:
+            alias_state = self._aliases.alias_state(model)
+            self._aliases.restore(alias_state)
+            pending, champion = alias_state.history.pending, alias_state.champion
+            if pending is None or (key == pending.key != "" and champion == pending.before):
+                return alias_state
+            if watched is None or watched[0] != pending.number:
+                watched = (pending.number, time.monotonic())
+            run_id = alias_state.tail.run_id
+            # The alias is the truth: where it shows the move, the move was made, whoever wrote it
+            # down or did not. One from outside is noted after the fact and has nothing left to do.
+            if champion == pending.after or pending.cause is MoveCause.OUTSIDE:
+                self._aliases.tag(model, pending)
+                self._aliases.conclude(run_id, pending, State.MOVED)
+            elif key == pending.key != "":
+                why = f"somebody else moved the alias to {named(champion)}"
+                self._aliases.conclude(run_id, pending, State.ABANDONED, why)
+            elif time.monotonic() - watched[1] >= self._patience:
+                why = f"it was watched for {self._patience:g} s, and its mover did not go on"
+                self._aliases.conclude(run_id, pending, State.ABANDONED, why)
+            else:
+                time.sleep(_PAUSE)
 
     def _note_outside(self, alias_state: AliasState) -> None:
         """Put on record what somebody moved without us; whoever notices first does."""
-        history = alias_state.history
-        move = Move(
-            number=history.next_number,
-            at=now_text(history.latest),
-            before=history.champion,
-            after=alias_state.champion,
-            cause=MoveCause.OUTSIDE,
-            why=_OUTSIDE if history.entries else _FOUND,
-            # When the champion on record is known to have been in production for the last time.
-            since=max(alias_state.tail.seen, history.latest) if history.moves else "",
-        )
+        tail, champion = alias_state.tail, alias_state.champion
+        move = tail.history.outside(champion, self._aliases.now_text(), tail.seen)
         # None: another observer noted the same change first, and one entry is enough.
-        run_id = self._aliases.append(alias_state.tail, move)
+        run_id = self._aliases.append(tail, move)
         if run_id is not None:
             self._aliases.conclude(run_id, move, State.MOVED)
 
@@ -204,7 +210,8 @@ class Promoter:
     Args:
         client: Of the tracking server with the registry.
         runs: Of the same.
-        patience: Seconds after which another's move without an ending is given up.
+        patience: Seconds for which another's move without an ending is watched before it is given
+            up.
 
     Raises:
         TrackingUnavailableError: from every method, when the server does not answer.
@@ -214,12 +221,18 @@ class Promoter:
         self._aliases = AliasStore(client, runs)
         self._settler = Reconciler(self._aliases, patience)
 
-    def history(self, model: str) -> History:
-        """Return the whole history of a model, as it is on record."""
-        return self._aliases.history(model)
-
     def look(self, model: str) -> AliasState:
+        """Return what is in production, and the end of the history up to that; changes nothing."""
+        return self._aliases.seen(model)
+
+    def history(self, model: str) -> History:
+        """Return the whole history of a model, up to what is in production; changes nothing."""
+        return self._aliases.seen(model, whole=True).history
+
+    def settle(self, model: str) -> AliasState:
         """Return what is in production, after what happened meanwhile was put on record."""
+        # All of it, once: `mlflow gc` would remove for good what lies in the trash.
+        self._aliases.restore(self._aliases.alias_state(model, whole=True))
         alias_state = self._settler.settled(model)
         self._aliases.saw(alias_state)
         return alias_state
@@ -260,15 +273,13 @@ class Promoter:
             alias_state = self._settler.settled(request.model, request.key)
             if alias_state.champion == request.version:
                 return False
+            # By an earlier try of the same attempt; others have moved on since.
+            if alias_state.history.has_made(request.key, request.expected):
+                return True
             # MLflow's alias call has no compare-and-swap (3.17): it overwrites whatever is there.
-            # The comparison is made here, and again right before the call, in `_is_still_ours`.
+            # The comparison is made here, and again right before the call, in `_is_next`.
             if alias_state.champion != request.expected:
-                raise ChampionChangedError(
-                    f"The champion of {request.model} is {named(alias_state.champion)};"
-                    f" the decision was made against {named(request.expected)}",
-                    allowed="a move while the champion is the one compared with",
-                    action="nothing: a night judges its challenger again, against the new champion",
-                )
+                raise _changed(request.model, alias_state.champion, request.expected)
             run_id, move = self._noted(alias_state, request)
             if run_id is not None and self._made(request.model, run_id, move):
                 return True
@@ -287,7 +298,7 @@ class Promoter:
             return alias_state.tail.run_id, history.pending
         move = Move(
             number=history.next_number,
-            at=now_text(history.latest),
+            at=self._aliases.now_text(),
             before=request.expected,
             after=request.version,
             cause=request.cause,
@@ -309,7 +320,7 @@ class Promoter:
             # production; killed afterwards, neither lags behind.
             if move.before is not None:
                 self._aliases.point(model, PREVIOUS, move.before)
-            if not self._is_still_ours(model, move):
+            if not self._is_next(model, run_id, move):
                 return False
             self._aliases.point(model, CHAMPION, str(move.after))
         except (MlflowException, TrackingRefusedError) as error:
@@ -318,53 +329,82 @@ class Promoter:
             why = f"MLflow refused: {str(error)[:500]}"
             self._aliases.conclude(run_id, move, State.ABANDONED, why)
             raise
-        return self._ended(model, run_id, move)
+        return self._verified(model, run_id, move)
 
-    def _is_still_ours(self, model: str, move: Move) -> bool:
-        alias_state = self._aliases.alias_state(model)
+    def _is_next(self, model: str, run_id: str, move: Move) -> bool:
+        """Return whether nobody has given the move up, or moved anything since it was noted."""
+        alias_state = self._aliases.alias_state(model, run_id)
         pending = alias_state.history.pending
-        same = pending is not None and (pending.number, pending.key) == (move.number, move.key)
-        return same and alias_state.champion == move.before
+        is_ours = pending is not None and pending.number == move.number
+        return is_ours and alias_state.champion == move.before
 
-    def _ended(self, model: str, run_id: str, move: Move) -> bool:
-        """Verify, and note the ending; return whether the move stands."""
-        aliases = self._aliases.aliases(model)
-        # Moved on already: whoever settles next notes both.
-        if aliases.get(CHAMPION) != move.after:
-            return False
-        self._aliases.tag(model, move)
-        # The first ending that is written stands. ABANDONED here means that this mover was so slow
-        # that others had given it up, and may have acted on that.
-        if self._aliases.conclude(run_id, move, State.MOVED).state is State.ABANDONED:
-            return self._late(model, move)
-        if aliases.get(CHALLENGER) == move.after:
-            self._aliases.unpoint(model, CHALLENGER)
-        return True
+    def _verified(self, model: str, run_id: str, move: Move) -> bool:
+        """Note the ending of a move whose call was answered; return whether it was made.
 
-    def _late(self, model: str, move: Move) -> bool:
-        """Put right a move that was made after others had given it up; return whether it stands."""
-        alias_state = self._aliases.alias_state(model)
-        history = alias_state.history
-        later = [one.move for one in history.entries if one.move.number > move.number]
-        decided = [one for one in later if one.cause is not MoveCause.OUTSIDE]
-        if alias_state.champion != move.after:
-            return False
-        # Nobody decided anything since: the move is noted anew, under a number that is not ended.
-        if not later:
-            again = replace(move, number=history.next_number, at=now_text(history.latest))
-            run_id = self._aliases.append(alias_state.tail, again)
-            return run_id is not None and self._ended(model, run_id, again)
-        # Others moved on in the meantime, and this late call overwrote their champion: it is put
-        # back by a move of its own, so that the history says what happened.
-        if decided:
-            repair = MoveRequest(
-                model,
-                version=str(decided[-1].after),
-                expected=move.after,
-                key=f"repair {move.number} {move.key}",
-                cause=MoveCause.REPAIR,
-                actor=move.actor,
-                why=f"version {move.after} was set by move {move.number}, which had been given up",
-            )
-            self.move(repair)
-        return False
+        Raises:
+            ChampionChangedError: when somebody else moved the alias right afterwards.
+        """
+        alias_state = self._aliases.alias_state(model, run_id)
+        if alias_state.history.next_number != move.number + 1:
+            return self._late(model, run_id, move)
+        if alias_state.champion == move.after:
+            self._aliases.tag(model, move)
+            # The first ending that is written stands. ABANDONED here means that this mover was so
+            # slow that others had given it up.
+            if self._aliases.conclude(run_id, move, State.MOVED).state is State.ABANDONED:
+                return self._late(model, run_id, move)
+            if alias_state.aliases.get(CHALLENGER) == move.after:
+                self._aliases.unpoint(model, CHALLENGER)
+            return True
+        why = f"somebody else moved the alias to {named(alias_state.champion)} right afterwards"
+        if self._aliases.conclude(run_id, move, State.ABANDONED, why).state is State.MOVED:
+            return True
+        # Not made again: whoever moved it right after us saw our version, and wanted another one.
+        raise _changed(model, alias_state.champion, move.after)
+
+    def _late(self, model: str, run_id: str, move: Move) -> bool:
+        """Put right a call that may have come after others had gone on; return whether it stands.
+
+        The log has further moves, or others had given this one up.
+        """
+        # It has an ending, which this asks for: the first one stands.
+        made = self._aliases.conclude(run_id, move, State.ABANDONED).state is State.MOVED
+        while True:
+            alias_state = self._settler.ended(model)
+            history, since = alias_state.history, alias_state.history.since(move.number)
+            if alias_state.champion != move.after:
+                return made
+            if history.champion == move.after:
+                break
+            # Nobody made another move since: it is noted anew, under a number that has no ending.
+            if not since:
+                again = replace(move, number=history.next_number, at=self._aliases.now_text())
+                noted = self._aliases.append(alias_state.tail, again)
+                return noted is not None and self._verified(model, noted, again)
+            self._settler.settled(model)
+        *others, last = [entry.move for entry in since] or [move]
+        if others and last.cause is MoveCause.OUTSIDE and last.before is not None:
+            # Another's champion was overwritten: it is put back by a move of its own, so that the
+            # history says what happened. Where somebody has moved on, there is nothing to put back.
+            with suppress(ChampionChangedError):
+                self.move(
+                    MoveRequest(
+                        model,
+                        version=last.before,
+                        expected=move.after,
+                        key=f"repair {last.number} {move.key}",
+                        cause=MoveCause.REPAIR,
+                        actor=move.actor,
+                        why=f"version {move.after} was set late, by move {move.number}",
+                    )
+                )
+        return made
+
+
+def _changed(model: str, champion: str | None, expected: str | None) -> ChampionChangedError:
+    return ChampionChangedError(
+        f"The champion of {model} is {named(champion)};"
+        f" the decision was made against {named(expected)}",
+        allowed="a move while the champion is the one compared with",
+        action="nothing: a night judges its challenger again, against the new champion",
+    )

@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -330,6 +332,28 @@ def client(tracking_uri: str | None = None) -> MlflowClient:
     # To print a run's address when it ends, MLflow asks for the run; Airflow shows a link.
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     return MlflowClient(tracking_uri=uri)
+
+
+def server_time(client: MlflowClient) -> datetime | None:
+    """Return the time by the tracking server's clock, to the second; None where it tells none.
+
+    MLflow has no call for it (3.17): it is the ``Date`` of any answer.
+
+    Raises:
+        TrackingUnavailableError: when the server does not answer.
+    """
+    from mlflow.utils.rest_utils import http_request
+
+    # None where the "server" is a database or a folder: then its clock is this machine's.
+    credentials = getattr(client._tracking_client.store, "get_host_creds", None)  # noqa: SLF001
+    if credentials is None:
+        return None
+    with tracking_errors():
+        answer = http_request(  # type: ignore[no-untyped-call]
+            credentials(), "/health", "GET", raise_on_status=False
+        )
+    date = answer.headers.get("Date")
+    return parsedate_to_datetime(date).astimezone(UTC) if date else None
 
 
 def ui_address() -> str:

@@ -22,11 +22,11 @@ from understudy.registry.history import (
     State,
     Trained,
     joined,
-    now_text,
 )
 
 pytestmark = pytest.mark.unit
 DAY = datetime(2026, 1, 1, tzinfo=UTC)
+NOW = DAY + timedelta(days=10)
 
 
 def time(day: float) -> str:
@@ -60,7 +60,7 @@ def test_an_empty_history_knows_nothing() -> None:
     empty = History("wine")
     assert (empty.champion, empty.previous, empty.pending, empty.next_number) == (None,) * 3 + (1,)
     with pytest.raises(RegistryError, match="Allowed: a moment since the first"):
-        empty.at(DAY)
+        empty.at(DAY, NOW)
 
 
 def test_champion_and_previous_follow_the_moves_that_were_made() -> None:
@@ -98,17 +98,53 @@ def test_what_was_in_production_at_a_moment(day: float, versions: tuple[str, ...
     """Of a move from outside it is only known between which moments it was made."""
     outside = entry(3, "2", "7", cause=MoveCause.OUTSIDE, since=time(2.2))
     history = of(entry(1, None, "1"), entry(2, "1", "2"), outside)
-    assert history.at(DAY + timedelta(days=day)) == versions
+    assert history.at(DAY + timedelta(days=day), NOW) == versions
 
 
 def test_before_the_history_nothing_is_known() -> None:
     """The message says when it begins."""
     with pytest.raises(RegistryError, match=r"which begins 2026-01-02T"):
-        of(entry(1, None, "1")).at(DAY)
+        of(entry(1, None, "1")).at(DAY, NOW)
+
+
+@pytest.mark.parametrize(
+    ("day", "version"), [(1, "1"), (2, "2"), (4, "2"), (5, "4"), (9.9, "4"), (10, "5"), (400, "5")]
+)
+def test_a_clock_that_was_ahead_moves_no_other_move(day: float, version: str) -> None:
+    """The order is that of the numbers: no move is later than the next one, or than now."""
+    history = of(
+        entry(1, None, "1"),
+        entry(2, "1", "2"),
+        Entry(replace(entry(3, "2", "3").move, at=time(365)), MoveEnding(State.MOVED, time(365))),
+        Entry(replace(entry(4, "3", "4").move, at=time(5)), MoveEnding(State.MOVED, time(5))),
+        Entry(replace(entry(5, "4", "5").move, at=time(365)), MoveEnding(State.MOVED, time(366))),
+    )
+    assert history.at(DAY + timedelta(days=day), NOW) == (version,)
+
+
+def test_what_nobody_put_on_record_is_seen() -> None:
+    """A move by somebody else, or one whose mover died right after it: as they will be noted."""
+    history = of(entry(1, None, "1"))
+    assert history.as_seen("1", time(3)) == history
+    seen = history.as_seen("2", time(3), time(2))
+    assert (seen.champion, seen.moves[-1].move.since) == ("2", time(2))
+    pending = of(*history.entries, Entry(entry(2, "1", "5").move, None))
+    assert pending.as_seen("1", time(3)) == pending
+    assert pending.as_seen("5", time(3)).champion == "5"
+    assert [one.moved for one in pending.as_seen("7", time(3)).entries] == [True, False, True]
+    gone = of().as_seen("4", time(3)).moves[-1].move
+    assert (gone.why, gone.since) == ("found when the history began", "")
+
+
+def test_who_may_have_been_late_is_named() -> None:
+    """A version that a move wanted which was given up may have come by that move, too."""
+    given_up = Entry(entry(2, "1", "2").move, MoveEnding(State.ABANDONED, time(2)))
+    history = of(entry(1, None, "1"), given_up)
+    assert "or late by move 2, which had been given up" in history.outside("2", time(3)).why
+    assert "late" not in history.outside("3", time(3)).why
 
 
 TRAINED = Trained("3", run_id="run", commit="c0ffee", fingerprint="f")
-NOW = DAY + timedelta(days=10)
 
 
 @pytest.mark.parametrize(
@@ -187,12 +223,6 @@ def test_a_long_reason_is_cut_before_mlflow_cuts_the_entry() -> None:
     text = move.to_json()
     assert len(text) <= 6000
     assert Move.of_json(1, text).why.endswith("...")
-
-
-def test_times_never_go_back() -> None:
-    """A mover whose clock is slow does not upset the order."""
-    assert now_text("2999-01-01T00:00:00.000+00:00") == "2999-01-01T00:00:00.000+00:00"
-    assert now_text() > "2026"
 
 
 def test_parts_are_joined_in_order() -> None:

@@ -94,7 +94,7 @@ class PinOperator(ProjectOperator):
         night = Night(
             run_id=run_id,
             experiment_id=experiment_id,
-            champion=services.promoter.look(pipeline.model).champion,
+            champion=services.promoter.settle(pipeline.model).champion,
             spec=pipeline.for_nights,
             dag_version=str(getattr(bundle, "version", "") or ""),
             **asked,
