@@ -18,7 +18,7 @@ from images import train
 from images.facts import Facts
 from images.judges import Judges, metric_of, read_judges, without_unseen
 from shared import samplers, searching
-from shared.commandline import Option
+from shared.commandline import DATA, Option
 from shared.objective import MEDIAN, PRUNERS, Report, pruner
 from shared.search_space import Space
 from shared.space_reading import DEFAULT, GRID, Searchable, read_fixed, read_space
@@ -42,9 +42,7 @@ _SPACES: Mapping[str, Mapping[str, Any]] = {
 study its time and teaches little. Early stopping and pruning spare what is idle."""
 
 OPTIONS = (
-    Option(
-        "data", "", "the artifact folder that preprocess logged, runs:/<run id>/data", required=True
-    ),
+    DATA,
     Option("metric", "", "what the best trial is best in; '' for accuracy"),
     Option("pruner", MEDIAN, "when a trial is ended early", choices=PRUNERS),
     *searching.OPTIONS,

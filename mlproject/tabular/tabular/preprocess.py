@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from shared.commandline import Option
+from shared.commandline import RAW, Option
 from shared.errors import DataError
 from shared.json_files import MALFORMED_FILE, read_json
 from shared.space import room_for
@@ -29,9 +29,7 @@ MOST_NAMED = 10
 TRAIN_FILE, HOLDOUT_FILE = "train.parquet", "holdout.parquet"
 
 OPTIONS = (
-    Option(
-        "raw", "", "the artifact folder that download logged, runs:/<run id>/raw", required=True
-    ),
+    RAW,
     Option(
         "holdout",
         "",

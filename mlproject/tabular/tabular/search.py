@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import pandas as pd
 
 from shared import samplers, searching
-from shared.commandline import Option
+from shared.commandline import DATA, Option
 from shared.metrics import leading
 from shared.objective import NONE, UNSEEN, Report, pruner
 from shared.search_space import Space
@@ -32,9 +32,7 @@ from tabular.split import unseen
 from tabular.train import check_rows
 
 OPTIONS = (
-    Option(
-        "data", "", "the artifact folder that preprocess logged, runs:/<run id>/data", required=True
-    ),
+    DATA,
     Option("model", "random_forest", "kind of model"),
     Option("metric", "", "what the best trial is best in; '' for rmse or accuracy"),
     Option("folds", 5, "parts of the cross-validation", minimum=2, maximum=100),
