@@ -24,6 +24,8 @@ FIRST_STEP = 2
 HALF = 2
 UNSEEN = "unseen_"
 """What the names of metrics on rows that no trial saw begin with."""
+ERROR = "_se"
+"""What the name of a metric's standard error ends with."""
 
 
 class Pruned(Exception):  # noqa: N818 - a result, no error
@@ -82,7 +84,8 @@ class Objective(Protocol):
         """Return the metrics of a trial's parameters on rows that no trial saw.
 
         They are fitted once more, on all that the trials saw. The names have the prefix `UNSEEN`;
-        `UNSEEN` + "rows" is how many rows judged. Empty where none were set aside.
+        `UNSEEN` + "rows" is how many rows judged, and the leading metric has its standard error
+        under its name and `ERROR`. Empty where no rows were set aside.
 
         Raises:
             Exception: whatever goes wrong.

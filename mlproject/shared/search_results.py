@@ -14,6 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from shared import study_pictures
 from shared.errors import DataError
+from shared.objective import ERROR as STANDARD_ERROR
 from shared.objective import UNSEEN, Objective
 from shared.study import ERROR, METRICS, summary
 from shared.tracking import say
@@ -62,7 +63,7 @@ def log_results(
         left_out = _left_out(trials, points)["points_left_out"]
         say(f"{points - left_out} of the grid's {points} points tried, {left_out} left out")
     say(f"best: trial {best.number} with {objective.metric} {best.value:.5g} ({counts})")
-    say(_told_of(unseen, objective, best, len(complete)))
+    say(_told_of(unseen, objective.metric, len(complete)))
     parameters = objective.parameters(best.params).items()
     options = " ".join(f"-P {name}={shlex.quote(str(value))}" for name, value in parameters)
     say(f"train it with: mlflow run ... -e train -P data=... {options}")
@@ -84,7 +85,7 @@ def _log_pictures(objective: Objective, trials: Sequence[FrozenTrial]) -> None:
 
 def best_of(objective: Objective, trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
     """Return the best trial, of equal ones the first; None where none succeeded."""
-    sign = _sign(objective)
+    sign = 1 if objective.direction == "minimize" else -1
     by_value = {(sign * (trial.value or 0.0), trial.number): trial for trial in _complete(trials)}
     return by_value[min(by_value)] if by_value else None
 
@@ -101,23 +102,16 @@ def _complete(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     return [trial for trial in trials if trial.state == TrialState.COMPLETE]
 
 
-def _sign(objective: Objective) -> int:
-    """Return what makes a smaller figure the better one."""
-    return 1 if objective.direction == "minimize" else -1
-
-
-def _told_of(
-    unseen: Mapping[str, float], objective: Objective, best: FrozenTrial, count: int
-) -> str:
-    """Return what rows that no trial saw say of the best one, as a sentence."""
-    plain, rows = objective.metric.partition("_")[2], unseen.get(f"{UNSEEN}rows", 0)
+def _told_of(unseen: Mapping[str, float], metric: str, count: int) -> str:
+    """Return what rows that no trial saw say of the best one of so many, as a sentence."""
+    plain, rows = metric.partition("_")[2], unseen.get(f"{UNSEEN}rows", 0)
     name, lucky = f"{UNSEEN}{plain}", f"the best of {count} figures is partly luck"
     if name not in unseen:
         lack = f"the {rows:,.0f} rows that no trial saw define no {plain}" if rows else ""
         return f"{lack or 'no rows were kept from the trials'}: {lucky}, and nothing says how much"
-    worse = _sign(objective) * (unseen[name] - (best.value or 0.0))
-    how = f"{abs(worse):.3g} {'worse' if worse > 0 else 'better'}"
-    return f"on {rows:,.0f} rows that no trial saw: {name} {unseen[name]:.5g}, {how}; {lucky}"
+    error = unseen.get(f"{name}{STANDARD_ERROR}")
+    margin = "" if error is None else f" +- {error:.2g} (standard error)"
+    return f"on {rows:,.0f} rows that no trial saw: {name} {unseen[name]:.5g}{margin}; {lucky}"
 
 
 def _write_best(

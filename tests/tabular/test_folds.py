@@ -194,13 +194,16 @@ def test_memory_does_not_win() -> None:
         x = random.uniform(-2, 2, number)
         return pd.DataFrame({"x": x, "y": np.sign(x) + random.normal(size=number)})
 
-    once, fresh = made(150), made(2000)
+    once, fresh = made(150), with_row_ids(made(2000), ["x"])[0]
     twice, _ = with_row_ids(pd.concat([once, once], ignore_index=True), ["x"])
     folds = cut(twice, known, 5, 0)
     judged, new = list[float](), list[float]()
     for depth in (1, 2, 3, 5, 8, 12):
         used = models.choose("decision_tree", "regression", {**DEFAULTS, "max_depth": depth})
         judged.append(folds.score("decision_tree", used)["cv_rmse"])
-        new.append(folds.unseen("decision_tree", used, fresh)["rmse"])
+        found = folds.unseen("decision_tree", used, fresh, "rmse")
+        new.append(found["rmse"])
+        # Of a normal error, about its deviation by the square root of twice the number.
+        assert found["rmse_se"] == pytest.approx(found["rmse"] / np.sqrt(2 * len(fresh)), rel=0.6)
     assert np.argmin(judged) == np.argmin(new) == 0
     assert np.corrcoef(judged, new)[0, 1] > 0.9

@@ -6,7 +6,7 @@ the folder that it is given.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,7 +22,7 @@ from images.split import MIN_CLASSES, MIN_HOLDOUT, MIN_TRAINING
 from images.tables import ROW_ID, count, read, writing
 from shared import metrics
 from shared.errors import DataError
-from shared.objective import UNSEEN
+from shared.objective import ERROR, UNSEEN
 from shared.space import room_for
 
 PREFIX = "val_"
@@ -41,6 +41,7 @@ class Judges:
         sha256: digest of the training and the validation images, hexadecimal.
         repeated: how many of these have the pixels of another one.
         unseen: class of each image in `UNSEEN_FILE`; empty where there is no such file.
+        whose: what equal ones of these have in common.
     """
 
     folder: Path
@@ -49,6 +50,7 @@ class Judges:
     sha256: str
     repeated: int = 0
     unseen: pd.Series = field(default_factory=pd.Series)
+    whose: Sequence[str] = ()
 
     def figures(self, probabilities: "np.ndarray[Any, Any]") -> dict[str, float]:
         """Return the metrics of a network's answers to the validation images, with their prefix.
@@ -59,10 +61,25 @@ class Judges:
         found = self._metrics(self.targets, probabilities)
         return {f"{PREFIX}{name}": value for name, value in found.items()}
 
-    def unseen_figures(self, probabilities: "np.ndarray[Any, Any]") -> dict[str, float]:
-        """Return those of its answers to the images that no trial saw, as `Objective.unseen`."""
-        found = self._metrics(self.unseen, probabilities)
-        told = {"rows": float(len(self.unseen)), **found}
+    def unseen_figures(
+        self, probabilities: "np.ndarray[Any, Any]", metric: str
+    ) -> dict[str, float]:
+        """Return those of its answers to the images that no trial saw, as `Objective.unseen`.
+
+        Args:
+            probabilities: as for `figures`.
+            metric: what leads, with its prefix.
+        """
+
+        def judged(chosen: "np.ndarray[Any, Any]") -> Mapping[str, float]:
+            targets = self.unseen.iloc[chosen].reset_index(drop=True)
+            return self._metrics(targets, probabilities[chosen])
+
+        plain = metric.removeprefix(PREFIX)
+        error = metrics.standard_error(judged, self.whose, plain)
+        known = {} if error is None else {f"{plain}{ERROR}": error}
+        whole = judged(np.arange(len(self.unseen)))
+        told = {"rows": float(len(self.unseen)), **whole, **known}
         return {f"{UNSEEN}{name}": value for name, value in told.items()}
 
     def _metrics(
@@ -108,12 +125,13 @@ def without_unseen(judges: Judges, fraction: float, place: Path) -> Judges:
     Returns:
         The judges, with that folder; the same ones where one of the parts would be too small.
     """
-    facts, labels = judges.facts, dict[str, list[str]]()
+    facts, labels, whose = judges.facts, dict[str, list[str]](), list[str]()
     names = (TRAIN_FILE, UNSEEN_FILE)
     with ExitStack() as stack, room_for(place, (judges.folder / TRAIN_FILE).stat().st_size):
         writers = [stack.enter_context(writing(place / n, facts.shape, ROW_ID)) for n in names]
         for some in read(judges.folder / TRAIN_FILE, facts.shape, ROW_ID):
             kept = positions(fingerprints(some.pixels), ROW_BYTES) < fraction
+            whose += [some.marks[n].partition("-")[0] for n in np.flatnonzero(kept)]
             for name, writer, chosen in zip(names, writers, (~kept, kept), strict=True):
                 part = some.chosen(np.flatnonzero(chosen))
                 labels.setdefault(name, []).extend(part.labels)
@@ -123,7 +141,7 @@ def without_unseen(judges: Judges, fraction: float, place: Path) -> Judges:
     if len(seen) < MIN_TRAINING or len(unseen) < MIN_HOLDOUT or len(set(seen)) < MIN_CLASSES:
         return judges
     (place / VALIDATION_FILE).symlink_to((judges.folder / VALIDATION_FILE).resolve())
-    return replace(judges, folder=place, unseen=pd.Series(unseen))
+    return replace(judges, folder=place, unseen=pd.Series(unseen), whose=whose)
 
 
 def metric_of(name: str, judges: Judges) -> tuple[str, str]:

@@ -91,7 +91,9 @@ class Validation:
         """
         from images import trial
 
-        return {} if self.judges.unseen.empty else trial.unseen(self.judges, self._values(params))
+        if self.judges.unseen.empty:
+            return {}
+        return trial.unseen(self.judges, self._values(params), self.metric)
 
     def _values(self, params: Mapping[str, Any]) -> dict[str, Any]:
         defaults = {option.name: option.default for option in train.OPTIONS}

@@ -40,12 +40,13 @@ def score(
     return {**best, "best_epoch": float(history.best), "epochs_run": float(len(judged.epochs))}
 
 
-def unseen(judges: Judges, values: Mapping[str, Any]) -> dict[str, float]:
+def unseen(judges: Judges, values: Mapping[str, Any], metric: str) -> dict[str, float]:
     """Return the figures of the images that no trial saw, for a network trained as a trial's.
 
     Args:
         judges: as for `score`.
         values: ditto.
+        metric: ditto.
 
     Raises:
         TrainingError: if it diverges.
@@ -54,7 +55,7 @@ def unseen(judges: Judges, values: Mapping[str, Any]) -> dict[str, float]:
     network = untrained(judges.facts, values)
     fitted(network, judges.facts, judges.folder, values, [])
     images = batches_of(judges.folder / UNSEEN_FILE, judges.facts, values["batch_size"])
-    return judges.unseen_figures(network.predict(images, verbose=0))
+    return judges.unseen_figures(network.predict(images, verbose=0), metric)
 
 
 class _Judged(keras.callbacks.Callback):

@@ -14,6 +14,8 @@ import numpy as np
 import pandas as pd
 
 from shared.errors import DataError
+from shared.metrics import standard_error
+from shared.objective import ERROR
 from tabular import models
 from tabular.declaration import Task
 from tabular.facts import Facts
@@ -63,18 +65,29 @@ class Folds:
         means = {f"{PREFIX}{name}": float(found[name].mean()) for name in found}
         return means | {f"{PREFIX}{name}{SPREAD}": float(found[name].std(ddof=0)) for name in found}
 
-    def unseen(self, model: str, used: Mapping[str, Any], kept: pd.DataFrame) -> dict[str, float]:
+    def unseen(
+        self, model: str, used: Mapping[str, Any], kept: pd.DataFrame, metric: str
+    ) -> dict[str, float]:
         """Return the metrics on rows of no fold, by their plain names; all the others are fitted.
 
         Args:
             model: as for `score`.
             used: ditto.
-            kept: the rows, numbered from 0.
+            kept: the rows, with `row_id`, numbered from 0.
+            metric: the plain name of the one that has its standard error, `<metric>_se`, too.
 
         Raises:
             Exception: whatever fitting and scoring raise.
         """
-        return scores(self._fitted(model, used, self.rows), kept, self.facts)
+        pipeline = self._fitted(model, used, self.rows)
+
+        def judged(chosen: "np.ndarray[Any, Any]") -> dict[str, float]:
+            return scores(pipeline, kept.iloc[chosen].reset_index(drop=True), self.facts)
+
+        whose = identities(kept[ROW_ID]).tolist()
+        error = standard_error(judged, whose, metric)
+        known = {} if error is None else {f"{metric}{ERROR}": error}
+        return {**judged(np.arange(len(kept))), **known}
 
     def _score(
         self,

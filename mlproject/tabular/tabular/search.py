@@ -88,7 +88,8 @@ class CrossValidation:
         if self.kept.empty:
             return {}
         used = _used(self.model, self.folds.facts, self.parameters(params))
-        found = self.folds.unseen(self.model, used, self.kept)
+        plain = self.metric.removeprefix(PREFIX)
+        found = self.folds.unseen(self.model, used, self.kept, plain)
         return {f"{UNSEEN}{name}": v for name, v in {"rows": len(self.kept), **found}.items()}
 
 
