@@ -27,6 +27,7 @@ class Option:
         below: exclusive upper bound of a number; None means none.
         choices: the only values that a text may have; empty means any.
         required: whether an empty text is refused.
+        logged: whether it is a folder that a step logged: a path, or `runs:/<run id>/<folder>`.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Option:
     below: float | None = None
     choices: tuple[str, ...] = ()
     required: bool = False
+    logged: bool = False
 
     @property
     def allowed(self) -> str:
@@ -99,6 +101,22 @@ class Option:
             allowed=self.allowed,
             action=f"pass -P {self.name}=... with such a value",
         )
+
+
+RAW = Option(
+    "raw",
+    "",
+    "the artifact folder that download logged, runs:/<run id>/raw",
+    required=True,
+    logged=True,
+)
+DATA = Option(
+    "data",
+    "",
+    "the artifact folder that preprocess logged, runs:/<run id>/data",
+    required=True,
+    logged=True,
+)
 
 
 class _Parser(argparse.ArgumentParser):

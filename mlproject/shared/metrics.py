@@ -6,7 +6,7 @@ section "Metrics and scoring". Touches nothing.
 """
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ CLASSIFICATION: tuple[str, ...] = (
     *("log_loss", "roc_auc", "mcc"),
 )
 
+_JACKKNIFE = 10
 _HIGHER_IS_BETTER = {*CLASSIFICATION, "r2"} - {"log_loss"}
 
 
@@ -96,6 +97,30 @@ def _by_probability(
             target, full, labels=classes, multi_class="ovr", average="macro"
         )
     return values
+
+
+def standard_error(
+    judged: Callable[["np.ndarray[Any, Any]"], Mapping[str, float]],
+    groups: Sequence[str],
+    name: str,
+) -> float | None:
+    """Return the standard error of a metric; None where a part of the rows does not define it.
+
+    By the jackknife that deletes a group at a time (Efron and Stein, "The jackknife estimate of
+    variance", Annals of Statistics 9, 1981): a tenth of the rows, those that are alike together.
+
+    Args:
+        judged: returns the metrics of some of the rows, by their positions.
+        groups: what rows that are alike have in common, row by row.
+        name: of the metric.
+    """
+    codes = pd.factorize(pd.Series(groups))[0]
+    count = min(_JACKKNIFE, codes.max() + 1)
+    found = [judged(np.flatnonzero(codes % count != part)) for part in range(count)]
+    if count < 2 or any(name not in metrics for metrics in found):  # noqa: PLR2004 - a variance of one
+        return None
+    values = np.array([metrics[name] for metrics in found])
+    return float(np.sqrt((count - 1) * values.var()))
 
 
 def missing(values: Mapping[str, Any], wanted: Sequence[str]) -> list[str]:

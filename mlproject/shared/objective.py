@@ -22,6 +22,10 @@ FIRST_TRIALS = 5
 FIRST_STEP = 2
 """The first step, from 1, at which the median ends a trial: before, there is mostly chance."""
 HALF = 2
+UNSEEN = "unseen_"
+"""What the names of metrics on rows that no trial saw begin with."""
+ERROR = "_se"
+"""What the name of a metric's standard error ends with."""
 
 
 class Pruned(Exception):  # noqa: N818 - a result, no error
@@ -74,6 +78,17 @@ class Objective(Protocol):
 
         Raises:
             Exception: whatever goes wrong, which fails the trial.
+        """
+
+    def unseen(self, params: Mapping[str, Any]) -> dict[str, float]:
+        """Return the metrics of a trial's parameters on rows that no trial saw.
+
+        They are fitted once more, on all that the trials saw. The names have the prefix `UNSEEN`;
+        `UNSEEN` + "rows" is how many rows judged, and the leading metric has its standard error
+        under its name and `ERROR`. Empty where no rows were set aside.
+
+        Raises:
+            Exception: whatever goes wrong.
         """
 
 

@@ -6,7 +6,7 @@ Touches the active MLflow run and a temporary folder.
 import json
 import shlex
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -14,7 +14,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from shared import study_pictures
 from shared.errors import DataError
-from shared.objective import Objective
+from shared.objective import ERROR as STANDARD_ERROR
+from shared.objective import UNSEEN, Objective
 from shared.study import ERROR, METRICS, summary
 from shared.tracking import say
 
@@ -22,34 +23,47 @@ BEST_FILE, STUDY_FILE, TRIALS_FILE = "best_params.json", "study.json", "trials.c
 PICTURES = "pictures"
 
 
-def log_results(study: str, objective: Objective, trials: Sequence[FrozenTrial]) -> None:
+def log_results(
+    study: str,
+    objective: Objective,
+    trials: Sequence[FrozenTrial],
+    unseen: Mapping[str, float],
+    points: int | None = None,
+) -> None:
     """Log the best trial, a table of all and the pictures.
 
     Args:
         study: its name.
         objective: what its trials have in common.
         trials: all of them.
+        unseen: metrics of the best one on rows that no trial saw; may be empty.
+        points: how many points the grid has; None where there is no grid.
 
     Raises:
         DataError: if no trial succeeded.
     """
     import mlflow
 
-    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    best = best_of(objective, trials)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         _table(objective, trials).to_csv(folder / TRIALS_FILE, index=False)
-        if complete:
-            best = _best(objective, complete)
-            _write_best(folder, study, objective, best, trials)
+        if best:
+            further = {**summary(trials), **_left_out(trials, points), **unseen}
+            _write_best(folder, study, objective, best, further)
         mlflow.log_artifacts(str(folder))
     mlflow.log_metrics({name: float(count) for name, count in summary(trials).items()})
-    if not complete:
+    if not best:
         raise _nothing(trials)
-    mlflow.log_metrics(best.user_attrs[METRICS])
+    mlflow.log_metrics({**best.user_attrs[METRICS], **unseen})
+    complete = _complete(trials)
     _log_course(objective, complete)
     counts = ", ".join(f"{n} {how.removeprefix('trials_')}" for how, n in summary(trials).items())
+    if points is not None:
+        left_out = _left_out(trials, points)["points_left_out"]
+        say(f"{points - left_out} of the grid's {points} points tried, {left_out} left out")
     say(f"best: trial {best.number} with {objective.metric} {best.value:.5g} ({counts})")
+    say(_told_of(unseen, objective.metric, len(complete)))
     parameters = objective.parameters(best.params).items()
     options = " ".join(f"-P {name}={shlex.quote(str(value))}" for name, value in parameters)
     say(f"train it with: mlflow run ... -e train -P data=... {options}")
@@ -69,14 +83,43 @@ def _log_pictures(objective: Objective, trials: Sequence[FrozenTrial]) -> None:
         mlflow.log_artifacts(str(folder), PICTURES)
 
 
-def _best(objective: Objective, complete: Sequence[FrozenTrial]) -> FrozenTrial:
-    """Return the best trial; of equal ones the first."""
+def best_of(objective: Objective, trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
+    """Return the best trial, of equal ones the first; None where none succeeded."""
     sign = 1 if objective.direction == "minimize" else -1
-    return min(complete, key=lambda trial: (sign * (trial.value or 0.0), trial.number))
+    by_value = {(sign * (trial.value or 0.0), trial.number): trial for trial in _complete(trials)}
+    return by_value[min(by_value)] if by_value else None
+
+
+def _left_out(trials: Sequence[FrozenTrial], points: int | None) -> dict[str, int]:
+    """Return how many points a grid has, and how many of them nobody tried; nothing without one."""
+    if points is None:
+        return {}
+    tried = {json.dumps(trial.params, sort_keys=True) for trial in trials}
+    return {"points": points, "points_left_out": points - len(tried)}
+
+
+def _complete(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    return [trial for trial in trials if trial.state == TrialState.COMPLETE]
+
+
+def _told_of(unseen: Mapping[str, float], metric: str, count: int) -> str:
+    """Return what rows that no trial saw say of the best one of so many, as a sentence."""
+    plain, rows = metric.partition("_")[2], unseen.get(f"{UNSEEN}rows", 0)
+    name, lucky = f"{UNSEEN}{plain}", f"the best of {count} figures is partly luck"
+    if name not in unseen:
+        lack = f"the {rows:,.0f} rows that no trial saw define no {plain}" if rows else ""
+        return f"{lack or 'no rows were kept from the trials'}: {lucky}, and nothing says how much"
+    error = unseen.get(f"{name}{STANDARD_ERROR}")
+    margin = "" if error is None else f" +- {error:.2g} (standard error)"
+    return f"on {rows:,.0f} rows that no trial saw: {name} {unseen[name]:.5g}{margin}; {lucky}"
 
 
 def _write_best(
-    folder: Path, study: str, objective: Objective, best: FrozenTrial, trials: Sequence[FrozenTrial]
+    folder: Path,
+    study: str,
+    objective: Objective,
+    best: FrozenTrial,
+    further: Mapping[str, float],
 ) -> None:
     told = {
         "study": study,
@@ -84,7 +127,7 @@ def _write_best(
         "direction": objective.direction,
         "best_trial": best.number,
         "best_value": best.value,
-        **summary(trials),
+        **further,
     }
     for name, content in ((BEST_FILE, objective.parameters(best.params)), (STUDY_FILE, told)):
         (folder / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

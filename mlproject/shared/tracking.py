@@ -1,18 +1,20 @@
 """Runs a step inside its MLflow run and turns failures into a message, a tag and an exit status.
 
 Resumes the run that MLFLOW_RUN_ID names (as `mlflow run` and Airflow's side set it), or makes one.
-Touches only that run.
+Touches that run, and what of other runs is given as `runs:/...`.
 """
 
 import os
 import sys
+import tempfile
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from shared.commandline import Option, read_options
-from shared.errors import StepError, StorageError, UnavailableError
+from shared.errors import DataError, StepError, StorageError, UnavailableError
 from shared.space import is_full
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 ERROR_TAG = "error"
 LONGEST_TAG = 5000  # characters that every tracking store takes
 LONGEST_NAME = 120  # characters that a table of runs shows
+_RUNS = "runs:/"
 
 
 @dataclass(frozen=True)
@@ -57,10 +60,40 @@ def main(step: Step, argv: Sequence[str] | None = None) -> int:
         with mlflow.start_run() as run:
             run_id = run.info.run_id
             _name(run, step, values)
-            step.work(values)
+            with _brought(step, values) as local:
+                step.work(local)
     except Exception as error:  # noqa: BLE001 - whatever it is, the run must say so
         return _failed(_understood(error), run_id)
     return 0
+
+
+@contextmanager
+def _brought(step: Step, values: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Bring what steps before logged, where no `mlflow run` has done so.
+
+    Raises:
+        DataError: if the run has no such folder.
+    """
+    import mlflow
+
+    logged = [option.name for option in step.options if option.logged]
+    remote = {name: values[name] for name in logged if str(values[name]).startswith(_RUNS)}
+    with tempfile.TemporaryDirectory() as place:
+        local = dict(values)
+        for name, address in remote.items():
+            try:
+                local[name] = mlflow.artifacts.download_artifacts(
+                    artifact_uri=address, dst_path=place
+                )
+            except mlflow.exceptions.MlflowException as error:
+                if _tracking_away(error):
+                    raise
+                raise DataError(
+                    f"parameter '{name}' is {address!r}, which cannot be had: {error}",
+                    allowed="a path, or runs:/<run id>/<folder> of a run that the server knows",
+                    action=f"correct {name}, or set MLFLOW_TRACKING_URI to the server of that run",
+                ) from error
+        yield local
 
 
 def title(step: Step, values: Mapping[str, Any]) -> str:

@@ -136,10 +136,13 @@ def _task(rows: int) -> Any:  # noqa: ANN401 - the project is no package of ours
     names = [f"x{number}" for number in range(8)]
     numbers = np.random.default_rng(1).normal(size=(rows, 9))
     frame = pd.DataFrame(numbers, columns=[*names, "y"])
-    facts = Facts("bench", "regression", "y", {one: Column() for one in frame}, tuple(names))
+    frame["row_id"] = [f"{row:016x}-0" for row in range(rows)]
+    facts = Facts(
+        "bench", "regression", "y", {one: Column() for one in [*names, "y"]}, tuple(names)
+    )
     space = space_of(SPACE, "", "decision_tree", "regression", grid=False)
     folds = cut(frame, facts, FOLDS, 1)
-    return CrossValidation("decision_tree", space, folds, "cv_rmse", "minimize", 1)
+    return CrossValidation("decision_tree", space, folds, frame.head(0), "cv_rmse", "minimize", 1)
 
 
 def _work(way: str, rows: int, name: str, trials: int) -> None:

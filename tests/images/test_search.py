@@ -5,6 +5,7 @@ What every search does is tested in tests/shared.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -21,9 +22,10 @@ import pandas as pd
 import pytest
 
 from images import download, preprocess, search
-from images.facts import Facts
-from images.judges import Judges, metric_of
+from images.facts import TRAIN_FILE, VALIDATION_FILE, Facts
+from images.judges import UNSEEN_FILE, Judges, metric_of, read_judges, without_unseen
 from images.search import space_of
+from images.tables import ROW_ID, read
 from shared.errors import DataError
 
 if TYPE_CHECKING:
@@ -70,17 +72,19 @@ def in_turn(
     python: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> list[Any]:
-    """Return the runs of two searches and a training, all done by one process."""
+    """Return the runs of searches and of a training, all done by one process."""
     studies = tmp_path_factory.mktemp("studies")
     asked = {"fixed": FIXED, "sampler": "grid", "storage": studies}
     endless = prepared(store, raw, validation_fraction=0.3, mean="1e38", std="1e-38")
+    rates = json.dumps({"learning_rate": RATES})
     ended = store.in_turn(
         python,
-        ("search", {**asked, "data": data, "space": json.dumps({"learning_rate": RATES})}),
+        ("search", {**asked, "data": data, "space": rates, "unseen_fraction": 0}),
         ("search", {**asked, "data": endless, "space": '{"learning_rate": [0.01, 0.001]}'}),
         ("train", {"data": data, "learning_rate": 0.01, **json.loads(FIXED)}),
+        ("search", {**asked, "data": data, "space": '{"learning_rate": [0.03, 0.01]}'}),
     )
-    assert [status for status, _ in ended] == [0, 65, 0]
+    assert [status for status, _ in ended] == [0, 65, 0, 0]
     return [store.client.get_run(run_id) for _, run_id in ended]
 
 
@@ -138,6 +142,15 @@ def test_what_is_left_is_what_train_takes(store: ProjectStore, in_turn: list[Any
     assert ours["val_accuracy"] == pytest.approx(theirs["best_validation_accuracy"])
     assert ours["val_log_loss"] == pytest.approx(theirs["best_validation_loss"], rel=1e-5)
     assert ours["best_epoch"] == theirs["best_epoch"]
+
+
+@trains
+def test_the_best_one_is_judged_by_images_that_no_trial_saw(in_turn: list[Any]) -> None:
+    """A tenth of the 450 training images, by a network trained once more on the others."""
+    run = in_turn[3]
+    assert 30 < run.data.metrics["unseen_rows"] < 70
+    assert run.data.metrics["unseen_accuracy"] > 0.5
+    assert not any(name.startswith("unseen_") for name in in_turn[0].data.metrics)
 
 
 @trains
@@ -266,3 +279,52 @@ def test_spaces_by_name() -> None:
     assert (set(fixed.dimensions), fixed.fixed) == ({"learning_rate"}, {"filters": 8, "epochs": 2})
     named = space_of('{"epochs": {"low": 2, "high": 8, "step": 2}}', "", grid=True)
     assert [point["epochs"] for point in named.points()] == [2, 4, 6, 8]
+
+
+def test_no_image_judges_what_it_was_fitted_on(
+    store: ProjectStore,
+    npz: Callable[..., bytes],
+    random_images: Callable[..., Any],
+    tmp_path: Path,
+) -> None:
+    """Images that are there thrice lie in one part each: fitted, judging, or seen by no trial."""
+    different = random_images(120, 6, 5, seed=1)
+    pixels = np.repeat(different, 3, axis=0)
+    labels = np.repeat(np.arange(120) % 2, 3)
+    file = tmp_path / "thrice.npz"
+    file.write_bytes(npz(x_train=pixels, y_train=labels))
+    raw = store.path(store.good(download.STEP, dataset="npz", source=file), "raw")
+    folder = prepared(store, raw, validation_fraction=0.3)
+    judges = read_judges(folder, Facts.read(folder))
+    part = tmp_path / "part"
+    part.mkdir()
+    kept = without_unseen(judges, 0.3, part)
+    parts = [
+        {
+            image.tobytes()
+            for some in read(part / name, judges.facts.shape, ROW_ID)
+            for image in some.pixels
+        }
+        for name in (TRAIN_FILE, VALIDATION_FILE, UNSEEN_FILE)
+    ]
+    assert all(parts)
+    assert not any(one & other for one, other in itertools.combinations(parts, 2))
+    assert judges.repeated == 2 * sum(map(len, parts))
+    assert len(kept.unseen) == len(kept.whose) == 3 * len(set(kept.whose)) == 3 * len(parts[2])
+    answers = np.tile([0.6, 0.4], (len(kept.unseen), 1))
+    figures = kept.unseen_figures(answers, "val_accuracy")
+    assert figures["unseen_accuracy"] == pytest.approx((kept.unseen == "0").mean())
+    # As many answers as different images count: equal ones are right or wrong together.
+    share, number = figures["unseen_accuracy"], len(parts[2])
+    expected = np.sqrt(share * (1 - share) / number)
+    assert figures["unseen_accuracy_se"] == pytest.approx(expected, rel=0.6)
+    assert list(kept.targets) == list(judges.targets)
+
+
+def test_too_few_images_are_kept_from_none(data: Path, tmp_path: Path) -> None:
+    """Then the trials see all, as they do where nothing is to be kept from them."""
+    judges = read_judges(data, Facts.read(data))
+    for fraction in (0.0, 0.001):
+        part = tmp_path / str(fraction)
+        part.mkdir()
+        assert without_unseen(judges, fraction, part) is judges

@@ -322,3 +322,18 @@ def test_a_folder_of_another_step(store: ProjectStore, raw: Path, tmp_path: Path
     assert (code, "no training images with mean and deviation" in message) == (65, True)
     code, message = store.bad(validate.STEP, data=tmp_path, model_uri="models:/m@champion")
     assert (code, "no 'dataset.json' in the input folder" in message) == (65, True)
+
+
+@pytest.mark.long("trains networks with TensorFlow")
+def test_own_images_in_one_go(
+    store: ProjectStore, pictures: Callable[..., Path], python: Path, tmp_path: Path
+) -> None:
+    """`main` takes what the steps take, and has what validation found, to be compared by."""
+    asked = {"dataset": "folder", "source": pictures(tmp_path / "pets", 60), "image_size": "12x12"}
+    asked |= {"epochs": 1, "batch_size": 16, "filters": 4, "dropout": 0.1}
+    ((status, run_id),) = store.in_turn(python, ("main", asked))
+    assert status == 0, store.tags(run_id).get("error")
+    run = store.client.get_run(run_id).data
+    assert {"accuracy", "log_loss", "recall_cat"} <= set(run.metrics)
+    shown = {name: run.params[name] for name in ("batch_size", "filters", "dropout", "dataset")}
+    assert shown == {"batch_size": "16", "filters": "4", "dropout": "0.1", "dataset": "folder"}

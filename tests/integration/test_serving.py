@@ -71,6 +71,22 @@ def test_curl_gets_a_prediction(serving: Serving) -> None:
     assert refused.json()["error_code"]
 
 
+@pytest.mark.parametrize(
+    ("form", "word"), [("split", "dataframe_split"), ("records", "dataframe_records")]
+)
+def test_the_form_of_older_courses_is_refused_with_the_new_one(
+    serving: Serving, form: str, word: str
+) -> None:
+    """MLflow before 2.0 named the form in the content type; the answer shows today's body."""
+    serving.champion("1")
+    kind = {"content-type": f"application/json; format=pandas-{form}"}
+    body = b'{"columns": ["x"], "data": [[1.5]]}'
+    address = f"{serving.address}/invocations"
+    answer = httpx.post(address, content=body, headers=kind, trust_env=False)
+    assert answer.status_code == 415
+    assert f'with the body {{"{word}": ' in answer.json()["message"]
+
+
 def test_no_request_fails_while_champions_change(serving: Serving) -> None:
     """Four clients ask without a pause while the alias moves, and a server is killed."""
     serving.champion("1")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -39,6 +40,12 @@ def learned(params: Mapping[str, Any], report: Report) -> float:
     return value
 
 
+def flattered(params: Mapping[str, Any]) -> dict[str, float]:
+    """Return a figure that is a little worse than the trial's."""
+    worse = float(params["quality"]) - 0.05
+    return {"unseen_rows": 50.0, "unseen_accuracy": worse, "unseen_accuracy_se": 0.02}
+
+
 @dataclass(frozen=True)
 class Learner:
     """An objective whose trials take no time."""
@@ -46,6 +53,7 @@ class Learner:
     project: ClassVar[str] = "tabular"
 
     learn: Callable[[Mapping[str, Any], Report], float] = learned
+    again: Callable[[Mapping[str, Any]], dict[str, float]] = flattered
     space: Space = SPACE
     metric: str = "val_accuracy"
     direction: str = "maximize"
@@ -57,6 +65,10 @@ class Learner:
     def score(self, params: Mapping[str, Any], report: Report) -> dict[str, float]:
         """Return what the trial learned."""
         return {"val_accuracy": self.learn(params, report)}
+
+    def unseen(self, params: Mapping[str, Any]) -> dict[str, float]:
+        """Return a figure that is always a little worse."""
+        return self.again(params)
 
 
 @dataclass(frozen=True)
@@ -173,6 +185,92 @@ def test_what_diverges_is_a_failed_run_with_its_curve(search: Callable[..., Done
     assert done.run.data.metrics["trials_failed"] == 2
     assert done.run.data.metrics["trials_died"] == 0
     assert len(done.trials) == len(QUALITIES)
+
+
+def test_the_best_one_is_judged_by_what_no_trial_saw(
+    search: Callable[..., Done], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Once, however often the study is gone on with; a larger study with another winner anew."""
+    asked = list[float]()
+
+    def again(params: Mapping[str, Any]) -> dict[str, float]:
+        asked.append(float(params["quality"]))
+        return flattered(params)
+
+    learner = Learner(again=again)
+    done = [search(learner, trials=number, random_state=1) for number in (3, 3, 9, 9)]
+    best = [run.run.data.metrics["val_accuracy"] for run in done]
+    assert best[0] == best[1] < best[2] == best[3] == 0.9
+    assert asked == [pytest.approx(best[0]), 0.9]
+    for one in done:
+        found = one.run.data.metrics
+        assert found["unseen_accuracy"] == pytest.approx(found["val_accuracy"] - 0.05)
+        assert json.loads(one.file("study.json").read_text())["unseen_rows"] == 50
+    words = (
+        "on 50 rows that no trial saw: unseen_accuracy 0.85 +- 0.02 (standard error); the best of"
+    )
+    assert words in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (dict[str, float](), "no rows were kept from the trials: the best of"),
+        ({"unseen_rows": 12.0}, "the 12 rows that no trial saw define no accuracy: the best of"),
+        (None, "the best trial could not be judged by rows that none saw: no room"),
+    ],
+)
+def test_without_such_a_figure_the_search_has_its_result(
+    search: Callable[..., Done],
+    capsys: pytest.CaptureFixture[str],
+    found: dict[str, float] | None,
+    words: str,
+) -> None:
+    """The log says why there is none."""
+
+    def again(_params: Mapping[str, Any]) -> dict[str, float]:
+        if found is None:
+            raise DataError("no room", allowed="room", action="make some")
+        return found
+
+    done = search(Learner(again=again))
+    assert json.loads(done.file("best_params.json").read_text())["quality"] == 0.9
+    assert words in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("given", "number", "words"),
+    [
+        ({}, 9, "the grid has 9 points, all of which are tried"),
+        ({"trials": 4}, 4, "the grid has 9 points, 5 of which are left out: trials is 4"),
+        ({"sampler": "random"}, searching.USUAL_TRIALS, ""),
+    ],
+)
+def test_how_much_of_a_grid_is_tried(
+    search: Callable[..., Done],
+    capsys: pytest.CaptureFixture[str],
+    given: dict[str, Any],
+    number: int,
+    words: str,
+) -> None:
+    """All unless somebody bounds it; what is left out is said first and last, and the time."""
+    done = search(Learner(), objectives.NONE, **given)
+    assert len(done.trials) == number
+    said = capsys.readouterr().out
+    assert words in said
+    assert re.search(r"\d+ of \d+ (points|trials) are left, about \d+ s\n", said)
+    told = json.loads(done.file("study.json").read_text())
+    if words:
+        assert f"{number} of the grid's 9 points tried, {9 - number} left out" in said
+        assert (told["points"], told["points_left_out"]) == (9, 9 - number)
+    else:
+        assert "points" not in told
+
+
+def test_minutes_alone_bound_a_search(search: Callable[..., Done]) -> None:
+    """It does as many trials as they hold."""
+    done = search(Learner(), objectives.NONE, sampler="random", minutes=0.02)
+    assert len(done.trials) > searching.USUAL_TRIALS
 
 
 def test_one_whose_place_was_taken_over_stops(tmp_path: Path) -> None:

@@ -92,6 +92,9 @@ def test_wine_is_stacked_with_its_colour(
     monkeypatch.setenv("UNDERSTUDY_DATA_MIRROR", str(test_data / "wine-quality"))
     frame = bring(find("wine_quality"), "", Reading(), tmp_path).table.frame
     assert frame["color"].value_counts().to_dict() == {"white": 4898, "red": 1599}
+    red = bring(find("wine_quality_red"), "", Reading(), tmp_path).table.frame
+    assert list(red) == [name for name in frame if name != "color"]
+    assert len(red) == 1599
 
 
 def test_a_users_file_is_described_by_its_values(frame: pd.DataFrame) -> None:
@@ -127,6 +130,15 @@ def test_the_task_follows_from_the_target(
 ) -> None:
     """Text and a few whole numbers are classes, unless the user says otherwise."""
     assert described(frame.assign(kind=frame["id"] % 3), target=target, task=task).task == expected
+
+
+def test_whole_numbers_that_were_taken_for_classes_are_named(frame: pd.DataFrame) -> None:
+    """With how to say that they are numbers; nothing is said where the user did say it."""
+    marks = frame.assign(price=frame["id"] % 6 + 3)
+    words = "6 classes, as it holds so many whole numbers (-P task=regression predicts a number)"
+    assert described(marks).taken["price"] == words
+    for task in ("regression", "classification"):
+        assert "task=" not in described(marks, task=task).taken["price"]
 
 
 def test_text_cannot_be_regressed(frame: pd.DataFrame) -> None:

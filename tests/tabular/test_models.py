@@ -87,6 +87,8 @@ def test_a_missing_text_is_the_same_in_a_file_and_in_a_request(
     [
         ("random_forrest", "regression", {}, "no model 'random_forrest' (did you mean 'random_fo"),
         ("elastic_net", "classification", {}, "'elastic_net' cannot do classification"),
+        ("elastic_net", "classification", {}, "-P task=regression to download"),
+        ("logistic_regression", "regression", {}, "-P task=classification to download"),
         ("random_forest", "regression", {"alpha": 0.5}, "does not use alpha"),
         ("linear_regression", "regression", {"max_depth": 3, "C": 2.0}, "not use C, max_depth"),
         ("decision_tree", "regression", {"criterion": "gini"}, "'gini' does not fit regression"),

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from shared.errors import DataError
-from tabular.split import ROW_ID, set_aside, with_row_ids
+from tabular.split import ROW_ID, set_aside, unseen, with_row_ids
 
 pytestmark = pytest.mark.unit
 
@@ -36,3 +36,19 @@ def test_none_or_too_few() -> None:
     assert not set_aside(ROWS, "", 0.0).any()
     with pytest.raises(DataError, match=r"0\.01 of 400 training rows leaves"):
         set_aside(ROWS, "", 0.01)
+
+
+@pytest.mark.parametrize("time", ["", "time"])
+def test_what_no_trial_sees(time: str) -> None:
+    """Of many rows the share, of few at least ten, of very few none; equal ones stay together."""
+    assert unseen(ROWS, time, 0.1).sum() == 40
+    assert unseen(ROWS.head(60), time, 0.1).sum() == 10
+    for rows, fraction in ((ROWS.head(39), 0.1), (ROWS, 0.0)):
+        assert not unseen(rows, time, fraction).any()
+    whose = pd.Series(range(400)) // 8
+    grouped, _ = with_row_ids(pd.DataFrame({"patient": whose, "x": range(400)}), ["patient"])
+    grouped["time"] = ROWS["time"].iloc[whose].to_numpy()
+    aside = unseen(grouped, time, 0.1)
+    assert 40 <= aside.sum() < 48
+    assert not set(whose[aside]) & set(whose[~aside])
+    assert not unseen(grouped.assign(row_id="0" * 16 + "-0", time=ROWS["time"][0]), time, 0.1).any()

@@ -20,6 +20,7 @@ import pytest
 from shared.tracking import main
 from tabular import download, explore, metrics, preprocess, train, validate
 from tabular import main as main_step
+from tabular.facts import Facts
 
 if TYPE_CHECKING:
     from tests.fixtures.file_server import FileServer
@@ -174,6 +175,53 @@ def test_explore_and_main(store: ProjectStore, night: Mapping[str, str]) -> None
     together = store.client.get_run(run_id).data
     assert set(metrics.CLASSIFICATION) <= set(together.metrics)
     assert (together.params["model"], together.params["missing"]) == ("decision_tree", "median")
+
+
+def test_a_model_that_predicts_numbers_says_the_task(
+    store: ProjectStore, csv_file: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Marks from 3 to 8, as old courses have them: `main` knows the model, `download` the cure."""
+    text = "acid;sugar;quality\n"
+    text += "".join(f"{n / 7:.3f};{n % 11};{3 + n % 6}\n" for n in range(200))
+    given = {"dataset": "csv", "source": csv_file(text), "separator": ";", "target": "quality"}
+    run_id = store.good(main_step.STEP, **given, model="elastic_net", alpha=0.1)
+    assert {"rmse", "r2"} <= set(store.metrics(run_id))
+    capsys.readouterr()
+    raw = store.path(store.good(download.STEP, **given), "raw")
+    said = capsys.readouterr().out
+    assert "taken for 6 classes, as it holds so many whole numbers (-P task=regression" in said
+    data = store.path(store.good(preprocess.STEP, raw=raw), "data")
+    status, message = store.bad(train.STEP, data=data, model="elastic_net")
+    assert (status, "-P task=regression to download" in message) == (65, True)
+
+
+def test_steps_take_what_others_logged_by_its_run(
+    store: ProjectStore, night: Mapping[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also without `mlflow run`, which brings it otherwise; nothing of it stays behind."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    data = f"runs:/{night['preprocess']}/data"
+    run_id = store.good(train.STEP, data=data, model="decision_tree", max_depth=2)
+    assert store.metrics(run_id)["train_rmse"] > 0
+    assert not list(tmp_path.rglob("*.parquet"))
+    status, message = store.bad(train.STEP, data=f"runs:/{'0' * 32}/data")
+    assert status == 65
+    assert "Allowed: a path, or runs:/<run id>/<folder>" in message
+
+
+def test_folds_follow_the_split_that_was_made(
+    store: ProjectStore, csv_file: Callable[[str], Path]
+) -> None:
+    """A window that only `preprocess` was asked for is known to the steps after it."""
+    text = "when,x,price\n"
+    text += "".join(
+        f"2026-01-{1 + n // 24:02}T{n % 24:02}:00:00Z,{n % 7},{n}\n" for n in range(240)
+    )
+    given = {"target": "price", "identity": "", "time_column": "when"}
+    raw = rows_of(store, csv_file, text, **given)
+    for asked, time in (({"holdout": "newest", "holdout_days": 2}, "when"), ({}, "")):
+        data = store.path(store.good(preprocess.STEP, raw=raw, **asked), "data")
+        assert Facts.read(data).split_by == time
 
 
 def test_boosting_is_tracked_as_the_courses_show_it(

@@ -16,7 +16,7 @@ from images.batches import Pixels
 from images.facts import RAW_FILE, Facts
 from images.normalization import PixelSums
 from images.tables import PART, Images, read
-from shared.commandline import Option
+from shared.commandline import RAW
 from shared.json_files import write_json
 from shared.space import room_for
 from shared.tracking import Step, main, say
@@ -26,11 +26,7 @@ EXAMPLES = 10
 _PICTURE_ROOM = 1 << 22  # bytes; what the pictures take at most, as a rule
 _BRIGHTNESSES = 256
 
-OPTIONS = (
-    Option(
-        "raw", "", "the artifact folder that download logged, runs:/<run id>/raw", required=True
-    ),
-)
+OPTIONS = (RAW,)
 
 
 def explore(values: Mapping[str, Any]) -> None:

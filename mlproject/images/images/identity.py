@@ -18,7 +18,7 @@ SALT = b"understudy/images/1\x00"
 """Changing it would move images between training and holdout: never do."""
 
 Positions = np.ndarray[Any, np.dtype[np.float64]]
-_ROW_ID = slice(0, 8)
+ROW_BYTES = slice(0, 8)
 HOLDOUT = slice(8, 16)
 ARRIVAL = slice(16, 24)
 VALIDATION = slice(24, 32)
@@ -40,7 +40,7 @@ def positions(prints: Sequence[bytes], part: slice) -> Positions:
 
     Args:
         prints: the fingerprints.
-        part: `HOLDOUT`, `ARRIVAL` or `VALIDATION`: which of the independent positions.
+        part: `HOLDOUT`, `ARRIVAL`, `VALIDATION` or `ROW_BYTES`: which of the independent positions.
     """
     # 53 bits: what a float64 holds exactly, so that no position rounds up to 1.0.
     whole = np.array([int.from_bytes(each[part], "big") >> 11 for each in prints], dtype="float64")
@@ -57,7 +57,7 @@ class RowIds:
         """Return a row id for each of these images, which come after those asked for before."""
         ids = []
         for each in prints:
-            stem = each[_ROW_ID]
+            stem = each[ROW_BYTES]
             ids.append(f"{stem.hex()}-{self._seen[stem]}")
             self._seen[stem] += 1
         return ids

@@ -28,7 +28,7 @@ from images.normalization import PixelSums, given
 from images.report import Report
 from images.split import HOLDOUT_PART, NAMES, TRAIN_PART, Split, check
 from images.tables import PART, ROW_ID, Images, read, writing
-from shared.commandline import Option
+from shared.commandline import RAW, Option
 from shared.errors import DataError
 from shared.json_files import MALFORMED_FILE, read_json, write_json
 from shared.space import room_for
@@ -38,9 +38,7 @@ FILES = (TRAIN_FILE, VALIDATION_FILE, HOLDOUT_FILE)
 """In the order of `split.NAMES`."""
 
 OPTIONS = (
-    Option(
-        "raw", "", "the artifact folder that download logged, runs:/<run id>/raw", required=True
-    ),
+    RAW,
     Option(
         "holdout",
         "",

@@ -8,6 +8,7 @@ storage and a temporary folder.
 """
 
 import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +16,13 @@ from typing import Any, ClassVar
 
 from images import train
 from images.facts import Facts
-from images.judges import Judges, metric_of, read_judges
+from images.judges import Judges, metric_of, read_judges, without_unseen
 from shared import samplers, searching
-from shared.commandline import Option
+from shared.commandline import DATA, Option
 from shared.objective import MEDIAN, PRUNERS, Report, pruner
 from shared.search_space import Space
 from shared.space_reading import DEFAULT, GRID, Searchable, read_fixed, read_space
-from shared.tracking import Step, log_new_params, main
+from shared.tracking import Step, log_new_params, main, say
 
 _NOT_SEARCHED = ("data", "random_state")
 _EXAMPLE = '{"learning_rate": {"low": 0.0001, "high": 0.01, "log": true}, "filters": [8, 16, 32]}'
@@ -41,9 +42,7 @@ _SPACES: Mapping[str, Mapping[str, Any]] = {
 study its time and teaches little. Early stopping and pruning spare what is idle."""
 
 OPTIONS = (
-    Option(
-        "data", "", "the artifact folder that preprocess logged, runs:/<run id>/data", required=True
-    ),
+    DATA,
     Option("metric", "", "what the best trial is best in; '' for accuracy"),
     Option("pruner", MEDIAN, "when a trial is ended early", choices=PRUNERS),
     *searching.OPTIONS,
@@ -82,9 +81,23 @@ class Validation:
         """
         from images import trial
 
+        return trial.score(self.judges, self._values(params), self.metric, report)
+
+    def unseen(self, params: Mapping[str, Any]) -> dict[str, float]:
+        """Return the metrics of a trial's parameters on the images that no trial saw.
+
+        Raises:
+            TrainingError: if the training diverges.
+        """
+        from images import trial
+
+        if self.judges.unseen.empty:
+            return {}
+        return trial.unseen(self.judges, self._values(params), self.metric)
+
+    def _values(self, params: Mapping[str, Any]) -> dict[str, Any]:
         defaults = {option.name: option.default for option in train.OPTIONS}
-        values = {**defaults, **self.parameters(params)}
-        return trial.score(self.judges, values, self.metric, report)
+        return {**defaults, **self.parameters(params)}
 
 
 def search(values: Mapping[str, Any]) -> None:
@@ -94,15 +107,23 @@ def search(values: Mapping[str, Any]) -> None:
     folder = Path(values["data"])
     facts = Facts.read(folder)
     train.check_fitted(facts, folder)
-    objective = _objective(values, read_judges(folder, facts))
-    data = [objective.judges.sha256, facts.classes, facts.mean, facts.std]
-    code = [values["pruner"], train.requirements()]
-    how = pruner(values["pruner"])
-    begun = searching.begin(values, objective, how, facts.dataset, [*data, *code])
-    log_new_params({"pruner": values["pruner"], "dataset": facts.dataset, "form": facts.form})
-    mlflow.set_tag("data.sha256", facts.sha256)
-    train.log_input(facts, "search")
-    begun.conduct()
+    judges = read_judges(folder, facts)
+    if judges.repeated:
+        say(
+            f"{judges.repeated:,} images repeat the pixels of another one: equal ones are in one "
+            "part, so that none judges what it was fitted on"
+        )
+    with tempfile.TemporaryDirectory() as place:
+        judges = without_unseen(judges, values["unseen_fraction"], Path(place))
+        objective = _objective(values, judges)
+        data = [judges.sha256, facts.classes, facts.mean, facts.std]
+        code = [values["pruner"], train.requirements()]
+        how = pruner(values["pruner"])
+        begun = searching.begin(values, objective, how, facts.dataset, [*data, *code])
+        log_new_params({"pruner": values["pruner"], "dataset": facts.dataset, "form": facts.form})
+        mlflow.set_tag("data.sha256", facts.sha256)
+        train.log_input(facts, "search")
+        begun.conduct()
 
 
 def _objective(values: Mapping[str, Any], judges: Judges) -> Validation:

@@ -15,7 +15,7 @@ import numpy as np
 
 from images.facts import TRAIN_FILE, Facts
 from images.tables import ROW_ID, count, read
-from shared.commandline import Option
+from shared.commandline import DATA, Option
 from shared.errors import DataError
 from shared.space import room_for
 from shared.tracking import Step, log_new_params, main, say
@@ -30,9 +30,7 @@ REQUIREMENTS = ("mlflow-skinny", "keras", "numpy", "pandas")
 """Distributions that loading and serving the model need, beside TensorFlow's."""
 
 OPTIONS = (
-    Option(
-        "data", "", "the artifact folder that preprocess logged, runs:/<run id>/data", required=True
-    ),
+    DATA,
     Option("learning_rate", 0.002, "of Adam, at the start", above=0, maximum=10),
     Option(
         "schedule",

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from images.facts import VALIDATION_FILE
-from images.judges import Judges
+from images.judges import UNSEEN_FILE, Judges
 from images.stream import batches_of
 from images.training import fitted, named, untrained
 from shared.objective import Report
@@ -38,6 +38,24 @@ def score(
     history = fitted(network, judges.facts, judges.folder, values, [judged])
     best = judged.epochs[history.best - 1]
     return {**best, "best_epoch": float(history.best), "epochs_run": float(len(judged.epochs))}
+
+
+def unseen(judges: Judges, values: Mapping[str, Any], metric: str) -> dict[str, float]:
+    """Return the figures of the images that no trial saw, for a network trained as a trial's.
+
+    Args:
+        judges: as for `score`.
+        values: ditto.
+        metric: ditto.
+
+    Raises:
+        TrainingError: if it diverges.
+    """
+    keras.utils.clear_session()
+    network = untrained(judges.facts, values)
+    fitted(network, judges.facts, judges.folder, values, [])
+    images = batches_of(judges.folder / UNSEEN_FILE, judges.facts, values["batch_size"])
+    return judges.unseen_figures(network.predict(images, verbose=0), metric)
 
 
 class _Judged(keras.callbacks.Callback):

@@ -20,7 +20,7 @@ from images.metrics import named_per_class, per_class
 from images.predictions import Scorer, known_classes, predict, whole
 from images.tables import ROW_ID, read
 from shared import metrics
-from shared.commandline import Option
+from shared.commandline import DATA, Option
 from shared.errors import DataError
 from shared.predictions import asked, probabilities_of
 from shared.space import room_for
@@ -29,9 +29,7 @@ from shared.tracking import Step, main, say
 TIMED_CALLS = 20
 
 OPTIONS = (
-    Option(
-        "data", "", "the artifact folder that preprocess logged, runs:/<run id>/data", required=True
-    ),
+    DATA,
     Option(
         "model_uri",
         "",

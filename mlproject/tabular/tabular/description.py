@@ -104,11 +104,12 @@ def describe(data_set: DataSet, table: Table) -> Facts:
             allowed="at least one column of numbers or of text with repeated values",
             action="look at the file, and at which columns target, identity and time_column name",
         )
+    task = _task(data_set, frame[data_set.target].dropna(), columns[data_set.target].kind)
     used = {name: columns[name] for name in (*features, data_set.target)}
     kept = {name: columns[name] for name in data_set.identity if name in columns}
     return Facts(
         dataset=data_set.name,
-        task=_task(data_set, frame[data_set.target].dropna(), columns[data_set.target].kind),
+        task=task,
         target=data_set.target,
         columns={**kept, **used},
         features=features,
@@ -117,8 +118,22 @@ def describe(data_set: DataSet, table: Table) -> Facts:
         time=data_set.time.name if data_set.time else "",
         slices=data_set.slices,
         holdout=data_set.holdout,
-        taken=_taken(data_set, table, columns),
+        taken=_taken(data_set, table, columns) | _guessed(data_set, frame, columns, task),
     )
+
+
+def _guessed(
+    data_set: DataSet, frame: pd.DataFrame, columns: Mapping[str, Column], task: Task
+) -> dict[str, str]:
+    """Return in words that whole numbers were taken for classes, where nobody said so."""
+    target = data_set.target
+    if (data_set.task, task, columns[target].kind) != ("auto", "classification", "number"):
+        return {}
+    count = frame[target].nunique()
+    return {
+        target: f"{count} classes, as it holds so many whole numbers (-P task=regression "
+        "predicts a number)"
+    }
 
 
 def _taken(data_set: DataSet, table: Table, columns: Mapping[str, Column]) -> dict[str, str]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from shared.commandline import Option
+from shared.commandline import RAW
 from shared.errors import DataError
 from shared.space import room_for
 from shared.tracking import Step, main, say
@@ -20,11 +20,7 @@ from tabular.facts import RAW_FILE, Facts
 
 _PICTURE_ROOM = 1 << 22  # bytes; what the pictures take at most, as a rule
 
-OPTIONS = (
-    Option(
-        "raw", "", "the artifact folder that download logged, runs:/<run id>/raw", required=True
-    ),
-)
+OPTIONS = (RAW,)
 
 
 def explore(values: Mapping[str, Any]) -> None:

@@ -30,7 +30,7 @@ class Facts:
         identity: columns that identify a row.
         time: column with the UTC time of the row; '' where rows have none.
         slices: columns for results per group.
-        holdout: the natural split.
+        holdout: the natural split; after `preprocess`, the one that was made.
         source: where the rows came from, without credentials.
         as_of: the date asked for; '' for everything.
         newest: ISO 8601 time of the newest row; '' where rows have no time.
@@ -53,6 +53,11 @@ class Facts:
     newest: str = ""
     sha256: str = ""
     taken: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def split_by(self) -> str:
+        """The column with the time by which the rows are split; '' where by their identity."""
+        return self.time if self.holdout.policy == "newest" else ""
 
     def write(self, folder: Path) -> None:
         """Write the facts into `folder`."""

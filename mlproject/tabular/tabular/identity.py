@@ -90,6 +90,11 @@ def row_ids(prints: Prints) -> pd.Series:
     return pd.Series(joined.to_pandas(), dtype="str")
 
 
+def identities(ids: pd.Series) -> pd.Series:
+    """Return what rows of one identity have in common, from the ids that `row_ids` gave them."""
+    return ids.str.slice(0, _ID_DIGITS)
+
+
 def split_positions(prints: Prints) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Return where each row falls in [0, 1): below the holdout fraction means holdout."""
     return _unit(prints, _SPLIT)

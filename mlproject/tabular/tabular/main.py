@@ -14,7 +14,9 @@ from typing import Any
 from shared import nested
 from shared.commandline import Option
 from shared.tracking import Step, log_new_params, main
-from tabular import download, preprocess, train, validate
+from tabular import download, models, preprocess, train, validate
+from tabular.datasets import find
+from tabular.declaration import UserFile
 from tabular.tags import own_tags
 
 _TRAINING = tuple(option for option in train.OPTIONS if option.name != "data")
@@ -28,7 +30,8 @@ def run_all(values: Mapping[str, Any]) -> None:
     mlflow.set_tags(own_tags(values["tags"]))
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        downloaded = nested.run(download.STEP, _of(values, download.OPTIONS))
+        settled = {**_of(values, download.OPTIONS), "task": _task(values)}
+        downloaded = nested.run(download.STEP, settled)
         raw = nested.artifacts(downloaded, "raw", folder)
         data = nested.artifacts(nested.run(preprocess.STEP, {"raw": raw}), "data", folder)
         trained = nested.run(train.STEP, {"data": data, **_of(values, _TRAINING)})
@@ -36,6 +39,15 @@ def run_all(values: Mapping[str, Any]) -> None:
     params = mlflow.get_run(trained).data.params
     log_new_params({name: v for name, v in params.items() if name != "data"})
     mlflow.log_metrics(mlflow.get_run(scored).data.metrics)
+
+
+def _task(values: Mapping[str, Any]) -> str:
+    """Return the task; a model that can only predict numbers says it for a file of the user's."""
+    source, model = find(values["dataset"]).source, models.MODELS.get(values["model"])
+    described = isinstance(source, UserFile) and source.described
+    if values["task"] == "auto" and described and model and model.tasks == ("regression",):
+        return "regression"
+    return str(values["task"])
 
 
 def _of(values: Mapping[str, Any], options: Iterable[Option]) -> dict[str, Any]:

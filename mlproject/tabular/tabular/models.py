@@ -261,7 +261,8 @@ def choose(name: str, task: Task, values: Mapping[str, Any]) -> dict[str, Any]:
         raise ParameterError(
             f"model '{name}' cannot do {task}",
             allowed=", ".join(fitting),
-            action="pass one of these as -P model=...",
+            action="pass one of these as -P model=..., or, if the target of a file of your own was "
+            f"taken for what it is not, -P task={model.tasks[0]} to download",
         )
     _refuse_unused(name, model, values)
     used = {option: values[option] for option in model.parameters}

@@ -4,6 +4,7 @@ The rows stay raw: scaling and encoding are inside the model. Touches the MLflow
 temporary folder.
 """
 
+import dataclasses
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -12,11 +13,12 @@ from typing import Any
 
 import pandas as pd
 
-from shared.commandline import Option
+from shared.commandline import RAW, Option
 from shared.errors import DataError
 from shared.json_files import MALFORMED_FILE, read_json
 from shared.space import room_for
 from shared.tracking import Step, log_new_params, main, say
+from tabular.declaration import Holdout
 from tabular.facts import RAW_FILE, Facts
 from tabular.memory import check_parquet
 from tabular.split import Split, split, with_row_ids
@@ -27,9 +29,7 @@ MOST_NAMED = 10
 TRAIN_FILE, HOLDOUT_FILE = "train.parquet", "holdout.parquet"
 
 OPTIONS = (
-    Option(
-        "raw", "", "the artifact folder that download logged, runs:/<run id>/raw", required=True
-    ),
+    RAW,
     Option(
         "holdout",
         "",
@@ -72,10 +72,18 @@ def preprocess(values: Mapping[str, Any]) -> None:
     """
     raw = Path(values["raw"])
     facts = Facts.read(raw)
+    how = Split(
+        values["holdout"] or facts.holdout.policy,
+        values["holdout_fraction"],
+        values["holdout_days"] or facts.holdout.days,
+        values["training_days"],
+    )
+    # Later steps follow the split that was made: the folds of a search, for one.
+    facts = dataclasses.replace(facts, holdout=Holdout(how.policy, how.holdout_days))
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         # Not kept here: the parts take as much memory as the rows.
-        parts = _parts(_checked(raw, facts, values["max_rejected"], folder), facts, values)
+        parts = _parts(_checked(raw, facts, values["max_rejected"], folder), facts, how)
         _log(*parts, facts, folder)
     log_new_params({name: value for name, value in values.items() if name != "raw"})
 
@@ -105,19 +113,11 @@ def _checked(raw: Path, facts: Facts, max_rejected: float, folder: Path) -> pd.D
     return report.checked.rows
 
 
-def _parts(
-    rows: pd.DataFrame, facts: Facts, values: Mapping[str, Any]
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _parts(rows: pd.DataFrame, facts: Facts, how: Split) -> tuple[pd.DataFrame, pd.DataFrame]:
     from tabular.identity import identity_columns
 
     identity = identity_columns(facts.identity, facts.target, rows)
     numbered, prints = with_row_ids(rows, identity)
-    how = Split(
-        values["holdout"] or facts.holdout.policy,
-        values["holdout_fraction"],
-        values["holdout_days"] or facts.holdout.days,
-        values["training_days"],
-    )
     train, holdout = split(numbered, prints, facts.time, how)
     if facts.task == "classification":
         check_classes(train[facts.target], "training")

@@ -16,9 +16,9 @@ from typing import Any, ClassVar
 import pandas as pd
 
 from shared import samplers, searching
-from shared.commandline import Option
+from shared.commandline import DATA, Option
 from shared.metrics import leading
-from shared.objective import NONE, Report, pruner
+from shared.objective import NONE, UNSEEN, Report, pruner
 from shared.search_space import Space
 from shared.tracking import Step, log_new_params, main, say
 from tabular import metrics, models
@@ -27,13 +27,12 @@ from tabular.folds import PREFIX, Folds, cut
 from tabular.identity import content_sha256
 from tabular.inputs import log_rows
 from tabular.model_spaces import space_of
-from tabular.preprocess import TRAIN_FILE, read_part
+from tabular.preprocess import FEWEST_CLASSES, TRAIN_FILE, read_part
+from tabular.split import unseen
 from tabular.train import check_rows
 
 OPTIONS = (
-    Option(
-        "data", "", "the artifact folder that preprocess logged, runs:/<run id>/data", required=True
-    ),
+    DATA,
     Option("model", "random_forest", "kind of model"),
     Option("metric", "", "what the best trial is best in; '' for rmse or accuracy"),
     Option("folds", 5, "parts of the cross-validation", minimum=2, maximum=100),
@@ -49,6 +48,7 @@ class CrossValidation:
         model: kind of model.
         space: what is tried.
         folds: what judges.
+        kept: rows that no trial sees, numbered from 0; may be empty.
         metric: what leads, with its prefix.
         direction: "minimize" or "maximize".
         random_state: seed of the models.
@@ -59,6 +59,7 @@ class CrossValidation:
     model: str
     space: Space
     folds: Folds
+    kept: pd.DataFrame
     metric: str
     direction: str
     random_state: int
@@ -78,6 +79,19 @@ class CrossValidation:
         used = _used(self.model, self.folds.facts, self.parameters(params))
         return self.folds.score(self.model, used)
 
+    def unseen(self, params: Mapping[str, Any]) -> dict[str, float]:
+        """Return the metrics of a trial's parameters on the rows that no trial saw.
+
+        Raises:
+            Exception: whatever fitting and scoring raise.
+        """
+        if self.kept.empty:
+            return {}
+        used = _used(self.model, self.folds.facts, self.parameters(params))
+        plain = self.metric.removeprefix(PREFIX)
+        found = self.folds.unseen(self.model, used, self.kept, plain)
+        return {f"{UNSEEN}{name}": v for name, v in {"rows": len(self.kept), **found}.items()}
+
 
 def _used(model: str, facts: Facts, given: Mapping[str, Any]) -> dict[str, Any]:
     defaults = {option.name: option.default for option in models.OPTIONS}
@@ -91,7 +105,7 @@ def search(values: Mapping[str, Any]) -> None:
     folder = Path(values["data"])
     facts = Facts.read(folder)
     rows = read_part(folder, TRAIN_FILE)
-    objective = _objective(values, facts, rows)
+    objective = cross_validation(values, facts, rows)
     data = [content_sha256(rows), facts.task, facts.target, list(facts.features)]
     code = [objective.model, values["folds"], version("scikit-learn")]
     name = f"{facts.dataset}-{objective.model}"
@@ -103,17 +117,40 @@ def search(values: Mapping[str, Any]) -> None:
     begun.conduct()
 
 
-def _objective(values: Mapping[str, Any], facts: Facts, rows: pd.DataFrame) -> CrossValidation:
+def cross_validation(
+    values: Mapping[str, Any], facts: Facts, rows: pd.DataFrame
+) -> CrossValidation:
+    """Return what judges the trials; what is odd about the rows is said.
+
+    Args:
+        values: the parameters, as `OPTIONS` names them.
+        facts: of the data.
+        rows: what `preprocess` left for training.
+
+    Raises:
+        ParameterError: for parameters that do not go together.
+        DataError: for rows that cannot be trained with, or cannot judge.
+    """
     grid = values["sampler"] == samplers.GRID
     space = space_of(values["space"], values["fixed"], values["model"], facts.task, grid=grid)
     check_rows(rows, facts, _used(values["model"], facts, space.fixed))
     known = metrics.REGRESSION if facts.task == "regression" else metrics.CLASSIFICATION
     metric, direction = leading(values["metric"], known, PREFIX)
     seed = values["random_state"]
-    folds = cut(rows, facts, values["folds"], seed, metric)
-    for line in folds.left_out:
-        say(f"{line}: it is left out")
-    return CrossValidation(values["model"], space, folds, metric, direction, seed)
+    seen, kept = _parted(rows, facts, values["unseen_fraction"])
+    folds = cut(seen, facts, values["folds"], seed, metric)
+    for line in (*folds.notes, *(f"{line}: it is left out" for line in folds.left_out)):
+        say(line)
+    return CrossValidation(values["model"], space, folds, kept, metric, direction, seed)
+
+
+def _parted(rows: pd.DataFrame, facts: Facts, fraction: float) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the rows that trials see, and those that judge the best one; these may be none."""
+    aside = unseen(rows, facts.split_by, fraction)
+    seen, kept = rows[~aside], rows[aside]
+    if facts.task == "classification" and seen[facts.target].nunique() < FEWEST_CLASSES:
+        return rows, rows.head(0)
+    return seen.reset_index(drop=True), kept.reset_index(drop=True)
 
 
 STEP = Step("search", OPTIONS, search)

@@ -17,6 +17,8 @@ ROW_ID = "row_id"
 MIN_TRAINING_ROWS = 20
 MIN_HOLDOUT_ROWS = 10
 _DIGITS = 12  # hexadecimal ones of a row's id, 48 bits
+_MOST_UNSEEN = 0.25
+"""Share of few rows that a search may do without."""
 
 
 @dataclass(frozen=True)
@@ -88,12 +90,8 @@ def set_aside(rows: pd.DataFrame, time: str, fraction: float) -> pd.Series:
     Raises:
         DataError: if a part has too few rows.
     """
-    if time:
-        aside = rows[time] > rows[time].quantile(1 - fraction)
-    else:
-        # Other digits of the fingerprint than those that the holdout is split by.
-        digits = rows[ROW_ID].str.slice(0, _DIGITS)
-        aside = digits.map(lambda text: int(text, 16) < fraction * 16**_DIGITS)
+    newest = rows[time] > rows[time].quantile(1 - fraction) if time else None
+    aside = _positions(rows) < fraction if newest is None else newest
     if fraction and (aside.sum() < MIN_HOLDOUT_ROWS or (~aside).sum() < MIN_TRAINING_ROWS):
         raise DataError(
             f"validation_fraction {fraction:g} of {len(rows)} training rows leaves "
@@ -101,7 +99,33 @@ def set_aside(rows: pd.DataFrame, time: str, fraction: float) -> pd.Series:
             allowed=f"at least {MIN_TRAINING_ROWS} to fit and {MIN_HOLDOUT_ROWS} to score",
             action="bring more rows, or change validation_fraction",
         )
-    return aside.astype("bool")
+    return aside
+
+
+def unseen(rows: pd.DataFrame, time: str, fraction: float) -> pd.Series:
+    """Return which training rows no trial of a search shall see: by hash, or the newest ones.
+
+    They are at least `MIN_HOLDOUT_ROWS`; none where that is more than a quarter of the rows, or
+    where many rows that belong together would make it half of them.
+
+    Args:
+        rows: training rows with `row_id`.
+        time: column with the time of each row; '' where the rows are not split by it.
+        fraction: share of the rows; 0 for none.
+    """
+    none = pd.Series(data=False, index=rows.index)
+    count = max(round(fraction * len(rows)), MIN_HOLDOUT_ROWS if fraction else 0)
+    if not fraction or count > max(fraction, _MOST_UNSEEN) * len(rows):
+        return none
+    ranks = rows[time].rank(ascending=False, method="min") if time else _positions(rows)
+    aside = ranks <= ranks.nsmallest(count).iloc[-1]
+    return aside if len(rows) > 2 * aside.sum() else none
+
+
+def _positions(rows: pd.DataFrame) -> pd.Series:
+    """Return where each row falls in [0, 1), by other digits than those of the holdout."""
+    digits = rows[ROW_ID].str.slice(0, _DIGITS)
+    return digits.map(lambda text: int(text, 16) / 16**_DIGITS).astype("float64")
 
 
 def _newest(frame: pd.DataFrame, time: str, how: Split) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from shared.commandline import Option
+from shared.commandline import DATA, Option
 from shared.errors import DataError, ParameterError
 from shared.tracking import Step, log_new_params, main, say
 from tabular import models
@@ -40,9 +40,7 @@ TWO_CLASSES = 2  # of more, nobody could say whose probability rises
 NO, YES = "no", "yes"
 
 OPTIONS = (
-    Option(
-        "data", "", "the artifact folder that preprocess logged, runs:/<run id>/data", required=True
-    ),
+    DATA,
     Option("model", "random_forest", "kind of model"),
     *models.OPTIONS,
     Option("validation_fraction", 0.0, "share of the rows scored, not fitted", minimum=0, below=1),

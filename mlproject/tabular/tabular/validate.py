@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from shared.commandline import Option
+from shared.commandline import DATA, Option
 from shared.errors import DataError, ParameterError, nearest
 from shared.predictions import PROBABILITY, probabilities_of
 from shared.space import room_for
@@ -31,9 +31,7 @@ _OUR_COLUMNS = ("row_id", "target", "prediction", "weight", "time")
 _OWN_PARAMETERS = ("data", "model_uri", "slices", "tags", "autolog")
 
 OPTIONS = (
-    Option(
-        "data", "", "the artifact folder that preprocess logged, runs:/<run id>/data", required=True
-    ),
+    DATA,
     Option(
         "model_uri",
         "",

@@ -30,6 +30,11 @@ _ANSWER: Final = 120.0
 """Seconds that a server may take for an answer; MLflow's own limit is 60."""
 _PAUSE: Final = 0.05
 _PASSED_ON: Final = ("content-type", "accept")
+_OLD_FORMS: Final = {
+    "format=pandas-split": '{"dataframe_split": {"columns": [...], "data": [[...], ...]}}',
+    "format=pandas-records": '{"dataframe_records": [{"<column>": ...}, ...]}',
+}
+"""What MLflow before 2.0 said of a body in its content type, and the body that it takes since."""
 
 
 class Proxy:
@@ -98,6 +103,8 @@ class Proxy:
         from starlette.responses import JSONResponse
 
         body = await request.body()
+        if refused := _old_form(request.headers.get("content-type", "")):
+            return JSONResponse({"error_code": "BAD_REQUEST", "message": refused}, 415)
         headers = {name: request.headers[name] for name in _PASSED_ON if name in request.headers}
         # Asked again only where the connection broke: a prediction changes nothing, so that it does
         # not matter whether the server that died had computed it already.
@@ -140,3 +147,16 @@ class Proxy:
         shown = {VERSION_HEADER: instance.version}
         kind = answer.headers.get("content-type")
         return Response(answer.content, answer.status_code, shown, media_type=kind)
+
+
+def _old_form(kind: str) -> str:
+    """Return why a request in the form of MLflow 1 is refused; '' for any other."""
+    written = kind.replace(" ", "").lower()
+    for word, body in _OLD_FORMS.items():
+        if word in written:
+            return (
+                f"Found: the content type {kind!r}, a form of MLflow before 2.0. Allowed: the"
+                f" content type 'application/json' with the body {body}. Next: leave {word} out,"
+                " and put the old body behind that word."
+            )
+    return ""

@@ -29,7 +29,8 @@ class Search:
 
     Attributes:
         workers: So many tasks work on the study at once.
-        trials: The study is over after so many trials; 0 for no such limit.
+        trials: The study is over after so many trials; 0 for what the project does by itself:
+            ours try 20, every point of a grid, or, with minutes, as many as they can.
         minutes: And after so many minutes of work; 0 for no such limit.
         space: Parameter to list of values or ``{"low": ..., "high": ..., "log": ..., "step":
             ...}``; or the name of a space that the project knows; '' for its default.
@@ -44,7 +45,7 @@ class Search:
     """
 
     workers: Annotated[int, Field(ge=1, le=256)] = 2
-    trials: Annotated[int, Field(ge=0)] = 20
+    trials: Annotated[int, Field(ge=0)] = 0
     minutes: Annotated[float, Field(ge=0)] = 0.0
     space: Mapping[str, Any] | str = ""
     sampler: str = ""
@@ -58,13 +59,6 @@ class Search:
                 f"sampler is {self.sampler!r}{nearest(self.sampler, SAMPLERS)}",
                 listed(SAMPLERS),
                 "correct sampler",
-            )
-        # A grid ends by itself when every point was tried.
-        if not self.trials and not self.minutes and self.sampler != "grid":
-            raise _wrong(
-                "trials is 0 and minutes is 0, so the search would never end",
-                "a number of trials, of minutes, or both",
-                "set one of them",
             )
         # A name stands for a space that only the project knows.
         if isinstance(self.space, str):
@@ -87,9 +81,11 @@ class Search:
     def values(self) -> dict[str, str]:
         """Return the entry point's parameters; what it decides by itself is left out."""
         space = self.space if isinstance(self.space, str) else json.dumps(dict(self.space))
+        trials = str(self.trials) if self.trials else ""
+        minutes = f"{self.minutes:g}" if self.minutes else ""
         given = {SPACE: space, SAMPLER: self.sampler, METRIC: self.metric}
-        budget = {TRIALS: str(self.trials), MINUTES: f"{self.minutes:g}"}
-        return {**{name: text for name, text in given.items() if text}, **budget}
+        given |= {TRIALS: trials, MINUTES: minutes}
+        return {name: text for name, text in given.items() if text}
 
     @property
     def recipe(self) -> str:

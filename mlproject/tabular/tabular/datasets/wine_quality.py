@@ -3,17 +3,18 @@
 from tabular.declaration import Column, DataSet, Remote
 
 FOLDER = "https://archive.ics.uci.edu/ml/machine-learning-databases/wine-quality"
+RED = Remote(
+    f"{FOLDER}/winequality-red.csv",
+    "4a402cf041b025d4566d954c3b9ba8635a3a8a01e039005d97d6a710278cf05e",
+    separator=";",
+    adds={"color": "red"},
+)
 
 DATASET = DataSet(
     name="wine_quality",
     title="6,497 wines, 11 laboratory values and the colour; quality from 0 to 10",
     source=(
-        Remote(
-            f"{FOLDER}/winequality-red.csv",
-            "4a402cf041b025d4566d954c3b9ba8635a3a8a01e039005d97d6a710278cf05e",
-            separator=";",
-            adds={"color": "red"},
-        ),
+        RED,
         Remote(
             f"{FOLDER}/winequality-white.csv",
             "76c3f809815c17c07212622f776311faeb31e87610d52c26d87d6e361b169836",
