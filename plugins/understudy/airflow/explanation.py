@@ -8,6 +8,7 @@ from typing import Final
 from understudy.airflow import night_context as task
 from understudy.redact import redacted
 from understudy.spec.entry_points import Role
+from understudy.spec.git_address import TEMPLATE
 from understudy.spec.guards import GUARDS, OFF
 from understudy.spec.pipeline import AfterPromotion, Pipeline
 from understudy.spec.rules import Bound, Gate, Metric, Slice, Unscorable
@@ -40,7 +41,6 @@ _TRAINED: Final = (
     "Compares by the rules what the training runs of challenger and champion logged, each on rows "
     "of its own, and stores the verdict. It moves nothing."
 )
-_TEMPLATE: Final = "{{"
 _OUTCOMES: Final = """\
 | Outcome | What happened | What the grid shows |
 |---|---|---|
@@ -87,7 +87,7 @@ def project(pipeline: Pipeline) -> str:
     """Return where the code is, without credentials; of a template only the folder."""
     # A template is rendered when a task runs, and may hold what only then may be seen: a password.
     uri = pipeline.project.uri
-    return uri.rpartition("#")[2] if _TEMPLATE in uri else redacted(uri)
+    return uri.rpartition("#")[2] if TEMPLATE in uri else redacted(uri)
 
 
 def _tasks(pipeline: Pipeline) -> Iterator[tuple[str, str]]:

@@ -19,6 +19,7 @@ from understudy.contract import LOCAL, Kind, Tag, key_of
 from understudy.errors import ParameterError
 from understudy.redact import passwords_in, redacted
 from understudy.spec import git_address
+from understudy.spec.declared import refuse_secrets
 from understudy.spec.placement import placement
 from understudy.store.night import Night
 
@@ -96,6 +97,8 @@ class MlflowRunOperator(ProjectOperator):
             reads nothing else and changes nothing outside its run. Steps on a cluster always run.
 
     Raises:
+        DeclarationError: when the Dag file is parsed, where the project or a parameter holds a
+            password: Airflow stores the file's Dags, and shows them.
         AirflowFailException: where a retry cannot help (bad parameters, bad data, no such commit).
         AirflowException: where it may.
     """
@@ -132,6 +135,10 @@ class MlflowRunOperator(ProjectOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        # The result of another task is known only when this one runs.
+        if isinstance(project, str):
+            git_address.check_declared(project, git_conn_id, "MlflowRunOperator")
+        refuse_secrets("MlflowRunOperator: parameters", parameters or {})
         self.project, self.entry_point, self.version = project, entry_point, version
         self.git_conn_id = git_conn_id
         self.parameters = dict(parameters or {})

@@ -18,6 +18,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from understudy.errors import DeclarationError, listed, nearest
+from understudy.redact import secret_in
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -70,6 +71,23 @@ def from_json(kind: type[T], fields: Mapping[str, Any]) -> T:
     except ValidationError as error:
         raise _readable(kind, error) from None
     return made
+
+
+def refuse_secrets(field: str, parameters: Mapping[str, object]) -> None:
+    """Refuse parameters of a project that are URLs with something secret in them.
+
+    Raises:
+        DeclarationError: naming the first.
+    """
+    for name, value in parameters.items():
+        # An Airflow ``Param`` has its default in ``value``; here Airflow is not imported to ask
+        # for its type.
+        if secret := secret_in(getattr(value, "value", value)):
+            raise DeclarationError(
+                f"{field}[{name!r}] is a URL with {secret}",
+                allowed="URLs without secrets: parameters are stored and shown",
+                action="give it by an environment variable that environment= names, or in ~/.netrc",
+            )
 
 
 def _readable(record: type, error: ValidationError) -> DeclarationError:

@@ -13,7 +13,8 @@ import re
 from dataclasses import dataclass, field, replace
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from understudy.errors import ProjectError
+from understudy.errors import DeclarationError, ProjectError
+from understudy.redact import passwords_in
 from understudy.spec.git_access import GitAccess, SshAccess
 
 _SCHEMES = ("https", "http", "ssh", "git", "file")
@@ -25,6 +26,8 @@ _FORMS = (
     "absolute folder, each with #subdirectory if the MLproject is not at the top"
 )
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+TEMPLATE = "{{"
+"""What Airflow renders when a task runs begins so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +139,38 @@ class ProjectAddress:
         if inner.credentials or _server(inner.repository) != _server(self.repository):
             return inner
         return replace(inner, credentials=self.credentials, ssh=self.ssh)
+
+
+def check_declared(project: str, connection: str, of: str) -> None:
+    """Check the address of a project as it stands in a Dag file, which everybody may read.
+
+    Args:
+        project: The address. Of one with a template only a password that is written out is found:
+            what a template renders to is masked when the task runs.
+        connection: Airflow connection that opens it; '' for none, or where that is not known yet.
+        of: What it is an argument of, for messages.
+
+    Raises:
+        DeclarationError: for credentials, and for a connection that cannot open such an address.
+        ProjectError: if it is of no form that is allowed.
+    """
+    rendered_later = TEMPLATE in project
+    address = None if rendered_later else parse(project)
+    written_out = any(TEMPLATE not in secret for secret in passwords_in(project))
+    if written_out if address is None else address.credentials:
+        raise DeclarationError(
+            f"{of}: the uri holds a user and a password, which Airflow would show",
+            allowed="a uri without credentials",
+            action="put them into an Airflow connection, and name it with connection= of Project, "
+            "git_conn_id= of an operator",
+        )
+    if connection and address is not None and not address.takes_credentials:
+        raise DeclarationError(
+            f"{of}: a connection is named, {connection!r}, but {address.repository} is of a "
+            "form that takes no credentials",
+            allowed="a connection with an https or ssh uri",
+            action="remove the connection, or correct the uri",
+        )
 
 
 def parse(project: str) -> ProjectAddress:

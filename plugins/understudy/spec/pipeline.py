@@ -16,9 +16,8 @@ from pydantic import BeforeValidator, Field, PlainSerializer, ValidationInfo
 
 from understudy.contract import ENV_MANAGERS, LOCAL, STUDY_VARIABLE
 from understudy.errors import DeclarationError, listed, nearest
-from understudy.redact import secret_in
 from understudy.spec import git_address
-from understudy.spec.declared import declared
+from understudy.spec.declared import declared, refuse_secrets
 from understudy.spec.entry_points import MODEL_URI, Steps
 from understudy.spec.placement import placement
 from understudy.spec.rules import Gate
@@ -32,7 +31,6 @@ _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,200}")
 # MLflow refuses / and : in the name of a model; the others would end or widen a name that is
 # quoted in a search.
 _MODEL_FORBIDDEN: Final = re.compile(r"[/:\"'%]")
-_TEMPLATE: Final = "{{"
 
 
 class Promotion(StrEnum):
@@ -80,23 +78,7 @@ class Project:
     connection: str = ""
 
     def __post_init__(self) -> None:
-        # Airflow renders a template only when a task runs; until then there is nothing to parse.
-        if _TEMPLATE in self.uri:
-            return
-        address = git_address.parse(self.uri)
-        if address.credentials:
-            raise DeclarationError(
-                "Project: the uri holds a user and a password, which Airflow would show",
-                allowed="a uri without credentials",
-                action="put them into an Airflow connection, and name it with connection=",
-            )
-        if self.connection and not address.takes_credentials:
-            raise DeclarationError(
-                f"Project: connection is {self.connection!r}, but {address.repository} is of a "
-                "form that takes no credentials",
-                allowed="a connection with an https or ssh uri",
-                action="remove the connection, or correct the uri",
-            )
+        git_address.check_declared(self.uri, self.connection, "Project")
 
 
 @declared
@@ -360,7 +342,7 @@ class Pipeline(NightSpec):
                 f"names other than {listed(reserved)}",
                 "set the version on Project(...), promote on pipeline(...); leave out the rest",
             )
-        _refuse_secrets("parameters", self.parameters)
+        refuse_secrets("Pipeline: parameters", self.parameters)
 
     def _check_after_promotion(self) -> None:
         after = self.after_promotion
@@ -379,7 +361,7 @@ class Pipeline(NightSpec):
                 "other names: that one is filled in with the champion",
                 "leave it out",
             )
-        _refuse_secrets("after_promotion.parameters", after.parameters)
+        refuse_secrets("Pipeline: after_promotion.parameters", after.parameters)
 
     @property
     def for_nights(self) -> NightSpec:
@@ -391,18 +373,6 @@ class Pipeline(NightSpec):
     def after_promotion_dag(self) -> str:
         """Id of the Dag that hands a new champion on; '' where nothing does."""
         return f"{self.name}_{self.after_promotion.entry_point}" if self.after_promotion else ""
-
-
-def _refuse_secrets(field: str, parameters: Mapping[str, object]) -> None:
-    for name, value in parameters.items():
-        # An Airflow ``Param`` has its default in ``value``; here Airflow is not imported to ask
-        # for its type.
-        if secret := secret_in(getattr(value, "value", value)):
-            raise _wrong(
-                f"{field}[{name!r}] is a URL with {secret}",
-                "URLs without secrets: parameters are stored and shown",
-                "give it by an environment variable that environment= names, or in ~/.netrc",
-            )
 
 
 def _wrong(found: str, allowed: str, action: str) -> DeclarationError:

@@ -120,11 +120,25 @@ def test_the_representation_is_the_same_in_every_process() -> None:
     assert "0x" not in repr(declared(parameters={"a": object()}, schedule=object()))
 
 
-def test_credentials_in_a_uri_are_refused_and_not_repeated() -> None:
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "https://ann:s3cret@example.com/models.git",
+        "https://s3cret-token@example.com/models.git#sub",
+        "https://{{ var.value.user }}:s3cret@example.com/models.git",
+        "https://ann:s3cret@{{ var.value.host }}/models.git",
+    ],
+)
+def test_credentials_in_a_uri_are_refused_and_not_repeated(uri: str) -> None:
     """Airflow would show them in its UI; the message does not."""
     with pytest.raises(DeclarationError, match="a user and a password") as caught:
-        Project("https://ann:s3cret@example.com/models.git")
+        Project(uri)
     assert "s3cret" not in str(caught.value)
+
+
+def test_a_template_may_render_to_credentials() -> None:
+    """What it renders to is masked when the task runs."""
+    assert Project("https://ann:{{ var.value.token }}@example.com/m.git").version == ""
 
 
 def test_a_connection_needs_an_address_that_it_can_open() -> None:
