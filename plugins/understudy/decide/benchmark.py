@@ -9,7 +9,6 @@ import contextlib
 import json
 import os
 import sys
-from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +28,7 @@ from understudy.runner.environment.container import Surroundings
 from understudy.runner.environment.store import Environment, EnvironmentStore
 from understudy.runner.git.checkout import CheckoutStore
 from understudy.runner.process.child import Children
+from understudy.runner.process.habits import LastLines
 from understudy.runner.process.process import Command, OnLine, ProcessRunner
 from understudy.runner.scratch import Scratch, scratch_folder
 from understudy.runner.settings import Settings
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 _HERE: Final = Path(__file__).parent
 _COORDINATOR, _WORKER = _HERE / "benchmark_coordinator.py", _HERE / "benchmark_worker.py"
 _RESULT: Final = "measured.json"
-_LAST_LINES: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,17 +185,17 @@ class BenchmarkRunner:
             held_descriptors=(scratch.lock, *dict.fromkeys(locks)),
             scratch=scratch.folder,
         )
-        last_lines: deque[str] = deque(maxlen=_LAST_LINES)
+        last_lines = LastLines()
 
         def note(line: str) -> None:
-            last_lines.append(redacted(line))
+            last_lines.hear(redacted(line))
             on_line(redacted(line))
 
         ending = self._process_runner.run(command, note)
         self._process_runner.check()
         if not ending.ok:
             how = "took too long" if ending.timed_out else f"ended with {ending}"
-            raise _failed(f"{how}{ending.likely_cause}", last_lines)
+            raise _failed(f"{how}{ending.likely_cause}", str(last_lines))
 
 
 def _worker(
@@ -235,9 +234,9 @@ def costs_of(name: str, measured: dict[str, Any]) -> Costs:
     return Costs.from_dict({"model": name, **measured})
 
 
-def _failed(how: str, last_lines: Sequence[str]) -> DecisionError:
+def _failed(how: str, last_lines: str) -> DecisionError:
     return DecisionError(
-        f"Measuring what the models cost {how}: {' | '.join(last_lines) or 'it said nothing'}",
+        f"Measuring what the models cost {how}: {last_lines or 'it said nothing'}",
         allowed="models that load and predict in the time there is",
         action="read the lines above, or leave out the gate's budgets",
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -17,6 +16,7 @@ from understudy.gate import exchange
 from understudy.gate.exchange import GateRequest, GateResult
 from understudy.redact import redacted
 from understudy.runner.environment.store import EnvironmentStore
+from understudy.runner.process.habits import LastLines
 from understudy.runner.process.process import Command, OnLine, ProcessRunner
 from understudy.runner.process.variables import step_environment
 from understudy.runner.projectfile import ProjectFile
@@ -76,7 +76,6 @@ TIMEOUT: Final = 3600.0
 LAUNCH: Final = Path(__file__).with_name("launch.py")
 """Starts a module of ours, named first, on a Python that has the gate's libraries only."""
 _CHILD: Final = "understudy.evaluation.child"
-_SHOWN_LINES: Final = 12
 
 
 class GateProcess:
@@ -106,10 +105,10 @@ class GateProcess:
             scratch.folder / "answers.json",
         )
         exchange.write(requests_file, requests)
-        last_lines: deque[str] = deque(maxlen=_SHOWN_LINES)
+        last_lines = LastLines()
 
         def note(line: str) -> None:
-            last_lines.append(line)
+            last_lines.hear(line)
             on_line(line)
 
         with gate_python(self._settings, self._process_runner, on_line) as python:
@@ -121,7 +120,7 @@ class GateProcess:
             why = (
                 f"it took longer than {TIMEOUT:g} s"
                 if ending.timed_out
-                else redacted("\n".join(last_lines))
+                else redacted(str(last_lines))
             )
             raise DecisionError(
                 f"The gate's process ended with {ending}{ending.likely_cause}: {why}",

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import signal
-from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from understudy.errors import ServingError
 from understudy.runner.environment.store import Environment
+from understudy.runner.process.habits import LastLines
 from understudy.runner.process.process import OnLine, ProcessRunner
 from understudy.serving.server import INSIDE, command_in
 from understudy.store.artifacts import found
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 HOLDOUT: Final = "holdout.parquet"
 PREDICTIONS: Final = "predictions.parquet"
 QUESTIONS: Final = "rehearsal/questions.json"
-_LAST_LINES: Final = 5
 # EX_UNAVAILABLE of sysexits.h: by it the script tells "a library is missing" from a crash.
 _LACKING: Final = 69
 
@@ -117,15 +116,15 @@ def _drawn(
     # rows; Airflow's has neither pandas nor the libraries of either.
     script = str(INSIDE / "sample_questions.py")
     arguments = (script, str(writer.model), str(out), str(rows), *files)
-    last_lines: deque[str] = deque(maxlen=_LAST_LINES)
+    last_lines = LastLines()
 
     def note(line: str) -> None:
-        last_lines.append(line)
+        last_lines.hear(line)
         writer.on_line(line)
 
     ending = writer.process_runner.run(command_in(environment, arguments, writer.folder), note)
     if ending.exit_code == _LACKING:
-        lacking = f"what draws them lacks a library: {' | '.join(last_lines)}"
+        lacking = f"what draws them lacks a library: {last_lines}"
         return {"source": "nothing", "questions": [], "unasked": lacking}
     if not ending.ok:
         # A process that was stopped on purpose fails as well: that is no fault of the script.
@@ -133,9 +132,9 @@ def _drawn(
         raise ServingError(
             f"{rows} questions of the rehearsal were to be drawn from"
             f" {'the holdout' if files else 'the input example'}, and the script ended with"
-            f" {ending}: {' | '.join(last_lines) or 'it said nothing'}",
+            f" {ending}: {str(last_lines) or 'it said nothing'}",
             allowed="a holdout and a model that it can read",
-            action="correct what the last of these lines names, and train again",
+            action="correct what this names, and train again",
             # Python does not kill itself: that was most likely the kernel, short of memory.
             can_retry=ending.signal == signal.SIGKILL,
         )

@@ -38,6 +38,7 @@ TYPES = frozenset({*_TEXT, *_NUMBER, *_WHOLE, *_TRUTH, "path", "uri"})
 # Characters of a value in a message.
 _SHOWN = 60
 _NO_SECRETS = "give it by an environment variable that environment= names, or in ~/.netrc"
+_DOCKER_FIELDS = frozenset({"image", "volumes", "environment"})
 _TRUTH_VALUES = frozenset({"true", "false"})
 
 
@@ -299,15 +300,22 @@ def _check_structure(content: object, where: str) -> None:
             isinstance(p, str | dict) and isinstance(key, str) for key, p in parameters.items()
         ):
             raise _unusable(where, f"the parameters of {name!r} are not a mapping of name to type")
-    if "docker_env" in content and not isinstance(content["docker_env"], dict):
+    docker = content.get("docker_env", {})
+    if not isinstance(docker, dict):
         raise _unusable(where, "docker_env is not a mapping")
+    if unknown := set(docker) - _DOCKER_FIELDS:
+        # MLflow takes no notice of such a field: it would run the image, if there is one.
+        build = "run `docker build -t NAME .` on the workers or in CI, and write image: NAME"
+        raise _unusable(
+            where,
+            f"docker_env has unknown fields: {', '.join(sorted(map(str, unknown)))}",
+            allowed=f"docker_env with {listed(_DOCKER_FIELDS)}",
+            action=build if "build" in unknown else "correct the MLproject and push it",
+        )
 
 
 def _docker(content: Mapping[str, Any], where: str) -> DockerImage:
     """Read a docker_env whose lists MLflow's loader has checked."""
-    if unknown := set(content) - {"image", "volumes", "environment"}:
-        names = ", ".join(sorted(map(str, unknown)))
-        raise _unusable(where, f"docker_env has unknown fields: {names}")
     entries = content.get("environment") or []
     pairs = [entry for entry in entries if not isinstance(entry, str)]
     if any(len(pair) != len(("name", "value")) for pair in pairs):
@@ -352,11 +360,14 @@ def _bad_command(entry_point: EntryPoint, where: str, why: str) -> ProjectError:
     )
 
 
-def _unusable(where: str, why: str) -> ProjectError:
+def _unusable(
+    where: str,
+    why: str,
+    allowed: str = "a file as https://mlflow.org/docs/latest/ml/projects describes it",
+    action: str = "correct the MLproject and push it",
+) -> ProjectError:
     return ProjectError(
-        f"The MLproject of {where} cannot be used: {why}",
-        allowed="a file as https://mlflow.org/docs/latest/ml/projects describes it",
-        action="correct the MLproject and push it",
+        f"The MLproject of {where} cannot be used: {why}", allowed=allowed, action=action
     )
 
 

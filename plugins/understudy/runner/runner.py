@@ -7,7 +7,6 @@ folder, the tracking server, and the processes that it starts.
 from __future__ import annotations
 
 import contextlib
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
@@ -19,7 +18,14 @@ from understudy.runner.environment.store import Environment, EnvironmentStore
 from understudy.runner.git.checkout import CheckoutStore
 from understudy.runner.process.child import Children, absolute_store
 from understudy.runner.process.exit_status import leftovers, refuse_failure
-from understudy.runner.process.habits import Witness, is_empty, nothing_logged
+from understudy.runner.process.habits import (
+    LastLines,
+    Witness,
+    is_empty,
+    nested_run_in,
+    nothing_logged,
+    other_manager,
+)
 from understudy.runner.process.process import OnLine, ProcessRunner
 from understudy.runner.process.warm import Forkservers
 from understudy.runner.projectfile import Value
@@ -44,7 +50,6 @@ if TYPE_CHECKING:
     from understudy.spec.pipeline import Pipeline
 
 _REQUIREMENTS = "requirements.txt"
-_LAST_LINES = 5
 
 
 def _ignore(_run_id: str) -> None:
@@ -229,7 +234,7 @@ class StepRunner:
     def _finish(self, attempt: Attempt, line: OnLine, on_run: Callable[[str], None]) -> None:
         """Do all that happens between the run's start and its end."""
         run, lineage = attempt.run, attempt.lineage
-        with self._ended_if_it_fails(run):
+        with self._ended_if_it_fails(attempt):
             on_run(run.info.run_id)
             lineage.log(self._client, run)
             environment = attempt.environment
@@ -249,15 +254,15 @@ class StepRunner:
             self._runs.log_parameters(ended, lineage.values, tags)
             if ended.info.status != "FINISHED":
                 self._runs.end(run.info.run_id, "FINISHED")
-            self._runs.end_nested(run, "FINISHED")
+            self._runs.end_nested(ended, "FINISHED", str(attempt.source.code))
 
     @contextlib.contextmanager
-    def _ended_if_it_fails(self, run: Run) -> Iterator[None]:
+    def _ended_if_it_fails(self, attempt: Attempt) -> Iterator[None]:
         """End the run whatever is raised; an error while doing so does not hide the first.
 
         MLflow's own backend leaves a run RUNNING for ever where its process was killed (3.17).
         """
-        run_id = str(run.info.run_id)
+        run_id = str(attempt.run.info.run_id)
         try:
             yield
         except BaseException as error:
@@ -270,7 +275,7 @@ class StepRunner:
                 reason = "" if known else str(error) or type(error).__name__
                 if reason or now.info.status != status:
                     self._runs.end(run_id, status, reason)
-                self._runs.end_nested(run, status)
+                self._runs.end_nested(attempt.run, status, str(attempt.source.code))
             except UnderstudyError as second:
                 error.add_note(f"The run {run_id} could not be ended: {second}")
             raise
@@ -279,13 +284,15 @@ class StepRunner:
 
     def _follow(self, attempt: Attempt, on_line: OnLine) -> Run:
         """Run the child to its end; return its MLflow run, or raise the error that ended it."""
-        last_lines: deque[str] = deque(maxlen=_LAST_LINES)
+        last_lines = LastLines()
         witness = Witness(attempt.run.info.run_id, absolute_store(self._client.tracking_uri))
 
         def note(line: str) -> None:
-            last_lines.append(line)
+            last_lines.hear(line)
             witness.hear(line)
             on_line(line)
+            if nested := nested_run_in(line):
+                self._adopt(attempt, nested, on_line)
 
         command, around = self._children.command(attempt), self._children.surroundings(attempt)
         with attempt.environment.enter(command, around) as inside:
@@ -298,8 +305,19 @@ class StepRunner:
         # A child that catches TERM and exits with 0 has been stopped all the same.
         if not ending.timed_out and (ending.stopped or run.info.status == "KILLED"):
             self._process_runner.check()
-        refuse_failure(attempt, ending, run, " | ".join(last_lines), witness.advice())
+        refuse_failure(attempt, ending, run, str(last_lines), witness.advice())
         return run
+
+    def _adopt(self, attempt: Attempt, run_id: str, on_line: OnLine) -> None:
+        """Hang a run that mlflow.run() starts in the step below the step's; it ends with it."""
+        # At once, and not at the step's end: what a dead worker leaves is found by its parent.
+        try:
+            nested = self._runs.adopt(attempt.run, run_id)
+        except UnderstudyError as error:
+            on_line(f"The nested run {run_id} cannot be shown below the step's: {error}")
+            return
+        if nested and (line := other_manager(nested, attempt.environment.manager)):
+            on_line(line)
 
     def _stopping(self, attempt: Attempt, on_line: OnLine) -> None:
         """Set the run to KILLED at once, while the step's process is still being ended."""

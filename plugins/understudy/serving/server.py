@@ -9,7 +9,6 @@ import signal
 import socket
 import threading
 import time
-from collections import deque
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from understudy.errors import ServingError
 from understudy.runner.environment.container import Surroundings
 from understudy.runner.environment.store import Environment
+from understudy.runner.process.habits import LastLines
 from understudy.runner.process.process import Command, Ending, OnLine, ProcessRunner
 from understudy.runner.process.variables import step_environment
 from understudy.serving.answers import Question, complaint, shown
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 INSIDE: Final = Path(__file__).with_name("inside")
 _LOOPBACK: Final = "127.0.0.1"
 _PAUSE: Final = 0.05
-_LAST_LINES: Final = 5
 _REAPED_S: Final = 5.0
 """Seconds in which a server that has let a connection go is known to have ended."""
 _FROM_OUTSIDE: Final = frozenset({signal.SIGKILL, signal.SIGTERM})
@@ -51,7 +50,7 @@ class ModelServer:
     ) -> None:
         self._model, self._environment, self._scratch = model, environment, scratch
         self._on_line, self._process_runner = on_line, ProcessRunner()
-        self._last_lines: deque[str] = deque(maxlen=_LAST_LINES)
+        self._last_lines = LastLines()
         self._thread = threading.Thread(target=self._run, name="model server", daemon=True)
         # Bound here and inherited: a free port that is only looked up may be taken before the
         # server starts. On loopback only, as the server knows no user and no password.
@@ -153,7 +152,7 @@ class ModelServer:
         around = Surroundings(code=self._model, scratch=self._scratch)
 
         def note(line: str) -> None:
-            self._last_lines.append(line)
+            self._last_lines.hear(line)
             self._on_line(line)
 
         with self._environment.enter(command, around) as inside:
@@ -161,7 +160,7 @@ class ModelServer:
 
     @property
     def _end(self) -> str:
-        last = " | ".join(self._last_lines) or "it said nothing"
+        last = str(self._last_lines) or "it said nothing"
         return f"its server ended with {self._ending or 'no exit code'}: {last}"
 
     @property

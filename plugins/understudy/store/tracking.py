@@ -118,7 +118,7 @@ class RunStore:
 
     def search(
         self,
-        experiment_id: str,
+        experiment_id: str | list[str],
         tags: Mapping[Tag, str],
         also: str = "",
         limit: int = 100,
@@ -128,7 +128,7 @@ class RunStore:
         """Return up to ``limit`` runs with all of these tag values, the newest first.
 
         Args:
-            experiment_id: Where to look.
+            experiment_id: Where to look: one, or several.
             tags: Tag values that a run must have.
             also: A further condition in MLflow's filter language.
             limit: The most runs to return.
@@ -139,7 +139,7 @@ class RunStore:
         conditions = [f"tags.`{tag.value}` = '{quoted(value)}'" for tag, value in tags.items()]
         with tracking_errors():
             found = self._client.search_runs(
-                [experiment_id],
+                [experiment_id] if isinstance(experiment_id, str) else experiment_id,
                 filter_string=" and ".join([*conditions, *filter(None, [also])]),
                 run_view_type=ViewType.ALL if deleted else ViewType.ACTIVE_ONLY,
                 max_results=limit,
@@ -223,15 +223,44 @@ class RunStore:
                 self._client.set_tag(run_id, Tag.ERROR.value, reason[:_REASON_LIMIT])
             self._client.set_terminated(run_id, status=status)
 
-    def end_nested(self, run: Run, status: str) -> list[str]:
+    def adopt(self, run: Run, nested: str) -> Run | None:
+        """Hang a run that a run's program has begun below it, unless it hangs below another.
+
+        Returns:
+            It; None where there is none of that id that the program can have begun.
+        """
+        found = self.found(nested)
+        if found is None or not _may_be_begun_by(found, run):
+            return None
+        if _PARENT not in found.data.tags:
+            with tracking_errors():
+                self._client.set_tag(nested, _PARENT, run.info.run_id)
+        return found
+
+    def end_nested(self, run: Run, status: str, code: str = "") -> list[str]:
         """End as an outer run has ended those within it that still say RUNNING; return their ids.
 
-        A program that ends without a word leaves such runs, which nobody else would end.
+        A program that ends without a word leaves such runs, which nobody else would end. Those of
+        one that ended well are looked for in its own experiment, others everywhere.
+
+        Args:
+            run: The outer run.
+            status: How it has ended.
+            code: Folder of its program; '' where unknown. A run that ``mlflow.run()`` made there,
+                and that hangs below none, is within it, too.
         """
+        where = [run.info.experiment_id]
+        if status != "FINISHED":
+            with tracking_errors():
+                where = [one.experiment_id for one in self._client.search_experiments()]
         # Everything that runs there, and not by parent: a filter finds children, not descendants.
-        alive = self.search(run.info.experiment_id, {}, also=RUNNING)
-        left = [str(one.info.run_id) for one in alive if one.data.tags.get(_PARENT)]
-        within = [one for one in left if self.is_within(one, run.info.run_id)]
+        alive = self.search(where, {}, also=RUNNING)
+        # mlflow.run() makes its run before the environment, and leaves it where that fails (3.17).
+        made = [one for one in alive if code and _is_project_of(one, code)]
+        begun = {one.info.run_id for one in made if self.adopt(run, one.info.run_id)}
+        left = [one.info.run_id for one in alive if one.data.tags.get(_PARENT)]
+        known = dict.fromkeys((*left, *begun))
+        within = [str(one) for one in known if self.is_within(one, run.info.run_id)]
         for run_id in within:
             self.end(run_id, status, "" if status == "FINISHED" else "the run around it ended")
         return within
@@ -265,6 +294,19 @@ class RunStore:
                 self.end(run.info.run_id, "KILLED", "abandoned: its worker ended without a word")
                 self.end_nested(run, "KILLED")
         return dead
+
+
+def _may_be_begun_by(one: Run, run: Run) -> bool:
+    """Return whether a run's program can have begun another one, which is none of our own."""
+    ours = Tag.KIND.value in one.data.tags
+    return not ours and one.info.start_time >= run.info.start_time
+
+
+def _is_project_of(one: Run, code: str) -> bool:
+    """Return whether mlflow.run() made a run for a project in a folder."""
+    # MLflow writes a folder of a Git repository as a URL.
+    name = one.data.tags.get("mlflow.source.name", "").removeprefix("file://")
+    return name == code or name.startswith((f"{code}/", f"{code}#"))
 
 
 @contextmanager
@@ -356,15 +398,25 @@ def server_time(client: MlflowClient) -> datetime | None:
     return parsedate_to_datetime(date).astimezone(UTC) if date else None
 
 
-def ui_address() -> str:
+def ui_address(tracking_uri: str = "") -> str:
     """Return where a browser finds MLflow's UI; no HTTP address where nothing says so.
 
     ``UNDERSTUDY_MLFLOW_UI`` names it where browsers and workers reach it by different names;
-    otherwise ``MLFLOW_TRACKING_URI`` does.
+    otherwise the tracking server's address does, which is ``MLFLOW_TRACKING_URI``'s unless given.
     """
     import os
 
-    return os.environ.get("UNDERSTUDY_MLFLOW_UI") or os.environ.get("MLFLOW_TRACKING_URI", "")
+    named = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI", "")
+    return os.environ.get("UNDERSTUDY_MLFLOW_UI") or named
+
+
+def run_page(ui: str, experiment_id: str, run_id: str) -> str:
+    """Return the address of a run in MLflow's UI; '' where there is none, or no HTTP address."""
+    # Addresses are stored by Airflow as XCom, and shown to whoever may see the Dag or a log.
+    base = redacted(ui)
+    if not base.startswith(("http://", "https://")) or not run_id:
+        return ""
+    return f"{base.rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}"
 
 
 def _forbidden(status: int, error: Exception) -> TrackingRefusedError:

@@ -71,6 +71,8 @@ entry_points:
         ("docker_env: x", "docker_env is not a mapping"),
         ("docker_env: {volumes: [a]}", "no image attribute"),
         ("docker_env: {image: x, imgae: y}", "unknown fields: imgae"),
+        ("docker_env: {build: .}", "Allowed: docker_env with 'environment', 'image', 'volumes'"),
+        ("docker_env: {image: x, build: .}", "Next: run `docker build -t NAME .`"),
         ("docker_env: {image: x, environment: [[a]]}", "no [name, value]"),
         ("entry_points: {main: {command: 'echo ${HOME}'}}", "{HOME}, which is no parameter"),
         ("entry_points: {main: {command: 'echo {', parameters: {}}}", "unbalanced"),

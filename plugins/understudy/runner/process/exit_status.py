@@ -39,7 +39,7 @@ def refuse_failure(
         attempt: The step.
         ending: How its process ended.
         run: Its MLflow run, as it is now: the step may have set its status to FAILED itself.
-        last_lines: The last lines of its output; the run's own error text is preferred.
+        last_lines: What its output says of its end; the run's own error text is preferred.
         advice: What its author has to change, where that is known.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Recognises programs written to be started by hand, by MLflow's error messages. Pure.
+"""Reads a program's output: what it died of, and habits that no run of ours can serve. Pure.
 
 A step's run exists before its program starts; MLFLOW_RUN_ID names it. If a program chooses a run,
 an experiment or a server itself, MLflow refuses with a message that does not say what to change.
@@ -7,6 +7,7 @@ an experiment or a server itself, MLflow refuses with a message that does not sa
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -29,6 +30,62 @@ _TWICE: Final = (
     re.compile(r"'key': '(.*?)', 'old_value': '(.*?)', 'new_value': '(.*?)'"),
 )
 _OURS: Final = ("understudy.", "mlflow.")
+# How mlflow.run() fails where its environment manager is not on this machine.
+_LACKS_MANAGER: Final = re.compile(r"[Cc]ould not find (?:the )?(pyenv|Conda)\b")
+# What mlflow.run() prints before it starts an entry point, and raises when that has failed.
+_NESTED: Final = re.compile(
+    r"in run with ID '(\w{32})' ===|Asynchronously launching MLflow run with ID (\w{32}) ==="
+)
+_NESTED_FAILED: Final = re.compile(r"ExecutionException: Run \(ID '(\w+)'\) failed")
+_TRACEBACK: Final = "Traceback (most recent call last):"
+_SHOWN: Final = 5
+"""Lines that an error message repeats."""
+_RECENT: Final = 60
+"""Lines after which what a program printed as an error is no longer why it ended."""
+
+
+class LastLines:
+    """What to say of a failed program: its error first, then where; else its last lines.
+
+    Python prints an error at the end of a traceback, below source lines and carets.
+    """
+
+    def __init__(self) -> None:
+        self._lines: deque[str] = deque(maxlen=_SHOWN)
+        self._error: list[str] = []
+        self._place = self._place_of_error = ""
+        self._since, self._in_traceback = 0, False
+
+    def hear(self, line: str) -> None:
+        """Take a line of the program's output."""
+        self._since += 1
+        if not line.strip():
+            return
+        self._lines.append(line)
+        indented = line[0].isspace()
+        if line == _TRACEBACK:
+            self._in_traceback = True
+        elif indented and line.lstrip().startswith('File "'):
+            self._place = line.strip()
+        elif (self._in_traceback and not indented) or _EXCEPTION.match(line):
+            self._in_traceback = False
+            self._begin(line)
+        elif not self._in_traceback and 0 < len(self._error) < _SHOWN:
+            self._error.append(line.strip())
+
+    def _begin(self, line: str) -> None:
+        # That a nested run has failed says nothing: its own error came a few lines before.
+        nested = _NESTED_FAILED.search(line)
+        if nested and self._error and self._since < _RECENT:
+            self._error = [*self._error[:1], f"in the nested run {nested[1]}"]
+        else:
+            self._error, self._place_of_error = [line.strip()], self._place
+        self._since = 0
+
+    def __str__(self) -> str:
+        if self._error and self._since < _RECENT:
+            return " | ".join(filter(None, (*self._error, self._place_of_error)))
+        return " | ".join(self._lines)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +135,8 @@ class Witness:
                 " already",
                 action="take set_tracking_uri out of the entry point",
             )
+        if lacking := _LACKS_MANAGER.search(error):
+            return _needs_manager(lacking[1].lower())
         for pattern in _TWICE:
             if "Changing param values is not allowed" in error and (found := pattern.search(error)):
                 return _logged_twice(*found.groups())
@@ -121,6 +180,41 @@ def nothing_logged(entry_point: str, orphans: Collection[str] = ()) -> str:
         f"The step {entry_point!r} ended well and logged nothing to its MLflow run.{begun} If it"
         " should have, begin with mlflow.start_run() without arguments, and take out"
         " set_tracking_uri, set_experiment and a client's create_run."
+    )
+
+
+def nested_run_in(line: str) -> str:
+    """Return the id of the run that mlflow.run() says to be starting in this line; '' for none."""
+    found = _NESTED.search(line)
+    return (found[1] or found[2]) if found else ""
+
+
+def other_manager(nested: Run, manager: str) -> str:
+    """Return the line that says that a nested run has an environment of its own; '' for none.
+
+    Args:
+        nested: The run of an entry point that mlflow.run() starts.
+        manager: What made the step's environment.
+    """
+    # MLflow writes it for all but "local"; "docker" is the project's own choice.
+    its = nested.data.tags.get("mlflow.project.env", "")
+    if its in {"", "docker"}:
+        return ""
+    return (
+        f"mlflow.run() made an environment with {its} for the nested run {nested.info.run_id}: the"
+        f" step's own, made with {manager}, does not hold for it; env_manager='local' in that call"
+        " takes it"
+    )
+
+
+def _needs_manager(manager: str) -> Advice:
+    return Advice(
+        f"it starts an entry point with mlflow.run(), for which MLflow wants {manager}, which is"
+        " not on this machine; the step's own environment does not hold for it",
+        allowed="mlflow.run(..., env_manager='local'), which runs it in the step's environment, or"
+        " a manager that is here",
+        action="add env_manager='local' to that call, make the entry points steps of the pipeline,"
+        f" or install {manager} on the workers",
     )
 
 

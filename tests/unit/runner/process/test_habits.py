@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from understudy.runner.process.habits import Witness
+from understudy.runner.process.habits import LastLines, Witness, nested_run_in
 
 pytestmark = pytest.mark.unit
 OURS = "http://127.0.0.1:5000"
@@ -37,6 +37,11 @@ AWAY = f"{MLFLOW}API request to {{}}/api/2.0/mlflow/runs/get failed with excepti
             id="a folder as server",
         ),
         pytest.param([RATE], "'rate' twice, as '' and as 'None'", id="nothing in two spellings"),
+        pytest.param(
+            [f"{MLFLOW}Could not find the pyenv binary. See https://github.com/pyenv/pyenv"],
+            "MLflow wants pyenv",
+            id="nested, by another manager",
+        ),
         pytest.param([], "", id="nothing"),
     ],
 )
@@ -55,3 +60,79 @@ def test_an_address_that_is_not_known_accuses_nobody() -> None:
     witness = Witness("abc")
     witness.hear(AWAY.format("http://mlflow:5000"))
     assert witness.advice() is None
+
+
+TRACEBACK = """\
+starting
+Traceback (most recent call last):
+  File "/srv/train.py", line 12, in <module>
+    fit(rows)
+    ~~~^^^^^^
+  File "/srv/fit.py", line 3, in fit
+    raise NoRows("none left")
+    ^^^^^^^^^^^^^^^^^^^^^^^^^
+"""
+NO_ROWS = 'fit.NoRows: none left | File "/srv/fit.py", line 3, in fit'
+SYNTAX = """\
+  File "/srv/x.py", line 1
+    def f(
+         ^
+SyntaxError: '(' was never closed
+"""
+NESTED = """\
+Traceback (most recent call last):
+  File "/srv/main.py", line 4, in <module>
+    mlflow.run(".")
+mlflow.exceptions.ExecutionException: Run (ID 'abc') failed
+"""
+
+
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [
+        pytest.param(f"{TRACEBACK}fit.NoRows: none left\n", NO_ROWS, id="an error of its own"),
+        pytest.param(
+            f"{TRACEBACK}ValueError: 2 rows\n  a: 1\nbye\n",
+            'ValueError: 2 rows | a: 1 | bye | File "/srv/fit.py", line 3, in fit',
+            id="more lines",
+        ),
+        pytest.param(
+            f"{TRACEBACK}KeyError: 1\n\nDuring handling of the above exception, another exception"
+            f" occurred:\n\n{TRACEBACK}fit.NoRows: none left\n",
+            NO_ROWS,
+            id="the last of several",
+        ),
+        pytest.param(
+            SYNTAX, "SyntaxError: '(' was never closed | File \"/srv/x.py\", line 1", id="2"
+        ),
+        pytest.param(
+            f"{TRACEBACK}fit.NoRows: none left\n{NESTED}",
+            'fit.NoRows: none left | in the nested run abc | File "/srv/fit.py", line 3, in fit',
+            id="the nested run's, and not that it has failed",
+        ),
+        pytest.param(NESTED, "ExecutionException: Run (ID 'abc') failed", id="nothing before"),
+        pytest.param("1\n2\n\n3\n4\n5\n6\n", "2 | 3 | 4 | 5 | 6", id="no traceback"),
+        pytest.param(f"{TRACEBACK}E: caught\n{'x' * 2}\n" + "x\n" * 99, "x | x", id="long ago"),
+        pytest.param("", "", id="nothing"),
+    ],
+)
+def test_an_error_stands_first(output: str, said: str) -> None:
+    """Not the source lines and carets of a traceback."""
+    lines = LastLines()
+    for line in output.splitlines():
+        lines.hear(line)
+    assert said in str(lines)
+    assert "^" not in str(lines)
+
+
+@pytest.mark.parametrize(
+    ("line", "run_id"),
+    [
+        (f"INFO mlflow: === Running command 'x' in run with ID '{'a' * 32}' ===", 1),
+        (f"INFO mlflow: === Asynchronously launching MLflow run with ID {'a' * 32} ===", 1),
+        (f"a word in run with ID '{'a' * 31}'", 0),
+    ],
+)
+def test_a_nested_run_is_known_by_what_mlflow_says(line: str, run_id: int) -> None:
+    """Each line of MLflow 3.17 that names a run which it is about to start."""
+    assert nested_run_in(line) == ("a" * 32 if run_id else "")
