@@ -57,6 +57,11 @@ class UnderstudySubmittedRun(SubmittedRun):
         """The id of the MLflow run."""
         return self._run_id
 
+    @property
+    def experiment_id(self) -> str:
+        """The id of the run's experiment."""
+        return self._request.experiment_id
+
     def start(self) -> None:
         """Start the step, and return once it has an MLflow run.
 
@@ -160,21 +165,29 @@ class UnderstudyBackend(AbstractBackend):
         except UnderstudyError as error:
             raise ExecutionException(str(error)) from error
         submitted = UnderstudySubmittedRun(runner, request)
+        ui = tracking.ui_address(client.tracking_uri)
         with _ended_by_terminate(runner):
             submitted.start()
             if click.get_current_context(silent=True) is not None:
                 # `mlflow run` waits for its own backends only; for others it exits with 0 at once
                 # (3.17).
-                _finish(submitted)
+                _finish(submitted, ui)
         return submitted
 
 
-def _finish(submitted: UnderstudySubmittedRun) -> None:
+def _finish(submitted: UnderstudySubmittedRun, ui: str) -> None:
+    """Wait for the end, and say where the run is: with `-b` MLflow's own last line is missing."""
     try:
-        submitted.result()
+        submitted.wait()
     except KeyboardInterrupt:
         submitted.cancel()
         raise
+    finally:
+        page = tracking.run_page(ui, submitted.experiment_id, submitted.run_id)
+        _show(
+            " ".join(filter(None, (f"MLflow run {submitted.run_id}", submitted.get_status(), page)))
+        )
+    submitted.result()
 
 
 @contextlib.contextmanager

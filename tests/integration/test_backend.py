@@ -96,6 +96,14 @@ def test_output_and_exit_codes(terminal: Terminal) -> None:
         codes.append(process.returncode)
     assert codes == [0, 1, 1]
     assert "said a b" in outputs[0]
+    found = terminal.client.get_experiment_by_name(terminal.experiment)
+    assert found is not None
+    for output, status in zip(outputs, ("FINISHED", "FAILED"), strict=False):
+        (run,) = terminal.client.search_runs([found.experiment_id], f"status = '{status}'")
+        page = f"/#/experiments/{found.experiment_id}/runs/{run.info.run_id}"
+        assert f"MLflow run {run.info.run_id} {status} http" in output
+        assert page in output
+    assert "MLflow run" not in outputs[2]
     assert "ended with exit code 3: broken" in outputs[1]
     assert "did you mean 'word'?" in outputs[2]
     assert terminal.statuses() == ["FAILED", "FINISHED"]

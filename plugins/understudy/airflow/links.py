@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 from airflow.sdk import BaseOperatorLink
 
 from understudy.contract import DECISION_PAGE
-from understudy.redact import redacted
-from understudy.store.tracking import ui_address
+from understudy.store.tracking import run_page, ui_address
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
@@ -52,8 +51,4 @@ def run_address(experiment_id: str, run_id: str) -> str:
 
     Empty where ``ui_address`` is no HTTP address.
     """
-    # Links are stored by Airflow as XCom and shown to whoever may see the Dag.
-    base = redacted(ui_address())
-    if not base.startswith(("http://", "https://")) or not run_id:
-        return ""
-    return f"{base.rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}"
+    return run_page(ui_address(), experiment_id, run_id)
