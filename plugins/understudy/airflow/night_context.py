@@ -111,8 +111,10 @@ def outcome_of(tags: Mapping[str, str], now: Mapping[str, str]) -> tuple[Outcome
 def _end_of(tags: Mapping[str, str], now: Mapping[str, str]) -> tuple[Outcome, str]:
     # In the order of the tasks: what stopped the night first is how it ended.
     ill = {task: state for task, state in now.items() if state in _BAD and task != REPORT}
-    if now.get(DOWNLOAD) == "skipped":
-        return Outcome.SKIPPED, tags.get(Tag.SKIPPED_BECAUSE.value, "the download was skipped")
+    # Each in a pipeline that has none before it.
+    first = next((task for task in (DOWNLOAD, PREPROCESS, TRAIN) if task in now), "")
+    if now.get(first) == "skipped":
+        return Outcome.SKIPPED, tags.get(Tag.SKIPPED_BECAUSE.value, f"{first} was skipped")
     if now.get(GATE) != "success" or {APPROVE, PROMOTE} & ill.keys():
         return Outcome.FAILED, f"these tasks failed: {', '.join(failed_tasks(now)) or 'none'}"
     verdict, reason = tags[Tag.VERDICT.value], tags[Tag.VERDICT_REASON.value]

@@ -16,6 +16,7 @@ from understudy.airflow.step import (
     MlflowRunOperator,
     airflow_tags,
     attempt_key,
+    task_key,
     visible_environment,
 )
 from understudy.contract import LOCAL, DataTag, Tag, key_of
@@ -78,6 +79,41 @@ class NightStepOperator(MlflowRunOperator):
                 return None
             run_id = self.run_entry_point(context, services, night, self.inputs(context, night))
             return self.finished(context, services, run_id)
+
+    def finished(self, context: Context, services: Services, run_id: str) -> Any:  # noqa: ANN401
+        """End the night SKIPPED where its first step shows that nothing has changed."""
+        night = self.night(context)
+        if self.task_id == next(iter(night.spec.steps.by_role)):
+            tags = services.runs.get(run_id).data.tags
+            self._skip_if_unchanged(services, night, self._input_of(context, run_id, tags))
+        return run_id
+
+    def _input_of(self, context: Context, run_id: str, tags: Mapping[str, str]) -> str:
+        """Return what stands for the content that a night's first step has read; '' for nothing."""
+        # Without a digest of the content nobody can say that the data are those of another night:
+        # MLflow's own digest of a dataset covers its first 10,000 rows only (3.17).
+        if digest := tags.get(DataTag.SHA256.value):
+            return digest
+        # The result of an earlier night stands for this one's: `reuse` vouches for it.
+        reused = tags.get(Tag.ATTEMPT_OF.value) != task_key(context)
+        return f"run {run_id}" if reused else ""
+
+    def _skip_if_unchanged(self, services: Services, night: Night, read: str) -> None:
+        if not read:
+            self.log.info(
+                "%s names no %s and did not reuse a result: nothing says that nothing has changed.",
+                self.entry_point,
+                DataTag.SHA256,
+            )
+            return
+        fingerprint = night.fingerprint(read)
+        services.runs.tag(night.run_id, {Tag.FINGERPRINT: fingerprint})
+        earlier = services.nights.same_input(night, fingerprint)
+        if earlier is not None:
+            name = earlier.info.run_name or earlier.info.run_id
+            reason = f"code, data, parameters and rules are those of {name}"
+            services.runs.tag(night.run_id, {Tag.SKIPPED_BECAUSE: reason})
+            raise AirflowSkipException(f"SKIPPED: {reason}")
 
     def resume(self, context: Context, event: Mapping[str, Any]) -> Any:  # noqa: ANN401 -- ditto
         """Go on when the trigger has seen the end of the job, on the cluster that was pinned."""
@@ -166,7 +202,7 @@ class NightStepOperator(MlflowRunOperator):
 
 
 class DownloadOperator(NightStepOperator):
-    """Gets the data as of the night; ends the night SKIPPED where nothing changed."""
+    """Gets the data as of the night, and lets Airflow know where they are others."""
 
     def __init__(self, *, pipeline: Pipeline, **kwargs: Any) -> None:
         raw = raw_data_asset(pipeline.name)
@@ -174,26 +210,11 @@ class DownloadOperator(NightStepOperator):
         self._raw = raw
 
     def finished(self, context: Context, services: Services, run_id: str) -> str:
-        """Compare code, data, parameters and rules with earlier nights."""
-        night, tags = self.night(context), services.runs.get(run_id).data.tags
-        self._skip_if_unchanged(services, night, tags.get(DataTag.SHA256.value))
-        self._announce(context, night, run_id, tags)
+        """Compare code, data, parameters and rules with earlier nights; then announce the data."""
+        super().finished(context, services, run_id)
+        tags = services.runs.get(run_id).data.tags
+        self._announce(context, self.night(context), run_id, tags)
         return run_id
-
-    def _skip_if_unchanged(self, services: Services, night: Night, digest: str | None) -> None:
-        # Without a digest of the content nobody can say that the data are those of another night:
-        # MLflow's own digest of a dataset covers its first 10,000 rows only (3.17).
-        if digest is None:
-            self.log.info("The download names no %s; nights are never skipped.", DataTag.SHA256)
-            return
-        fingerprint = night.fingerprint(digest)
-        services.runs.tag(night.run_id, {Tag.FINGERPRINT: fingerprint})
-        earlier = services.nights.same_input(night, fingerprint)
-        if earlier is not None:
-            name = earlier.info.run_name or earlier.info.run_id
-            reason = f"code, data, parameters and rules are those of {name}"
-            services.runs.tag(night.run_id, {Tag.SKIPPED_BECAUSE: reason})
-            raise AirflowSkipException(f"SKIPPED: {reason}")
 
     def _announce(
         self, context: Context, night: Night, run_id: str, tags: Mapping[str, str]

@@ -39,8 +39,8 @@ class Steps:
     """Which entry point of the project is which step.
 
     Attributes:
-        download: Entry point that gets the data; None where another one does that too. Without it
-            no night can know that nothing has changed.
+        download: Entry point that gets the data; None where another one does that too. The first
+            step that there is tells whether anything has changed.
         preprocess: Entry point that splits and prepares the data; None where there is none.
         train: Entry point that logs the model.
         validate: Entry point that scores a model on the holdout. None where the training logs the

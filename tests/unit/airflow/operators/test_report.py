@@ -29,6 +29,13 @@ STALE = {
     [
         pytest.param({}, {}, Outcome.PROMOTED, "better", id="promoted"),
         pytest.param(
+            {"preprocess": "success", "train": "skipped", "gate": "skipped"},
+            {},
+            Outcome.FAILED,
+            "these tasks failed: none",
+            id="not the first step",
+        ),
+        pytest.param(
             {"approve": "skipped", "promote": "skipped"},
             {Tag.VERDICT: "REJECT", Tag.VERDICT_REASON: "worse"},
             Outcome.REJECTED,
@@ -107,3 +114,10 @@ STALE = {
 def test_outcome(now: dict[str, str], tags: dict[str, str], outcome: Outcome, reason: str) -> None:
     """Tags of an earlier pass are believed only where their task has run again."""
     assert outcome_of({**STALE, **tags}, {**RAN, **now}) == (outcome, reason)
+
+
+@pytest.mark.parametrize("first", ["preprocess", "train"])
+def test_the_first_step_that_there_is_ends_a_night_skipped(first: str) -> None:
+    """A pipeline without a download is skipped, too."""
+    now = {"pin": "success", first: "skipped", "gate": "skipped", "promote": "skipped"}
+    assert outcome_of(STALE, now) == (Outcome.SKIPPED, "nothing new")
