@@ -16,20 +16,30 @@ from understudy.airflow.step import (
     MlflowRunOperator,
     airflow_tags,
     attempt_key,
-    task_key,
     visible_environment,
 )
 from understudy.contract import LOCAL, DataTag, Tag, key_of
 from understudy.decide.inputs import as_tag, cause_of
-from understudy.errors import DecisionError
+from understudy.errors import DecisionError, ParameterError, listed, nearest
 from understudy.runner import projectfile
-from understudy.spec.entry_points import AS_OF, DATA, MODEL_URI, RAW, Role
+from understudy.spec.entry_points import (
+    ARTIFACT_URI,
+    AS_OF,
+    DATA,
+    METRICS,
+    MODEL_URI,
+    RAW,
+    RUN_ID,
+    Role,
+    given_to,
+)
 from understudy.spec.pipeline import NightSpec, Pipeline
 from understudy.spec.placement import placement
 from understudy.store.night import Night
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+    from mlflow.entities import Run
 
     from understudy.registry.versions import TrainedModel
     from understudy.runner.step import StepRequest
@@ -84,28 +94,18 @@ class NightStepOperator(MlflowRunOperator):
         """End the night SKIPPED where its first step shows that nothing has changed."""
         night = self.night(context)
         if self.task_id == next(iter(night.spec.steps.by_role)):
-            tags = services.runs.get(run_id).data.tags
-            self._skip_if_unchanged(services, night, self._input_of(context, run_id, tags))
+            self._skip_if_unchanged(services, night, run_id)
         return run_id
 
-    def _input_of(self, context: Context, run_id: str, tags: Mapping[str, str]) -> str:
-        """Return what stands for the content that a night's first step has read; '' for nothing."""
+    def _skip_if_unchanged(self, services: Services, night: Night, run_id: str) -> None:
         # Without a digest of the content nobody can say that the data are those of another night:
-        # MLflow's own digest of a dataset covers its first 10,000 rows only (3.17).
-        if digest := tags.get(DataTag.SHA256.value):
-            return digest
-        # The result of an earlier night stands for this one's: `reuse` vouches for it.
-        reused = tags.get(Tag.ATTEMPT_OF.value) != task_key(context)
-        return f"run {run_id}" if reused else ""
-
-    def _skip_if_unchanged(self, services: Services, night: Night, read: str) -> None:
+        # MLflow's own digest of a dataset covers its first 10,000 rows only (3.17). Then the run
+        # itself stands for what it has read: `reuse` vouches for it where it is an earlier night's.
+        read = services.runs.get(run_id).data.tags.get(DataTag.SHA256.value, "")
         if not read:
-            self.log.info(
-                "%s names no %s and did not reuse a result: nothing says that nothing has changed.",
-                self.entry_point,
-                DataTag.SHA256,
-            )
-            return
+            name = self.entry_point
+            self.log.info("%s names no %s: only its reuse skips a night.", name, DataTag.SHA256)
+            read = f"run {run_id}"
         fingerprint = night.fingerprint(read)
         services.runs.tag(night.run_id, {Tag.FINGERPRINT: fingerprint})
         earlier = services.nights.same_input(night, fingerprint)
@@ -152,8 +152,11 @@ class NightStepOperator(MlflowRunOperator):
         # The night's parameters are those of all its steps, and MLflow appends what an entry point
         # does not declare to its command line (3.17).
         declared = self.takes(services, night)
-        offered = {**night.parameters, **night.spec.steps.renamed(inputs)}
-        parameters = {name: value for name, value in offered.items() if name in declared}
+        filled_in = night.spec.steps.renamed(inputs)
+        parameters = {
+            **self.given(context, services, night, declared),
+            **{name: value for name, value in filled_in.items() if name in declared},
+        }
         request = StepRequest(
             project=self.project,
             version=night.commit,
@@ -169,6 +172,26 @@ class NightStepOperator(MlflowRunOperator):
             reuse=self.may_reuse(night.spec, parameters) and not night.force,
         )
         return self.run_step(context, services, request)
+
+    def given(
+        self, context: Context, services: Services, night: Night, wanted: Collection[str]
+    ) -> dict[str, Any]:
+        """Return those of the night's parameters that are wanted, for this step, by their names.
+
+        Raises:
+            ParameterError: where an earlier step has not left what is in one.
+        """
+        keys = given_to(self.step, night.parameters)
+        found = {name: night.parameters[key] for name, key in keys.items() if name in wanted}
+        for name in found:
+            if parts := night.handed.get(keys[name]):
+                found[name] = "".join(
+                    part
+                    if isinstance(part, str)
+                    else _left_by(services.runs.get(step_run(context, part[0])), part)
+                    for part in parts
+                )
+        return found
 
     def may_reuse(self, spec: NightSpec, parameters: Collection[str]) -> bool:
         """Return whether an earlier result may stand for this step's.
@@ -323,6 +346,24 @@ def warm_up(services: Services, night: Night, project: str) -> None:
     )
     artifacts = services.runs.get(night.run_id).info.artifact_uri
     services.step_runner().warm_up(request, (artifacts, *map(str, night.parameters.values())))
+
+
+def _left_by(run: Run, part: Sequence[str]) -> str:
+    """Return what a part of a parameter's value means, now that its step has ended."""
+    step, what, name = part
+    if what == RUN_ID:
+        return str(run.info.run_id)
+    if what == ARTIFACT_URI:
+        return str(run.info.artifact_uri)
+    there: Mapping[str, Any] = run.data.metrics if what == METRICS else run.data.params
+    if name not in there:
+        raise ParameterError(
+            f"The step {step} has logged no {name!r} among its {what}{nearest(name, there)}",
+            allowed=f"what its run {run.info.run_id} has: {listed(there)}",
+            action=f"correct steps.{step}.{what}.{name} in the pipeline file, or have the step log"
+            " it",
+        )
+    return str(there[name])
 
 
 def step_run(context: Context, task_id: str) -> str:

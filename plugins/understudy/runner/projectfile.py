@@ -7,7 +7,7 @@ MLflow's own loader and command builder do the work, imported when first used; w
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,6 +20,7 @@ from understudy.runner.process.quoting import placeholders, unsafe_placeholders
 if TYPE_CHECKING:
     from mlflow.projects import _project_spec
 
+    from understudy.spec.entry_points import Part
     from understudy.spec.pipeline import Pipeline
 
 Value = str | int | float | bool
@@ -166,20 +167,22 @@ def check_pipeline(
     entry_points: Mapping[str, Mapping[str, Parameter]],
     pipeline: Pipeline,
     given: Mapping[str, Value],
+    handed: Mapping[str, Sequence[Part]],
 ) -> None:
     """Check all that a pipeline will ask of a project, before its first step.
 
     Args:
         entry_points: Of the project: their parameters by name, by their own name.
         pipeline: What the pipeline file declares.
-        given: The night's parameters.
+        given: The night's parameters, by the pipeline's keys for them.
+        handed: Those among them that hold what earlier steps leave.
 
     Raises:
         ProjectError: if the MLproject lacks an entry point.
         ParameterError: naming what is wrong with the parameters.
     """
     # Workers import this module for every task, plain `mlflow run` too: pydantic is for pipelines.
-    from understudy.spec.entry_points import MODEL_URI, Role
+    from understudy.spec.entry_points import MODEL_URI, Role, given_to
 
     steps, after = pipeline.steps, pipeline.after_promotion
     every = list(steps.by_role.items())
@@ -188,19 +191,48 @@ def check_pipeline(
         every.append((Role.TRAIN, pipeline.search.entry_point))
     found = {step: named(entry_points, step) for _, step in every}
     taken = {name for declared in found.values() for name in declared}
-    _refuse_foreign("No step of the project has a", (*given, *steps.inputs.values()), taken)
+    own = {f"{role}.{name}" for role, step in every for name in found[step]}
+    _refuse_foreign("No step of the project has a", (*given, *steps.inputs.values()), taken | own)
     for role, step in every:
         declared = found[step]
         # With a stand-in for what earlier steps will leave: a parameter that is wrong is found now,
         # and not after hours of training.
         filled = {name: "runs:/0/x" for name in steps.filled_in(role) if name in declared}
-        chosen = {name: value for name, value in given.items() if name in declared}
+        keys = {n: key for n, key in given_to(role, given).items() if n in declared}
+        earlier = [*steps.by_role][: [*steps.by_role].index(role)]
+        for key in {*keys.values()} & handed.keys():
+            _refuse_later(f"{key!r} is for {role}", handed[key], earlier)
+        chosen = {
+            name: _stand_in(declared[name]) if key in handed else given[key]
+            for name, key in keys.items()
+        }
         check(step, declared, {**chosen, **filled})
     if after is not None:
         # No model shall be promoted that could not be handed on for a wrong name.
         taken = {*named(entry_points, after.entry_point)}
         names = (steps.called(MODEL_URI), *after.parameters)
         _refuse_foreign(f"{after.entry_point} has no", names, taken)
+
+
+def _stand_in(parameter: Parameter) -> str:
+    """Return a value of a parameter's type, for one that only an earlier step will leave."""
+    if parameter.type in _NUMBER | _WHOLE:
+        return "0"
+    return "true" if parameter.type in _TRUTH else "runs:/0/x"
+
+
+def _refuse_later(what: str, parts: Sequence[Part], earlier: Collection[str]) -> None:
+    """Refuse a value of a step that is made of what no step before it leaves."""
+    from understudy.spec.entry_points import as_template
+
+    for part in parts:
+        if not isinstance(part, str) and part[0] not in earlier:
+            raise ParameterError(
+                f"The parameter {what}, and is {as_template(parts)}",
+                allowed=f"what steps before it leave: {listed(earlier)}",
+                action="correct the template, or name the step that the value is for, as in"
+                " 'train.<parameter>'",
+            )
 
 
 def _refuse_foreign(found: str, names: Iterable[str], known: Collection[str]) -> None:
@@ -306,9 +338,9 @@ def _check_structure(content: object, where: str) -> None:
     if unknown := set(docker) - _DOCKER_FIELDS:
         # MLflow takes no notice of such a field: it would run the image, if there is one.
         build = "run `docker build -t NAME .` on the workers or in CI, and write image: NAME"
-        raise _unusable(
-            where,
-            f"docker_env has unknown fields: {', '.join(sorted(map(str, unknown)))}",
+        raise ProjectError(
+            f"The MLproject of {where} cannot be used: docker_env has unknown fields: "
+            f"{', '.join(sorted(map(str, unknown)))}",
             allowed=f"docker_env with {listed(_DOCKER_FIELDS)}",
             action=build if "build" in unknown else "correct the MLproject and push it",
         )
@@ -360,14 +392,11 @@ def _bad_command(entry_point: EntryPoint, where: str, why: str) -> ProjectError:
     )
 
 
-def _unusable(
-    where: str,
-    why: str,
-    allowed: str = "a file as https://mlflow.org/docs/latest/ml/projects describes it",
-    action: str = "correct the MLproject and push it",
-) -> ProjectError:
+def _unusable(where: str, why: str) -> ProjectError:
     return ProjectError(
-        f"The MLproject of {where} cannot be used: {why}", allowed=allowed, action=action
+        f"The MLproject of {where} cannot be used: {why}",
+        allowed="a file as https://mlflow.org/docs/latest/ml/projects describes it",
+        action="correct the MLproject and push it",
     )
 
 

@@ -7,7 +7,7 @@ folder, the tracking server, and the processes that it starts.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from understudy.contract import ENVIRONMENT_ARTIFACT, Tag
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
+    from understudy.spec.entry_points import Part
     from understudy.spec.pipeline import Pipeline
 
 _REQUIREMENTS = "requirements.txt"
@@ -81,7 +82,12 @@ class StepRunner:
             return source.pinned
 
     def pin_for(
-        self, pipeline: Pipeline, project: str, version: str, given: Mapping[str, Value]
+        self,
+        pipeline: Pipeline,
+        project: str,
+        version: str,
+        given: Mapping[str, Value],
+        handed: Mapping[str, Sequence[Part]],
     ) -> Pinned:
         """Resolve a pipeline's version, and check all that it will ask of the project.
 
@@ -90,6 +96,7 @@ class StepRunner:
             project: Its project's address, rendered.
             version: Branch, tag or commit; '' for the default branch.
             given: The night's parameters.
+            handed: Those among them that hold what earlier steps leave.
 
         Raises:
             ProjectError: for what pin refuses, and for a folder, which has no commit.
@@ -104,7 +111,7 @@ class StepRunner:
                 action=f"write file://{address.repository}, if the folder is one",
             )
         pinned = self.pin(project, version)
-        projectfile.check_pipeline(pinned.entry_points, pipeline, given)
+        projectfile.check_pipeline(pinned.entry_points, pipeline, given, handed)
         return pinned
 
     def source(self, project: str, version: str) -> contextlib.AbstractContextManager[Source]:

@@ -6,7 +6,7 @@ artifacts may have names of their own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, Final
 
@@ -32,6 +32,43 @@ DATA: Final = "data"
 MODEL_URI: Final = "model_uri"
 INPUTS: Final = (AS_OF, RAW, DATA, MODEL_URI)
 """What a night fills in, by our names: the first step can have the first, the second two, ..."""
+
+RUN_ID: Final = "run_id"
+ARTIFACT_URI: Final = "artifact_uri"
+METRICS: Final = "metrics"
+PARAMS: Final = "params"
+"""What a step leaves for later ones, by MLflow's names: of the last two one has a name, too."""
+
+Part = str | Sequence[str]
+"""A piece of a parameter's value: text, or ``[step, what, name]`` for what an earlier step leaves,
+such as ``["train", "metrics", "rmse"]`` or ``["download", "run_id", ""]``."""
+
+
+def as_template(parts: Iterable[Part]) -> str:
+    """Return a value as the author of a pipeline file writes it."""
+    return "".join(
+        part if isinstance(part, str) else f"{{{{ steps.{'.'.join(filter(None, part))} }}}}"
+        for part in parts
+    )
+
+
+def split_key(key: str) -> tuple[Role | None, str]:
+    """Return for which step a parameter is, None for all that declare it; and its name."""
+    role, dot, name = key.partition(".")
+    return (Role(role), name) if dot and role in set(Role) else (None, key)
+
+
+def given_to(role: Role, keys: Iterable[str]) -> dict[str, str]:
+    """Return the keys of the parameters that a step is offered, by the parameters' names.
+
+    Args:
+        role: The step.
+        keys: Of a pipeline's parameters: ``alpha`` for every step, ``train.alpha`` for one, which
+            counts more.
+    """
+    of_all = {key: key for key in keys if split_key(key)[0] is None}
+    own = {split_key(key)[1]: key for key in keys if split_key(key)[0] is role}
+    return {**of_all, **own}
 
 
 @declared

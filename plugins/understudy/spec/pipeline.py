@@ -18,7 +18,7 @@ from understudy.contract import ENV_MANAGERS, LOCAL, STUDY_VARIABLE
 from understudy.errors import DeclarationError, listed, nearest
 from understudy.spec import git_address
 from understudy.spec.declared import declared, refuse_secrets
-from understudy.spec.entry_points import MODEL_URI, Steps
+from understudy.spec.entry_points import MODEL_URI, Role, Steps, given_to, split_key
 from understudy.spec.placement import placement
 from understudy.spec.rules import Gate
 from understudy.spec.search import FILLED_IN, Search
@@ -198,8 +198,10 @@ class Pipeline(NightSpec):
         end: Time of the last night that the schedule makes; None never ends. By hand the Dag runs
             afterwards, too.
         catchup: Whether nights between ``start`` and now are made up for, one after another.
-        parameters: Parameters of the project's entry points, offered in the trigger form. A value
-            may be an ``airflow.sdk.Param`` with type, bounds, choices and help text.
+        parameters: Parameters of the project's entry points, offered in the trigger form:
+            ``alpha`` for every step that declares it, ``train.alpha`` for one. A value may be an
+            ``airflow.sdk.Param`` with type, bounds, choices and help text. Airflow's templates
+            work, and reach what earlier steps left: ``{{ steps.download.run_id }}``.
         experiment: Name of the MLflow experiment.
         promote: ``auto``, ``ask`` (a person approves in Airflow) or ``never``.
         skip_unchanged: A night with the same code, data, parameters and rules as one that was
@@ -320,7 +322,7 @@ class Pipeline(NightSpec):
     def _check_search(self) -> None:
         if self.search is None:
             return
-        if both := self.search.searched & {*self.parameters}:
+        if both := self.search.searched & {*given_to(Role.TRAIN, self.parameters)}:
             raise _wrong(
                 f"parameters and search have {listed(both)}",
                 "a parameter that is searched, or one that has a value",
@@ -335,7 +337,18 @@ class Pipeline(NightSpec):
             )
 
     def _check_parameters(self) -> None:
-        reserved = {*FORM_FIELDS, *self.steps.reserved, *(FILLED_IN if self.search else ())}
+        by_step = {f"{role}.{n}" for role in self.steps.by_role for n in self.steps.filled_in(role)}
+        reserved = {*FORM_FIELDS, *self.steps.reserved, *by_step}
+        if self.search:
+            reserved |= {*FILLED_IN, *(f"{Role.TRAIN}.{name}" for name in FILLED_IN)}
+        for key in self.parameters:
+            role, _ = split_key(key)
+            if role is not None and role not in self.steps.by_role:
+                raise _wrong(
+                    f"parameters has {key!r}, and steps has no {role.value!r}",
+                    f"parameters of {listed(self.steps.by_role)}",
+                    "name another step before the dot, or add it to steps",
+                )
         if taken := {*self.parameters} & reserved:
             raise _wrong(
                 f"parameters has {listed(taken)}",

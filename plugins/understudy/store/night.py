@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Final
 
 from understudy.contract import ENV_MANAGERS, Kind, Outcome, Tag, key_of
 from understudy.spec.declared import from_json, to_json
-from understudy.spec.entry_points import INPUTS, Role
+from understudy.spec.entry_points import INPUTS, Part, Role
 from understudy.spec.pipeline import NightSpec
 from understudy.store.artifacts import log_texts, read_text
 from understudy.store.tracking import RUNNING, RunSpec, RunStore, tracking_errors
@@ -44,11 +44,12 @@ class Night:
         tree: Git's id of the project's files in that commit.
         champion: The champion's version when the night began, or None.
         as_of: ISO time (UTC) of the data that the night sees.
-        parameters: The project's parameters, by name.
+        parameters: The project's parameters, by name, or by step and name as ``train.alpha``.
         promote: ``auto``, ``ask`` or ``never``.
         force: Whether the night runs although nothing changed.
         spec: What of the pipeline file its tasks obey.
         dag_version: The commit of the Dag file, where Airflow has it from Git; else ''.
+        handed: Of which pieces those parameters are made that hold what earlier steps leave.
     """
 
     run_id: str
@@ -65,6 +66,7 @@ class Night:
     force: bool
     spec: NightSpec
     dag_version: str = ""
+    handed: Mapping[str, Sequence[Part]] = field(default_factory=dict)
 
     @property
     def pipeline(self) -> str:
@@ -83,7 +85,7 @@ class Night:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the night as JSON values."""
-        plain = {field.name: getattr(self, field.name) for field in fields(self)}
+        plain = {one.name: getattr(self, one.name) for one in fields(self)}
         return {**plain, "spec": to_json(NightSpec, self.spec)}
 
     @classmethod

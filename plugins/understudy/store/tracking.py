@@ -230,7 +230,11 @@ class RunStore:
             It; None where there is none of that id that the program can have begun.
         """
         found = self.found(nested)
-        if found is None or not _may_be_begun_by(found, run):
+        if (
+            found is None
+            or Tag.KIND.value in found.data.tags
+            or found.info.start_time < run.info.start_time
+        ):
             return None
         if _PARENT not in found.data.tags:
             with tracking_errors():
@@ -294,12 +298,6 @@ class RunStore:
                 self.end(run.info.run_id, "KILLED", "abandoned: its worker ended without a word")
                 self.end_nested(run, "KILLED")
         return dead
-
-
-def _may_be_begun_by(one: Run, run: Run) -> bool:
-    """Return whether a run's program can have begun another one, which is none of our own."""
-    ours = Tag.KIND.value in one.data.tags
-    return not ours and one.info.start_time >= run.info.start_time
 
 
 def _is_project_of(one: Run, code: str) -> bool:

@@ -80,8 +80,10 @@ class PinOperator(ProjectOperator):
             return earlier
         # Everything that can be wrong is checked before the run is opened: bad input leaves none.
         services.registry.refuse_foreign(pipeline.model, pipeline.name)
-        asked, runner = chosen(context, pipeline), services.step_runner(self.git_access())
-        pinned = runner.pin_for(pipeline, self.project, asked["version"], asked["parameters"])
+        asked = chosen(context, pipeline, self.render_template)
+        runner = services.step_runner(self.git_access())
+        given = asked["version"], asked["parameters"], asked["handed"]
+        pinned = runner.pin_for(pipeline, self.project, *given)
         name, key = f"night {moment(context):%Y-%m-%d %H:%M}", attempt_key(context)
         delay = pipeline.label_delay
         late = {} if delay is None else {Tag.LABEL_DELAY.value: str(delay.total_seconds())}

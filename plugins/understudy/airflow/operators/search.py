@@ -15,7 +15,7 @@ from understudy.airflow.night_steps import NightStepOperator
 from understudy.airflow.services import Services
 from understudy.contract import BEST_PARAMETERS, STUDY_VARIABLE
 from understudy.errors import DecisionError, ProjectError, listed
-from understudy.spec.entry_points import Role
+from understudy.spec.entry_points import Role, given_to
 from understudy.spec.pipeline import NightSpec, Pipeline
 from understudy.spec.search import FIXED, METRIC, STUDY, Search
 from understudy.store.artifacts import read_text
@@ -49,14 +49,15 @@ class SearchOperator(NightStepOperator):
         """Return the rows, and what is searched how; what the form has, counts instead."""
         search = _search(night.spec)
         declared = {METRIC: night.spec.gate.primary.name, **search.values()}
-        from_form = {name: text for name, text in declared.items() if name not in night.parameters}
+        given = given_to(self.step, night.parameters)
+        from_form = {name: text for name, text in declared.items() if name not in given}
         # The first part of the study's name; the project adds a digest of rows and settings. So the
         # same code on the same rows finds its study again, in a later night, too; a forced night
         # begins anew.
         study = f"{night.pipeline[:_LONGEST_NAME]}-{night.tree[:12]}"
         if night.force:
             study = f"{study}-{night.run_id[:12]}"
-        filled = {STUDY: study, FIXED: self._fixed(night, search)}
+        filled = {STUDY: study, FIXED: self._fixed(context, night, search)}
         return {**super().inputs(context, night), **from_form, **filled}
 
     def run_title(self) -> str:
@@ -69,12 +70,12 @@ class SearchOperator(NightStepOperator):
         storage = study_storage(_search(spec)) if self.placement is None else ""
         return {**given, STUDY_VARIABLE: storage} if storage else given
 
-    def _fixed(self, night: Night, search: Search) -> str:
+    def _fixed(self, context: Context, night: Night, search: Search) -> str:
         """Return the night's parameters that only the training takes, and nobody searches."""
         services = Services.connect()
         training = self.takes(services, night, night.spec.steps.train)
         own = {*self.takes(services, night), *search.searched}
-        fixed = {n: v for n, v in night.parameters.items() if n in training and n not in own}
+        fixed = self.given(context, services, night, {*training} - own)
         return json.dumps(fixed) if fixed else ""
 
 
