@@ -175,11 +175,20 @@ class RunStore:
         with tracking_errors():
             self._client.delete_run(run_id)
 
-    def is_within(self, run_id: str, outer: str) -> bool:
-        """Return whether a run is another one, or nested in it."""
+    def is_within(self, run_id: str, outer: str, parents: dict[str, str] | None = None) -> bool:
+        """Return whether a run is another one, or nested in it.
+
+        Args:
+            run_id: The run.
+            outer: The other one.
+            parents: The parents of runs, '' for none, as far as they are known; more are added.
+        """
+        known = {} if parents is None else parents
         while run_id and run_id != outer:
-            run = self.found(run_id)
-            run_id = "" if run is None else run.data.tags.get(_PARENT, "")
+            if run_id not in known:
+                run = self.found(run_id)
+                known[run_id] = "" if run is None else run.data.tags.get(_PARENT, "")
+            run_id = known[run_id]
         return run_id == outer
 
     def tag(
@@ -258,13 +267,16 @@ class RunStore:
             with tracking_errors():
                 where = [one.experiment_id for one in self._client.search_experiments()]
         # Everything that runs there, and not by parent: a filter finds children, not descendants.
-        alive = self.search(where, {}, also=RUNNING)
+        alive = self.search(where, {}, also=RUNNING, limit=1000)
         # mlflow.run() makes its run before the environment, and leaves it where that fails (3.17).
         made = [one for one in alive if code and _is_project_of(one, code)]
-        begun = {one.info.run_id for one in made if self.adopt(run, one.info.run_id)}
-        left = [one.info.run_id for one in alive if one.data.tags.get(_PARENT)]
-        known = dict.fromkeys((*left, *begun))
-        within = [str(one) for one in known if self.is_within(one, run.info.run_id)]
+        adopted = [found for one in made if (found := self.adopt(run, one.info.run_id))]
+        outer = str(run.info.run_id)
+        parents = {str(one.info.run_id): one.data.tags.get(_PARENT, "") for one in alive}
+        # What was adopted now hangs below this run, unless it did below another before.
+        parents |= {str(one.info.run_id): one.data.tags.get(_PARENT, outer) for one in adopted}
+        left = [run_id for run_id, parent in parents.items() if parent]
+        within = [run_id for run_id in left if self.is_within(run_id, outer, parents)]
         for run_id in within:
             self.end(run_id, status, "" if status == "FINISHED" else "the run around it ended")
         return within
