@@ -25,7 +25,7 @@ from understudy.errors import ClusterError, ProjectError
 from understudy.redact import hidden, redacted
 from understudy.runner.cluster.clusters import reachable, unavailable
 from understudy.runner.cluster.remote import JobSpec, JobState, JobStatus
-from understudy.runner.environment.recipes import wanted_by
+from understudy.runner.environment import dependencies
 from understudy.spec.placement import DatabricksPlacement
 
 _PROGRAM: Final = Path(__file__).with_name("driver_entry_point.py")
@@ -138,7 +138,15 @@ class DatabricksWorkspace:
                 allowed=f"a python_env.yaml, or a conda.yaml with pip's part, on {DATABRICKS}",
                 action="add a python_env.yaml with its dependencies, mlflow among them",
             )
-        wanted_by(job_spec.project)
+        wanted = dependencies.read(job_spec.project)
+        if wanted.credentials:
+            raise ProjectError(
+                "The project's requirements have an address with a password, and what a job reads "
+                "is stored",
+                allowed="addresses without passwords, or with ${NAME} in their place, on "
+                f"{DATABRICKS}",
+                action="name a variable that spark_env_vars of new_cluster sets from a secret",
+            )
         # Both raise where they are not usable.
         _ = self._tracking_uri, self._config
 
@@ -154,8 +162,8 @@ class DatabricksWorkspace:
 
     def instructions(self, job_spec: JobSpec) -> dict[str, Any]:
         """Return what the job reads from its MLflow run: the step and its environment."""
-        wanted = wanted_by(job_spec.project)
-        stages = [list(lines) for lines in wanted.stages_from(job_spec.project.folder)]
+        wanted = dependencies.read(job_spec.project)
+        stages = [list(lines) for lines in wanted.relative_lines()]
         return {**job_spec.step, "python": wanted.python, "requirements": stages}
 
     def look(self, name: str) -> JobStatus:

@@ -14,22 +14,26 @@ import shutil
 import sys
 import tempfile
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Protocol
 
 from understudy.contract import ENV_MANAGERS
 from understudy.errors import EnvironmentBuildError, ProjectError, listed, nearest
-from understudy.redact import redacted
+from understudy.redact import hidden, redacted, secrets_among
 from understudy.runner.environment import dependencies
 from understudy.runner.environment.dependencies import Dependencies
 from understudy.runner.environment.interpreter import Interpreter, find_python, find_uv
+from understudy.runner.environment.requirements import copy
 from understudy.runner.process.process import Command, OnLine, ProcessRunner
 from understudy.runner.process.variables import build_environment
 from understudy.runner.projectfile import ProjectFile
 
+# uv's words (0.13).
+_NO_SOLUTION = "No solution found"
 _KEPT_LINES = 30
 _SHOWN_LINES = 8
 _QUIET = {
@@ -54,14 +58,16 @@ class BuildTools:
         timeout: Seconds that one command may take.
         on_line: Called with each line for the log.
         locks: Descriptors of locks that the commands keep.
-        variables: Further environment variables for the commands.
+        variables: Further environment variables for the commands; values may be secrets.
+        secrets: What messages must not show.
     """
 
     process_runner: ProcessRunner
     timeout: float
     on_line: OnLine
     locks: tuple[int, ...] = ()
-    variables: Mapping[str, str] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict, repr=False)
+    secrets: tuple[str, ...] = field(default=(), repr=False)
 
     def run(self, *argv: str | Path, hint: str) -> str:
         """Run a command; return the last lines that it wrote.
@@ -102,14 +108,25 @@ class BuildTools:
         self.process_runner.check()
         if not ending.ok:
             last_lines = "\n".join(list(output)[-_SHOWN_LINES:])
-            why = "it took too long" if ending.timed_out else redacted(last_lines)
-            raise EnvironmentBuildError(
+            why = "it took too long" if ending.timed_out else self._shown(last_lines)
+            unsolvable = any(_NO_SOLUTION in line for line in output)
+            raise (NoSolutionError if unsolvable else EnvironmentBuildError)(
                 f"The project's environment could not be built ({Path(argv[0]).name}: {ending}): "
                 f"{why}",
                 allowed=hint,
                 action="correct what the project asks for, or try again if an index did not answer",
             )
         return "\n".join(output)
+
+    def _shown(self, text: str) -> str:
+        secrets = secrets_among((*self.secrets, *self.variables.values()))
+        return hidden(redacted(text), secrets)
+
+
+class NoSolutionError(EnvironmentBuildError):
+    """No versions of all that is asked for fit together, or are there; a retry cannot help."""
+
+    retryable = False
 
 
 _NAMES = ("micromamba", "mamba", "conda")
@@ -171,8 +188,7 @@ def find() -> CondaTool:
         raise MissingCondaError(
             "The environment manager 'conda' was asked for, and this machine has none of "
             f"{', '.join(_NAMES)} on PATH, nor a CONDA_EXE",
-            allowed="'uv' and 'virtualenv', which are here, for a conda.yaml whose pip part is "
-            "enough",
+            allowed="'uv' and 'virtualenv', which are here, for a conda.yaml of Python packages",
             action="install micromamba on the worker, or choose another manager",
         )
     return CondaTool(found)
@@ -204,10 +220,16 @@ def _candidates(environment: Mapping[str, str]) -> Iterator[Path]:
             yield Path(found)
 
 
-BUILDER = "2"
+BUILDER = "3"
 """Part of every digest: raise it when environments must be built differently."""
 EXPLICIT = "conda-explicit.txt"
 _INSTALLABLE = "dependencies that can be had for this Python, with the hashes that the project says"
+_TRANSLATED = (
+    "what the Python index has for this Python, in place of conda's packages; the environment "
+    "manager 'conda', on a worker that has it, installs the file as it is"
+)
+LOCAL = ".local"
+"""Folder in an environment where the repository's own packages are installed from."""
 
 
 class Recipe(Protocol):
@@ -260,13 +282,18 @@ class UvRecipe(_PythonRecipe):
     manager: str = "uv"
 
     def build(self, folder: Path, tools: BuildTools) -> Mapping[str, str]:
-        """Build with uv, all lines at once."""
+        """Build with uv, all stages at once where that can be."""
         uv, base = find_uv(), self.python.executable
         tools.run(uv, "venv", "--quiet", "--no-project", "--python", base, folder, hint="a Python")
-        if self.wanted.lines:
-            into = ("--python", folder / "bin" / "python")
-            with _requirements(self.wanted.lines) as file:
-                tools.run(uv, "pip", "install", *into, "-r", file, hint=_INSTALLABLE)
+        install = (uv, "pip", "install", "--python", folder / "bin" / "python", "-r")
+        with _copied(self.wanted, folder) as stages:
+            try:
+                _install(install, [tuple(chain.from_iterable(stages))], self.wanted, tools)
+            except NoSolutionError:
+                if len(stages) == 1:
+                    raise
+                tools.on_line("Not all of it fits together: installed in stages, as conda does it")
+                _install(install, stages, self.wanted, tools)
         return {}
 
 
@@ -280,10 +307,9 @@ class VirtualenvRecipe(_PythonRecipe):
         """Build with pip: first what others are built with, then the others."""
         hint = "a Python with the modules venv and ensurepip (Debian: the package python3-venv)"
         tools.run(self.python.executable, "-m", "venv", folder, hint=hint)
-        pip = (folder / "bin" / "python", "-m", "pip", "install")
-        for lines in self.wanted.stages:
-            with _requirements(lines) as file:
-                tools.run(*pip, "-r", file, hint=_INSTALLABLE)
+        install = (folder / "bin" / "python", "-m", "pip", "install", "-r")
+        with _copied(self.wanted, folder) as stages:
+            _install(install, stages, self.wanted, tools)
         return {}
 
 
@@ -323,7 +349,7 @@ def recipe_of(project: ProjectFile, manager: str) -> Recipe:
     """
     if manager == "conda":
         return _conda_recipe(project)
-    wanted = wanted_by(project)
+    wanted = dependencies.read(project)
     python = find_python(wanted.python, build_environment(os.environ))
     return VirtualenvRecipe(wanted, python) if manager == "virtualenv" else UvRecipe(wanted, python)
 
@@ -338,21 +364,8 @@ def check_manager(manager: str) -> None:
         raise ProjectError(
             f"There is no environment manager {manager!r}{nearest(manager, ENV_MANAGERS)}",
             allowed=listed(ENV_MANAGERS),
-            action="choose 'uv' for a python_env.yaml, or a conda.yaml whose pip part is enough",
+            action="choose 'uv' for a python_env.yaml, or a conda.yaml of Python packages",
         )
-
-
-def wanted_by(project: ProjectFile) -> Dependencies:
-    """Return what a project's environment must hold.
-
-    Raises:
-        ProjectError: if its files cannot be used.
-    """
-    if project.environment_file is None:
-        return dependencies.NOTHING
-    return dependencies.read(
-        project.environment_file, conda=project.environment_type == "conda_env"
-    )
 
 
 def _conda_recipe(project: ProjectFile) -> CondaRecipe:
@@ -364,11 +377,37 @@ def _conda_recipe(project: ProjectFile) -> CondaRecipe:
             allowed="a project with a conda.yaml",
             action="choose the environment manager 'uv' or 'virtualenv'",
         )
-    return CondaRecipe(dependencies.read(file, conda=True, with_conda=True), file, find())
+    return CondaRecipe(dependencies.read(project, with_conda=True), file, find())
 
 
 def _digest(*parts: str) -> str:
     return hashlib.sha256(json.dumps((BUILDER, *parts)).encode()).hexdigest()[:32]
+
+
+def _install(
+    command: Sequence[str | Path],
+    stages: Sequence[tuple[str, ...]],
+    wanted: Dependencies,
+    tools: BuildTools,
+) -> None:
+    """Install stages of lines, one after the other; the command's last word is for their file."""
+    hint = _TRANSLATED if wanted.translation and wanted.translation.lines else _INSTALLABLE
+    for lines in filter(None, stages):
+        with _requirements(lines) as file:
+            tools.run(*command, file, hint=hint)
+
+
+@contextmanager
+def _copied(wanted: Dependencies, folder: Path) -> Iterator[tuple[tuple[str, ...], ...]]:
+    """Yield the stages' lines, with copies of the repository's own packages in their place.
+
+    Tools write into the folder that they build, and a checkout must stay as it is.
+    """
+    places = wanted.copies(folder / LOCAL)
+    for path, place in places.items():
+        copy(path, place, wanted.repository)
+    yield wanted.lines({path: str(place) for path, place in places.items()})
+    shutil.rmtree(folder / LOCAL, ignore_errors=True)
 
 
 @contextmanager
