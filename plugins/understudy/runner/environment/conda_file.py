@@ -60,6 +60,11 @@ class Translation:
     pairs: tuple[tuple[str, str], ...]
     left_out: tuple[tuple[str, str], ...]
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The lines without their versions."""
+        return tuple(re.split(r"[=<>!~]", line)[0] for line in self.lines)
+
     def told(self) -> Iterator[str]:
         """Yield lines for the log: what became what, and what is not there."""
         changed = [f"{item} -> {line}" for item, line in self.pairs if item != line]

@@ -149,9 +149,7 @@ def _content(path: Path, text: str) -> dict[str, object]:
     return content
 
 
-def _python_env(
-    path: Path, content: dict[str, object]
-) -> tuple[str, tuple[tuple[str, ...], ...]]:
+def _python_env(path: Path, content: dict[str, object]) -> tuple[str, tuple[tuple[str, ...], ...]]:
     if unknown := set(content) - {"python", "build_dependencies", "dependencies"}:
         raise _unusable(path, f"has unknown fields: {', '.join(sorted(map(str, unknown)))}")
     python = content.get("python") or ""

@@ -32,8 +32,8 @@ from understudy.runner.process.process import Command, OnLine, ProcessRunner
 from understudy.runner.process.variables import build_environment
 from understudy.runner.projectfile import ProjectFile
 
-# uv's words (0.13).
-_NO_SOLUTION = "No solution found"
+# uv's words (0.13) for what no retry cures.
+_HOPELESS = ("No solution found", "Failed to build")
 _KEPT_LINES = 30
 _SHOWN_LINES = 8
 _QUIET = {
@@ -109,8 +109,8 @@ class BuildTools:
         if not ending.ok:
             last_lines = "\n".join(list(output)[-_SHOWN_LINES:])
             why = "it took too long" if ending.timed_out else self._shown(last_lines)
-            unsolvable = any(_NO_SOLUTION in line for line in output)
-            raise (NoSolutionError if unsolvable else EnvironmentBuildError)(
+            hopeless = any(words in line for words in _HOPELESS for line in output)
+            raise (UninstallableError if hopeless else EnvironmentBuildError)(
                 f"The project's environment could not be built ({Path(argv[0]).name}: {ending}): "
                 f"{why}",
                 allowed=hint,
@@ -123,8 +123,8 @@ class BuildTools:
         return hidden(redacted(text), secrets)
 
 
-class NoSolutionError(EnvironmentBuildError):
-    """No versions of all that is asked for fit together, or are there; a retry cannot help."""
+class UninstallableError(EnvironmentBuildError):
+    """What is asked for is not there, does not fit together or cannot be built, at any time."""
 
     retryable = False
 
@@ -228,6 +228,8 @@ _TRANSLATED = (
     "what the Python index has for this Python, in place of conda's packages; the environment "
     "manager 'conda', on a worker that has it, installs the file as it is"
 )
+NOT_AS_ASKED = "not-as-asked.txt"
+"""Name in the record of what says that other things were installed than the project asks for."""
 LOCAL = ".local"
 """Folder in an environment where the repository's own packages are installed from."""
 
@@ -282,19 +284,70 @@ class UvRecipe(_PythonRecipe):
     manager: str = "uv"
 
     def build(self, folder: Path, tools: BuildTools) -> Mapping[str, str]:
-        """Build with uv, all stages at once where that can be."""
-        uv, base = find_uv(), self.python.executable
-        tools.run(uv, "venv", "--quiet", "--no-project", "--python", base, folder, hint="a Python")
-        install = (uv, "pip", "install", "--python", folder / "bin" / "python", "-r")
-        with _copied(self.wanted, folder) as stages:
+        """Build with uv: all stages at once where that can be."""
+        *others, last = _attempts(self.wanted, _lines(self.wanted, folder))
+        for attempt in others:
             try:
-                _install(install, [tuple(chain.from_iterable(stages))], self.wanted, tools)
-            except NoSolutionError:
-                if len(stages) == 1:
-                    raise
-                tools.on_line("Not all of it fits together: installed in stages, as conda does it")
-                _install(install, stages, self.wanted, tools)
-        return {}
+                return self._made(attempt, folder, tools)
+            except UninstallableError as error:
+                for line in error.found.splitlines():
+                    tools.on_line(line)
+        return self._made(last, folder, tools)
+
+    def _made(self, attempt: _Attempt, folder: Path, tools: BuildTools) -> Mapping[str, str]:
+        uv, base = find_uv(), self.python.executable
+        # Emptied: what an attempt before this one has installed is nobody's.
+        venv = (uv, "venv", "--quiet", "--no-project", "--clear", "--python", base, folder)
+        tools.run(*venv, hint="a Python")
+        if attempt.note:
+            tools.on_line(attempt.note)
+        install = (uv, "pip", "install", "--python", folder / "bin" / "python", "-r")
+        _install(install, attempt.stages, self.wanted, folder, tools)
+        return {NOT_AS_ASKED: attempt.note} if attempt.note and attempt.kept else {}
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """A way to install what a project asks for.
+
+    Attributes:
+        stages: Lines of requirements, stage by stage.
+        note: What is said of it in the log; '' for what is asked for, as it is.
+        kept: Whether the note stays with the environment: it is not what was asked for.
+    """
+
+    stages: Sequence[tuple[str, ...]]
+    note: str = ""
+    kept: bool = True
+
+
+def _attempts(wanted: Dependencies, stages: Sequence[tuple[str, ...]]) -> Iterator[_Attempt]:
+    """Yield ways to install with uv, the best first.
+
+    The last ones are for a conda.yaml: MLflow 3.17 never installs what is conda's of it, and so
+    runs projects whose versions nobody has any more.
+    """
+    yield _Attempt([tuple(chain.from_iterable(stages))])
+    if len(stages) > 1:
+        yield _Attempt(
+            stages, "Not all fits together: installing in stages, as conda does", kept=False
+        )
+    translation = wanted.translation
+    if translation is None or not translation.lines:
+        return
+    pip = stages[1:]
+    if translation.names != translation.lines:
+        yield _Attempt(
+            [(*translation.names, *chain.from_iterable(pip))],
+            f"The versions that {translation.file} asks conda for cannot be installed from the "
+            "Python index: its packages are installed in other versions, as with MLflow",
+        )
+    if pip:
+        yield _Attempt(
+            pip,
+            f"What {translation.file} asks conda for cannot be installed from the Python index: "
+            "only its pip part is installed, as with MLflow",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,8 +361,7 @@ class VirtualenvRecipe(_PythonRecipe):
         hint = "a Python with the modules venv and ensurepip (Debian: the package python3-venv)"
         tools.run(self.python.executable, "-m", "venv", folder, hint=hint)
         install = (folder / "bin" / "python", "-m", "pip", "install", "-r")
-        with _copied(self.wanted, folder) as stages:
-            _install(install, stages, self.wanted, tools)
+        _install(install, _lines(self.wanted, folder), self.wanted, folder, tools)
         return {}
 
 
@@ -384,29 +436,26 @@ def _digest(*parts: str) -> str:
     return hashlib.sha256(json.dumps((BUILDER, *parts)).encode()).hexdigest()[:32]
 
 
+def _lines(wanted: Dependencies, folder: Path) -> tuple[tuple[str, ...], ...]:
+    places = wanted.copies(folder / LOCAL)
+    return wanted.lines({path: str(place) for path, place in places.items()})
+
+
 def _install(
     command: Sequence[str | Path],
     stages: Sequence[tuple[str, ...]],
     wanted: Dependencies,
+    folder: Path,
     tools: BuildTools,
 ) -> None:
     """Install stages of lines, one after the other; the command's last word is for their file."""
     hint = _TRANSLATED if wanted.translation and wanted.translation.lines else _INSTALLABLE
+    # Copies: tools write into the folder that they build, and a checkout must stay as it is.
+    for path, place in wanted.copies(folder / LOCAL).items():
+        copy(path, place, wanted.repository)
     for lines in filter(None, stages):
         with _requirements(lines) as file:
             tools.run(*command, file, hint=hint)
-
-
-@contextmanager
-def _copied(wanted: Dependencies, folder: Path) -> Iterator[tuple[tuple[str, ...], ...]]:
-    """Yield the stages' lines, with copies of the repository's own packages in their place.
-
-    Tools write into the folder that they build, and a checkout must stay as it is.
-    """
-    places = wanted.copies(folder / LOCAL)
-    for path, place in places.items():
-        copy(path, place, wanted.repository)
-    yield wanted.lines({path: str(place) for path, place in places.items()})
     shutil.rmtree(folder / LOCAL, ignore_errors=True)
 
 

@@ -251,6 +251,8 @@ class EnvironmentStore:
                 if contents and not missing(folder, contents):
                     # The lock file's time is when it was last used: the cache is pruned by it.
                     os.utime(lock_file)
+                    if note := contents.further.get(recipes.NOT_AS_ASKED):
+                        on_line(note)
                     yield _environment(folder, contents, recipe.wanted, descriptor)
                     return
             with lock.exclusive(self._process_runner.check) as descriptor:
@@ -350,6 +352,8 @@ def _environment(
         "Made by": contents.manager,
     }
     locks = [file.read_text(encoding="utf-8") for file in wanted.files]
+    absent = wanted.translation.lacking() if wanted.translation else ""
+    lacking = contents.further.get(recipes.NOT_AS_ASKED, ""), absent
     return Environment(
         digest=folder.name,
         bin=folder / "bin",
@@ -357,7 +361,7 @@ def _environment(
         locks=(lock,),
         manager=contents.manager,
         record={**_inputs(wanted), **contents.further},
-        lacking=wanted.translation.lacking() if wanted.translation else "",
+        lacking=". ".join(filter(None, lacking)),
         enter=partial(_in_conda, folder) if contents.manager == "conda" else _as_it_is,
     )
 
