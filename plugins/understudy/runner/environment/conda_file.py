@@ -79,7 +79,10 @@ class Translation:
         """Return what only conda can install, with a way out; '' where there is nothing."""
         if not self.left_out:
             return ""
-        names = ", ".join(f"{item} ({why})" for item, why in self.left_out)
+        reasons: dict[str, list[str]] = {}
+        for item, why in self.left_out:
+            reasons.setdefault(why, []).append(item)
+        names = "; ".join(f"{', '.join(items)} ({why})" for why, items in reasons.items())
         return (
             f"Not installed of {self.file}, as no Python index has it: {names}. Where the step "
             "needs it: have it on the worker, or choose the environment manager 'conda' on a "

@@ -14,9 +14,9 @@ from understudy.runner.projectfile import ProjectFile
 pytestmark = pytest.mark.unit
 
 
-def read(folder: Path, content: str, *, conda: bool = False, within: Path | None = None) -> (
-    Dependencies
-):
+def read(
+    folder: Path, content: str, *, conda: bool = False, within: Path | None = None
+) -> Dependencies:
     """Write an environment file into a project's folder, and read it."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / ("conda.yaml" if conda else "python_env.yaml")
