@@ -61,7 +61,8 @@ def test_constraints_install_nothing_and_count(tmp_path: Path) -> None:
 
 def test_packages_of_the_repository(tmp_path: Path) -> None:
     """Folders and wheels by paths as pip has them, from the project or the file; what they hold
-    counts, and where they are does not."""
+    counts, and where they are does not.
+    """
     digests = []
     for name, version in (("a", "1"), ("b", "1"), ("c", "2")):
         root = tmp_path / name
@@ -133,7 +134,7 @@ def test_a_password_is_known_and_counts_for_nothing(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_conda(tmp_path: Path, content: str, python: str, stages: list[list[str]]) -> None:
-    """conda's packages first, then the pip part, which may replace some of them."""
+    """What is conda's first, then the pip part, which may replace some of them."""
     (tmp_path / "r.txt").write_text("six")
     found = read(tmp_path, content, conda=True)
     assert (found.python, lines(found)) == (python, stages)
