@@ -87,7 +87,7 @@ def prebuild(
         sources.lease(project_uri, version) as source,
         store.lease(source.project, env_manager, on_line, os.environ) as environment,
     ):
-        folder = environment.bin.parent if environment.bin else None
+        folder = environment.bin.parent if environment.bin and environment.digest else None
         return Built(environment.digest, environment.manager, folder, environment.installed)
 
 

@@ -21,7 +21,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Protocol
 
-from understudy.contract import ENV_MANAGERS
+from understudy.contract import ENV_MANAGERS, is_env_manager
 from understudy.errors import EnvironmentBuildError, ProjectError, listed, nearest
 from understudy.redact import hidden, redacted, secrets_among
 from understudy.runner.environment import dependencies
@@ -412,10 +412,10 @@ def check_manager(manager: str) -> None:
     Raises:
         ProjectError: naming those that there are.
     """
-    if manager not in ENV_MANAGERS:
+    if not is_env_manager(manager):
         raise ProjectError(
             f"There is no environment manager {manager!r}{nearest(manager, ENV_MANAGERS)}",
-            allowed=listed(ENV_MANAGERS),
+            allowed=f"{listed(ENV_MANAGERS)}, or 'local:' before a Python",
             action="choose 'uv' for a python_env.yaml, or a conda.yaml of Python packages",
         )
 

@@ -13,6 +13,7 @@ import contextlib
 import json
 import os
 import re
+import shlex
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -20,12 +21,18 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+from understudy.contract import key_of
 from understudy.errors import EnvironmentBuildError, ProjectError
 from understudy.redact import without_credentials
 from understudy.runner.environment import container, dependencies, recipes
 from understudy.runner.environment.container import Surroundings
 from understudy.runner.environment.dependencies import NOTHING, Dependencies
-from understudy.runner.environment.interpreter import find_uv, inspect, satisfies
+from understudy.runner.environment.interpreter import (
+    MissingPythonError,
+    find_uv,
+    inspect,
+    satisfies,
+)
 from understudy.runner.environment.recipes import BuildTools, Recipe, check_manager, recipe_of
 from understudy.runner.locks import FileLock
 from understudy.runner.process.process import Command, OnLine, ProcessRunner
@@ -170,7 +177,7 @@ class Environment:
 
     Attributes:
         digest: Identity of its content, 32 hex digits; '' for the local one.
-        bin: Folder to put first on PATH, None for PATH as it is.
+        bin: Folder to put first on PATH, whose ``python`` is its Python; None for PATH as it is.
         installed: What it holds, as the text of a requirements file.
         locks: Descriptors of the locks that keep it.
         manager: What made it.
@@ -187,6 +194,24 @@ class Environment:
     record: Mapping[str, str] = field(default_factory=dict)
     lacking: str = ""
     enter: Entry = _as_it_is
+
+    @property
+    def is_on_path(self) -> bool:
+        """Whether it is what PATH has, so that the worker's variables for its Python hold."""
+        return self.manager in {"local", "docker"}
+
+    def variables(self, path: str) -> dict[str, str]:
+        """Return PATH, and what belongs to it, for a program that runs in it.
+
+        Args:
+            path: The PATH to put it before; '' for the system's.
+        """
+        path = path or os.defpath
+        if self.bin is None:
+            return {"PATH": path}
+        place = self.bin.parent
+        active = {"VIRTUAL_ENV": str(place)} if (place / "pyvenv.cfg").exists() else {}
+        return {**active, "PATH": f"{self.bin}{os.pathsep}{path}"}
 
 
 class EnvironmentStore:
@@ -229,8 +254,8 @@ class EnvironmentStore:
                 allowed="an MLproject with docker_env: {image: ...}",
                 action="choose the environment manager 'uv', or name an image in the MLproject",
             )
-        elif manager == "local":
-            yield self._local(project, on_line)
+        elif manager.partition(":")[0] == "local":
+            yield self._local(project, manager, on_line)
         else:
             recipe = recipe_of(project, manager)
             for line in recipe.wanted.translation.told() if recipe.wanted.translation else ():
@@ -262,7 +287,7 @@ class EnvironmentStore:
     @contextlib.contextmanager
     def lease_built(self, project: ProjectFile, manager: str) -> Iterator[Environment | None]:
         """Yield a project's environment where it is complete already, else None."""
-        if project.docker is not None or manager in {"local", "docker"}:
+        if project.docker is not None or manager.partition(":")[0] in {"local", "docker"}:
             yield None
             return
         recipe = recipe_of(project, manager)
@@ -313,17 +338,51 @@ class EnvironmentStore:
             enter=ready.entered,
         )
 
-    def _local(self, project: ProjectFile, on_line: OnLine) -> Environment:
-        """Return the Python that is on PATH; a step may need none, or bring its own."""
-        wanted, found, text = NOTHING, shutil.which("python"), ""
+    def _local(self, project: ProjectFile, manager: str, on_line: OnLine) -> Environment:
+        """Return a Python that is there; a step may need none, or bring its own."""
+        wanted, text = NOTHING, ""
+        place, found = self._local_python(manager.removeprefix("local").removeprefix(":"))
         # The local Python is used whatever the project asks for: a file that cannot be read is no
         # error here, nor is a Python whose packages cannot be listed.
         with contextlib.suppress(ProjectError):
             # Not installed here, and so not translated either.
             wanted = replace(dependencies.read(project), translation=None)
         with contextlib.suppress(EnvironmentBuildError):
-            text = self._local_record(Path(found), wanted, on_line) if found else ""
-        return Environment("", None, text, record=_inputs(wanted))
+            text = self._local_record(found, wanted, on_line) if found else ""
+        return Environment("", place, text, manager=manager, record=_inputs(wanted))
+
+    def _local_python(self, named: str) -> tuple[Path | None, Path | None]:
+        """Return the folder in which a Python is called python, None for PATH, and that Python.
+
+        Raises:
+            EnvironmentBuildError: if the one that is named is not there.
+        """
+        found = shutil.which(named or "python")
+        if found and not named:
+            return None, Path(found)
+        # Debian has python3 only, and most projects' commands begin with python.
+        found = found if named else shutil.which("python3")
+        if found is None:
+            if named:
+                raise MissingPythonError(
+                    f"The local Python {named!r} is not on this machine, or cannot be run",
+                    allowed="the path of a Python, or its name on PATH, after 'local:'",
+                    action="correct env_manager, or install that Python on every worker",
+                )
+            return None, None
+        python = Path(found).absolute()
+        own = python.with_name("python")
+        if own.exists() and own.samefile(python):
+            return python.parent, own
+        folder = self._settings.cache / "local" / key_of(str(python))[:16]
+        folder.mkdir(parents=True, exist_ok=True)
+        # A script, not a link: a virtual environment's Python knows itself by where it is.
+        for name in ("python", "python3"):
+            script = folder / f".{name}-{os.getpid()}"
+            script.write_text(f'#!/bin/sh\nexec {shlex.quote(str(python))} "$@"\n')
+            script.chmod(0o755)
+            script.replace(folder / name)
+        return folder, folder / "python"
 
     def _local_record(self, executable: Path, wanted: Dependencies, on_line: OnLine) -> str:
         """Return what a Python holds; warn where it is not the one that the project requires."""

@@ -60,9 +60,7 @@ def test_constraints_install_nothing_and_count(tmp_path: Path) -> None:
 
 
 def test_packages_of_the_repository(tmp_path: Path) -> None:
-    """Folders and wheels by paths as pip has them, from the project or the file; what they hold
-    counts, and where they are does not.
-    """
+    """By paths from the project or the file; what they hold counts, where they are does not."""
     digests = []
     for name, version in (("a", "1"), ("b", "1"), ("c", "2")):
         root = tmp_path / name
