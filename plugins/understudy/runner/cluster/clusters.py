@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from understudy.errors import ClusterError, ClusterUnavailableError
 from understudy.redact import redacted, secret_in
-from understudy.runner.git.links import entries
+from understudy.runner.filesystem import entries
 
 _MANAGED: Final = "databricks"
 

@@ -18,7 +18,7 @@ from urllib.parse import unquote
 
 from understudy.errors import ProjectError
 from understudy.redact import redacted, without_credentials
-from understudy.runner.git.links import entries
+from understudy.runner.filesystem import entries
 
 _FILE_OPTION: Final = re.compile(
     r"(?P<option>--requirement|--constraint|-r|-c)(?:\s*=\s*|\s*)(?P<file>\S.*)"
@@ -81,11 +81,13 @@ class Reader:
         project: Folder of the MLproject; paths start here or at the file that they stand in.
         repository: Folder that no path may lead out of.
         files: What was read, in order; filled while reading.
+        open: Those that are being read, the outermost first.
     """
 
     project: Path
     repository: Path
     files: list[Path] = field(default_factory=list)
+    open: list[Path] = field(default_factory=list)
 
     def read(self, lines: Iterable[str], file: Path) -> list[Requirement]:
         """Return the requirements that lines of a file stand for.
@@ -97,7 +99,7 @@ class Reader:
         Raises:
             ProjectError: if a file is not there, or lies outside of the repository.
         """
-        return list(self._read("\n".join(lines), file, ()))
+        return list(self._read("\n".join(lines), file))
 
     def text(self, path: Path, named_in: Path) -> str:
         """Return the text of a file of the repository."""
@@ -119,32 +121,32 @@ class Reader:
                 action="have a copy of it in the repository",
             )
 
-    def _read(self, text: str, file: Path, above: tuple[Path, ...]) -> Iterator[Requirement]:
+    def _read(self, text: str, file: Path) -> Iterator[Requirement]:
         for raw in text.replace("\\\n", "").splitlines():
             line = _COMMENT.sub("", raw).strip()
             if not line:
                 continue
             if matched := _FILE_OPTION.fullmatch(line):
-                yield from self._file(matched, file, above)
+                yield from self._file(matched, file)
             elif (matched := _FIND_LINKS.fullmatch(line)) and not _ADDRESS.match(matched["place"]):
                 yield self._links(matched["place"], file)
             else:
                 yield self._line(line, file)
 
-    def _file(
-        self, matched: re.Match[str], named_in: Path, above: tuple[Path, ...]
-    ) -> Iterator[Requirement]:
+    def _file(self, matched: re.Match[str], named_in: Path) -> Iterator[Requirement]:
         name = matched["file"].strip("\"'")
         if _ADDRESS.match(name):
             raise _unusable(named_in, f"names the address {redacted(name)} as a file to read")
         file = self._found(name, named_in, (named_in.parent, self.project))
         if file is None or not file.is_file():
             raise _unusable(named_in, f"names the file {name}, which is not there")
-        if file in above or len(above) > _DEEPEST:
+        if file in self.open or len(self.open) > _DEEPEST:
             raise _unusable(named_in, f"names {name} in a circle")
         text = self.text(file, named_in)
         self.files.append(file)
-        inner = list(self._read(text, file, (*above, file)))
+        self.open.append(file)
+        inner = list(self._read(text, file))
+        self.open.pop()
         if matched["option"] in {"-r", "--requirement"}:
             yield from inner
         else:
