@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import re
 import subprocess
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +25,11 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.integration
 
 # A backend that needs no index, and writes into the folder that it builds, as setuptools does.
+BUILD = """[build-system]
+requires = []
+build-backend = "backend"
+backend-path = ["."]
+"""
 BACKEND = """
 import base64, hashlib, zipfile
 from pathlib import Path
@@ -74,10 +81,20 @@ class Installer:
 def installer(
     tmp_path: Path, wheel: Callable[..., Wheel], monkeypatch: pytest.MonkeyPatch
 ) -> Installer:
-    """Return an installer whose index has the packages one (1.0 and 2.0) and two, and no others."""
+    """Return an installer whose index has one (1.0 and 2.0), two, and one that cannot be built."""
     wheel(tmp_path / "index", "one", "1.0")
     wheel(tmp_path / "index", "one", "2.0")
     wheel(tmp_path / "index", "two", "1.0", "one>=2")
+    files = {
+        "pyproject.toml": BUILD,
+        "PKG-INFO": "Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n",
+        "backend.py": "print('a line\\n' * 100)\nraise SystemExit('no compiler')\n",
+    }
+    with tarfile.open(tmp_path / "index" / "broken-1.0.tar.gz", "w:gz") as archive:
+        for name, text in files.items():
+            entry = tarfile.TarInfo(f"broken-1.0/{name}")
+            entry.size = len(text)
+            archive.addfile(entry, io.BytesIO(text.encode()))
     for name in ("UV", "PIP"):
         monkeypatch.setenv(f"{name}_FIND_LINKS", str(tmp_path / "index"))
     # uv 0.13 has no variable for --no-index; offline, it takes what its cache has as well.
@@ -121,6 +138,7 @@ def test_the_pip_part_may_replace_what_conda_has(installer: Installer) -> None:
         ("[one=9, {pip: [two]}]", ["one==2.0", "two==1.0"], "The versions that conda.yaml asks"),
         ("[one=9]", ["one==2.0"], "The versions that conda.yaml asks"),
         ("[unknown, {pip: [two]}]", ["one==2.0", "two==1.0"], "only its pip part"),
+        ("[broken=1, {pip: [two]}]", ["one==2.0", "two==1.0"], "only its pip part"),
     ],
 )
 def test_what_mlflow_runs_is_run(
@@ -152,11 +170,7 @@ def test_packages_of_the_repository(
     wheel(installer.project / "wheels", "three", "1.5")
     installer.file("../lib/backend.py", BACKEND)
     installer.file("../lib/lib.txt", "HERE = True")
-    installer.file(
-        "../lib/pyproject.toml",
-        '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
-        '[project]\nname = "lib"\nversion = "3.0"\n',
-    )
+    installer.file("../lib/pyproject.toml", f'{BUILD}[project]\nname = "lib"\nversion = "3.0"\n')
     installer.file("req/all.txt", "-e ../lib\n./wheels/three-1.5-py3-none-any.whl\n-r more.txt\n")
     installer.file("req/more.txt", "-c ../bounds.txt\none\n")
     installer.file("bounds.txt", "one<2\n")

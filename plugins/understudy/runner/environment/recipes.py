@@ -96,8 +96,16 @@ class BuildTools:
             grace=1.0,
             held_descriptors=self.locks,
         )
+        hopeless: list[str] = []
+
+        def note(line: str) -> None:
+            output.append(line)
+            # Long before the last lines, where a compiler's messages follow it.
+            if any(words in line for words in _HOPELESS):
+                hopeless.append(line)
+
         try:
-            ending = self.process_runner.run(command, output.append)
+            ending = self.process_runner.run(command, note)
         except OSError as error:
             raise EnvironmentBuildError(
                 f"{argv[0]} cannot be started: {error.strerror}",
@@ -107,9 +115,9 @@ class BuildTools:
         # A tool that was ended by stop() has not failed: that is another error.
         self.process_runner.check()
         if not ending.ok:
-            last_lines = "\n".join(list(output)[-_SHOWN_LINES:])
+            last = list(output)[-_SHOWN_LINES:]
+            last_lines = "\n".join((*(line for line in hopeless[:1] if line not in last), *last))
             why = "it took too long" if ending.timed_out else self._shown(last_lines)
-            hopeless = any(words in line for words in _HOPELESS for line in output)
             raise (UninstallableError if hopeless else EnvironmentBuildError)(
                 f"The project's environment could not be built ({Path(argv[0]).name}: {ending}): "
                 f"{why}",
