@@ -114,9 +114,10 @@ class Reader:
     def check(self, path: Path, named_in: Path) -> None:
         """Refuse a path that leads out of the repository, or into what Git keeps of it."""
         if not self._is_inside(path):
+            # As it was written, most likely: absolute, or from the file that names it.
+            shown = min(str(path), os.path.relpath(path, named_in.parent), key=len)
             raise ProjectError(
-                f"{named_in.name} names {os.path.relpath(path, named_in.parent)}, which lies "
-                "outside of the repository",
+                f"{named_in.name} names {shown}, which lies outside of the repository",
                 allowed="files of the repository, at the same commit",
                 action="have a copy of it in the repository",
             )
