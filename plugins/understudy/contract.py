@@ -48,6 +48,13 @@ STUDIES_VARIABLE: Final = "UNDERSTUDY_STUDIES"
 
 ENV_MANAGERS: Final = ("uv", "virtualenv", "conda", "docker", "local")
 """What can make the environment that a step runs in; ``local`` makes none."""
+LOCAL_PYTHON: Final = "local:"
+"""What stands before a Python in ``local:/opt/ml/bin/python``: that one, not the one on PATH."""
+
+
+def is_env_manager(text: str) -> bool:
+    """Return whether a text names a manager, ``local:PYTHON`` included."""
+    return text in ENV_MANAGERS or (text.startswith(LOCAL_PYTHON) and text != LOCAL_PYTHON)
 
 
 LOCAL: Final = "local"

@@ -19,9 +19,32 @@ _SECRET_NAMES: Final = frozenset({
 """Names in a URL's query under which the clouds and many services put what signs or opens it."""
 
 
+_URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://[^\s'\"]+")
+_SSH_USER = re.compile(r"(ssh://[^/:@\s]+@)")
+_SECRET_QUERY = re.compile(rf"(?i)([?&](?:{'|'.join(sorted(_SECRET_NAMES))})=)([^&#\s'\"]+)")
+
+
 def redacted(text: str) -> str:
     """Return the text with the user-info of every URL and every authorisation header removed."""
     return _HEADER.sub(r"\1***", _USERINFO.sub("://", text))
+
+
+def without_credentials(text: str) -> str:
+    """Return lines of requirements without the passwords and signatures of their URLs.
+
+    The user of ``git+ssh://git@host`` stays: it opens nothing.
+    """
+    shown = "".join(
+        part if number % 2 else redacted(part) for number, part in enumerate(_SSH_USER.split(text))
+    )
+    return _SECRET_QUERY.sub(r"\1***", shown)
+
+
+def credentials_in(text: str) -> tuple[str, ...]:
+    """Return the passwords and signatures in the URLs of a text, such as an index's token."""
+    found = [secret for url in _URL.findall(text) for secret in passwords_in(url)]
+    found += [matched[2] for matched in _SECRET_QUERY.finditer(text)]
+    return tuple(dict.fromkeys(found))
 
 
 def secrets_among(values: Iterable[str]) -> tuple[str, ...]:

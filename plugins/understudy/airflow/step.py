@@ -87,7 +87,8 @@ class MlflowRunOperator(ProjectOperator):
         experiment: Name of the MLflow experiment; empty for the Dag's id.
         parent_run_id: MLflow run that the new one is a child of.
         run_name: Name of the MLflow run; empty for the task's id.
-        env_manager: ``uv``, ``virtualenv``, ``conda``, ``docker``, or ``local`` for Airflow's own.
+        env_manager: ``uv``, ``virtualenv``, ``conda``, ``docker``; ``local`` for the ``python`` on
+            the worker's PATH, often Airflow's own, ``local:/opt/ml/bin/python`` for that one.
         environment: Names of the worker's environment variables that the process may see.
         backend: ``local`` for a process of the worker; ``kubernetes`` for a Job of a cluster, for
             which the task waits in the triggerer and not in a worker's slot.

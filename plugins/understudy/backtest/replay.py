@@ -22,8 +22,8 @@ from understudy.errors import ProjectError, StepFailedError
 from understudy.gate import Gate, Metric
 from understudy.runner import projectfile
 from understudy.runner.environment.prebuild import prebuild
+from understudy.runner.filesystem import entries
 from understudy.runner.git.checkout import CheckoutStore
-from understudy.runner.git.links import entries
 from understudy.runner.process.process import OnLine, ProcessRunner
 from understudy.runner.settings import Settings
 from understudy.spec import git_address

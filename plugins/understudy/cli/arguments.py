@@ -1,4 +1,4 @@
-"""What commands share: dates among arguments, a file of rules, errors of MLflow."""
+"""What commands share: dates and managers among arguments, a file of rules, MLflow's errors."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from understudy.contract import ENV_MANAGERS, LOCAL_PYTHON, is_env_manager
 from understudy.errors import DeclarationError
 
 if TYPE_CHECKING:
@@ -28,6 +29,18 @@ def moment(text: str) -> datetime:
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r} is no date such as 2026-01-31") from error
     return given if given.tzinfo else given.replace(tzinfo=UTC)
+
+
+def env_manager(text: str) -> str:
+    """Return an argument that names an environment manager.
+
+    Raises:
+        ArgumentTypeError: when there is none of that name.
+    """
+    if not is_env_manager(text):
+        known = ", ".join(ENV_MANAGERS)
+        raise argparse.ArgumentTypeError(f"{text!r} is none of {known}, {LOCAL_PYTHON}PYTHON")
+    return text
 
 
 def rules(path: Path) -> Gate:

@@ -10,9 +10,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from understudy.cli.arguments import rules
+from understudy.cli.arguments import env_manager, rules
 from understudy.cli.terminal import absolute, to_stderr
-from understudy.contract import ENV_MANAGERS
 from understudy.errors import DeclarationError, ParameterError
 from understudy.spec import quantities
 
@@ -53,7 +52,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--metric", default="", help="what serving is counted by")
     parser.add_argument("--out", type=Path, required=True, help="folder for all that is made")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="default: all cores")
-    parser.add_argument("--env-manager", default="uv", choices=ENV_MANAGERS)
+    parser.add_argument("--env-manager", default="uv", type=env_manager)
     parser.set_defaults(run=_run)
 
 

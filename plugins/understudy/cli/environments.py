@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 
+from understudy.cli.arguments import env_manager
 from understudy.cli.terminal import absolute
-from understudy.contract import ENV_MANAGERS
 
 # Hex digits of a digest that are shown: enough to tell the environments of one machine apart.
 _DIGITS = 12
@@ -21,7 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     which.add_argument("project_uri", nargs="?", help="https://host/repo.git#sub/dir, or a folder")
     which.add_argument("--gate", action="store_true", help="that of the gate's own statistics")
     build.add_argument("--version", default="", help="branch, tag or commit")
-    build.add_argument("--env-manager", default="uv", choices=ENV_MANAGERS)
+    build.add_argument("--env-manager", default="uv", type=env_manager)
     build.set_defaults(run=_build)
     listing = actions.add_parser("list", help="list the environments in this machine's cache")
     listing.set_defaults(run=lambda _: _list())

@@ -9,8 +9,8 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING
 
+from understudy.cli.arguments import env_manager
 from understudy.cli.terminal import leave
-from understudy.contract import ENV_MANAGERS
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -38,7 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--env-manager",
         default="",
-        choices=["", *ENV_MANAGERS],
+        type=env_manager,
         help="by default what built the environment of the version's rehearsal",
     )
     parser.set_defaults(run=_run)

@@ -124,7 +124,7 @@ class BenchmarkRunner:
         try:
             source = held.enter_context(self._sources.lease(one.project, one.version))
             environment = held.enter_context(
-                self._environments.lease(source.project, one.env_manager, on_line)
+                self._environments.lease(source.project, one.env_manager, on_line, one.environment)
             )
         except StepStoppedError:
             raise

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from understudy.contract import ENV_MANAGERS, Kind, Tag
+from understudy.contract import Kind, Tag, is_env_manager
 from understudy.errors import RegistryError
 from understudy.store.artifacts import listed
 from understudy.store.tracking import RunStore, tracking_errors
@@ -173,6 +173,6 @@ def candidate(
         uri,
         tags[Tag.REPOSITORY.value] + (f"#{below}" if below else ""),
         tags[Tag.COMMIT.value],
-        manager if manager in ENV_MANAGERS else "uv",
+        manager if is_env_manager(manager) else "uv",
         environment or {},
     )

@@ -6,7 +6,7 @@ import contextlib
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from understudy.errors import ProjectError
@@ -82,3 +82,37 @@ def _entries(path: Path) -> Iterator[Path]:
     for base, folders, files in os.walk(path):
         for name in (*folders, *files):
             yield Path(base, name)
+
+
+def entries(folder: Path, within: Path, skipped: Collection[str]) -> Iterator[tuple[str, Path]]:
+    """Yield name and place of all that a folder holds, in order, and of what its links lead to.
+
+    A link that leads out of the folder is yielded as what it leads to. One that stays in it, leads
+    to nothing, back to where it was come from, or out of ``within``, is yielded as a link.
+
+    Args:
+        folder: A real folder.
+        within: The folder that no link is followed out of.
+        skipped: Names of files and folders that are left out.
+    """
+    yield from _followed(folder, "", (folder.resolve(),), (within.resolve(), skipped))
+
+
+def _followed(
+    folder: Path, prefix: str, above: tuple[Path, ...], limits: tuple[Path, Collection[str]]
+) -> Iterator[tuple[str, Path]]:
+    within, skipped = limits
+    for path in sorted(folder.iterdir()):
+        if path.name in skipped:
+            continue
+        name, place, deeper = f"{prefix}{path.name}", path, above
+        if path.is_symlink():
+            place = path.resolve() if path.exists() else path
+            kept = place.is_relative_to(above[-1]) or not place.is_relative_to(within)
+            if kept or place in above:
+                yield name, path
+                continue
+            deeper = (*above, place)
+        yield name, place
+        if place.is_dir():
+            yield from _followed(place, f"{name}/", deeper, limits)

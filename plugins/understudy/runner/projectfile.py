@@ -84,7 +84,8 @@ class ProjectFile:
 
     ``environment_file`` is its python_env.yaml or conda.yaml, None without one;
     ``environment_type`` is MLflow's name of its kind ("python_env", "conda_env", "docker_env");
-    ``docker`` is there for the last of these only.
+    ``docker`` is there for the last of these only; ``repository`` is the folder that no file of the
+    project may lie outside of, None where that is ``folder``.
     """
 
     folder: Path
@@ -93,6 +94,7 @@ class ProjectFile:
     environment_type: str
     environment_file: Path | None
     docker: DockerImage | None = None
+    repository: Path | None = None
 
 
 def named(entry_points: Mapping[str, Declared], name: str) -> Declared:
@@ -110,12 +112,13 @@ def named(entry_points: Mapping[str, Declared], name: str) -> Declared:
     )
 
 
-def load(folder: Path, where: str) -> ProjectFile:
+def load(folder: Path, where: str, repository: Path | None = None) -> ProjectFile:
     """Read the MLproject of a folder.
 
     Args:
         folder: The folder with the MLproject.
         where: What to call it in messages.
+        repository: The folder of the whole repository; None where that is ``folder``.
 
     Raises:
         ProjectError: if there is none, or it cannot be used.
@@ -141,6 +144,7 @@ def load(folder: Path, where: str) -> ProjectFile:
         environment_type=project.env_type,
         environment_file=Path(path) if path else None,
         docker=_docker(project.docker_env, where) if project.docker_env else None,
+        repository=repository,
     )
 
 

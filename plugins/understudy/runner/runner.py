@@ -153,8 +153,9 @@ class StepRunner:
             warnings = self.check(source.pinned, request.entry_point, request.parameters)
             for warning in (*source.warnings, *warnings):
                 line(warning)
+            project, given = source.project, request.environment
             with (
-                self._environments.lease(source.project, request.env_manager, line) as environment,
+                self._environments.lease(project, request.env_manager, line, given) as environment,
                 scratch_folder(self._settings.scratch) as scratch,
             ):
                 lineage = self._lineage(request, source, environment)

@@ -51,7 +51,8 @@ class Sources:
         tree = self._checkouts.tree(address, commit)
         with self._checkouts.lease(address, commit) as checkout:
             where = f"{address} at {commit[:12]}"
-            loaded = projectfile.load(checkout.folder / address.subdirectory, where)
+            folder = checkout.folder / address.subdirectory
+            loaded = projectfile.load(folder, where, checkout.folder)
             yield Source(
                 _pinned(address, loaded, (commit, tree, version)),
                 loaded,
@@ -76,7 +77,7 @@ class Sources:
             )
         state = self._checkouts.state(folder)
         kind = f"{LOCAL_VERSION} (dirty)" if state.dirty else LOCAL_VERSION
-        loaded = projectfile.load(folder, str(folder))
+        loaded = projectfile.load(folder, str(folder), state.top or Path(address.repository))
         pinned = _pinned(address, loaded, (state.commit, "", kind))
         return Source(pinned, loaded, code=Path(address.repository), linked=state.linked)
 

@@ -55,7 +55,7 @@ def environment_of(folder: Path, manager: str) -> ProjectFile:
     for name in preferred:
         if (folder / name).is_file():
             return ProjectFile(folder, "model", {}, names[name], folder / name)
-    if manager == "local":
+    if manager.partition(":")[0] == "local":
         return ProjectFile(folder, "model", {}, "", None)
     raise RegistryError(
         f"The model records no environment: it has neither {_PYTHON_ENV} nor {_CONDA_ENV}",

@@ -222,15 +222,11 @@ def command_in(
 def _variables(environment: Environment, folder: Path) -> Mapping[str, str]:
     """Return what a model needs to predict: no address of the tracking server, no password."""
     # A model runs code of its project's making for as long as it serves: it gets no credentials.
-    inherited: dict[str, Any] = step_environment(os.environ, (), local=environment.bin is None)
+    inherited: dict[str, Any] = step_environment(os.environ, (), local=environment.is_on_path)
     kept = {name: value for name, value in inherited.items() if not name.startswith(_SECRET)}
-    path = kept.get("PATH", os.defpath)
-    if environment.bin is not None:
-        path = f"{environment.bin}{os.pathsep}{path}"
-        kept["VIRTUAL_ENV"] = str(environment.bin.parent)
     return {
         **kept,
-        "PATH": path,
+        **environment.variables(kept.get("PATH", "")),
         "TMPDIR": str(folder),
         "PYTHONUNBUFFERED": "1",
         "MLFLOW_DISABLE_TELEMETRY": "true",

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import BeforeValidator, Field, PlainSerializer, ValidationInfo
 
-from understudy.contract import ENV_MANAGERS, LOCAL, STUDY_VARIABLE
+from understudy.contract import ENV_MANAGERS, LOCAL, STUDY_VARIABLE, is_env_manager
 from understudy.errors import DeclarationError, listed, nearest
 from understudy.spec import git_address
 from understudy.spec.declared import declared, refuse_secrets
@@ -152,7 +152,8 @@ class NightSpec:
             may where it takes an artifact or model of the night: nothing tells whether one that
             takes none, such as a download, reads what has changed meanwhile.
         env_manager: ``uv``, ``virtualenv`` and ``conda`` build the project's own environment;
-            ``docker`` runs in the project's image; ``local`` in the Python on the worker's PATH.
+            ``docker`` runs in the project's image; ``local`` in the Python on the worker's PATH,
+            ``local:/opt/ml/bin/python`` in that one.
         environment: Names of the worker's environment variables that the steps may see.
         backend: ``local`` runs the steps as processes of Airflow's workers; ``kubernetes`` as Jobs
             of a cluster, for which no worker's slot waits.
@@ -275,7 +276,7 @@ class Pipeline(NightSpec):
         choices = {"promote": [str(choice) for choice in Promotion], "env_manager": ENV_MANAGERS}
         for field, allowed in choices.items():
             given = str(getattr(self, field))
-            if given not in allowed:
+            if given not in allowed and not (field == "env_manager" and is_env_manager(given)):
                 hint = nearest(given, allowed)
                 raise _wrong(f"{field} is {given!r}{hint}", listed(allowed), f"correct {field}")
 

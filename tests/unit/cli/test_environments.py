@@ -87,7 +87,7 @@ def test_a_commit_of_a_repository(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("build", "/no/such/folder"), "no MLproject file in /no/such/folder"),
+        (("build", "/no/such/folder"), "There is no folder /no/such/folder"),
         (("build", "PROJECT", "--version", "v1"), "no version for a folder"),
         (("build", "PROJECT", "--env-manager", "docker"), "docker_env"),
     ],

@@ -53,7 +53,7 @@ def test_the_environment_is_locked_and_the_package_has_the_lock() -> None:
     """Every line of what is installed has hashes, and no index is named."""
     file = project().environment_file
     assert file is not None
-    wanted = dependencies.read(file, conda=False)
+    wanted = dependencies.read(project())
     (lock,) = wanted.files
     text = lock.read_text(encoding="utf-8")
     pins = re.findall(r"^([\w.-]+)==.*\\$", text, re.MULTILINE)
@@ -66,7 +66,7 @@ def test_the_lock_agrees_with_that_of_the_tests() -> None:
     """What the tests saw is what runs at night."""
     file = project().environment_file
     assert file is not None
-    (lock,) = dependencies.read(file, conda=False).files
+    (lock,) = dependencies.read(project()).files
     ours, tested = (
         set(re.findall(r"^[\w.-]+==\S+", path.read_text(encoding="utf-8"), re.MULTILINE))
         for path in (lock, ROOT / "requirements" / "dev.txt")

@@ -76,7 +76,9 @@ def test_wrong_fields_are_refused(fields: dict[str, Any], message: str) -> None:
     assert "Next: " in str(caught.value)
 
 
-@pytest.mark.parametrize("manager", ["uv", "virtualenv", "conda", "docker", "local"])
+@pytest.mark.parametrize(
+    "manager", ["uv", "virtualenv", "conda", "docker", "local", "local:/opt/ml/bin/python"]
+)
 def test_every_environment_manager_is_accepted(manager: str) -> None:
     """Whether it is on the worker is seen there."""
     assert declared(env_manager=manager).env_manager == manager

@@ -26,7 +26,7 @@ from urllib.parse import urlsplit
 from understudy.contract import DATABRICKS
 from understudy.errors import ClusterError, ProjectError
 from understudy.runner.cluster.remote import ENTRY_POINT, Cluster, JobSpec, JobState, JobStatus
-from understudy.runner.environment.recipes import wanted_by
+from understudy.runner.environment import dependencies
 from understudy.spec.placement import DatabricksPlacement
 
 # As job_entry_point writes it, whose text cannot be imported: it is a program for Python 3.8.
@@ -113,7 +113,15 @@ class DatabricksWorkspace(Cluster):
                 allowed=f"a python_env.yaml, or a conda.yaml with pip's part, on {DATABRICKS}",
                 action="name its dependencies so, mlflow among them, or use the backend kubernetes",
             )
-        wanted_by(job_spec.project)
+        wanted = dependencies.read(job_spec.project)
+        if wanted.credentials:
+            raise ProjectError(
+                "The project's requirements have an address with a password, and what a job reads "
+                "is stored",
+                allowed="addresses without passwords, or with ${NAME} in their place, on "
+                f"{DATABRICKS}",
+                action="name a variable that spark_env_vars of new_cluster sets from a secret",
+            )
         # Both raise where they are not usable.
         _ = self.tracking_uri, self._config
 
@@ -129,8 +137,8 @@ class DatabricksWorkspace(Cluster):
 
     def instructions(self, job_spec: JobSpec) -> dict[str, Any]:
         """Return what the job reads from its MLflow run: the step and its environment."""
-        wanted = wanted_by(job_spec.project)
-        stages = [list(lines) for lines in wanted.stages_from(job_spec.project.folder)]
+        wanted = dependencies.read(job_spec.project)
+        stages = [list(lines) for lines in wanted.relative_lines()]
         return {**job_spec.step, "python": wanted.python, "requirements": stages}
 
     def look(self, name: str) -> JobStatus:

@@ -47,7 +47,7 @@ from understudy.errors import (
 )
 from understudy.redact import hidden, redacted, secret_in
 from understudy.runner import projectfile
-from understudy.runner.git.links import entries
+from understudy.runner.filesystem import entries
 from understudy.runner.process.habits import Witness, is_empty, nothing_logged
 from understudy.runner.projectfile import LONGEST_VALUE, ProjectFile
 from understudy.runner.reuse.outputs import OURS

@@ -144,7 +144,7 @@ def _missing(request: str, environment: Mapping[str, str]) -> MissingPythonError
     return MissingPythonError(
         f"The project asks for Python {request}, which is not on this machine",
         allowed=f"one of those that are: {', '.join(versions) or platform.python_version()}",
-        action="install that Python, or ask for another one in python_env.yaml",
+        action="install that Python, or have the project ask for another one",
     )
 
 

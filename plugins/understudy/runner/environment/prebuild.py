@@ -6,21 +6,18 @@ run is created.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import os
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from understudy.errors import ProjectError
-from understudy.runner import projectfile
 from understudy.runner.environment import store
 from understudy.runner.environment.store import FOLDER, LOCK_SUFFIX, EnvironmentStore
 from understudy.runner.git.checkout import CheckoutStore
 from understudy.runner.process.process import OnLine, ProcessRunner
-from understudy.runner.projectfile import ProjectFile
 from understudy.runner.settings import Settings
-from understudy.spec import git_address
+from understudy.runner.sources import Sources
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +82,12 @@ def prebuild(
     """
     place, process_runner = settings or Settings.from_environment(), ProcessRunner()
     store = EnvironmentStore(place, process_runner)
+    sources = Sources(CheckoutStore(place, process_runner), place.git_access)
     with (
-        _project(CheckoutStore(place, process_runner), project_uri, version) as project,
-        store.lease(project, env_manager, on_line) as environment,
+        sources.lease(project_uri, version) as source,
+        store.lease(source.project, env_manager, on_line, os.environ) as environment,
     ):
-        folder = environment.bin.parent if environment.bin else None
+        folder = environment.bin.parent if environment.bin and environment.digest else None
         return Built(environment.digest, environment.manager, folder, environment.installed)
 
 
@@ -99,25 +97,6 @@ def environments(settings: Settings | None = None) -> list[Listed]:
     folders = [path for path in root.glob("*") if path.is_dir()]
     oldest = datetime.min.replace(tzinfo=UTC)
     return sorted(map(_listed, folders), key=lambda one: one.used or oldest, reverse=True)
-
-
-@contextmanager
-def _project(checkouts: CheckoutStore, project_uri: str, version: str) -> Iterator[ProjectFile]:
-    address = git_address.parse(project_uri)
-    if address.is_folder:
-        if version:
-            raise ProjectError(
-                f"The version {version!r} is asked of the folder {address.repository}",
-                allowed="no version for a folder, which is taken as it is",
-                action=f"write file://{address.repository} for a commit of a repository",
-            )
-        folder = Path(address.repository, address.subdirectory)
-        yield projectfile.load(folder, str(folder))
-        return
-    commit = checkouts.resolve(address, version)
-    with checkouts.lease(address, commit) as checkout:
-        folder = checkout.folder / address.subdirectory
-        yield projectfile.load(folder, f"{address} at {commit[:12]}")
 
 
 def _listed(folder: Path) -> Listed:

@@ -14,22 +14,26 @@ import shutil
 import sys
 import tempfile
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Protocol
 
-from understudy.contract import ENV_MANAGERS
+from understudy.contract import ENV_MANAGERS, is_env_manager
 from understudy.errors import EnvironmentBuildError, ProjectError, listed, nearest
-from understudy.redact import redacted
+from understudy.redact import hidden, redacted, secrets_among
 from understudy.runner.environment import dependencies
 from understudy.runner.environment.dependencies import Dependencies
 from understudy.runner.environment.interpreter import Interpreter, find_python, find_uv
+from understudy.runner.environment.requirements import copy
 from understudy.runner.process.process import Command, OnLine, ProcessRunner
 from understudy.runner.process.variables import build_environment
 from understudy.runner.projectfile import ProjectFile
 
+# uv's words (0.13) for what no retry cures.
+_HOPELESS = ("No solution found", "Failed to build")
 _KEPT_LINES = 30
 _SHOWN_LINES = 8
 _QUIET = {
@@ -54,14 +58,16 @@ class BuildTools:
         timeout: Seconds that one command may take.
         on_line: Called with each line for the log.
         locks: Descriptors of locks that the commands keep.
-        variables: Further environment variables for the commands.
+        variables: Further environment variables for the commands; values may be secrets.
+        secrets: What messages must not show.
     """
 
     process_runner: ProcessRunner
     timeout: float
     on_line: OnLine
     locks: tuple[int, ...] = ()
-    variables: Mapping[str, str] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict, repr=False)
+    secrets: tuple[str, ...] = field(default=(), repr=False)
 
     def run(self, *argv: str | Path, hint: str) -> str:
         """Run a command; return the last lines that it wrote.
@@ -90,8 +96,16 @@ class BuildTools:
             grace=1.0,
             held_descriptors=self.locks,
         )
+        hopeless: list[str] = []
+
+        def note(line: str) -> None:
+            output.append(line)
+            # Long before the last lines, where a compiler's messages follow it.
+            if any(words in line for words in _HOPELESS):
+                hopeless.append(line)
+
         try:
-            ending = self.process_runner.run(command, output.append)
+            ending = self.process_runner.run(command, note)
         except OSError as error:
             raise EnvironmentBuildError(
                 f"{argv[0]} cannot be started: {error.strerror}",
@@ -101,15 +115,26 @@ class BuildTools:
         # A tool that was ended by stop() has not failed: that is another error.
         self.process_runner.check()
         if not ending.ok:
-            last_lines = "\n".join(list(output)[-_SHOWN_LINES:])
-            why = "it took too long" if ending.timed_out else redacted(last_lines)
-            raise EnvironmentBuildError(
+            last = list(output)[-_SHOWN_LINES:]
+            last_lines = "\n".join((*(line for line in hopeless[:1] if line not in last), *last))
+            why = "it took too long" if ending.timed_out else self._shown(last_lines)
+            raise (UninstallableError if hopeless else EnvironmentBuildError)(
                 f"The project's environment could not be built ({Path(argv[0]).name}: {ending}): "
                 f"{why}",
                 allowed=hint,
                 action="correct what the project asks for, or try again if an index did not answer",
             )
         return "\n".join(output)
+
+    def _shown(self, text: str) -> str:
+        secrets = secrets_among((*self.secrets, *self.variables.values()))
+        return hidden(redacted(text), secrets)
+
+
+class UninstallableError(EnvironmentBuildError):
+    """What is asked for is not there, does not fit together or cannot be built, at any time."""
+
+    retryable = False
 
 
 _NAMES = ("micromamba", "mamba", "conda")
@@ -171,8 +196,7 @@ def find() -> CondaTool:
         raise MissingCondaError(
             "The environment manager 'conda' was asked for, and this machine has none of "
             f"{', '.join(_NAMES)} on PATH, nor a CONDA_EXE",
-            allowed="'uv' and 'virtualenv', which are here, for a conda.yaml whose pip part is "
-            "enough",
+            allowed="'uv' and 'virtualenv', which are here, for a conda.yaml of Python packages",
             action="install micromamba on the worker, or choose another manager",
         )
     return CondaTool(found)
@@ -204,10 +228,18 @@ def _candidates(environment: Mapping[str, str]) -> Iterator[Path]:
             yield Path(found)
 
 
-BUILDER = "2"
+BUILDER = "3"
 """Part of every digest: raise it when environments must be built differently."""
 EXPLICIT = "conda-explicit.txt"
 _INSTALLABLE = "dependencies that can be had for this Python, with the hashes that the project says"
+_TRANSLATED = (
+    "what the Python index has for this Python, in place of conda's packages; the environment "
+    "manager 'conda', on a worker that has it, installs the file as it is"
+)
+NOT_AS_ASKED = "not-as-asked.txt"
+"""Name in the record of what says that other things were installed than the project asks for."""
+LOCAL = ".local"
+"""Folder in an environment where the repository's own packages are installed from."""
 
 
 class Recipe(Protocol):
@@ -260,14 +292,70 @@ class UvRecipe(_PythonRecipe):
     manager: str = "uv"
 
     def build(self, folder: Path, tools: BuildTools) -> Mapping[str, str]:
-        """Build with uv, all lines at once."""
+        """Build with uv: all stages at once where that can be."""
+        *others, last = _attempts(self.wanted, _lines(self.wanted, folder))
+        for attempt in others:
+            try:
+                return self._made(attempt, folder, tools)
+            except UninstallableError as error:
+                for line in error.found.splitlines():
+                    tools.on_line(line)
+        return self._made(last, folder, tools)
+
+    def _made(self, attempt: _Attempt, folder: Path, tools: BuildTools) -> Mapping[str, str]:
         uv, base = find_uv(), self.python.executable
-        tools.run(uv, "venv", "--quiet", "--no-project", "--python", base, folder, hint="a Python")
-        if self.wanted.lines:
-            into = ("--python", folder / "bin" / "python")
-            with _requirements(self.wanted.lines) as file:
-                tools.run(uv, "pip", "install", *into, "-r", file, hint=_INSTALLABLE)
-        return {}
+        # Emptied: what an attempt before this one has installed is nobody's.
+        venv = (uv, "venv", "--quiet", "--no-project", "--clear", "--python", base, folder)
+        tools.run(*venv, hint="a Python")
+        if attempt.note:
+            tools.on_line(attempt.note)
+        install = (uv, "pip", "install", "--python", folder / "bin" / "python", "-r")
+        _install(install, attempt.stages, self.wanted, folder, tools)
+        return {NOT_AS_ASKED: attempt.note} if attempt.note and attempt.kept else {}
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """A way to install what a project asks for.
+
+    Attributes:
+        stages: Lines of requirements, stage by stage.
+        note: What is said of it in the log; '' for what is asked for, as it is.
+        kept: Whether the note stays with the environment: it is not what was asked for.
+    """
+
+    stages: Sequence[tuple[str, ...]]
+    note: str = ""
+    kept: bool = True
+
+
+def _attempts(wanted: Dependencies, stages: Sequence[tuple[str, ...]]) -> Iterator[_Attempt]:
+    """Yield ways to install with uv, the best first.
+
+    The last ones are for a conda.yaml: MLflow 3.17 never installs what is conda's of it, and so
+    runs projects whose versions nobody has any more.
+    """
+    yield _Attempt([tuple(chain.from_iterable(stages))])
+    if len(stages) > 1:
+        yield _Attempt(
+            stages, "Not all fits together: installing in stages, as conda does", kept=False
+        )
+    translation = wanted.translation
+    if translation is None or not translation.lines:
+        return
+    pip = stages[1:]
+    if translation.names != translation.lines:
+        yield _Attempt(
+            [(*translation.names, *chain.from_iterable(pip))],
+            f"The versions that {translation.file} asks conda for cannot be installed from the "
+            "Python index: its packages are installed in other versions, as with MLflow",
+        )
+    if pip:
+        yield _Attempt(
+            pip,
+            f"What {translation.file} asks conda for cannot be installed from the Python index: "
+            "only its pip part is installed, as with MLflow",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,10 +368,8 @@ class VirtualenvRecipe(_PythonRecipe):
         """Build with pip: first what others are built with, then the others."""
         hint = "a Python with the modules venv and ensurepip (Debian: the package python3-venv)"
         tools.run(self.python.executable, "-m", "venv", folder, hint=hint)
-        pip = (folder / "bin" / "python", "-m", "pip", "install")
-        for lines in self.wanted.stages:
-            with _requirements(lines) as file:
-                tools.run(*pip, "-r", file, hint=_INSTALLABLE)
+        install = (folder / "bin" / "python", "-m", "pip", "install", "-r")
+        _install(install, _lines(self.wanted, folder), self.wanted, folder, tools)
         return {}
 
 
@@ -323,7 +409,7 @@ def recipe_of(project: ProjectFile, manager: str) -> Recipe:
     """
     if manager == "conda":
         return _conda_recipe(project)
-    wanted = wanted_by(project)
+    wanted = dependencies.read(project)
     python = find_python(wanted.python, build_environment(os.environ))
     return VirtualenvRecipe(wanted, python) if manager == "virtualenv" else UvRecipe(wanted, python)
 
@@ -334,25 +420,12 @@ def check_manager(manager: str) -> None:
     Raises:
         ProjectError: naming those that there are.
     """
-    if manager not in ENV_MANAGERS:
+    if not is_env_manager(manager):
         raise ProjectError(
             f"There is no environment manager {manager!r}{nearest(manager, ENV_MANAGERS)}",
-            allowed=listed(ENV_MANAGERS),
-            action="choose 'uv' for a python_env.yaml, or a conda.yaml whose pip part is enough",
+            allowed=f"{listed(ENV_MANAGERS)}, or 'local:' before a Python",
+            action="choose 'uv' for a python_env.yaml, or a conda.yaml of Python packages",
         )
-
-
-def wanted_by(project: ProjectFile) -> Dependencies:
-    """Return what a project's environment must hold.
-
-    Raises:
-        ProjectError: if its files cannot be used.
-    """
-    if project.environment_file is None:
-        return dependencies.NOTHING
-    return dependencies.read(
-        project.environment_file, conda=project.environment_type == "conda_env"
-    )
 
 
 def _conda_recipe(project: ProjectFile) -> CondaRecipe:
@@ -364,11 +437,34 @@ def _conda_recipe(project: ProjectFile) -> CondaRecipe:
             allowed="a project with a conda.yaml",
             action="choose the environment manager 'uv' or 'virtualenv'",
         )
-    return CondaRecipe(dependencies.read(file, conda=True, with_conda=True), file, find())
+    return CondaRecipe(dependencies.read(project, with_conda=True), file, find())
 
 
 def _digest(*parts: str) -> str:
     return hashlib.sha256(json.dumps((BUILDER, *parts)).encode()).hexdigest()[:32]
+
+
+def _lines(wanted: Dependencies, folder: Path) -> tuple[tuple[str, ...], ...]:
+    places = wanted.copies(folder / LOCAL)
+    return wanted.lines({path: str(place) for path, place in places.items()})
+
+
+def _install(
+    command: Sequence[str | Path],
+    stages: Sequence[tuple[str, ...]],
+    wanted: Dependencies,
+    folder: Path,
+    tools: BuildTools,
+) -> None:
+    """Install stages of lines, one after the other; the command's last word is for their file."""
+    hint = _TRANSLATED if wanted.translation and wanted.translation.lines else _INSTALLABLE
+    # Copies: tools write into the folder that they build, and a checkout must stay as it is.
+    for path, place in wanted.copies(folder / LOCAL).items():
+        copy(path, place, wanted.repository)
+    for lines in filter(None, stages):
+        with _requirements(lines) as file:
+            tools.run(*command, file, hint=hint)
+    shutil.rmtree(folder / LOCAL, ignore_errors=True)
 
 
 @contextmanager

@@ -13,28 +13,30 @@ import contextlib
 import json
 import os
 import re
+import shlex
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+from understudy.contract import key_of
 from understudy.errors import EnvironmentBuildError, ProjectError
-from understudy.redact import redacted
-from understudy.runner.environment import container, recipes
+from understudy.redact import without_credentials
+from understudy.runner.environment import container, dependencies, recipes
 from understudy.runner.environment.container import Surroundings
 from understudy.runner.environment.dependencies import NOTHING, Dependencies
-from understudy.runner.environment.interpreter import find_uv, inspect, satisfies
-from understudy.runner.environment.recipes import (
-    BuildTools,
-    Recipe,
-    check_manager,
-    recipe_of,
-    wanted_by,
+from understudy.runner.environment.interpreter import (
+    MissingPythonError,
+    find_uv,
+    inspect,
+    satisfies,
 )
+from understudy.runner.environment.recipes import BuildTools, Recipe, check_manager, recipe_of
 from understudy.runner.locks import FileLock
 from understudy.runner.process.process import Command, OnLine, ProcessRunner
+from understudy.runner.process.variables import build_environment
 from understudy.runner.projectfile import DockerImage, ProjectFile
 from understudy.runner.settings import Settings
 
@@ -108,7 +110,6 @@ def _names(place: Path) -> list[str]:
 
 _PINNED = re.compile(r"(?P<name>[\w.-]+)\s*(\[[^]]*\])?\s*==\s*(?P<version>[^\s;\\]+)")
 _HASH = re.compile(r"--hash[=\s]+(\S+)")
-_SSH = re.compile(r"ssh://[^/:@\s]+@")
 _CONTINUED = re.compile(r"\\\n\s*")
 
 
@@ -124,13 +125,8 @@ def record(about: Mapping[str, str], frozen: str, locks: Iterable[str] = ()) -> 
         locks: Texts of requirements files in which the hashes of packages may be.
     """
     header = [f"# {name} {value}" for name, value in about.items() if value]
-    lines = [without_secrets(line) for line in frozen.splitlines() if line.strip()]
+    lines = [without_credentials(line) for line in frozen.splitlines() if line.strip()]
     return "\n".join((*header, *_with_hashes(lines, _hashes(locks)), ""))
-
-
-def without_secrets(text: str) -> str:
-    """Return requirement lines without the passwords of their URLs; ``ssh://git@`` is none."""
-    return "\n".join(line if _SSH.search(line) else redacted(line) for line in text.split("\n"))
 
 
 def _with_hashes(lines: list[str], known: Mapping[str, tuple[str, ...]]) -> list[str]:
@@ -164,7 +160,7 @@ def _identity(line: str) -> str:
 
 FOLDER = "environments"
 LOCK_SUFFIX = ".lock"
-_INPUTS = "inputs"
+_INPUTS, _TRANSLATED = "inputs", "conda-translated.txt"
 
 Entry = Callable[[Command, Surroundings], AbstractContextManager[Command]]
 
@@ -181,11 +177,12 @@ class Environment:
 
     Attributes:
         digest: Identity of its content, 32 hex digits; '' for the local one.
-        bin: Folder to put first on PATH, None for PATH as it is.
+        bin: Folder to put first on PATH, whose ``python`` is its Python; None for PATH as it is.
         installed: What it holds, as the text of a requirements file.
         locks: Descriptors of the locks that keep it.
         manager: What made it.
         record: Further files that document its origin, text by name.
+        lacking: What the project asks for and it does not have, in a sentence; '' for nothing.
         enter: Returns, for as long as it is held, a given command as one that runs inside.
     """
 
@@ -195,7 +192,26 @@ class Environment:
     locks: tuple[int, ...] = ()
     manager: str = "local"
     record: Mapping[str, str] = field(default_factory=dict)
+    lacking: str = ""
     enter: Entry = _as_it_is
+
+    @property
+    def is_on_path(self) -> bool:
+        """Whether it is what PATH has, so that the worker's variables for its Python hold."""
+        return self.manager in {"local", "docker"}
+
+    def variables(self, path: str) -> dict[str, str]:
+        """Return PATH, and what belongs to it, for a program that runs in it.
+
+        Args:
+            path: The PATH to put it before; '' for the system's.
+        """
+        path = path or os.defpath
+        if self.bin is None:
+            return {"PATH": path}
+        place = self.bin.parent
+        active = {"VIRTUAL_ENV": str(place)} if (place / "pyvenv.cfg").exists() else {}
+        return {**active, "PATH": f"{self.bin}{os.pathsep}{path}"}
 
 
 class EnvironmentStore:
@@ -206,10 +222,22 @@ class EnvironmentStore:
         self._settings, self._process_runner = settings, process_runner
 
     @contextlib.contextmanager
-    def lease(self, project: ProjectFile, manager: str, on_line: OnLine) -> Iterator[Environment]:
+    def lease(
+        self,
+        project: ProjectFile,
+        manager: str,
+        on_line: OnLine,
+        variables: Mapping[str, str] | None = None,
+    ) -> Iterator[Environment]:
         """Yield the environment of a project, built if need be, that stays as long as it is held.
 
         A project with a ``docker_env`` runs in its image whatever the manager, as with MLflow.
+
+        Args:
+            project: The project.
+            manager: One of ``understudy.contract.ENV_MANAGERS``.
+            on_line: Called with each line for the log.
+            variables: Where the values of variables that requirements name come from.
 
         Raises:
             ProjectError: if the manager is unknown or the project's files cannot be used.
@@ -226,14 +254,19 @@ class EnvironmentStore:
                 allowed="an MLproject with docker_env: {image: ...}",
                 action="choose the environment manager 'uv', or name an image in the MLproject",
             )
-        elif manager == "local":
-            yield self._local(project, on_line)
+        elif manager.partition(":")[0] == "local":
+            yield self._local(project, manager, on_line)
         else:
-            with self._built(recipe_of(project, manager), on_line) as environment:
+            recipe = recipe_of(project, manager)
+            for line in recipe.wanted.translation.told() if recipe.wanted.translation else ():
+                on_line(line)
+            with self._built(recipe, on_line, variables or {}) as environment:
                 yield environment
 
     @contextlib.contextmanager
-    def _built(self, recipe: Recipe, on_line: OnLine) -> Iterator[Environment]:
+    def _built(
+        self, recipe: Recipe, on_line: OnLine, variables: Mapping[str, str]
+    ) -> Iterator[Environment]:
         digest = recipe.digest()
         folder, lock_file = self._root / digest, self._root / f"{digest}{LOCK_SUFFIX}"
         lock = FileLock(lock_file)
@@ -243,15 +276,18 @@ class EnvironmentStore:
                 if contents and not missing(folder, contents):
                     # The lock file's time is when it was last used: the cache is pruned by it.
                     os.utime(lock_file)
+                    if note := contents.further.get(recipes.NOT_AS_ASKED):
+                        on_line(note)
                     yield _environment(folder, contents, recipe.wanted, descriptor)
                     return
             with lock.exclusive(self._process_runner.check) as descriptor:
-                self._build(folder, recipe, self._tools(on_line, descriptor))
+                tools = self._tools(on_line, descriptor)
+                self._build(folder, recipe, _knowing(tools, recipe.wanted, variables))
 
     @contextlib.contextmanager
     def lease_built(self, project: ProjectFile, manager: str) -> Iterator[Environment | None]:
         """Yield a project's environment where it is complete already, else None."""
-        if project.docker is not None or manager in {"local", "docker"}:
+        if project.docker is not None or manager.partition(":")[0] in {"local", "docker"}:
             yield None
             return
         recipe = recipe_of(project, manager)
@@ -278,7 +314,10 @@ class EnvironmentStore:
         further = recipe.build(folder, tools)
         executable = folder / "bin" / "python"
         python = inspect(executable)
-        frozen = _frozen(executable, tools)
+        frozen = without_credentials(_frozen(executable, tools))
+        for path, place in recipe.wanted.copies(folder / recipes.LOCAL).items():
+            installed = rf"(?m)^\S+ @ {re.escape(place.as_uri())}\S*$"
+            frozen = re.sub(installed, recipe.wanted.relative(path), frozen)
         write(
             folder,
             EnvironmentContents(recipe.manager, python.version, python.platform, frozen, further),
@@ -299,16 +338,51 @@ class EnvironmentStore:
             enter=ready.entered,
         )
 
-    def _local(self, project: ProjectFile, on_line: OnLine) -> Environment:
-        """Return the Python that is on PATH; a step may need none, or bring its own."""
-        wanted, found, text = NOTHING, shutil.which("python"), ""
+    def _local(self, project: ProjectFile, manager: str, on_line: OnLine) -> Environment:
+        """Return a Python that is there; a step may need none, or bring its own."""
+        wanted, text = NOTHING, ""
+        place, found = self._local_python(manager.removeprefix("local").removeprefix(":"))
         # The local Python is used whatever the project asks for: a file that cannot be read is no
         # error here, nor is a Python whose packages cannot be listed.
         with contextlib.suppress(ProjectError):
-            wanted = wanted_by(project)
+            # Not installed here, and so not translated either.
+            wanted = replace(dependencies.read(project), translation=None)
         with contextlib.suppress(EnvironmentBuildError):
-            text = self._local_record(Path(found), wanted, on_line) if found else ""
-        return Environment("", None, text, record=_inputs(wanted))
+            text = self._local_record(found, wanted, on_line) if found else ""
+        return Environment("", place, text, manager=manager, record=_inputs(wanted))
+
+    def _local_python(self, named: str) -> tuple[Path | None, Path | None]:
+        """Return the folder in which a Python is called python, None for PATH, and that Python.
+
+        Raises:
+            EnvironmentBuildError: if the one that is named is not there.
+        """
+        found = shutil.which(named or "python")
+        if found and not named:
+            return None, Path(found)
+        # Debian has python3 only, and most projects' commands begin with python.
+        found = found if named else shutil.which("python3")
+        if found is None:
+            if named:
+                raise MissingPythonError(
+                    f"The local Python {named!r} is not on this machine, or cannot be run",
+                    allowed="the path of a Python, or its name on PATH, after 'local:'",
+                    action="correct env_manager, or install that Python on every worker",
+                )
+            return None, None
+        python = Path(found).absolute()
+        own = python.with_name("python")
+        if own.exists() and own.samefile(python):
+            return python.parent, own
+        folder = self._settings.cache / "local" / key_of(str(python))[:16]
+        folder.mkdir(parents=True, exist_ok=True)
+        # A script, not a link: a virtual environment's Python knows itself by where it is.
+        for name in ("python", "python3"):
+            script = folder / f".{name}-{os.getpid()}"
+            script.write_text(f'#!/bin/sh\nexec {shlex.quote(str(python))} "$@"\n')
+            script.chmod(0o755)
+            script.replace(folder / name)
+        return folder, folder / "python"
 
     def _local_record(self, executable: Path, wanted: Dependencies, on_line: OnLine) -> str:
         """Return what a Python holds; warn where it is not the one that the project requires."""
@@ -337,6 +411,8 @@ def _environment(
         "Made by": contents.manager,
     }
     locks = [file.read_text(encoding="utf-8") for file in wanted.files]
+    absent = wanted.translation.lacking() if wanted.translation else ""
+    lacking = contents.further.get(recipes.NOT_AS_ASKED, ""), absent
     return Environment(
         digest=folder.name,
         bin=folder / "bin",
@@ -344,6 +420,7 @@ def _environment(
         locks=(lock,),
         manager=contents.manager,
         record={**_inputs(wanted), **contents.further},
+        lacking=". ".join(filter(None, lacking)),
         enter=partial(_in_conda, folder) if contents.manager == "conda" else _as_it_is,
     )
 
@@ -357,14 +434,36 @@ def _frozen(python: Path, tools: BuildTools) -> str:
     return tools.ask(find_uv(), "pip", "freeze", "--quiet", "--python", python)
 
 
+def _knowing(tools: BuildTools, wanted: Dependencies, variables: Mapping[str, str]) -> BuildTools:
+    """Return tools that have the variables which requirements name, and show no password.
+
+    Raises:
+        ProjectError: if one of them is not given.
+    """
+    # No others, whatever a worker has: the project's author chooses the address that they go to.
+    given = {name: variables[name] for name in wanted.variables if name in variables}
+    builders = build_environment(os.environ)
+    if unknown := [n for n in wanted.variables if n not in given and n not in builders]:
+        raise ProjectError(
+            f"The project's requirements name the variable(s) {', '.join(unknown)}, which the step"
+            " is not given",
+            allowed="variables that environment= of the pipeline or step names, and UV_, PIP_ ones",
+            action="name them there, and have them set where the worker is started",
+        )
+    return replace(tools, variables=given, secrets=wanted.credentials)
+
+
 def _inputs(wanted: Dependencies) -> dict[str, str]:
     """Return the files that list what to install, below ``inputs/``, without passwords."""
-    if wanted.source is None:
+    if wanted.project is None or wanted.project.environment_file is None:
         return {}
-    files = dict.fromkeys((wanted.source, *wanted.files))
+    source = wanted.project.environment_file
     texts = {}
-    for file in files:
+    for file in dict.fromkeys((source, *wanted.files)):
         # A file above the project must not lead out of the artifact folder.
-        place = os.path.relpath(file, wanted.source.parent).replace(f"..{os.sep}", "")
-        texts[f"{_INPUTS}/{place}"] = without_secrets(file.read_text(encoding="utf-8"))
+        place = os.path.relpath(file, source.parent).replace(f"..{os.sep}", "")
+        texts[f"{_INPUTS}/{place}"] = without_credentials(file.read_text(encoding="utf-8"))
+    translation = wanted.translation
+    if translation and (translation.pairs or translation.left_out):
+        texts[_TRANSLATED] = translation.text()
     return texts

@@ -116,11 +116,13 @@ class FolderState:
         commit: Full id; '' outside a repository.
         dirty: Whether it, or what its links lead to, differs from the commit.
         linked: What its links lead to elsewhere in the working copy.
+        top: Top of the working copy; None outside a repository.
     """
 
     commit: str
     dirty: bool
     linked: tuple[Path, ...] = ()
+    top: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +203,7 @@ class CheckoutStore:
             )
         except GitError:
             return FolderState("", dirty=True)
-        return FolderState(commit, dirty=status != "", linked=found)
+        return FolderState(commit, dirty=status != "", linked=found, top=Path(top))
 
     def _mirror(self, address: ProjectAddress) -> Mirror:
         return Mirror(self._git, self._root / address.digest / "mirror.git", address, self._scratch)

@@ -6,7 +6,7 @@ So one folder can serve several projects of a repository. Reads a mirror's objec
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -98,20 +98,6 @@ class CommitTree:
             yield name, (kind, first.decode()) if resolved else (b"", "")
 
 
-def entries(folder: Path, within: Path, skipped: Collection[str]) -> Iterator[tuple[str, Path]]:
-    """Yield name and place of all that a folder holds, in order, and of what its links lead to.
-
-    A link that leads out of the folder is yielded as what it leads to. One that stays in it, leads
-    to nothing, back to where it was come from, or out of ``within``, is yielded as a link.
-
-    Args:
-        folder: A real folder.
-        within: The folder that no link is followed out of.
-        skipped: Names of files and folders that are left out.
-    """
-    yield from _entries(folder, "", (folder.resolve(),), (within.resolve(), skipped))
-
-
 def linked(git: Git, folder: Path, top: Path, upwards: dict[str, str]) -> tuple[Path, ...]:
     """Return what lies outside a folder in its working copy, and links in it lead to.
 
@@ -132,23 +118,3 @@ def linked(git: Git, folder: Path, top: Path, upwards: dict[str, str]) -> tuple[
                 found.append(target)
                 waiting.extend([target] if target.is_dir() else [])
     return tuple(found[1:])
-
-
-def _entries(
-    folder: Path, prefix: str, above: tuple[Path, ...], limits: tuple[Path, Collection[str]]
-) -> Iterator[tuple[str, Path]]:
-    within, skipped = limits
-    for path in sorted(folder.iterdir()):
-        if path.name in skipped:
-            continue
-        name, place, deeper = f"{prefix}{path.name}", path, above
-        if path.is_symlink():
-            place = path.resolve() if path.exists() else path
-            kept = place.is_relative_to(above[-1]) or not place.is_relative_to(within)
-            if kept or place in above:
-                yield name, path
-                continue
-            deeper = (*above, place)
-        yield name, place
-        if place.is_dir():
-            yield from _entries(place, f"{name}/", deeper, limits)

@@ -86,7 +86,7 @@ class Children:
             uris: Addresses that they read and write.
         """
         # A container is another machine, and conda's programs need its activation scripts.
-        if environment.bin is None or environment.manager == "conda":
+        if environment.bin is None or not environment.digest or environment.manager == "conda":
             return None
         project = key_of(pinned.repository, pinned.subdirectory)[:16]
         # Beside the environment, and by its name: what removes it removes this too.
@@ -132,11 +132,9 @@ class Children:
         """
         tracking = absolute_store(self._tracking_uri)
         # MLflow's own backend passes on every variable of the worker, Airflow's secrets included.
-        inherited = step_environment(os.environ, (tracking, *uris), local=environment.bin is None)
-        path = given.get("PATH", inherited.get("PATH", os.defpath))
-        if environment.bin is not None:
-            path = f"{environment.bin}{os.pathsep}{path}"
-            inherited["VIRTUAL_ENV"] = str(environment.bin.parent)
+        local = environment.is_on_path
+        inherited = step_environment(os.environ, (tracking, *uris), local=local)
+        inherited.update(environment.variables(given.get("PATH", inherited.get("PATH", ""))))
         return {
             "MLFLOW_DISABLE_TELEMETRY": "true",
             "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
@@ -144,7 +142,7 @@ class Children:
             **given,
             # What follows is decided here, whatever the step was given: a pipe to Python is block
             # buffered, and lines of a log would come late.
-            "PATH": path,
+            "PATH": inherited["PATH"],
             "PYTHONUNBUFFERED": "1",
             "MLFLOW_TRACKING_URI": tracking,
         }

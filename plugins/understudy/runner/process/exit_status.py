@@ -73,10 +73,12 @@ def refuse_failure(
 
 
 def _failed(attempt: Attempt, ending: Ending, how: str, detail: str) -> StepFailedError:
+    # A missing program or module is the likely end of a step whose environment lacks something.
+    lacking = attempt.environment.lacking
     return StepFailedError(
         f"The step {attempt.request.entry_point!r} ended with {how}: {detail or 'it said nothing'}",
         allowed="exit code 0",
-        action=_MEMORY if ending.likely_cause else _LINES,
+        action=_MEMORY if ending.likely_cause else "; ".join(filter(None, (_LINES, lacking))),
         run_id=attempt.run.info.run_id,
         exit_code=-ending.signal if ending.signal else ending.exit_code,
     )

@@ -104,7 +104,8 @@ def key_and_doubt(
     known = {name: found.identity for name, found in inputs.known.items()}
     content = environment.digest
     if not content:
-        python = str(Path(shutil.which("python") or "").resolve())
+        path = environment.variables(os.environ.get("PATH", ""))["PATH"]
+        python = str(Path(shutil.which("python", path=path) or "").resolve())
         content = json.dumps(["local", python, _packages(environment)])
     identity = StepIdentity(tree, entry_point, content, inputs.plain, known, variables)
     return identity.key(), ""
