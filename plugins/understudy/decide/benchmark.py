@@ -157,7 +157,7 @@ class BenchmarkRunner:
         measured: list[dict[str, Any]] = [
             {"error": context if isinstance(context, str) else ""} for context in contexts
         ]
-        workers, locks = [], []
+        workers, locks = [], list[int]()
         with contextlib.ExitStack() as inside:
             for i in ready:
                 context = contexts[i]
