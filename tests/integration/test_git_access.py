@@ -94,6 +94,57 @@ def test_every_form_of_version(
             store.resolve(address, gone)
 
 
+def commits_here(store: CheckoutStore) -> int:
+    """Return how many commits the one mirror of a machine holds."""
+    (mirror,) = store._root.glob("*/mirror.git")
+    command = ("git", "-C", str(mirror), "rev-list", "--all", "--count")
+    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def test_of_history_only_what_is_needed_is_fetched(
+    store: CheckoutStore, repository: Repository, host: HttpHost
+) -> None:
+    """One commit of a branch or an id; a branch that has not moved is not fetched again."""
+    for night in range(20):
+        repository.commit(a=str(night))
+    address = parse(f"{host.url}/repository")
+    old = repository.git("rev-parse", "HEAD~10")
+    assert content(store, address) == "19"
+    assert commits_here(store) == 1
+    assert content(store, address, old) == "9"
+    assert commits_here(store) == 2
+    host.requests.clear()
+    assert store.resolve(address, "main") == repository.git("rev-parse", "HEAD")
+    assert len([path for path, _ in host.requests if path.endswith("/git-upload-pack")]) == 1
+    repository.commit(a="20")
+    assert content(store, address) == "20"
+    assert commits_here(store) == 3
+    # A short id means one commit only among all of them.
+    assert store.resolve(address, old[:4]) == old
+    assert commits_here(store) == 22
+
+
+@pytest.mark.parametrize(("kind", "fetched"), [("old", 21), ("plain", 21)])
+def test_a_host_that_gives_all_or_nothing(
+    store: CheckoutStore, repository: Repository, host: HttpHost, kind: str, fetched: int
+) -> None:
+    """One that gives no commit by its id, one that gives none without its history."""
+    for night in range(20):
+        repository.commit(a=str(night))
+    repository.git("update-server-info")
+    setattr(host, kind, True)
+    address = parse(f"{host.url}/repository/.git")
+    old = repository.git("rev-parse", "HEAD~10")
+    assert content(store, address) == "19"
+    assert content(store, address, old) == "9"
+    assert commits_here(store) == fetched
+    with pytest.raises(ProjectError, match="does not exist"):
+        store.resolve(address, "0123456789" * 4)
+    repository.commit(a="20")
+    repository.git("update-server-info")
+    assert content(store, address, "") == "20"
+
+
 def test_a_stopped_host_stops_no_night_that_is_pinned(
     store: CheckoutStore, repository: Repository, host: HttpHost, tmp_path: Path
 ) -> None:
@@ -120,13 +171,14 @@ def test_a_host_that_stops_between_two_questions_is_not_believed(
     """A commit that it could not be asked for is not called missing."""
     address = parse(f"{host.url}/repository")
     mirror = store._mirror(address)
-    fetch_all = mirror._fetch
+    fetch_one = mirror._newest
 
-    def fetch_and_stop(*refspecs: str) -> None:
-        fetch_all(*refspecs)
+    def fetch_and_stop(ref: str) -> str:
+        found = fetch_one(ref)
         host.down = True
+        return found
 
-    monkeypatch.setattr(mirror, "_fetch", fetch_and_stop)
+    monkeypatch.setattr(mirror, "_newest", fetch_and_stop)
     with pytest.raises(RepositoryUnavailableError):
         mirror.resolve("0123456789" * 4)
 

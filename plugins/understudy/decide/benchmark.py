@@ -32,7 +32,7 @@ from understudy.runner.process.habits import LastLines
 from understudy.runner.process.process import Command, OnLine, ProcessRunner
 from understudy.runner.scratch import Scratch, scratch_folder
 from understudy.runner.settings import Settings
-from understudy.runner.sources import Sources
+from understudy.runner.sources import Sources, private_copy
 from understudy.runner.step import Source
 
 if TYPE_CHECKING:
@@ -109,7 +109,10 @@ class BenchmarkRunner:
             contextlib.ExitStack() as held,
             scratch_folder(self._settings.scratch) as scratch,
         ):
-            contexts = [self._context(held, one, source, on_line) for one in candidates]
+            contexts = [
+                self._context(held, one, (source, scratch.folder / f"code-{number}"), on_line)
+                for number, one in enumerate(candidates)
+            ]
             costs = self._measured(candidates, contexts, (source, scratch), on_line)
         return Measurement(costs[0], costs[1] if champion is not None else None)
 
@@ -118,9 +121,14 @@ class BenchmarkRunner:
         self._process_runner.stop()
 
     def _context(
-        self, held: contextlib.ExitStack, one: Candidate, rows: str, on_line: OnLine
+        self,
+        held: contextlib.ExitStack,
+        one: Candidate,
+        where: tuple[str, Path],
+        on_line: OnLine,
     ) -> _ModelContext | str:
-        """Return where a model can run, or why it cannot."""
+        """Return where a model can run, or why it cannot; its code is copied to a folder."""
+        rows, folder = where
         try:
             source = held.enter_context(self._sources.lease(one.project, one.version))
             environment = held.enter_context(
@@ -132,6 +140,8 @@ class BenchmarkRunner:
             return f"its environment cannot be had: {error}"
         if environment.manager == "docker":
             return "it runs in an image, whose times are not this machine's"
+        # A model may write where it stands, and so does Python, which compiles the project's code.
+        source = private_copy(source, folder, self._process_runner.check)
         variables = self._children.variables(environment, one.environment, (one.uri, rows))
         return _ModelContext(source, environment, variables)
 
@@ -146,15 +156,15 @@ class BenchmarkRunner:
         measured: list[dict[str, Any]] = [
             {"error": context if isinstance(context, str) else ""} for context in contexts
         ]
-        workers, locks = [], []
+        workers, locks = [], list[int]()
         with contextlib.ExitStack() as inside:
             for i in ready:
                 context = contexts[i]
-                # The locks of checkouts and environments are inherited by the coordinator: if this
-                # process dies, nobody removes them under a model that is still predicting.
+                # The locks of environments are inherited by the coordinator: if this process dies,
+                # nobody removes them under a model that is still predicting.
                 if not isinstance(context, str):
                     workers.append(_worker(inside, context, candidates[i].uri, where))
-                    locks += [*context.source.locks, *context.environment.locks]
+                    locks += context.environment.locks
             if workers:
                 self._run(workers, locks, where[1], on_line)
         results = json.loads((where[1].folder / _RESULT).read_text()) if workers else []

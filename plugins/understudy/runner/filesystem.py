@@ -1,12 +1,16 @@
-"""What is done to whole folders: their making, their rights, their size, their removal."""
+"""What is done to whole folders: making, rights, copies, changes, size, removal."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import hashlib
+import itertools
 import os
 import shutil
 import stat
-from collections.abc import Collection, Iterator
+import time
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from understudy.errors import ProjectError
@@ -14,6 +18,10 @@ from understudy.errors import ProjectError
 _PRIVATE = 0o700
 _SMALL_FILE = 64 << 10
 _WRITE_BITS = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
+_PIECE = 64 << 20
+# What file systems, containers and kernels answer that cannot copy a file inside the kernel.
+_CANNOT_COPY = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM}
+_COMPILED = "__pycache__"
 
 
 def remove_tree(folder: Path) -> None:
@@ -27,13 +35,69 @@ def remove_tree(folder: Path) -> None:
 
 
 def make_read_only(folder: Path) -> None:
-    """Take the write permission from all that is in a folder."""
-    for base, folders, files in os.walk(folder):
-        for name in (*folders, *files):
-            path = Path(base, name)
-            # chmod follows links, and what a link leads to may belong to somebody else.
-            if not path.is_symlink():
-                path.chmod(path.stat().st_mode & ~_WRITE_BITS)
+    """Take the write permission from all that is in a folder, and give it one time of change."""
+    # Whole seconds, because the archives of container images have no others; and past ones, so that
+    # a write in this very second shows, see fingerprint().
+    past = int(time.time()) - 1
+    for path in _below(folder):
+        # chmod follows links, and what a link leads to may belong to somebody else.
+        if not path.is_symlink():
+            os.utime(path, (past, past))
+            path.chmod(path.stat().st_mode & ~_WRITE_BITS)
+
+
+def fingerprint(folder: Path) -> str:
+    """Return the SHA-256 of names, rights, sizes and times of change of what is in a folder.
+
+    No content is read: it shows what was changed by accident, by whoever may write anywhere.
+    """
+    digest, start = hashlib.sha256(), len(os.fsencode(folder))
+    for path in sorted(_below(folder)):
+        state = path.lstat()
+        facts = [state.st_mode, state.st_size, int(state.st_mtime)]
+        # A folder's size and time are the file system's own matter: what it holds is listed.
+        known = facts[:1] if stat.S_ISDIR(state.st_mode) else facts
+        digest.update(os.fsencode(path)[start:] + f"\0{known}\0".encode())
+    return digest.hexdigest()
+
+
+def copy_tree(source: Path, target: Path, proceed: Callable[[], None]) -> None:
+    """Copy a folder so that its owner may write to the copy; times of change and links stay.
+
+    Args:
+        source: A folder with files, folders and links.
+        target: Its copy, which is not there yet.
+        proceed: Called again and again; ends the copy by raising.
+    """
+    target.mkdir()
+    with os.scandir(source) as listing:
+        entries = list(listing)
+    for entry in entries:
+        if entry.is_symlink():
+            (target / entry.name).symlink_to(Path(entry.path).readlink())
+        elif entry.is_dir():
+            copy_tree(Path(entry.path), target / entry.name, proceed)
+        else:
+            _copy_file(entry.path, f"{target}{os.sep}{entry.name}", proceed)
+
+
+def changed_since(folder: Path, moment: int) -> list[tuple[str, int]]:
+    """Return path and bytes of each file that was made or changed, but for what Python compiles.
+
+    Args:
+        folder: Where to look.
+        moment: Nanoseconds since the epoch, as ``st_ctime_ns`` has them.
+    """
+    found = []
+    for path in sorted(_below(folder)):
+        # What could not be ended may still remove files.
+        with contextlib.suppress(FileNotFoundError):
+            state, name = path.lstat(), path.relative_to(folder)
+            # The time of the inode's change: programs set the file's own as they like.
+            changed = state.st_ctime_ns > moment and not stat.S_ISDIR(state.st_mode)
+            if changed and _COMPILED not in name.parts:
+                found.append((str(name), state.st_size))
+    return found
 
 
 def private_folder(root: Path) -> None:
@@ -75,6 +139,45 @@ def has_room(folder: Path) -> bool:
     # Some file systems, such as btrfs, count no inodes and report 0 of 0.
     inodes_left = state.f_favail > 0 or not state.f_files
     return state.f_bavail * state.f_frsize >= _SMALL_FILE and inodes_left
+
+
+# With descriptors: for a project of small files, objects around them cost three times the copy.
+def _copy_file(path: str, place: str, proceed: Callable[[], None]) -> None:
+    proceed()
+    source = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        state = os.fstat(source)
+        # As Git does it: of the rights only the right to execute is a file's own.
+        mode = 0o777 if state.st_mode & stat.S_IXUSR else 0o666
+        target = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        try:
+            _copy_content(source, target, state.st_size, proceed)
+            os.utime(target, ns=(state.st_mtime_ns, state.st_mtime_ns))
+        finally:
+            os.close(target)
+    finally:
+        os.close(source)
+
+
+def _copy_content(source: int, target: int, size: int, proceed: Callable[[], None]) -> None:
+    left = size
+    try:
+        # Where the file system can, the two share their blocks until one of them is written to,
+        # whatever their size (copy_file_range(2)).
+        while left and (copied := os.copy_file_range(source, target, min(left, _PIECE))):
+            left -= copied
+            proceed()
+    except OSError as error:
+        if error.errno not in _CANNOT_COPY:
+            raise
+    while left and (copied := os.sendfile(target, source, None, min(left, _PIECE))):
+        left -= copied
+        proceed()
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """Yield all that is in a folder, but not the folder."""
+    return itertools.islice(_entries(folder), 1, None)
 
 
 def _entries(path: Path) -> Iterator[Path]:

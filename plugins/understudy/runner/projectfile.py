@@ -251,30 +251,35 @@ def _refuse_foreign(found: str, names: Iterable[str], known: Collection[str]) ->
 
 
 def values(
-    entry_point: EntryPoint, given: Mapping[str, Value], *, defaults_at: Path, given_at: Path
+    entry_point: EntryPoint, given: Mapping[str, Value], given_at: Path | None
 ) -> dict[str, str]:
-    """Return every parameter's value as text, relative paths made absolute.
+    """Return every parameter's value as text; relative paths in it start at the project's folder.
 
     Args:
         entry_point: Whose parameters.
         given: Values that were checked.
-        defaults_at: Folder at which relative paths of the MLproject start.
-        given_at: Folder at which relative paths among ``given`` start.
+        given_at: Folder at which relative paths among ``given`` start; None for the project's.
     """
     chosen = {}
     for name, parameter in entry_point.parameters.items():
         own = name not in given
         value = (parameter.default or "") if own else text(given[name])
-        if parameter.type == "path" and value and not urlsplit(value).scheme:
-            value = str((defaults_at if own else given_at) / value)
+        if given_at and not own and is_path(parameter, value):
+            value = str(given_at / value)
         chosen[name] = value
     return chosen
 
 
-def command(entry_point: EntryPoint, chosen: Mapping[str, str], storage: Path) -> str:
+def is_path(parameter: Parameter, value: str) -> bool:
+    """Return whether a value is the path of a file or folder, absolute or not."""
+    return parameter.type == "path" and value != "" and not urlsplit(value).scheme
+
+
+def command(entry_point: EntryPoint, chosen: Mapping[str, str], folder: Path, storage: Path) -> str:
     """Return the shell line that MLflow makes of an entry point; its values are quoted.
 
-    Remote values of type ``path`` are downloaded into ``storage``; empty ones stay empty.
+    Relative paths start at ``folder``, and are made absolute. Remote values of type ``path`` are
+    downloaded into ``storage``; empty ones stay empty.
 
     Raises:
         MlflowException: if a path does not exist or a download fails.
@@ -285,8 +290,12 @@ def command(entry_point: EntryPoint, chosen: Mapping[str, str], storage: Path) -
         name: parameter.type if chosen[name] or parameter.type != "path" else "string"
         for name, parameter in entry_point.parameters.items()
     }
+    placed = {
+        name: str(folder / value) if is_path(entry_point.parameters[name], value) else value
+        for name, value in chosen.items()
+    }
     spec = Spec(entry_point.name, types, entry_point.command)  # type: ignore[no-untyped-call]
-    return str(spec.compute_command(chosen, str(storage)))  # type: ignore[no-untyped-call]
+    return str(spec.compute_command(placed, str(storage)))  # type: ignore[no-untyped-call]
 
 
 def text(value: Value) -> str:

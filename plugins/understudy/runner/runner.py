@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from understudy.contract import ENVIRONMENT_ARTIFACT, Tag
-from understudy.errors import ProjectError, StepStoppedError, UnderstudyError
+from understudy.errors import ProjectError, StepFailedError, StepStoppedError, UnderstudyError
 from understudy.redact import hidden, secrets_among
 from understudy.runner import projectfile
 from understudy.runner.environment.store import Environment, EnvironmentStore
 from understudy.runner.git.checkout import CheckoutStore
 from understudy.runner.process.child import Children, absolute_store
-from understudy.runner.process.exit_status import leftovers, refuse_failure
+from understudy.runner.process.exit_status import leftovers, refuse_failure, what_it_left
 from understudy.runner.process.habits import (
     LastLines,
     Witness,
@@ -37,7 +37,7 @@ from understudy.runner.reuse.outputs import OutputStore
 from understudy.runner.run_spec import run_spec
 from understudy.runner.scratch import scratch_folder
 from understudy.runner.settings import Settings
-from understudy.runner.sources import Sources
+from understudy.runner.sources import Sources, private_copy
 from understudy.runner.step import Attempt, Pinned, Source, StepRequest, StepResult
 from understudy.spec import git_address
 from understudy.store.artifacts import log_texts
@@ -149,7 +149,8 @@ class StepRunner:
         def line(text: str) -> None:
             on_line(hidden(text, secrets))
 
-        with self._sources.lease(request.project, request.version) as source:
+        with contextlib.ExitStack() as shared:
+            source = shared.enter_context(self._sources.lease(request.project, request.version))
             warnings = self.check(source.pinned, request.entry_point, request.parameters)
             for warning in (*source.warnings, *warnings):
                 line(warning)
@@ -170,6 +171,10 @@ class StepRunner:
                 if found is not None:
                     on_run(reuse.stand_in(self._runs, spec, found))
                     return _result(found, source.pinned, reused=True)
+                source = private_copy(source, scratch.code, self._process_runner.check)
+                # Long before the step's end: a checkout that was damaged is made anew by who has it
+                # alone.
+                shared.close()
                 # After the last long wait: a stopped step shall not leave a run behind.
                 self._process_runner.check()
                 run = self._runs.ensured(spec)
@@ -211,15 +216,10 @@ class StepRunner:
     # What the step is made of, and whether that was done before
 
     def _lineage(self, request: StepRequest, source: Source, environment: Environment) -> Lineage:
-        folder, name = source.project.folder, request.entry_point
+        name = request.entry_point
         entry_point = source.project.entry_points[name]
-        values = projectfile.values(
-            entry_point,
-            request.parameters,
-            defaults_at=folder,
-            given_at=request.paths_start_at or folder,
-        )
-        inputs = self._inputs.read(entry_point, values, folder)
+        values = projectfile.values(entry_point, request.parameters, request.paths_start_at)
+        inputs = self._inputs.read(entry_point, values, source.project.folder)
         tree, given = source.pinned.tree, request.environment
         key, doubt = key_and_doubt(tree, name, environment, inputs, given)
         return Lineage(name, values, inputs, key, doubt)
@@ -313,7 +313,12 @@ class StepRunner:
         # A child that catches TERM and exits with 0 has been stopped all the same.
         if not ending.timed_out and (ending.stopped or run.info.status == "KILLED"):
             self._process_runner.check()
-        refuse_failure(attempt, ending, run, str(last_lines), witness.advice())
+        try:
+            refuse_failure(attempt, ending, run, str(last_lines), witness.advice())
+        except StepFailedError:
+            for message in what_it_left(attempt):
+                on_line(message)
+            raise
         return run
 
     def _adopt(self, attempt: Attempt, run_id: str, on_line: OnLine) -> None:

@@ -40,12 +40,21 @@ class Scratch:
         """Where parameters of type path are downloaded to."""
         return self.folder / "inputs"
 
+    @property
+    def code(self) -> Path:
+        """Where the attempt's own copy of the repository goes."""
+        return self.folder / "code"
+
+    @property
+    def command(self) -> Path:
+        """Where ``script`` writes."""
+        return self.folder / "command.sh"
+
     def script(self, command: str) -> Path:
         """Write the command to a file, and return its path."""
         # One argument of execve(2) holds 128 KiB (MAX_ARG_STRLEN), and all values may be longer.
-        path = self.folder / "command.sh"
-        path.write_text(f"{command}\n", encoding="utf-8")
-        return path
+        self.command.write_text(f"{command}\n", encoding="utf-8")
+        return self.command
 
 
 @contextlib.contextmanager

@@ -6,12 +6,14 @@ Reads and fills the cache of checkouts.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from understudy.errors import ProjectError
 from understudy.runner import projectfile
+from understudy.runner.filesystem import copy_tree
 from understudy.runner.git.checkout import CheckoutStore
 from understudy.runner.projectfile import ProjectFile
 from understudy.runner.step import Pinned, Source
@@ -57,7 +59,6 @@ class Sources:
                 _pinned(address, loaded, (commit, tree, version)),
                 loaded,
                 code=checkout.folder,
-                locks=(checkout.lock,),
                 warnings=(str(checkout.pointers),) if checkout.pointers.count else (),
             )
 
@@ -80,6 +81,23 @@ class Sources:
         loaded = projectfile.load(folder, str(folder), state.top or Path(address.repository))
         pinned = _pinned(address, loaded, (state.commit, "", kind))
         return Source(pinned, loaded, code=Path(address.repository), linked=state.linked)
+
+
+def private_copy(source: Source, folder: Path, proceed: Callable[[], None]) -> Source:
+    """Return a source whose whole repository is copied to a folder, where it may be written to.
+
+    Nothing is needed of the checkout afterwards. A folder that is run as it is stays where it is.
+
+    Args:
+        source: At a commit, or a folder.
+        folder: Not there yet.
+        proceed: Called again and again; ends the copy by raising.
+    """
+    if not source.pinned.tree:
+        return source
+    copy_tree(source.code, folder, proceed)
+    project = replace(source.project, folder=folder / source.pinned.subdirectory)
+    return replace(source, code=folder, project=project)
 
 
 def _pinned(

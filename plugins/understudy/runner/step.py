@@ -114,7 +114,6 @@ class Source:
         project: Its MLproject.
         code: The folder of the whole checkout, or the folder that is run as it is.
         linked: What links of a folder that is run as it is lead to outside it.
-        locks: Descriptors of the locks that keep it.
         warnings: Lines for the log of each step.
     """
 
@@ -122,7 +121,6 @@ class Source:
     project: ProjectFile
     code: Path
     linked: tuple[Path, ...] = ()
-    locks: tuple[int, ...] = ()
     warnings: tuple[str, ...] = ()
 
 

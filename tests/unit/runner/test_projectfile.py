@@ -146,13 +146,17 @@ def test_parameters_that_fit(given_: dict[str, Any]) -> None:
     assert "'flaot' (did you mean 'float'?)" in warnings[0]
 
 
-def test_relative_paths_start_where_they_belong() -> None:
-    """Defaults at the project, given ones where the caller says."""
+def test_relative_paths_start_where_they_belong(tmp_path: Path) -> None:
+    """Defaults at the project, which is a copy by then; given ones where the caller says."""
     declared = {n: Parameter(n, "path", d) for n, d in {"a": "x", "b": "x", "c": ""}.items()}
-    found = projectfile.values(
-        EntryPoint("main", declared, ""), {"b": "y"}, defaults_at=Path("/p"), given_at=Path("/g")
-    )
-    assert found == {"a": "/p/x", "b": "/g/y", "c": ""}
+    entry_point = EntryPoint("main", declared, "show {a} {b} {c}")
+    found = projectfile.values(entry_point, {"b": "y"}, tmp_path / "given")
+    assert found == {"a": "x", "b": str(tmp_path / "given/y"), "c": ""}
+    for place in ("copy/x", "given/y"):
+        (tmp_path / place).parent.mkdir()
+        (tmp_path / place).touch()
+    line = projectfile.command(entry_point, found, tmp_path / "copy", tmp_path)
+    assert line == f"show {tmp_path}/copy/x {tmp_path}/given/y ''"
 
 
 @settings(
@@ -168,7 +172,7 @@ def test_any_string_arrives_unharmed(tmp_path: Path, value: str) -> None:
     entry_point = EntryPoint(
         "main", {"x": Parameter("x", "string", None)}, "printf '%s|' {x} --x={x}"
     )
-    line = projectfile.command(entry_point, {"x": value}, tmp_path)
+    line = projectfile.command(entry_point, {"x": value}, tmp_path, tmp_path)
     script = tmp_path / "command.sh"
     script.write_text(f"{line}\n", encoding="utf-8", newline="")
     done = subprocess.run(["bash", script], capture_output=True, check=True)

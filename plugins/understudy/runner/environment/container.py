@@ -56,7 +56,7 @@ class Surroundings:
     """The folders and addresses outside its environment that a step uses.
 
     Attributes:
-        code: Folder of the whole checkout; only read.
+        code: Folder of the code; only read, unless it is below ``scratch``.
         scratch: Folder of the attempt.
         readable: Further folders and files that are only read.
         writable: Folders of a tracking store that is on this machine.
@@ -236,9 +236,12 @@ def _is_dead(scratch: Path) -> bool:
 
 
 def _mounts(workdir: Path, around: Surroundings) -> Iterator[str]:
-    yield f"--mount=type=bind,source={workdir},target={CODE_FOLDER},readonly"
+    own = "" if workdir.is_relative_to(around.scratch) else ",readonly"
+    yield f"--mount=type=bind,source={workdir},target={CODE_FOLDER}{own}"
     for path in (around.code, *around.readable):
-        yield f"--mount=type=bind,source={path},target={path},readonly"
+        # What is below the scratch folder comes with it, and is the step's own.
+        if not path.is_relative_to(around.scratch):
+            yield f"--mount=type=bind,source={path},target={path},readonly"
     for path in (around.scratch, *around.writable):
         yield f"--mount=type=bind,source={path},target={path}"
 

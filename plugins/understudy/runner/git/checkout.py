@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from understudy.errors import ProjectError, SettingsError
-from understudy.runner.filesystem import has_room, make_read_only, remove_tree
+from understudy.runner.filesystem import fingerprint, has_room, make_read_only, remove_tree
 from understudy.runner.git.git import CEILING, Git, GitConnection, GitError
 from understudy.runner.git.links import linked
 from understudy.runner.git.mirror import Mirror, inside, submodules
@@ -98,13 +98,11 @@ class Checkout:
     """A folder with the files of one commit.
 
     Attributes:
-        folder: It is read-only.
-        lock: Descriptor of the lock that keeps it.
+        folder: It is read-only, and no place for a step to work in: root may write to it.
         pointers: Its files that Git LFS keeps elsewhere.
     """
 
     folder: Path
-    lock: int
     pointers: Pointers
 
 
@@ -179,13 +177,14 @@ class CheckoutStore:
         # flock(2) does not turn an exclusive lock into a shared one in one step: a checkout may be
         # pruned between its build and its use, and is then built again.
         while True:
-            with self.using(address), lock.shared(self._process_runner.check) as descriptor:
-                if folder.is_dir():
+            with self.using(address), lock.shared(self._process_runner.check):
+                if _is_intact(folder):
                     os.utime(path)
-                    yield Checkout(folder, descriptor, Pointers.read(_note(folder)))
+                    yield Checkout(folder, Pointers.read(_beside(folder, "lfs")))
                     return
             with self.using(address), lock.exclusive(self._process_runner.check) as descriptor:
-                if not folder.is_dir():
+                if not _is_intact(folder):
+                    remove_tree(folder)
                     self._build(address, commit, folder, descriptor)
 
     def state(self, folder: Path) -> FolderState:
@@ -218,8 +217,9 @@ class CheckoutStore:
             # The mirror may have been pruned since the version was resolved.
             self.resolve(address, commit)
             pointers = self._fill(address, commit, tree, _Site(site / "index", lock))
-            Pointers.of(pointers).write(_note(folder))
+            Pointers.of(pointers).write(_beside(folder, "lfs"))
             make_read_only(tree)
+            _beside(folder, "seal").write_text(fingerprint(tree), encoding="ascii")
             tree.rename(folder)
             # Not before: rename(2) of a folder changes its '..', so that it must be writable.
             folder.chmod(_READ_ONLY_FOLDER)
@@ -263,9 +263,17 @@ class CheckoutStore:
         return pointers_in(self._git, folder, variables)
 
 
-def _note(folder: Path) -> Path:
-    """Return the file beside a checkout that names its LFS pointers."""
-    return folder.with_name(f"{folder.name}.lfs")
+def _beside(folder: Path, kind: str) -> Path:
+    """Return a file beside a checkout: ``lfs`` names its pointers, ``seal`` is its fingerprint."""
+    return folder.with_name(f"{folder.name}.{kind}")
+
+
+def _is_intact(folder: Path) -> bool:
+    """Whether a checkout is as it was made; root's programs may write to what is read-only."""
+    try:
+        return folder.is_dir() and fingerprint(folder) == _beside(folder, "seal").read_text("ascii")
+    except FileNotFoundError:
+        return False
 
 
 def _unusable(address: ProjectAddress, commit: str, why: str) -> ProjectError:

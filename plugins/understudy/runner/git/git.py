@@ -12,7 +12,6 @@ import os
 import re
 import shlex
 import subprocess
-from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -220,8 +219,8 @@ class Git:
 
     def run(
         self, folder: Path, *arguments: str, lock: int, talk: GitConnection = _IN_SILENCE
-    ) -> None:
-        """Run a git command that may take long; it can be stopped.
+    ) -> list[str]:
+        """Run a git command that may take long and can be stopped; return the lines of its output.
 
         Args:
             folder: Where it runs.
@@ -233,7 +232,7 @@ class Git:
             GitError: if it fails.
             StepStoppedError: if it was stopped.
         """
-        output: deque[str] = deque(maxlen=_KEPT_LINES)
+        output: list[str] = []
         scratch = talk.scratch
         command = Command(
             argv=("git", *_options(), *arguments),
@@ -250,7 +249,9 @@ class Git:
         if not ending.ok:
             # A git that was ended by stop() has not failed: that is another error.
             self.process_runner.check()
-            raise GitError(hidden(redacted("\n".join(output)), talk.secrets) or str(ending))
+            last = "\n".join(output[-_KEPT_LINES:])
+            raise GitError(hidden(redacted(last), talk.secrets) or str(ending))
+        return output
 
     def _variables(self, folder: Path, extra: Mapping[str, str]) -> dict[str, str]:
         # GIT_DIR and its like would point every command at another repository.

@@ -1,15 +1,17 @@
 """One bare mirror per repository: fetches into it, under a lock, and resolves versions with it.
 
-Full and unique short commit ids that are here already need no network.
+Of a version one commit is fetched, without its history. Full and unique short commit ids that are
+here already need no network.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from understudy.contract import key_of
 from understudy.errors import ProjectError, RepositoryUnavailableError, listed, nearest
 from understudy.runner.filesystem import remove_tree
 from understudy.runner.git.git import Git, GitError, conversation, remote_error
@@ -17,10 +19,9 @@ from understudy.runner.git.links import CommitTree
 from understudy.runner.locks import FileLock
 from understudy.spec.git_address import ProjectAddress
 
-HEAD = "refs/understudy/HEAD"
 BRANCHES, TAGS = "refs/remotes/origin/", "refs/tags/"
-ASKED = "refs/understudy/asked/"
-"""Before the names of refs that are neither branches nor tags, such as refs/pull/1/head."""
+"""Where a mirror that holds all history has the host's branches and tags."""
+_HEADS = "refs/heads/"
 
 _FULL = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _SHORT = re.compile(r"[0-9a-f]{4,63}")
@@ -56,29 +57,25 @@ class MirrorVersions:
         named = self.commit(BRANCHES + version) or self.commit(TAGS + version)
         return "" if named else self.commit(version)
 
-    def fetched(self, version: str) -> str:
-        """Return the commit that a version means in a mirror that was just fetched, or ''.
+    def ref(self, version: str, names: Mapping[str, str]) -> str:
+        """Return the branch or tag that a version names, or ''.
+
+        Args:
+            version: Its short name.
+            names: The host's branches and tags, and the commits that they stand for.
 
         Raises:
-            ProjectError: if it is ambiguous, or there is no default branch.
+            ProjectError: if it is ambiguous.
         """
-        if version in {"", "HEAD"}:
-            return self._default()
-        if version.startswith("refs/heads/"):
-            return self.commit(BRANCHES + version.removeprefix("refs/heads/"))
-        if version.startswith("refs/tags/") or is_full_id(version):
-            return self.commit(version)
-        if version.startswith("refs/"):
-            return self.commit(ASKED + version)
-        branch, tag = self.commit(BRANCHES + version), self.commit(TAGS + version)
-        if branch and tag and branch != tag:
+        found = [ref for ref in (f"{_HEADS}{version}", f"{TAGS}{version}") if ref in names]
+        if len({names[ref] for ref in found}) > 1:
             raise ProjectError(
                 f"{version!r} names both a branch and a tag of {self.address.repository}, at "
                 "different commits",
                 allowed=f"'refs/heads/{version}', 'refs/tags/{version}' or a commit id",
                 action="write which of them is meant",
             )
-        return branch or tag or (self.commit(version) if _SHORT.fullmatch(version) else "")
+        return found[0] if found else ""
 
     def commit(self, name: str) -> str:
         """Return the full id of the one commit with that name, or ''."""
@@ -96,20 +93,14 @@ class MirrorVersions:
         if version and not _VERSION.fullmatch(version):
             raise self._missing(version, [])
 
-    def missing(self, version: str) -> ProjectError:
-        """Return the error for a version that the repository does not have."""
-        return self._missing(version, self._names())
-
-    def _names(self) -> list[str]:
-        refs = self.git.read(self.mirror, "for-each-ref", "--format=%(refname)", BRANCHES, TAGS)
-        return [ref.removeprefix(BRANCHES).removeprefix(TAGS) for ref in refs.splitlines()]
-
-    def _default(self) -> str:
-        if commit := self.commit(HEAD):
-            return commit
-        raise ProjectError(
+    def missing(self, version: str, names: Iterable[str]) -> ProjectError:
+        """Return the error for a version that a repository with these refs does not have."""
+        known = [ref.removeprefix(_HEADS).removeprefix(TAGS) for ref in names]
+        if version not in {"", "HEAD"}:
+            return self._missing(version, known)
+        return ProjectError(
             f"The repository {self.address.repository} has no default branch with a commit",
-            allowed=f"one of its versions: {listed(self._names())}",
+            allowed=f"one of its versions: {listed(known)}",
             action="name a version",
         )
 
@@ -169,14 +160,20 @@ def _urls(git: Git, mirror: Path, commit: str) -> Mapping[str, str]:
     return {path: values[f"{name}.url"] for name, path in paths.items() if f"{name}.url" in values}
 
 
-_EVERYTHING = (f"+refs/heads/*:{BRANCHES}*", f"+refs/tags/*:{TAGS}*")
-_OTHER_REF = re.compile(r"refs/(?!heads/|tags/).+")
+_EVERYTHING = (f"+{_HEADS}*:{BRANCHES}*", f"+{TAGS}*:{TAGS}*")
+_LISTED = re.compile(r"([0-9a-f]{40,64})\t(refs/\S+)")
+_PEELED = "^{}"
+_NO_DEPTH = re.compile(r"does not support (shallow|--depth)|shallow capabilities", re.IGNORECASE)
+"""Messages about hosts that give a commit with its whole history only."""
 _ABSENT = re.compile(
-    r"not our ref|couldn't find remote ref|unadvertised object|want \S+ not valid", re.IGNORECASE
+    r"not our ref|couldn't find remote ref|unadvertised object|want \S+ not valid"
+    r"|unable to find [0-9a-f]{40}",
+    re.IGNORECASE,
 )
 """Messages of hosts about a commit or a ref that they do not have."""
 _SUSPICIOUS = re.compile(
-    r"is empty|corrupt|bad object|did not send all necessary|not a git packfile|broken ref"
+    r"is empty|corrupt|bad object|did not send all necessary|not a git packfile"
+    r"|broken ref|reference broken|bad shallow"
     r"|missing (blob|tree|commit)|unable to read|not a git repository|does not contain a section",
     re.IGNORECASE,
 )
@@ -214,14 +211,23 @@ class Mirror:
         self._versions.check(version)
         if commit := self._versions.known(version):
             return commit
-        self._fetch(*_EVERYTHING)
-        if _OTHER_REF.fullmatch(version):
-            self._fetch_hidden(version, ASKED + version)
-        elif is_full_id(version) and not self._versions.known(version):
-            self._fetch_hidden(version, _kept(version))
-        if commit := self._versions.fetched(version):
+        names: Mapping[str, str] = {}
+        ref = version if is_full_id(version) or version.startswith("refs/") else "HEAD"
+        if version not in {ref, ""}:
+            names = self._listed()
+            ref = self._versions.ref(version, names)
+            # What is kept is whole: a branch that has not moved needs no fetch.
+            if ref and (commit := self._versions.commit(_kept(names[ref]))):
+                return commit
+        if ref and (commit := self._newest(ref)):
             return commit
-        raise self._versions.missing(version)
+        # A short id can be told from others only where all are; and some hosts give a commit by its
+        # id only where a branch or a tag is at it.
+        if _SHORT.fullmatch(version) or is_full_id(version):
+            self._complete()
+            if commit := self._versions.commit(version):
+                return commit
+        raise self._versions.missing(version, names or self._listed())
 
     def tree(self, commit: str) -> str:
         """Return what identifies the files at the address's subdirectory, links followed.
@@ -262,59 +268,94 @@ class Mirror:
             action="run it again: the mirror was removed, and will be fetched anew",
         ) from error
 
-    def _fetch(self, *refspecs: str) -> None:
+    def _listed(self) -> dict[str, str]:
+        """Return the host's branches and tags, and the commits that they stand for."""
         with self._lock.exclusive(self._git.process_runner.check) as lock:
             self._prepare()
             try:
-                self._fetch_head_and(refspecs, lock)
+                with conversation(self.address, self._scratch) as talk:
+                    where = ("--end-of-options", self.address.repository)
+                    command = ("ls-remote", "--quiet", "--heads", "--tags", *where)
+                    lines = self._git.run(self.folder, *command, lock=lock, talk=talk)
             except GitError as error:
-                if not self._is_damaged(error, lock):
-                    raise remote_error(error, self.address.repository) from error
-                # Once: a mirror that is fetched anew and fails again is not what is wrong.
-                remove_tree(self.folder)
-                self._fetch_into_new(refspecs, lock)
-            self._pack(lock)
+                raise remote_error(error, self.address.repository) from error
+        found = [one.groups() for one in map(_LISTED.fullmatch, lines) if one]
+        names = {ref: commit for commit, ref in found}
+        # Of an annotated tag the commit is listed after the tag's own object.
+        peeled = {ref: names.get(f"{ref}{_PEELED}", commit) for ref, commit in names.items()}
+        return {ref: commit for ref, commit in peeled.items() if not ref.endswith(_PEELED)}
 
-    def _fetch_into_new(self, refspecs: tuple[str, ...], lock: int) -> None:
-        self._prepare()
+    def _newest(self, ref: str) -> str:
+        """Fetch the commit of a ref, without its history, and keep it; '' if there is none."""
+        # One name for each, by a digest: a branch may have the name of another one's folder.
+        into = f"refs/understudy/asked/{key_of(ref)}"
         try:
-            self._fetch_head_and(refspecs, lock)
+            self._fetch(f"+{ref}:{into}", depth=("--depth=1",))
+        except GitError:
+            # That it has none is an answer, and resolve() says so with the versions there are.
+            return ""
+        if commit := self._versions.commit(into):
+            self.keep(commit)
+        return commit
+
+    def _complete(self) -> None:
+        """Fetch all branches and tags with all their history."""
+        try:
+            self._fetch(*_EVERYTHING, depth=())
         except GitError as error:
             raise remote_error(error, self.address.repository) from error
 
-    def _fetch_head_and(self, refspecs: tuple[str, ...], lock: int) -> None:
-        try:
-            self._fetch_refs((f"+HEAD:{HEAD}", *refspecs), lock)
-        except GitError as error:
-            # An empty repository, or one whose HEAD names a branch that does not exist.
-            if "couldn't find remote ref HEAD" not in str(error):
-                raise
-            self._fetch_refs(refspecs, lock)
+    def _fetch(self, *refspecs: str, depth: tuple[str, ...]) -> None:
+        """Fetch refs into the mirror.
 
-    def _fetch_refs(self, refspecs: tuple[str, ...], lock: int) -> None:
+        Args:
+            refspecs: As ``git fetch`` takes them.
+            depth: Its option for how much history; none for all.
+
+        Raises:
+            GitError: if the host does not have them.
+            ProjectError: if it refuses.
+            RepositoryUnavailableError: if it does not answer.
+        """
+        with self._lock.exclusive(self._git.process_runner.check) as lock:
+            self._prepare()
+            try:
+                self._fetch_refs(refspecs, depth, lock)
+            except GitError as error:
+                if _NO_DEPTH.search(str(error)):
+                    depth = ()
+                elif self._is_damaged(error, lock):
+                    # Once: a mirror that is fetched anew and fails again is not what is wrong.
+                    remove_tree(self.folder)
+                    self._prepare()
+                else:
+                    raise self._failure(error) from error
+                try:
+                    self._fetch_refs(refspecs, depth, lock)
+                except GitError as second:
+                    raise self._failure(second) from second
+            self._pack(lock)
+
+    def _failure(self, error: GitError) -> Exception:
+        absent = _ABSENT.search(str(error))
+        return error if absent else remote_error(error, self.address.repository)
+
+    def _fetch_refs(self, refspecs: tuple[str, ...], depth: tuple[str, ...], lock: int) -> None:
+        # Git refuses to complete what is complete.
+        everything = ("--prune", *(["--unshallow"] if (self.folder / "shallow").exists() else []))
         with conversation(self.address, self._scratch) as talk:
             self._git.run(
                 self.folder,
-                *("fetch", "--quiet", "--force", "--prune", "--no-tags", "--no-write-fetch-head"),
+                *("fetch", "--quiet", "--force", "--no-tags", "--no-write-fetch-head"),
                 # A host may itself hold a shallow clone, whose branches are not taken without this.
                 "--update-shallow",
+                *(depth or everything),
                 "--end-of-options",
                 self.address.repository,
                 *refspecs,
                 lock=lock,
                 talk=talk,
             )
-
-    def _fetch_hidden(self, ref: str, into: str) -> None:
-        """Fetch what no branch or tag holds, as a pull request's commit, if the host has it."""
-        with self._lock.exclusive(self._git.process_runner.check) as lock:
-            try:
-                self._fetch_refs((f"+{ref}:{into}",), lock)
-            except GitError as error:
-                # No such commit is an answer, and resolve() says so with the versions there are.
-                if not _ABSENT.search(str(error)):
-                    raise remote_error(error, self.address.repository) from error
-                self._git.read(self.folder, "update-ref", "-d", into)
 
     def _prepare(self) -> None:
         """Make the mirror fit for a fetch, whatever a killed one left behind. Needs its lock."""

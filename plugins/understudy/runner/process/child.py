@@ -53,7 +53,7 @@ class Children:
             },
             timeout=attempt.request.timeout,
             grace=self._settings.grace,
-            held_descriptors=(scratch.lock, *attempt.source.locks, *environment.locks),
+            held_descriptors=(scratch.lock, *environment.locks),
             scratch=scratch.folder,
             warm=self._warm(attempt, line),
         )
@@ -105,7 +105,8 @@ class Children:
         try:
             with tracking_errors(), _tracked_at(self._tracking_uri):
                 values = {**attempt.lineage.values, **dict(_stored_inputs(attempt))}
-                return projectfile.command(attempt.entry_point, values, attempt.scratch.inputs)
+                folder, storage = attempt.source.project.folder, attempt.scratch.inputs
+                return projectfile.command(attempt.entry_point, values, folder, storage)
         except UnderstudyError:
             raise
         except Exception as error:

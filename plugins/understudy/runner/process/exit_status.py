@@ -1,4 +1,4 @@
-"""What the end of a step's process means: lines for the log, and the error that it is. Pure."""
+"""What the end of a step's process means: lines for the log, and the error that it is."""
 
 from __future__ import annotations
 
@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, Final
 from understudy.contract import Tag
 from understudy.errors import StepFailedError, StepStoppedError, StepUnfitError
 from understudy.redact import hidden, secrets_among
+from understudy.runner.filesystem import changed_since
 from understudy.runner.process.habits import Advice
 from understudy.runner.process.process import Ending
 from understudy.runner.step import Attempt
+from understudy.spec.quantities import size_text
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
 
+_SHOWN: Final = 10
 _LINES: Final = "read the lines above; exit codes 64 and 65 mean that a retry cannot help"
 _MEMORY: Final = (
     "look for 'oom' in the system's log; then give the step more memory, or fewer rows or columns"
@@ -28,6 +31,20 @@ def leftovers(ending: Ending) -> Iterator[str]:
         yield f"The command left {ending.leftovers} process(es) behind, which were ended"
     if ending.survivors:
         yield f"{ending.survivors} process(es) of the command could not be ended"
+
+
+def what_it_left(attempt: Attempt) -> Iterator[str]:
+    """Yield a line for the log about the files that a step left in the folder of its own."""
+    code, scratch = attempt.source.code, attempt.scratch
+    if code != scratch.code:
+        return
+    # The command's script is written after the copy and before the command.
+    found = changed_since(code, scratch.command.stat().st_ctime_ns)
+    shown = [f"{name} ({size_text(size)})" for name, size in found[:_SHOWN]]
+    if len(found) > _SHOWN:
+        shown.append(f"{len(found) - _SHOWN} more")
+    if shown:
+        yield f"Files that the step made or changed, which go with its folder: {', '.join(shown)}"
 
 
 def refuse_failure(

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
 
+from understudy.runner import projectfile
 from understudy.runner.reuse.identity import UnknownContentError
 from understudy.store.tracking import RunStore, tracking_errors
 
@@ -87,14 +88,16 @@ class InputReader:
 
         Args:
             entry_point: Whose parameters they are.
-            values: Every parameter's value, with relative paths made absolute.
-            project: The project's folder, whose files Git's tree identifies.
+            values: Every parameter's value.
+            project: The project's folder, at which relative paths start, and whose files Git's tree
+                identifies.
         """
         plain: dict[str, str] = {}
         known: dict[str, StepInput] = {}
         unknown: dict[str, str] = {}
         for name, value in values.items():
-            own = _in_project(value, project) if entry_point.parameters[name].type == "path" else ""
+            is_path = projectfile.is_path(entry_point.parameters[name], value)
+            own = _in_project(value, project) if is_path else ""
             try:
                 found = None if own else self._input(value)
             except UnknownContentError as reason:
@@ -158,12 +161,10 @@ class InputReader:
 
 
 def _in_project(value: str, project: Path) -> str:
-    """Return an absolute path inside the project as ``./path``, '' for everything else."""
-    if not Path(value).is_absolute():
-        return ""
+    """Return a path inside the project as ``./path``, '' for every other one."""
     try:
         # Resolved: the cache may lie behind a link, and '..' may lead out of the project.
-        inside = Path(value).resolve().relative_to(project.resolve())
+        inside = (project / value).resolve().relative_to(project.resolve())
     except ValueError:
         return ""
     return f"./{inside.as_posix()}"

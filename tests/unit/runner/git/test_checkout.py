@@ -152,6 +152,28 @@ def test_the_checkout_is_read_only_and_made_once(
     assert not list(first.folder.parent.glob(".*"))
 
 
+def test_a_checkout_that_was_changed_is_made_anew(
+    store: CheckoutStore, repository: Repository
+) -> None:
+    """As root's programs can; also one of which it is not known how it was made."""
+    commit = repository.commit(sub__a="1")
+    address = parse(repository.url)
+    store.resolve(address, "")
+    with store.lease(address, commit) as checkout:
+        folder = checkout.folder
+    for spoil in (
+        lambda: (folder / "sub/a").write_text("2"),
+        lambda: (folder / "sub/new").write_text("2"),
+        folder.with_name(f"{commit}.seal").unlink,
+    ):
+        for path in (folder / "sub", folder / "sub/a"):
+            path.chmod(path.stat().st_mode | 0o200)
+        spoil()
+        with store.lease(address, commit) as checkout:
+            content = {path.name: path.read_text() for path in folder.glob("sub/*")}
+        assert content == {"a": "1"}
+
+
 def test_what_a_killed_fetch_and_checkout_left_is_no_obstacle(
     store: CheckoutStore, repository: Repository
 ) -> None:

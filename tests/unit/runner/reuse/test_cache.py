@@ -97,7 +97,7 @@ def test_by_age(
     assert done.freed > 100_000
     names = {path.name for path in (cache / "environments").iterdir()}
     assert names == {"b" * 32, f"{'b' * 32}.lock", f"{'b' * 32}.modules.json"}
-    assert {path.name for path in young.parent.iterdir()} == {new, f"{new}.lock"}
+    assert {path.name for path in young.parent.iterdir()} == {new, f"{new}.lock", f"{new}.seal"}
     assert [item.kind for item in inventory(cache)] == [*sorted([ItemKind.ENVIRONMENT]), 0, 2]
     assert not list((cache / "trash").iterdir())
     with store.lease(parse(repository.url), old) as again:  # from the mirror, which stayed
@@ -123,21 +123,21 @@ def test_never_while_in_use(cache: Path, store: CheckoutStore, repository: Repos
     address = parse(repository.url)
     store.resolve(address, commit)
     environment(cache, "a", days_ago=99)
-    with FileLock(cache / "environments" / "a.lock").shared():
+    with FileLock(cache / "environments" / "a.lock").shared() as held:
+        child = subprocess.Popen(("sleep", "60"), pass_fds=[held])
+    try:
         with store.lease(address, commit) as checkout:
-            assert kinds(prune(cache, PruningTerms(EVERYTHING))) == []
-            child = subprocess.Popen(("sleep", "60"), pass_fds=[checkout.lock])
-        try:
             done = prune(cache, PruningTerms(EVERYTHING))
             assert kinds(done) == []
             assert sorted(item.kind for item in done.kept) == sorted(ItemKind)
             assert (checkout.folder / "a").read_text() == "1"
-        finally:
-            child.kill()
-            child.wait()
-    assert kinds(prune(cache, PruningTerms(EVERYTHING))) == [
-        *(ItemKind.ENVIRONMENT, ItemKind.CHECKOUT, ItemKind.MIRROR),
-    ]
+        assert kinds(prune(cache, PruningTerms(EVERYTHING))) == [
+            *(ItemKind.CHECKOUT, ItemKind.MIRROR),
+        ]
+    finally:
+        child.kill()
+        child.wait()
+    assert kinds(prune(cache, PruningTerms(EVERYTHING))) == [ItemKind.ENVIRONMENT]
     assert not list((cache / "git").iterdir())
 
 

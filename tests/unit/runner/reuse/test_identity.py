@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import fields, replace
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -105,7 +104,7 @@ def test_a_parameter_is_no_input_and_no_variable() -> None:
 def handed_over(given: dict[str, Value], default: str | None = None) -> str:
     """Return the key of a step with one parameter."""
     point = EntryPoint("train", {"x": Parameter("x", "string", default)}, "")
-    texts = values(point, given, defaults_at=Path("/p"), given_at=Path("/p"))
+    texts = values(point, given, None)
     return replace(PLAIN, parameters=texts).key()
 
 
