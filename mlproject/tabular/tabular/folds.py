@@ -169,16 +169,27 @@ def deal(
         chosen = np.lexsort((held.sum(axis=1), held[:, kinds] @ weights[kinds]))[0]
         fold[rows] = chosen
         np.add.at(held[chosen], kinds, 1)
-    single = random.permutation(np.flatnonzero(sizes[group] == 1))
-    for number in range(len(weights)):
-        rows = single[kind[single] == number]
-        fewest = np.argsort(held.sum(axis=1), kind="stable")
-        # The lowest places above what each fold has, those of the emptiest fold first.
-        levels = (held[fewest, number] + np.arange(len(rows))[:, None]).ravel()
-        places = fewest[np.argsort(levels, kind="stable")[: len(rows)] % count]
-        fold[rows] = places
-        held[:, number] += np.bincount(places, minlength=count)
+    for one in range(len(weights)):
+        alone = random.permutation(np.flatnonzero((sizes[group] == 1) & (kind == one)))
+        fold[alone] = _evened(held, one, len(alone))
+        held[:, one] += np.bincount(fold[alone], minlength=count)
     return fold
+
+
+def _evened(
+    held: "np.ndarray[Any, np.dtype[np.int64]]", kind: int, rows: int
+) -> "np.ndarray[Any, np.dtype[np.int64]]":
+    """Return the folds of so many more rows of a class: they even out what the folds have of it.
+
+    Args:
+        held: rows of each fold and class.
+        kind: number of the class.
+        rows: how many.
+    """
+    fewest = np.argsort(held.sum(axis=1), kind="stable")
+    # The lowest places above what each fold has, those of the emptiest fold first.
+    levels = (held[fewest, kind] + np.arange(rows)[:, None]).ravel()
+    return np.asarray(fewest[np.argsort(levels, kind="stable")[:rows] % len(held)])
 
 
 def _in_turn(
