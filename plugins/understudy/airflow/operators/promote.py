@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from airflow.sdk.exceptions import AirflowSkipException
 
-from understudy.airflow.assets import announce_champion, champion_asset
+from understudy.airflow.assets import announce_champion, champion_asset, keep_quiet
 from understudy.airflow.challenger import (
     challenger_version,
     compared_with,
@@ -67,6 +67,13 @@ class PromoteOperator(NightStepOperator):
                     self.log.warning(str(changed))
                     record = self._judge_again(context, services, night, record)
                     continue
+                # A move that was made once is not made again, as when this task is cleared later.
+                champion = services.promoter.look(night.model).champion
+                if champion != version:
+                    made = "%s version %s was made champion by this night; by now %s is, and stays"
+                    self.log.info(made, night.model, version, champion or "none")
+                    keep_quiet(self)
+                    return version
                 self.log.info("%s version %s is champion", night.model, version)
                 names = {"model": night.model, "version": version, "previous": expected}
                 runs = {"run_id": step_run(context, TRAIN), "decision_run_id": night.run_id}
