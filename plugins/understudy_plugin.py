@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from datetime import datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow.plugins_manager import AirflowPlugin
@@ -136,3 +137,33 @@ class UnderstudyPlugin(AirflowPlugin):
 
     name = "understudy"
     timetables = [Until]  # noqa: RUF012 -- Airflow's plug-ins are made of lists
+    # Without a leading slash: Airflow may be served under a path of its own.
+    external_views = [  # noqa: RUF012 -- ditto
+        {
+            "name": "Champions",
+            "href": "understudy/champions",
+            "destination": "nav",
+            "category": "browse",
+            "url_route": "champions",
+        },
+        {
+            "name": "Champion",
+            "href": "understudy/dags/{DAG_ID}/champion",
+            "destination": "dag",
+            "url_route": "champion",
+        },
+        {
+            "name": "Night",
+            "href": "understudy/dags/{DAG_ID}/night?run_id={RUN_ID}",
+            "destination": "dag_run",
+            "url_route": "night",
+        },
+    ]
+
+    # Asked for by the API server alone, so that no other component imports what it needs.
+    @cached_property
+    def fastapi_apps(self) -> list[dict[str, Any]]:  # type: ignore[override]
+        """The pages behind those views."""
+        from understudy.web.app import PREFIX, application
+
+        return [{"name": "understudy", "app": application(), "url_prefix": PREFIX}]
