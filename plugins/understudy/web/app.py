@@ -1,4 +1,4 @@
-"""The FastAPI application that Airflow mounts at ``/understudy``: only GET, and only behind a login.
+"""The application that Airflow mounts at ``/understudy``: only GET, and only behind its login.
 
 Airflow guards nothing of a plug-in: each route here asks for a user, and each that is about a Dag
 for the right to read that Dag's runs. Airflow does not look at a request's origin either, so there
@@ -26,6 +26,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from understudy.contract import Tag
 from understudy.errors import DecisionError, UnderstudyError
 from understudy.report import Links, decision_part, template_engine
+from understudy.report.text import shown
 from understudy.store.tracking import ui_address
 from understudy.web import views
 from understudy.web.reader import NIGHTS, TIMEOUT, NightState, PipelineState, Reader, Seen
@@ -34,17 +35,9 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 PREFIX: Final = "/understudy"
-_POLICY: Final = "; ".join(
-    (
-        "default-src 'none'",
-        "script-src 'self'",
-        "style-src 'self'",
-        "img-src 'self' data:",
-        "connect-src 'self'",
-        "frame-ancestors 'self'",
-        "base-uri 'none'",
-        "form-action 'none'",
-    )
+_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; frame-ancestors 'self'; base-uri 'none'; form-action 'none'"
 )
 _HEADERS: Final = {
     "Content-Security-Policy": _POLICY,
@@ -211,7 +204,7 @@ def _night(found: NightState | None, dag_id: str) -> Mapping[str, Any]:
         "night": row,
         "dag_id": dag_id,
         "mark": views.mark(row),
-        "alias": views.alias_said(row),
+        "alias": views.alias_told(row),
         "steps": views.steps(found.steps),
         "pinned": views.pinned(row),
         "approval": row.tag(Tag.APPROVAL),
@@ -268,7 +261,9 @@ def _html(template: str, request: Request, status: int = 200, **said: Any) -> Re
 @functools.cache
 def _engine() -> Any:  # noqa: ANN401 -- jinja2's
     engine = template_engine("understudy.web")
-    engine.filters.update(time=_time, seconds=_seconds)
+    engine.filters.update(
+        time=_time, seconds=_seconds, reason=functools.partial(shown, longest=320)
+    )
     engine.globals.update(first_moves=views.first_moves, mlflow=_links)
     return engine
 

@@ -1,4 +1,4 @@
-"""Reads what the pages show from MLflow, and keeps it for a while. Writes nothing, restores nothing.
+"""Reads from MLflow what the pages show, and keeps it for a while. Writes and restores nothing.
 
 A page costs at most four calls of MLflow, however many nights there are; what was read is kept by
 pipeline and never by user, so whoever asks must be authorised first. While MLflow is away, what was
@@ -110,11 +110,13 @@ class Production:
         model: The registered model; '' where it is not known.
         aliases: Versions by alias.
         history: The last moves.
+        unreadable: Why there are none, where somebody changed what MLflow has; else ''.
     """
 
     model: str
     aliases: Mapping[str, str]
     history: History
+    unreadable: str = ""
 
     @property
     def champion(self) -> str | None:
@@ -436,11 +438,15 @@ def _production(
 ) -> Production:
     """Return what is in production of the model that the last of some nights names."""
     model = next((row.tag(Tag.MODEL) for row in rows if row.tag(Tag.MODEL)), "")
+    known = aliases.get(model, {})
     # Runs that nobody wrote a move to are spare ones; MLflow may give two of the same number.
-    parts = {
-        int(run.data.tags.get(Tag.HISTORY_CHAPTER.value, "0")): part
-        for run in chapters.get(model, ())
-        if (part := entries(model, run)).entries
-    }
-    history = joined(model, [parts[number] for number in sorted(parts)])
-    return Production(model, aliases.get(model, {}), history)
+    try:
+        parts = {
+            int(run.data.tags.get(Tag.HISTORY_CHAPTER.value, "0")): part
+            for run in chapters.get(model, ())
+            if (part := entries(model, run)).entries
+        }
+    # Whoever may edit the experiment of the histories may have written anything there.
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return Production(model, known, History(model), f"{type(error).__name__}: {error}")
+    return Production(model, known, joined(model, [parts[number] for number in sorted(parts)]))

@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from itertools import takewhile
 from typing import Final
 from urllib.parse import quote
@@ -18,7 +18,6 @@ from understudy.report.drawing import (
     CHAMPION,
     Dot,
     Picture,
-    PicturePath,
     Scale,
     Table,
     Tick,
@@ -26,13 +25,14 @@ from understudy.report.drawing import (
 )
 from understudy.report.text import number, signed
 from understudy.spec.pipeline import Event
+from understudy.store.night import alias_said
 from understudy.web.reader import NightRow, PipelineState, Production
 
 _RUNNING: Final = "running"
 _ENDED: Final = "ended"
 _SKIPS: Final = 7
 """Skipped nights in a row that are too many; what a pipeline says of its own is not in MLflow."""
-_DATES: Final = 6
+_DATES: Final = 5
 """Dates below a picture."""
 _MOVES: Final = 20
 """Moves that the page shows before one has to ask for the others."""
@@ -250,7 +250,11 @@ def mark(row: NightRow) -> Mark:
 
 
 def _moment(row: NightRow) -> str:
-    return row.tag(Tag.AS_OF) or datetime.fromtimestamp(row.started / 1000, UTC).isoformat()
+    """Return the ISO time of a night's data; of its start where its tag is no time."""
+    try:
+        return datetime.fromisoformat(row.tag(Tag.AS_OF)).isoformat()
+    except ValueError:
+        return datetime.fromtimestamp(row.started / 1000, UTC).isoformat()
 
 
 def _moved(row: NightRow) -> str:
@@ -258,16 +262,12 @@ def _moved(row: NightRow) -> str:
     return "" if row.running or before == after else f"{before or 'none'} \u2192 {after or 'none'}"
 
 
-def alias_said(row: NightRow) -> str:
+def alias_told(row: NightRow) -> str:
     """Return what became of the alias, as a sentence."""
     before, after = row.tag(Tag.CHAMPION_BEFORE), row.tag(Tag.CHAMPION_AFTER)
     if row.running:
         return f"Champion when it began: {f'version {before}' if before else 'none'}."
-    if before == after:
-        stays = f"version {after} is still champion" if after else "there is still none"
-        return f"The alias champion did not move: {stays}."
-    went = f"from version {before}" if before else "for the first time"
-    return f"The alias champion moved {went} to {f'version {after}' if after else 'none'}."
+    return alias_said(before or None, after or None)
 
 
 def standing(state: PipelineState) -> Standing:
@@ -308,8 +308,13 @@ def health(state: PipelineState) -> tuple[Part, ...]:
 
 
 def _production_health(production: Production) -> Iterator[Part]:
+    if production.unreadable:
+        yield Part(BAD, "history", f"Its history cannot be read: {production.unreadable}.")
+        return
     on_record, now = production.history.champion, production.champion
-    if now is None and on_record is not None:
+    if now is None and on_record is None:
+        yield Part(LOOK, "no champion yet", "No model has been promoted yet.")
+    elif now is None:
         yield Part(BAD, "no champion", f"Somebody took the alias from version {on_record}.")
     elif now != on_record and on_record is not None:
         sentence = f"Version {now} is champion; the history knows of version {on_record}."
@@ -473,17 +478,23 @@ def _plot(nights: Sequence[NightRow], metric: str) -> Plot:
         title=f"{metric} of both models, night by night",
         alternative=f"{metric} of challenger and champion over {len(nights)} nights; the table"
         " below has the numbers",
-        across="data as of",
+        across=f"data as of, {days[0][:4]}" if days[0][:4] == days[-1][:4] else "data as of",
         upwards=metric,
         across_ticks=tuple(
-            Tick(x, day) for x, day in list(zip(places, days, strict=True))[step // 2 :: step]
+            Tick(x, _short(day, days))
+            for x, day in list(zip(places, days, strict=True))[step // 2 :: step]
         ),
         upwards_ticks=scale.mirrored_ticks(),
         shapes=(line(CHAMPION, champions),) if len(champions) > 1 else (),
         dots=dots,
-        legend=(CHALLENGER, CHAMPION),
     )
     return Plot(metric, picture, _table(nights, found, days))
+
+
+def _short(day: str, days: Sequence[str]) -> str:
+    """Return a date without the year that all of them have."""
+    known = date.fromisoformat(day)
+    return f"{known.day} {known:%b}{'' if days[0][:4] == days[-1][:4] else f' {known:%y}'}"
 
 
 def _dots(found: Sequence[_Numbers], places: Sequence[float], scale: Scale) -> Iterator[Dot]:
