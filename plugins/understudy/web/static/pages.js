@@ -1,5 +1,5 @@
-// What the pages do in a browser: follow Airflow's theme, fetch their part, open links outside of
-// Airflow's frame, and call Airflow's own interface, with its permissions and its audit log.
+// Follows Airflow's theme, fetches the page's part, opens links outside of Airflow's frame, and calls
+// Airflow's own interface, with its permissions and its audit log.
 "use strict";
 
 const body = document.body, root = document.documentElement;
@@ -49,6 +49,8 @@ function make(tag, text, attributes = {}) {
   return made;
 }
 
+const words = { 401: "You are signed out: sign in to Airflow again.", 403: "Your account may not do or see this." };
+
 async function call(method, path, json) {
   const answer = await fetch(`${airflow}api/v2/${path}`, {
     method, credentials: "same-origin",
@@ -58,7 +60,6 @@ async function call(method, path, json) {
   const told = await answer.json().catch(() => ({}));
   if (answer.ok) return told;
   const detail = typeof told.detail === "string" ? told.detail : JSON.stringify(told.detail ?? "");
-  const words = { 401: "You are signed out: sign in to Airflow again.", 403: "Your account may not do this." };
   const error = new Error(words[answer.status] ?? `Airflow refused (${answer.status}): ${detail}`);
   error.status = answer.status;
   throw error;
@@ -70,8 +71,7 @@ async function load(anew = false) {
   try {
     const answer = await fetch(part, { credentials: "same-origin" });
     if (answer.ok) main.innerHTML = await answer.text();
-    else refuse(answer.status === 401 ? "You are signed out: sign in to Airflow again." : answer.status === 403 || answer.status === 404
-      ? "There is no such page, or your account may not see it." : `Airflow answered ${answer.status}.`, answer.status === 401);
+    else refuse(words[answer.status] ?? `Airflow answered ${answer.status}.`, answer.status === 401);
   } catch (error) {
     refuse(`Airflow does not answer (${error.message}).`);
   }
@@ -83,8 +83,7 @@ function refuse(text, signedOut = false) {
   const box = make("section", "", { class: "notice bad", role: "alert" });
   box.append(make("p", text));
   if (signedOut) {
-    const link = make("a", "Sign in", { href: airflow, "data-outside": "here" });
-    box.append(link);
+    box.append(make("a", "Sign in", { href: airflow, "data-outside": "" }));
   } else box.append(make("button", "Try again", { type: "button", "data-refresh": "" }));
   main.replaceChildren(box);
 }
@@ -136,7 +135,7 @@ async function respond(task, option, row, state) {
     const end = await watch(at, (one) => one.state, ["success", "skipped", "failed", "up_for_retry", "upstream_failed"], (now) => {
       state.textContent = `${option}: sent; the task is ${now}.`;
     });
-    state.textContent = { success: `${option}: taken. The night goes on.`, skipped: `${option}: taken. The night ends without a promotion.`, up_for_retry: "Airflow lost the answer and will ask again." }[end] ?? `The task ${end}: look at its log.`;
+    state.textContent = { success: "Taken.", skipped: "Taken: no promotion.", up_for_retry: "Airflow lost the answer and will ask again." }[end] ?? `The task ${end}: look at its log.`;
     if (end === "up_for_retry") setTimeout(questions, 15000);
   } catch (error) {
     state.textContent = error.status === 409 ? "Somebody has answered already." : error.message;
@@ -194,9 +193,9 @@ function rollback(to) {
   const dialog = document.getElementById("rollback"), { model, from } = dialog.dataset;
   dialog.querySelector(".names").textContent = `Version ${to} of ${model} becomes champion` + (from ? ` in place of version ${from}.` : ".");
   act(dialog, async (form, tell) => {
-    const conf = { model, to, why: form.get("why"), hold: form.get("hold") };
+    const conf = { model, to, why: form.get("why"), hold: form.get("hold"), rehearse: form.has("rehearse") };
     const run = await begin(await rollbackDag(model), conf, null, tell);
-    const end = await watch(run, (one) => one.state, ["success", "failed"], (now) => tell(`The rollback is ${now}: the version is served and asked first.`));
+    const end = await watch(run, (one) => one.state, ["success", "failed"], (now) => tell(`The rollback is ${now}.`));
     tell(end === "success" ? `Version ${to} is champion again.` : `The rollback ${end}: the log of its task says why.`);
     if (end === "success") load(true);
   });
