@@ -63,7 +63,7 @@ def framed(page: Page, installation: Installation, path: str) -> FrameLocator:
     """Open a page of Airflow and return the frame of ours in it."""
     page.goto(airflow(installation, path))
     frame = page.frame_locator("iframe")
-    expect(frame.locator("#part:not([aria-busy]) h1")).to_be_visible()
+    expect(frame.locator("#part:not([aria-busy]) .top h1")).to_be_visible()
     return frame
 
 

@@ -133,7 +133,7 @@ def decision_part(
 
     found = contents(read(record), summary or {})
     template = template_engine().get_template("decision.html")
-    part = template.render(page=found, record=found.record, links=links)
+    part = template.render(page=found, record=found.record, links=links, heading="h2")
     return Markup(part)  # noqa: S704 -- the template has escaped whatever is the record's
 
 

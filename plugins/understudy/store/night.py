@@ -185,7 +185,7 @@ class NightBook:
 
     def reopen(self, night: Night) -> None:
         """Let a night that is run again say RUNNING, and no outcome in its name."""
-        name = _plain_name(self._runs.get(night.run_id))
+        name = plain_name(self._runs.get(night.run_id))
         with tracking_errors():
             self._client.update_run(night.run_id, status="RUNNING", name=name)
 
@@ -277,7 +277,7 @@ class NightBook:
         seen = "" if before is None else before.data.tags.get(Tag.AS_OF.value, "")
         if before is None or seen <= night.as_of:
             return ""
-        words = f"it saw data as of {night.as_of}, and {_plain_name(before)} before it of {seen}"
+        words = f"it saw data as of {night.as_of}, and {plain_name(before)} before it of {seen}"
         self._runs.tag(night.run_id, {Tag.SAW_LESS: words})
         return words
 
@@ -316,7 +316,7 @@ class NightBook:
         }
         self._runs.tag(night.run_id, tags)
         # MLflow's lists cut names off at their end, and show no tag unless one asks.
-        name = f"{outcome}: {_plain_name(self._runs.get(night.run_id))}"
+        name = f"{outcome}: {plain_name(self._runs.get(night.run_id))}"
         with tracking_errors():
             self._client.update_run(night.run_id, name=name)
         failed = outcome is Outcome.FAILED
@@ -332,8 +332,8 @@ def alias_said(before: str | None, after: str | None) -> str:
     return f"The alias champion moved {went} to {f'version {after}' if after else 'none'}."
 
 
-def _plain_name(run: Run) -> str:
+def plain_name(run: Run) -> str:
     """Return a night's name without the outcome that ``close`` put before it."""
-    name = str(run.info.run_name)
+    name = str(run.info.run_name or run.info.run_id)
     outcome, colon, rest = name.partition(": ")
     return rest if colon and outcome in set(Outcome) else name

@@ -1,5 +1,4 @@
-// Follows Airflow's theme, fetches the page's part, opens links outside of Airflow's frame, and calls
-// Airflow's own interface, with its permissions and its audit log.
+// Fetches the page's part, and calls Airflow's own interface, with its permissions and audit log.
 "use strict";
 
 const body = document.body, root = document.documentElement;
@@ -31,8 +30,7 @@ function followTheme() {
 }
 
 function open_(address, here) {
-  // From within Airflow's frame a link may neither open a window nor lead Airflow elsewhere; one
-  // that stands in Airflow's own page may.
+  // Airflow's frame lets no link of ours open a window; one that stands in Airflow's page may.
   const page = outer() || document;
   const link = page.createElement("a");
   link.href = address;
@@ -88,7 +86,6 @@ function refuse(text, signedOut = false) {
   main.replaceChildren(box);
 }
 
-// Open questions, each with the reason and the buttons that answer it.
 async function questions() {
   const place = document.getElementById("questions");
   if (!place) return;
@@ -131,7 +128,7 @@ async function respond(task, option, row, state) {
   try {
     await call("PATCH", `${at}/${task.map_index}/hitlDetails`, { chosen_options: [option], params_input: {} });
     state.textContent = `${option}: sent. Waiting for the task ...`;
-    // Airflow may lose an answer that comes in the very second of the question: it asks again then.
+    // Airflow may lose an answer that comes in the very second of the question.
     const end = await watch(at, (one) => one.state, ["success", "skipped", "failed", "up_for_retry", "upstream_failed"], (now) => {
       state.textContent = `${option}: sent; the task is ${now}.`;
     });
@@ -153,7 +150,6 @@ async function watch(path, of, ends, tell) {
   return "has not ended in ten minutes";
 }
 
-// A form in a dialog: what it sends, and what is said about it.
 function act(dialog, send) {
   const form = dialog.querySelector("form"), state = dialog.querySelector(".said");
   const go = form.querySelector(".primary");
@@ -186,7 +182,7 @@ async function rollbackDag(model) {
     const offered = details.params?.model?.schema?.enum;
     if (!offered || offered.includes(model)) return one.dag_id;
   }
-  throw new Error(`No Dag that you may see takes ${model} back. Next: put "dag = rollback_dag()" into a file in dags/, as dags/rollback.py has it.`);
+  throw new Error(`No Dag that you may see takes ${model} back. Next: add dags/rollback.py.`);
 }
 
 function rollback(to) {
@@ -213,7 +209,7 @@ document.addEventListener("click", (event) => {
 
 async function begun() {
   followTheme();
-  // A tab of ours stands on every Dag: on one that is not ours MLflow is not asked.
+  // The tab stands on every Dag: for one that is not ours MLflow is not asked.
   if (dag) {
     const about = await call("GET", `dags/${name(dag)}`).catch(() => null);
     if (about && !about.tags.some((tag) => tag.name === "understudy")) {
