@@ -383,7 +383,9 @@ class Reader:
         access = get_default_host_creds(self._mlflow().tracking_uri)  # type: ignore[no-untyped-call]
         asked = {"run_uuid": run_id, "path": path}
         with _answering():
-            answer = http_request(access, "/get-artifact", "GET", params=asked, stream=True)
+            answer = http_request(  # type: ignore[no-untyped-call]
+                access, "/get-artifact", "GET", params=asked, stream=True
+            )
         with answer:
             if answer.status_code != 200:  # noqa: PLR2004 -- the server has no such file
                 return None
