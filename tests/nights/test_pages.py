@@ -51,7 +51,7 @@ def page(browser: Browser, installation: Installation) -> Iterator[Page]:
     context.set_default_timeout(PATIENCE)
     opened = context.new_page()
     errors: list[Any] = []
-    opened.on("pageerror", errors.append)
+    opened.on("pageerror", lambda error: errors.append(error))  # noqa: PLW0108 -- has no attributes
     sign_in(opened, installation, settings.password(installation.stack.place))
     expect(opened.get_by_role("link", name="Dags", exact=True)).to_be_visible()
     yield opened

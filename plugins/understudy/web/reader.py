@@ -53,8 +53,8 @@ _PAUSE: Final = 5.0
 _KEPT: Final = 256
 """Pages and decisions that are kept."""
 _PAGE: Final = 1000
-_OVERVIEW: Final = 700
-"""Nights of all pipelines together: a fortnight of 50 pipelines."""
+_OVERVIEW: Final = 300
+"""Nights of all pipelines together: more take MLflow too long for who waits for a page."""
 _STEPS: Final = 200
 _LARGEST: Final = 8_000_000
 """Bytes of a decision record that a page is still drawn of."""

@@ -34,6 +34,8 @@ _SKIPS: Final = 7
 """Skipped nights in a row that are too many; what a pipeline says of its own is not in MLflow."""
 _DATES: Final = 5
 """Dates below a picture."""
+_POINTS: Final = 45
+"""Nights up to which the champion's line has points."""
 _MOVES: Final = 20
 """Moves that the page shows before one has to ask for the others."""
 GOOD, LOOK, BAD = "good", "look", "bad"
@@ -499,7 +501,8 @@ def _short(day: str, days: Sequence[str]) -> str:
 
 def _dots(found: Sequence[_Numbers], places: Sequence[float], scale: Scale) -> Iterator[Dot]:
     for one, x in zip(found, places, strict=True):
-        if one.champion is not None:
+        # Of many nights the line is enough, and the page stays small.
+        if one.champion is not None and len(found) <= _POINTS:
             y = scale.up(one.champion)
             yield Dot(CHAMPION, x, y, y, y)
         if one.challenger is not None:
