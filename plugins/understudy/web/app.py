@@ -26,7 +26,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from understudy.contract import Tag
 from understudy.errors import DecisionError, UnderstudyError
 from understudy.report import Links, decision_part, template_engine
-from understudy.report.text import shown
+from understudy.report.words import shown
 from understudy.store.tracking import ui_address
 from understudy.web import views
 from understudy.web.reader import NIGHTS, TIMEOUT, NightState, PipelineState, Reader, Seen

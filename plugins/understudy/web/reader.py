@@ -316,8 +316,16 @@ class Reader:
         kept = [history] if history else []
         for run in self._search(kept, {Tag.KIND: Kind.HISTORY.value}, _PAGE):
             chapters[run.data.tags.get(Tag.MODEL.value, "")].append(run)
+        # A pipeline whose last night lies behind those of busier ones is known by its model.
+        owned = {one.tags.get(Tag.PIPELINE.value, ""): one.name for one in models}
+        for name in owned:
+            nights.setdefault(name, [])
         return tuple(
-            PipelineState(name, tuple(rows), _production(rows, aliases, chapters), earlier=0)
+            PipelineState(
+                name,
+                tuple(rows),
+                _production(_model(rows) or owned.get(name, ""), aliases, chapters),
+            )
             for name, rows in sorted(nights.items())
             if name
         )
@@ -331,7 +339,7 @@ class Reader:
         # One more than is shown says whether there are any earlier.
         found = [_row(run) for run in self._search(others, tags, NIGHTS + 1, also)]
         rows = found[:NIGHTS]
-        model = next((row.tag(Tag.MODEL) for row in rows if row.tag(Tag.MODEL)), "")
+        model = _model(rows)
         if not model:
             return PipelineState(name, tuple(rows), Production("", {}, History("")))
         aliases = {model: self._aliases(model)}
@@ -339,7 +347,7 @@ class Reader:
         of = {Tag.KIND: Kind.HISTORY.value, Tag.MODEL: model}
         chapters = {model: self._search(kept, of, 3)}
         earlier = rows[-1].started if len(found) > NIGHTS else 0
-        return PipelineState(name, tuple(rows), _production(rows, aliases, chapters), earlier)
+        return PipelineState(name, tuple(rows), _production(model, aliases, chapters), earlier)
 
     def _aliases(self, model: str) -> Mapping[str, str]:
         with _answering():
@@ -433,13 +441,17 @@ def _is_night(row: NightRow, name: str) -> bool:
     return row.tag(Tag.KIND) == Kind.NIGHT and row.tag(Tag.PIPELINE) == name
 
 
+def _model(rows: Iterable[NightRow]) -> str:
+    """Return the registered model that the last of some nights names; '' for none."""
+    return next((row.tag(Tag.MODEL) for row in rows if row.tag(Tag.MODEL)), "")
+
+
 def _production(
-    rows: Iterable[NightRow],
+    model: str,
     aliases: Mapping[str, Mapping[str, str]],
     chapters: Mapping[str, Sequence[Run]],
 ) -> Production:
-    """Return what is in production of the model that the last of some nights names."""
-    model = next((row.tag(Tag.MODEL) for row in rows if row.tag(Tag.MODEL)), "")
+    """Return what is in production of a model."""
     known = aliases.get(model, {})
     # Runs that nobody wrote a move to are spare ones; MLflow may give two of the same number.
     try:

@@ -23,7 +23,7 @@ from understudy.report.drawing import (
     Tick,
     line,
 )
-from understudy.report.text import number, signed
+from understudy.report.words import number, signed
 from understudy.spec.pipeline import Event
 from understudy.store.night import alias_said
 from understudy.web.reader import NightRow, PipelineState, Production
