@@ -380,11 +380,11 @@ def _ending(entry: Entry) -> str:
 
 
 def _held_off(entry: Entry) -> str:
-    hold = entry.move.hold
-    if hold is None:
+    block = entry.move.block
+    if block is None:
         return ""
-    until = f" until {hold.until[:16].replace('T', ' ')}" if hold.until else ""
-    return f"{_HELD_OFF[hold.scope].format(hold.trained.version)}{until}"
+    until = f" until {block.until[:16].replace('T', ' ')}" if block.until else ""
+    return f"{_HELD_OFF[block.scope].format(block.trained.version)}{until}"
 
 
 def _late(rows: Iterable[NightRow]) -> Iterator[Late]:
