@@ -29,7 +29,7 @@ from understudy.report import Links, decision_part, template_engine
 from understudy.report.words import shown
 from understudy.store.tracking import ui_address
 from understudy.web import views
-from understudy.web.reader import NIGHTS, TIMEOUT, NightState, PipelineState, Reader, Seen
+from understudy.web.reader import NIGHTS, TIMEOUT, NightState, PipelineState, PageReader, Seen
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -64,7 +64,7 @@ def application(connect: Callable[[], MlflowClient] | None = None) -> FastAPI:
         connect: Returns a client of the tracking server; None for the server of the environment
             or of the Airflow connection that it names.
     """
-    reader = Reader(connect or _connected)
+    reader = PageReader(connect or _connected)
     app = FastAPI(
         # Airflow's login does not guard these three.
         docs_url=None,
@@ -94,7 +94,7 @@ def _connected() -> MlflowClient:
     return client()
 
 
-def _warm(reader: Reader) -> None:
+def _warm(reader: PageReader) -> None:
     import logging
 
     try:
@@ -124,7 +124,7 @@ def _refused(request: Request, error: Exception) -> Response:
     )
 
 
-def _add_pages(app: FastAPI, reader: Reader) -> None:
+def _add_pages(app: FastAPI, reader: PageReader) -> None:
     """Add the frames of the pages: small, and there at once; each then fetches its part."""
     del reader
 
@@ -149,7 +149,7 @@ def _add_pages(app: FastAPI, reader: Reader) -> None:
         return Response(_file(name), media_type=_STATIC[name], headers=kept)
 
 
-def _add_parts(app: FastAPI, reader: Reader) -> None:
+def _add_parts(app: FastAPI, reader: PageReader) -> None:
     """Add what the pages fetch; no route is ``async``: reading MLflow would stop all others."""
 
     @app.get("/champions/part")

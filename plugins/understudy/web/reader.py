@@ -212,7 +212,7 @@ class Shelf:
                 self._locks.pop(dropped, None)
 
 
-class Reader:
+class PageReader:
     """Reads pipelines, champions and nights of one tracking server.
 
     Args:
