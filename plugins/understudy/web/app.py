@@ -29,7 +29,7 @@ from understudy.report import Links, decision_part, template_engine
 from understudy.report.words import shown
 from understudy.store.tracking import ui_address
 from understudy.web import views
-from understudy.web.reader import NIGHTS, TIMEOUT, NightState, PipelineState, PageReader, Seen
+from understudy.web.reader import NIGHTS, TIMEOUT, NightState, PageReader, PipelineState, Seen
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
