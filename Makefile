@@ -12,7 +12,7 @@ export PYTHON
 # Without byte code each start of MLflow or Airflow compiles itself anew: 10 s of CPU, every time.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo up down status test-quick test test-long test-stack backup restore bench bench-team lint format lock clean
+.PHONY: help demo up down status test-quick test test-long test-stack backup restore bench bench-team pictures lint format lock clean
 .DEFAULT_GOAL := help
 
 help: ## Say what there is
@@ -65,6 +65,10 @@ bench: ## What a night costs in several ways, in 12 minutes (BENCH=NAME: another
 
 bench-team: ## The team stack under faults and load: what came of each, and how it grows
 	@$(MAKE) --no-print-directory bench BENCH=team
+
+pictures: ## The README's pictures, from the demo that runs (needs chromium)
+	@$(SETUP) dev
+	@$(DEV) tests/bench/pictures.py
 
 lint: ## ruff, mypy and the import contracts
 	@$(SETUP) dev

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from datetime import datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow.plugins_manager import AirflowPlugin
@@ -22,6 +23,15 @@ if TYPE_CHECKING:
 if {"scheduler", "worker"} & set(sys.argv[1:3]):
     # Tasks are forked from here: what is imported once costs each of them nothing.
     import mlflow  # noqa: F401
+
+
+# A cup, in the colour of Airflow's own icons; Airflow asks for an address.
+_ICON = (
+    "data:image/svg+xml,<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 24 24' fill='none'"
+    " stroke='{0}' stroke-width='2' stroke-linecap='round' stroke-linejoin='round'>"
+    "<path d='M7 4h10v6a5 5 0 0 1-10 0zM7 6H4c0 3 1 5 3 5M17 6h3c0 3-1 5-3 5M12 15v4M8 20h8'/>"
+    "</svg>"
+)
 
 
 class Until(Timetable):
@@ -136,3 +146,35 @@ class UnderstudyPlugin(AirflowPlugin):
 
     name = "understudy"
     timetables = [Until]  # noqa: RUF012 -- Airflow's plug-ins are made of lists
+    # Without a leading slash: Airflow may be served under a path of its own.
+    external_views = [  # noqa: RUF012 -- ditto
+        {
+            "name": "Champions",
+            "href": "understudy/champions",
+            "destination": "nav",
+            "icon": _ICON.format("%233d5a80"),
+            "icon_dark_mode": _ICON.format("%23a9bcd6"),
+            "nav_top_level": True,
+            "url_route": "champions",
+        },
+        {
+            "name": "Champion",
+            "href": "understudy/dags/{DAG_ID}/champion",
+            "destination": "dag",
+            "url_route": "champion",
+        },
+        {
+            "name": "Night",
+            "href": "understudy/dags/{DAG_ID}/night?run_id={RUN_ID}",
+            "destination": "dag_run",
+            "url_route": "night",
+        },
+    ]
+
+    # Asked for by the API server alone, so that no other component imports what it needs.
+    @cached_property
+    def fastapi_apps(self) -> list[dict[str, Any]]:  # type: ignore[override]
+        """The pages behind those views."""
+        from understudy.web.app import PREFIX, application
+
+        return [{"name": "understudy", "app": application(), "url_prefix": PREFIX}]

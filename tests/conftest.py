@@ -38,6 +38,7 @@ pytest_plugins = [
     "tests.fixtures.processes",
     "tests.fixtures.programs",
     "tests.fixtures.project_store",
+    "tests.fixtures.recorded_nights",
     "tests.fixtures.rehearsal",
     "tests.fixtures.servers",
     "tests.fixtures.serving",

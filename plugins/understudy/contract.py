@@ -78,6 +78,8 @@ class Tag(StrEnum):
     """Why the rehearsal had nothing to ask; '' where it had."""
     FINGERPRINT = "understudy.fingerprint"
     SKIPPED_BECAUSE = "understudy.skipped_because"
+    PRIMARY = "understudy.primary"
+    """The metric that decides."""
     VERDICT = "understudy.verdict"
     VERDICT_REASON = "understudy.verdict.reason"
     HOLDOUT = "understudy.holdout"

@@ -77,6 +77,7 @@ unserved = number("unserved", after_promotion=AfterPromotion("publish", {"floder
 private = number("private", project=Project("{{ var.value.private_repository }}#project"))
 raced = number("raced")
 shown = number("shown")
+paged = number("paged", approval_timeout=timedelta(minutes=10), retry_delay=timedelta(seconds=1))
 reusing = number(
     "reusing",
     after_promotion=AfterPromotion("publish", {"folder": "/srv/models/{{ dag.dag_id }}"}),
@@ -94,4 +95,4 @@ def waiting(name: str, schedule: Any) -> DAG:  # noqa: ANN401 -- what Airflow ta
 
 after_champion = waiting("after_champion", champion_asset("reusing"))
 after_data = waiting("after_data", raw_data_asset("reusing"))
-back = rollback_dag(models=["reusing"])
+back = rollback_dag(models=["reusing", "paged"])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from airflow.sdk import BaseOperatorLink
+from airflow.sdk.configuration import conf
 
 from understudy.contract import DECISION_PAGE
 from understudy.store.tracking import run_page, ui_address
@@ -34,6 +36,16 @@ class DecisionLink(BaseOperatorLink):
         """Return the address that the operator noted while it ran, or an empty string."""
         del ti_key  # the operator at hand is the one that ran
         return str(getattr(operator, "decision_address", ""))
+
+
+def night_page(dag_id: str, dag_run_id: str) -> str:
+    """Return the address of a night's page in Airflow; '' where Airflow's own is not configured."""
+    base = str(conf.get("api", "base_url", fallback="")).rstrip("/")
+    if not base.startswith(("http://", "https://")):
+        return ""
+    return (
+        f"{base}/understudy/dags/{quote(dag_id, safe='')}/night?run_id={quote(dag_run_id, safe='')}"
+    )
 
 
 def decision_address(experiment_id: str, run_id: str) -> str:

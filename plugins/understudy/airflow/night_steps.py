@@ -35,7 +35,7 @@ from understudy.spec.entry_points import (
 )
 from understudy.spec.pipeline import NightSpec, Pipeline
 from understudy.spec.placement import placement
-from understudy.store.night import Night
+from understudy.store.night import Night, plain_name
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -110,7 +110,7 @@ class NightStepOperator(MlflowRunOperator):
         services.runs.tag(night.run_id, {Tag.FINGERPRINT: fingerprint})
         earlier = services.nights.same_input(night, fingerprint)
         if earlier is not None:
-            name = earlier.info.run_name or earlier.info.run_id
+            name = plain_name(earlier)
             reason = f"code, data, parameters and rules are those of {name}"
             services.runs.tag(night.run_id, {Tag.SKIPPED_BECAUSE: reason})
             raise AirflowSkipException(f"SKIPPED: {reason}")

@@ -280,6 +280,7 @@ def _tags(record: DecisionRecord) -> dict[Tag, str]:
     return {
         Tag.HOLDOUT: evidence.rows_sha256 if compared and evidence else "",
         Tag.CHALLENGER: record.challenger.model,
+        Tag.PRIMARY: record.gate.primary.name,
         Tag.MATURED: "",
         Tag.SHADOW: record.shadow.summary(record.verdict) if record.shadow else "",
         Tag.CHAMPION_UNSCORED: unscored.cause.value if unscored else "",

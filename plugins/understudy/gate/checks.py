@@ -261,7 +261,25 @@ def _reason(one: Compared, result: CheckResult) -> str:
     if found.champion is None or found.gain is None:
         return f"{challenger}: the champion's cannot be computed"
     champion = f"{_relation(rule, result)} the champion's {found.champion:.6g}"
-    return f"{challenger} {champion}{_by(rule, result)}{_gain(found, result)}"
+    told = f"{challenger} {champion}{_by(rule, result)}{_gain(found, result)}"
+    return f"{_plainly(one)}; {told}" if result is CheckResult.UNDECIDED else told
+
+
+def _plainly(one: Compared) -> str:
+    """Return why a comparison is undecided, for who knows no statistics."""
+    rule, found = one.rule, one.found
+    where = f"With {found.rows:,} rows{_where(found)}"
+    gain = f"{found.gain:.2g}"
+    if found.interval is not None:
+        gain += f" ({found.interval.low:.2g} to {found.interval.high:.2g})"
+    if rule[1] is Bound.MAX_LOSS:
+        lost = f"a loss in {rule[0].name} of more than {size_of(rule)} cannot be ruled out"
+        return f"{where}, {lost}: the gain was {gain}"
+    # None where it cannot be computed; 0 where the two models answer alike.
+    if not found.smallest_detectable:
+        return f"{where}, no gain in {rule[0].name} can be told from luck: it was {gain}"
+    least = f"a gain in {rule[0].name} of about {found.smallest_detectable:.2g}"
+    return f"{where}, only {least} could be told from luck, and this one was {gain}"
 
 
 def _relation(rule: Rule, result: CheckResult) -> str:
@@ -295,11 +313,12 @@ def _gain(found: Comparison, result: CheckResult) -> str:
     # The interval is two-sided at 1 - 2 alpha, each end one-sided at alpha: (1 + c) / 2 is 1 -
     # alpha.
     sure = f"{100 * (1 + found.interval.confidence) / 2:.3g} %"
-    gain = f"; gain {found.gain:.4g}, from {ends} (each end {sure} sure)"
-    least = found.smallest_detectable
-    if result is not CheckResult.UNDECIDED or least is None:
-        return gain
-    return f"{gain}; these {found.rows} rows would show a gain of {least:.4g}"
+    gain = f"; gain {found.gain:.4g}, from {ends}"
+    if result is not CheckResult.UNDECIDED:
+        return f"{gain} (each end {sure} sure)"
+    # Said in full where the ends are what holds a challenger back.
+    ends_said = f"it is above the lower end, and below the upper, with a certainty of {sure} each"
+    return f"{gain} ({ends_said})"
 
 
 def _where(found: Comparison) -> str:

@@ -92,12 +92,12 @@ class HistoryLog:
             return Tail(History(model))
         # A chapter may hold nothing but moves that were abandoned: who is champion then stands in
         # the one before.
-        runs, segments = [last], [_entries(model, last)]
+        runs, segments = [last], [entries(model, last)]
         for run in self._earlier(last):
             if not whole and any(segment.moves for segment in segments):
                 break
             runs.append(run)
-            segments.insert(0, _entries(model, run))
+            segments.insert(0, entries(model, run))
         tags = last.data.tags
         return Tail(
             joined(model, segments),
@@ -291,7 +291,7 @@ class HistoryLog:
         return value
 
 
-def _entries(model: str, run: Run) -> History:
+def entries(model: str, run: Run) -> History:
     """Return the part of a history that a chapter holds."""
     params: Mapping[str, str] = run.data.params
     numbers = sorted(int(name) for name in params if name.isdecimal() and params[name] != _UNUSED)

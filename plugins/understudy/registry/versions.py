@@ -23,6 +23,9 @@ _DEEPEST: Final = 5
 """Levels of nested runs that are looked through."""
 _SHOWN: Final = 5
 """Nested runs that a message names."""
+_BECAME: Final = "Became champion"
+_DESCRIPTION: Final = 5000
+"""Characters; MLflow takes no longer description."""
 
 
 # Old habits are met: models logged as plain artifacts, and a ``main`` that starts runs of its own.
@@ -226,6 +229,15 @@ class Registry:
             waiting = self.challenger(model)
             if waiting is not None and waiting.version == version:
                 self._client.delete_registered_model_alias(model, CHALLENGER)
+
+    def describe(self, model: str, version: str, words: str) -> None:
+        """Say on a version's page in MLflow how it became champion; what a person wrote stays."""
+        found = self.version(model, version)
+        known = "" if found is None else str(found.description or "")
+        if found is None or (known and not known.startswith(_BECAME)):
+            return
+        with tracking_errors():
+            self._client.update_model_version(model, version, f"{_BECAME} {words}"[:_DESCRIPTION])
 
     def _owner(self, model: str) -> str:
         """Return the pipeline that has a model; '' for none."""

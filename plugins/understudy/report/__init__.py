@@ -6,6 +6,12 @@ whenever someone asks. ``understudy.evaluation.summary.summary_of`` makes the su
 numpy, and is imported only by the gate's own process.
 """
 
-from understudy.report.render import Links, render, render_or_tell
+from understudy.report.render import (
+    Links,
+    decision_part,
+    render,
+    render_or_tell,
+    template_engine,
+)
 
-__all__ = ["Links", "render", "render_or_tell"]
+__all__ = ["Links", "decision_part", "render", "render_or_tell", "template_engine"]

@@ -111,7 +111,7 @@ def drawn(found: PageContents, links: Links) -> str:
     """Return the HTML of a page's contents."""
     from markupsafe import Markup
 
-    engine = _engine()
+    engine = template_engine()
     # Not escaped: the style sheet is a file of this package and holds nothing of the record's.
     style = Markup(engine.get_template("page.css").render())  # noqa: S704 -- as said above
     # By its digest a browser applies this style sheet and no other, whatever a record smuggles in.
@@ -121,13 +121,33 @@ def drawn(found: PageContents, links: Links) -> str:
     return template.render(page=found, record=found.record, links=links, style=style, policy=policy)
 
 
-@functools.cache
-def _engine() -> Environment:
-    """Return the template engine. Whatever a template prints is made visible, then escaped."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+def decision_part(
+    record: Mapping[str, Any], summary: Mapping[str, Any] | None = None, links: Links = NOWHERE
+) -> Markup:
+    """Return what ``render`` says of a record, as a part of a page that has our style sheet.
 
+    Raises:
+        DecisionError: when the document is no decision record that this version can show.
+    """
+    from markupsafe import Markup
+
+    found = contents(read(record), summary or {})
+    template = template_engine().get_template("decision.html")
+    part = template.render(page=found, record=found.record, links=links, heading="h2")
+    return Markup(part)  # noqa: S704 -- the template has escaped whatever is the record's
+
+
+@functools.cache
+def template_engine(package: str = "understudy.report") -> Environment:
+    """Return the engine of a package's templates, which may use the drawings of this one.
+
+    Whatever a template prints is made visible, then escaped.
+    """
+    from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+
+    packages = dict.fromkeys((package, "understudy.report"))
     engine = Environment(
-        loader=PackageLoader("understudy.report"),
+        loader=ChoiceLoader([PackageLoader(one) for one in packages]),
         autoescape=True,
         # A misspelt field must fail in a test, and not print as nothing.
         undefined=StrictUndefined,

@@ -184,9 +184,10 @@ class NightBook:
         return self._runs.ensure(RunSpec(experiment_id, key, name, {**tags, **kind}))
 
     def reopen(self, night: Night) -> None:
-        """Let a night that is run again say RUNNING."""
+        """Let a night that is run again say RUNNING, and no outcome in its name."""
+        name = plain_name(self._runs.get(night.run_id))
         with tracking_errors():
-            self._client.update_run(night.run_id, status="RUNNING")
+            self._client.update_run(night.run_id, status="RUNNING", name=name)
 
     def pin(self, night: Night) -> None:
         """Store what a night pinned; the commit's tag makes it valid, and comes last."""
@@ -276,7 +277,7 @@ class NightBook:
         seen = "" if before is None else before.data.tags.get(Tag.AS_OF.value, "")
         if before is None or seen <= night.as_of:
             return ""
-        words = f"it saw data as of {night.as_of}, and {before.info.run_name} before it of {seen}"
+        words = f"it saw data as of {night.as_of}, and {plain_name(before)} before it of {seen}"
         self._runs.tag(night.run_id, {Tag.SAW_LESS: words})
         return words
 
@@ -306,12 +307,33 @@ class NightBook:
     def close(self, night: Night, outcome: Outcome, reason: str, champion: str | None) -> None:
         """Write how the night ended, and end its run."""
         # Outcome and reason before the status: who waits for the run's end reads both with it.
+        reasons = "\n".join(f"* {line}" for line in reason[:5000].split("; "))
         tags = {
             Tag.OUTCOME: outcome.value,
             Tag.REASON: reason[:5000],
             Tag.CHAMPION_AFTER: champion or "",
-            Tag.DESCRIPTION: f"**{outcome}**: {reason[:5000]}",
+            Tag.DESCRIPTION: f"**{outcome}**: {alias_said(night.champion, champion)}\n\n{reasons}",
         }
         self._runs.tag(night.run_id, tags)
+        # MLflow's lists cut names off at their end, and show no tag unless one asks.
+        name = f"{outcome}: {plain_name(self._runs.get(night.run_id))}"
+        with tracking_errors():
+            self._client.update_run(night.run_id, name=name)
         failed = outcome is Outcome.FAILED
         self._runs.end(night.run_id, "FAILED" if failed else "FINISHED", reason if failed else "")
+
+
+def alias_said(before: str | None, after: str | None) -> str:
+    """Return as a sentence what became of the alias ``champion`` in a night."""
+    if before == after:
+        stays = f"version {after} is still champion" if after else "there is still none"
+        return f"The alias champion did not move: {stays}."
+    went = f"from version {before}" if before else "for the first time"
+    return f"The alias champion moved {went} to {f'version {after}' if after else 'none'}."
+
+
+def plain_name(run: Run) -> str:
+    """Return a night's name without the outcome that ``close`` put before it."""
+    name = str(run.info.run_name or run.info.run_id)
+    outcome, colon, rest = name.partition(": ")
+    return rest if colon and outcome in set(Outcome) else name

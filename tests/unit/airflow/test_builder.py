@@ -302,7 +302,9 @@ def test_every_task_that_makes_a_run_links_to_it() -> None:
     dag = built()
     for task_id in (name for name in FLOW if name not in {"preprocess", "approve"}):
         names = [link.name for link in dag.get_task(task_id).operator_extra_links]
-        assert names == ["MLflow run", *(["Decision"] if task_id == "gate" else [])], task_id
+        assert names == ["MLflow run", *(["Decision"] if task_id in {"gate", "report"} else [])], (
+            task_id
+        )
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from understudy.airflow.links import DecisionLink, decision_address
+from understudy.airflow.links import DecisionLink, decision_address, night_page
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,21 @@ def test_the_page_is_shown_by_mlflows_own_viewer(
     monkeypatch.setenv("UNDERSTUDY_MLFLOW_UI", ui)
     assert decision_address("3", "ab") == address.format("decision/decision.html")
     assert decision_address("3", "") == ""
+
+
+@pytest.mark.parametrize(
+    ("base", "address"),
+    [
+        ("https://a.example/air/", "https://a.example/air/understudy/dags/d/night?run_id=m%2B%3A1"),
+        ("", ""),
+    ],
+)
+def test_a_night_has_a_page_where_airflow_says_its_address(
+    monkeypatch: pytest.MonkeyPatch, base: str, address: str
+) -> None:
+    """Also below a path; without an address the button leads to MLflow's viewer."""
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", base)
+    assert night_page("d", "m+:1") == address
 
 
 def test_the_button_leads_to_what_the_operator_noted() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
@@ -11,7 +12,13 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from understudy.airflow import notice
 from understudy.airflow.challenger import withdraw
 from understudy.airflow.exceptions import airflow_errors
-from understudy.airflow.links import MlflowRunLink, run_address
+from understudy.airflow.links import (
+    DecisionLink,
+    MlflowRunLink,
+    decision_address,
+    night_page,
+    run_address,
+)
 from understudy.airflow.night_context import (
     MATURED,
     PIN,
@@ -41,15 +48,16 @@ class ReportOperator(BaseOperator):
         pipeline: What the pipeline file declares. Its notifiers are code, and so are not pinned.
     """
 
-    operator_extra_links = (MlflowRunLink(),)
+    operator_extra_links = (MlflowRunLink(), DecisionLink())
     ui_color = "#f1f8e9"
 
     def __init__(self, *, pipeline: Pipeline, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.pipeline, self.mlflow_address = pipeline, ""
+        self.pipeline = pipeline
+        self.mlflow_address = self.decision_address = ""
 
     def execute(self, context: Context) -> dict[str, str]:
-        """Return outcome, reason and the champion afterwards."""
+        """Return outcome, reason, the champion afterwards, and where the decision is shown."""
         now, messenger = states(context), notice.Messenger(self.pipeline.notify, self.log)
         with airflow_errors():
             services = Services.connect()
@@ -62,7 +70,13 @@ class ReportOperator(BaseOperator):
             # Looked up and not taken from what the tasks say: somebody may have moved the alias.
             version = services.promoter.look(night.model).champion
             services.nights.close(night, outcome, reason, version)
-        self.mlflow_address = link = run_address(night.experiment_id, night.run_id)
+            self.mlflow_address = link = run_address(night.experiment_id, night.run_id)
+            self.decision_address = night_page(
+                context["ti"].dag_id, context["ti"].run_id
+            ) or decision_address(night.experiment_id, night.run_id)
+            if outcome is Outcome.PROMOTED and version:
+                words = _how_promoted(night, reason, self.decision_address)
+                services.registry.describe(night.model, version, words)
         self.log.info("Night of %s: %s", night.as_of, outcome)
         before, after = night.champion or "none", version or "none"
         moved = f"Champion of {night.model}: {before} -> {after}"
@@ -82,7 +96,12 @@ class ReportOperator(BaseOperator):
             raise AirflowFailException(f"FAILED: {reason}")
         if outcome is Outcome.SKIPPED:
             raise AirflowSkipException(f"SKIPPED: {reason}")
-        return {"outcome": outcome.value, "reason": reason, "champion": version or ""}
+        return {
+            "outcome": outcome.value,
+            "reason": reason,
+            "champion": version or "",
+            "decision": self.decision_address,
+        }
 
     def _night(
         self,
@@ -104,3 +123,13 @@ class ReportOperator(BaseOperator):
             failed = notice.of_no_night(self.pipeline, str(context["run_id"]), reason)
             messenger.tell_unrecorded(context, failed)
             raise AirflowFailException(f"FAILED: {reason}; its log says why") from skip
+
+
+def _how_promoted(night: Night, reason: str, address: str) -> str:
+    """Return when, against what and why a version was promoted, after "Became champion"."""
+    against = f" in place of version {night.champion}" if night.champion else ""
+    reasons = "\n".join(f"* {line}" for line in reason.split("; "))
+    link = f"\n\n[The decision]({address})" if address else ""
+    when = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
+    by = f"by the night of {night.as_of[:16]} of {night.pipeline}"
+    return f"{when}{against}, {by}.\n\n{reasons}{link}"

@@ -13,7 +13,13 @@ from airflow.sdk.exceptions import AirflowSkipException
 from understudy.airflow.challenger import challenger_version, held
 from understudy.airflow.exceptions import airflow_errors
 from understudy.airflow.inputs import decision_inputs, has_numbers
-from understudy.airflow.links import DecisionLink, MlflowRunLink, decision_address, run_address
+from understudy.airflow.links import (
+    DecisionLink,
+    MlflowRunLink,
+    decision_address,
+    night_page,
+    run_address,
+)
 from understudy.airflow.night_context import GATE, night_of, pulled
 from understudy.airflow.services import Services
 from understudy.contract import Tag
@@ -57,7 +63,9 @@ class GateOperator(BaseOperator):
             inputs = decision_inputs(context, services, night)
             record = self._decisions.judge(night, inputs, partial(self.log.info, "%s"))
         self.mlflow_address = run_address(night.experiment_id, night.run_id)
-        self.decision_address = decision_address(night.experiment_id, night.run_id)
+        self.decision_address = night_page(
+            context["ti"].dag_id, context["ti"].run_id
+        ) or decision_address(night.experiment_id, night.run_id)
         for line in record.summary_lines():
             self.log.info(line)
         reasons = "\n".join(f"* {line}" for line in record.summary_lines())

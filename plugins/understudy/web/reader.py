@@ -1,0 +1,466 @@
+"""Reads from MLflow what the pages show, and keeps it for a while. Writes and restores nothing.
+
+A page costs at most four calls of MLflow, however many nights there are; what was read is kept by
+pipeline and never by user, so whoever asks must be authorised first. While MLflow is away, what was
+read last is given with the time at which that was.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
+
+from understudy.contract import (
+    CHAMPION,
+    DECISION_RECORD,
+    DECISION_SUMMARY,
+    Kind,
+    Tag,
+)
+from understudy.errors import TrackingUnavailableError, UnderstudyError
+from understudy.redact import redacted
+from understudy.registry.history import History, joined
+from understudy.registry.history_log import EXPERIMENT, entries
+from understudy.store.tracking import quoted, refused, tracking_errors
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+    from mlflow.tracking import MlflowClient
+
+T = TypeVar("T")
+
+NIGHTS: Final = 90
+"""Nights of one page of a pipeline."""
+STRIP: Final = 14
+"""Nights of a pipeline on the page of all champions."""
+TIMEOUT: Final = 3
+"""Seconds that a call of MLflow may take."""
+_FRESH: Final = 10.0
+"""Seconds for which what may change is not asked for again."""
+_ASKED_FOR_ANEW: Final = 1.0
+"""The same, for who has just acted."""
+_EXPERIMENTS_FOR: Final = 300.0
+_SETTLED_FOR: Final = 3600.0
+_PAUSE: Final = 5.0
+"""Seconds in which a server that did not answer is left alone."""
+_KEPT: Final = 256
+"""Pages and decisions that are kept."""
+_PAGE: Final = 1000
+_OVERVIEW: Final = 300
+"""Nights of all pipelines together: more take MLflow too long for who waits for a page."""
+_STEPS: Final = 200
+_LARGEST: Final = 8_000_000
+"""Bytes of a decision record that a page is still drawn of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen(Generic[T]):
+    """What was read, when, and whether MLflow is away now, so that it may be out of date."""
+
+    value: T
+    at: datetime
+    stale: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NightRow:
+    """One night, as its run in MLflow says.
+
+    Attributes:
+        run_id: The night's parent run.
+        experiment_id: Its experiment.
+        status: MLflow's status of it.
+        started, ended: Milliseconds since 1970; 0 where it has not ended.
+        tags: The tags of ours, by their names without ``understudy.``.
+        metrics: The numbers that were compared.
+        parameters: The project's parameters.
+    """
+
+    run_id: str
+    experiment_id: str
+    status: str
+    started: int
+    ended: int
+    tags: Mapping[str, str]
+    metrics: Mapping[str, float]
+    parameters: Mapping[str, str] = field(default_factory=dict)
+
+    def tag(self, tag: Tag) -> str:
+        """Return a tag of ours; '' where the run has none."""
+        return self.tags.get(tag.value, "")
+
+    @property
+    def running(self) -> bool:
+        """Whether the night has not ended."""
+        return self.status in {"RUNNING", "SCHEDULED"}
+
+
+@dataclass(frozen=True, slots=True)
+class Production:
+    """What is in production of a model, and how it came there.
+
+    Attributes:
+        model: The registered model; '' where it is not known.
+        aliases: Versions by alias.
+        history: The last moves.
+        unreadable: Why there are none, where somebody changed what MLflow has; else ''.
+    """
+
+    model: str
+    aliases: Mapping[str, str]
+    history: History
+    unreadable: str = ""
+
+    @property
+    def champion(self) -> str | None:
+        """The version that production serves."""
+        return self.aliases.get(CHAMPION)
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineState:
+    """A pipeline: its nights, the latest first, and what is in production.
+
+    Attributes:
+        name: The Dag's id.
+        nights: Up to ``NIGHTS`` of them.
+        earlier: Milliseconds since 1970 before which the next page begins; 0 for none.
+        production: What is in production.
+    """
+
+    name: str
+    nights: tuple[NightRow, ...]
+    production: Production
+    earlier: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class NightState:
+    """One night with its steps and its decision.
+
+    Attributes:
+        night: The parent run.
+        steps: The runs of its tasks, in the order in which they began.
+        record: The decision record; None where there is none.
+        summary: What the pictures of the predictions are drawn from; None likewise.
+    """
+
+    night: NightRow
+    steps: tuple[NightRow, ...]
+    record: Mapping[str, Any] | None = None
+    summary: Mapping[str, Any] | None = None
+
+
+class Shelf:
+    """Keeps what was read by key; for each key one reader at a time asks, and the others wait."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._kept: OrderedDict[tuple[str, ...], tuple[float, datetime, Any]] = OrderedDict()
+        self._locks: defaultdict[tuple[str, ...], threading.Lock] = defaultdict(threading.Lock)
+        self._guard = threading.Lock()
+        self._away: tuple[float, UnderstudyError] | None = None
+
+    def get(self, key: tuple[str, ...], read: Callable[[], T], seconds: float) -> Seen[T]:
+        """Return what is kept under a key, read anew where it is older than so many seconds.
+
+        Raises:
+            UnderstudyError: when MLflow does not answer and nothing is kept.
+        """
+        with self._guard:
+            lock = self._locks[key]
+        with lock:
+            kept = self._kept.get(key)
+            if kept is not None and self._clock() - kept[0] < seconds:
+                return Seen(cast("T", kept[2]), kept[1])
+            try:
+                value = self._asked(read)
+            except UnderstudyError:
+                if kept is None:
+                    raise
+                return Seen(cast("T", kept[2]), kept[1], stale=True)
+            now = datetime.now(UTC)
+            self._keep(key, (self._clock(), now, value))
+            return Seen(value, now)
+
+    def _asked(self, read: Callable[[], T]) -> T:
+        # Else every page would wait for the timeout of a server that was away a moment ago.
+        away = self._away
+        if away is not None and self._clock() - away[0] < _PAUSE:
+            raise away[1]
+        try:
+            value = read()
+        except TrackingUnavailableError as error:
+            self._away = (self._clock(), error)
+            raise
+        self._away = None
+        return value
+
+    def _keep(self, key: tuple[str, ...], entry: tuple[float, datetime, Any]) -> None:
+        with self._guard:
+            self._kept[key] = entry
+            self._kept.move_to_end(key)
+            while len(self._kept) > _KEPT:
+                dropped, _ = self._kept.popitem(last=False)
+                self._locks.pop(dropped, None)
+
+
+class PageReader:
+    """Reads pipelines, champions and nights of one tracking server.
+
+    Args:
+        connect: Returns a client of the server, and is called when something is read first.
+
+    Raises:
+        UnderstudyError: from every method, when MLflow cannot be read and nothing is kept.
+    """
+
+    def __init__(self, connect: Callable[[], MlflowClient]) -> None:
+        self._connect, self._shelf = connect, Shelf()
+        self._client: MlflowClient | None = None
+        self._connecting = threading.Lock()
+
+    def warm(self) -> None:
+        """Import and connect, so that the first page need not wait for it."""
+        self._mlflow()
+
+    def overview(self, *, anew: bool = False) -> Seen[tuple[PipelineState, ...]]:
+        """Return every pipeline with its last nights, in the order of their names."""
+        return self._shelf.get(("overview",), self._overview, _seconds(anew=anew))
+
+    def pipeline(self, name: str, before: int = 0, *, anew: bool = False) -> Seen[PipelineState]:
+        """Return a pipeline with its nights.
+
+        Args:
+            name: The Dag's id.
+            before: Milliseconds since 1970: nights that began earlier; 0 for the latest ones.
+            anew: Whether who asks has just changed something.
+        """
+        key = ("pipeline", name, str(before))
+        return self._shelf.get(key, lambda: self._pipeline(name, before), _seconds(anew=anew))
+
+    def night(self, name: str, dag_run: str = "", run_id: str = "") -> Seen[NightState | None]:
+        """Return a night of a pipeline by its Dag run or by its MLflow run; None for no such one.
+
+        A run that is another pipeline's is none, whatever its id.
+        """
+        key = ("night", name, dag_run, run_id)
+        seen = self._shelf.get(key, lambda: self._night(name, dag_run, run_id), _FRESH)
+        state = seen.value
+        if state is None or not state.night.tag(Tag.VERDICT):
+            return seen
+        settled = _FRESH if state.night.running else _SETTLED_FOR
+        # The end is part of the key: a night that is run again has another one.
+        place = ("decision", state.night.run_id, str(state.night.ended))
+        told = self._shelf.get(place, lambda: self._decision(state.night.run_id), settled)
+        record, summary = told.value
+        return replace(seen, value=replace(state, record=record, summary=summary))
+
+    def _mlflow(self) -> MlflowClient:
+        with self._connecting:
+            if self._client is None:
+                self._client = self._connect()
+            return self._client
+
+    def _experiments(self) -> Mapping[str, str]:
+        """Return the ids of all experiments by name."""
+        return self._shelf.get(("experiments",), self._named, _EXPERIMENTS_FOR).value
+
+    def _named(self) -> Mapping[str, str]:
+        found: dict[str, str] = {}
+        token: str | None = None
+        with _answering():
+            while True:
+                page = self._mlflow().search_experiments(max_results=_PAGE, page_token=token)
+                found |= {one.name: str(one.experiment_id) for one in page}
+                token = page.token
+                if not token:
+                    return found
+
+    def _search(
+        self, experiments: Sequence[str], tags: Mapping[Tag, str], most: int, also: str = ""
+    ) -> list[Run]:
+        """Return runs with these tags, the latest first; those in MLflow's trash are none."""
+        conditions = [f"tags.`{tag.value}` = '{quoted(value)}'" for tag, value in tags.items()]
+        if not experiments:
+            return []
+        with _answering():
+            found = self._mlflow().search_runs(
+                list(experiments),
+                filter_string=" and ".join([*conditions, *filter(None, [also])]),
+                max_results=most,
+                order_by=["attributes.start_time DESC"],
+            )
+        return list(found)
+
+    def _overview(self) -> tuple[PipelineState, ...]:
+        experiments = self._experiments()
+        history = experiments.get(EXPERIMENT)
+        others = [one for one in experiments.values() if one != history]
+        nights: defaultdict[str, list[NightRow]] = defaultdict(list)
+        for run in self._search(others, {Tag.KIND: Kind.NIGHT.value}, _OVERVIEW):
+            row = _row(run)
+            if len(of := nights[row.tag(Tag.PIPELINE)]) < STRIP:
+                of.append(row)
+        with _answering():
+            models = self._mlflow().search_registered_models(max_results=_PAGE)
+        aliases = {one.name: {k: str(v) for k, v in one.aliases.items()} for one in models}
+        chapters: defaultdict[str, list[Run]] = defaultdict(list)
+        kept = [history] if history else []
+        for run in self._search(kept, {Tag.KIND: Kind.HISTORY.value}, _PAGE):
+            chapters[run.data.tags.get(Tag.MODEL.value, "")].append(run)
+        # A pipeline whose last night lies behind those of busier ones is known by its model.
+        owned = {one.tags.get(Tag.PIPELINE.value, ""): one.name for one in models}
+        for name in owned:
+            nights.setdefault(name, [])
+        return tuple(
+            PipelineState(
+                name,
+                tuple(rows),
+                _production(_model(rows) or owned.get(name, ""), aliases, chapters),
+            )
+            for name, rows in sorted(nights.items())
+            if name
+        )
+
+    def _pipeline(self, name: str, before: int) -> PipelineState:
+        experiments = self._experiments()
+        history = experiments.get(EXPERIMENT)
+        others = [one for one in experiments.values() if one != history]
+        also = f"attributes.start_time < {before}" if before else ""
+        tags = {Tag.PIPELINE: name, Tag.KIND: Kind.NIGHT.value}
+        # One more than is shown says whether there are any earlier.
+        found = [_row(run) for run in self._search(others, tags, NIGHTS + 1, also)]
+        rows = found[:NIGHTS]
+        model = _model(rows)
+        if not model:
+            return PipelineState(name, tuple(rows), Production("", {}, History("")))
+        aliases = {model: self._aliases(model)}
+        kept = [history] if history else []
+        of = {Tag.KIND: Kind.HISTORY.value, Tag.MODEL: model}
+        chapters = {model: self._search(kept, of, 3)}
+        earlier = rows[-1].started if len(found) > NIGHTS else 0
+        return PipelineState(name, tuple(rows), _production(model, aliases, chapters), earlier)
+
+    def _aliases(self, model: str) -> Mapping[str, str]:
+        with _answering():
+            found = self._mlflow().search_registered_models(f"name = '{quoted(model)}'")
+        return {k: str(v) for one in found for k, v in one.aliases.items()}
+
+    def _night(self, name: str, dag_run: str, run_id: str) -> NightState | None:
+        experiments = self._experiments()
+        others = [one for title, one in experiments.items() if title != EXPERIMENT]
+        if run_id and not dag_run:
+            also = f"attributes.run_id = '{quoted(run_id)}'"
+            tags = {Tag.PIPELINE: name, Tag.KIND: Kind.NIGHT.value}
+            found = self._search(others, tags, 1, also)
+            dag_run = found[0].data.tags.get(Tag.DAG_RUN_ID.value, "") if found else ""
+            if found and not dag_run:
+                return NightState(_row(found[0]), ())
+        if not dag_run:
+            return None
+        # Tags hold a Dag run's id without what looks like a secret in it.
+        tags = {Tag.DAG_ID: name, Tag.DAG_RUN_ID: redacted(dag_run)}
+        rows = [_row(run) for run in self._search(others, tags, _STEPS)]
+        nights = [row for row in rows if _is_night(row, name)]
+        if not nights:
+            return None
+        night = next((row for row in nights if row.run_id == run_id), nights[0])
+        steps = sorted((row for row in rows if row not in nights), key=lambda row: row.started)
+        return NightState(night, tuple(steps))
+
+    def _decision(self, run_id: str) -> tuple[Mapping[str, Any] | None, Mapping[str, Any] | None]:
+        record = self._document(run_id, DECISION_RECORD)
+        return record, None if record is None else self._document(run_id, DECISION_SUMMARY)
+
+    def _document(self, run_id: str, path: str) -> Mapping[str, Any] | None:
+        """Return a JSON object among a run's artifacts; None where there is none.
+
+        By the server that knows the run, which may read stores that Airflow's may not.
+        """
+        from mlflow.utils.credentials import get_default_host_creds
+        from mlflow.utils.rest_utils import http_request
+
+        access = get_default_host_creds(self._mlflow().tracking_uri)  # type: ignore[no-untyped-call]
+        asked = {"run_uuid": run_id, "path": path}
+        with _answering():
+            answer = http_request(  # type: ignore[no-untyped-call]
+                access, "/get-artifact", "GET", params=asked, stream=True
+            )
+        with answer:
+            if answer.status_code != 200:  # noqa: PLR2004 -- the server has no such file
+                return None
+            text = answer.raw.read(_LARGEST + 1, decode_content=True)
+        try:
+            found = json.loads(text) if len(text) <= _LARGEST else None
+        except ValueError:
+            return None
+        return found if isinstance(found, dict) else None
+
+
+def _seconds(*, anew: bool) -> float:
+    return _ASKED_FOR_ANEW if anew else _FRESH
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    """Turn whatever MLflow refuses into an error of ours."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        with tracking_errors():
+            yield
+    except MlflowException as error:
+        raise refused(error) from error
+
+
+def _row(run: Run) -> NightRow:
+    tags, info = run.data.tags, run.info
+    prefix = "understudy."
+    ours = {name: text for name, text in tags.items() if name.startswith(prefix) or name == "error"}
+    return NightRow(
+        run_id=str(info.run_id),
+        experiment_id=str(info.experiment_id),
+        status=str(info.status),
+        started=int(info.start_time or 0),
+        ended=int(info.end_time or 0),
+        tags=ours,
+        metrics=dict(run.data.metrics),
+        parameters=dict(run.data.params),
+    )
+
+
+def _is_night(row: NightRow, name: str) -> bool:
+    return row.tag(Tag.KIND) == Kind.NIGHT and row.tag(Tag.PIPELINE) == name
+
+
+def _model(rows: Iterable[NightRow]) -> str:
+    """Return the registered model that the last of some nights names; '' for none."""
+    return next((row.tag(Tag.MODEL) for row in rows if row.tag(Tag.MODEL)), "")
+
+
+def _production(
+    model: str,
+    aliases: Mapping[str, Mapping[str, str]],
+    chapters: Mapping[str, Sequence[Run]],
+) -> Production:
+    """Return what is in production of a model."""
+    known = aliases.get(model, {})
+    # Runs that nobody wrote a move to are spare ones; MLflow may give two of the same number.
+    try:
+        parts = {
+            int(run.data.tags.get(Tag.HISTORY_CHAPTER.value, "0")): part
+            for run in chapters.get(model, ())
+            if (part := entries(model, run)).entries
+        }
+    # Whoever may edit the experiment of the histories may have written anything there.
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return Production(model, known, History(model), f"{type(error).__name__}: {error}")
+    return Production(model, known, joined(model, [parts[number] for number in sorted(parts)]))

@@ -1,0 +1,225 @@
+// Fetches the page's part, and calls Airflow's own interface, with its permissions and audit log.
+"use strict";
+
+const body = document.body, root = document.documentElement;
+const airflow = new URL(body.dataset.airflow, location.href).href;
+const dag = body.dataset.dag;
+const main = document.getElementById("part");
+const said = document.getElementById("said");
+const framed = window.parent !== window;
+const name = encodeURIComponent;
+
+function outer() {
+  // Another origin's frame is none of ours: reading it raises.
+  try { return framed ? window.parent.document : null; } catch { return null; }
+}
+
+function followTheme() {
+  const above = outer();
+  if (!above) return;
+  const html = above.documentElement;
+  const apply = () => {
+    const dark = html.classList.contains("dark");
+    root.dataset.theme = dark ? "dark" : "light";
+    const style = window.parent.getComputedStyle(html);
+    const paper = style.getPropertyValue("--chakra-colors-bg").trim();
+    if (paper) root.style.setProperty("--paper", paper);
+  };
+  apply();
+  new MutationObserver(apply).observe(html, { attributes: true, attributeFilter: ["class", "data-theme"] });
+}
+
+function open_(address, here) {
+  // Airflow's frame lets no link of ours open a window; one that stands in Airflow's page may.
+  const page = outer() || document;
+  const link = page.createElement("a");
+  link.href = address;
+  if (!here) { link.target = "_blank"; link.rel = "noreferrer noopener"; }
+  page.body.append(link);
+  link.click();
+  link.remove();
+}
+
+function make(tag, text, attributes = {}) {
+  const made = document.createElement(tag);
+  if (text) made.textContent = text;
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  return made;
+}
+
+const words = { 401: "You are signed out: sign in to Airflow again.", 403: "Your account may not do or see this." };
+
+async function call(method, path, json) {
+  const answer = await fetch(`${airflow}api/v2/${path}`, {
+    method, credentials: "same-origin",
+    headers: json ? { "Content-Type": "application/json" } : {},
+    body: json ? JSON.stringify(json) : undefined,
+  });
+  const told = await answer.json().catch(() => ({}));
+  if (answer.ok) return told;
+  const detail = typeof told.detail === "string" ? told.detail : JSON.stringify(told.detail ?? "");
+  const error = new Error(words[answer.status] ?? `Airflow refused (${answer.status}): ${detail}`);
+  error.status = answer.status;
+  throw error;
+}
+
+async function load(anew = false) {
+  main.setAttribute("aria-busy", "true");
+  const part = body.dataset.part + (anew ? (body.dataset.part.includes("?") ? "&" : "?") + "anew=true" : "");
+  try {
+    const answer = await fetch(part, { credentials: "same-origin" });
+    if (answer.ok) main.innerHTML = await answer.text();
+    else refuse(words[answer.status] ?? `Airflow answered ${answer.status}.`, answer.status === 401);
+  } catch (error) {
+    refuse(`Airflow does not answer (${error.message}).`);
+  }
+  main.removeAttribute("aria-busy");
+  questions();
+}
+
+function refuse(text, signedOut = false) {
+  const box = make("section", "", { class: "notice bad", role: "alert" });
+  box.append(make("p", text));
+  if (signedOut) {
+    box.append(make("a", "Sign in", { href: airflow, "data-outside": "" }));
+  } else box.append(make("button", "Try again", { type: "button", "data-refresh": "" }));
+  main.replaceChildren(box);
+}
+
+async function questions() {
+  const place = document.getElementById("questions");
+  if (!place) return;
+  let found;
+  const of = dag ? name(dag) : "~";
+  try {
+    found = await call("GET", `dags/${of}/dagRuns/~/hitlDetails?response_received=false&task_id=approve&limit=50`);
+  } catch { return; }  // who may not see questions is shown none
+  const wanted = new URLSearchParams(location.search).get("run_id");
+  const open = found.hitl_details.filter((one) => !wanted || one.task_instance.dag_run_id === wanted);
+  place.hidden = !open.length;
+  place.querySelector(".list").replaceChildren(...open.map(question));
+}
+
+function question(one) {
+  const task = one.task_instance, box = make("article", "", { class: "question" });
+  box.append(make("h3", one.subject));
+  for (const line of (one.body ?? "").split("\n")) {
+    const text = line.replace(/^\*\s*/, "").replace(/^\[.*\]\(.*\)$/, "").trim();
+    if (text) box.append(make("p", text));
+  }
+  const row = make("p", "", { class: "row" });
+  const night = new URL(`understudy/dags/${name(task.dag_id)}/night?run_id=${name(task.dag_run_id)}`, airflow).href;
+  if (!location.href.startsWith(night)) row.append(make("a", "The decision", { class: "button", href: night }));
+  const state = make("span", "", { class: "said", role: "status" });
+  for (const option of one.options) {
+    const button = make("button", option, { type: "button", class: option === "Approve" ? "primary" : "" });
+    button.addEventListener("click", () => respond(task, option, row, state));
+    row.append(button);
+  }
+  row.append(state);
+  box.append(row);
+  return box;
+}
+
+async function respond(task, option, row, state) {
+  const at = `dags/${name(task.dag_id)}/dagRuns/${name(task.dag_run_id)}/taskInstances/${name(task.task_id)}`;
+  for (const button of row.querySelectorAll("button")) button.disabled = true;
+  state.textContent = "Sending ...";
+  try {
+    await call("PATCH", `${at}/${task.map_index}/hitlDetails`, { chosen_options: [option], params_input: {} });
+    state.textContent = `${option}: sent. Waiting for the task ...`;
+    // Airflow may lose an answer that comes in the very second of the question.
+    const end = await watch(at, (one) => one.state, ["success", "skipped", "failed", "up_for_retry", "upstream_failed"], (now) => {
+      state.textContent = `${option}: sent; the task is ${now}.`;
+    });
+    state.textContent = { success: "Taken.", skipped: "Taken: no promotion.", up_for_retry: "Airflow lost the answer and will ask again." }[end] ?? `The task ${end}: look at its log.`;
+    if (end === "up_for_retry") setTimeout(questions, 15000);
+  } catch (error) {
+    state.textContent = error.status === 409 ? "Somebody has answered already." : error.message;
+    if (error.status !== 409) for (const button of row.querySelectorAll("button")) button.disabled = false;
+  }
+}
+
+async function watch(path, of, ends, tell) {
+  for (let left = 300; left; left--) {
+    const now = of(await call("GET", path));
+    if (ends.includes(now)) return now;
+    tell(now ?? "waiting");
+    await new Promise((resolve) => setTimeout(resolve, 2000));
+  }
+  return "has not ended in ten minutes";
+}
+
+function act(dialog, send) {
+  const form = dialog.querySelector("form"), state = dialog.querySelector(".said");
+  const go = form.querySelector(".primary");
+  state.textContent = "";
+  go.disabled = false;
+  form.onsubmit = async (event) => {
+    event.preventDefault();
+    go.disabled = true;
+    try { await send(new FormData(form), (text) => { state.textContent = text; said.textContent = text; }); }
+    catch (error) { state.textContent = error.message; go.disabled = false; }
+  };
+  dialog.showModal();
+}
+
+async function begin(dagId, conf, note, tell) {
+  const about = await call("GET", `dags/${name(dagId)}`);
+  const run = await call("POST", `dags/${name(dagId)}/dagRuns`, { logical_date: null, conf, note });
+  tell(`Dag run ${run.dag_run_id} of ${dagId} is ${run.state}.` + (about.is_paused ? ` The Dag ${dagId} is paused: unpause it, or nothing begins.` : ""));
+  return `dags/${name(dagId)}/dagRuns/${name(run.dag_run_id)}`;
+}
+
+function trigger() {
+  act(document.getElementById("trigger"), (form, tell) => begin(dag, {}, form.get("note") || null, tell));
+}
+
+async function rollbackDag(model) {
+  const found = await call("GET", "dags?tags=understudy-rollback&limit=100&exclude_stale=true");
+  for (const one of found.dags) {
+    const details = await call("GET", `dags/${name(one.dag_id)}/details`);
+    const offered = details.params?.model?.schema?.enum;
+    if (!offered || offered.includes(model)) return one.dag_id;
+  }
+  throw new Error(`No Dag that you may see takes ${model} back. Next: add dags/rollback.py.`);
+}
+
+function rollback(to) {
+  const dialog = document.getElementById("rollback"), { model, from } = dialog.dataset;
+  dialog.querySelector(".names").textContent = `Version ${to} of ${model} becomes champion` + (from ? ` in place of version ${from}.` : ".");
+  act(dialog, async (form, tell) => {
+    const conf = { model, to, why: form.get("why"), hold: form.get("hold"), rehearse: form.has("rehearse") };
+    const run = await begin(await rollbackDag(model), conf, null, tell);
+    const end = await watch(run, (one) => one.state, ["success", "failed"], (now) => tell(`The rollback is ${now}.`));
+    tell(end === "success" ? `Version ${to} is champion again.` : `The rollback ${end}: the log of its task says why.`);
+    if (end === "success") load(true);
+  });
+}
+
+document.addEventListener("click", (event) => {
+  const at = (selector) => event.target.closest(selector);
+  const link = at("a[target=_blank], a[data-outside]");
+  if (link && framed && outer()) { event.preventDefault(); open_(link.href, "outside" in link.dataset); }
+  else if (at("[data-refresh]")) load(true);
+  else if (at("[data-trigger]")) trigger();
+  else if (at("[data-rollback]")) rollback(at("[data-rollback]").dataset.rollback);
+  else if (at("[data-close]")) at("dialog").close();
+});
+
+async function begun() {
+  followTheme();
+  // The tab stands on every Dag: for one that is not ours MLflow is not asked.
+  if (dag) {
+    const about = await call("GET", `dags/${name(dag)}`).catch(() => null);
+    if (about && !about.tags.some((tag) => tag.name === "understudy")) {
+      const box = make("section", "", { class: "notice" });
+      box.append(make("p", `${dag} is no pipeline of Understudy: it retrains no model, so there is no champion to show.`));
+      main.replaceChildren(box);
+      main.removeAttribute("aria-busy");
+      return;
+    }
+  }
+  await load();
+}
+begun();

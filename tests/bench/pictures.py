@@ -1,0 +1,59 @@
+"""Makes the README's pictures from a demo that ran: ``make demo``, then ``make pictures``.
+
+Needs Debian's chromium. The pictures are those of Airflow's UI as a person sees it.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from playwright.sync_api import sync_playwright
+
+from understudy.devstack import settings
+from understudy.devstack.place import demo_place
+from understudy.devstack.stack import Stack
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+FOLDER: Final = Path(__file__).parents[2] / "docs" / "pictures"
+PAGES: Final = {
+    "champion": "dags/diabetes/plugin/champion",
+    "decision": "dags/diabetes/runs/scheduled__2026-01-02T00:00:00+00:00/plugin/night",
+}
+
+
+def main() -> int:
+    """Write each picture below docs/pictures."""
+    stack = Stack(demo_place())
+    address, word = stack.addresses().airflow, settings.password(stack.place)
+    FOLDER.mkdir(exist_ok=True)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
+        )
+        page = browser.new_page(viewport={"width": 1400, "height": 1000})
+        _sign_in(page, address, word)
+        for name, path in PAGES.items():
+            page.goto(f"{address}/{path}")
+            page.frame_locator("iframe").locator("#part:not([aria-busy]) .top h1").wait_for()
+            page.wait_for_load_state("networkidle")
+            page.screenshot(path=FOLDER / f"{name}.png")
+            sys.stdout.write(f"{FOLDER / name}.png\n")
+        browser.close()
+    return 0
+
+
+def _sign_in(page: Page, address: str, word: str) -> None:
+    page.goto(f"{address}/")
+    page.get_by_label("Username").fill(settings.USER)
+    page.get_by_label("Password").fill(word)
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("link", name="Dags", exact=True).wait_for()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

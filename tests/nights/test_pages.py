@@ -1,0 +1,158 @@
+"""The pages inside Airflow's UI, used with a real browser: their buttons act as they say.
+
+One pipeline is asked for a person's answer; its second night is approved from its page, and taken
+back from the page of its champion.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from playwright.sync_api import Browser, FrameLocator, Page, expect, sync_playwright
+from tests.nights.test_browser import (
+    ARGUMENTS,
+    CHROMIUM,
+    PATIENCE,
+    WINDOW,
+    airflow,
+    sign_in,
+)
+
+from understudy.devstack import settings
+
+if TYPE_CHECKING:
+    from tests.fixtures.airflow import Installation
+
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.long("two nights, an answer and a rollback, one after another, in a browser"),
+    pytest.mark.skipif(CHROMIUM is None, reason="no chromium; apt-get install chromium"),
+]
+expect.set_options(timeout=PATIENCE)
+DAG = "paged"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Start chromium; end it afterwards."""
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="module")
+def page(browser: Browser, installation: Installation) -> Iterator[Page]:
+    """Return a page of a browser that is signed in; a script's error fails the test."""
+    context = browser.new_context(**WINDOW)
+    context.set_default_timeout(PATIENCE)
+    opened = context.new_page()
+    errors: list[Any] = []
+    opened.on("pageerror", lambda error: errors.append(error))  # noqa: PLW0108 -- has no attributes
+    sign_in(opened, installation, settings.password(installation.stack.place))
+    expect(opened.get_by_role("link", name="Dags", exact=True)).to_be_visible()
+    yield opened
+    assert errors == []
+    context.close()
+
+
+def framed(page: Page, installation: Installation, path: str) -> FrameLocator:
+    """Open a page of Airflow and return the frame of ours in it."""
+    page.goto(airflow(installation, path))
+    frame = page.frame_locator("iframe")
+    expect(frame.locator("#part:not([aria-busy]) .top h1")).to_be_visible()
+    return frame
+
+
+def test_an_answer_and_a_rollback_from_the_pages(page: Page, installation: Installation) -> None:
+    """The night goes on after the answer; the rollback moves the alias, with the person's name."""
+    installation.trigger(DAG, "first", promote="auto", factor=1.0)
+    assert installation.wait(DAG, "first") == "success"
+    installation.unpause("rollback")
+    installation.trigger(DAG, "second", promote="ask", factor=0.5)
+    installation.wait_for_question(DAG, "second", "approve")
+
+    frame = framed(page, installation, f"dags/{DAG}/plugin/champion")
+    expect(frame.locator(".standing").first).to_contain_text("Version 1")
+    question = frame.locator(".question")
+    expect(question).to_contain_text("Promote the challenger of paged")
+    expect(question).to_contain_text("rmse")
+    approve = question.get_by_role("button", name="Approve")
+    approve.focus()
+    page.keyboard.press("Enter")
+    expect(question.locator(".said")).to_contain_text("Taken.")
+    assert installation.wait(DAG, "second") == "success"
+    assert installation.champion(DAG) == "2"
+
+    frame.get_by_role("button", name="Refresh").click()
+    expect(frame.locator(".standing").first).to_contain_text("Version 2")
+    frame.get_by_role("button", name="Go back to 1").click()
+    dialog = frame.get_by_role("dialog")
+    expect(dialog).to_contain_text("Version 1 of paged becomes champion in place of version 2.")
+    dialog.get_by_role("button", name="Roll back").click()
+    expect(dialog).to_be_visible()  # a reason is asked for
+    dialog.get_by_label("Why").fill("it was too kind")
+    dialog.get_by_label("Serve it and ask it first").uncheck()
+    dialog.get_by_role("button", name="Roll back").click()
+    expect(frame.locator(".standing").first).to_contain_text("Version 1", timeout=2 * PATIENCE)
+    assert installation.champion(DAG) == "1"
+    expect(frame.locator(".moves tbody tr").first).to_contain_text("it was too kind")
+    expect(frame.locator(".moves tbody tr").first).to_contain_text(settings.USER)
+    logged = installation.call("GET", "eventLogs?dag_id=rollback&limit=50")["event_logs"]
+    asked = [one for one in logged if "trigger" in one["event"]]
+    assert any(one["owner"] == settings.USER and "it was too kind" in one["extra"] for one in asked)
+
+
+def test_the_night_of_a_dag_run_has_its_decision(page: Page, installation: Installation) -> None:
+    """In its tab, and at an address of its own, which the task's button opens."""
+    frame = framed(page, installation, f"dags/{DAG}/runs/second/plugin/night")
+    expect(frame.locator(".standing")).to_contain_text("PROMOTED")
+    expect(frame.locator("main")).to_contain_text("moved from version 1 to version 2")
+    expect(frame.get_by_role("heading", name="Every check against its bound")).to_be_visible()
+    with page.expect_popup() as opened:
+        frame.get_by_role("link", name="The night in MLflow").click()
+    expect(opened.value.get_by_text(re.compile("PROMOTED: night"))).to_be_visible()
+    opened.value.close()
+    page.goto(airflow(installation, f"dags/{DAG}/runs/second/tasks/report/details"))
+    with page.expect_popup() as opened:
+        page.get_by_role("link", name="Decision").click()
+    expect(opened.value.locator(".standing")).to_contain_text("PROMOTED")
+    opened.value.close()
+
+
+def test_the_list_of_champions_leads_to_each(page: Page, installation: Installation) -> None:
+    """By keyboard; readable on a telephone."""
+    frame = framed(page, installation, "plugin/champions")
+    link = frame.get_by_role("link", name=DAG, exact=True)
+    link.focus()
+    page.keyboard.press("Enter")
+    expect(frame.get_by_role("heading", name=f"Champion of {DAG}")).to_be_visible()
+    page.set_viewport_size({"width": 360, "height": 740})
+    page.goto(airflow(installation, f"understudy/dags/{DAG}/champion"))
+    expect(page.locator(".standing").first).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    page.set_viewport_size({"width": 1400, "height": 1200})
+
+
+def test_a_foreign_dag_is_told_so(page: Page, installation: Installation) -> None:
+    """The tab stands on every Dag."""
+    page.goto(airflow(installation, "dags/after_data/plugin/champion"))
+    expect(page.frame_locator("iframe").locator("main")).to_contain_text("no pipeline of")
+
+
+def test_airflows_theme_is_followed_while_it_changes(
+    page: Page, installation: Installation
+) -> None:
+    """Light and dark as Airflow is, at once."""
+    frame = framed(page, installation, f"dags/{DAG}/plugin/champion")
+    for theme in ("dark", "light"):
+        other = "light" if theme == "dark" else "dark"
+        page.evaluate(
+            "([on, off]) => {const c = document.documentElement.classList;"
+            " c.remove(off); c.add(on);}",
+            [theme, other],
+        )
+        expect(frame.locator(f"html[data-theme={theme}]")).to_be_attached()
