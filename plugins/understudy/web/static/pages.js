@@ -189,7 +189,7 @@ function rollback(to) {
   const dialog = document.getElementById("rollback"), { model, from } = dialog.dataset;
   dialog.querySelector(".names").textContent = `Version ${to} of ${model} becomes champion` + (from ? ` in place of version ${from}.` : ".");
   act(dialog, async (form, tell) => {
-    const conf = { model, to, why: form.get("why"), hold: form.get("hold"), rehearse: form.has("rehearse") };
+    const conf = { model, to, why: form.get("why"), block: form.get("block"), rehearse: form.has("rehearse") };
     const run = await begin(await rollbackDag(model), conf, null, tell);
     const end = await watch(run, (one) => one.state, ["success", "failed"], (now) => tell(`The rollback is ${now}.`));
     tell(end === "success" ? `Version ${to} is champion again.` : `The rollback ${end}: the log of its task says why.`);
