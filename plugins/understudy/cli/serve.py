@@ -37,7 +37,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--env-manager",
-        default="",
         type=env_manager,
         help="by default what built the environment of the version's rehearsal",
     )
@@ -54,7 +53,7 @@ def _run(options: argparse.Namespace) -> int:
     from understudy.store import tracking
 
     client, proxy = tracking.client(), Proxy(options.model)
-    terms = ServingTerms(options.workers, options.env_manager, options.startup)
+    terms = ServingTerms(options.workers, options.env_manager or "", options.startup)
     opener = Opener(client, terms, _print, Settings.from_environment())
     champion = partial(_champion, client, options.model)
     follower = AliasWatcher(proxy, champion, opener, options.poll, _print)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 from understudy.cli.arguments import rules
+from understudy.cli.main import COMMANDS
 from understudy.errors import DeclarationError
 from understudy.gate import DecisionRecord, Gate, Metric, Score
 
@@ -55,3 +58,17 @@ def test_wrong_rules_are_refused(tmp_path: Path, name: str, text: str | None, me
     with pytest.raises(DeclarationError, match=message) as caught:
         rules(tmp_path / name)
     assert "Next: " in str(caught.value)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_default_is_what_its_option_takes(name: str) -> None:
+    """argparse parses a default that is a text, and refuses the command where that fails."""
+    parser = argparse.ArgumentParser()
+    import_module(f"understudy.cli.{name}").configure(parser)
+    parsers = [parser]
+    for one in parsers:
+        for action in one._actions:  # noqa: SLF001 - there is no public list
+            if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
+                parsers += action.choices.values()
+            elif isinstance(action.default, str) and action.default != argparse.SUPPRESS:
+                one._get_value(action, action.default)  # noqa: SLF001 - as parse_args does
