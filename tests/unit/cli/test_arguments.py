@@ -62,13 +62,13 @@ def test_wrong_rules_are_refused(tmp_path: Path, name: str, text: str | None, me
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_default_is_what_its_option_takes(name: str) -> None:
-    """argparse parses a default that is a text, and refuses the command where that fails."""
+    """Argparse parses a default that is a text, and refuses the command where that fails."""
     parser = argparse.ArgumentParser()
     import_module(f"understudy.cli.{name}").configure(parser)
     parsers = [parser]
     for one in parsers:
-        for action in one._actions:  # noqa: SLF001 - there is no public list
-            if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
+        for action in one._actions:
+            if isinstance(action, argparse._SubParsersAction):
                 parsers += action.choices.values()
             elif isinstance(action.default, str) and action.default != argparse.SUPPRESS:
-                one._get_value(action, action.default)  # noqa: SLF001 - as parse_args does
+                one._get_value(action, action.default)
