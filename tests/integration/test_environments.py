@@ -204,6 +204,16 @@ def test_a_python_that_is_not_here_is_named_with_those_that_are(
     assert not caught.value.can_retry
 
 
+def test_a_project_that_names_no_environment_is_told_so_where_its_step_fails(
+    store: EnvironmentStore, tmp_path: Path
+) -> None:
+    """An empty file is an environment, of no packages."""
+    with store.lease(project(tmp_path, None), "uv", print) as environment:
+        assert "names no python_env.yaml or conda.yaml" in environment.lacking
+    with store.lease(project(tmp_path, "dependencies: []"), "uv", print) as environment:
+        assert not environment.lacking
+
+
 def test_another_python_than_asked_for_is_told_of_where_it_is_the_local_one(
     store: EnvironmentStore, tmp_path: Path
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import platform
 import re
 import subprocess
 import tarfile
@@ -151,6 +152,23 @@ def test_what_mlflow_runs_is_run(
         assert any(note in line for line in installer.said)
         assert note in environment.record["not-as-asked.txt"]
         assert note in environment.lacking
+
+
+def test_a_patch_release_of_python_that_is_not_here(installer: Installer) -> None:
+    """Another one of its series is taken with uv, each step says so, and the place is its own."""
+    here = platform.python_version()
+    series, _, patch = here.rpartition(".")
+    note = f"conda.yaml asks for Python {series}.{patch}9, which is not on this machine"
+    for _ in range(2):
+        environment = installer.install(f"dependencies: [python={series}.{patch}9, one]")
+        assert sum(line.startswith(note) for line in installer.said) == 1
+        assert environment.record["not-as-asked.txt"] == environment.lacking == installer.said[-1]
+        assert f"# Python {here}" in environment.installed
+    assert not installer.install(f"dependencies: [python={series}, one]").lacking
+    with pytest.raises(EnvironmentBuildError, match=r"Python 3\.4\.9, which.*Allowed: .*3\.\d+"):
+        installer.install("dependencies: [python=3.4.9]")
+    with pytest.raises(EnvironmentBuildError, match=r"Allowed: "):
+        installer.install(f"dependencies: [python={series}.{patch}9]", "virtualenv")
 
 
 def test_what_nobody_has_fails_once_and_for_all(installer: Installer) -> None:

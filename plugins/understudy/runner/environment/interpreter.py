@@ -68,8 +68,13 @@ def find_uv() -> Path:
     )
 
 
-def find_python(request: str, environment: Mapping[str, str]) -> Interpreter:
+def find_python(request: str, environment: Mapping[str, str], *, instead: str = "") -> Interpreter:
     """Return the Python that satisfies a request: ours if it does, else one that uv finds here.
+
+    Args:
+        request: A version, or a specifier; '' for any.
+        environment: Variables for uv.
+        instead: A request that will do where no Python satisfies the first; '' for none.
 
     Raises:
         MissingPythonError: naming those that are here.
@@ -82,9 +87,15 @@ def find_python(request: str, environment: Mapping[str, str]) -> Interpreter:
         facts = [platform.python_version(), _ABI, sysconfig.get_platform(), libc]
         return _interpreter(base, facts)
     done = _uv(("python", "find", "--no-project", "--system", request), environment)
-    if done.returncode:
-        raise _missing(request, environment)
-    return inspect(Path(done.stdout.strip()))
+    if done.returncode == 0:
+        return inspect(Path(done.stdout.strip()))
+    missing = _missing(request, environment)
+    if not instead:
+        raise missing
+    try:
+        return find_python(instead, environment)
+    except MissingPythonError:
+        raise missing from None
 
 
 def inspect(executable: Path) -> Interpreter:

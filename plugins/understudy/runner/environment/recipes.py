@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 import sys
 import tempfile
@@ -26,7 +27,12 @@ from understudy.errors import EnvironmentBuildError, ProjectError, listed, neare
 from understudy.redact import hidden, redacted, secrets_among
 from understudy.runner.environment import dependencies
 from understudy.runner.environment.dependencies import Dependencies
-from understudy.runner.environment.interpreter import Interpreter, find_python, find_uv
+from understudy.runner.environment.interpreter import (
+    Interpreter,
+    find_python,
+    find_uv,
+    satisfies,
+)
 from understudy.runner.environment.requirements import copy
 from understudy.runner.process.process import Command, OnLine, ProcessRunner
 from understudy.runner.process.variables import build_environment
@@ -291,6 +297,10 @@ class UvRecipe(_PythonRecipe):
 
     manager: str = "uv"
 
+    def digest(self) -> str:
+        """Return the identity of the content, and of what is said of its Python."""
+        return _digest(*filter(None, (_PythonRecipe.digest(self), self._python_note)))
+
     def build(self, folder: Path, tools: BuildTools) -> Mapping[str, str]:
         """Build with uv: all stages at once where that can be."""
         *others, last = _attempts(self.wanted, _lines(self.wanted, folder))
@@ -302,6 +312,16 @@ class UvRecipe(_PythonRecipe):
                     tools.on_line(line)
         return self._made(last, folder, tools)
 
+    @property
+    def _python_note(self) -> str:
+        translation = self.wanted.translation
+        if translation is None or satisfies(self.python.version, self.wanted.python):
+            return ""
+        return (
+            f"{translation.file} asks for Python {self.wanted.python}, which is not on this "
+            f"machine: Python {self.python.version} is in its place"
+        )
+
     def _made(self, attempt: _Attempt, folder: Path, tools: BuildTools) -> Mapping[str, str]:
         uv, base = find_uv(), self.python.executable
         # Emptied: what an attempt before this one has installed is nobody's.
@@ -311,7 +331,9 @@ class UvRecipe(_PythonRecipe):
             tools.on_line(attempt.note)
         install = (uv, "pip", "install", "--python", folder / "bin" / "python", "-r")
         _install(install, attempt.stages, self.wanted, folder, tools)
-        return {NOT_AS_ASKED: attempt.note} if attempt.note and attempt.kept else {}
+        notes = (self._python_note, attempt.note if attempt.kept else "")
+        said = ". ".join(filter(None, notes))
+        return {NOT_AS_ASKED: said} if said else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -410,8 +432,14 @@ def recipe_of(project: ProjectFile, manager: str) -> Recipe:
     if manager == "conda":
         return _conda_recipe(project)
     wanted = dependencies.read(project)
-    python = find_python(wanted.python, build_environment(os.environ))
-    return VirtualenvRecipe(wanted, python) if manager == "virtualenv" else UvRecipe(wanted, python)
+    variables = build_environment(os.environ)
+    if manager == "virtualenv":
+        return VirtualenvRecipe(wanted, find_python(wanted.python, variables))
+    # A conda.yaml that MLflow wrote names its author's patch release, which few machines have.
+    series = re.fullmatch(r"(\d+\.\d+)\.\d+", wanted.python) if wanted.translation else None
+    return UvRecipe(
+        wanted, find_python(wanted.python, variables, instead=series[1] if series else "")
+    )
 
 
 def check_manager(manager: str) -> None:

@@ -160,6 +160,10 @@ def _identity(line: str) -> str:
 
 FOLDER = "environments"
 LOCK_SUFFIX = ".lock"
+_NAMES_NONE = (
+    "the project names no python_env.yaml or conda.yaml, so its Python has no packages: the "
+    "environment manager 'local' takes the worker's, 'local:PYTHON' any other's"
+)
 _INPUTS, _TRANSLATED = "inputs", "conda-translated.txt"
 
 Entry = Callable[[Command, Surroundings], AbstractContextManager[Command]]
@@ -411,7 +415,10 @@ def _environment(
         "Made by": contents.manager,
     }
     locks = [file.read_text(encoding="utf-8") for file in wanted.files]
-    absent = wanted.translation.lacking() if wanted.translation else ""
+    if wanted.project is None:
+        absent = _NAMES_NONE
+    else:
+        absent = wanted.translation.lacking() if wanted.translation else ""
     lacking = contents.further.get(recipes.NOT_AS_ASKED, ""), absent
     return Environment(
         digest=folder.name,
