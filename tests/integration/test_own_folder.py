@@ -43,6 +43,18 @@ entry_points:
   fail:
     command: "sh work.sh rows.csv ../beside; exit 1"
 """
+REPOSITORY = """
+entry_points:
+  main:
+    command: |
+      set -e
+      echo at $(git rev-parse HEAD) of $(git remote get-url origin)
+      echo "state '$(git status --porcelain)'"
+      echo more >> ../beside
+      echo "state '$(git status --porcelain)'"
+      git -c user.name=a -c user.email=a@b commit --quiet --all --message more
+      echo changed $(git rev-list --count HEAD ^HEAD~1)
+"""
 # Writes in place, through a link that leads out of the project's folder, beside it, and into what
 # was handed over.
 WORK = """
@@ -205,6 +217,19 @@ def test_the_whole_repository_may_be_written_to(workshop: Workshop) -> None:
     workshop.run()
     assert [line for line in workshop.lines if line.startswith("common submodule beside rows told")]
     assert workshop.checkouts() == before
+
+
+def test_git_knows_the_commit_in_the_folder(workshop: Workshop, repository: Repository) -> None:
+    """As in the clone of plain `mlflow run`; what a step commits there is nobody else's."""
+    commit = repository.commit(sub__MLproject=REPOSITORY, beside="beside\n")
+    mirrors = {path: path.read_bytes() for path in workshop.settings.cache.rglob("packed-refs")}
+    for _ in range(2):
+        workshop.run()
+        assert f"at {commit} of {repository.url}" in workshop.lines
+        assert "state ''" in workshop.lines
+        assert "state ' M beside'" in workshop.lines
+        assert "changed 1" in workshop.lines
+    assert mirrors == {path: path.read_bytes() for path in mirrors}
 
 
 @pytest.mark.usefixtures("habits")

@@ -32,7 +32,7 @@ from understudy.runner.process.habits import LastLines
 from understudy.runner.process.process import Command, OnLine, ProcessRunner
 from understudy.runner.scratch import Scratch, scratch_folder
 from understudy.runner.settings import Settings
-from understudy.runner.sources import Sources, private_copy
+from understudy.runner.sources import Sources
 from understudy.runner.step import Source
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ class BenchmarkRunner:
         if environment.manager == "docker":
             return "it runs in an image, whose times are not this machine's"
         # A model may write where it stands, and so does Python, which compiles the project's code.
-        source = private_copy(source, folder, self._process_runner.check)
+        source = self._sources.private_copy(source, folder, self._process_runner.check)
         variables = self._children.variables(environment, one.environment, (one.uri, rows))
         return _ModelContext(source, environment, variables)
 

@@ -21,7 +21,8 @@ _WRITE_BITS = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 _PIECE = 64 << 20
 # What file systems, containers and kernels answer that cannot copy a file inside the kernel.
 _CANNOT_COPY = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM}
-_COMPILED = "__pycache__"
+# What Python compiles, and what Git writes when it is asked for anything.
+_NOBODYS_FILES = {"__pycache__", ".git"}
 
 
 def remove_tree(folder: Path) -> None:
@@ -82,7 +83,7 @@ def copy_tree(source: Path, target: Path, proceed: Callable[[], None]) -> None:
 
 
 def changed_since(folder: Path, moment: int) -> list[tuple[str, int]]:
-    """Return path and bytes of each file that was made or changed, but for what Python compiles.
+    """Return path and bytes of each file that was made or changed; Git's and compiled ones not.
 
     Args:
         folder: Where to look.
@@ -95,7 +96,7 @@ def changed_since(folder: Path, moment: int) -> list[tuple[str, int]]:
             state, name = path.lstat(), path.relative_to(folder)
             # The time of the inode's change: programs set the file's own as they like.
             changed = state.st_ctime_ns > moment and not stat.S_ISDIR(state.st_mode)
-            if changed and _COMPILED not in name.parts:
+            if changed and _NOBODYS_FILES.isdisjoint(name.parts):
                 found.append((str(name), state.st_size))
     return found
 

@@ -37,7 +37,7 @@ from understudy.runner.reuse.outputs import OutputStore
 from understudy.runner.run_spec import run_spec
 from understudy.runner.scratch import scratch_folder
 from understudy.runner.settings import Settings
-from understudy.runner.sources import Sources, private_copy
+from understudy.runner.sources import Sources
 from understudy.runner.step import Attempt, Pinned, Source, StepRequest, StepResult
 from understudy.spec import git_address
 from understudy.store.artifacts import log_texts
@@ -171,7 +171,8 @@ class StepRunner:
                 if found is not None:
                     on_run(reuse.stand_in(self._runs, spec, found))
                     return _result(found, source.pinned, reused=True)
-                source = private_copy(source, scratch.code, self._process_runner.check)
+                check = self._process_runner.check
+                source = self._sources.private_copy(source, scratch.code, check)
                 # Long before the step's end: a checkout that was damaged is made anew by who has it
                 # alone.
                 shared.close()

@@ -48,6 +48,25 @@ class Sources:
         with self._checkouts.using(address):
             yield from self._at_commit(address, version)
 
+    def private_copy(self, source: Source, folder: Path, proceed: Callable[[], None]) -> Source:
+        """Return a source whose whole repository is copied to a folder, where it may be written to.
+
+        It is a Git repository of its own. Nothing is needed of the checkout afterwards. A folder
+        that is run as it is stays where it is.
+
+        Args:
+            source: At a commit, or a folder.
+            folder: Not there yet.
+            proceed: Called again and again; ends the copy by raising.
+        """
+        if source.mirror is None:
+            return source
+        copy_tree(source.code, folder, proceed)
+        pinned = source.pinned
+        self._checkouts.make_repository(folder, source.mirror, pinned.commit, pinned.repository)
+        project = replace(source.project, folder=folder / pinned.subdirectory)
+        return replace(source, code=folder, project=project)
+
     def _at_commit(self, address: git_address.ProjectAddress, version: str) -> Iterator[Source]:
         commit = self._checkouts.resolve(address, version)
         tree = self._checkouts.tree(address, commit)
@@ -59,6 +78,7 @@ class Sources:
                 _pinned(address, loaded, (commit, tree, version)),
                 loaded,
                 code=checkout.folder,
+                mirror=checkout.mirror,
                 warnings=(str(checkout.pointers),) if checkout.pointers.count else (),
             )
 
@@ -81,23 +101,6 @@ class Sources:
         loaded = projectfile.load(folder, str(folder), state.top or Path(address.repository))
         pinned = _pinned(address, loaded, (state.commit, "", kind))
         return Source(pinned, loaded, code=Path(address.repository), linked=state.linked)
-
-
-def private_copy(source: Source, folder: Path, proceed: Callable[[], None]) -> Source:
-    """Return a source whose whole repository is copied to a folder, where it may be written to.
-
-    Nothing is needed of the checkout afterwards. A folder that is run as it is stays where it is.
-
-    Args:
-        source: At a commit, or a folder.
-        folder: Not there yet.
-        proceed: Called again and again; ends the copy by raising.
-    """
-    if not source.pinned.tree:
-        return source
-    copy_tree(source.code, folder, proceed)
-    project = replace(source.project, folder=folder / source.pinned.subdirectory)
-    return replace(source, code=folder, project=project)
 
 
 def _pinned(

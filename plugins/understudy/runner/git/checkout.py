@@ -90,6 +90,7 @@ def _is_pointer(path: Path) -> bool:
 
 
 _SUBMODULE_DEPTH = 8
+_CONFIG: Final = "[core]\n\trepositoryformatversion = 0\n\tbare = false\n"
 _READ_ONLY_FOLDER = 0o555
 
 
@@ -100,10 +101,12 @@ class Checkout:
     Attributes:
         folder: It is read-only, and no place for a step to work in: root may write to it.
         pointers: Its files that Git LFS keeps elsewhere.
+        mirror: The bare repository that it was made of.
     """
 
     folder: Path
     pointers: Pointers
+    mirror: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,12 +183,37 @@ class CheckoutStore:
             with self.using(address), lock.shared(self._process_runner.check):
                 if _is_intact(folder):
                     os.utime(path)
-                    yield Checkout(folder, Pointers.read(_beside(folder, "lfs")))
+                    pointers = Pointers.read(_beside(folder, "lfs"))
+                    yield Checkout(folder, pointers, self._mirror(address).folder)
                     return
             with self.using(address), lock.exclusive(self._process_runner.check) as descriptor:
                 if not _is_intact(folder):
                     remove_tree(folder)
                     self._build(address, commit, folder, descriptor)
+
+    def make_repository(self, folder: Path, mirror: Path, commit: str, origin: str) -> None:
+        """Make the copy of a checkout a repository of its own, which programs ask for their commit.
+
+        Nothing that they do there reaches the mirror, whose objects it reads. In a container, which
+        has no mirror, Git knows the commit's id and no more.
+
+        Args:
+            folder: The copy.
+            mirror: What the checkout was made of.
+            commit: Full id.
+            origin: The repository's address, without credentials.
+        """
+        own = folder / ".git"
+        (own / "objects" / "info").mkdir(parents=True)
+        (own / "refs").mkdir()
+        (own / "HEAD").write_text(f"{commit}\n", encoding="ascii")
+        # Git quotes values as JSON does.
+        remote = f'[remote "origin"]\n\turl = {json.dumps(origin, ensure_ascii=False)}\n'
+        (own / "config").write_text(_CONFIG + remote, encoding="utf-8")
+        (own / "objects" / "info" / "alternates").write_text(f"{mirror / 'objects'}\n")
+        with contextlib.suppress(FileNotFoundError):
+            (own / "shallow").write_bytes((mirror / "shallow").read_bytes())
+        self._git.read(folder, "read-tree", "HEAD")
 
     def state(self, folder: Path) -> FolderState:
         """Return the Git state of a plain folder, which is not touched."""
