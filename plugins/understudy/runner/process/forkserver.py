@@ -1,4 +1,6 @@
-"""Forks Python programs from a process that has imported what they import. Standard library only.
+"""Forks Python programs from a process that has imported what they import.
+
+Has nothing but the standard library, of Python 3.8 and later: that is the project's.
 
 Started by ``warm.py`` in a project's environment, with the arguments LISTENER ALIVE LEARNED IDLE
 MEMORY, and leaves for a session of its own. It imports the modules that earlier programs of the
@@ -185,9 +187,7 @@ class Forkserver:
             return
         if threading.active_count() > 1:
             raise UnfitError(f"an import starts the threads {threading.enumerate()[1:]}")
-        known = self._files | {
-            str(Path(f"/proc/self/fd/{number}").readlink()) for number in descriptors
-        }
+        known = self._files | {_target(Path(f"/proc/self/fd/{number}")) for number in descriptors}
         if opened := _open_files() - known:
             raise UnfitError(f"an import keeps files open: {sorted(opened)}")
         if (size := _resident()) > self._memory:
@@ -385,7 +385,11 @@ def _is_library(name: str) -> bool:
     """Whether a module is of Python or of the environment, not of the project."""
     spec = getattr(sys.modules.get(name), "__dict__", {}).get("__spec__")
     origin = Path(getattr(spec, "origin", None) or "/")
-    return any(origin.is_relative_to(home) for home in _LIBRARIES)
+    return not _LIBRARIES.isdisjoint(map(str, origin.parents))
+
+
+def _target(link: Path) -> str:
+    return os.readlink(link)  # noqa: PTH115 - Path.readlink is new in Python 3.9
 
 
 def _open_files() -> set[str]:
@@ -393,7 +397,7 @@ def _open_files() -> set[str]:
     found = set()
     for link in Path("/proc/self/fd").iterdir():
         try:
-            found.add(str(link.readlink()))
+            found.add(_target(link))
         except FileNotFoundError:
             # The descriptor of the listing itself, which is closed by now.
             continue

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from understudy.runner.environment.interpreter import MissingPythonError, find_python
 from understudy.runner.locks import FileLock
 from understudy.runner.process.process import Command, Ending, ProcessRunner
 from understudy.runner.process.warm import Forkservers, Program, Server, WarmStart, program_of
@@ -62,6 +63,7 @@ class Bench:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.forkservers = Forkservers(folder / "servers", IDLE)
+        self.python = Path(sys.executable)
         self.project = folder / "project"
         self.project.mkdir()
 
@@ -74,11 +76,11 @@ class Bench:
     ) -> Command:
         """Return a command that runs ``program``."""
         name = "program.py" if kind == "script" else "program"
-        words = (sys.executable, *(["-m"] if kind == "module" else []), name, *arguments)
+        words = (str(self.python), *(["-m"] if kind == "module" else []), name, *arguments)
         own = options.pop("environment", {})
         shared = {"PATH": os.environ["PATH"], "PYTHONUNBUFFERED": "1", "LANG": "C.UTF-8"}
         shared |= {name: value for name, value in own.items() if name != "TMPDIR"}
-        server = Server(Path(sys.executable), self.folder / "learned", shared)
+        server = Server(self.python, self.folder / "learned", shared)
         return Command(
             words,
             self.project,
@@ -176,6 +178,20 @@ def test_what_it_imports_is_there_the_next_time(
     kept = json.loads((bench.folder / "learned").read_text())
     assert "own" not in kept["modules"]
     assert kept["programs"] == {"program.py": len(kept["modules"])}
+
+
+@pytest.mark.parametrize("version", ["3.8", "3.9", "3.10"])
+def test_the_python_of_a_project_may_be_older_than_ours(
+    eventually: Callable[..., bool], bench: Bench, version: str
+) -> None:
+    """A server that fails would be told of in a line more."""
+    try:
+        bench.python = find_python(version, os.environ).executable
+    except MissingPythonError:
+        pytest.skip(f"Python {version} is not here")
+    bench.write("import sys; before = 'wave' in sys.modules; import wave; print(before)")
+    assert bench.run() == (Ending(0), ["False"])
+    assert eventually(lambda: bench.run()[1] == ["True"])
 
 
 def test_programs_share_no_random_state(bench: Bench) -> None:
