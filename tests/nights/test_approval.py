@@ -26,7 +26,7 @@ def test_a_person_decides_where_the_night_asks(
     path = f"dags/asking/dagRuns/{run_id}/taskInstances/approve/-1/hitlDetails"
     shown = installation.call("GET", path)["body"]
     assert "rmse" in shown
-    assert "/artifactPath/decision/decision.html)" in shown
+    assert f"/understudy/dags/asking/night?run_id={run_id})" in shown
     installation.call("PATCH", path, chosen_options=[answer], params_input={})
     assert installation.wait("asking", run_id) == "success"
     night = installation.nights("asking")[-1]
