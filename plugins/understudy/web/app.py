@@ -74,7 +74,7 @@ def application(connect: Callable[[], MlflowClient] | None = None) -> FastAPI:
     )
     app.add_exception_handler(StarletteHTTPException, _refused)
     app.middleware("http")(_guarded)
-    _add_pages(app, reader)
+    _add_pages(app)
     _add_parts(app, reader)
     # Else the first page after a start waits for the import, for seconds.
     threading.Thread(target=_warm, args=(reader,), daemon=True).start()
@@ -124,9 +124,8 @@ def _refused(request: Request, error: Exception) -> Response:
     )
 
 
-def _add_pages(app: FastAPI, reader: PageReader) -> None:
+def _add_pages(app: FastAPI) -> None:
     """Add the frames of the pages: small, and there at once; each then fetches its part."""
-    del reader
 
     @app.get("/champions")
     def champions(request: Request) -> Response:
