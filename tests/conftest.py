@@ -84,6 +84,7 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Return as many processes as there are processors: servers and nights want theirs, too."""
     del config

@@ -7,6 +7,7 @@ Touches that run, and what of other runs is given as `runs:/...`.
 import os
 import sys
 import tempfile
+import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,7 +20,9 @@ from shared.space import is_full
 
 if TYPE_CHECKING:
     from mlflow import ActiveRun
+    from mlflow.data.dataset import Dataset
 
+ATTEMPTS_TO_LOG = 4
 ERROR_TAG = "error"
 LONGEST_TAG = 5000  # characters that every tracking store takes
 LONGEST_NAME = 120  # characters that a table of runs shows
@@ -65,6 +68,29 @@ def main(step: Step, argv: Sequence[str] | None = None) -> int:
     except Exception as error:  # noqa: BLE001 - whatever it is, the run must say so
         return _failed(_understood(error), run_id)
     return 0
+
+
+def log_input(dataset: "Dataset", context: str) -> None:
+    """Log an input of the active run, which another run may log at the same moment.
+
+    Args:
+        dataset: as MLflow knows it.
+        context: what the run does with it, such as "training".
+    """
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    for attempt in range(1, ATTEMPTS_TO_LOG + 1):
+        try:
+            mlflow.log_input(dataset, context=context)
+        except MlflowException:
+            # The server looks for the data set, then adds it: of two runs that do so at once, as
+            # challenger and champion are validated, one fails on the database's unique key (3.17).
+            if attempt == ATTEMPTS_TO_LOG:
+                raise
+            time.sleep(0.1 * attempt)
+        else:
+            return
 
 
 @contextmanager

@@ -8,13 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 
 import pytest
+from mlflow.entities import Dataset, DatasetInput
 from mlflow.tracking import MlflowClient
 
 from understudy.contract import Tag
 from understudy.errors import RegistryError, TrackingUnavailableError
 from understudy.registry.versions import Registry, TrainedModel
 from understudy.store.night import NightBook
-from understudy.store.tracking import RunSpec, RunStore
+from understudy.store.tracking import RunSpec, RunStore, log_inputs
 
 pytestmark = pytest.mark.integration
 Losing = Callable[[str, str], AbstractContextManager[str]]
@@ -173,3 +174,16 @@ def test_a_model_belongs_to_one_pipeline(client: MlflowClient) -> None:
         registry.refuse_foreign(name, "beer")
     with pytest.raises(RegistryError, match="belongs to the pipeline wine"):
         registry.claim(name, "beer")
+
+
+def test_runs_that_log_one_data_set_at_once_all_have_it(
+    client: MlflowClient, experiment: str
+) -> None:
+    """As challenger and champion do; MLflow's server lets one win and refuses the others."""
+    runs = [client.create_run(experiment).info.run_id for _ in range(8)]
+    for number in range(6):
+        data = [DatasetInput(Dataset("rows", f"digest {number}", "local", "{}"))]
+        with ThreadPoolExecutor(len(runs)) as pool:
+            list(pool.map(lambda run, data=data: log_inputs(client, run, data, []), runs))
+    logged = [client.get_run(run).inputs.dataset_inputs for run in runs]
+    assert [len(one) for one in logged] == [6] * len(runs)

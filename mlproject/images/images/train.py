@@ -15,6 +15,7 @@ import numpy as np
 
 from images.facts import TRAIN_FILE, Facts
 from images.tables import ROW_ID, count, read
+from shared import tracking
 from shared.commandline import DATA, Option
 from shared.errors import DataError
 from shared.space import room_for
@@ -119,13 +120,12 @@ def log_input(facts: Facts, context: str) -> None:
         facts: of the images.
         context: what the run does with them, such as "training".
     """
-    import mlflow
     from mlflow.data.code_dataset_source import CodeDatasetSource
     from mlflow.data.meta_dataset import MetaDataset
 
     source = CodeDatasetSource({"data.source": facts.source, "data.sha256": facts.sha256})
     known = MetaDataset(source, name=facts.dataset, digest=facts.sha256[:36])
-    mlflow.log_input(known, context=context)
+    tracking.log_input(known, context)
 
 
 def _log_export(network: "keras.Model", facts: Facts, folder: Path) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from shared.tracking import log_input
 from tabular.facts import Facts
 from tabular.split import ROW_ID
 
@@ -26,7 +27,6 @@ def log_rows(rows: pd.DataFrame, facts: Facts, context: str) -> "PandasDataset":
         facts: what is known about them.
         context: what the run does with them: "training", "validation" or "holdout".
     """
-    import mlflow
     from mlflow.data.code_dataset_source import CodeDatasetSource
     from mlflow.data.pandas_dataset import from_pandas
 
@@ -44,7 +44,7 @@ def log_rows(rows: pd.DataFrame, facts: Facts, context: str) -> "PandasDataset":
     )
     # MLflow would look at every value of every text.
     table.schema = from_pandas(typical(table.df), source=table.source).schema
-    mlflow.log_input(table, context=context)
+    log_input(table, context)
     return table
 
 

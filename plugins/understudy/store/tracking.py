@@ -7,20 +7,21 @@ ours carries a key as a tag: after creating, look it up, keep the eldest.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from understudy.contract import Tag
 from understudy.errors import TrackingRefusedError, TrackingUnavailableError, UnderstudyError
 from understudy.redact import redacted
 
 if TYPE_CHECKING:
-    from mlflow.entities import Run
+    from mlflow.entities import DatasetInput, Run
     from mlflow.exceptions import MlflowException
     from mlflow.tracking import MlflowClient
 
@@ -30,6 +31,7 @@ _PARENT = "mlflow.parentRunId"
 _OPENS_AS_TRAINING = {"mlflow.experimentKind": "custom_model_development"}
 """Without it MLflow's UI opens an experiment in its layout for language models."""
 _PASSING = frozenset({"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"})
+_ATTEMPTS_TO_LOG = 4
 _FORBIDDEN = {
     "UNAUTHENTICATED": HTTPStatus.UNAUTHORIZED,
     "CUSTOMER_UNAUTHORIZED": HTTPStatus.UNAUTHORIZED,
@@ -310,6 +312,35 @@ class RunStore:
                 self.end(run.info.run_id, "KILLED", "abandoned: its worker ended without a word")
                 self.end_nested(run, "KILLED")
         return dead
+
+
+def log_inputs(
+    client: MlflowClient, run_id: str, data: Sequence[DatasetInput], models: Sequence[Any]
+) -> None:
+    """Log data sets and models as a run's inputs, which another run may log at the same moment.
+
+    Args:
+        client: Of the tracking server.
+        run_id: The run.
+        data: Data sets.
+        models: MLflow's LoggedModelInput of each model.
+
+    Raises:
+        MlflowException: when the server refused it again and again.
+    """
+    from mlflow.exceptions import MlflowException
+
+    for attempt in range(1, _ATTEMPTS_TO_LOG + 1):
+        try:
+            client.log_inputs(run_id, [*data], [*models])
+        except MlflowException:
+            # The server looks for a data set, then adds it: of two runs that do so at once, as
+            # challenger and champion are validated, one fails on the database's unique key (3.17).
+            if attempt == _ATTEMPTS_TO_LOG:
+                raise
+            time.sleep(0.1 * attempt)
+        else:
+            return
 
 
 def _is_project_of(one: Run, code: str) -> bool:

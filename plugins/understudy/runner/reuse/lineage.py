@@ -14,7 +14,7 @@ from understudy.contract import Tag
 from understudy.runner.reuse.identity import StepIdentity
 from understudy.runner.reuse.inputs import Inputs, StepInput
 from understudy.store import artifacts
-from understudy.store.tracking import tracking_errors
+from understudy.store.tracking import log_inputs, tracking_errors
 
 if TYPE_CHECKING:
     from mlflow.entities import DatasetInput, Run
@@ -61,7 +61,7 @@ class Lineage:
         with tracking_errors():
             artifacts.write_long(client, run, self._texts())
             if data or models:
-                client.log_inputs(run.info.run_id, data, models)
+                log_inputs(client, run.info.run_id, data, models)
 
     def _texts(self) -> dict[Tag, str]:
         inputs = {
