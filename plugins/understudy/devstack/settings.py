@@ -98,8 +98,9 @@ def sections(place: StackPlace, ports: Mapping[str, int]) -> Sections:
             "max_failed_heartbeats": 20,
             "execution_api_timeout": 30,
         },
-        # How soon a new Dag file is seen; the default is 300 s.
-        "dag_processor": {"refresh_interval": 10},
+        # How soon a new Dag file is seen; the default is 300 s. A file that is edited is read at
+        # once, so that it need not be read again every 30 s.
+        "dag_processor": {"refresh_interval": 10, "min_file_process_interval": 300},
         # A cleared task runs again, although it had succeeded.
         "state_store": {"clear_on_success": True},
         "logging": {"base_log_folder": place.airflow / "logs"},
