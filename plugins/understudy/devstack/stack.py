@@ -6,7 +6,7 @@ import hashlib
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -213,11 +213,12 @@ class _Start:
                 watch = self._watch(("migration",))
                 readiness.wait_for_exit(migration, watch, "migration")
                 keep(self._place, fresh=fresh)
+        began = datetime.now(UTC)  # Dag files are read while MLflow's server starts
         airflow = self._launch(components.AIRFLOW)
         with self._progress.phase("MLflow's server and the git server"):
             self._await_background(self._watch(background))
         with self._progress.phase("Airflow's components and the Dags"):
-            watch = self._watch((*background, *airflow))
+            watch = replace(self._watch((*background, *airflow)), began=began)
             api = self._await_healthy(watch)
             watch.until(lambda: readiness.dags_are_parsed(api, watch), "parsing the Dags")
 
