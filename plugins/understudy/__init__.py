@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from understudy.spec.pipeline import AfterPromotion, Pipeline, Project, Rehearsal, Steps
     from understudy.spec.search import Search
 
+__version__ = "0.1.0"
+
 __all__ = [
     "AfterPromotion",
     "Budgets",

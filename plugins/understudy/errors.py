@@ -26,9 +26,14 @@ Only at the operators' edge does one become Airflow's own "retry" or "fail now".
 from __future__ import annotations
 
 import difflib
+import re
+import sys
+import sysconfig
 import warnings
 from collections.abc import Iterable
-from typing import ClassVar
+from pathlib import Path
+from types import FrameType
+from typing import ClassVar, Final
 
 EXIT_USAGE = 64
 """Exit code (sysexits.h EX_USAGE) by which an entry point says: called wrongly."""
@@ -38,11 +43,21 @@ EXIT_BAD_DATA = 65
 _FINAL_EXIT_CODES = frozenset({EXIT_USAGE, EXIT_BAD_DATA})
 
 
+_NOT_THE_USER_S: Final = (
+    "<",
+    *(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")),
+    str(Path(__file__).parent),
+)
+"""How the names of files begin that are ours, Python's or of an installed package."""
+_PARTS: Final = re.compile(r"(.*?)\s+Allowed: (.*?)\s+Next: (.*)", re.DOTALL)
+
+
 class UnderstudyError(Exception):
     """The base of all. ``found``, ``allowed`` and ``action`` stay readable as attributes.
 
     Args:
-        found: What was found, with the offending value.
+        found: What was found, with the offending value. Where another error of three parts is in
+            it, its *Allowed* and *Next* count: who knows the cause knows best what to do.
         allowed: What would have been right.
         action: What the reader does next.
     """
@@ -50,6 +65,9 @@ class UnderstudyError(Exception):
     retryable: ClassVar[bool] = False
 
     def __init__(self, found: str, *, allowed: str, action: str) -> None:
+        if within := _PARTS.fullmatch(found):
+            found, allowed, action = within.groups()
+            action = re.split(r"\s+Allowed: ", action, maxsplit=1)[0]
         self.found, self.allowed, self.action = found, allowed, action
         super().__init__(
             f"{_sentence(found)} Allowed: {_sentence(allowed)} Next: {_sentence(action)}"
@@ -62,7 +80,27 @@ class UnderstudyError(Exception):
 
 
 class DeclarationError(UnderstudyError):
-    """A pipeline file does not declare a pipeline that can run."""
+    """A pipeline file does not declare a pipeline that can run; the message names its line."""
+
+    def __init__(self, found: str, *, allowed: str, action: str) -> None:
+        super().__init__(f"{_line_of_user()}{found}", allowed=allowed, action=action)
+
+
+def _line_of_user() -> str:
+    """Return ``"wine.py, line 12: "`` for the user's line that is being run; '' for none.
+
+    Airflow shows an import error's last lines only, and those are ours.
+    """
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 -- Python has no other way
+    while frame is not None:
+        file = frame.f_code.co_filename
+        # `__main__` is a program: a command line, or a worker in which nobody's file is read.
+        if frame.f_globals.get("__name__") == "__main__":
+            return ""
+        if not file.startswith(_NOT_THE_USER_S):
+            return f"{Path(file).name}, line {frame.f_lineno}: "
+        frame = frame.f_back
+    return ""
 
 
 class SettingsError(UnderstudyError):

@@ -289,6 +289,9 @@ def test_noise_holds_and_less_is_asked_of_another_rule(
     assert main(["replay", night.run_id, "--rules", str(tmp_path / "loose.py")]) == 0
     said = capsys.readouterr().out
     assert "Verdict then: HOLD\nVerdict: PROMOTE" in said
+    assert main(["replay", night.run_id, "--json"]) == 0
+    row = json.loads(capsys.readouterr().out)
+    assert (row["then"], row["now"], row["differences"]) == ("HOLD", "HOLD", [])
 
 
 @pytest.mark.usefixtures("gate_in_this_process")
@@ -504,6 +507,13 @@ def test_two_files_are_judged_without_a_server(
     assert main(["replay", str(tmp_path / "out.json")]) == 0
     assert "Nothing differs" in capsys.readouterr().out
     assert main([*given, "--challenger", str(tmp_path / "none.parquet")]) == 1
+    # A mistake is no verdict.
+    holdout.predicted(3.0, 1).to_csv(tmp_path / "old.csv")
+    holdout.predicted(3.0, 1).drop(columns="prediction").to_parquet(tmp_path / "lacking.parquet")
+    capsys.readouterr()
+    for name, words in (("old.csv", "no Parquet file"), ("lacking.parquet", "'prediction'")):
+        assert main([*given, "--challenger", new, "--champion", str(tmp_path / name)]) == 1
+        assert words in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("gate_in_this_process")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -80,7 +81,15 @@ def test_it_prints_json_for_programs(
 def test_a_model_without_a_history_has_none(
     mlflow_uri: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Also one that does not exist."""
+    """One that does not exist is a mistake, which names the one that was meant."""
+    from mlflow.tracking import MlflowClient
+
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_uri)
-    assert main(["history", "nobody's model"]) == 0
-    assert capsys.readouterr().out == "nobody's model: no champion, and none on record\n"
+    name = f"unmoved {uuid.uuid4().hex}"
+    MlflowClient(mlflow_uri).create_registered_model(name)
+    assert main(["history", name]) == 0
+    assert capsys.readouterr().out == f"{name}: no champion, and none on record\n"
+    for command in (["history", f"{name}x"], ["rollback", f"{name}x", "--why=it is worse"]):
+        assert main(command) == 1
+        said = capsys.readouterr().err
+        assert f"no registered model '{name}x' (did you mean '{name}'?)" in said

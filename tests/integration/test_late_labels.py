@@ -173,6 +173,9 @@ def test_a_promotion_that_luck_made_is_found_out(
     said = capsys.readouterr().out
     assert "2026-01-08  PROMOTE  wrong   rmse" in said
     assert "1 nights: 0 right, 1 wrong, 0 undecided" in said
+    assert main(["matured", pipeline.experiment, "--json"]) == 0
+    (shown,) = map(json.loads, capsys.readouterr().out.splitlines())
+    assert shown["about"]["verdict"] == "PROMOTE"
     assert main(["matured", pipeline.experiment, "--since", "2026-01-09"]) == 1
 
 

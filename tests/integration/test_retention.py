@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from datetime import timedelta
 
@@ -83,6 +84,9 @@ def test_a_dry_run_names_everything_and_removes_nothing(
     few = ["--age=1s", "--nights=1", "--versions=2", "--moves=2"]
     assert main(["retention", past.name, "--age=1d", *few[1:]]) == 0
     assert "Would go: 0 nights with 0 runs, 0 versions" in capsys.readouterr().out
+    assert main(["retention", past.name, "--age=1d", "--json"]) == 0
+    rows = list(map(json.loads, capsys.readouterr().out.splitlines()))
+    assert {"item": "version 4", "goes": False, "why": "it is champion"} in rows
     assert past.left() == before
     planned = past.collector.plan(past.owner, KEEP)
     assert planned.reasons["version 4"] == "it is champion"

@@ -287,7 +287,7 @@ def _parameter(name: str, value: object) -> Param:
             text += _TEMPLATE_HELP if _template(value) else ""
             return Param(value, text, **_schema(name, value, {"type": word}))
     raise DeclarationError(
-        f"Pipeline: the parameter {name!r} is {value!r}, a {type(value).__name__}",
+        f"pipeline: the parameter {name!r} is {value!r}, a {type(value).__name__}",
         allowed="text, a number, True or False, or an airflow.sdk.Param of one of these",
         action=f"correct parameters[{name!r}] in the pipeline file",
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from airflow.sdk.exceptions import AirflowSkipException
 
+from understudy.airflow.exceptions import CAUSE
 from understudy.contract import Outcome, Tag
 from understudy.gate import Verdict
 from understudy.spec.pipeline import NightSpec
@@ -28,6 +29,8 @@ PROMOTE: Final = "promote"
 MATURED: Final = "matured"
 REPORT: Final = "report"
 
+NOT_MAPPED: Final = -1
+"""Airflow's map index of a task that is not one of several."""
 CHALLENGER_INDEX: Final = 0
 CHAMPION_INDEX: Final = 1
 """Map indexes of the two validations."""
@@ -59,6 +62,28 @@ def pulled(context: Context, task_id: str, map_index: int | None = None) -> Any:
     if map_index is None:
         return ti.xcom_pull(task_ids=task_id)
     return ti.xcom_pull(task_ids=task_id, map_indexes=map_index)
+
+
+def cause_left(context: Context, task: str) -> str:
+    """Return why a task of this Dag run failed, as it left it; '' where it left nothing."""
+    name, index = instance_of(task)
+    found = context["ti"].xcom_pull(task_ids=name, key=CAUSE, map_indexes=index)
+    return found if isinstance(found, str) else ""
+
+
+def instance_of(task: str) -> tuple[str, int]:
+    """Return a task's id and its map index; states name a mapped task's parts as ``validate_0``."""
+    name, _, index = task.rpartition("_")
+    return (name, int(index)) if index.isdecimal() else (task, NOT_MAPPED)
+
+
+def called(task: str) -> str:
+    """Return a task as Airflow's UI names it: ``validate [challenger]``."""
+    name, index = instance_of(task)
+    if index == NOT_MAPPED:
+        return task
+    roles = {CHALLENGER_INDEX: "challenger", CHAMPION_INDEX: "champion"}
+    return f"{name} [{roles.get(index, index) if name == VALIDATE else f'worker {index}'}]"
 
 
 def night_of(context: Context, declared: NightSpec | None = None) -> Night:
@@ -116,7 +141,10 @@ def _end_of(tags: Mapping[str, str], now: Mapping[str, str]) -> tuple[Outcome, s
     if now.get(first) == "skipped":
         return Outcome.SKIPPED, tags.get(Tag.SKIPPED_BECAUSE.value, f"{first} was skipped")
     if now.get(GATE) != "success" or {APPROVE, PROMOTE} & ill.keys():
-        return Outcome.FAILED, f"these tasks failed: {', '.join(failed_tasks(now)) or 'none'}"
+        return (
+            Outcome.FAILED,
+            f"these tasks failed: {', '.join(map(called, failed_tasks(now))) or 'none'}",
+        )
     verdict, reason = tags[Tag.VERDICT.value], tags[Tag.VERDICT_REASON.value]
     if shadow := tags.get(Tag.SHADOW.value, ""):
         return Outcome.HELD, f"{shadow}: {reason}"

@@ -80,7 +80,7 @@ class NightStepOperator(MlflowRunOperator):
 
     def execute(self, context: Context) -> Any:  # noqa: ANN401 -- subclasses return more
         """Run the step and return the id of its MLflow run."""
-        with airflow_errors():
+        with airflow_errors(context):
             services, night = Services.connect(), self.night(context)
             # The file has gained the task since: the night goes on as if it were not there.
             if not self.entry_point:
@@ -117,7 +117,7 @@ class NightStepOperator(MlflowRunOperator):
 
     def resume(self, context: Context, event: Mapping[str, Any]) -> Any:  # noqa: ANN401 -- ditto
         """Go on when the trigger has seen the end of the job, on the cluster that was pinned."""
-        with airflow_errors():
+        with airflow_errors(context):
             self.night(context)
         return super().resume(context, event)
 

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 from airflow.sdk.configuration import conf
@@ -14,6 +14,7 @@ from airflow.sdk.log import mask_secret
 
 from understudy.airflow.exceptions import airflow_errors
 from understudy.airflow.links import MlflowRunLink, run_address
+from understudy.airflow.night_context import NOT_MAPPED, called, cause_left, instance_of
 from understudy.airflow.services import Services
 from understudy.contract import LOCAL, Kind, Tag, key_of
 from understudy.errors import ParameterError
@@ -34,10 +35,6 @@ if TYPE_CHECKING:
     from understudy.runner.step import StepRequest
     from understudy.spec.git_access import GitAccess
     from understudy.spec.pipeline import NightSpec
-
-
-NOT_MAPPED: Final = -1
-"""Airflow's map index of a task that is not one of several."""
 
 
 class ProjectOperator(BaseOperator):
@@ -155,7 +152,7 @@ class MlflowRunOperator(ProjectOperator):
 
     def execute(self, context: Context) -> Any:  # noqa: ANN401 -- subclasses return more
         """Run the entry point and return the id of its MLflow run."""
-        with airflow_errors():
+        with airflow_errors(context):
             services = Services.connect()
             name = self.experiment or context["ti"].dag_id
             request = self.request(context, services.runs.experiment(name))
@@ -164,7 +161,7 @@ class MlflowRunOperator(ProjectOperator):
     def resume(self, context: Context, event: Mapping[str, Any]) -> Any:  # noqa: ANN401 -- ditto
         """Go on when the trigger has seen the end of the job."""
         # Airflow makes a new operator for it in another process: nothing of `execute` is left.
-        with airflow_errors():
+        with airflow_errors(context):
             services = Services.connect()
             run_id = self._conclude(self._remote(services), event)
             return self.finished(context, services, run_id)
@@ -337,15 +334,15 @@ def cancel_job(spec: NightSpec, say: Callable[[str], None], run: Run) -> None:
 def errors_of(
     context: Context, services: Services, experiment_id: str, tasks: Iterable[str]
 ) -> Iterator[str]:
-    """Yield why tasks failed, as far as the MLflow run of their last try says so."""
+    """Yield why tasks failed: what they left, else what the MLflow run of their last try says."""
     for task in tasks:
-        # States name a mapped task's parts as `validate_0`; its runs are tagged by task and index.
-        name, _, index = task.rpartition("_")
-        mapped = index.isdecimal()
-        key = task_key(context, name if mapped else task, int(index) if mapped else NOT_MAPPED)
-        for run in services.runs.tagged(experiment_id, Tag.ATTEMPT_OF, key, limit=1):
-            if error := run.data.tags.get(Tag.ERROR.value):
-                yield f"{task}: {error}"
+        name, index = instance_of(task)
+        error = cause_left(context, task)
+        if not error:
+            key = task_key(context, name, index)
+            for run in services.runs.tagged(experiment_id, Tag.ATTEMPT_OF, key, limit=1):
+                error = run.data.tags.get(Tag.ERROR.value, "")
+        yield f"{called(task)}: {error or 'its log says why'}"
 
 
 def attempt_key(context: Context) -> str:

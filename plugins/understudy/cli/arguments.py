@@ -1,21 +1,42 @@
-"""What commands share: dates and managers among arguments, a file of rules, MLflow's errors."""
+"""What commands share: dates and managers among arguments, a file of rules, the MLflow server."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import runpy
+import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from understudy.cli.terminal import to_stderr
 from understudy.contract import ENV_MANAGERS, LOCAL_PYTHON, is_env_manager
-from understudy.errors import DeclarationError
+from understudy.errors import (
+    DeclarationError,
+    TrackingRefusedError,
+    TrackingUnavailableError,
+    nearest,
+)
 
 if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
     from understudy.gate import Gate
+
+SERVER_VARIABLE: Final = "MLFLOW_TRACKING_URI"
+# Seconds that a server may take until it answers: one that is just starting is waited for.
+_PATIENCE_S: Final = 6.0
+_PAUSE_S: Final = 0.5
+# What a proxy says whose server is away.
+_NOBODY: Final = frozenset({502, 503, 504})
+# What `make up` and `make demo` keep below a checkout, the lasting one first.
+_STACKS: Final = (".state/stack", ".state/demo")
+_LOOPBACK: Final = "127.0.0.1"
 
 
 def moment(text: str) -> datetime:
@@ -109,3 +130,126 @@ def mlflow_errors() -> Iterator[None]:
         yield
     except MlflowException as error:
         raise refused(error) from error
+
+
+def client(*, wait: bool = True) -> MlflowClient:
+    """Return a client of the tracking server: the variable's, else that of the checkout's stack.
+
+    Args:
+        wait: Whether to see that the server answers, for a few seconds. A program that runs for
+            ever outlives a server that is away, and so need not find it at its start.
+
+    Raises:
+        TrackingUnavailableError: when no server is named, or it does not answer.
+    """
+    address = tracking_address()
+    if not address:
+        raise TrackingUnavailableError(
+            f"No MLflow server is named: {SERVER_VARIABLE} is not set, and no stack of make up or"
+            f" make demo runs in {Path.cwd()} or above it",
+            allowed=f"{SERVER_VARIABLE} in this shell, or a checkout whose stack runs",
+            action=f"export {SERVER_VARIABLE}=http://HOST:PORT, or call this in the checkout after"
+            " make up",
+        )
+    # Before MLflow is imported, which takes seconds of its own.
+    if wait and address.startswith(("http://", "https://")):
+        _await_answer(address)
+    from understudy.store import tracking
+
+    # For what is run below: `mlflow.artifacts` and others read the variable themselves.
+    os.environ[SERVER_VARIABLE] = address
+    return tracking.client(address)
+
+
+def tracking_address() -> str:
+    """Return the address of the tracking server; '' where neither variable nor stack names one."""
+    named = os.environ.get(SERVER_VARIABLE, "")
+    if named:
+        return named
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        for stack in _STACKS:
+            address = _of_stack(folder / stack)
+            if address:
+                to_stderr(f"understudy: the MLflow of {folder / stack}, {address}")
+                return address
+    return ""
+
+
+def _of_stack(state: Path) -> str:
+    """Return the address of a local stack's MLflow; '' where none was started or it is over."""
+    # The record goes with `make down`; the ports stay, so that the next start has the same.
+    if not (state / "stack.json").is_file():
+        return ""
+    port = json.loads((state / "ports.json").read_text("utf-8"))["mlflow"]
+    try:
+        socket.create_connection((_LOOPBACK, port), timeout=1).close()
+    except OSError:
+        return ""
+    return f"http://{_LOOPBACK}:{port}"
+
+
+def _await_answer(address: str) -> None:
+    """Wait until a server answers.
+
+    Raises:
+        TrackingUnavailableError: when it does not.
+    """
+    from understudy.redact import redacted
+
+    end, shown = time.monotonic() + _PATIENCE_S, redacted(address)
+    said = False
+    while why := _silence(address, max(end - time.monotonic(), 1.0)):
+        if time.monotonic() > end:
+            raise TrackingUnavailableError(
+                f"The MLflow server {shown} did not answer for {_PATIENCE_S:g} s: {why}",
+                allowed=f"a server that answers at {SERVER_VARIABLE}",
+                action="start it, or correct the address",
+            )
+        if not said:
+            to_stderr(f"understudy: waiting for the MLflow server {shown} ({why})")
+            said = True
+        time.sleep(_PAUSE_S)
+
+
+def _silence(address: str, within: float) -> str:
+    """Return why a server does not answer, '' where it does, whatever it says."""
+    import ssl
+    from urllib.error import HTTPError, URLError
+    from urllib.parse import urlsplit
+    from urllib.request import urlopen
+
+    parts = urlsplit(address)
+    # Without a user and password, which urllib would take for a part of the host's name.
+    bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    try:
+        urlopen(f"{bare.rstrip('/')}/health", timeout=within).close()  # noqa: S310 -- http(s) alone
+    except HTTPError as error:
+        error.close()
+        return f"status {error.code}" if error.code in _NOBODY else ""
+    except (URLError, OSError) as error:
+        reason = getattr(error, "reason", error)
+        # Which certificates count is for MLflow to say, in its own words.
+        return "" if isinstance(reason, ssl.SSLError) else str(reason)
+    return ""
+
+
+def known_model(made: MlflowClient, name: str) -> None:
+    """Check that there is a registered model of a name.
+
+    Raises:
+        TrackingRefusedError: naming one with a similar name.
+    """
+    from understudy.registry.versions import registered
+
+    if registered(made, name) is not None:
+        return
+    with mlflow_errors():
+        names = [str(model.name) for model in made.search_registered_models(max_results=1000)]
+    raise TrackingRefusedError(
+        f"There is no registered model {name!r}{nearest(name, names)}",
+        allowed="the name of a model in MLflow's registry, by default that of its Dag",
+        action=f"name one of {', '.join(sorted(names)[:20])}"
+        if names
+        else "wait for a night that promotes, or name another server",
+    )

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from understudy.cli.arguments import env_manager, rules
-from understudy.cli.terminal import absolute, to_stderr
+from understudy.cli.terminal import absolute, add_json, to_stderr
 from understudy.errors import DeclarationError, ParameterError
 from understudy.spec import quantities
 
@@ -53,6 +53,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for all that is made")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="default: all cores")
     parser.add_argument("--env-manager", default="uv", type=env_manager)
+    add_json(parser)
     parser.set_defaults(run=_run)
 
 
@@ -64,11 +65,14 @@ def _run(options: argparse.Namespace) -> int:
 
     request, folder = _request(options), BacktestFolder(options.out)
     result = backtest(request, folder, max(options.jobs, 1), to_stderr)
-    (options.out / "results.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
+    text = json.dumps(result, indent=1)
+    (options.out / "results.json").write_text(text, encoding="utf-8")
     (options.out / "results.html").write_text(page(result), encoding="utf-8")
-    for line in table(result):
-        print(line)
-    print(f"See {options.out / 'results.html'} and results.json")
+    if options.json:
+        print(text)
+    else:
+        print("\n".join(table(result)))
+    to_stderr(f"See {options.out / 'results.html'} and results.json")
     return 0
 
 

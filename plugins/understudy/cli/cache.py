@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from datetime import datetime
+from datetime import UTC, datetime
 
-from understudy.cli.terminal import parsed_by
+from understudy.cli.terminal import add_json, parsed_by, print_json
 from understudy.errors import SettingsError
 from understudy.runner.reuse.cache import Item, PruningTerms, inventory, prune, pruner
 from understudy.runner.settings import CACHE_VARIABLE, CacheLimits, Settings
@@ -17,6 +17,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``cache list`` and ``cache prune``."""
     actions = parser.add_subparsers(title="actions", metavar="action", required=True)
     listing = actions.add_parser("list", help="show each item with its size and last use")
+    add_json(listing)
     listing.set_defaults(run=_list)
     pruning = actions.add_parser(
         "prune",
@@ -36,10 +37,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     pruning.set_defaults(run=_prune)
 
 
-def _list(_options: argparse.Namespace) -> int:
+def _list(options: argparse.Namespace) -> int:
     settings = Settings.from_environment()
     items = [item for item in inventory(settings.cache) if item.folder.is_dir()]
     sizes = [item.size() for item in items]
+    if options.json:
+        print_json(map(_facts, items, sizes))
+        return 0
     for item, size in zip(items, sizes, strict=True):
         print(_line(item, size_text(size), "in use" if item.in_use() else _moment(item)))
     print(f"{size_text(sum(sizes))} in {settings.cache}")
@@ -71,6 +75,18 @@ def _prune(options: argparse.Namespace) -> int:
 
 def _line(item: Item, state: str, used: str) -> str:
     return f"{item.kind.name.lower():11}  {state:>9}  {used:16}  {item.title}"
+
+
+def _facts(item: Item, size: int) -> dict[str, object]:
+    used = datetime.fromtimestamp(item.used, UTC).isoformat(timespec="seconds")
+    return {
+        "kind": item.kind.name.lower(),
+        "title": item.title,
+        "folder": str(item.folder),
+        "bytes": size,
+        "used": used,
+        "in_use": item.in_use(),
+    }
 
 
 def _moment(item: Item) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import asdict
 
 from understudy.cli.arguments import env_manager
-from understudy.cli.terminal import absolute
+from understudy.cli.terminal import absolute, add_json, print_json
 
 # Hex digits of a digest that are shown: enough to tell the environments of one machine apart.
 _DIGITS = 12
@@ -24,7 +25,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     build.add_argument("--env-manager", default="uv", type=env_manager)
     build.set_defaults(run=_build)
     listing = actions.add_parser("list", help="list the environments in this machine's cache")
-    listing.set_defaults(run=lambda _: _list())
+    add_json(listing)
+    listing.set_defaults(run=_list)
 
 
 def _build(arguments: argparse.Namespace) -> int:
@@ -45,9 +47,15 @@ def _build(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _list() -> int:
+def _list(options: argparse.Namespace) -> int:
     from understudy.runner.environment.prebuild import environments
 
+    if options.json:
+        print_json(
+            {**asdict(one), "used": None if one.used is None else one.used.isoformat()}
+            for one in environments()
+        )
+        return 0
     rows = [_HEAD]
     for one in environments():
         state = f"lacks {one.missing}" if one.missing else "complete"

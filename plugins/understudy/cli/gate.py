@@ -6,15 +6,20 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from understudy.cli import arguments
 from understudy.cli.arguments import rules
 from understudy.cli.terminal import to_stderr
 from understudy.errors import DecisionError
-from understudy.gate import DecisionRecord, Score, StoredPredictions, Verdict
+from understudy.gate import DecisionRecord, Score, StoredPredictions, Unscored, Verdict
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
+    from understudy.decide.evaluator import EvaluationResult
+
 # 1 and 2 are taken: an error of ours, and a wrong argument (argparse).
+_PARQUET: Final = b"PAR1"
+"""How such a file begins."""
 EXIT_CODES: Final = {Verdict.PROMOTE: 0, Verdict.HOLD: 3, Verdict.REJECT: 4}
 
 
@@ -43,6 +48,7 @@ def _run(options: argparse.Namespace) -> int:
         gate, challenger, champion, **_rows_and_models(client, challenger, champion)
     )
     evaluated = Evaluator(client).evaluate(request, to_stderr)
+    _refuse_unusable(options, evaluated)
     record = DecisionRecord.of(
         {"judged_by": "understudy gate"},
         gate,
@@ -62,6 +68,27 @@ def _run(options: argparse.Namespace) -> int:
         page = render_or_tell(record.to_dict(), dict(evaluated.summary) or None)
         options.page.write_text(page, encoding="utf-8")
     return EXIT_CODES[record.verdict]
+
+
+def _refuse_unusable(options: argparse.Namespace, evaluated: EvaluationResult) -> None:
+    """Refuse files of predictions that cannot be compared.
+
+    In a night that is a fact to judge by; named on a command line these are the wrong files.
+
+    Raises:
+        DecisionError: saying why they cannot.
+    """
+    named = list(filter(None, (options.challenger, options.champion)))
+    champion, evidence = evaluated.champion, evaluated.evidence
+    blockers = evidence.blockers if evidence is not None else ()
+    unusable = champion.reason if isinstance(champion, Unscored) else ""
+    why = blockers[0] if blockers else unusable
+    if why and all(map(_is_file, named)):
+        raise DecisionError(
+            f"{' and '.join(named)}: {why}",
+            allowed="predictions of both models on the same rows",
+            action="name the files of one holdout",
+        )
 
 
 def _rows_and_models(
@@ -84,13 +111,31 @@ def _client(options: argparse.Namespace) -> MlflowClient | None:
     named = (options.challenger, options.champion)
     if all(_is_file(name) for name in named if name):
         return None
-    from understudy.store import tracking
-
-    return tracking.client()
+    return arguments.client()
 
 
 def _is_file(name: str) -> bool:
     return name.endswith(".parquet") or Path(name).is_file()
+
+
+def _check_file(name: str) -> None:
+    """Check that a file can be one of predictions: a night judges what is there, a person mistypes.
+
+    Raises:
+        DecisionError: where it cannot.
+    """
+    try:
+        with Path(name).open("rb") as file:
+            found = "" if file.read(len(_PARQUET)) == _PARQUET else f"{name} is no Parquet file"
+    except OSError as error:
+        found = f"{name} cannot be read: {error.strerror}"
+    if not found:
+        return
+    raise DecisionError(
+        found,
+        allowed="a Parquet file with the columns row_id, target and prediction",
+        action="write one with pandas.DataFrame.to_parquet; docs/gate.md names the columns",
+    )
 
 
 def _score(client: MlflowClient | None, name: str) -> Score:
@@ -100,6 +145,7 @@ def _score(client: MlflowClient | None, name: str) -> Score:
         DecisionError: when there is neither.
     """
     if client is None or _is_file(name):
+        _check_file(name)
         return Score(name, {}, predictions=StoredPredictions("", str(Path(name).resolve())))
     from mlflow.exceptions import MlflowException
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 
-from understudy.cli.arguments import mlflow_errors
-from understudy.cli.terminal import render
+from understudy.cli.arguments import client, known_model, mlflow_errors
+from understudy.cli.terminal import add_json, print_json, render
 from understudy.registry.history import Entry, History, State
 
 _TITLES = ("move", "when (UTC)", "from", "to", "cause", "who", "why")
@@ -32,7 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--last", type=int, default=20, metavar="N", help="how many moves to show; 0 for all"
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON document per move")
+    add_json(parser)
     parser.set_defaults(run=_run)
 
 
@@ -48,13 +47,15 @@ def moment(text: str) -> datetime:
 
 def _run(options: argparse.Namespace) -> int:
     from understudy.registry.promoter import Promoter
-    from understudy.store import tracking
     from understudy.store.tracking import RunStore
 
-    client = tracking.client()
+    made = client()
     with mlflow_errors():
-        promoter = Promoter(client, RunStore(client))
+        promoter = Promoter(made, RunStore(made))
         history = promoter.look(options.model).history
+        # A model that was deleted or renamed still has its history.
+        if not history.entries:
+            known_model(made, options.model)
         # A look reads the newest part of the history only; all of it is read where that is short.
         if options.at is not None or not 0 < options.last <= len(history.entries):
             history = promoter.history(options.model)
@@ -67,11 +68,10 @@ def _run(options: argparse.Namespace) -> int:
         return 0
     shown = history.entries[-options.last :] if options.last else history.entries
     if options.json:
-        facts = (
+        print_json(
             {**asdict(one.move), "ending": None if one.ending is None else asdict(one.ending)}
             for one in shown
         )
-        print("\n".join(map(json.dumps, facts)))
         return 0
     print(f"{history.model}: {_state(history)}")
     if shown:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Final
 
+from understudy import __version__
 from understudy.errors import UnderstudyError
 
 COMMANDS: Final = {
@@ -37,18 +38,8 @@ _FAILED, _INTERRUPTED = 1, 130
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the process's exit code."""
     given = sys.argv[1:] if arguments is None else list(arguments)
-    parser = argparse.ArgumentParser(
-        prog="understudy", description="Recurring retraining with Airflow and MLflow."
-    )
-    commands = parser.add_subparsers(title="commands", metavar="command", required=True)
-    for name, purpose in COMMANDS.items():
-        command = commands.add_parser(name, help=purpose, description=purpose.capitalize() + ".")
-        # Only the command's own module is imported: numpy, MLflow and the like take seconds. A word
-        # among the arguments that is another command's name costs its import and does no harm.
-        if name in given:
-            import_module(f"understudy.cli.{name}").configure(command)
-    options = parser.parse_args(given)
     try:
+        options = _parsed(given)
         return int(options.run(options))
     except UnderstudyError as error:
         sys.stderr.write(f"understudy: {error}\n")
@@ -56,3 +47,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("understudy: interrupted\n")
         return _INTERRUPTED
+
+
+def _parsed(given: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="understudy", description="Recurring retraining with Airflow and MLflow."
+    )
+    parser.add_argument("--version", action="version", version=f"understudy {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="command", required=True)
+    for name, purpose in COMMANDS.items():
+        command = commands.add_parser(name, help=purpose, description=purpose.capitalize() + ".")
+        # Only the command's own module is imported: numpy, MLflow and the like take seconds. A word
+        # among the arguments that is another command's name costs its import and does no harm.
+        if name in given:
+            import_module(f"understudy.cli.{name}").configure(command)
+    return parser.parse_args(given)

@@ -7,7 +7,8 @@ import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from understudy.cli.arguments import moment
+from understudy.cli.arguments import client, moment
+from understudy.cli.terminal import add_json, print_json
 from understudy.errors import DecisionError
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             f"--{name}", type=moment, default=default, metavar="DATE", help="as-of date, UTC"
         )
+    add_json(parser)
     parser.set_defaults(run=_run)
 
 
@@ -41,12 +43,9 @@ def _run(options: argparse.Namespace) -> int:
     from understudy.cli.terminal import render
     from understudy.decide import stored_records
     from understudy.gate import Tally
-    from understudy.store import tracking
 
     records = []
-    for one in stored_records.matured(
-        tracking.client(), options.pipeline, options.since, options.until
-    ):
+    for one in stored_records.matured(client(), options.pipeline, options.since, options.until):
         # A record that cannot be read must not hide the others.
         if isinstance(one, DecisionError):
             sys.stderr.write(f"understudy: left out: {one}\n")
@@ -58,6 +57,9 @@ def _run(options: argparse.Namespace) -> int:
             allowed="a pipeline with label_delay, and nights that are older than that",
             action="correct the name, --since or --until; or wait for a night",
         )
+    if options.json:
+        print_json(one.to_dict() for one in records)
+        return 0
     print(render(_TITLES, list(map(_row, records)), shutil.get_terminal_size((140, 24)).columns))
     for line in Tally.of(records).summary_lines():
         print(line)

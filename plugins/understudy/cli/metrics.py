@@ -23,13 +23,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from understudy.cli.arguments import mlflow_errors
+    from understudy.cli.arguments import client, mlflow_errors
     from understudy.cli.terminal import leave
     from understudy.monitoring.exporter import Observer, server
-    from understudy.store import tracking
 
     # MLflow's times are milliseconds. Counters begin at zero now, as Prometheus expects.
-    observer = Observer(tracking.client(), int(time.time() * 1000))
+    observer = Observer(client(wait=False), int(time.time() * 1000))
 
     def look() -> None:
         with mlflow_errors():

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from understudy.cli.arguments import moment, rules
-from understudy.cli.terminal import to_stderr
+from understudy.cli.arguments import client, moment, rules, tracking_address
+from understudy.cli.terminal import add_json, print_json, to_stderr
 from understudy.errors import DecisionError
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ _DIFFERS = 3
 _NOT_JUDGED = "-"
 _FIRST, _LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 _TITLES = ("night", "outcome", "verdict then", "verdict now", "why now")
+_KEYS = ("night", "outcome", "then", "now", "why")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -41,6 +42,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         )
     parser.add_argument("--rules", type=Path, help="judge under these: a .json or .py file")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the new record there")
+    add_json(parser)
     parser.set_defaults(run=_run)
 
 
@@ -52,10 +54,13 @@ def _night(options: argparse.Namespace) -> int:
     from understudy.decide.evaluator import Evaluator
     from understudy.decide.replay import replayed
 
-    document, client = _document(options.night)
-    (one,) = replayed([document], Evaluator(client), to_stderr, _rules(options))
+    document, made = _document(options.night)
+    (one,) = replayed([document], Evaluator(made), to_stderr, _rules(options))
     if options.out:
         options.out.write_text(one.now.to_json(), encoding="utf-8")
+    if options.json:
+        print_json([_facts(one)])
+        return _DIFFERS if one.differences and not options.rules else 0
     if options.rules:
         print(f"Verdict then: {one.stored['verdict']}")
         print("\n".join(one.now.summary_lines()))
@@ -74,6 +79,17 @@ def _night(options: argparse.Namespace) -> int:
     return _DIFFERS
 
 
+def _facts(one: Replayed) -> dict[str, object]:
+    context, now = one.stored.get("context", {}), one.now
+    return {
+        "night": context.get("as_of", "")[:10],
+        "then": one.stored["verdict"],
+        "now": now.verdict,
+        "why": now.decision.why,
+        "differences": list(one.differences),
+    }
+
+
 def _versions(software: object) -> str:
     named = software.items() if isinstance(software, dict) else ()
     return ", ".join(f"{name} {version}" for name, version in named) or "versions that are unknown"
@@ -86,25 +102,27 @@ def _nights(options: argparse.Namespace) -> int:
     from understudy.decide import stored_records
     from understudy.decide.evaluator import Evaluator
     from understudy.decide.replay import replayed_where_possible
-    from understudy.store import tracking
 
-    client = tracking.client()
-    found = list(stored_records.nights(client, options.pipeline, options.since, options.until))
+    made = client()
+    found = list(stored_records.nights(made, options.pipeline, options.since, options.until))
     if not found:
         raise DecisionError(
             f"Found no judged night of {options.pipeline!r} in that time",
-            allowed="a pipeline with judged nights at MLFLOW_TRACKING_URI",
+            allowed="a pipeline with judged nights on this MLflow server",
             action="correct --pipeline, --since or --until",
         )
     documents = (one.document for one in found)
-    again = replayed_where_possible(documents, Evaluator(client), to_stderr, _rules(options))
+    again = replayed_where_possible(documents, Evaluator(made), to_stderr, _rules(options))
     rows = [_row(old, one) for old, one in zip(found, again, strict=True)]
-    print(render(_TITLES, rows, shutil.get_terminal_size((120, 24)).columns))
     lost = sum(now == _NOT_JUDGED for _, _, _, now, _ in rows)
     other = sum(now not in {then, _NOT_JUDGED} for _, _, then, now, _ in rows)
-    print(f"{len(rows)} nights, {other} with another verdict")
-    if lost:
-        print(f"{lost} of them could not be judged again")
+    if options.json:
+        print_json(dict(zip(_KEYS, row, strict=True)) for row in rows)
+    else:
+        print(render(_TITLES, rows, shutil.get_terminal_size((120, 24)).columns))
+        print(f"{len(rows)} nights, {other} with another verdict")
+        if lost:
+            print(f"{lost} of them could not be judged again")
     # Under other rules another verdict is the answer, under the same rules it is an alarm.
     return _DIFFERS if (other or lost) and not options.rules else 0
 
@@ -122,15 +140,11 @@ def _rules(options: argparse.Namespace) -> Gate | None:
 
 def _document(name: str) -> tuple[str, MlflowClient | None]:
     """Return a record and the client that reaches its predictions, if one is needed."""
-    import os
-
     from understudy.decide import stored_records
-    from understudy.store import tracking
 
     if Path(name).is_file():
         # A record of a file of predictions is judged again without any server, as it was made.
-        known = bool(os.environ.get("MLFLOW_TRACKING_URI"))
         document = Path(name).read_text(encoding="utf-8")
-        return document, tracking.client() if known else None
-    client = tracking.client()
-    return stored_records.document(client, name), client
+        return document, client(wait=False) if tracking_address() else None
+    made = client()
+    return stored_records.document(made, name), made

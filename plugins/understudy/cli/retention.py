@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from datetime import timedelta
 
-from understudy.cli.arguments import mlflow_errors
-from understudy.cli.terminal import parsed_by
+from understudy.cli.arguments import client, mlflow_errors
+from understudy.cli.terminal import add_json, parsed_by, print_json, to_stderr
 from understudy.registry.retention import Keep
 from understudy.spec import quantities
 
@@ -38,6 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
             f"--{name}", type=int, default=default, metavar="N", help=f"keep {what}: {default}"
         )
     parser.add_argument("--remove", action="store_true", help="remove what may go")
+    add_json(parser)
     parser.set_defaults(run=_run)
 
 
@@ -48,20 +49,23 @@ def _age(text: str) -> timedelta:
 def _run(options: argparse.Namespace) -> int:
     from understudy.registry.garbage_collector import GarbageCollector, Owner
     from understudy.registry.promoter import Promoter
-    from understudy.store import tracking
     from understudy.store.tracking import RunStore
 
     keep = Keep(options.age, options.nights, options.versions, options.moves)
-    client = tracking.client()
-    runs = RunStore(client)
-    collector = GarbageCollector(client, runs, Promoter(client, runs))
+    made = client()
+    runs = RunStore(made)
+    collector = GarbageCollector(made, runs, Promoter(made, runs))
     owner = Owner(options.pipeline, options.model or options.pipeline)
     with mlflow_errors():
         if options.remove:
-            planned = collector.carry_out(owner, keep, print)
+            planned = collector.carry_out(owner, keep, to_stderr if options.json else print)
         else:
             planned = collector.plan(owner, keep)
-            print("\n".join(planned.summary_lines()))
+    if options.json:
+        print_json({"item": item, "goes": goes, "why": why} for item, goes, why in planned.items())
+        return 0
+    if not options.remove:
+        print("\n".join(planned.summary_lines()))
     count = sum(len(night.runs) for night in planned.nights)
     verb = "Removed" if options.remove else "Would go:"
     print(

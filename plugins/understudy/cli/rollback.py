@@ -6,7 +6,7 @@ import argparse
 import getpass
 import uuid
 
-from understudy.cli.arguments import mlflow_errors
+from understudy.cli.arguments import client, known_model, mlflow_errors
 from understudy.cli.history import moment
 from understudy.errors import warn_of_old_name
 from understudy.registry.history import Scope
@@ -61,11 +61,11 @@ def _run(options: argparse.Namespace) -> int:
     from understudy.registry.promoter import Promoter
     from understudy.registry.rehearsal import Rehearser
     from understudy.registry.rollback import RollbackRequest, Rollbacks
-    from understudy.store import tracking
     from understudy.store.tracking import RunStore
 
-    client = tracking.client()
-    runs = RunStore(client)
+    made = client()
+    known_model(made, options.model)
+    runs = RunStore(made)
     request = RollbackRequest(
         model=options.model,
         why=options.why,
@@ -78,7 +78,7 @@ def _run(options: argparse.Namespace) -> int:
         rehearse=not options.no_rehearsal,
     )
     rollbacks = Rollbacks(
-        client, runs, Promoter(client, runs), lambda terms: Rehearser(client, runs, terms)
+        made, runs, Promoter(made, runs), lambda terms: Rehearser(made, runs, terms)
     )
     with mlflow_errors():
         done = rollbacks.make(request, print)

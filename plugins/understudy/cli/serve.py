@@ -9,7 +9,7 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING
 
-from understudy.cli.arguments import env_manager
+from understudy.cli.arguments import client, env_manager
 from understudy.cli.terminal import leave
 
 if TYPE_CHECKING:
@@ -50,12 +50,11 @@ def _run(options: argparse.Namespace) -> int:
     from understudy.serving.alias_watcher import AliasWatcher
     from understudy.serving.instance import Opener, ServingTerms
     from understudy.serving.proxy import Proxy
-    from understudy.store import tracking
 
-    client, proxy = tracking.client(), Proxy(options.model)
+    made, proxy = client(wait=False), Proxy(options.model)
     terms = ServingTerms(options.workers, options.env_manager or "", options.startup)
-    opener = Opener(client, terms, _print, Settings.from_environment())
-    champion = partial(_champion, client, options.model)
+    opener = Opener(made, terms, _print, Settings.from_environment())
+    champion = partial(_champion, made, options.model)
     follower = AliasWatcher(proxy, champion, opener, options.poll, _print)
     config = uvicorn.Config(
         proxy.app(), host=options.host, port=options.port, access_log=False, log_level="warning"
@@ -72,12 +71,12 @@ def _run(options: argparse.Namespace) -> int:
     return 0 if server.started else 1
 
 
-def _champion(client: MlflowClient, model: str) -> str | None:
+def _champion(made: MlflowClient, model: str) -> str | None:
     from understudy.cli.arguments import mlflow_errors
     from understudy.registry.versions import Registry
 
     with mlflow_errors():
-        found = Registry(client).champion(model)
+        found = Registry(made).champion(model)
     return None if found is None else str(found.version)
 
 

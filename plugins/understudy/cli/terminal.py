@@ -6,9 +6,10 @@ It loads nothing but the standard library: ``cache`` and others start without ML
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from types import FrameType
@@ -36,6 +37,19 @@ def absolute(project: str) -> str:
     # `mlflow run` takes a path that exists for a folder, also one with a colon; a URL has "://".
     is_folder = "://" not in folder and Path(folder).is_dir()
     return f"{Path(folder).absolute()}{separator}{subdirectory}" if is_folder else project
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Add the option of every command that prints a table."""
+    parser.add_argument(
+        "--json", action="store_true", help="print a JSON document per row in place of the table"
+    )
+
+
+def print_json(rows: Iterable[Mapping[str, object]]) -> None:
+    """Print each row as one line of JSON."""
+    for row in rows:
+        print(json.dumps(row))
 
 
 def to_stderr(line: str) -> None:

@@ -15,6 +15,7 @@ import hashlib
 import os
 import platform
 import shutil
+import ssl
 import subprocess
 import sys
 import time
@@ -25,6 +26,8 @@ from pathlib import Path
 STAMP = ".complete"
 GATE_LOCK = "plugins/understudy/decide/environment/requirements.txt"
 """The lock of the gate's own environment is part of the package, which builds it where it runs."""
+UNTRUSTED = ("UnknownIssuer", "CERTIFICATE_VERIFY_FAILED")
+"""What uv and pip say of a certificate that nobody here vouches for."""
 OUTPUT_LINES = 20
 """How many of a failed program's last lines are shown."""
 
@@ -126,10 +129,16 @@ def run(command: Iterable[object], *, doing: str) -> None:
         env=child_environment(os.environ),
     )
     if done.returncode != 0:
+        mend = "mend what the lines above name"
+        if any(words in done.stdout for words in UNTRUSTED):
+            mend = (
+                "add the certificate of your network's proxy to the system's trust store, or name "
+                "its file in SSL_CERT_FILE and PIP_CERT"
+            )
         raise SetupError(
             f"{doing} failed with status {done.returncode}:\n{tail(done.stdout)}",
             allowed="a package index that answers, and free disk space (about 2 GB in all)",
-            action="mend what the lines above name, then run the same command again",
+            action=f"{mend}, then run the same command again",
         )
 
 
@@ -145,7 +154,19 @@ def child_environment(environ: Mapping[str, str]) -> dict[str, str]:
     # without a network fail after 10 s only.
     misleading = {"PYTHONHOME", "PYTHONPATH", "UV_PYTHON", "UV_SYSTEM_PYTHON", "VIRTUAL_ENV"}
     kept = {name: value for name, value in environ.items() if name not in misleading}
-    return kept | {"UV_PYTHON_DOWNLOADS": "never"}
+    return trusting() | kept | {"UV_PYTHON_DOWNLOADS": "never"}
+
+
+def trusting() -> dict[str, str]:
+    """Variables by which uv and pip take the system's trust store for theirs.
+
+    Their own lists lack the certificate of a company's proxy. The caller's variables come first.
+    """
+    paths = ssl.get_default_verify_paths()
+    store = paths.cafile or (paths.capath if any(Path(paths.capath or "").glob("*.0")) else "")
+    # uv had the second name before 0.11. pip needs none since 24.2, which older Pythons lack.
+    uv = {"UV_SYSTEM_CERTS": "true", "UV_NATIVE_TLS": "true"}
+    return uv | ({"PIP_CERT": store} if store else {})
 
 
 @contextlib.contextmanager

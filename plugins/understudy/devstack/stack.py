@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -268,15 +269,18 @@ class _Start:
 
 
 def describe(stack: Stack) -> str:
-    """The addresses to look at, and how to get in."""
+    """How to get in; the last three lines are to be copied: shell, tracking server, page."""
     addresses = stack.addresses()
+    activation = stack.place.environment("airflow") / "activate"
     return "\n".join(
         (
-            f"  Airflow     {addresses.airflow}",
-            f"              user {settings.USER}, password in {stack.place.passwords}",
-            f"  MLflow      {addresses.mlflow}",
+            f"  Airflow     user {settings.USER}, password in {stack.place.passwords}",
             f"  this clone  {addresses.repository}",
             f"  logs        {stack.place.logs}",
-            "  make down ends it.",
+            "  make down ends it. For a shell with understudy, mlflow and uv, and for the browser:",
+            "",
+            f"    . {shlex.quote(str(activation))}",
+            f"    export MLFLOW_TRACKING_URI={addresses.mlflow}",
+            f"    {addresses.airflow}/plugin/champions",
         )
     )

@@ -140,12 +140,17 @@ class RetentionPlan:
     versions: tuple[OldVersion, ...]
     reasons: Mapping[str, str]
 
-    def summary_lines(self) -> Iterator[str]:
-        """Yield a line for each night and version: whether it goes, and why."""
+    def items(self) -> Iterator[tuple[str, bool, str]]:
+        """Yield each night and version: its name, whether it goes, and why."""
         gone = {f"night {night.run_id}" for night in self.nights}
         gone |= {f"version {version.number}" for version in self.versions}
         for name, reason in self.reasons.items():
-            yield f"{'goes ' if name in gone else 'stays'}  {name}: {reason}"
+            yield name, name in gone, reason
+
+    def summary_lines(self) -> Iterator[str]:
+        """Yield a line for each of them."""
+        for name, goes, reason in self.items():
+            yield f"{'goes ' if goes else 'stays'}  {name}: {reason}"
 
 
 def plan(inventory: Inventory, keep: Keep, now: datetime) -> RetentionPlan:

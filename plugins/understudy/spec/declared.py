@@ -92,11 +92,13 @@ def refuse_secrets(field: str, parameters: Mapping[str, object]) -> None:
 
 def _readable(record: type, error: ValidationError) -> DeclarationError:
     names = [field.name for field in dataclasses.fields(record)]
+    # Of this record a file calls the function that makes a Dag of it.
+    word = "pipeline" if record.__name__ == "Pipeline" else record.__name__
     problems = [_problem(details, names) for details in error.errors(include_url=False)]
     return DeclarationError(
-        f"{record.__name__}: {'; '.join(problems)}",
-        allowed=f"the fields {listed(names)} of {record.__name__}",
-        action=f"correct the call of {record.__name__}(...) in the pipeline file",
+        f"{word}: {'; '.join(problems)}",
+        allowed=f"the fields {listed(names)} of {word}",
+        action=f"correct the call of {word}(...) in the pipeline file",
     )
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
-from understudy.errors import DeclarationError, listed
+from understudy.errors import DeclarationError, nearest
 from understudy.spec.declared import declared
 
 DEFAULT_CONFIDENCE: Final = 0.7
@@ -104,10 +104,12 @@ class Metric:
         known = LOWER_IS_BETTER | HIGHER_IS_BETTER
         # A function of the user's says nothing of its direction, whatever it is called.
         if self.lower_is_better is None and (self.function or self.name not in known):
+            meant = "" if self.function else nearest(self.name, known)
             raise DeclarationError(
-                f"Metric({self.name!r}) does not say which way is better",
-                allowed=f"lower_is_better=True or False; it is known for {listed(known)}",
-                action="add lower_is_better to the metric",
+                f"Metric({self.name!r}) does not say which way is better{meant}",
+                allowed="a metric of scikit-learn by its name, or lower_is_better=True or False for "
+                "one of your own",
+                action="correct the name" if meant else "add lower_is_better to the metric",
             )
         self._check_bounds()
         if self.function is not None and not _FUNCTION.fullmatch(self.function):

@@ -356,7 +356,7 @@ class Pipeline(NightSpec):
                 f"names other than {listed(reserved)}",
                 "set the version on Project(...), promote on pipeline(...); leave out the rest",
             )
-        refuse_secrets("Pipeline: parameters", self.parameters)
+        refuse_secrets("pipeline: parameters", self.parameters)
 
     def _check_after_promotion(self) -> None:
         after = self.after_promotion
@@ -375,7 +375,7 @@ class Pipeline(NightSpec):
                 "other names: that one is filled in with the champion",
                 "leave it out",
             )
-        refuse_secrets("Pipeline: after_promotion.parameters", after.parameters)
+        refuse_secrets("pipeline: after_promotion.parameters", after.parameters)
 
     @property
     def for_nights(self) -> NightSpec:
@@ -390,7 +390,7 @@ class Pipeline(NightSpec):
 
 
 def _wrong(found: str, allowed: str, action: str) -> DeclarationError:
-    return DeclarationError(f"Pipeline: {found}", allowed=allowed, action=action)
+    return DeclarationError(f"pipeline: {found}", allowed=allowed, action=action)
 
 
 __all__ = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -64,6 +65,9 @@ def test_the_list(understudy: Understudy, repository: Repository) -> None:
     assert [line.split()[0] for line in listing.splitlines()[:-1]] == [
         *("checkout", "mirror", "environment"),
     ]
+    code, listing = understudy("cache", "list", "--json")
+    kinds = [json.loads(line)["kind"] for line in listing.splitlines()]
+    assert (code, kinds) == (0, ["checkout", "mirror", "environment"])
 
 
 def test_pruning(understudy: Understudy, cache: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Callable
@@ -70,6 +71,9 @@ def test_build_then_list(
     assert (rows[0][1], rows[0][3]) == ("uv", "1")
     assert rows[0][5].startswith("lacks one in lib/")
     assert rows[1][0] == "half"
+    assert understudy("list", "--json") == 0
+    whole, _ = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (whole["digest"], whole["manager"], whole["packages"]) == (ready.name, "uv", 1)
 
 
 def test_a_commit_of_a_repository(

@@ -31,7 +31,7 @@ class LateLabelsOperator(NightStepOperator):
         """Return a sentence on each night that was seen again."""
         from understudy.decide.late_labels import LateLabels
 
-        with airflow_errors():
+        with airflow_errors(context):
             night, services = self.night(context), Services.connect()
             delay = night.spec.label_delay
             if delay is None or not has_numbers(context, night):

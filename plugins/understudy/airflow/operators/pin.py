@@ -48,7 +48,7 @@ class PinOperator(ProjectOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Return the night as JSON values."""
-        with airflow_errors():
+        with airflow_errors(context):
             services = Services.connect()
             night = self._night(context, services)
             self.at_pinned(night)

@@ -49,7 +49,7 @@ class PromoteOperator(NightStepOperator):
 
     def execute(self, context: Context) -> str:
         """Move while the champion is the one compared with; else validate it and judge again."""
-        with airflow_errors():
+        with airflow_errors(context):
             services, night = Services.connect(), self.night(context)
             self.mlflow_address = run_address(night.experiment_id, night.run_id)
             record = services.decisions.promotion(night)

@@ -42,7 +42,7 @@ class RehearseOperator(ProjectOperator):
 
     def execute(self, context: Context) -> str:
         """Return the MLflow run of the rehearsal."""
-        with airflow_errors():
+        with airflow_errors(context):
             services, night = Services.connect(), night_of(context, self.pipeline)
             if night.spec.rehearsal is None:
                 self.log.info(NOT_PINNED)

@@ -21,7 +21,9 @@ from understudy.airflow.links import (
 )
 from understudy.airflow.night_context import (
     MATURED,
+    NOT_MAPPED,
     PIN,
+    cause_left,
     failed_tasks,
     night_of,
     outcome_of,
@@ -29,7 +31,7 @@ from understudy.airflow.night_context import (
     states,
 )
 from understudy.airflow.services import Services
-from understudy.airflow.step import NOT_MAPPED, errors_of, task_key
+from understudy.airflow.step import errors_of, task_key
 from understudy.contract import Outcome
 from understudy.spec.pipeline import Pipeline
 from understudy.store.night import Night
@@ -115,14 +117,15 @@ class ReportOperator(BaseOperator):
             return night_of(context, self.pipeline)
         # `pin` may have opened the parent run and failed afterwards: nobody else would end it.
         except AirflowSkipException as skip:
-            reason = f"the task {PIN} is {now.get(PIN)}: the night did not begin"
+            cause = cause_left(context, PIN) or "its log says why"
+            reason = f"the task {PIN} is {now.get(PIN)}: the night did not begin; {PIN}: {cause}"
             experiment_id = services.runs.experiment(self.pipeline.experiment)
             run_id = services.nights.latest(experiment_id, task_key(context, PIN, NOT_MAPPED))
             if run_id is not None:
                 services.nights.give_up(run_id, reason)
             failed = notice.of_no_night(self.pipeline, str(context["run_id"]), reason)
             messenger.tell_unrecorded(context, failed)
-            raise AirflowFailException(f"FAILED: {reason}; its log says why") from skip
+            raise AirflowFailException(f"FAILED: {reason}") from skip
 
 
 def _how_promoted(night: Night, reason: str, address: str) -> str:

@@ -57,7 +57,7 @@ class GateOperator(BaseOperator):
         if not has_numbers(context, night):
             message = "No challenger was validated: there is nothing to judge."
             raise AirflowSkipException(message)
-        with airflow_errors():
+        with airflow_errors(context):
             services = Services.connect()
             self._decisions = services.decisions
             inputs = decision_inputs(context, services, night)
@@ -110,7 +110,7 @@ class ApproveOperator(ApprovalOperator):
             raise AirflowSkipException("; ".join(judged["reasons"]) if judged else "no verdict")
         if night.promote == "auto" and not judged["shadow"]:
             return None
-        with airflow_errors():
+        with airflow_errors(context):
             services = Services.connect()
             if judged["shadow"]:
                 raise held(services, night, judged["shadow"])
@@ -129,7 +129,7 @@ class ApproveOperator(ApprovalOperator):
             user = (event.get("responded_by_user") or {}).get("name") or "nobody in time"
             answer = f"{event['chosen_options'][0]} by {user}"
             # Rejected, the night ends HELD with these words as its reason.
-            with airflow_errors():
+            with airflow_errors(context):
                 tags = {Tag.APPROVAL: answer, Tag.HELD_BECAUSE: answer}
                 Services.connect().runs.tag(night.run_id, tags)
         return super().execute_complete(context, event)

@@ -12,6 +12,7 @@ import os
 import platform
 import re
 import shutil
+import ssl
 import sys
 import tempfile
 from collections import deque
@@ -40,6 +41,13 @@ from understudy.runner.projectfile import ProjectFile
 
 # uv's words (0.13) for what no retry cures.
 _HOPELESS = ("No solution found", "Failed to build")
+# What uv and pip say of a certificate that nobody here vouches for.
+_UNTRUSTED = ("UnknownIssuer", "CERTIFICATE_VERIFY_FAILED")
+_TRUST = (
+    "add the certificate of this network's proxy to the system's trust store, or name its file in "
+    "SSL_CERT_FILE and PIP_CERT where this runs"
+)
+_CORRECT = "correct what the project asks for, or try again if an index did not answer"
 _KEPT_LINES = 30
 _SHOWN_LINES = 8
 _QUIET = {
@@ -51,6 +59,18 @@ _QUIET = {
     "CONDA_ALWAYS_YES": "true",
     "MAMBA_ALWAYS_YES": "true",
 }
+
+
+def _trusting() -> dict[str, str]:
+    """Return variables by which uv and pip take the system's trust store for theirs.
+
+    Their own lists lack the certificate of a company's proxy.
+    """
+    paths = ssl.get_default_verify_paths()
+    store = paths.cafile or (paths.capath if any(Path(paths.capath or "").glob("*.0")) else "")
+    # uv had the second name before 0.11. pip needs none since 24.2, which older Pythons lack.
+    uv = {"UV_SYSTEM_CERTS": "true", "UV_NATIVE_TLS": "true"}
+    return {**uv, "PIP_CERT": store} if store else uv
 
 
 # Commands get the variables of a build and none of Airflow's, start outside every project, and hold
@@ -97,7 +117,12 @@ class BuildTools:
             argv=argv,
             # Paths are absolute, so that no folder's pyproject.toml or uv.toml applies.
             folder=Path(os.sep),
-            environment={**build_environment(os.environ), **_QUIET, **self.variables},
+            environment={
+                **_trusting(),
+                **build_environment(os.environ),
+                **_QUIET,
+                **self.variables,
+            },
             timeout=self.timeout,
             grace=1.0,
             held_descriptors=self.locks,
@@ -124,11 +149,12 @@ class BuildTools:
             last = list(output)[-_SHOWN_LINES:]
             last_lines = "\n".join((*(line for line in hopeless[:1] if line not in last), *last))
             why = "it took too long" if ending.timed_out else self._shown(last_lines)
+            is_untrusted = any(words in last_lines for words in _UNTRUSTED)
             raise (UninstallableError if hopeless else EnvironmentBuildError)(
                 f"The project's environment could not be built ({Path(argv[0]).name}: {ending}): "
                 f"{why}",
                 allowed=hint,
-                action="correct what the project asks for, or try again if an index did not answer",
+                action=_TRUST if is_untrusted else _CORRECT,
             )
         return "\n".join(output)
 

@@ -1,0 +1,100 @@
+"""``understudy`` itself: its version, the server that it finds, the exit codes of mistakes."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from tests.fixtures.loopback import free_port, serving
+
+import understudy
+from understudy.cli import arguments
+from understudy.cli.main import main
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.fixture(autouse=True)
+def _no_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no server be named, and the shell stand in a folder of a checkout."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+    (tmp_path / "dags").mkdir()
+    monkeypatch.chdir(tmp_path / "dags")
+
+
+def stack(folder: Path, port: int) -> Path:
+    """Write what a started stack leaves below a checkout; return its record."""
+    folder.mkdir(parents=True)
+    (folder / "ports.json").write_text(json.dumps({"mlflow": port}))
+    (folder / "stack.json").write_text("{}")
+    return folder / "stack.json"
+
+
+def test_the_version_is_the_distribution_s(capsys: pytest.CaptureFixture[str]) -> None:
+    """On the command line, as an attribute, and in the metadata."""
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"understudy {understudy.__version__}\n"
+    assert metadata.version("understudy") == understudy.__version__
+
+
+def test_without_a_server_the_message_speaks_to_a_shell(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Not to who sets up Airflow's workers."""
+    assert main(["history", "wine"]) == 1
+    said = capsys.readouterr().err
+    assert "MLFLOW_TRACKING_URI is not set" in said
+    assert "Next: export MLFLOW_TRACKING_URI=" in said
+    assert "workers" not in said
+
+
+def test_the_stack_of_the_checkout_is_found_while_it_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From any folder of it; that of make up before the demo's; the variable before both."""
+    with serving({"/health": b"OK"}) as demo, serving({"/health": b"OK"}) as lasting:
+        stack(tmp_path / ".state" / "demo", int(demo.rpartition(":")[2]))
+        assert arguments.tracking_address() == demo
+        record = stack(tmp_path / ".state" / "stack", int(lasting.rpartition(":")[2]))
+        assert arguments.tracking_address() == lasting
+        record.unlink()
+        assert arguments.tracking_address() == demo
+    assert str(tmp_path / ".state" / "demo") in capsys.readouterr().err
+    assert arguments.tracking_address() == ""
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_a_server_that_is_away_is_an_error_soon(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *, silent: bool
+) -> None:
+    """Whether nobody listens or nobody answers; a word says what is waited for."""
+    monkeypatch.setattr(arguments, "_PATIENCE_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1] if silent else free_port()
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://user:secret@127.0.0.1:{port}")
+        began = time.monotonic()
+        assert main(["history", "wine"]) == 1
+    said = capsys.readouterr().err
+    assert time.monotonic() - began < 5
+    assert "waiting for the MLflow server" in said
+    assert f":{port} did not answer" in said
+    assert "secret" not in said
+
+
+def test_ctrl_c_while_a_command_is_loaded_is_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """MLflow's import takes seconds, in which people give up."""
+
+    def interrupted(_name: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("understudy.cli.main.import_module", interrupted)
+    assert main(["history", "wine"]) == 130
+    assert capsys.readouterr().err == "understudy: interrupted\n"
