@@ -4,6 +4,7 @@ Resumes the run that MLFLOW_RUN_ID names (as `mlflow run` and Airflow's side set
 Touches that run, and what of other runs is given as `runs:/...`.
 """
 
+import logging
 import os
 import sys
 import tempfile
@@ -45,6 +46,14 @@ class Step:
     work: Callable[[Mapping[str, Any]], None]
 
 
+def _is_not_about_pip(record: logging.LogRecord) -> bool:
+    """Return whether a line of MLflow's log says something else than that there is no pip here.
+
+    Environments that uv makes have none, and a model needs none.
+    """
+    return "installed pip version" not in record.getMessage()
+
+
 def main(step: Step, argv: Sequence[str] | None = None) -> int:
     """Run the step and return the exit status: 0, or see `errors`.
 
@@ -60,6 +69,7 @@ def main(step: Step, argv: Sequence[str] | None = None) -> int:
     try:
         import mlflow
 
+        logging.getLogger("mlflow.utils.environment").addFilter(_is_not_about_pip)
         with mlflow.start_run() as run:
             run_id = run.info.run_id
             _name(run, step, values)

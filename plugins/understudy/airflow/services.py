@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,8 @@ class Services:
             SettingsError: when there is no such connection.
             TrackingUnavailableError: when neither names a server.
         """
+        # Else MLflow writes to stderr (3.17), and Airflow shows its INFO as an error.
+        os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")
         # Before the client: MLflow reads address and password from the environment.
         use_connection()
         client = tracking.client()

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 SERVER_VARIABLE: Final = "MLFLOW_TRACKING_URI"
 # Seconds that a server may take until it answers: one that is just starting is waited for.
-_PATIENCE_S: Final = 6.0
+_PATIENCE_S: Final = 4.0
 _PAUSE_S: Final = 0.5
 # What a proxy says whose server is away.
 _NOBODY: Final = frozenset({502, 503, 504})
@@ -197,18 +197,19 @@ def _await_answer(address: str) -> None:
     """
     from understudy.redact import redacted
 
-    end, shown = time.monotonic() + _PATIENCE_S, redacted(address)
-    said = False
-    while why := _silence(address, max(end - time.monotonic(), 1.0)):
+    shown = redacted(address)
+    why = _silence(address, _PATIENCE_S / 3)
+    if not why:
+        return
+    to_stderr(f"understudy: waiting for the MLflow server {shown} ({why})")
+    end = time.monotonic() + _PATIENCE_S
+    while why := _silence(address, _PATIENCE_S / 2):
         if time.monotonic() > end:
             raise TrackingUnavailableError(
                 f"The MLflow server {shown} did not answer for {_PATIENCE_S:g} s: {why}",
                 allowed=f"a server that answers at {SERVER_VARIABLE}",
                 action="start it, or correct the address",
             )
-        if not said:
-            to_stderr(f"understudy: waiting for the MLflow server {shown} ({why})")
-            said = True
         time.sleep(_PAUSE_S)
 
 

@@ -107,8 +107,8 @@ class Metric:
             meant = "" if self.function else nearest(self.name, known)
             raise DeclarationError(
                 f"Metric({self.name!r}) does not say which way is better{meant}",
-                allowed="a metric of scikit-learn by its name, or lower_is_better=True or False for "
-                "one of your own",
+                allowed="a metric of scikit-learn by its name, or lower_is_better=True or False for"
+                " one of your own",
                 action="correct the name" if meant else "add lower_is_better to the metric",
             )
         self._check_bounds()

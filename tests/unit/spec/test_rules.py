@@ -27,6 +27,10 @@ from understudy.spec.metrics import DEFAULT_CONFIDENCE
         (lambda: Metric("rmse", at_most=math.inf), "'at_most' is inf: .*finite"),
         (lambda: Metric("rmse", confidence=95), "'confidence' is 95"),
         (lambda: Metric("rmse", at_least=2, at_most=1), "at_least=2.0, at_most=1.0"),
+        (
+            lambda: Metric("logloss"),
+            r"test_rules.py, line \d+: .*did you mean 'log_loss'.*Next: correct the name",
+        ),
         (lambda: Metric("profit"), "does not say which way is better.*lower_is_better"),
         (Gate, "'primary' is missing"),
         (lambda: Gate("rmse"), "'primary' is 'rmse'"),

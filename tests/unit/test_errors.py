@@ -1,0 +1,36 @@
+"""What every error of ours says: one *Allowed* and one *Next*, those of the cause."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+
+import pytest
+
+from understudy.errors import DeclarationError, ProjectError, StepFailedError
+
+
+def test_of_an_error_within_another_the_cause_says_what_to_do() -> None:
+    """As where a step's own message is the reason of its task's failure."""
+    cause = ProjectError("no column price", allowed="a CSV with it", action="name the target")
+    outer = StepFailedError(
+        f"The step 'download' ended with exit code 65: {cause}",
+        allowed="exit code 0",
+        action="read the lines above",
+    )
+    again = ProjectError(f"The night failed: {outer}", allowed="nights", action="look into the log")
+    assert str(again) == (
+        "The night failed: The step 'download' ended with exit code 65: no column price. "
+        "Allowed: a CSV with it. Next: name the target."
+    )
+    assert (outer.allowed, outer.action) == ("a CSV with it.", "name the target.")
+
+
+def test_a_wrong_pipeline_file_is_told_its_line_and_its_own_word(tmp_path: Path) -> None:
+    """Not the class that the function makes, nor a line of ours."""
+    file = tmp_path / "wine.py"
+    file.write_text(
+        "from understudy import pipeline\n\n\ndag = pipeline('wine', shedule='@daily')\n"
+    )
+    with pytest.raises(DeclarationError, match=r"^wine\.py, line 4: pipeline: .*'shedule'"):
+        runpy.run_path(str(file))
