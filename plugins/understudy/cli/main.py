@@ -18,6 +18,7 @@ from understudy.errors import UnderstudyError
 
 COMMANDS: Final = {
     "backtest": "replay nights of the past through a project, under any number of rule sets",
+    "doctor": "say what works here and at the server, what does not, and what to do",
     "environments": "build the environments of projects ahead of the night, and list them",
     "history": "show every move of a champion, and what was in production when",
     "rollback": "make an earlier version champion again",

@@ -47,6 +47,21 @@ def gate_python(
         SettingsError: when the one that is named is not there.
         EnvironmentBuildError: if it could not be built.
     """
+    if here := gate_python_here():
+        yield GatePython(here)
+    else:
+        store = EnvironmentStore(settings, process_runner)
+        with store.lease(project(), "uv", on_line) as environment:
+            folder = environment.bin or Path()
+            yield GatePython(folder / "python", environment.locks)
+
+
+def gate_python_here() -> Path | None:
+    """Return the Python that is named or has the libraries; None where one has to be built.
+
+    Raises:
+        SettingsError: when the one that is named is not there.
+    """
     if named := os.environ.get(PYTHON_VARIABLE):
         path = Path(named)
         if not os.access(path, os.X_OK):
@@ -55,15 +70,9 @@ def gate_python(
                 allowed="the path of a Python that has understudy's extra 'gate' installed",
                 action="correct it where the worker is started, or unset it to have one built",
             )
-        yield GatePython(path)
+        return path
     # Looked for and not imported: this is Airflow's process, which must not pay for numpy.
-    elif all(find_spec(name) for name in LIBRARIES):
-        yield GatePython(Path(sys.executable))
-    else:
-        store = EnvironmentStore(settings, process_runner)
-        with store.lease(project(), "uv", on_line) as environment:
-            folder = environment.bin or Path()
-            yield GatePython(folder / "python", environment.locks)
+    return Path(sys.executable) if all(find_spec(name) for name in LIBRARIES) else None
 
 
 def project() -> ProjectFile:

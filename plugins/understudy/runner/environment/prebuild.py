@@ -91,6 +91,22 @@ def prebuild(
         return Built(environment.digest, environment.manager, folder, environment.installed)
 
 
+def is_built(project_uri: str, version: str, env_manager: str) -> tuple[str, bool]:
+    """Return the commit that a version means now, and whether its environment is built here.
+
+    Raises:
+        ProjectError: if repository, version, MLproject or manager is wrong.
+        RepositoryUnavailableError: if the host does not answer.
+    """
+    place, process_runner = Settings.from_environment(), ProcessRunner()
+    sources = Sources(CheckoutStore(place, process_runner), place.git_access)
+    with (
+        sources.lease(project_uri, version) as source,
+        EnvironmentStore(place, process_runner).lease_built(source.project, env_manager) as built,
+    ):
+        return source.pinned.commit, built is not None
+
+
 def environments(settings: Settings | None = None) -> list[Listed]:
     """Return the environments in the cache, the last used first."""
     root = (settings or Settings.from_environment()).cache / FOLDER
