@@ -12,7 +12,7 @@ export PYTHON
 # Without byte code each start of MLflow or Airflow compiles itself anew: 10 s of CPU, every time.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo up down status test-quick test test-long test-stack backup restore bench bench-team pictures lint format lock clean
+.PHONY: help demo up down status test-quick test test-long test-stack backup restore bench bench-team pictures lint format dist lock clean
 .DEFAULT_GOAL := help
 
 help: ## Say what there is
@@ -82,9 +82,15 @@ format: ## Let ruff lay out the code
 	@$(DEV) -m ruff check --fix-only --quiet .
 	@$(DEV) -m ruff format .
 
+dist: ## Build the wheel and the source distribution into dist/
+	@$(SETUP) dev
+	@rm -rf dist
+	@$(DEV) -m uv build --quiet --no-build-isolation --python $(DEV) --out-dir dist
+	@ls dist
+
 lock: ## Resolve requirements/*.in anew
 	@$(SETUP) --lock
 
 clean: ## End what runs, and remove everything that make has made
 	@if test -x $(AIRFLOW); then $(AIRFLOW) -m understudy.devstack down; fi
-	rm -rf .state .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .state dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

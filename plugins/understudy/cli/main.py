@@ -21,6 +21,7 @@ COMMANDS: Final = {
     "doctor": "say what works here and at the server, what does not, and what to do",
     "environments": "build the environments of projects ahead of the night, and list them",
     "history": "show every move of a champion, and what was in production when",
+    "init": "write a pipeline file for your data, or an MLproject with its test",
     "rollback": "make an earlier version champion again",
     "serve": "serve a champion over HTTP, and follow it",
     "metrics": "tell Prometheus of nights, verdicts, steps and champions",

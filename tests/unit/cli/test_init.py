@@ -1,0 +1,103 @@
+"""``understudy init``: what it writes is what Airflow loads, and what it does not know it asks."""
+
+from __future__ import annotations
+
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from understudy.airflow import builder
+from understudy.cli.main import main
+
+ROWS = "id;hours;kind;price\n1;1,5;a;12,1\n2;2,0;b;17,9\n3;2,5;a;20,2\n"
+SKELETON = {
+    *("MLproject", "README.md", "python_env.yaml", "requirements.txt", "rows.csv"),
+    *("steps.py", "test_steps.py"),
+}
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stand in a folder with a table, and nobody at the terminal."""
+    (tmp_path / "rows.csv").write_text(ROWS)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("target", "task", "metric"),
+    [("price", "regression", "rmse"), ("kind", "classification", "log_loss")],
+)
+def test_a_pipeline_file_is_short_and_loads(
+    tmp_path: Path, target: str, task: str, metric: str
+) -> None:
+    """With rules for what the target is, as a Dag of Airflow."""
+    words = ["init", "dag", "prices", "--data=rows.csv", f"--target={target}", "--id=id"]
+    assert main(words) == 0
+    text = (tmp_path / "dags" / "prices.py").read_text()
+    assert len(text.splitlines()) <= 20
+    assert {"dag", "airflow"} <= set(text.lower().replace(".", " ").split())
+    dag = runpy.run_path(str(tmp_path / "dags" / "prices.py"))["dag"]
+    spec = dag.get_task("pin").pipeline
+    assert isinstance(dag, type(builder.build(spec)))
+    assert spec.parameters == {
+        "dataset": "csv",
+        "source": str(tmp_path / "rows.csv"),
+        "target": target,
+        "identity": "id",
+        "task": task,
+    }
+    assert spec.gate.primary.name == metric
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["dag", "p", "--data=rows.csv", "--target=prize"], "did you mean 'price'"),
+        (["dag", "p", "--data=none.csv", "--target=price"], "There is no file"),
+        (["dag", "p", "--data=rows.csv"], "--target is not given"),
+        (["dag", "p", "--data=https://x.org/a.csv", "--target=y"], "--task is not given"),
+        (["dag", "a b", "--data=rows.csv", "--target=price"], "name is 'a b'"),
+        (["project", "."], "is there already"),
+    ],
+)
+def test_what_cannot_be_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    """And nothing is written."""
+    assert main(["init", *words]) == 1
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "dags").exists()
+
+
+def test_nothing_is_overwritten(tmp_path: Path) -> None:
+    """A pipeline file that a person has edited stays."""
+    words = ["init", "dag", "prices", "--data=rows.csv", "--target=price"]
+    assert main(words) == 0
+    (tmp_path / "dags" / "prices.py").write_text("# mine\n")
+    assert main(words) == 1
+    assert (tmp_path / "dags" / "prices.py").read_text() == "# mine\n"
+
+
+def test_a_project_has_its_files_and_its_name(tmp_path: Path) -> None:
+    """In the form that the next command takes."""
+    assert main(["init", "project", "my-model"]) == 0
+    folder = tmp_path / "my-model"
+    assert {path.name for path in folder.iterdir()} == SKELETON
+    assert (folder / "MLproject").read_text().startswith("name: my-model\n")
+    assert not [path for path in folder.iterdir() if "PROJECT" in path.read_text()]
+    assert main(["init", "dag", "mine", "--project", str(folder)]) == 0
+    assert f'Project("{folder}")' in (tmp_path / "dags" / "mine.py").read_text()
+
+
+@pytest.mark.long("runs the new project's own test: four steps, a model and its environment")
+def test_a_new_project_s_own_test_passes(tmp_path: Path) -> None:
+    """As its README says, in this environment."""
+    assert main(["init", "project", "my-model"]) == 0
+    argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "-p", "no:cacheprovider"]
+    done = subprocess.run(
+        argv, cwd=tmp_path / "my-model", capture_output=True, text=True, check=False
+    )
+    assert "1 passed" in done.stdout, done.stdout + done.stderr
