@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the process's exit code."""
     given = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        options = _parsed(given)
+        options = parsed(given)
         return int(options.run(options))
     except UnderstudyError as error:
         sys.stderr.write(f"understudy: {error}\n")
@@ -51,7 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _INTERRUPTED
 
 
-def _parsed(given: Sequence[str]) -> argparse.Namespace:
+def parsed(given: Sequence[str]) -> argparse.Namespace:
+    """Return the options of a command line; `run` among them does it."""
     parser = argparse.ArgumentParser(
         prog="understudy", description="Recurring retraining with Airflow and MLflow."
     )

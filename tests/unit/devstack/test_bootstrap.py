@@ -1,5 +1,6 @@
 """The set-up: built once, built anew when unfinished, brought up to date when the lock changed."""
 
+import ssl
 import subprocess
 import sys
 from dataclasses import replace
@@ -124,3 +125,20 @@ def test_a_machine_without_git_is_told_so(tmp_path: Path) -> None:
     done = _setup(_copy_of_setup(tmp_path), PATH=str(programs), PYTHON=sys.executable)
     assert done.returncode == 2
     assert "git is not on PATH" in done.stderr
+
+
+def test_the_system_s_certificates_count_unless_the_caller_says_otherwise() -> None:
+    """Behind a company's proxy nobody else vouches for its certificate."""
+    assert bootstrap.child_environment({})["UV_SYSTEM_CERTS"] == "true"
+    store = ssl.get_default_verify_paths()
+    assert bootstrap.child_environment({}).get("PIP_CERT", "") in {store.cafile, store.capath, ""}
+    own = {"UV_SYSTEM_CERTS": "false", "PIP_CERT": "mine.pem"}
+    assert own.items() <= bootstrap.child_environment(own).items()
+
+
+def test_a_certificate_that_nobody_knows_is_told_with_its_switch() -> None:
+    """In uv's words and in pip's."""
+    for words in ("invalid peer certificate: UnknownIssuer", "[SSL: CERTIFICATE_VERIFY_FAILED]"):
+        said = [sys.executable, "-c", f"import sys; print({words!r}); sys.exit(1)"]
+        with pytest.raises(bootstrap.SetupError, match="SSL_CERT_FILE and PIP_CERT"):
+            bootstrap.run(said, doing="installing")
