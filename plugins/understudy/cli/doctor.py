@@ -53,7 +53,7 @@ class Level(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class DoctorLine:
     """What was looked at: a name, how it is, what was found, and what to do about it."""
 
     what: str
@@ -66,7 +66,7 @@ class Finding:
         return f"{self.level:8}  {self.what}: {self.found}{then}"
 
 
-Check = Callable[[], Iterator[Finding]]
+Check = Callable[[], Iterator[DoctorLine]]
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -84,7 +84,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     worst = 0
-    for one in _findings(options.pipeline):
+    for one in _lines(options.pipeline):
         if options.json:
             print_json([asdict(one)])
         else:
@@ -94,7 +94,7 @@ def _run(options: argparse.Namespace) -> int:
     return worst
 
 
-def _findings(pipeline: str) -> Iterator[Finding]:
+def _lines(pipeline: str) -> Iterator[DoctorLine]:
     yield from _python()
     yield from _tried("uv", _uv)
     yield from _git()
@@ -104,7 +104,7 @@ def _findings(pipeline: str) -> Iterator[Finding]:
     yield from _tried("MLflow server", partial(_mlflow, pipeline))
 
 
-def _machine() -> Iterator[Finding]:
+def _machine() -> Iterator[DoctorLine]:
     from understudy.runner.settings import Settings
 
     settings = Settings.from_environment()
@@ -112,7 +112,7 @@ def _machine() -> Iterator[Finding]:
     yield from _tried("gate", partial(_gate, settings))
 
 
-def _mlflow(pipeline: str) -> Iterator[Finding]:
+def _mlflow(pipeline: str) -> Iterator[DoctorLine]:
     made = client()
     yield from _server(made)
     yield from _tried("registry", partial(_registry, made))
@@ -121,19 +121,19 @@ def _mlflow(pipeline: str) -> Iterator[Finding]:
         yield from _tried(pipeline, partial(_pipeline, made, pipeline))
 
 
-def _tried(what: str, check: Check) -> Iterator[Finding]:
+def _tried(what: str, check: Check) -> Iterator[DoctorLine]:
     """Yield what a check finds; an error of ours is a fault."""
     try:
         with mlflow_errors():
             yield from check()
     except UnderstudyError as error:
-        yield Finding(what, Level.FAULT, error.found, error.action)
+        yield DoctorLine(what, Level.FAULT, error.found, error.action)
 
 
-def _python() -> Iterator[Finding]:
+def _python() -> Iterator[DoctorLine]:
     first, last = _PYTHONS
     fits = first <= sys.version_info[:2] <= last
-    yield Finding(
+    yield DoctorLine(
         "Python",
         Level.OK if fits else Level.FAULT,
         f"{platform.python_version()}, {sys.executable}",
@@ -141,13 +141,13 @@ def _python() -> Iterator[Finding]:
     )
 
 
-def _uv() -> Iterator[Finding]:
+def _uv() -> Iterator[DoctorLine]:
     from understudy.runner.environment.interpreter import find_uv
 
     path = find_uv()
-    yield Finding("uv", Level.OK, f"{_said(str(path), '--version')}, {path}")
+    yield DoctorLine("uv", Level.OK, f"{_said(str(path), '--version')}, {path}")
     if shutil.which("uv") is None:
-        yield Finding(
+        yield DoctorLine(
             "uv on PATH",
             Level.WARNING,
             "not there: mlflow run --env-manager uv needs it, understudy does not",
@@ -155,14 +155,16 @@ def _uv() -> Iterator[Finding]:
         )
 
 
-def _git() -> Iterator[Finding]:
+def _git() -> Iterator[DoctorLine]:
     if shutil.which("git") is None:
-        yield Finding("git", Level.FAULT, "not on PATH", "install it (Debian: apt-get install git)")
+        yield DoctorLine(
+            "git", Level.FAULT, "not on PATH", "install it (Debian: apt-get install git)"
+        )
         return
     said = _said("git", "--version")
     numbers = tuple(int(part) for part in said.split()[-1].split(".")[:2] if part.isdecimal())
     fits = numbers >= _GIT
-    yield Finding(
+    yield DoctorLine(
         "git", Level.OK if fits else Level.FAULT, said, "" if fits else "install git 2.31 or newer"
     )
 
@@ -172,7 +174,7 @@ def _said(*argv: str) -> str:
     return (done.stdout or done.stderr).strip().partition("\n")[0]
 
 
-def _cache(settings: Settings) -> Iterator[Finding]:
+def _cache(settings: Settings) -> Iterator[DoctorLine]:
     from understudy.runner.reuse.cache import inventory
 
     folder = settings.cache
@@ -182,25 +184,25 @@ def _cache(settings: Settings) -> Iterator[Finding]:
             kept = sum(item.size() for item in inventory(folder) if item.folder.is_dir())
     except OSError as error:
         action = "let this user write there, or set UNDERSTUDY_CACHE to another folder"
-        yield Finding("cache", Level.FAULT, f"{folder}: {error.strerror}", action)
+        yield DoctorLine("cache", Level.FAULT, f"{folder}: {error.strerror}", action)
         return
-    yield Finding("cache", Level.OK, f"{size_text(kept)} in {folder}")
+    yield DoctorLine("cache", Level.OK, f"{size_text(kept)} in {folder}")
     for place in {folder, Path(tempfile.gettempdir())}:
         free = shutil.disk_usage(place).free
         level = Level.FAULT if free < _ROOM[0] else Level.WARNING if free < _ROOM[1] else Level.OK
         action = "" if level is Level.OK else "understudy cache prune --larger-than 5GB, or a disk"
-        yield Finding("disk", level, f"{size_text(free)} free at {place}", action)
+        yield DoctorLine("disk", level, f"{size_text(free)} free at {place}", action)
 
 
-def _loopback() -> Iterator[Finding]:
+def _loopback() -> Iterator[DoctorLine]:
     try:
         with socket.create_server(("127.0.0.1", 0)):
-            yield Finding("ports", Level.OK, "a rehearsal can listen on loopback")
+            yield DoctorLine("ports", Level.OK, "a rehearsal can listen on loopback")
     except OSError as error:
-        yield Finding("ports", Level.FAULT, f"nothing can listen on loopback: {error.strerror}")
+        yield DoctorLine("ports", Level.FAULT, f"nothing can listen on loopback: {error.strerror}")
 
 
-def _gate(settings: Settings) -> Iterator[Finding]:
+def _gate(settings: Settings) -> Iterator[DoctorLine]:
     from understudy.decide.gate_process import gate_python_here, project
     from understudy.runner.environment.store import EnvironmentStore
     from understudy.runner.process.process import ProcessRunner
@@ -211,9 +213,9 @@ def _gate(settings: Settings) -> Iterator[Finding]:
         with store.lease_built(project(), "uv") as built:
             found = built.bin if built is not None else None
     if found:
-        yield Finding("gate", Level.OK, f"its statistics run on {found}")
+        yield DoctorLine("gate", Level.OK, f"its statistics run on {found}")
         return
-    yield Finding(
+    yield DoctorLine(
         "gate",
         Level.WARNING,
         "its environment is not built yet: the first night builds it, in about a minute",
@@ -221,11 +223,11 @@ def _gate(settings: Settings) -> Iterator[Finding]:
     )
 
 
-def _airflow() -> Iterator[Finding]:
+def _airflow() -> Iterator[DoctorLine]:
     try:
         version = metadata.version("apache-airflow-core")
     except metadata.PackageNotFoundError:
-        yield Finding(
+        yield DoctorLine(
             "Airflow",
             Level.WARNING,
             f"not in this Python, {sys.executable}",
@@ -233,14 +235,14 @@ def _airflow() -> Iterator[Finding]:
         )
         return
     fits = version.startswith("3.3.")
-    yield Finding(
+    yield DoctorLine(
         "Airflow",
         Level.OK if fits else Level.WARNING,
         version,
         "" if fits else "install Airflow 3.3, with which this version is tested",
     )
     named = {entry.name for entry in metadata.entry_points(group="airflow.plugins")}
-    yield Finding(
+    yield DoctorLine(
         "plug-in",
         Level.OK if "understudy" in named else Level.FAULT,
         "registered" if "understudy" in named else "Airflow does not see it",
@@ -248,7 +250,7 @@ def _airflow() -> Iterator[Finding]:
     )
 
 
-def _server(made: MlflowClient) -> Iterator[Finding]:
+def _server(made: MlflowClient) -> Iterator[DoctorLine]:
     import mlflow
 
     from understudy.redact import redacted
@@ -258,7 +260,7 @@ def _server(made: MlflowClient) -> Iterator[Finding]:
     made.search_experiments(max_results=1)
     theirs = _version_of(made)
     same = theirs.split(".")[:2] == mlflow.__version__.split(".")[:2]
-    yield Finding(
+    yield DoctorLine(
         "MLflow server",
         Level.OK if same or not theirs else Level.WARNING,
         f"{address} lets this user read; its version is {theirs or 'not told'}, here"
@@ -269,7 +271,7 @@ def _server(made: MlflowClient) -> Iterator[Finding]:
     if time is not None:
         off = abs((datetime.now(UTC) - time).total_seconds())
         late = off > _CLOCK_S
-        yield Finding(
+        yield DoctorLine(
             "clock",
             Level.WARNING if late else Level.OK,
             f"{off:.0f} s from the server's",
@@ -290,12 +292,12 @@ def _version_of(made: MlflowClient) -> str:
     return str(answer.text).strip() if answer.ok else ""
 
 
-def _registry(made: MlflowClient) -> Iterator[Finding]:
+def _registry(made: MlflowClient) -> Iterator[DoctorLine]:
     count = len(made.search_registered_models(max_results=100))
-    yield Finding("registry", Level.OK, f"{count}{'+' if count == 100 else ''} models")  # noqa: PLR2004
+    yield DoctorLine("registry", Level.OK, f"{count}{'+' if count == 100 else ''} models")  # noqa: PLR2004
 
 
-def _artifacts(made: MlflowClient, pipeline: str) -> Iterator[Finding]:
+def _artifacts(made: MlflowClient, pipeline: str) -> Iterator[DoctorLine]:
     """Write, read and delete a file of a run in the pipeline's own experiment: rights differ."""
     from mlflow.exceptions import MlflowException
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
@@ -318,22 +320,22 @@ def _artifacts(made: MlflowClient, pipeline: str) -> Iterator[Finding]:
             repository.delete_artifacts("doctor.txt")
         except (MlflowException, NotImplementedError, OSError) as error:
             action = "delete what understudy retention leaves with the store's own tools"
-            yield Finding("artifacts", Level.WARNING, f"cannot be deleted: {error}", action)
+            yield DoctorLine("artifacts", Level.WARNING, f"cannot be deleted: {error}", action)
             found = f"a file was written to the experiment {name!r} and read"
         if not same:
             found, action = "a file came back otherwise than it was written", "look at the store"
-            yield Finding("artifacts", Level.FAULT, found, action)
+            yield DoctorLine("artifacts", Level.FAULT, found, action)
         else:
-            yield Finding("artifacts", Level.OK, found)
+            yield DoctorLine("artifacts", Level.OK, found)
     finally:
         runs.end(run_id, "FINISHED")
         runs.delete(run_id)
 
 
-def _pipeline(made: MlflowClient, name: str) -> Iterator[Finding]:
+def _pipeline(made: MlflowClient, name: str) -> Iterator[DoctorLine]:
     night = _last_night(made, name)
     if night is None:
-        yield Finding(
+        yield DoctorLine(
             name,
             Level.WARNING,
             "no night of it has begun on this server: what it needs is not known here yet",
@@ -343,14 +345,14 @@ def _pipeline(made: MlflowClient, name: str) -> Iterator[Finding]:
     spec = night.spec
     for variable in spec.environment:
         there = variable in os.environ
-        yield Finding(
+        yield DoctorLine(
             f"variable {variable}",
             Level.OK if there else Level.FAULT,
             "set" if there else "not set here, and the pipeline's steps are to see it",
             "" if there else "set it where the workers run",
         )
     if spec.project.connection:
-        yield Finding(
+        yield DoctorLine(
             "repository",
             Level.WARNING,
             f"the Airflow connection {spec.project.connection!r} opens it, which this cannot use",
@@ -373,14 +375,14 @@ def _last_night(made: MlflowClient, name: str) -> Night | None:
     return NightBook(made, runs).opened(found[0].info.run_id) if found else None
 
 
-def _repository(night: Night) -> Iterator[Finding]:
+def _repository(night: Night) -> Iterator[DoctorLine]:
     from understudy.runner.environment.prebuild import is_built
 
     where = f"{night.repository}{f'#{night.subdirectory}' if night.subdirectory else ''}"
     version = night.version or "its default branch"
     commit, built = is_built(where, night.version, night.spec.env_manager)
-    yield Finding("repository", Level.OK, f"{where}: {version} is {commit[:12]}")
-    yield Finding(
+    yield DoctorLine("repository", Level.OK, f"{where}: {version} is {commit[:12]}")
+    yield DoctorLine(
         "environment",
         Level.OK if built else Level.WARNING,
         "built" if built else "not built yet on this machine: the night builds it",
