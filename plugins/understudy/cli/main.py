@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Final
 
-from understudy import __version__
 from understudy.errors import UnderstudyError
 
 COMMANDS: Final = {
@@ -56,7 +55,8 @@ def parsed(given: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="understudy", description="Recurring retraining with Airflow and MLflow."
     )
-    parser.add_argument("--version", action="version", version=f"understudy {__version__}")
+    version = import_module("understudy").__version__
+    parser.add_argument("--version", action="version", version=f"understudy {version}")
     commands = parser.add_subparsers(title="commands", metavar="command", required=True)
     for name, purpose in COMMANDS.items():
         command = commands.add_parser(name, help=purpose, description=purpose.capitalize() + ".")
