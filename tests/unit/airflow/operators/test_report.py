@@ -57,6 +57,13 @@ STALE = {
             id="held again by a retried report, although an earlier pass had promoted",
         ),
         pytest.param(
+            {"validate_0": "failed", "gate": "failed", "promote": "upstream_failed"},
+            {},
+            Outcome.FAILED,
+            "these tasks failed: gate, validate [challenger]",
+            id="a mapped task by the name that Airflow shows, and not what never ran",
+        ),
+        pytest.param(
             {"train": "failed", "gate": "skipped", "promote": "skipped"},
             {},
             Outcome.FAILED,
