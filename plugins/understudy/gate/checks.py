@@ -106,7 +106,7 @@ def _compared(rule: Rule, value: float, champion: Score | Unscored | None) -> Ch
         reason = f"{metric.name} of the champion {champion.model} is {state}"
         return made(rule, CheckResult.UNDECIDED, reason, challenger=value)
     needed = (limit if bound is Bound.MIN_GAIN else -limit) * (
-        abs(other) if metric.relative else 1.0
+        abs(other - metric.best) if metric.relative else 1.0
     )
     # The value is compared with champion plus needed, since the difference of two numbers that
     # are nearly equal has lost the digits that the tolerance is about.
@@ -142,7 +142,9 @@ def _difference_reason(rule: Rule, value: float, other: float, *, passed: bool) 
 def size_of(rule: Rule) -> str:
     """Return a bound as a person reads it: ``0.05``, or ``2.00%`` where it is relative."""
     metric, _, limit = rule
-    return f"{limit:.2%}" if metric.relative else f"{limit:.4g}"
+    if not metric.relative:
+        return f"{limit:.4g}"
+    return f"{limit:.2%} of {metric.best:g} - {metric.name}" if metric.best else f"{limit:.2%}"
 
 
 def _logged_result(*, passed: bool) -> CheckResult:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from enum import StrEnum
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
@@ -65,6 +65,8 @@ UNDEFINED_AS_NAN: Final = frozenset({
 class, and only for these: predictions that are no numbers are an error of its own."""
 
 NotNegative = Annotated[float, Field(ge=0)]
+OF_ERROR: Final = "error"
+"""What ``Metric.relative`` is where a bound is a fraction of the champion's error."""
 Confidence = Annotated[float, Field(gt=0.5, lt=1)]
 _FUNCTION: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
@@ -80,7 +82,10 @@ class Metric:
         at_most: The challenger's value must not be above this, champion or not.
         min_gain: The challenger must be better than the champion by at least this much.
         max_loss: The challenger may be worse than the champion by at most this much.
-        relative: ``min_gain`` and ``max_loss`` are fractions of the champion's absolute value.
+        relative: True: ``min_gain`` and ``max_loss`` are fractions of the champion's absolute
+            value. ``"error"``: of its distance from the best value that there is, which is 1 for
+            scores of scikit-learn such as accuracy or r2, and 0 for errors such as rmse. A metric
+            whose best value is not known is taken by its absolute value.
         confidence: The one-sided confidence required of a comparison; ``DEFAULT_CONFIDENCE`` where
             none is stated. A comparison of logged metrics has none; the record then says so.
         function: ``module:function`` of a metric of your own: takes a ``pandas.DataFrame`` with
@@ -96,7 +101,7 @@ class Metric:
     at_most: float | None = None
     min_gain: NotNegative | None = None
     max_loss: NotNegative | None = None
-    relative: bool = False
+    relative: bool | Literal["error"] = False
     confidence: Confidence | None = None
     function: str | None = None
 
@@ -140,6 +145,13 @@ class Metric:
         stated = self.lower_is_better
         lower = self.name in LOWER_IS_BETTER if stated is None else stated
         return Direction.LOWER if lower else Direction.HIGHER
+
+    @property
+    def best(self) -> float:
+        """The value from which relative bounds count: they are fractions of the way to it."""
+        is_score = self.function is None and self.name in HIGHER_IS_BETTER
+        higher = self.direction is Direction.HIGHER
+        return 1.0 if self.relative == OF_ERROR and is_score and higher else 0.0
 
     @property
     def sureness(self) -> float:

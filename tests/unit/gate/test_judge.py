@@ -25,7 +25,7 @@ def score(model: str = "models:/m-1", holdout: str = "rows", **metrics: float) -
     ("metric", "challenger", "champion", "verdict"),
     [
         pytest.param(Metric("rmse"), 50.0, 51.0, Verdict.PROMOTE, id="lower is better"),
-        pytest.param(Metric("rmse"), 51.0, 50.0, Verdict.REJECT, id="worse"),
+        pytest.param(Metric("rmse", min_gain=0.0), 51.0, 50.0, Verdict.REJECT, id="worse"),
         pytest.param(
             Metric("rmse"), 50.0, 50.0, Verdict.PROMOTE, id="equal reaches a gain of zero"
         ),
