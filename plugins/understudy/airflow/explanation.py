@@ -54,6 +54,8 @@ _BOUNDS: Final = {
     Bound.AT_MOST: "must be at most {0}",
     Bound.MIN_GAIN: "must be better than the champion's by at least {0}",
     Bound.MAX_LOSS: "may be worse than the champion's by at most {0}",
+    Bound.TOLERANCE: "must not be shown to be worse than the champion's, nor be worse by more "
+    "than {0} as measured",
 }
 
 

@@ -37,7 +37,7 @@ class Margin:
 
     @classmethod
     def of(cls, rule: Rule) -> Margin:
-        """Return what a rule with ``min_gain`` or ``max_loss`` requires."""
+        """Return what a rule that compares two models requires."""
         metric, bound, limit = rule
         # A loss of at most x is a gain of at least -x: from here on there is one kind of bound.
         signed = limit if bound is Bound.MIN_GAIN else -limit

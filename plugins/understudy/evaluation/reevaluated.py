@@ -62,7 +62,8 @@ def infer(
         versions = ResampledMetric(
             full, units.count, left_out=left_out, rounding=rounding, days=days
         )
-        return inferred(versions, margin, draw, f"jackknife, groups={units.count}")
+        name = f"jackknife, groups={units.count}{' in the order of time' if ordered else ''}"
+        return inferred(versions, margin, draw, name)
     if units.count < FEWEST_UNITS:
         return _too_few(units)
     # A metric of the user's costs what it costs: the more rows, the fewer resamples.

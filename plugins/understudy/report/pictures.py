@@ -257,6 +257,8 @@ _RULES: Final = {
     "at_most": "must be at most {0}",
     "min_gain": "must be better than the champion\u2019s by at least {0}",
     "max_loss": "may be worse than the champion\u2019s by at most {0}",
+    "tolerance": "must not be shown to be worse than the champion\u2019s, nor be worse by more "
+    "than {0} as measured",
 }
 _AXES: Final = {
     True: "gain in {0}, right of 0 the challenger is better",

@@ -30,11 +30,12 @@ class Bound(StrEnum):
     AT_MOST = "at_most"
     MIN_GAIN = "min_gain"
     MAX_LOSS = "max_loss"
+    TOLERANCE = "tolerance"
 
     @property
     def needs_champion(self) -> bool:
         """Whether the bound compares with the champion."""
-        return self in {Bound.MIN_GAIN, Bound.MAX_LOSS}
+        return self in {Bound.MIN_GAIN, Bound.MAX_LOSS, Bound.TOLERANCE}
 
 
 LOWER_IS_BETTER: Final = frozenset({
@@ -82,10 +83,12 @@ class Metric:
         at_most: The challenger's value must not be above this, champion or not.
         min_gain: The challenger must be better than the champion by at least this much.
         max_loss: The challenger may be worse than the champion by at most this much.
-        relative: True: ``min_gain`` and ``max_loss`` are fractions of the champion's absolute
-            value. ``"error"``: of its distance from the best value that there is, which is 1 for
-            scores of scikit-learn such as accuracy or r2, and 0 for errors such as rmse. A metric
-            whose best value is not known is taken by its absolute value.
+        tolerance: What the rows do not show to be worse passes, if it is worse by at most this
+            much as measured.
+        relative: True: ``min_gain``, ``max_loss`` and ``tolerance`` are fractions of the
+            champion's absolute value. ``"error"``: of its distance from the best value that there
+            is, which is 1 for scores of scikit-learn such as accuracy or r2, and 0 for errors such
+            as rmse. A metric whose best value is not known is taken by its absolute value.
         confidence: The one-sided confidence required of a comparison; ``DEFAULT_CONFIDENCE`` where
             none is stated. A comparison of logged metrics has none; the record then says so.
         function: ``module:function`` of a metric of your own: takes a ``pandas.DataFrame`` with
@@ -101,6 +104,7 @@ class Metric:
     at_most: float | None = None
     min_gain: NotNegative | None = None
     max_loss: NotNegative | None = None
+    tolerance: NotNegative | None = None
     relative: bool | Literal["error"] = False
     confidence: Confidence | None = None
     function: str | None = None
@@ -129,10 +133,11 @@ class Metric:
                 "at_least not above at_most",
                 "correct one of the two",
             )
-        if self.relative and self.min_gain is None and self.max_loss is None:
+        if self.relative and not any(bound.needs_champion for bound, _ in self.bounds()):
             raise self._wrong(
-                "relative=True without min_gain or max_loss, which it is about",
-                "relative=True with min_gain or max_loss",
+                f"relative={self.relative!r} without min_gain, max_loss or tolerance, which it is "
+                "about",
+                f"relative={self.relative!r} with min_gain, max_loss or tolerance",
                 "add one of them, or remove relative",
             )
 

@@ -20,8 +20,8 @@ from understudy.spec.metrics import OF_ERROR, Bound, Direction, Metric
 Rule = tuple[Metric, Bound, float]
 
 _TIME_BLOCK: Final = re.compile(r"([1-9]\d*)([smhDW])")
-DEFAULT_MAX_LOSS: Final = 0.05
-"""The loss that a primary metric allows which states no comparison: a share of the error."""
+DEFAULT_TOLERANCE: Final = 0.03
+"""The tolerance of a primary metric that states no comparison: a share of the error."""
 DEFAULTS: Final = "2"
 """Which default rules these are: 0.1 had the first."""
 AUTO: Final = "auto"
@@ -62,8 +62,9 @@ class Gate:
     """The rules of a pipeline.
 
     Attributes:
-        primary: The metric that decides. Without a ``min_gain`` or ``max_loss`` it may be worse
-            by at most 5 % of the champion's error (``max_loss=0.05, relative="error"``).
+        primary: The metric that decides. Without a comparison, what the rows do not show to be
+            worse passes, up to 3 % of the champion's error (``tolerance=0.03,
+            relative="error"``).
         guardrails: Metrics that must keep their bounds whatever the primary one says.
         slices: Groups of rows in which every rule must hold as well: columns, or ``Slice``.
         cluster: Column that says which rows belong together (a customer, a device): such rows are
@@ -180,24 +181,25 @@ class Gate:
         # champion.
         if any(bound.needs_champion for bound, _ in self.primary.bounds()):
             return self.primary
-        return replace(self.primary, max_loss=DEFAULT_MAX_LOSS, relative=OF_ERROR)
+        return replace(self.primary, tolerance=DEFAULT_TOLERANCE, relative=OF_ERROR)
 
     @property
     def is_default(self) -> bool:
         """Whether the comparison that decides is the default one, stated or not."""
         found = self.decisive
-        compared = (found.min_gain, found.max_loss, found.relative)
-        return compared == (None, DEFAULT_MAX_LOSS, OF_ERROR)
+        compared = (found.min_gain, found.max_loss, found.tolerance, found.relative)
+        return compared == (None, None, DEFAULT_TOLERANCE, OF_ERROR)
 
     @property
     def changes(self) -> str:
         """What these rules leave to defaults that are others than in 0.1; '' for nothing."""
         said = []
         if self.is_default:
-            name, share = self.primary.name, f"{100 * DEFAULT_MAX_LOSS:g} %"
+            name, share = self.primary.name, f"{100 * DEFAULT_TOLERANCE:g} %"
             said.append(
-                f"{name} may now be worse by up to {share} of the champion's error, before it had "
-                f"to be better; to keep that: Metric({name!r}, min_gain=0.0)"
+                f"a challenger is now promoted unless its {name} is shown to be worse, or is worse "
+                f"by more than {share} of the champion's error; before, it had to be better; to "
+                f"keep that: Metric({name!r}, min_gain=0.0)"
             )
         if self.time_block == AUTO:
             said.append(
@@ -233,7 +235,7 @@ class Gate:
         rules = self.to_dict()
         if self.is_default:
             primary = {**rules["primary"], **_DEFAULT_OF_0_1}
-            rules["primary"] = {n: value for n, value in primary.items() if n != "max_loss"}
+            rules["primary"] = {n: value for n, value in primary.items() if n != "tolerance"}
         if self.time_block == AUTO:
             rules.pop("time_block", None)
         levels = {name: rules[name] for name in ("guards", "budgets") if name in rules}

@@ -286,3 +286,41 @@ def test_a_promotion_rests_on_finite_numbers(
         assert low >= -max(1e-6, 2e-9 * abs(found.needed))  # the rounding of what was asked for
     if decision.verdict is Verdict.REJECT:
         assert decision.checks[0].result is CheckResult.FAILED
+
+
+TOLERATES = Gate(Metric("rmse", tolerance=0.5, confidence=0.95))
+
+
+@pytest.mark.parametrize(
+    ("gain", "half_width", "verdict"),
+    [
+        pytest.param(1.0, 0.5, "PROMOTE", id="better"),
+        pytest.param(-0.4, 0.6, "PROMOTE", id="not told apart"),
+        pytest.param(-0.5, 0.6, "PROMOTE", id="the tolerance itself counts"),
+        pytest.param(0.0, 0.0, "PROMOTE", id="the same: the newer one"),
+        pytest.param(-0.4, 0.2, "HOLD", id="worse, if by little"),
+        pytest.param(-0.8, 2.0, "HOLD", id="more than is tolerated, perhaps by luck"),
+        pytest.param(-2.0, 0.5, "REJECT", id="far worse"),
+    ],
+)
+def test_a_tolerance_takes_the_newer_of_two_that_are_not_told_apart(
+    gain: float, half_width: float, verdict: str
+) -> None:
+    """It may not be shown to be worse, nor be worse by more as measured."""
+    found = comparison(gain, half_width, -0.5, rule="tolerance")
+    assert judged(TOLERATES, found).verdict == verdict
+
+
+def test_on_the_very_same_rows_small_losses_do_not_add_up() -> None:
+    """Each challenger a little worse than the last would be a slide without end."""
+    found = comparison(-0.4, 0.6, -0.5, rule="tolerance")
+    evidence = Evidence((found,), rows=200, judged_before=1)
+    again = judge(TOLERATES, OURS, THEIRS, Basis.PREDICTIONS, evidence)
+    assert again.verdict is Verdict.HOLD
+    assert "there is a loss in rmse" in again.why
+
+
+def test_without_an_interval_a_tolerance_promotes_nothing() -> None:
+    """Too few rows to tell are no reason to take the newer model."""
+    found = comparison(1.0, 0.5, -0.5, rule="tolerance", interval=None, excess=None)
+    assert judged(TOLERATES, found).verdict is Verdict.HOLD

@@ -88,9 +88,9 @@ def compared(gain: float, width: float) -> DecisionRecord:
         *("rmse", "min_gain", "", 80, 80, 3.0 - gain, 3.0, gain, 0.0, ends, ends),
         *(p_value, None, 0.1, "t", None),
     )
-    ours, theirs = score("8"), score("7")
+    ours, theirs, gate = score("8"), score("7"), Gate(Metric("rmse", min_gain=0.0))
     basis, evidence = Basis.PREDICTIONS, Evidence((found,), rows=80)
-    return DecisionRecord.of({}, GATE, ours, theirs, basis=basis, evidence=evidence)
+    return DecisionRecord.of({}, gate, ours, theirs, basis=basis, evidence=evidence)
 
 
 @pytest.mark.parametrize(

@@ -93,9 +93,7 @@ def test_one_panel_for_each_rule_in_the_order_of_the_record() -> None:
 
 def test_the_side_that_passes() -> None:
     """It is right of the bound, of ``at_most`` left of it."""
-    (panel,), (other,) = (
-        panels([one], {}) for one in (CHECK, replace(ABSOLUTE, rule="at_most"))
-    )
+    (panel,), (other,) = (panels([one], {}) for one in (CHECK, replace(ABSOLUTE, rule="at_most")))
     assert panel.rows[0].allowed == (panel.rows[0].bound, 100)
     assert other.rows[0].allowed == (0, other.rows[0].bound)
     assert other.rows[0].champion is not None
