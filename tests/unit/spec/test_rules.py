@@ -33,7 +33,10 @@ from understudy.spec.rules import DEFAULT_TOLERANCE
         (lambda: Gate("rmse"), "'primary' is 'rmse'"),
         (lambda: Gate(Metric("rmse"), ["r2"]), r"'guardrails\[0\]' is 'r2'"),
         (lambda: Gate(Metric("rmse"), [Metric("r2")]), "guardrails 'r2' have no bound"),
-        (lambda: Metric("rmse", relative=True), "relative=True without min_gain, max_loss or tolerance"),
+        (
+            lambda: Metric("rmse", relative=True),
+            "relative=True without min_gain, max_loss or tolerance",
+        ),
         (lambda: Metric("rmse", function="x:y"), "does not say which way is better"),
         (
             lambda: Metric("profit", function="profit", lower_is_better=False),
