@@ -150,12 +150,16 @@ def _walk(rng: np.random.Generator, size: float) -> Floats:
     return np.asarray(np.cumsum(rng.normal(scale=size, size=(DAYS, 4)), axis=0))
 
 
+_STEPS: Final = {"slow": 0.04, "noisy": 0.06, "fast": 0.15}
+"""How much each weight moves in a day, as a standard deviation."""
+
+
 def _turns(kind: str, rng: np.random.Generator) -> Floats:
     """Return what each feature weighs on each day, shape (DAYS, 4)."""
     days = np.arange(DAYS)
     base, other = rng.normal(size=(2, 4))
-    if kind in {"slow", "noisy"}:
-        return np.asarray(base + _walk(rng, 0.04 if kind == "slow" else 0.06))
+    if kind in _STEPS:
+        return np.asarray(base + _walk(rng, _STEPS[kind]))
     if kind == "sudden":
         jumps = np.sort(rng.choice(np.arange(140, DAYS - 20), 3, replace=False))
         drawn = rng.normal(size=(4, 4))
@@ -203,7 +207,7 @@ def made(kind: str, per_day: int, seed: int) -> Stream:
 
 
 KINDS: Final = (
-    "none", "slow", "sudden", "season", "recurring", "inputs", "balance", "level", "noisy",
+    "none", "slow", "fast", "sudden", "season", "recurring", "inputs", "balance", "level", "noisy",
 )  # fmt: skip
 
 

@@ -51,12 +51,14 @@ def long_run(series: Floats, days: int) -> LongRun:
     """Return the variance of a series.
 
     Args:
-        series: Numbers in the order of time, whose mean is zero; two or more.
+        series: Numbers in the order of time, whose mean is zero.
         days: On how many days they are.
     """
     count, size = len(series), float(abs(series).max())
+    if count < 2 or not size:  # noqa: PLR2004 -- one number does not vary
+        return LongRun(0.0, max(count - 1, 1))
     # Divided by the largest, so that squares of very large numbers do not overflow.
-    scaled = series / size if size else series
+    scaled = series / size
     seen = _seen(scaled, days)
     angles = np.pi * (np.arange(count) + 0.5) / count
     waves = np.cos(np.outer(np.arange(1, len(seen) + 1), angles)) @ scaled

@@ -32,6 +32,10 @@ _MICROSECONDS: Final = {
 }
 
 
+FEWEST_TIMES: Final = 5
+"""Different times below which nothing can be said of how rows depend on each other."""
+
+
 @dataclass(frozen=True, eq=False)
 class Units:
     """Which unit each row belongs to.
@@ -92,7 +96,8 @@ class Units:
     def take(self, rows: Index) -> Units:
         """Return the units of some rows; those without rows are gone."""
         if self.order is not None and self.day is not None:
-            return Units.of_times(self.order[rows], self.day[rows])
+            found = Units.of_times(self.order[rows], self.day[rows])
+            return found if found.times >= FEWEST_TIMES else Units.of_rows(len(rows))
         if self.codes is None:
             return Units.of_rows(len(rows))
         return Units.of_keys(self.codes[rows], self.name)
@@ -171,10 +176,6 @@ def units_of(pair: Pair, cluster: str, time_block: str) -> Units | str:
     # Division rounds down before 1970, too, so that no block is twice as long as the others.
     keys = times.astype("datetime64[us]").astype(np.int64) // block
     return Units.of_keys(keys, f"{time_block} block")
-
-
-FEWEST_TIMES: Final = 5
-"""Different times below which nothing can be said of how rows depend on each other."""
 
 
 def _ordered(pair: Pair) -> Units | None:
