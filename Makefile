@@ -12,7 +12,7 @@ export PYTHON
 # Without byte code each start of MLflow or Airflow compiles itself anew: 10 s of CPU, every time.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo up down status test-quick test test-long test-stack backup restore bench bench-team pictures lint format dist lock clean
+.PHONY: help demo up down status test-quick test test-long test-stack backup restore bench bench-gate bench-team pictures lint format dist lock clean
 .DEFAULT_GOAL := help
 
 help: ## Say what there is
@@ -62,6 +62,9 @@ bench: ## What a night costs in several ways, in 12 minutes (BENCH=NAME: another
 	@PYTHONPATH=tests $(SETUP) --run -m bench --check $(BENCH) $(BENCH_ARGS)
 	@$(SETUP) airflow mlflow $(if $(filter-out night,$(BENCH)),dev)
 	@PYTHONPATH=tests $(if $(filter-out night,$(BENCH)),$(DEV),$(AIRFLOW)) -m bench $(BENCH) $(BENCH_ARGS)
+
+bench-gate: ## Which rule serves the least error, where models age and nights go wrong
+	@$(MAKE) --no-print-directory bench BENCH=aging
 
 bench-team: ## The team stack under faults and load: what came of each, and how it grows
 	@$(MAKE) --no-print-directory bench BENCH=team

@@ -82,6 +82,8 @@ class Tag(StrEnum):
     """The metric that decides."""
     VERDICT = "understudy.verdict"
     VERDICT_REASON = "understudy.verdict.reason"
+    DEFAULTS = "understudy.defaults"
+    """Which default rules there were; nights of 0.1 have none."""
     HOLDOUT = "understudy.holdout"
     CHALLENGER = "understudy.challenger"
     SHADOW = "understudy.shadow"

@@ -81,6 +81,12 @@ BENCHES = {
     "search": Needs(modules=(*Needs.modules, "optuna")),
     "rows": Needs(modules=(*Needs.modules, "pyarrow", "skops"), gigabytes=4.0),
     "gate": Needs(modules=(*Needs.modules, "pyarrow", "scipy"), gigabytes=2.0),
+    "aging": Needs(
+        modules=("pandas", "scipy", "sklearn", "understudy"),
+        programs=(),
+        data=("bike-sharing/hour.csv",),
+        data_is_optional=True,
+    ),
     "mnist": Needs(gigabytes=4.0, data=MNIST),
     "team": Needs(programs=("git", "docker"), gigabytes=10.0),
 }

@@ -9,7 +9,7 @@ EDITED = False
 RIGHT = Pipeline(
     "edited",
     Project("git://127.0.0.1/models#project", version="main"),
-    Gate(Metric("rmse", at_most=10)),
+    Gate(Metric("rmse", min_gain=0.0, at_most=10)),
     parameters={"broken": Param("no", type="string")},
     rehearsal=None,
     retries=0,
@@ -17,7 +17,7 @@ RIGHT = Pipeline(
 WRONG = Pipeline(
     "edited",
     Project("git://127.0.0.1/models-that-are-not#elsewhere"),
-    Gate(Metric("mae", at_most=0), shadow_nights=9),
+    Gate(Metric("mae", min_gain=0.0, at_most=0), shadow_nights=9),
     steps=Steps(train="fit", validate="score", raw="lost", data="found", inputs={"data": "rows"}),
     search=Search(entry_point="seek"),
     reuse={"download": True},

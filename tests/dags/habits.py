@@ -29,7 +29,7 @@ renamed: DAG = pipeline(
         inputs={"raw": "ratings_csv", "as_of": "day"},
     ),
     parameters={"als_alpha": 0.1},
-    gate=Gate(Metric("rmse"), [Metric("rows", at_least=3, lower_is_better=False)]),
+    gate=Gate(Metric("rmse", min_gain=0.0), [Metric("rows", at_least=3, lower_is_better=False)]),
     env_manager="local",
     retries=0,
     rehearsal=None,

@@ -46,6 +46,7 @@ from understudy.gate import (
     replay,
 )
 from understudy.gate.exchange import GateRequest
+from understudy.gate.record import CHANGED
 from understudy.runner.environment.store import EnvironmentStore
 from understudy.runner.process.process import ProcessRunner
 from understudy.runner.scratch import scratch_folder
@@ -54,6 +55,8 @@ from understudy.runner.settings import Settings
 if TYPE_CHECKING:
     import pandas as pd
     from tests.fixtures.nights import Holdout, Pipeline
+
+    from understudy.store.night import Night
 
 pytestmark = pytest.mark.integration
 ROWS = 400
@@ -164,7 +167,7 @@ def test_logged_numbers_that_are_none(
 @pytest.mark.usefixtures("gate_in_this_process")
 def test_guards_look_at_the_night_s_rows_and_at_those_of_the_champion(pipeline: Pipeline) -> None:
     """A night keeps the profile of its rows, and the next one compares its own with it."""
-    gate = Gate(Metric("rmse"), guards=Guards(unchecked="block", drift="block"))
+    gate = Gate(Metric("rmse", min_gain=0.0), guards=Guards(unchecked="block", drift="block"))
     ours, theirs = (
         pipeline.validated("m", pipeline.predicted(2.0)),
         pipeline.validated("3", pipeline.predicted(3.0, 1)),
@@ -196,7 +199,7 @@ def test_what_a_guard_finds_is_told_everywhere(
     pipeline: Pipeline, level: str, verdict: Verdict
 ) -> None:
     """Holdout rows among the training rows: in the verdict, the log, the question and the page."""
-    gate = Gate(Metric("rmse"), guards=Guards(leakage=level))  # type: ignore[arg-type]
+    gate = Gate(Metric("rmse", min_gain=0.0), guards=Guards(leakage=level))  # type: ignore[arg-type]
     ours, theirs = (
         pipeline.validated("m", pipeline.predicted(2.0)),
         pipeline.validated("3", pipeline.predicted(3.0, 1)),
@@ -217,7 +220,7 @@ def test_guards_fall_back_to_the_champion_s_own_rows_and_say_what_is_gone(
     pipeline: Pipeline,
 ) -> None:
     """No night kept a profile: the rows that the training names; else it is told, and holds."""
-    gate = Gate(Metric("rmse"), guards=Guards(unchecked="block"))
+    gate = Gate(Metric("rmse", min_gain=0.0), guards=Guards(unchecked="block"))
     ours, theirs = (
         pipeline.validated("m", pipeline.predicted(2.0)),
         pipeline.validated("3", pipeline.predicted(3.0, 1)),
@@ -326,7 +329,7 @@ def test_challengers_on_one_holdout_are_counted_and_a_new_holdout_starts_anew(
 @pytest.mark.usefixtures("gate_in_this_process")
 def test_a_first_model_spends_nothing(pipeline: Pipeline) -> None:
     """It was compared with nobody."""
-    night = pipeline.night("2026-01-01", Gate(Metric("rmse", at_most=5)))
+    night = pipeline.night("2026-01-01", Gate(Metric("rmse", min_gain=0.0, at_most=5)))
     record = pipeline.decisions().judge(
         night, DecisionInputs(pipeline.validated("models:/m-1", pipeline.predicted(2)), None)
     )
@@ -339,7 +342,7 @@ def test_without_predictions_logged_metrics_decide_and_no_process_starts(
     pipeline: Pipeline,
 ) -> None:
     """As it was before there were predictions; no interval is claimed."""
-    night = pipeline.night("2026-01-01", Gate(Metric("rmse", confidence=0.9)))
+    night = pipeline.night("2026-01-01", Gate(Metric("rmse", min_gain=0.0, confidence=0.9)))
     ours, theirs = pipeline.validated("m", None, rmse=2.0), pipeline.validated("3", None, rmse=3.0)
     record = pipeline.decisions().judge(night, DecisionInputs(ours, theirs))
     assert (record.verdict, record.basis) == (Verdict.PROMOTE, Basis.VALIDATIONS)
@@ -360,7 +363,7 @@ SPOILT: dict[str, Callable[[pd.DataFrame], pd.DataFrame | None]] = {
 @pytest.mark.parametrize("words", SPOILT)
 def test_a_champion_without_usable_predictions_holds(pipeline: Pipeline, words: str) -> None:
     """The challenger's absolute rules are judged all the same."""
-    gate = Gate(Metric("rmse"), [Metric("rmse", at_most=1)])
+    gate = Gate(Metric("rmse", min_gain=0.0), [Metric("rmse", at_most=1)])
     theirs = SPOILT[words](pipeline.predicted(3.0, 1))
     ours, champion = (
         pipeline.validated("m", pipeline.predicted(2.0)),
@@ -431,7 +434,7 @@ def test_a_record_that_was_tampered_with_differs(
 
 def test_shadow_nights_judge_and_only_say_what_they_would_do(pipeline: Pipeline) -> None:
     """Counted by nights; the same night judged again is one of them."""
-    gate = Gate(Metric("rmse"), shadow_nights=2)
+    gate = Gate(Metric("rmse", min_gain=0.0), shadow_nights=2)
     theirs = pipeline.validated("3", None, rmse=3.0)
     shadows = []
     nights = [pipeline.night(f"2026-01-0{number}", gate) for number in (1, 2, 3)]
@@ -445,6 +448,33 @@ def test_shadow_nights_judge_and_only_say_what_they_would_do(pipeline: Pipeline)
     assert shadows[1] == shadows[2]
     assert shadows[2].startswith("shadow night 2 of 2")
     assert shadows[3] == ""
+
+
+def test_the_first_night_after_an_upgrade_says_what_judges_it(pipeline: Pipeline) -> None:
+    """Once, and with the way back; not where nothing is left to the defaults."""
+    stated = Gate(Metric("rmse", min_gain=0.0), time_block="")
+    theirs = pipeline.validated("3", None, rmse=3.0)
+
+    def judged(day: int, gate: Gate) -> tuple[Night, DecisionRecord]:
+        night = pipeline.night(f"2026-01-0{day}", gate)
+        ours = pipeline.validated("m", None, rmse=2.0)
+        return night, pipeline.decisions().judge(night, DecisionInputs(ours, theirs))
+
+    night, first = judged(1, Gate(Metric("rmse")))
+    assert CHANGED not in first.context, "there is no night before"
+    # As a night of 0.1 left it.
+    pipeline.client.delete_tag(night.run_id, Tag.DEFAULTS)
+    _, explicit = judged(2, stated)
+    assert CHANGED not in explicit.context
+    pipeline.client.delete_tag(explicit.context["night"], Tag.DEFAULTS)
+    night, told = judged(3, Gate(Metric("rmse")))
+    assert "Metric('rmse', min_gain=0.0)" in told.context[CHANGED]
+    assert told.context[CHANGED] in told.summary_lines()
+    stored = pipeline.decisions().record(night)
+    assert stored is not None
+    assert stored.context == told.context
+    _, later = judged(4, Gate(Metric("rmse")))
+    assert CHANGED not in later.context
 
 
 @pytest.mark.usefixtures("gate_in_this_process")
@@ -658,7 +688,7 @@ def test_the_gate_s_own_environment_is_enough(
     settings = Settings(cache=cache, scratch=tmp_path / "scratch")
     for name, predictions in (("new", holdout.predicted(2.0)), ("old", holdout.predicted(3.0, 1))):
         predictions.to_parquet(tmp_path / name)
-    gate = Gate(Metric("rmse", confidence=0.95))
+    gate = Gate(Metric("rmse", min_gain=0.0, confidence=0.95))
     request = GateRequest(gate.to_dict(), str(tmp_path / "new"), str(tmp_path / "old"))
     with (
         EnvironmentStore(settings, ProcessRunner()).lease(project(), "uv", print) as environment,

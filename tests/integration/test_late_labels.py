@@ -39,7 +39,7 @@ pytestmark = [
 ]
 
 PROJECT = Path(__file__).parents[1] / "projects" / "drifting"
-GAINS = Gate(Metric("rmse", confidence=0.95))
+GAINS = Gate(Metric("rmse", min_gain=0.0, confidence=0.95))
 DELAY = timedelta(days=7)
 FIRST = datetime(2026, 1, 1, tzinfo=UTC)
 ROWS = 24 * 21
@@ -208,7 +208,9 @@ def test_a_first_model_is_seen_by_its_absolute_rules(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """There was no other model to serve."""
-    monkeypatch.setattr(sys.modules[__name__], "GAINS", Gate(Metric("rmse", at_most=3.5)))
+    monkeypatch.setattr(
+        sys.modules[__name__], "GAINS", Gate(Metric("rmse", min_gain=0.0, at_most=3.5))
+    )
     pipeline.judged(7, champion=None)
     (record,) = pipeline.seen_on(14)
     assert (record.choice, record.cost) == (Choice.WRONG, None)

@@ -26,7 +26,7 @@ from understudy import Gate, Metric, Project, pipeline
 over = pipeline(
     "over",
     project=Project("file:///nowhere"),
-    gate=Gate(Metric("rmse")),
+    gate=Gate(Metric("rmse", min_gain=0.0)),
     schedule="@daily",
     start=datetime(2026, 1, 1, tzinfo=UTC),
     end=datetime(2026, 1, 5, tzinfo=UTC),

@@ -11,7 +11,7 @@ from understudy.spec.entry_points import Role
 from understudy.spec.git_address import TEMPLATE
 from understudy.spec.guards import GUARDS, OFF
 from understudy.spec.pipeline import AfterPromotion, Pipeline
-from understudy.spec.rules import Bound, Gate, Metric, Slice, Unscorable
+from understudy.spec.rules import AUTO, Bound, Gate, Metric, Slice, Unscorable
 
 TASKS: Final = {
     task.PIN: "Fixes one commit, the present champion and one MLflow run for the whole night.",
@@ -54,6 +54,8 @@ _BOUNDS: Final = {
     Bound.AT_MOST: "must be at most {0}",
     Bound.MIN_GAIN: "must be better than the champion's by at least {0}",
     Bound.MAX_LOSS: "may be worse than the champion's by at most {0}",
+    Bound.TOLERANCE: "must not be shown to be worse than the champion's, nor be worse by more "
+    "than {0} as measured",
 }
 
 
@@ -122,7 +124,9 @@ def _rules(gate: Gate) -> Iterator[str]:
     cuts = [one.column for one in gate.slices if isinstance(one, Slice)]
     if cuts:
         yield f"every rule must hold in each slice by {', '.join(f'`{name}`' for name in cuts)}"
-    if joined := gate.cluster or gate.time_block:
+    if gate.time_block == AUTO:
+        yield "rows are taken in the order of `time`, where they have one"
+    elif joined := gate.cluster or gate.time_block:
         yield f"rows of one `{joined}` count as one piece of evidence"
     if gate.guards is not None:
         stated = gate.guards.to_dict()
@@ -145,6 +149,7 @@ def _rule(metric: Metric, bound: Bound, value: float) -> str:
         text = "must not be worse than the champion's"
     else:
         relative = metric.relative and bound.needs_champion
-        text = _BOUNDS[bound].format(f"{100 * value:g} %" if relative else f"{value:g}")
+        lacks = f" of 1 - {metric.name}" if metric.best else ""
+        text = _BOUNDS[bound].format(f"{100 * value:g} %{lacks}" if relative else f"{value:g}")
     sure = f", {100 * (1 - metric.alpha):g} % sure" if bound.needs_champion else ""
     return f"`{metric.name}` ({metric.direction} is better) {text}{sure}"

@@ -18,6 +18,8 @@ REFERENCES: Final = {
 HEAD: Final = ("", "served", "above hindsight", "promoted", "held", "rejected")
 _ENOUGH: Final = 0.03
 """How far above hindsight the served error of good rules may lie."""
+_ALIKE: Final = 0.005
+"""Difference of two served errors, as a share, that says nothing about rules."""
 # Hindsight knows rows to come, which no rule does: to reach it is not what rules are for.
 
 
@@ -32,6 +34,7 @@ def table(result: Result) -> Iterator[str]:
         yield "  ".join([first, *others]).rstrip()
     if result["failures"]:
         yield f"{len(result['failures'])} nights have no model; what served went on serving"
+    yield recommendation(result)
 
 
 def lines(result: Result) -> Iterator[tuple[str, ...]]:
@@ -69,6 +72,33 @@ def sentence(result: Result, name: str) -> str:
     if not others and excess is not None and excess <= _ENOUGH:
         return f"{name}: {near}, and better than each way without rules"
     return f"{name}: {near}; not better than: {', '.join(others) or 'hindsight, by more than 3 %'}"
+
+
+def recommendation(result: Result) -> str:
+    """Return which rule set to take, as one sentence with its reason.
+
+    The first one, which is the default, stands unless another serves better by more than
+    ``_ALIKE``: less than that is luck of the nights that were replayed.
+    """
+    lower = result["metric"]["lower_is_better"]
+    known = [one for one in result["rules"] if one["served"] is not None]
+    if not known:
+        return "No rule set can be recommended: none served a number on every night"
+    first = known[0]
+    best = (min if lower else max)(known, key=lambda one: one["served"])
+    apart = above(best["served"], first["served"])
+    taken = first if apart is not None and apart <= _ALIKE else best
+    why = f"no other rule set serves better by more than {_ALIKE:.1%}"
+    if taken is not first and apart is not None:
+        why = f"it serves better than {first['name']} by {apart:.1%}"
+    simple = [
+        title
+        for key, title in REFERENCES.items()
+        if key != "hindsight"
+        and _better(result["paths"][key]["served"], taken["served"], lower=lower)
+    ]
+    but = f"; on these nights, {' and '.join(simple)} served better" if simple else ""
+    return f"Recommended: {taken['name']}, since {why}{but}"
 
 
 def _better(value: float | None, other: float | None, *, lower: bool) -> bool:

@@ -28,7 +28,9 @@ from understudy.gate import (
     Verdict,
     replay,
 )
+from understudy.gate.record import CHANGED
 from understudy.spec.guards import QUANTITIES
+from understudy.spec.rules import DEFAULTS
 from understudy.store.artifacts import log_texts, read_text
 from understudy.store.tracking import RunStore, ui_address
 
@@ -117,7 +119,7 @@ class DecisionService:
             UnderstudyError: others of the tree, from environments and the tracking server.
         """
         from understudy.decide.evaluator import Evaluator
-        from understudy.decide.inputs import shadow
+        from understudy.decide.inputs import changed, shadow
         from understudy.runner.settings import Settings
 
         basis = Basis.VALIDATIONS if night.validated else Basis.TRAININGS
@@ -126,8 +128,9 @@ class DecisionService:
         # Kept before it runs: `stop` comes from a signal handler while it does.
         self._evaluator = Evaluator(self._client, settings)
         result = self._evaluator.evaluate(request, on_line)
+        said = changed(self._runs, night, request.gate)
         record = DecisionRecord.of(
-            night.context(),
+            night.context() | ({CHANGED: said} if said else {}),
             request.gate,
             result.challenger,
             result.champion,
@@ -279,6 +282,7 @@ def _tags(record: DecisionRecord) -> dict[Tag, str]:
     unscored = record.champion if isinstance(record.champion, Unscored) else None
     return {
         Tag.HOLDOUT: evidence.rows_sha256 if compared and evidence else "",
+        Tag.DEFAULTS: DEFAULTS,
         Tag.CHALLENGER: record.challenger.model,
         Tag.PRIMARY: record.gate.primary.name,
         Tag.MATURED: "",

@@ -277,6 +277,21 @@ def shadow(runs: RunStore, night: Night, gate: Gate) -> Shadow | None:
     return Shadow(number, gate.shadow_nights) if number <= gate.shadow_nights else None
 
 
+def changed(runs: RunStore, night: Night, gate: Gate) -> str:
+    """Return what other defaults judge than those of 0.1 did, on the first such night; else ''."""
+    said = gate.changes
+    tags = {Tag.PIPELINE: night.pipeline, Tag.KIND: Kind.NIGHT.value}
+
+    def has_other(tag: Tag) -> bool:
+        # Two: this very night, judged again, may be among those found.
+        also = f"tags.`{tag}` != ''"
+        found = runs.search(night.experiment_id, tags, also=also, limit=2)
+        return any(run.info.run_id != night.run_id for run in found)
+
+    is_first = said and not has_other(Tag.DEFAULTS) and has_other(Tag.VERDICT)
+    return said if is_first else ""
+
+
 _REASON_LIMIT: Final = 4000
 """Characters of a reason; MLflow refuses tags above 8000."""
 

@@ -26,7 +26,7 @@ from understudy.gate.checks import alpha_of
 from understudy.gate.evidence import CONSTANT, Comparison, Evidence, Finding
 from understudy.gate.verdict import CheckResult
 from understudy.spec.guards import OFF
-from understudy.spec.metrics import Direction, Metric
+from understudy.spec.metrics import Bound, Direction, Metric
 from understudy.spec.rules import Gate, Rule, Slice
 
 
@@ -165,7 +165,10 @@ class View:
         # An absolute bound gets no interval: it is judged on the value itself.
         found = Inferred("", note=_both(value.why, baseline.why))
         if bound.needs_champion and value.is_finite and baseline.is_finite:
-            found = self._inferred(definition, champion, Margin.of(rule), metric.alpha)
+            # The wider the interval, the more passes a tolerance: it must not widen with each test.
+            repeats = 0 if bound is Bound.TOLERANCE else self.judged_before
+            alpha = alpha_of(metric.alpha, repeats)
+            found = self._inferred(definition, champion, Margin.of(rule), alpha)
         needed: float | None = limit
         if bound.needs_champion:
             needed = None if baseline.value is None else Margin.of(rule).needed(baseline.value)
@@ -189,7 +192,7 @@ class View:
     def _inferred(
         self, definition: Definition, champion: Rows, margin: Margin, alpha: float
     ) -> Inferred:
-        draw = Draw(self.units, alpha_of(alpha, self.judged_before), self.seed)
+        draw = Draw(self.units, alpha, self.seed)
         challenger, made = self.pair.challenger, definition.means
         # From the exact to the general: t for means, the bootstrap of sums for smooth functions of
         # them, ranks for areas, and only for what is left the metric itself on every resample.

@@ -25,26 +25,28 @@ class Margin:
 
     Attributes:
         sign: 1 where more is better, -1 where less is.
-        share: Share of |champion| that the gain must reach; below zero, may fall short by.
+        share: Share of |champion - best| that the gain must reach; below zero, may fall short by.
         amount: The same in the metric's unit.
+        best: From where a share counts.
     """
 
     sign: float
     share: float
     amount: float
+    best: float = 0.0
 
     @classmethod
     def of(cls, rule: Rule) -> Margin:
-        """Return what a rule with ``min_gain`` or ``max_loss`` requires."""
+        """Return what a rule that compares two models requires."""
         metric, bound, limit = rule
         # A loss of at most x is a gain of at least -x: from here on there is one kind of bound.
         signed = limit if bound is Bound.MIN_GAIN else -limit
         sign = -1.0 if metric.direction is Direction.LOWER else 1.0
-        return cls(sign, signed, 0.0) if metric.relative else cls(sign, 0.0, signed)
+        return cls(sign, signed, 0.0, metric.best) if metric.relative else cls(sign, 0.0, signed)
 
     def needed(self, champion: float) -> float:
         """Return the gain that must be reached, in the metric's unit."""
-        return self.amount + self.share * abs(champion)
+        return self.amount + self.share * abs(champion - self.best)
 
     def gain(self, challenger: Floats, champion: Floats) -> Floats:
         """Return how much better the challenger is."""
@@ -52,7 +54,8 @@ class Margin:
 
     def excess(self, challenger: Floats, champion: Floats) -> Floats:
         """Return by how much the gain exceeds what is needed."""
-        return self.gain(challenger, champion) - self.amount - self.share * abs(champion)
+        needed = self.amount + self.share * abs(champion - self.best)
+        return self.gain(challenger, champion) - needed
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ import numpy as np
 from scipy import special
 
 from understudy.evaluation.columns import Floats
+from understudy.evaluation.dependence import long_run
 from understudy.evaluation.inference import Draw, Inferred, Margin, Spread, enough, too_few
 from understudy.gate.verdict import Interval
 
@@ -39,6 +40,8 @@ class ResampledMetric:
         drawn: On each resample; None where none was drawn.
         left_out: On all rows but those of one unit, for each; None where not evaluated.
         rounding: How far apart values are that differ by rounding only.
+        days: Of units in the order of time, on how many days they are; None where each is
+            independent of the others.
     """
 
     full: tuple[float, float]
@@ -46,13 +49,14 @@ class ResampledMetric:
     drawn: tuple[Floats, Floats] | None = None
     left_out: tuple[Floats, Floats] | None = None
     rounding: float = 1e-12
+    days: int | None = None
 
     def of(self, margin: Margin) -> Gains:
         """Return by how much the margin is exceeded, on all rows and on each version."""
         estimate = float(margin.excess(*(np.asarray(value) for value in self.full)))
         drawn = None if self.drawn is None else margin.excess(*self.drawn)
         left_out = None if self.left_out is None else margin.excess(*self.left_out)
-        return Gains(estimate, self.count, drawn, left_out, self.rounding)
+        return Gains(estimate, self.count, drawn, left_out, self.rounding, self.days)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +68,7 @@ class Gains:
     drawn: Floats | None
     left_out: Floats | None
     rounding: float
+    days: int | None = None
 
     def defined(self) -> Gains | None:
         """Return the versions that define the metric; None where too many do not."""
@@ -82,6 +87,10 @@ class Gains:
         """The standard error: of the jackknife where there is one, else of the resamples."""
         if self.left_out is not None:
             changes = self.left_out - self.estimate
+            if self.days is not None:
+                found = long_run(changes - changes.mean(), self.days)
+                error = (self.count - 1) * (found.variance / self.count) ** 0.5
+                return Spread(self.estimate, error, found.freedom)
             error = float(((self.count - 1) / self.count * (changes @ changes)) ** 0.5)
         elif self.drawn is not None:
             # n units resampled vary like n - 1: Hesterberg's factor, as in ``Percentile``.

@@ -102,6 +102,9 @@ def infer(challenger: Rows, champion: Rows, margin: Margin, draw: Draw) -> Infer
     if gain.error == 0 and excess.estimate == 0:
         nothing = Interval(0.0, 0.0, 1 - 2 * alpha)
         return Inferred(method, nothing, nothing, note=too_few(0, alpha, "row"))
+    if units.order is not None:
+        freedom = f"{excess.freedom} degrees of freedom"
+        method = f"paired ROC areas in the order of time (DeLong, t, {freedom})"
     return Inferred(
         method,
         gain=gain.interval(alpha),
@@ -114,9 +117,11 @@ def infer(challenger: Rows, champion: Rows, margin: Margin, draw: Draw) -> Infer
 
 def _rows(challenger: Area, champion: Area, margin: Margin) -> Floats:
     """Return numbers per row whose mean is the excess and which vary as it does."""
+    # An area is at or above zero and at or below one: the sign of its distance is known.
+    sign = -1.0 if champion.value < margin.best else 1.0
     moved = (
         margin.sign * (challenger.influence - champion.influence)
-        - margin.share * champion.influence
+        - margin.share * sign * champion.influence
     )
     excess = margin.sign * (challenger.value - champion.value) - margin.needed(champion.value)
     return moved + excess

@@ -50,22 +50,33 @@ def infer(
     units = draw.units
     full = definition.score(challenger), definition.score(champion)
     both = challenger, champion
-    if len(challenger) > MOST_ROWS:
-        units = units.merged(GROUPS)
+    if units.order is not None or len(challenger) > MOST_ROWS:
+        ordered = units.order is not None
+        units = units.in_time(GROUPS) if ordered else units.merged(GROUPS)
+        if units.count < FEWEST_UNITS:
+            return _too_few(units)
         left_out = _columns([_scores(definition, both, rows) for rows in _without_each(units)])
         rounding = 1e-12 * max(map(abs, full))
         # Leaving out rows changes even an unchanged value in its last bits, relative to its size.
-        versions = ResampledMetric(full, units.count, left_out=left_out, rounding=rounding)
-        return inferred(versions, margin, draw, f"jackknife, groups={units.count}")
+        days = draw.units.days if ordered else None
+        versions = ResampledMetric(
+            full, units.count, left_out=left_out, rounding=rounding, days=days
+        )
+        name = f"jackknife, groups={units.count}{' in the order of time' if ordered else ''}"
+        return inferred(versions, margin, draw, name)
     if units.count < FEWEST_UNITS:
-        few = f"{units.count} {units.name or 'row'}s are fewer than {FEWEST_UNITS}"
-        return Inferred("none", note=few)
+        return _too_few(units)
     # A metric of the user's costs what it costs: the more rows, the fewer resamples.
     resamples = max(FEWEST_RESAMPLES, min(MOST_RESAMPLES, _ROWS_DRAWN // len(challenger)))
     drawn_rows = _resamples(units, resamples, draw.seed)
     drawn = _columns([_scores(definition, both, rows) for rows in drawn_rows])
     name = f"paired bootstrap of rows, B={resamples}, units={units.count}"
     return inferred(ResampledMetric(full, units.count, drawn=drawn), margin, draw, name)
+
+
+def _too_few(units: Units) -> Inferred:
+    few = f"{units.count} {units.name or 'row'}s are fewer than {FEWEST_UNITS}"
+    return Inferred("none", note=few)
 
 
 def _scores(definition: Definition, both: tuple[Rows, Rows], rows: Index) -> tuple[float, float]:

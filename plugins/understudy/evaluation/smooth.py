@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 
 from understudy.evaluation.columns import Floats
+from understudy.evaluation.dependence import MOST_STRETCHES
 from understudy.evaluation.inference import Draw, Inferred, Margin
 from understudy.evaluation.intervals import FEWEST_UNITS, TAIL, ResampledMetric, inferred
 from understudy.evaluation.means import Means
@@ -31,13 +32,15 @@ def infer(challenger: Rows, champion: Rows, made: Means, margin: Margin, draw: D
         margin: What the rule requires.
         draw: How to resample.
     """
-    sums = _sums(challenger, made, draw.units), _sums(champion, made, draw.units)
+    ordered = draw.units.order is not None
+    units = draw.units.in_time(MOST_STRETCHES) if ordered else draw.units
+    sums = _sums(challenger, made, units), _sums(champion, made, units)
     count = len(sums[0])
     drawn = None
-    name = f"jackknife over {draw.units.name or 'row'}s"
+    name = f"jackknife over {units.name or 'row'}s{' in its order' if ordered else ''}"
     # Otherwise too few resamples lie beyond the error rate to read a quantile from them; then the
     # jackknife's standard error and Student's t stand in.
-    if count >= FEWEST_UNITS and draw.alpha * RESAMPLES >= TAIL:
+    if not ordered and count >= FEWEST_UNITS and draw.alpha * RESAMPLES >= TAIL:
         # Part after part, so that memory stays bounded; both metrics on the same resamples.
         parts = [
             (_value(made, times @ sums[0]), _value(made, times @ sums[1]))
@@ -50,6 +53,7 @@ def infer(challenger: Rows, champion: Rows, made: Means, margin: Margin, draw: D
         count=count,
         drawn=drawn,
         left_out=(_without_each(made, sums[0]), _without_each(made, sums[1])),
+        days=draw.units.days if ordered else None,
     )
     return inferred(versions, margin, draw, name)
 

@@ -3,7 +3,8 @@
 With rows as units this is the paired t-test. With clusters the standard error is the jackknife's
 that leaves one cluster out (CV3), with one degree of freedom less than there are clusters: the
 choice that MacKinnon, Nielsen and Webb recommend ("Cluster-robust inference: a guide to empirical
-practice", J. Econometrics 232, 2023), because it stays honest for few and unequal clusters.
+practice", J. Econometrics 232, 2023), because it stays honest for few and unequal clusters. With
+rows in the order of time it is what ``dependence`` says.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 from scipy.linalg import norm
 
 from understudy.evaluation.columns import Floats
+from understudy.evaluation.dependence import MOST_STRETCHES, long_run
 from understudy.evaluation.inference import Draw, Inferred, Margin, Spread, enough, too_few
 from understudy.evaluation.means import Shape
 from understudy.evaluation.units import Units
@@ -60,6 +62,10 @@ def infer(losses: Losses, shape: Shape, margin: Margin, draw: Draw) -> Inferred:
     gain, excess = (spread(rows, losses.weight, units) for rows in (gain_rows, excess_rows))
     if gain is None or excess is None or not enough(apart, alpha):
         return Inferred(method, note=too_few(apart, alpha, units.name or "row"))
+    if units.order is not None:
+        method = (
+            f"paired mean of losses in the order of time (t, {excess.freedom} degrees of freedom)"
+        )
     return Inferred(
         method,
         gain=gain.interval(alpha),
@@ -72,11 +78,12 @@ def infer(losses: Losses, shape: Shape, margin: Margin, draw: Draw) -> Inferred:
 
 def _mean_rows(losses: Losses, margin: Margin) -> Floats:
     """Return numbers whose mean is the excess: linear, as long as the champion's sign is known."""
-    # |champion| is linear where the sign is known, so that its mean stays a mean.
-    champion_sign = -1.0 if _mean(losses.champion, losses.weight) < 0 else 1.0
+    # |champion - best| is linear where the sign is known, so that its mean stays a mean.
+    distance = losses.champion - margin.best
+    sign = -1.0 if _mean(distance, losses.weight) < 0 else 1.0
     rows = margin.sign * (losses.challenger - losses.champion)
     if margin.share:
-        rows -= margin.share * champion_sign * losses.champion
+        rows -= margin.share * sign * distance
     return rows - margin.amount if margin.amount else rows
 
 
@@ -130,7 +137,9 @@ def spread(
     """
     weights = np.ones(len(rows)) if weight is None else weight
     total = float(weights.sum())
-    mean = float(rows @ weights) / total
+    mean = float(rows @ weights) / total if total else 0.0
+    if units.order is not None:
+        return _in_time(mean, (rows - mean) * weights / total, units, freedom) if total else None
     rest = total - units.sums(weights)
     if units.count < 2 or rest.min() <= 0:  # noqa: PLR2004 -- one unit has no spread
         return None
@@ -138,3 +147,20 @@ def spread(
     # The norm, and not the root of a sum of squares, which overflows from 1e154 on.
     error = ((units.count - 1) / units.count) ** 0.5 * float(norm(changes, check_finite=False))
     return Spread(mean, error, (units.count - 1) if freedom is None else freedom)
+
+
+def _in_time(mean: float, shares: Floats, units: Units, freedom: float | None) -> Spread | None:
+    """Return the spread of a mean of rows that depend on each other.
+
+    Args:
+        mean: The mean.
+        shares: What each row adds to its deviation, which is zero in all.
+        units: The order of the rows.
+        freedom: Degrees of freedom, where fewer.
+    """
+    stretches = units.in_time(MOST_STRETCHES)
+    if stretches.count < 2:  # noqa: PLR2004 -- one stretch has no spread
+        return None
+    found = long_run(stretches.sums(shares), units.days)
+    error = (stretches.count * found.variance) ** 0.5
+    return Spread(mean, error, found.freedom if freedom is None else min(freedom, found.freedom))

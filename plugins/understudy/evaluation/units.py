@@ -1,5 +1,7 @@
 """What counts as one piece of evidence: a row, or all rows of a group or of a block of time.
 
+Or rows in the order of time, of which each may depend on those before it.
+
 Also the rows of a window of time.
 """
 
@@ -7,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -17,6 +20,7 @@ from understudy.errors import listed, nearest
 from understudy.evaluation.columns import MISSING, Codes, Column, Floats, Index
 from understudy.evaluation.pairing import Pair
 from understudy.evaluation.predictions import TIME, Predictions, taken
+from understudy.spec.rules import AUTO
 
 _SECOND: Final = 1_000_000
 _MICROSECONDS: Final = {
@@ -28,6 +32,10 @@ _MICROSECONDS: Final = {
 }
 
 
+FEWEST_TIMES: Final = 5
+"""Different times below which nothing can be said of how rows depend on each other."""
+
+
 @dataclass(frozen=True, eq=False)
 class Units:
     """Which unit each row belongs to.
@@ -37,12 +45,17 @@ class Units:
         count: How many units.
         codes: The unit of each row, below ``count``; None where each row is one of its own.
         name: What they are, for a person; empty for rows.
+        order: The place in time of each row, below the number of different times; None where the
+            order does not count.
+        day: The day of each row with an order, as a number.
     """
 
     rows: int
     count: int
     codes: Codes | None = None
     name: str = ""
+    order: Codes | None = None
+    day: Codes | None = None
 
     @classmethod
     def of_rows(cls, rows: int) -> Units:
@@ -57,11 +70,49 @@ class Units:
         codes, found = pd.factorize(keys)
         return cls(len(keys), len(found), codes.astype(np.int32), name)
 
+    @classmethod
+    def of_times(cls, times: Codes | Index, day: Codes | Index) -> Units:
+        """Return units that are rows in the order of time.
+
+        Args:
+            times: Numbers that grow with time.
+            day: The day of each row.
+        """
+        _, order = np.unique(times, return_inverse=True)
+        # In 32 bits: days from 1970 on; rows without a time have the day of the smallest number.
+        days = np.unique(day, return_inverse=True)[1].astype(np.int32)
+        return cls(len(times), len(times), order=order.astype(np.int32), day=days)
+
+    @cached_property
+    def times(self) -> int:
+        """How many different times rows with an order have."""
+        return 0 if self.order is None or not len(self.order) else int(self.order.max()) + 1
+
+    @cached_property
+    def days(self) -> int:
+        """On how many days rows with an order are."""
+        return 0 if self.day is None else len(np.unique(self.day))
+
     def take(self, rows: Index) -> Units:
         """Return the units of some rows; those without rows are gone."""
+        if self.order is not None and self.day is not None:
+            found = Units.of_times(self.order[rows], self.day[rows])
+            return found if found.times >= FEWEST_TIMES else Units.of_rows(len(rows))
         if self.codes is None:
             return Units.of_rows(len(rows))
         return Units.of_keys(self.codes[rows], self.name)
+
+    def in_time(self, limit: int) -> Units:
+        """Return at most ``limit`` units, each of rows that follow each other in time.
+
+        Units are in the order of time; rows of one time are in one of them.
+        """
+        if self.order is None:
+            raise AssertionError(self)
+        kept = min(self.times, limit)
+        # 64 bits: place times limit exceeds 32 of them.
+        codes = (self.order.astype(np.int64) * kept // self.times).astype(np.int32)
+        return Units(self.rows, kept, codes, "stretch of time")
 
     def sums(self, values: Floats) -> Floats:
         """Return the sum over each unit's rows."""
@@ -102,8 +153,10 @@ def units_of(pair: Pair, cluster: str, time_block: str) -> Units | str:
         pair: The rows.
         cluster: A column whose values are the units; rows without a value are one.
         time_block: Length of blocks of the column ``time``, such as ``1D``; the first one begins
-            with the year 1970 (UTC).
+            with the year 1970 (UTC). ``AUTO`` for the order of time, where rows have one.
     """
+    if time_block == AUTO:
+        return _ordered(pair) or Units.of_rows(len(pair))
     if not cluster and not time_block:
         return Units.of_rows(len(pair))
     column = pair.column(cluster or TIME)
@@ -125,12 +178,27 @@ def units_of(pair: Pair, cluster: str, time_block: str) -> Units | str:
     return Units.of_keys(keys, f"{time_block} block")
 
 
+def _ordered(pair: Pair) -> Units | None:
+    """Return units in the order of time; None where the rows have no or too few times."""
+    column = pair.column(TIME)
+    times = None if column is None else times_of(column)
+    if times is None:
+        return None
+    # Rows without a time have the smallest number there is, and so one time before all others.
+    numbers = times.astype("datetime64[us]").astype(np.int64)
+    found = Units.of_times(numbers, times.astype("datetime64[D]").astype(np.int64))
+    return found if found.times >= FEWEST_TIMES else None
+
+
 def unnamed(pair: Pair, cluster: str, time_block: str) -> tuple[str, ...]:
     """Return a note where rows lack what ``units_of`` joins them by."""
     name = cluster or (TIME if time_block else "")
     column = pair.column(name) if name else None
     if column is None:
         return ()
+    if time_block == AUTO and _ordered(pair) is None:
+        few = f"fewer than {FEWEST_TIMES} different times in the column {name!r}"
+        return (f"{few}: rows are taken as independent",)
     number = int((column.as_names().data == MISSING).sum())
     if not number:
         return ()

@@ -23,6 +23,9 @@ _ABSOLUTE_TOLERANCE: Final = 1e-12
 """Bounds are inclusive on decimal numbers: 0.80 + 0.05 reaches 0.85, which binary floats deny."""
 
 
+_LOSSES: Final = frozenset({Bound.MAX_LOSS, Bound.TOLERANCE})
+
+
 def reaches(value: float, bound: float) -> bool:
     """Return whether ``value`` is at or above ``bound``, forgiving binary rounding."""
     return value >= bound or math.isclose(
@@ -106,7 +109,7 @@ def _compared(rule: Rule, value: float, champion: Score | Unscored | None) -> Ch
         reason = f"{metric.name} of the champion {champion.model} is {state}"
         return made(rule, CheckResult.UNDECIDED, reason, challenger=value)
     needed = (limit if bound is Bound.MIN_GAIN else -limit) * (
-        abs(other) if metric.relative else 1.0
+        abs(other - metric.best) if metric.relative else 1.0
     )
     # The value is compared with champion plus needed, since the difference of two numbers that
     # are nearly equal has lost the digits that the tolerance is about.
@@ -129,9 +132,9 @@ def _difference_reason(rule: Rule, value: float, other: float, *, passed: bool) 
     metric, bound, limit = rule
     challenger, size = f"{metric.name} {value:.6g}", size_of(rule)
     champion = f"the champion's {other:.6g}"
-    if bound is Bound.MAX_LOSS and passed:
+    if bound in _LOSSES and passed:
         return f"{challenger} is within {size} of {champion}, or better"
-    if bound is Bound.MAX_LOSS:
+    if bound in _LOSSES:
         return f"{challenger} is worse than {champion} by more than {size}"
     if limit:
         verb = "beats" if passed else "does not beat"
@@ -142,7 +145,9 @@ def _difference_reason(rule: Rule, value: float, other: float, *, passed: bool) 
 def size_of(rule: Rule) -> str:
     """Return a bound as a person reads it: ``0.05``, or ``2.00%`` where it is relative."""
     metric, _, limit = rule
-    return f"{limit:.2%}" if metric.relative else f"{limit:.4g}"
+    if not metric.relative:
+        return f"{limit:.4g}"
+    return f"{limit:.2%} of {metric.best:g} - {metric.name}" if metric.best else f"{limit:.2%}"
 
 
 def _logged_result(*, passed: bool) -> CheckResult:
@@ -158,11 +163,13 @@ class Compared:
     Attributes:
         rule: The rule.
         found: What is known.
+        again: Whether other challengers were judged on the very same rows before.
         violated: Whether the bound is missed beyond chance, all rules taken together.
     """
 
     rule: Rule
     found: Comparison
+    again: bool = False
     violated: bool = False
 
 
@@ -172,7 +179,7 @@ def compared(
     """Return what is known about each rule, by metric and bound; those without are left out."""
     by_name = {(metric.name, bound): (metric, bound, limit) for metric, bound, limit in rules}
     known = [
-        Compared(by_name[found.metric, Bound(found.rule)], found)
+        Compared(by_name[found.metric, Bound(found.rule)], found, judged_before > 0)
         for found in comparisons
         if (found.metric, Bound(found.rule)) in by_name
     ]
@@ -240,12 +247,28 @@ def _compared_result(one: Compared) -> CheckResult:
     found = one.found
     if not _is_finite(found) or found.excess is None or found.needed is None or found.gain is None:
         return CheckResult.UNDECIDED
-    # Two models without any difference are no evidence that one is better.
-    better = found.gain > 0 or one.rule[1] is Bound.MAX_LOSS
-    if better and reaches(found.needed + found.excess.low, found.needed):
+    if one.rule[1] is Bound.TOLERANCE:
+        passed = _is_tolerated(one, found.gain, found.needed)
+    else:
+        # Two models without any difference are no evidence that one is better.
+        better = found.gain > 0 or one.rule[1] is Bound.MAX_LOSS
+        passed = better and reaches(found.needed + found.excess.low, found.needed)
+    if passed:
         return CheckResult.PASSED
     far_end_short = not reaches(found.needed + found.excess.high, found.needed)
     return CheckResult.FAILED if one.violated and far_end_short else CheckResult.UNDECIDED
+
+
+def _is_tolerated(one: Compared, gain: float, needed: float) -> bool:
+    """Return whether a challenger is not shown to be worse, and is not much worse as measured."""
+    # On the very same rows one small loss after the other would add up: none is allowed there.
+    least = 0.0 if one.again else needed
+    return not _is_worse(one.found) and reaches(gain, least)
+
+
+def _is_worse(found: Comparison) -> bool:
+    """Return whether the rows show that the challenger is worse."""
+    return found.interval is None or not reaches(found.interval.high, 0.0)
 
 
 def _is_finite(found: Comparison) -> bool:
@@ -272,6 +295,11 @@ def _plainly(one: Compared) -> str:
     gain = f"{found.gain:.2g}"
     if found.interval is not None:
         gain += f" ({found.interval.low:.2g} to {found.interval.high:.2g})"
+    if rule[1] is Bound.TOLERANCE and _is_worse(found):
+        return f"{where}, a loss in {rule[0].name} can be told from luck: the gain was {gain}"
+    if rule[1] is Bound.TOLERANCE:
+        most = "there is a loss" if one.again else f"the loss is more than {size_of(rule)}"
+        return f"{where}, {most} in {rule[0].name}, which may be luck: the gain was {gain}"
     if rule[1] is Bound.MAX_LOSS:
         lost = f"a loss in {rule[0].name} of more than {size_of(rule)} cannot be ruled out"
         return f"{where}, {lost}: the gain was {gain}"
@@ -286,7 +314,7 @@ def _relation(rule: Rule, result: CheckResult) -> str:
     if result is CheckResult.UNDECIDED:
         return "against"
     passed = result is CheckResult.PASSED
-    if rule[1] is Bound.MAX_LOSS:
+    if rule[1] in _LOSSES:
         return f"is within {size_of(rule)} of" if passed else "is worse than"
     if passed:
         return "beats"
@@ -296,7 +324,7 @@ def _relation(rule: Rule, result: CheckResult) -> str:
 def _by(rule: Rule, result: CheckResult) -> str:
     _, bound, limit = rule
     size = size_of(rule)
-    if bound is Bound.MAX_LOSS:
+    if bound in _LOSSES:
         return {
             CheckResult.PASSED: ", or better",
             CheckResult.FAILED: f" by more than {size}",

@@ -15,7 +15,7 @@ class Comparison:
 
     Attributes:
         metric: The metric's name.
-        rule: ``at_least``, ``at_most``, ``min_gain`` or ``max_loss``.
+        rule: ``at_least``, ``at_most``, ``min_gain``, ``max_loss`` or ``tolerance``.
         slice: Empty for all rows; else its name, such as ``region=north`` or ``age in [18, 35)``.
         rows: How many rows the numbers rest on.
         groups: How many clusters these are in; as many as rows where rows are independent.
@@ -23,7 +23,7 @@ class Comparison:
         champion: The champion's value; None where there is none.
         gain: How much better the challenger is, in the metric's unit; positive is better.
         needed: The bound in the metric's unit; that of a relative one is times |champion|, that
-            of ``max_loss`` is negative.
+            of ``max_loss`` and ``tolerance`` is negative.
         interval: Of ``gain``. Two-sided at 1 - 2 alpha: each end is one-sided at alpha.
         excess: Of ``gain - needed``, taken jointly, because the champion's value that a relative
             bound rests on is as random as the gain. This is what decides.

@@ -18,7 +18,7 @@ from understudy.gate.verdict import (
     Unscored,
     Verdict,
 )
-from understudy.spec.rules import Gate, Unscorable
+from understudy.spec.rules import Bound, Gate, Unscorable
 
 _OWN_ROWS: Final = (
     "each model's numbers are those that its own training logged, not on the same rows: "
@@ -201,14 +201,23 @@ def _notes_on_errors(gate: Gate, evidence: Evidence) -> Iterator[str]:
     hypothesis testing and acceptance sampling", Technometrics 24, 1982): each rule may use the
     whole error rate, and a false promotion is no likelier than that.
     """
-    alpha = max(metric.alpha for metric, bound, _ in gate.rules if bound.needs_champion)
+    compared = [(metric, bound) for metric, bound, _ in gate.rules if bound.needs_champion]
+    alpha = max(metric.alpha for metric, _ in compared)
     spent = alpha_of(alpha, evidence.judged_before)
     tested = sum(one.p_value is not None for one in evidence.comparisons)
-    yield (
-        f"chance of promoting a model that breaks a rule: at most {alpha:.2g} over all challengers "
-        f"on these rows, of which {spent:.2g} is spent on this one "
-        f"({evidence.judged_before} were compared on them before)"
-    )
+    for metric, bound in compared:
+        if bound is Bound.TOLERANCE:
+            yield (
+                f"{metric.name}: between two models that the rows do not tell apart, the newer one "
+                "is taken; how often that one is the worse is not bounded, only by how much it "
+                "may measure worse"
+            )
+    if any(bound is not Bound.TOLERANCE for _, bound in compared):
+        yield (
+            f"chance of promoting a model that breaks a rule: at most {alpha:.2g} over all "
+            f"challengers on these rows, of which {spent:.2g} is spent on this one "
+            f"({evidence.judged_before} were compared on them before)"
+        )
     yield (
         f"chance of rejecting one that keeps all rules: at most {spent:.2g} over the "
         f"{tested} comparisons together (Holm)"

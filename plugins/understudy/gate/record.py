@@ -85,6 +85,8 @@ def _interval(stored: Mapping[str, Any] | None) -> Interval | None:
     return Interval(**{name: float(value) for name, value in stored.items()})
 
 
+CHANGED: Final = "changed"
+"""Where a record's context says that other defaults judge than on the night before."""
 SCHEMA: Final = "understudy/decision/2"
 """The form that is written."""
 KNOWN_SCHEMAS: Final = ("understudy/decision/1", SCHEMA)
@@ -176,7 +178,8 @@ class DecisionRecord:
         blockers = [one for one in self.decision.reasons if not any(one in c for c in checks)]
         moved = f"Nothing is moved, {self.shadow.summary(self.verdict)}" if self.shadow else ""
         head = [f"Verdict: {self.verdict}", *filter(None, [moved])]
-        return [*head, *blockers, *checks, *self.decision.notes]
+        changed = filter(None, [self.context.get(CHANGED, "")])
+        return [*head, *changed, *blockers, *checks, *self.decision.notes]
 
     def judged_again(self, gate: Gate | None = None) -> DecisionRecord:
         """Return the record of the same numbers, judged anew; under other rules if given.

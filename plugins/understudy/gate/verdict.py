@@ -135,10 +135,10 @@ class Check:
 
     Attributes:
         metric: The metric's name.
-        rule: ``at_least``, ``at_most``, ``min_gain`` or ``max_loss``.
+        rule: ``at_least``, ``at_most``, ``min_gain``, ``max_loss`` or ``tolerance``.
         bound: The bound as stated.
         needed: The bound in the metric's unit: for a relative bound, times |champion|; that of
-            ``max_loss`` is negative.
+            ``max_loss`` and ``tolerance`` is negative.
         challenger: The challenger's value; None where it is missing or not finite.
         champion: The champion's value; None where there is none.
         gain: How much better the challenger is, in the metric's unit; None without a champion.

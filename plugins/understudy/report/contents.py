@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Final, TypeVar
 
+from understudy.gate.record import CHANGED
 from understudy.report import pictures, words
 from understudy.report.document import CheckView, FindingView, ModelView, RecordView, finite
 from understudy.report.drawing import Picture, Scale, Table
 from understudy.report.pictures import Panel, panels
 from understudy.report.words import count, number, shown, signed, stated
+from understudy.spec.metrics import HIGHER_IS_BETTER, OF_ERROR
 
 _RESULTS: Final = ("failed", "undecided", "passed")
 _LEVELS: Final = ("reject", "block", "warn")
@@ -154,6 +156,7 @@ _CONTEXT: Final = {
     "as_of": "data as of",
     "repository": "repository",
     "commit": "commit",
+    CHANGED: "changed since the night before",
 }
 _EVIDENCE: Final = {
     "rows": "rows compared",
@@ -261,9 +264,20 @@ def _room(check: CheckView) -> tuple[int, float]:
     return order, room / width if width else room
 
 
-def _relative(record: RecordView) -> frozenset[str]:
+def _relative(record: RecordView) -> Mapping[str, str]:
+    """Return what relative bounds count in, by metric."""
     stated = (record.rules["primary"], *record.rules.get("guardrails", ()))
-    return frozenset(str(metric["name"]) for metric in stated if metric.get("relative"))
+    # As ``Metric.best`` has it: of a score of scikit-learn the error is what it lacks to one.
+    return {
+        str(metric["name"]): f"% of 1 - {metric['name']}"
+        if metric["relative"] == OF_ERROR
+        and metric["name"] in HIGHER_IS_BETTER
+        and not metric.get("function")
+        and not metric.get("lower_is_better")
+        else "%"
+        for metric in stated
+        if metric.get("relative")
+    }
 
 
 def _facts(record: RecordView) -> Iterator[tuple[str, str]]:

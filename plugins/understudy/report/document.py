@@ -59,7 +59,7 @@ class CheckView:
     @property
     def compares(self) -> bool:
         """Whether the rule compares with the champion."""
-        return self.rule in {"min_gain", "max_loss"}
+        return self.rule in {"min_gain", "max_loss", "tolerance"}
 
 
 @dataclass(frozen=True, slots=True)

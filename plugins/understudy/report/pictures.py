@@ -257,6 +257,8 @@ _RULES: Final = {
     "at_most": "must be at most {0}",
     "min_gain": "must be better than the champion\u2019s by at least {0}",
     "max_loss": "may be worse than the champion\u2019s by at most {0}",
+    "tolerance": "must not be shown to be worse than the champion\u2019s, nor be worse by more "
+    "than {0} as measured",
 }
 _AXES: Final = {
     True: "gain in {0}, right of 0 the challenger is better",
@@ -310,28 +312,29 @@ class Panel:
     zero: float | None
 
 
-def panels(checks: Sequence[CheckView], relative: frozenset[str]) -> tuple[Panel, ...]:
+def panels(checks: Sequence[CheckView], relative: Mapping[str, str]) -> tuple[Panel, ...]:
     """Return the panels of an interval plot, in the order of the record.
 
     Args:
         checks: The record's checks.
-        relative: The metrics whose comparisons are stated as fractions of the champion's value.
+        relative: What a bound counts in, by the metrics whose bounds are relative: ``%``, or
+            more words.
     """
     grouped: dict[tuple[str, str], list[CheckView]] = {}
     for check in checks:
         grouped.setdefault((check.metric, check.rule), []).append(check)
     return tuple(
-        _panel(group, relative=metric in relative) for (metric, _), group in grouped.items()
+        _panel(group, relative=relative.get(metric, "")) for (metric, _), group in grouped.items()
     )
 
 
-def rule_in_words(check: CheckView, *, relative: bool) -> str:
+def rule_in_words(check: CheckView, *, relative: str) -> str:
     """Return what a rule asks for, as the rest of a sentence that begins with the metric."""
     if check.rule == "min_gain" and check.bound == 0:
         return "must not be worse than the champion\u2019s"
     bound = stated(check.bound)
     if relative and check.compares and check.bound is not None:
-        bound = f"{stated(100 * check.bound)} %"
+        bound = f"{stated(100 * check.bound)} {relative}"
     # A rule that a later version added is shown by its bound alone.
     return _RULES.get(check.rule, "{0}").format(bound)
 
@@ -349,7 +352,7 @@ def deciding(check: CheckView) -> IntervalView | None:
     return IntervalView(low, high, check.excess.confidence)
 
 
-def _panel(checks: Sequence[CheckView], *, relative: bool) -> Panel:
+def _panel(checks: Sequence[CheckView], *, relative: str) -> Panel:
     first = checks[0]
     scale = Scale.over(_values(checks))
     rows = tuple(_row(check, scale, relative=relative) for check in checks)
@@ -391,7 +394,7 @@ def _point(check: CheckView) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def _row(check: CheckView, scale: Scale, *, relative: bool) -> Row:
+def _row(check: CheckView, scale: Scale, *, relative: str) -> Row:
     interval = deciding(check) if check.compares else None
     ends = {} if interval is None else {"low": interval.low, "high": interval.high}
     point, bound = _point(check), _at(scale, check.needed)
@@ -399,7 +402,7 @@ def _row(check: CheckView, scale: Scale, *, relative: bool) -> Row:
     if bound is not None:
         allowed = (0.0, bound) if check.rule == "at_most" else (bound, 100.0)
     # Only a relative bound comes to another number on each row's rows.
-    shows_needed = relative and check.compares and check.needed is not None
+    shows_needed = bool(relative) and check.compares and check.needed is not None
     return Row(
         check=check,
         name=check.slice or _ALL_ROWS,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from enum import StrEnum
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
@@ -30,11 +30,12 @@ class Bound(StrEnum):
     AT_MOST = "at_most"
     MIN_GAIN = "min_gain"
     MAX_LOSS = "max_loss"
+    TOLERANCE = "tolerance"
 
     @property
     def needs_champion(self) -> bool:
         """Whether the bound compares with the champion."""
-        return self in {Bound.MIN_GAIN, Bound.MAX_LOSS}
+        return self in {Bound.MIN_GAIN, Bound.MAX_LOSS, Bound.TOLERANCE}
 
 
 LOWER_IS_BETTER: Final = frozenset({
@@ -65,6 +66,8 @@ UNDEFINED_AS_NAN: Final = frozenset({
 class, and only for these: predictions that are no numbers are an error of its own."""
 
 NotNegative = Annotated[float, Field(ge=0)]
+OF_ERROR: Final = "error"
+"""What ``Metric.relative`` is where a bound is a fraction of the champion's error."""
 Confidence = Annotated[float, Field(gt=0.5, lt=1)]
 _FUNCTION: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
@@ -80,7 +83,12 @@ class Metric:
         at_most: The challenger's value must not be above this, champion or not.
         min_gain: The challenger must be better than the champion by at least this much.
         max_loss: The challenger may be worse than the champion by at most this much.
-        relative: ``min_gain`` and ``max_loss`` are fractions of the champion's absolute value.
+        tolerance: What the rows do not show to be worse passes, if it is worse by at most this
+            much as measured.
+        relative: True: ``min_gain``, ``max_loss`` and ``tolerance`` are fractions of the
+            champion's absolute value. ``"error"``: of its distance from the best value that there
+            is, which is 1 for scores of scikit-learn such as accuracy or r2, and 0 for errors such
+            as rmse. A metric whose best value is not known is taken by its absolute value.
         confidence: The one-sided confidence required of a comparison; ``DEFAULT_CONFIDENCE`` where
             none is stated. A comparison of logged metrics has none; the record then says so.
         function: ``module:function`` of a metric of your own: takes a ``pandas.DataFrame`` with
@@ -96,7 +104,8 @@ class Metric:
     at_most: float | None = None
     min_gain: NotNegative | None = None
     max_loss: NotNegative | None = None
-    relative: bool = False
+    tolerance: NotNegative | None = None
+    relative: bool | Literal["error"] = False
     confidence: Confidence | None = None
     function: str | None = None
 
@@ -126,10 +135,11 @@ class Metric:
                 "at_least not above at_most",
                 "correct one of the two",
             )
-        if self.relative and self.min_gain is None and self.max_loss is None:
+        if self.relative and not any(bound.needs_champion for bound, _ in self.bounds()):
             raise self._wrong(
-                "relative=True without min_gain or max_loss, which it is about",
-                "relative=True with min_gain or max_loss",
+                f"relative={self.relative!r} without min_gain, max_loss or tolerance, which it is "
+                "about",
+                f"relative={self.relative!r} with min_gain, max_loss or tolerance",
                 "add one of them, or remove relative",
             )
 
@@ -142,6 +152,13 @@ class Metric:
         stated = self.lower_is_better
         lower = self.name in LOWER_IS_BETTER if stated is None else stated
         return Direction.LOWER if lower else Direction.HIGHER
+
+    @property
+    def best(self) -> float:
+        """The value from which relative bounds count: they are fractions of the way to it."""
+        is_score = self.function is None and self.name in HIGHER_IS_BETTER
+        higher = self.direction is Direction.HIGHER
+        return 1.0 if self.relative == OF_ERROR and is_score and higher else 0.0
 
     @property
     def sureness(self) -> float:

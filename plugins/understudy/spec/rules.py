@@ -6,7 +6,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from enum import StrEnum
 from typing import Annotated, Any, Final
 
@@ -15,13 +15,17 @@ from pydantic import Field
 from understudy.errors import DeclarationError, listed, nearest
 from understudy.spec.declared import declared
 from understudy.spec.guards import BLOCK, BLOCK_OF_0_1, Budgets, Guards
-from understudy.spec.metrics import Bound, Direction, Metric
+from understudy.spec.metrics import OF_ERROR, Bound, Direction, Metric
 
 Rule = tuple[Metric, Bound, float]
 
 _TIME_BLOCK: Final = re.compile(r"([1-9]\d*)([smhDW])")
-_IMPLIED: Final = (Bound.MIN_GAIN, 0.0)
-"""The bound of a primary metric that states no comparison."""
+DEFAULT_TOLERANCE: Final = 0.03
+"""The tolerance of a primary metric that states no comparison: a share of the error."""
+DEFAULTS: Final = "2"
+"""Which default rules these are: 0.1 had the first."""
+AUTO: Final = "auto"
+"""The ``time_block`` of rules that leave it to the rows how far they depend on each other."""
 
 
 class Unscorable(StrEnum):
@@ -58,14 +62,17 @@ class Gate:
     """The rules of a pipeline.
 
     Attributes:
-        primary: The metric that decides. Without a ``min_gain`` or ``max_loss`` it must not be
-            worse than the champion's (``min_gain=0.0``).
+        primary: The metric that decides. Without a comparison, what the rows do not show to be
+            worse passes, up to 3 % of the champion's error (``tolerance=0.03,
+            relative="error"``).
         guardrails: Metrics that must keep their bounds whatever the primary one says.
         slices: Groups of rows in which every rule must hold as well: columns, or ``Slice``.
         cluster: Column that says which rows belong together (a customer, a device): such rows are
             no independent evidence.
         time_block: Length of the blocks of time whose rows belong together, such as ``"1D"``; the
-            column ``time`` of ``predictions.parquet`` says when a row was.
+            column ``time`` of ``predictions.parquet`` says when a row was. ``"auto"``: how far
+            rows depend on those before them is estimated, where they have a time and there is no
+            ``cluster``. Empty: rows are independent.
         guards: What is looked for in the night's rows before the models are compared; None for
             nothing.
         budgets: What a model may cost, measured for both models together; None for nothing.
@@ -83,7 +90,7 @@ class Gate:
     guardrails: Sequence[Metric] = ()
     slices: Sequence[Slice | str] = ()
     cluster: str = ""
-    time_block: str = ""
+    time_block: str = AUTO
     guards: Guards | None = None
     budgets: Budgets | None = None
     worst_slices: bool = True
@@ -95,6 +102,9 @@ class Gate:
         named = (Slice(one) if isinstance(one, str) else one for one in self.slices)
         object.__setattr__(self, "guardrails", tuple(self.guardrails))
         object.__setattr__(self, "slices", tuple(named))
+        # A declared cluster goes before what is estimated.
+        if self.cluster and self.time_block == AUTO:
+            object.__setattr__(self, "time_block", "")
         self._check_guardrails()
         counts = Counter(one.column for one in self.slices if isinstance(one, Slice))
         if twice := [column for column, count in counts.items() if count > 1]:
@@ -135,10 +145,10 @@ class Gate:
                 "one of the two",
                 "keep the one that joins more rows",
             )
-        if self.time_block and not _TIME_BLOCK.fullmatch(self.time_block):
+        if self.time_block not in {"", AUTO} and not _TIME_BLOCK.fullmatch(self.time_block):
             raise _wrong(
                 f"time_block is {self.time_block!r}",
-                "a whole number and s, m, h, D or W, such as '1D'",
+                "'auto', or a whole number and s, m, h, D or W, such as '1D'",
                 "correct time_block",
             )
 
@@ -161,12 +171,42 @@ class Gate:
     @property
     def rules(self) -> tuple[Rule, ...]:
         """Every bound of every metric, the primary metric's first."""
-        stated = [(self.primary, *bound) for bound in self.primary.bounds()]
+        metrics = (self.decisive, *self.guardrails)
+        return tuple((metric, *bound) for metric in metrics for bound in metric.bounds())
+
+    @property
+    def decisive(self) -> Metric:
+        """The primary metric with the comparison that decides, stated or by default."""
         # Without a comparison every night that keeps the absolute bounds would replace the
         # champion.
-        if not any(bound.needs_champion for _, bound, _ in stated):
-            stated.append((self.primary, *_IMPLIED))
-        return (*stated, *((m, *bound) for m in self.guardrails for bound in m.bounds()))
+        if any(bound.needs_champion for bound, _ in self.primary.bounds()):
+            return self.primary
+        return replace(self.primary, tolerance=DEFAULT_TOLERANCE, relative=OF_ERROR)
+
+    @property
+    def is_default(self) -> bool:
+        """Whether the comparison that decides is the default one, stated or not."""
+        found = self.decisive
+        compared = (found.min_gain, found.max_loss, found.tolerance, found.relative)
+        return compared == (None, None, DEFAULT_TOLERANCE, OF_ERROR)
+
+    @property
+    def changes(self) -> str:
+        """What these rules leave to defaults that are others than in 0.1; '' for nothing."""
+        said = []
+        if self.is_default:
+            name, share = self.primary.name, f"{100 * DEFAULT_TOLERANCE:g} %"
+            said.append(
+                f"a challenger is now promoted unless its {name} is shown to be worse, or is worse "
+                f"by more than {share} of the champion's error; before, it had to be better; to "
+                f"keep that: Metric({name!r}, min_gain=0.0)"
+            )
+        if self.time_block == AUTO:
+            said.append(
+                "rows with a time are now taken in its order, before they were independent; to "
+                "keep that: Gate(..., time_block='')"
+            )
+        return f"The defaults have changed: {'; '.join(said)}" if said else ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the rules as JSON values; of what is not about metrics, what is stated."""
@@ -175,15 +215,15 @@ class Gate:
             for name in _OPTIONAL
             if getattr(self, name) != _DEFAULTS[name]
         }
-        # Written out, so that a replay judges by it even if the implied rule changes one day.
-        implied = {b.value: value for m, b, value in self.rules if m is self.primary}
         slices = [asdict(one) for one in self.slices if isinstance(one, Slice)]
         return {
-            "primary": {**self.primary.to_dict(), **implied},
+            # Written out, so that a replay judges by it even if the default changes one day.
+            "primary": self.decisive.to_dict(),
             "guardrails": [m.to_dict() for m in self.guardrails],
             **({"slices": slices} if slices else {}),
             **({"guards": self.guards.to_dict()} if self.guards else {}),
             **({"budgets": self.budgets.to_dict()} if self.budgets else {}),
+            **({"time_block": self.time_block} if self.time_block else {}),
             **optional,
         }
 
@@ -193,6 +233,11 @@ class Gate:
         # Levels as 0.1 named them: a rollback of then keeps out what is trained from the same input
         # now, and a night's rules are part of its input.
         rules = self.to_dict()
+        if self.is_default:
+            primary = {**rules["primary"], **_DEFAULT_OF_0_1}
+            rules["primary"] = {n: value for n, value in primary.items() if n != "tolerance"}
+        if self.time_block == AUTO:
+            rules.pop("time_block", None)
         levels = {name: rules[name] for name in ("guards", "budgets") if name in rules}
         text = json.dumps(levels).replace(f'"{BLOCK}"', f'"{BLOCK_OF_0_1}"')
         return {**rules, **json.loads(text)}
@@ -201,15 +246,20 @@ class Gate:
     def from_dict(cls, rules: Mapping[str, Any]) -> Gate:
         """Return the gate whose ``to_dict`` gave ``rules``; also of rules written by hand.
 
+        Rules that say nothing of ``time_block`` take rows as independent: so they were recorded
+        before the order of rows counted.
+
         Raises:
             DeclarationError: naming what is wrong.
         """
-        return cls(**{name: _made(name, value) for name, value in rules.items()})
+        known = {name: _made(name, value) for name, value in rules.items()}
+        return cls(**{"time_block": "", **known})
 
 
+_DEFAULT_OF_0_1: Final = {"min_gain": 0.0, "relative": False}
+"""The comparison of a primary metric that stated none, which is part of nights' identities."""
 _OPTIONAL: Final = (
     "cluster",
-    "time_block",
     "worst_slices",
     "shadow_nights",
     "unscored_champion",

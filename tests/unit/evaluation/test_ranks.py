@@ -52,7 +52,7 @@ def test_the_interval_is_delongs(classification: Callable[..., pd.DataFrame]) ->
         np.var(placements[0][kind] - placements[1][kind], ddof=1) / count
         for kind, count in enumerate((positive.sum(), (~positive).sum()))
     )
-    evidence = compare(Gate(Metric("roc_auc")), load(challenger), load(champion))
+    evidence = compare(Gate(Metric("roc_auc", min_gain=0.0)), load(challenger), load(champion))
     (found,) = evidence.comparisons
     assert found.gain == pytest.approx(placements[0][0].mean() - placements[1][0].mean())
     assert found.smallest_detectable is not None

@@ -29,8 +29,8 @@ from understudy.gate import (
 
 OURS = Score("models:/m-1", {"rmse": 9.0, "r2": 0.5, "mae": 7.0})
 THEIRS = Score("3", {"rmse": 10.0, "r2": 0.5, "mae": 7.0})
-GAINS = Gate(Metric("rmse", confidence=0.95))
-SLICED = Gate(Metric("rmse", confidence=0.95), slices=["region"])
+GAINS = Gate(Metric("rmse", min_gain=0.0, confidence=0.95))
+SLICED = Gate(Metric("rmse", min_gain=0.0, confidence=0.95), slices=["region"])
 KEEPS = Gate(Metric("rmse", max_loss=0.5, confidence=0.95))
 
 
@@ -144,18 +144,18 @@ def test_without_an_interval_nothing_is_decided(excess: Interval | None) -> None
 
 def test_what_cannot_be_compared_holds_and_absolute_rules_still_decide() -> None:
     """Different rows, duplicated ids: the reason stands first."""
-    gate = Gate(Metric("rmse"), [Metric("r2", at_least=0.4)])
+    gate = Gate(Metric("rmse", min_gain=0.0), [Metric("r2", at_least=0.4)])
     held = judged(gate, blockers=("the two have different rows",))
     assert held.verdict is Verdict.HOLD
     assert held.reasons[0] == "the two have different rows"
-    poor = Gate(Metric("rmse"), [Metric("r2", at_least=0.6)])
+    poor = Gate(Metric("rmse", min_gain=0.0), [Metric("r2", at_least=0.6)])
     assert judged(poor, blockers=("different rows",)).verdict is Verdict.REJECT
     assert judged(gate, champion=None, blockers=("row ids twice",)).verdict is Verdict.HOLD
 
 
 def test_without_a_champion_absolute_rules_alone_are_judged_in_every_slice() -> None:
     """The first model must be good enough everywhere that the rules name."""
-    gate = Gate(Metric("rmse", at_most=9.5), slices=["region"])
+    gate = Gate(Metric("rmse", min_gain=0.0, at_most=9.5), slices=["region"])
     alone = {"rule": "at_most", "champion": None, "excess": None, "interval": None}
     good = comparison(1, 0, **alone)
     assert judged(gate, good, champion=None).case is Case.FIRST
@@ -180,7 +180,7 @@ def test_a_champion_that_cannot_be_scored_is_judged_as_the_pipeline_says(
     choice: str, challenger: float, verdict: str, *, with_evidence: bool
 ) -> None:
     """By default nothing moves; the reason stands in the verdict whatever it is."""
-    gate = Gate(Metric("rmse", at_most=10), unscored_champion=choice)
+    gate = Gate(Metric("rmse", min_gain=0.0, at_most=10), unscored_champion=choice)
     found = comparison(10 - challenger, 0, rule="at_most", champion=None, excess=None)
     evidence = Evidence((found,)) if with_evidence else None
     ours, theirs = Score("m", {"rmse": challenger}), Unscored("3", "column x is gone")
@@ -233,7 +233,7 @@ def test_errors_that_chance_may_make_are_said() -> None:
 
 def test_a_metric_that_only_the_project_logs_is_judged_without_an_interval() -> None:
     """And the record says so; the holdout is the same, since the predictions are."""
-    gate = Gate(Metric("rmse"), [Metric("mae", max_loss=0.1)])
+    gate = Gate(Metric("rmse", min_gain=0.0), [Metric("mae", max_loss=0.1)])
     decision = judged(gate, comparison(2, 1))
     assert decision.verdict is Verdict.PROMOTE
     assert any("mae max_loss: judged by the logged number" in note for note in decision.notes)
@@ -286,3 +286,41 @@ def test_a_promotion_rests_on_finite_numbers(
         assert low >= -max(1e-6, 2e-9 * abs(found.needed))  # the rounding of what was asked for
     if decision.verdict is Verdict.REJECT:
         assert decision.checks[0].result is CheckResult.FAILED
+
+
+TOLERATES = Gate(Metric("rmse", tolerance=0.5, confidence=0.95))
+
+
+@pytest.mark.parametrize(
+    ("gain", "half_width", "verdict"),
+    [
+        pytest.param(1.0, 0.5, "PROMOTE", id="better"),
+        pytest.param(-0.4, 0.6, "PROMOTE", id="not told apart"),
+        pytest.param(-0.5, 0.6, "PROMOTE", id="the tolerance itself counts"),
+        pytest.param(0.0, 0.0, "PROMOTE", id="the same: the newer one"),
+        pytest.param(-0.4, 0.2, "HOLD", id="worse, if by little"),
+        pytest.param(-0.8, 2.0, "HOLD", id="more than is tolerated, perhaps by luck"),
+        pytest.param(-2.0, 0.5, "REJECT", id="far worse"),
+    ],
+)
+def test_a_tolerance_takes_the_newer_of_two_that_are_not_told_apart(
+    gain: float, half_width: float, verdict: str
+) -> None:
+    """It may not be shown to be worse, nor be worse by more as measured."""
+    found = comparison(gain, half_width, -0.5, rule="tolerance")
+    assert judged(TOLERATES, found).verdict == verdict
+
+
+def test_on_the_very_same_rows_small_losses_do_not_add_up() -> None:
+    """Each challenger a little worse than the last would be a slide without end."""
+    found = comparison(-0.4, 0.6, -0.5, rule="tolerance")
+    evidence = Evidence((found,), rows=200, judged_before=1)
+    again = judge(TOLERATES, OURS, THEIRS, Basis.PREDICTIONS, evidence)
+    assert again.verdict is Verdict.HOLD
+    assert "there is a loss in rmse" in again.why
+
+
+def test_without_an_interval_a_tolerance_promotes_nothing() -> None:
+    """Too few rows to tell are no reason to take the newer model."""
+    found = comparison(1.0, 0.5, -0.5, rule="tolerance", interval=None, excess=None)
+    assert judged(TOLERATES, found).verdict is Verdict.HOLD

@@ -25,7 +25,14 @@ def score(model: str = "models:/m-1", holdout: str = "rows", **metrics: float) -
     ("metric", "challenger", "champion", "verdict"),
     [
         pytest.param(Metric("rmse"), 50.0, 51.0, Verdict.PROMOTE, id="lower is better"),
-        pytest.param(Metric("rmse"), 51.0, 50.0, Verdict.REJECT, id="worse"),
+        pytest.param(Metric("rmse", min_gain=0.0), 51.0, 50.0, Verdict.REJECT, id="worse"),
+        pytest.param(Metric("rmse"), 51.5, 50.0, Verdict.PROMOTE, id="3 % of the error"),
+        pytest.param(Metric("rmse"), 51.6, 50.0, Verdict.REJECT, id="more than 3 % of the error"),
+        pytest.param(Metric("accuracy"), 0.897, 0.9, Verdict.PROMOTE, id="3 % of 1 - accuracy"),
+        pytest.param(Metric("accuracy"), 0.896, 0.9, Verdict.REJECT, id="more of 1 - accuracy"),
+        pytest.param(Metric("r2"), -0.53, -0.5, Verdict.PROMOTE, id="3 % of 1 - r2 below zero"),
+        pytest.param(Metric("r2"), -0.56, -0.5, Verdict.REJECT, id="more of 1 - r2"),
+        pytest.param(Metric("rmse"), 0.0, 0.0, Verdict.PROMOTE, id="no error to lose"),
         pytest.param(
             Metric("rmse"), 50.0, 50.0, Verdict.PROMOTE, id="equal reaches a gain of zero"
         ),

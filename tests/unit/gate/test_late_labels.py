@@ -88,9 +88,9 @@ def compared(gain: float, width: float) -> DecisionRecord:
         *("rmse", "min_gain", "", 80, 80, 3.0 - gain, 3.0, gain, 0.0, ends, ends),
         *(p_value, None, 0.1, "t", None),
     )
-    ours, theirs = score("8"), score("7")
+    ours, theirs, gate = score("8"), score("7"), Gate(Metric("rmse", min_gain=0.0))
     basis, evidence = Basis.PREDICTIONS, Evidence((found,), rows=80)
-    return DecisionRecord.of({}, Gate(Metric("rmse")), ours, theirs, basis=basis, evidence=evidence)
+    return DecisionRecord.of({}, gate, ours, theirs, basis=basis, evidence=evidence)
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_nights_are_counted_and_wrong_ones_priced(
 def test_only_what_rows_can_answer_is_asked_again() -> None:
     """Guards and shadow nights belong to the night."""
     rules = Gate(
-        Metric("rmse", at_most=9),
+        Metric("rmse", min_gain=0.0, at_most=9),
         guards=Guards(),
         budgets=Budgets(unchecked="block"),
         shadow_nights=3,
@@ -194,7 +194,7 @@ def test_only_what_rows_can_answer_is_asked_again() -> None:
         slices=["region"],
         cluster="customer",
     )
-    wanted = Gate(Metric("rmse", at_most=9), slices=["region"], cluster="customer")
+    wanted = Gate(Metric("rmse", min_gain=0.0, at_most=9), slices=["region"], cluster="customer")
     assert rules_of_rows(rules).to_dict() == wanted.to_dict()
 
 

@@ -36,7 +36,7 @@ CHECK = CheckView(
     mcnemar={},
 )
 ABSOLUTE = replace(CHECK, rule="at_least", interval=None, excess=None, gain=None)
-RELATIVE = frozenset({"mae"})
+RELATIVE = {"mae": "%"}
 numbers = st.one_of(st.none(), st.floats())
 intervals = st.one_of(
     st.none(),
@@ -72,19 +72,19 @@ def test_a_relative_bound_shows_what_is_not_known_of_the_champion() -> None:
 )
 def test_rules_in_words(change: dict[str, Any], words: str) -> None:
     """A rule is the rest of a sentence that begins with the metric."""
-    assert rule_in_words(replace(CHECK, **change), relative=False) == words
+    assert rule_in_words(replace(CHECK, **change), relative="") == words
 
 
 def test_relative_rules_are_told_in_percent() -> None:
     """Only of bounds that compare: an absolute one of the same metric stays as it is."""
-    assert rule_in_words(CHECK, relative=True).endswith("at least 10 %")
-    assert rule_in_words(ABSOLUTE, relative=True) == "must be at least 0.1"
+    assert rule_in_words(CHECK, relative="%").endswith("at least 10 %")
+    assert rule_in_words(ABSOLUTE, relative="%") == "must be at least 0.1"
 
 
 def test_one_panel_for_each_rule_in_the_order_of_the_record() -> None:
     """Slices of one rule share an axis; another bound of the same metric has its own."""
     north = replace(CHECK, slice="region=north")
-    found = panels([CHECK, ABSOLUTE, north], frozenset())
+    found = panels([CHECK, ABSOLUTE, north], {})
     assert [len(panel.rows) for panel in found] == [2, 1]
     assert [row.name for row in found[0].rows] == ["all rows", "region=north"]
     assert found[0].axis.startswith("gain in mae")
@@ -93,9 +93,7 @@ def test_one_panel_for_each_rule_in_the_order_of_the_record() -> None:
 
 def test_the_side_that_passes() -> None:
     """It is right of the bound, of ``at_most`` left of it."""
-    (panel,), (other,) = (
-        panels([one], frozenset()) for one in (CHECK, replace(ABSOLUTE, rule="at_most"))
-    )
+    (panel,), (other,) = (panels([one], {}) for one in (CHECK, replace(ABSOLUTE, rule="at_most")))
     assert panel.rows[0].allowed == (panel.rows[0].bound, 100)
     assert other.rows[0].allowed == (0, other.rows[0].bound)
     assert other.rows[0].champion is not None
@@ -104,7 +102,7 @@ def test_the_side_that_passes() -> None:
 def test_one_vast_interval_does_not_hide_the_others() -> None:
     """It is cut, which shows; the others keep a width that can be seen."""
     vast = replace(CHECK, slice="few", excess=IntervalView(-500.0, 500.0, 0.9))
-    (panel,) = panels([CHECK, CHECK, vast], frozenset())
+    (panel,) = panels([CHECK, CHECK, vast], {})
     first, _, last = panel.rows
     assert last.cut == {"low", "high"}
     assert not first.cut

@@ -10,6 +10,7 @@ import pytest
 from understudy.errors import DeclarationError
 from understudy.gate import Budgets, Direction, Gate, Limit, Metric, Slice
 from understudy.spec.metrics import DEFAULT_CONFIDENCE
+from understudy.spec.rules import DEFAULT_TOLERANCE
 
 
 @pytest.mark.parametrize(
@@ -36,7 +37,10 @@ from understudy.spec.metrics import DEFAULT_CONFIDENCE
         (lambda: Gate("rmse"), "'primary' is 'rmse'"),
         (lambda: Gate(Metric("rmse"), ["r2"]), r"'guardrails\[0\]' is 'r2'"),
         (lambda: Gate(Metric("rmse"), [Metric("r2")]), "guardrails 'r2' have no bound"),
-        (lambda: Metric("rmse", relative=True), "relative=True without min_gain or max_loss"),
+        (
+            lambda: Metric("rmse", relative=True),
+            "relative=True without min_gain, max_loss or tolerance",
+        ),
         (lambda: Metric("rmse", function="x:y"), "does not say which way is better"),
         (
             lambda: Metric("profit", function="profit", lower_is_better=False),
@@ -117,14 +121,65 @@ def test_rules_survive_a_round_trip() -> None:
 def test_a_record_s_rules_say_what_was_understood() -> None:
     """When defaults change, an old record must still mean what it meant."""
     primary = Gate(Metric("rmse", at_most=60)).to_dict()["primary"]
-    assert primary["min_gain"] == 0
+    assert (primary["tolerance"], primary["relative"]) == (DEFAULT_TOLERANCE, "error")
     assert primary["confidence"] == DEFAULT_CONFIDENCE
     assert primary["lower_is_better"] is True
 
 
 def test_what_is_by_default_is_not_written_down() -> None:
-    """The rules of a simple gate stay those that older nights have in their fingerprints."""
-    assert set(Gate(Metric("rmse")).to_dict()) == {"primary", "guardrails"}
+    """The rules of a simple gate are few; how rows are taken is said, since it was once another."""
+    assert set(Gate(Metric("rmse")).to_dict()) == {"primary", "guardrails", "time_block"}
+
+
+OF_0_1 = {
+    "primary": {
+        "name": "rmse",
+        "lower_is_better": True,
+        "min_gain": 0.0,
+        "relative": False,
+        "confidence": 0.7,
+    },
+    "guardrails": [],
+}
+"""What 0.1 recorded of ``Gate(Metric("rmse"))``."""
+
+
+def test_rules_of_an_older_record_mean_what_they_meant() -> None:
+    """The default of then is no default of now: it is judged as it was recorded."""
+    then = Gate.from_dict(OF_0_1)
+    assert [(bound.value, limit) for _, bound, limit in then.rules] == [("min_gain", 0.0)]
+    assert not then.time_block
+    assert not then.changes
+    assert then.to_dict() == OF_0_1
+
+
+@pytest.mark.parametrize(
+    "gate",
+    [
+        Gate(Metric("rmse")),
+        Gate.from_dict(Gate(Metric("rmse")).to_dict()),
+        Gate(Metric("rmse", min_gain=0.0)),
+        Gate(Metric("rmse", min_gain=0.0), time_block=""),
+    ],
+)
+def test_a_night_s_input_has_the_identity_that_it_had(gate: Gate) -> None:
+    """So a version that was rolled back does not come back from the same input, upgraded."""
+    assert gate.identity == OF_0_1
+
+
+def test_what_other_defaults_judge_is_said_with_the_way_back() -> None:
+    """Each of the two changes for itself; explicit rules have none."""
+    said = Gate(Metric("rmse")).changes
+    assert "Metric('rmse', min_gain=0.0)" in said
+    assert "time_block=''" in said
+    assert "min_gain" not in Gate(Metric("rmse", max_loss=0.1)).changes
+    assert not Gate(Metric("rmse", min_gain=0.0), cluster="customer").changes
+
+
+def test_a_declared_cluster_goes_before_the_order_of_time() -> None:
+    """Rows are joined by what the user names."""
+    assert not Gate(Metric("rmse"), cluster="customer").time_block
+    assert Gate(Metric("rmse"), time_block="1D").time_block == "1D"
 
 
 def test_a_usual_gate_takes_four_lines() -> None:
