@@ -6,8 +6,7 @@ from typing import Any
 import pandas as pd
 
 from shared.errors import DataError
-
-PROBABILITY = "probability_"
+from shared.named_answers import PROBABILITY
 
 
 def probabilities_of(predictions: pd.DataFrame) -> pd.DataFrame | None:

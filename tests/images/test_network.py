@@ -166,10 +166,11 @@ def test_the_saved_model_needs_no_code_of_ours(
     assert answer["tags"] == ["serve"]
     assert answer["method"] == "tensorflow/serving/predict"
     assert answer["inputs"] == {"images": ["uint8", [-1, 8, 8]]}
-    assert answer["batched"] == {"probabilities": True, "prediction": True}
     ours = predictions(store, night.validate).loc[ids]
-    assert np.array(answer["probabilities"]) == pytest.approx(ours.to_numpy(), abs=1e-6)
-    assert answer["prediction"] == [str(name) for name in np.argmax(ours.to_numpy(), axis=1)]
+    assert answer["batched"] == dict.fromkeys(["prediction", *ours.columns], True)
+    theirs = pd.DataFrame(answer["answers"])
+    assert theirs[ours.columns].to_numpy() == pytest.approx(ours.to_numpy(), abs=1e-6)
+    assert list(theirs["prediction"]) == [str(n) for n in np.argmax(ours.to_numpy(), axis=1)]
     classes = json.loads((folder / "assets.extra" / "classes.json").read_text())
     assert classes == [str(digit) for digit in range(10)]
 
@@ -280,20 +281,24 @@ def served(
 
 
 def test_it_answers_raw_images_over_rest(store: ProjectStore, night: Night, served: str) -> None:
-    """Nobody normalises: the answers are those of validate."""
+    """Nobody normalises: the answers are those of validate, by class; flat ones, too."""
     ids, images = night.holdout()
-    body = {"instances": images[:ASKED].tolist()}
-    answer = httpx.post(served, json=body, timeout=60, trust_env=False)
-    ours = predictions(store, night.validate).loc[ids[:ASKED]].to_numpy()
-    assert np.array(answer.json()["predictions"]) == pytest.approx(ours, abs=1e-6)
+    ours = predictions(store, night.validate).loc[ids[:ASKED]]
+    for sent in (images[:ASKED], images[:ASKED].reshape(ASKED, -1)):
+        body = {"instances": sent.tolist()}
+        answer = httpx.post(served, json=body, timeout=60, trust_env=False)
+        rows = pd.DataFrame(answer.json()["predictions"])
+        assert list(rows.columns) == ["prediction", *ours.columns]
+        assert rows[ours.columns].to_numpy() == pytest.approx(ours.to_numpy(), abs=1e-6)
 
 
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        ({"instances": [[[0] * 7] * 8]}, "does not match expected shape (-1, 8, 8)"),
-        ({"instances": [[[[0] * 3] * 8] * 8]}, "does not match expected shape (-1, 8, 8)"),
-        ({"instances": [[[256] * 8] * 8]}, "256"),
+        ({"instances": [[[0] * 7] * 8]}, "the shape (1, 8, 7). Allowed: one image of the shape"),
+        ({"instances": [[[[0] * 3] * 8] * 8]}, "the shape (1, 8, 8, 3). Allowed"),
+        ({"instances": [[[17] * 8] * 8]}, "whole numbers from 0 to 16. Next: send the pixels"),
+        ({"instances": [[[0.5] * 8] * 8]}, "neither divided nor normalised"),
         ({"columns": ["a"], "data": [[1]]}, "dataframe_split"),
     ],
 )

@@ -31,8 +31,10 @@ sys.stdout.write(
                 name: info.tensor_shape.dim[0].size == -1
                 for name, info in signature.outputs.items()
             },
-            "probabilities": answer["probabilities"].numpy().tolist(),
-            "prediction": [name.decode() for name in answer["prediction"].numpy()],
+            "answers": {
+                name: [one.decode() if isinstance(one, bytes) else one for one in values.tolist()]
+                for name, values in ((name, value.numpy()) for name, value in answer.items())
+            },
         }
     )
 )

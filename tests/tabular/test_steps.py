@@ -142,6 +142,16 @@ def test_classification_and_a_champion_without_probabilities(store: ProjectStore
     assert list(rows.columns) == ["row_id", "target", "prediction", *classes, "pixel_0_0"]
     assert rows[classes].sum(axis=1).to_numpy() == pytest.approx(1.0)
     assert set(rows["target"]) <= set("0123456789")
+    served = mlflow.pyfunc.load_model(model)
+    from mlflow.pyfunc.scoring_server import invocations  # which warns while it is imported
+
+    known = served.metadata
+    body = json.dumps({"dataframe_split": served.input_example.to_dict("split")})
+    answer = invocations(body, "application/json", served, known.get_input_schema())
+    said = json.loads(answer.response)["predictions"][0]
+    assert list(said) == ["prediction", *classes] == known.get_output_schema().input_names()
+    assert said[f"probability_{said['prediction']}"] == max(said[name] for name in classes)
+    assert mlflow.sklearn.load_model(model).classes_.tolist() == list(range(10))
 
     class Always(mlflow.pyfunc.PythonModel):
         def predict(self, model_input: pd.DataFrame) -> list[int]:
