@@ -147,7 +147,7 @@ def _pinned(file: File, data_set: DataSet, folder: Path) -> Path:
 
     name = name_in(file.url)
     # The files of MNIST and Fashion-MNIST have the same names.
-    address = mirrored(file.url, [f"{data_set.name}/{name}", name])
+    address = mirrored(file.url, [f"{data_set.name}/{name}", name], file.sha256)
     path = local(address, folder)
     check_sha256(path, file.sha256, address)
     return path
