@@ -150,8 +150,8 @@ def test_the_median_ends_trials_without_prospect(search: Callable[..., Done]) ->
             "mlflow run 'file:///srv/my models#tabular' -e train -P data=runs:/1/data -P",
         ),
         (
-            {"mlflow.source.name": "https://git.example/m#t", "mlflow.source.git.commit": "c0ffee"},
-            "mlflow run 'https://git.example/m#t' --version c0ffee -e train -P data=runs:/1/data -P",
+            {"mlflow.source.name": "https://git.example/m#t", "mlflow.source.git.commit": "c1"},
+            "mlflow run 'https://git.example/m#t' --version c1 -e train -P data=runs:/1/data -P",
         ),
     ],
 )
