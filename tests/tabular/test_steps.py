@@ -424,6 +424,21 @@ def test_bad_rows_end_preprocess(
     assert words in message
 
 
+def test_rules_of_ones_own(store: ProjectStore, csv_file: Callable[[str], Path]) -> None:
+    """They travel with the rows, stand beside the report, and end the step where they must."""
+    rows = "".join(f"{number},{number % 7 + 0.5}\n" for number in range(60))
+    given = {"dataset": "csv", "source": csv_file(f"x,y\n{rows}"), "target": "y"}
+    asked = {"columns": {"x": {"checks": {"less_than": 58}}, "y": {"dtype": "float64"}}}
+    raw = store.path(store.good(download.STEP, **given, rules=json.dumps(asked)), "raw")
+    run = store.good(preprocess.STEP, raw=raw)
+    assert store.tags(run)["data.rejected.rows"] == "2"
+    assert json.loads((store.path(run, "data") / "rules.yaml").read_text()) == asked
+    asked["columns"]["x"] = {"dtype": "float64"}
+    raw = store.path(store.good(download.STEP, **given, rules=json.dumps(asked)), "raw")
+    code, message = store.bad(preprocess.STEP, raw=raw)
+    assert (code, "the table breaks 1 of its rules: x: dtype('float64')" in message) == (65, True)
+
+
 def test_one_class_only(store: ProjectStore, csv_file: Callable[[str], Path]) -> None:
     """There is nothing to tell apart."""
     text = "id,size,price\n" + "".join(f"{n},{n},yes\n" for n in range(100))
