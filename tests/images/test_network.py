@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+from uv import find_uv_bin
 
 from images import download, metrics, preprocess
 from images.facts import Facts
@@ -38,6 +40,7 @@ pytestmark = [
 ]
 
 ASK_SAVED_MODEL = Path(__file__).parents[1] / "programs" / "ask_saved_model.py"
+PROJECT = Path(__file__).parents[2] / "mlproject" / "images"
 START_LIMIT = 240  # seconds
 ASKED = 5
 """Images that are sent to a server."""
@@ -151,17 +154,38 @@ def predictions(store: ProjectStore, run_id: str) -> pd.DataFrame:
     return rows[[name for name in rows.columns if name.startswith("probability_")]]
 
 
+@pytest.fixture(scope="module")
+def serving_client(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with TensorFlow Serving's own client library, of TensorFlow's version."""
+    folder = tmp_path_factory.mktemp("client")
+    named = re.search(
+        r"^tensorflow==(\S+)", (PROJECT / "requirements.in").read_text(), re.MULTILINE
+    )
+    assert named
+    # Of what it depends on, which is TensorFlow, the environment has the build without CUDA.
+    command = [find_uv_bin(), "pip", "install", "--quiet", "--no-deps", "--target", folder]
+    command += ["--python", python, f"tensorflow-serving-api=={named[1]}"]
+    subprocess.run(command, check=True)
+    return folder
+
+
 def test_the_saved_model_needs_no_code_of_ours(
-    store: ProjectStore, night: Night, python: Path, tmp_path: Path
+    store: ProjectStore, night: Night, python: Path, serving_client: Path, tmp_path: Path
 ) -> None:
-    """TensorFlow alone answers raw images as the MLflow model does; TF Serving's contract holds."""
+    """TensorFlow alone answers as the MLflow model does, through TensorFlow Serving's messages."""
     (number,) = store.files(night.train, "saved_model")
     assert number.isdecimal()
     folder = store.path(night.train, f"saved_model/{number}")
     ids, images = night.holdout()
     np.save(tmp_path / "images.npy", images)
-    command = [python, "-I", ASK_SAVED_MODEL, folder, tmp_path / "images.npy"]
-    done = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        [python, "-P", ASK_SAVED_MODEL, folder, tmp_path / "images.npy"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(serving_client)},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
     answer = json.loads(done.stdout)
     assert answer["tags"] == ["serve"]
     assert answer["method"] == "tensorflow/serving/predict"
