@@ -63,8 +63,8 @@ def predict(model: Scorer, holdout: pd.DataFrame, facts: Facts) -> pd.DataFrame:
     """
     rows = inputs(model, holdout)
     answer = asked(model.predict, rows, "the holdout rows")
-    by_name = isinstance(answer, pd.DataFrame) and PREDICTION in answer
-    guess = _one_each(answer[PREDICTION] if by_name else answer, len(rows))
+    table = answer if isinstance(answer, pd.DataFrame) and PREDICTION in answer else None
+    guess = _one_each(answer if table is None else table[PREDICTION], len(rows))
     if facts.task == "regression":
         return pd.DataFrame(
             {
@@ -80,7 +80,7 @@ def predict(model: Scorer, holdout: pd.DataFrame, facts: Facts) -> pd.DataFrame:
             "prediction": class_names(guess),
         }
     )
-    probabilities = _by_name(answer) if by_name else _probabilities(model, rows)
+    probabilities = _probabilities(model, rows) if table is None else _by_name(table)
     return result if probabilities is None else pd.concat([result, probabilities], axis=1)
 
 

@@ -138,7 +138,7 @@ def broken(frame: pd.DataFrame, rules: Rules) -> tuple[pd.DataFrame, list[str]]:
     from pandera.errors import SchemaErrors
 
     whole = [
-        f"'{name}' has {share:.1%} missing values, more than {MISSING} {rules.missing[name]:g}"
+        f"'{name}' has {share:.1%} missing values, more than {MISSING} {rules.missing[str(name)]:g}"
         for name, share in frame[list(rules.missing)].isna().mean().items()
         if share > rules.missing[str(name)]
     ]

@@ -237,7 +237,7 @@ def _log_model(pipeline: "Pipeline", features: pd.DataFrame, kind: str) -> str:
     import mlflow
 
     signature = _signature(pipeline, features)
-    details = {
+    details: dict[str, Any] = {
         "input_example": _example(features),
         # Given, because inferring them takes 19 seconds and finds what happens to be installed.
         "pip_requirements": models.requirements(kind),
