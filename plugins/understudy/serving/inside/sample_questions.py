@@ -132,10 +132,10 @@ def _input_schema(model: Path) -> Schema | None:
     from mlflow.types import Schema, TensorSpec
 
     known = Model.load(str(model))
-    schema = known.get_input_schema()
+    schema: Schema | None = known.get_input_schema()
     if schema is None or not schema.is_tensor_spec() or schema.inputs[0].type != np.dtype("O"):
         return schema
-    example = known.load_input_example(str(model))
+    example: Any = known.load_input_example(str(model))
     if len(schema.inputs) > 1 or not isinstance(example, np.ndarray):
         return schema
     values = np.array(example.tolist())
