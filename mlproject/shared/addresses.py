@@ -88,12 +88,14 @@ def _checked_scheme(address: str) -> str:
     return address
 
 
-def mirrored(url: str, names: Sequence[str]) -> str:
+def mirrored(url: str, names: Sequence[str], pinned: str = "") -> str:
     """Return where to get a public file: its own address, or the configured mirror's.
 
     Args:
         url: the public address.
         names: names under which a mirror folder may hold the file, the preferred one first.
+        pinned: SHA-256 of the file, where files of other data sets have its name: what is not
+            under the preferred one is then this file only if it has it.
 
     Raises:
         UnavailableError: if the mirror is a folder without the file.
@@ -105,14 +107,22 @@ def mirrored(url: str, names: Sequence[str]) -> str:
     if is_url(mirror):
         return mirror.rstrip("/") + path
     folder = Path(check_source(mirror))
-    for pattern in (path.lstrip("/"), *names, *(f"*/{name}" for name in names)):
+    sure = (path.lstrip("/"), names[0])
+    for pattern in (*sure, *names[1:], *(f"*/{name}" for name in names)):
         for found in sorted(folder.glob(pattern)):
-            return str(found)
+            if not pinned or pattern in sure or _is(found, pinned):
+                return str(found)
     raise UnavailableError(
         f"the mirror folder {folder} has none of {', '.join(names)}",
         allowed=f"a folder that holds the file, or one below that does, or no {MIRROR}",
         action=f"put the file there or unset {MIRROR}",
     )
+
+
+def _is(path: Path, pinned: str) -> bool:
+    from shared.fetch import sha256
+
+    return path.is_file() and sha256(path) == pinned
 
 
 def name_in(address: str) -> str:

@@ -64,6 +64,14 @@ class StorageError(UnavailableError):
     """A disk without room for what has to be written."""
 
 
+def short(text: str, most: int = 300) -> str:
+    """Return the first line of a library's message, cut between words where it is too long."""
+    line = (text.strip().splitlines() or [""])[0]
+    if len(line) <= most:
+        return line
+    return f"{line[:most].rpartition(' ')[0] or line[:most]} ..."
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return " (did you mean 'x'?)" for the known name nearest to `name`, or '' if none is near."""
     lowered = {candidate.lower(): candidate for candidate in known}

@@ -5,6 +5,7 @@ server can, else begun anew. Touches the network and the given folder.
 """
 
 import hashlib
+import os
 import shutil
 import time
 from collections.abc import Callable
@@ -14,8 +15,8 @@ from pathlib import Path
 import requests
 import urllib3
 
-from shared.addresses import without_secrets
-from shared.errors import DataError, ParameterError, UnavailableError
+from shared.addresses import MIRROR, without_secrets
+from shared.errors import DataError, ParameterError, UnavailableError, short
 from shared.space import no_room, room_for
 
 BLOCK = 1 << 18  # bytes
@@ -131,12 +132,19 @@ def _check_status(answer: requests.Response, transfer: _Transfer) -> None:
         raise ParameterError(
             f"{transfer.shown} answered {status} {answer.reason}",
             allowed="an address that answers with the file",
-            action="correct the address, or set UNDERSTUDY_DATA_MIRROR to a copy",
+            action=_cure(transfer.url),
         )
     if status not in {WHOLE, RESUMED}:
         raise _BrokenError(f"status {status} {answer.reason}")
     if answer.headers.get("Content-Type", "").lower().startswith("text/html"):
         raise html_error(transfer.shown)
+
+
+def _cure(url: str) -> str:
+    mirror = os.environ.get(MIRROR, "")
+    if mirror and url.startswith(mirror):
+        return f"that is the mirror, which has no such file: put it there, or unset {MIRROR}"
+    return f"correct the address, or set {MIRROR} to a copy"
 
 
 def html_error(address: str) -> DataError:
@@ -154,8 +162,7 @@ def check_sha256(path: Path, expected: str, address: str) -> None:
     Raises:
         DataError: if it has not.
     """
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = sha256(path)
     if digest == expected:
         return
     with path.open("rb") as file:
@@ -168,6 +175,12 @@ def check_sha256(path: Path, expected: str, address: str) -> None:
     )
 
 
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, in lower-case hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def looks_like_html(start: bytes) -> bool:
     """Whether a file that begins with these bytes is a web page."""
     text = start.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
@@ -175,4 +188,4 @@ def looks_like_html(start: bytes) -> bool:
 
 
 def _short(error: Exception) -> str:
-    return str(error).splitlines()[0][:300] if str(error) else type(error).__name__
+    return short(str(error)) or type(error).__name__

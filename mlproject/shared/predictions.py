@@ -5,9 +5,8 @@ from typing import Any
 
 import pandas as pd
 
-from shared.errors import DataError
-
-PROBABILITY = "probability_"
+from shared.errors import DataError, short
+from shared.named_answers import PROBABILITY
 
 
 def probabilities_of(predictions: pd.DataFrame) -> pd.DataFrame | None:
@@ -33,7 +32,7 @@ def asked(predict: Callable[[Any], object], data: Any, what: str) -> object:  # 
         return predict(data)
     except Exception as error:
         raise DataError(
-            f"the model failed on {what}: {type(error).__name__}: {str(error)[:500]}",
+            f"the model failed on {what}: {type(error).__name__}: {short(str(error), 500)}",
             allowed="a model that takes raw data as download delivers them",
             action="check that model and data set belong together",
         ) from error

@@ -64,10 +64,24 @@ def log_results(
         say(f"{points - left_out} of the grid's {points} points tried, {left_out} left out")
     say(f"best: trial {best.number} with {objective.metric} {best.value:.5g} ({counts})")
     say(_told_of(unseen, objective.metric, len(complete)))
-    parameters = objective.parameters(best.params).items()
-    options = " ".join(f"-P {name}={shlex.quote(str(value))}" for name, value in parameters)
-    say(f"train it with: mlflow run ... -e train -P data=... {options}")
+    say(f"train it with: {command(objective.parameters(best.params))}")
     _log_pictures(objective, trials)
+
+
+def command(parameters: Mapping[str, object]) -> str:
+    """Return what trains with these parameters, from where the search's own run came."""
+    import mlflow
+
+    run = mlflow.get_run(mlflow.active_run().info.run_id).data
+    # By `mlflow run` and by a pipeline; a step that was started by itself knows neither.
+    project, data = run.tags.get("mlflow.source.name", ""), run.params.get("data")
+    if run.tags.get("mlflow.source.type") != "PROJECT" or not data:
+        project, data = "<project>", "runs:/<preprocess run>/data"
+    commit = run.tags.get("mlflow.source.git.commit")
+    version = ["--version", commit] if commit and "://" in project.removeprefix("file://") else []
+    given = [f"{name}={value}" for name, value in {"data": data, **parameters}.items()]
+    options = [part for one in given for part in ("-P", one)]
+    return shlex.join(["mlflow", "run", project, *version, "-e", "train", *options])
 
 
 def _log_pictures(objective: Objective, trials: Sequence[FrozenTrial]) -> None:

@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
-from shared.errors import ParameterError, UnavailableError
+from shared.errors import ParameterError, UnavailableError, short
 
 VARIABLE = "OPTUNA_STORAGE"
 FROM_ENVIRONMENT = "env:"
@@ -103,8 +103,8 @@ def open_storage(address: str, study: str) -> BaseStorage:
 
 
 def _first_line(error: Exception, address: str) -> str:
-    text = (str(error).splitlines() or [type(error).__name__])[0][:300]
-    return text.replace(address, without_password(address))
+    text = short(str(error).replace(address, without_password(address)))
+    return text or type(error).__name__
 
 
 def _database(address: str) -> RDBStorage:

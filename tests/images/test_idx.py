@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from images.batches import IMAGES, Batch
-from images.idx import read_idx
+from images.idx import pairs, read_idx
 from shared.errors import DataError
 
 pytestmark = pytest.mark.unit
@@ -52,6 +53,44 @@ def test_colour_and_files_that_are_not_packed(
     paths[1].write_bytes(idx(LABELS))
     (batch,) = read(*paths)
     assert (batch.pixels == images).all()
+
+
+TRAIN = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte")
+
+
+@pytest.mark.parametrize(
+    ("names", "parts"),
+    [
+        ((*TRAIN, "t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte"), ["test", "train"]),
+        (("train-images.idx3-ubyte", "train-labels.idx1-ubyte", "notes.txt"), ["train"]),
+        (("a/emnist-train-images-idx3-ubyte.gz", "a/emnist-train-labels-idx1-ubyte"), ["train"]),
+        ((*TRAIN, *(f"{name}.gz" for name in TRAIN)), ["train"]),
+    ],
+)
+def test_pairs_of_ones_own(tmp_path: Path, names: tuple[str, ...], parts: list[str]) -> None:
+    """By the names that people have them under; once, where they are there packed, too."""
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    found = pairs(tmp_path)
+    assert sorted(part for *_, part in found) == parts
+    assert all("images" in i.name and "labels" in one.name for i, one, _ in found)
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (("images.bin",), "has no training images in idx files. Allowed: train-images-idx3-ubyte"),
+        (("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"), "has no training images"),
+        (TRAIN[:1], "'train-images-idx3-ubyte' has no 'train-labels-idx1-ubyte' beside it"),
+    ],
+)
+def test_a_folder_without_pairs(tmp_path: Path, names: tuple[str, ...], words: str) -> None:
+    """It says how they are to be named."""
+    for name in names:
+        (tmp_path / name).touch()
+    with pytest.raises(DataError, match=re.escape(words)):
+        pairs(tmp_path)
 
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (30, 4, 5), dtype=np.uint8)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+from uv import find_uv_bin
 
 from images import download, metrics, preprocess
 from images.facts import Facts
@@ -38,6 +40,7 @@ pytestmark = [
 ]
 
 ASK_SAVED_MODEL = Path(__file__).parents[1] / "programs" / "ask_saved_model.py"
+PROJECT = Path(__file__).parents[2] / "mlproject" / "images"
 START_LIMIT = 240  # seconds
 ASKED = 5
 """Images that are sent to a server."""
@@ -151,25 +154,47 @@ def predictions(store: ProjectStore, run_id: str) -> pd.DataFrame:
     return rows[[name for name in rows.columns if name.startswith("probability_")]]
 
 
+@pytest.fixture(scope="module")
+def serving_client(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with TensorFlow Serving's own client library, of TensorFlow's version."""
+    folder = tmp_path_factory.mktemp("client")
+    named = re.search(
+        r"^tensorflow==(\S+)", (PROJECT / "requirements.in").read_text(), re.MULTILINE
+    )
+    assert named
+    # Of what it depends on, which is TensorFlow, the environment has the build without CUDA.
+    command = [find_uv_bin(), "pip", "install", "--quiet", "--no-deps", "--target", folder]
+    command += ["--python", python, f"tensorflow-serving-api=={named[1]}"]
+    subprocess.run(command, check=True)
+    return folder
+
+
 def test_the_saved_model_needs_no_code_of_ours(
-    store: ProjectStore, night: Night, python: Path, tmp_path: Path
+    store: ProjectStore, night: Night, python: Path, serving_client: Path, tmp_path: Path
 ) -> None:
-    """TensorFlow alone answers raw images as the MLflow model does; TF Serving's contract holds."""
+    """TensorFlow alone answers as the MLflow model does, through TensorFlow Serving's messages."""
     (number,) = store.files(night.train, "saved_model")
     assert number.isdecimal()
     folder = store.path(night.train, f"saved_model/{number}")
     ids, images = night.holdout()
     np.save(tmp_path / "images.npy", images)
-    command = [python, "-I", ASK_SAVED_MODEL, folder, tmp_path / "images.npy"]
-    done = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        [python, "-P", ASK_SAVED_MODEL, folder, tmp_path / "images.npy"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(serving_client)},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
     answer = json.loads(done.stdout)
     assert answer["tags"] == ["serve"]
     assert answer["method"] == "tensorflow/serving/predict"
     assert answer["inputs"] == {"images": ["uint8", [-1, 8, 8]]}
-    assert answer["batched"] == {"probabilities": True, "prediction": True}
     ours = predictions(store, night.validate).loc[ids]
-    assert np.array(answer["probabilities"]) == pytest.approx(ours.to_numpy(), abs=1e-6)
-    assert answer["prediction"] == [str(name) for name in np.argmax(ours.to_numpy(), axis=1)]
+    assert answer["batched"] == dict.fromkeys(["prediction", *ours.columns], True)
+    theirs = pd.DataFrame(answer["answers"])
+    assert theirs[ours.columns].to_numpy() == pytest.approx(ours.to_numpy(), abs=1e-6)
+    assert list(theirs["prediction"]) == [str(n) for n in np.argmax(ours.to_numpy(), axis=1)]
     classes = json.loads((folder / "assets.extra" / "classes.json").read_text())
     assert classes == [str(digit) for digit in range(10)]
 
@@ -280,20 +305,24 @@ def served(
 
 
 def test_it_answers_raw_images_over_rest(store: ProjectStore, night: Night, served: str) -> None:
-    """Nobody normalises: the answers are those of validate."""
+    """Nobody normalises: the answers are those of validate, by class; flat ones, too."""
     ids, images = night.holdout()
-    body = {"instances": images[:ASKED].tolist()}
-    answer = httpx.post(served, json=body, timeout=60, trust_env=False)
-    ours = predictions(store, night.validate).loc[ids[:ASKED]].to_numpy()
-    assert np.array(answer.json()["predictions"]) == pytest.approx(ours, abs=1e-6)
+    ours = predictions(store, night.validate).loc[ids[:ASKED]]
+    for sent in (images[:ASKED], images[:ASKED].reshape(ASKED, -1)):
+        body = {"instances": sent.tolist()}
+        answer = httpx.post(served, json=body, timeout=60, trust_env=False)
+        rows = pd.DataFrame(answer.json()["predictions"])
+        assert list(rows.columns) == ["prediction", *ours.columns]
+        assert rows[ours.columns].to_numpy() == pytest.approx(ours.to_numpy(), abs=1e-6)
 
 
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        ({"instances": [[[0] * 7] * 8]}, "does not match expected shape (-1, 8, 8)"),
-        ({"instances": [[[[0] * 3] * 8] * 8]}, "does not match expected shape (-1, 8, 8)"),
-        ({"instances": [[[256] * 8] * 8]}, "256"),
+        ({"instances": [[[0] * 7] * 8]}, "the shape (1, 8, 7). Allowed: one image of the shape"),
+        ({"instances": [[[[0] * 3] * 8] * 8]}, "the shape (1, 8, 8, 3). Allowed"),
+        ({"instances": [[[17] * 8] * 8]}, "whole numbers from 0 to 16. Next: send the pixels"),
+        ({"instances": [[[0.5] * 8] * 8]}, "neither divided nor normalised"),
         ({"columns": ["a"], "data": [[1]]}, "dataframe_split"),
     ],
 )

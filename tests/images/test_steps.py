@@ -222,6 +222,20 @@ def test_arrays_of_the_users_own(
     assert (facts.classes, facts.holdout) == (("1", "2", "9", "10"), "test")
 
 
+def test_idx_files_of_the_users_own(
+    idx: Callable[[Any], bytes], store: ProjectStore, tmp_path: Path
+) -> None:
+    """A folder of them, named as MNIST's are, without editing the project."""
+    for part, number in (("train", 60), ("t10k", 20)):
+        (tmp_path / f"{part}-images-idx3-ubyte").write_bytes(idx(X[:number]))
+        labels = gzip.compress(idx(Y[:number]), mtime=0)
+        (tmp_path / f"{part}-labels-idx1-ubyte.gz").write_bytes(labels)
+    raw = store.path(store.good(download.STEP, dataset="idx", source=tmp_path), "raw")
+    facts = Facts.read(raw)
+    assert (facts.classes, facts.holdout, facts.images) == (("0", "1", "2", "3"), "test", 80)
+    assert store.tags(store.good(preprocess.STEP, raw=raw))["data.holdout.rows"] == "20"
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from shared.addresses import check_source, mirrored, without_secrets
-from shared.errors import DataError, ParameterError, StorageError, UnavailableError
+from shared.errors import DataError, ParameterError, StorageError, UnavailableError, short
 from shared.fetch import check_sha256, fetch
 from tabular.datasets import find
 from tabular.reading import Reading
@@ -155,3 +155,37 @@ def test_the_mirror(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "below").mkdir()
     (tmp_path / "below" / "x.csv").touch()
     assert mirrored(url, ["x.csv"]) == str(tmp_path / "below" / "x.csv")
+
+
+def test_a_mirror_of_another_data_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A file of the same name is not taken for the one that lacks; under its own name it is."""
+    other, right = tmp_path / "mnist", hashlib.sha256(BODY).hexdigest()
+    other.mkdir()
+    (other / "train.gz").write_bytes(b"digits")
+    monkeypatch.setenv("UNDERSTUDY_DATA_MIRROR", str(tmp_path))
+    address = ("https://public.example/train.gz", ["fashion/train.gz", "train.gz"], right)
+    with pytest.raises(UnavailableError, match=r"has none of fashion/train\.gz, train\.gz"):
+        mirrored(*address)
+    (other / "train.gz").write_bytes(BODY)
+    assert mirrored(*address) == str(other / "train.gz")
+    (tmp_path / "fashion").mkdir()
+    (tmp_path / "fashion" / "train.gz").touch()  # damaged: its checksum will say so
+    assert mirrored(*address) == str(tmp_path / "fashion" / "train.gz")
+
+
+def test_a_mirror_that_lacks_a_file_says_so(
+    file_server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not the public address that is to be corrected."""
+    monkeypatch.setenv("UNDERSTUDY_DATA_MIRROR", file_server.url)
+    with pytest.raises(ParameterError, match="that is the mirror, which has no such file"):
+        get(f"{file_server.url}/nothing.csv", tmp_path / "a.csv")
+
+
+def test_long_messages_are_cut_between_words() -> None:
+    """Of a library's message the first line, as far as it goes; one endless word is cut, too."""
+    assert short("refused\nand more") == "refused"
+    assert short("HTTPConnectionPool failed with a long reason", 32) == (
+        "HTTPConnectionPool failed with ..."
+    )
+    assert short("x" * 40, 30) == f"{'x' * 30} ..."

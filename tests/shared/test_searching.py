@@ -21,6 +21,7 @@ from shared import objective as objectives
 from shared import searching
 from shared.errors import DataError
 from shared.objective import Report, pruner
+from shared.search_results import command
 from shared.search_space import Choices, Space
 from shared.study import Budget, SharedStudy, has_died, open_study
 from shared.study_storage import open_storage
@@ -136,6 +137,33 @@ def test_the_median_ends_trials_without_prospect(search: Callable[..., Done]) ->
     table = pd.read_csv(done.file("trials.csv"))
     assert set(table[table["state"] == "pruned"]["steps"]) == {2}
     assert done.file("pictures/curves.png").stat().st_size > 0
+
+
+@pytest.mark.parametrize(
+    ("tags", "line"),
+    [
+        (
+            {
+                "mlflow.source.name": "file:///srv/my models#tabular",
+                "mlflow.source.git.commit": "c",
+            },
+            "mlflow run 'file:///srv/my models#tabular' -e train -P data=runs:/1/data -P",
+        ),
+        (
+            {"mlflow.source.name": "https://git.example/m#t", "mlflow.source.git.commit": "c1"},
+            "mlflow run 'https://git.example/m#t' --version c1 -e train -P data=runs:/1/data -P",
+        ),
+    ],
+)
+def test_the_line_that_trains_can_be_pasted(
+    client: MlflowClient, tags: dict[str, str], line: str
+) -> None:
+    """It names the project as the search was started from it, its commit, and the same data."""
+    experiment = client.create_experiment(uuid.uuid4().hex)
+    kind = {"mlflow.source.type": "PROJECT"}
+    with mlflow.start_run(experiment_id=experiment, tags={**tags, **kind}):
+        mlflow.log_param("data", "runs:/1/data")
+        assert command({"model": "tree"}) == f"{line} model=tree"
 
 
 def test_halving_ends_most_at_once(search: Callable[..., Done]) -> None:

@@ -142,6 +142,16 @@ def test_classification_and_a_champion_without_probabilities(store: ProjectStore
     assert list(rows.columns) == ["row_id", "target", "prediction", *classes, "pixel_0_0"]
     assert rows[classes].sum(axis=1).to_numpy() == pytest.approx(1.0)
     assert set(rows["target"]) <= set("0123456789")
+    served = mlflow.pyfunc.load_model(model)
+    from mlflow.pyfunc.scoring_server import invocations  # which warns while it is imported
+
+    known = served.metadata
+    body = json.dumps({"dataframe_split": served.input_example.to_dict("split")})
+    answer = invocations(body, "application/json", served, known.get_input_schema())
+    said = json.loads(answer.response)["predictions"][0]
+    assert list(said) == ["prediction", *classes] == known.get_output_schema().input_names()
+    assert said[f"probability_{said['prediction']}"] == max(said[name] for name in classes)
+    assert mlflow.sklearn.load_model(model).classes_.tolist() == list(range(10))
 
     class Always(mlflow.pyfunc.PythonModel):
         def predict(self, model_input: pd.DataFrame) -> list[int]:
@@ -412,6 +422,21 @@ def test_bad_rows_end_preprocess(
     code, message = store.bad(preprocess.STEP, raw=rows_of(store, csv_file, text))
     assert code == 65
     assert words in message
+
+
+def test_rules_of_ones_own(store: ProjectStore, csv_file: Callable[[str], Path]) -> None:
+    """They travel with the rows, stand beside the report, and end the step where they must."""
+    rows = "".join(f"{number},{number % 7 + 0.5}\n" for number in range(60))
+    given = {"dataset": "csv", "source": csv_file(f"x,y\n{rows}"), "target": "y"}
+    asked = {"columns": {"x": {"checks": {"less_than": 58}}, "y": {"dtype": "float64"}}}
+    raw = store.path(store.good(download.STEP, **given, rules=json.dumps(asked)), "raw")
+    run = store.good(preprocess.STEP, raw=raw)
+    assert store.tags(run)["data.rejected.rows"] == "2"
+    assert json.loads((store.path(run, "data") / "rules.yaml").read_text()) == asked
+    asked["columns"]["x"] = {"dtype": "float64"}
+    raw = store.path(store.good(download.STEP, **given, rules=json.dumps(asked)), "raw")
+    code, message = store.bad(preprocess.STEP, raw=raw)
+    assert (code, "the table breaks 1 of its rules: x: dtype('float64')" in message) == (65, True)
 
 
 def test_one_class_only(store: ProjectStore, csv_file: Callable[[str], Path]) -> None:

@@ -79,6 +79,11 @@ class Npz:
 
 
 @dataclass(frozen=True)
+class OwnIdx:
+    """The user's idx files, by the parameter `source`: folder or archive, named as MNIST's are."""
+
+
+@dataclass(frozen=True)
 class Folder:
     """The user's own images, by the parameter `source`: a folder or archive, a folder per class."""
 
@@ -102,7 +107,7 @@ class DataSet:
 
     name: str
     title: str
-    source: Bundled | tuple[Idx, ...] | Npz | Folder
+    source: Bundled | tuple[Idx, ...] | Npz | OwnIdx | Folder
     classes: tuple[str, ...] = ()
     shape: tuple[int, int, int] | None = None
     brightest: int = 255
@@ -112,4 +117,4 @@ class DataSet:
     @property
     def users(self) -> bool:
         """Whether the images are the user's, at the address in the parameter `source`."""
-        return self.source in {Folder(), Npz()}
+        return self.source in {Folder(), Npz(), OwnIdx()}

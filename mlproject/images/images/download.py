@@ -34,7 +34,7 @@ _SIZE = re.compile(r"([1-9]\d{0,4})x([1-9]\d{0,4})")
 OPTIONS = (
     Option("dataset", "digits", "name of the data set"),
     Option("as_of", "", "ISO 8601 date or time, UTC; '' for everything there is"),
-    Option("source", "", "path or URL of your images, for folder and npz"),
+    Option("source", "", "path or URL of your images, for folder, idx and npz"),
     Option("image_size", "", "columns x rows that your pictures are scaled to, such as 64x48"),
     Option(
         "channels",
@@ -88,7 +88,7 @@ def _wanted(data_set: DataSet, values: Mapping[str, Any]) -> Wanted:
     if given and data_set.name != "folder":
         raise ParameterError(
             f"data set '{data_set.name}' takes no {' and no '.join(given)}",
-            allowed="source for 'folder' and 'npz'; image_size and channels for 'folder'",
+            allowed="source for 'folder', 'idx' and 'npz'; image_size and channels for 'folder'",
             action="leave it out, or choose another data set",
         )
     columns, rows = map(int, match.groups()) if match else (0, 0)

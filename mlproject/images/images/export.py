@@ -1,8 +1,9 @@
 """Exports the network as a SavedModel that TensorFlow Serving can serve. Imports TensorFlow.
 
-Its signature takes raw images and gives `probabilities` (images, classes) and `prediction`, the
-name of the likeliest class; both are part of the graph, so no Python code of ours or of Keras is
-needed to run it. Touches only the folder it is asked to write.
+Its signature takes raw images and gives what the MLflow model gives, see `named_answers`:
+`prediction`, the name of the likeliest class, and `probability_<class>` for each. All of it is part
+of the graph, so no Python code of ours or of Keras is needed to run it. Touches only the folder it
+is asked to write.
 """
 
 from collections.abc import Mapping
@@ -14,10 +15,11 @@ import tensorflow as tf
 from images.facts import Facts
 from images.network import INPUT
 from shared.json_files import write_json
+from shared.named_answers import PREDICTION, PROBABILITY
 
 SIGNATURE = "serving_default"
 CLASSES_FILE = "assets.extra/classes.json"
-"""The classes in the order of the probabilities; TensorFlow leaves this folder to its users."""
+"""The classes in their order, which the outputs' names do not show. The folder is for its users."""
 
 
 def export(network: keras.Model, facts: Facts, folder: Path) -> None:
@@ -31,9 +33,11 @@ def export(network: keras.Model, facts: Facts, folder: Path) -> None:
     names = tf.constant(facts.classes)
 
     def serve(images: tf.Tensor) -> Mapping[str, tf.Tensor]:
-        probabilities = network(images, training=False)
-        likeliest = tf.argmax(probabilities, axis=-1)
-        return {"probabilities": probabilities, "prediction": tf.gather(names, likeliest)}
+        largest = tf.cast(facts.brightest, tf.uint8)
+        tf.debugging.assert_less_equal(images, largest, f"Allowed: pixels up to {facts.brightest}")
+        shares = network(images, training=False)
+        by_name = {f"{PROBABILITY}{name}": shares[:, n] for n, name in enumerate(facts.classes)}
+        return {PREDICTION: tf.gather(names, tf.argmax(shares, axis=-1)), **by_name}
 
     archive = keras.export.ExportArchive()
     archive.track(network)

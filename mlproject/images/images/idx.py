@@ -6,6 +6,7 @@ dimensions, the size of each dimension as a big-endian 32-bit number, then the v
 """
 
 import gzip
+import re
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
@@ -23,18 +24,59 @@ from shared.errors import DataError
 _GZIP = b"\x1f\x8b"
 _UNSIGNED_BYTE = 8
 _LABEL_DIMENSIONS = 1
+_IMAGES, _TEST = re.compile("images([-._]?)idx[34]"), re.compile("t10k|test")
 _IMAGE_DIMENSIONS = (3, 4)
 _Bytes = gzip.GzipFile | IO[bytes]
 
 
-def read_idx(images: Path, labels: Path, part: Part, classes: Sequence[str]) -> Iterator[Batch]:
+def pairs(folder: Path) -> list[tuple[Path, Path, Part]]:
+    """Return the files of images in a folder, each with its labels and its part.
+
+    They are named as those of MNIST: `train-images-idx3-ubyte`, `t10k-labels-idx1-ubyte`; with
+    `.gz` or without, with a dot for a dash, and with anything before or behind.
+
+    Raises:
+        DataError: if there are none, or some are without labels, or all are test images.
+    """
+    # Once, where a file is there packed and unpacked.
+    files = {
+        path.with_name(path.name.removesuffix(".gz")): path
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+    found: list[tuple[Path, Path, Part]] = []
+    for place, path in files.items():
+        named, images = _IMAGES.subn(r"labels\1idx1", place.name)
+        if not images:
+            continue
+        labels = files.get(place.with_name(named))
+        if labels is None:
+            raise _no_pairs(f"'{path.name}' has no '{named}' beside it")
+        found.append((path, labels, "test" if _TEST.search(path.name) else "train"))
+    if all(part == "test" for *_, part in found):
+        raise _no_pairs(f"the folder {folder.name} has no training images in idx files")
+    return found
+
+
+def _no_pairs(found: str) -> DataError:
+    return DataError(
+        found,
+        allowed="train-images-idx3-ubyte with train-labels-idx1-ubyte, and maybe "
+        "t10k-images-idx3-ubyte with t10k-labels-idx1-ubyte; each also with .gz",
+        action="name the files so, or correct -P source=...",
+    )
+
+
+def read_idx(
+    images: Path, labels: Path, part: Part, classes: Sequence[str] = ()
+) -> Iterator[Batch]:
     """Yield the images of a pair of files.
 
     Args:
         images: file of three dimensions (images, rows, columns) or four (and channels).
         labels: file of one dimension.
         part: that they belong to.
-        classes: name of each label number.
+        classes: name of each label number; empty where the numbers are names enough.
 
     Raises:
         DataError: if a file is corrupt, cut short or too long, or the two do not fit together.

@@ -15,7 +15,8 @@ from images.batches import Pixels
 from images.facts import Facts
 from images.tables import ROW_ID, Images, read
 from shared.errors import DataError
-from shared.predictions import PROBABILITY, asked
+from shared.named_answers import CLASSES, PROBABILITY, SHAPE
+from shared.predictions import asked, probabilities_of
 
 _MATRIX = 2  # dimensions of (images, classes)
 _ROUNDING = 1e-3  # by which a sum of probabilities may miss one
@@ -27,12 +28,12 @@ class Scorer(Protocol):
     metadata: Any
 
     def predict(self, data: Pixels) -> object:
-        """Return probabilities (images, classes), or one class per image."""
+        """Return probabilities (images, classes), by name or not, or one class per image."""
 
 
 def known_classes(model: Scorer, facts: Facts) -> tuple[str, ...]:
     """Return the classes of the model's outputs, in their order."""
-    said = (model.metadata.metadata or {}).get("classes")
+    said = (model.metadata.metadata or {}).get(CLASSES)
     return tuple(map(str, said)) if said else facts.classes
 
 
@@ -56,11 +57,14 @@ def predict(model: Scorer, path: Path, facts: Facts) -> pd.DataFrame:
 
 
 def _check_shape(model: Scorer, facts: Facts) -> None:
-    """Check that the model takes images of this shape, as far as its signature says."""
-    schema = model.metadata.get_input_schema()
-    if schema is None or not schema.is_tensor_spec() or len(schema.inputs) != 1:
+    """Check that the model takes images of this shape, as far as it says so."""
+    schema, said = model.metadata.get_input_schema(), model.metadata.metadata or {}
+    if SHAPE in said:
+        wanted = tuple(said[SHAPE])
+    elif schema is None or not schema.is_tensor_spec() or len(schema.inputs) != 1:
         return
-    wanted = schema.inputs[0].shape[1:]
+    else:
+        wanted = schema.inputs[0].shape[1:]
     fits = len(wanted) == len(facts.image_shape) and all(
         size in {-1, there} for size, there in zip(wanted, facts.image_shape, strict=True)
     )
@@ -75,7 +79,9 @@ def _check_shape(model: Scorer, facts: Facts) -> None:
 
 
 def _of_batch(model: Scorer, some: Images, classes: Sequence[str]) -> pd.DataFrame:
-    answer = np.asarray(asked(model.predict, some.pixels, whole(some.pixels)))
+    raw = asked(model.predict, some.pixels, whole(some.pixels))
+    by_name = probabilities_of(raw) if isinstance(raw, pd.DataFrame) else None
+    answer = np.asarray(raw if by_name is None else by_name)
     if len(answer) != len(some.labels) or answer.ndim > _MATRIX:
         raise _other_answer(answer, len(some.labels), classes)
     known = pd.DataFrame({ROW_ID: some.marks, "target": some.labels})

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from images.batches import Batch, Malformed, starts
-from images.declaration import Bundled, DataSet, File, Folder, Idx, Npz
+from images.declaration import Bundled, DataSet, File, Folder, Idx, Npz, OwnIdx
 from images.pictures_in import Form, PictureFolder
 from shared.addresses import check_source, local, mirrored, name_in, without_secrets
 from shared.errors import DataError, ParameterError
@@ -66,6 +66,8 @@ def bring(data_set: DataSet, wanted: Wanted, folder: Path) -> Delivery:
         return Delivery(_digits(data_set.classes), "scikit-learn load_digits")
     if isinstance(source, Folder):
         return _pictures(wanted, folder)
+    if isinstance(source, OwnIdx):
+        return _own_idx(wanted, folder)
     if isinstance(source, Npz):
         return _npz(data_set, source, wanted, folder)
     return _idx(data_set, source, folder)
@@ -107,7 +109,23 @@ def _npz(data_set: DataSet, source: Npz, wanted: Wanted, folder: Path) -> Delive
     return Delivery(read_npz(path, data_set.classes), shown)
 
 
+def _own_idx(wanted: Wanted, folder: Path) -> Delivery:
+    from images.idx import pairs, read_idx
+
+    path, shown = _unpacked(wanted, folder)
+    found = pairs(path)
+    batches = (batch for images, labels, part in found for batch in read_idx(images, labels, part))
+    return Delivery(batches, shown)
+
+
 def _pictures(wanted: Wanted, folder: Path) -> Delivery:
+    path, shown = _unpacked(wanted, folder)
+    found = PictureFolder(path, wanted.form)
+    return Delivery(found.batches(), shown, found.malformed)
+
+
+def _unpacked(wanted: Wanted, folder: Path) -> tuple[Path, str]:
+    """Return the user's folder, unpacked where it is an archive, and its address to show."""
     from images.archives import is_archive, unpack
 
     address = check_source(wanted.address)
@@ -116,12 +134,11 @@ def _pictures(wanted: Wanted, folder: Path) -> Delivery:
         if not is_archive(path):
             raise DataError(
                 f"{without_secrets(address)} is neither a folder nor a zip or tar archive",
-                allowed="a folder, or an archive of one, with a folder per class",
-                action="correct -P source=..., or pack the pictures again",
+                allowed="a folder, or an archive of one, with a folder per class or idx files",
+                action="correct -P source=..., or pack the images again",
             )
         path = unpack(path, folder / "unpacked")
-    found = PictureFolder(path, wanted.form)
-    return Delivery(found.batches(), without_secrets(address), found.malformed)
+    return path, without_secrets(address)
 
 
 def _pinned(file: File, data_set: DataSet, folder: Path) -> Path:
@@ -130,7 +147,7 @@ def _pinned(file: File, data_set: DataSet, folder: Path) -> Path:
 
     name = name_in(file.url)
     # The files of MNIST and Fashion-MNIST have the same names.
-    address = mirrored(file.url, [f"{data_set.name}/{name}", name])
+    address = mirrored(file.url, [f"{data_set.name}/{name}", name], file.sha256)
     path = local(address, folder)
     check_sha256(path, file.sha256, address)
     return path

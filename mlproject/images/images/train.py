@@ -18,6 +18,7 @@ from images.tables import ROW_ID, count, read
 from shared import tracking
 from shared.commandline import DATA, Option
 from shared.errors import DataError
+from shared.named_answers import BRIGHTEST, CLASSES, SHAPE, log_model, schema
 from shared.space import room_for
 from shared.tracking import Step, log_new_params, main, say
 
@@ -149,14 +150,18 @@ def _log_model(network: "keras.Model", facts: Facts, folder: Path) -> None:
     from mlflow.types import Schema, TensorSpec
 
     some = next(read(folder / TRAIN_FILE, facts.shape, ROW_ID, EXAMPLES))
-    images = TensorSpec(np.dtype("uint8"), (-1, *facts.image_shape), name=None)
-    probabilities = TensorSpec(np.dtype("float32"), (-1, len(facts.classes)))
-    mlflow.tensorflow.log_model(
+    # Of any shape and type: MLflow would cut fractions off to bytes, and refuse a flat image.
+    images = TensorSpec(np.dtype("object"), (-1,), name=None)
+    log_model(
+        mlflow.tensorflow,
         network,
-        name="model",
-        signature=ModelSignature(inputs=Schema([images]), outputs=Schema([probabilities])),
+        metadata={
+            CLASSES: list(facts.classes),
+            SHAPE: list(facts.image_shape),
+            BRIGHTEST: facts.brightest,
+        },
+        signature=ModelSignature(inputs=Schema([images]), outputs=schema(facts.classes)),
         input_example=some.pixels.reshape(-1, *facts.image_shape),
-        metadata={"classes": list(facts.classes)},
         # Given, because inferring them takes a minute and finds what happens to be installed.
         pip_requirements=requirements(),
     )

@@ -21,7 +21,7 @@ from images.predictions import Scorer, known_classes, predict, whole
 from images.tables import ROW_ID, read
 from shared import metrics
 from shared.commandline import DATA, Option
-from shared.errors import DataError
+from shared.errors import DataError, short
 from shared.predictions import asked, probabilities_of
 from shared.space import room_for
 from shared.tracking import Step, main, say
@@ -75,7 +75,7 @@ def _load(model_uri: str) -> Scorer:
         if str(error).startswith("API request to"):
             raise
         raise DataError(
-            f"the model {model_uri} could not be loaded: {str(error)[:500]}",
+            f"the model {model_uri} could not be loaded: {short(str(error), 500)}",
             allowed="the URI of a model that exists and loads with the installed packages",
             action="check the URI; an old model may need a version of the project that fits it",
         ) from error

@@ -27,6 +27,7 @@ from tabular.declaration import Bundled, DataSet
 from tabular.description import check_columns, describe, with_parameters
 from tabular.facts import RAW_FILE, Facts
 from tabular.reading import Reading, reading
+from tabular.rules import RULES_FILE, brought
 from tabular.sources import Delivery, bring, malformed_rows
 from tabular.split import ROW_ID
 
@@ -49,6 +50,7 @@ OPTIONS = (
     Option("time_format", "", "'' for ISO 8601; s, ms, us, ns since 1970, or such as %d.%m.%Y"),
     Option("time_zone", "", "of times that say none; '' for UTC"),
     Option("leave_out", "", "columns that are no features, by commas; patterns like 'x_*' too"),
+    Option("rules", "", "path or URL of rules for the rows, pandera's YAML; or the same as JSON"),
     Option("task", "auto", "what to predict", choices=("auto", "regression", "classification")),
 )
 
@@ -64,7 +66,8 @@ def download(values: Mapping[str, Any]) -> None:
     """
     with tempfile.TemporaryDirectory() as place:
         facts, delivery = delivered(values, Path(place) / "incoming")
-        _log(facts, delivery, Path(place) / "raw")
+        rules = brought(values["rules"], delivery.table.frame.columns, Path(place) / "rules")
+        _log(facts, delivery, rules, Path(place) / "raw")
     log_new_params({**values, "source": facts.source if values["source"] else ""})
 
 
@@ -164,7 +167,7 @@ def _facts(data_set: DataSet, delivery: Delivery, as_of: str, newest: str) -> Fa
     )
 
 
-def _log(facts: Facts, delivery: Delivery, folder: Path) -> None:
+def _log(facts: Facts, delivery: Delivery, rules: str, folder: Path) -> None:
     import mlflow
 
     frame = delivery.table.frame
@@ -174,6 +177,8 @@ def _log(facts: Facts, delivery: Delivery, folder: Path) -> None:
         facts.write(folder)
         lines = json.dumps(malformed_rows(delivery.table.malformed), ensure_ascii=False, indent=1)
         (folder / MALFORMED_FILE).write_text(lines + "\n", encoding="utf-8")
+        if rules:
+            (folder / RULES_FILE).write_text(rules, encoding="utf-8")
     mlflow.log_artifacts(str(folder), "raw")
     mlflow.set_tags(
         {

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from shared.errors import DataError
+from shared.errors import DataError, short
 from shared.fetch import html_error, looks_like_html
 from tabular.footers import last_row, without_totals
 from tabular.header import COMMENT, Header, find_header
@@ -229,7 +229,7 @@ def empty(part: Part) -> DataError:
 def unreadable(part: Part, reason: str) -> DataError:
     """Return the error for a file that the reader does not understand."""
     return DataError(
-        f"{part.name} could not be read: {reason.splitlines()[0][:300]}",
+        f"{part.name} could not be read: {short(reason)}",
         allowed="a CSV file in UTF-8 with a header, or a Parquet file, as `dataset` says",
         action="check dataset, separator and encoding, or save the file again as UTF-8",
     )

@@ -17,7 +17,7 @@ from typing import IO, Any, Literal
 
 import pyarrow as pa
 
-from shared.errors import DataError, ParameterError
+from shared.errors import DataError, ParameterError, short
 from shared.space import room_for
 
 LARGEST = 1 << 34  # bytes; what unpacks to more is refused
@@ -144,7 +144,7 @@ def _read(path: Path, act: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever
         return act()
     except _DAMAGED as error:
         raise DataError(
-            f"{path.name} is cut, damaged or encrypted: {str(error)[:200]}",
+            f"{path.name} is cut, damaged or encrypted: {short(str(error), 200)}",
             allowed="a whole gzip, bzip2, xz, zstd or zip file without a password",
             action="bring the file again",
         ) from error
@@ -214,7 +214,7 @@ def _decoded(path: Path, name: str, encoding: str) -> Iterator[str]:
                 yield text
     except UnicodeError as error:
         raise DataError(
-            f"{name} is not in the encoding {encoding}: {str(error)[:200]}",
+            f"{name} is not in the encoding {encoding}: {short(str(error), 200)}",
             allowed="a file in this encoding",
             action="correct -P encoding=..., or save the file again as UTF-8",
         ) from error

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from shared.errors import DataError, nearest
-from shared.predictions import PROBABILITY, asked
+from shared.named_answers import PREDICTION, PROBABILITY
+from shared.predictions import asked
 from tabular.facts import Facts
 from tabular.split import ROW_ID
 
@@ -21,7 +22,7 @@ class Scorer(Protocol):
     metadata: Any
 
     def predict(self, data: pd.DataFrame) -> object:
-        """Return one value per row."""
+        """Return one value per row, or a table of classes, see `named_answers.named`."""
 
     def get_raw_model(self) -> object:
         """Return the library's own model."""
@@ -61,7 +62,9 @@ def predict(model: Scorer, holdout: pd.DataFrame, facts: Facts) -> pd.DataFrame:
         DataError: if the model fails on these rows, or gives another number of predictions.
     """
     rows = inputs(model, holdout)
-    guess = _one_each(asked(model.predict, rows, "the holdout rows"), len(rows))
+    answer = asked(model.predict, rows, "the holdout rows")
+    table = answer if isinstance(answer, pd.DataFrame) and PREDICTION in answer else None
+    guess = _one_each(answer if table is None else table[PREDICTION], len(rows))
     if facts.task == "regression":
         return pd.DataFrame(
             {
@@ -77,7 +80,7 @@ def predict(model: Scorer, holdout: pd.DataFrame, facts: Facts) -> pd.DataFrame:
             "prediction": class_names(guess),
         }
     )
-    probabilities = _probabilities(model, rows)
+    probabilities = _probabilities(model, rows) if table is None else _by_name(table)
     return result if probabilities is None else pd.concat([result, probabilities], axis=1)
 
 
@@ -94,6 +97,11 @@ def _as_name(value: object) -> str:
         return str(value)
     whole = f"{value:.17g}"
     return whole if "." not in whole and "e" not in whole else repr(float(value))
+
+
+def _by_name(answer: pd.DataFrame) -> pd.DataFrame | None:
+    names = [name for name in answer.columns if str(name).startswith(PROBABILITY)]
+    return answer[names].reset_index(drop=True) if names else None
 
 
 def _probabilities(model: Scorer, rows: pd.DataFrame) -> pd.DataFrame | None:

@@ -5,6 +5,7 @@ temporary folder.
 """
 
 import dataclasses
+import shutil
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -93,15 +94,28 @@ def _checked(raw: Path, facts: Facts, max_rejected: float, folder: Path) -> pd.D
     import mlflow
 
     from tabular.report import Report
+    from tabular.rules import RULES_FILE, read
     from tabular.schema import check
 
     frame = _rows(raw / RAW_FILE)
     malformed = read_json(raw, MALFORMED_FILE)
-    report = Report(facts, len(frame) + len(malformed), malformed, check(frame, facts))
+    rules = None
+    if (raw / RULES_FILE).is_file():
+        rules = read((raw / RULES_FILE).read_text(encoding="utf-8"))
+        shutil.copy(raw / RULES_FILE, folder)
+    report = Report(facts, len(frame) + len(malformed), malformed, check(frame, facts, rules))
     report.write(folder)
     mlflow.set_tags({"data.sha256": facts.sha256, "data.rejected.rows": str(report.rejected)})
     if report.rejected:
         say(f"{report.rejected:,} of {report.rows:,} rows rejected; most often: {report.worst()}")
+    if report.checked.broken:
+        mlflow.log_artifacts(str(folder), "data")
+        raise DataError(
+            f"the table breaks {len(report.checked.broken)} of its rules: "
+            + "; ".join(report.checked.broken[:MOST_NAMED]),
+            allowed=f"a table that obeys {RULES_FILE}",
+            action="read data/schema_report.html in the run and mend the data or the rules",
+        )
     if report.share > max_rejected:
         mlflow.log_artifacts(str(folder), "data")
         raise DataError(

@@ -68,6 +68,7 @@ class Report:
             "rejected": self.rejected,
             "share": self.share,
             "faults": self.counts(),
+            "broken_rules": list(self.checked.broken),
             "malformed": self.malformed[:MOST_LISTED],
             "rejected_rows": [{**fault, "value": str(fault["value"])[:200]} for fault in listed],
             "left_out": dict(self.facts.left_out),
@@ -80,6 +81,7 @@ class Report:
         title = f"Schema report: {self.facts.dataset}"
         summary = f"{self.rejected:,} of {self.rows:,} rows rejected ({self.share:.2%})."
         tables = {
+            "Rules that the table breaks": [{"rule": rule} for rule in self.checked.broken],
             "Faults by column and rule": content["faults"],
             f"Rejected rows (the first {MOST_LISTED})": content["rejected_rows"],
             f"Malformed lines (the first {MOST_LISTED})": content["malformed"],

@@ -13,6 +13,7 @@ from pandera.errors import SchemaErrors
 
 from tabular.declaration import Column
 from tabular.facts import Facts
+from tabular.rules import Rules, broken
 
 _FAILURE_COLUMNS = ["row", "column", "rule", "value"]
 
@@ -26,28 +27,34 @@ class Checked:
         failures: one row per fault, columns `row` (number in the raw file, from 0), `column`,
             `rule` and `value`.
         rejected: how many rows failed at least one rule.
+        broken: rules of the user's that the table breaks as a whole, in words.
     """
 
     rows: pd.DataFrame
     failures: pd.DataFrame
     rejected: int
+    broken: tuple[str, ...] = ()
 
 
-def check(frame: pd.DataFrame, facts: Facts) -> Checked:
+def check(frame: pd.DataFrame, facts: Facts, rules: Rules | None = None) -> Checked:
     """Return the rows that obey the facts, and what is wrong with the others.
 
     Args:
         frame: raw rows with the index 0, 1, 2, ...
         facts: what each column may hold.
+        rules: of the user's, for what the facts let pass; None for none.
     """
     unreadable = _failures(frame, facts, _readable)
     typed = _typed(_without(frame, unreadable), facts)
     invalid = _failures(typed, facts, _valid)
     rows = _without(typed, invalid)
-    faults = [part for part in (unreadable, invalid) if len(part)]
+    against, whole = broken(rows, rules) if rules else (invalid.head(0), [])
+    rows = _without(rows, against)
+    faults = [part for part in (unreadable, invalid, against) if len(part)]
     failures = pd.concat(faults, ignore_index=True) if faults else invalid
     failures = failures.sort_values(["row", "column"], kind="stable", ignore_index=True)
-    return Checked(rows.reset_index(drop=True), failures, len(frame) - len(rows))
+    rejected = len(frame) - len(rows)
+    return Checked(rows.reset_index(drop=True), failures, rejected, tuple(whole))
 
 
 def _without(frame: pd.DataFrame, failures: pd.DataFrame) -> pd.DataFrame:

@@ -17,6 +17,7 @@ import pandas as pd
 
 from shared.commandline import DATA, Option
 from shared.errors import DataError, ParameterError
+from shared.named_answers import CLASSES, log_model, schema
 from shared.tracking import Step, log_new_params, main, say
 from tabular import models
 from tabular.adjusting import told
@@ -24,6 +25,7 @@ from tabular.curves import log_curves
 from tabular.facts import Facts
 from tabular.fitting import Curves, Part, fit
 from tabular.inputs import log_metrics, log_rows, typical
+from tabular.predictions import class_names
 from tabular.preprocess import TRAIN_FILE, check_classes, read_part
 from tabular.scoring import as_inputs, as_target, scores
 from tabular.split import MIN_TRAINING_ROWS, set_aside
@@ -234,16 +236,21 @@ def _log_model(pipeline: "Pipeline", features: pd.DataFrame, kind: str) -> str:
     """Log the model; return the id under which MLflow keeps it."""
     import mlflow
 
-    logged = mlflow.sklearn.log_model(
-        pipeline,
-        name="model",
-        signature=_signature(pipeline, features),
-        input_example=_example(features),
+    signature = _signature(pipeline, features)
+    details: dict[str, Any] = {
+        "input_example": _example(features),
         # Given, because inferring them takes 19 seconds and finds what happens to be installed.
-        pip_requirements=models.requirements(kind),
-        serialization_format="skops",
-        skops_trusted_types=models.trusted_types(kind),
-    )
+        "pip_requirements": models.requirements(kind),
+        "serialization_format": "skops",
+        "skops_trusted_types": models.trusted_types(kind),
+    }
+    if hasattr(pipeline, "classes_"):
+        classes = list(class_names(pd.Series(pipeline.classes_)))
+        signature.outputs = schema(classes)
+        metadata = {CLASSES: classes}
+        logged = log_model(mlflow.sklearn, pipeline, metadata, signature=signature, **details)
+    else:
+        logged = mlflow.sklearn.log_model(pipeline, name="model", signature=signature, **details)
     model_id: str = logged.model_id
     return model_id
 

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from shared.commandline import DATA, Option
-from shared.errors import DataError, ParameterError, nearest
+from shared.errors import DataError, ParameterError, nearest, short
 from shared.predictions import PROBABILITY, probabilities_of
 from shared.space import room_for
 from shared.tracking import Step, log_new_params, main, say
@@ -129,7 +129,7 @@ def _load(model_uri: str) -> Scorer:
         if str(error).startswith("API request to"):
             raise
         raise DataError(
-            f"the model {model_uri} could not be loaded: {str(error)[:500]}",
+            f"the model {model_uri} could not be loaded: {short(str(error), 500)}",
             allowed="the URI of a model that exists and loads with the installed packages",
             action="check the URI; an old model may need a version of the project that fits it",
         ) from error

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 _PREDICTIONS, _PREDICTION, _PROBABILITIES = "predictions", "prediction", "probabilities"
+# What a record calls the probability of a class begins so.
+_PROBABILITY = "probability_"
 # Characters of a value in a message.
 _SHOWN: Final = 100
 # Characters of an error's line, or of a request.
@@ -50,6 +52,8 @@ def difference(question: Question, answer: object, tolerance: float) -> str:
         # A model that answers with several numbers answers with one for each class.
         several = isinstance(got, Sequence) and not isinstance(got, str)
         expected = question.expected.get(_PROBABILITIES if several else _PREDICTION)
+        if shares := _shares(given):
+            expected, got = dict(question.expected), {_PREDICTION: got, _PROBABILITIES: shares}
     if _alike(expected, got, tolerance):
         return ""
     return f"{question.name}: served {_shown(got)}, offline {_shown(expected)}"
@@ -104,6 +108,15 @@ def _only(given: object) -> object:
             return _only(next(iter(given.values())))
         return list(given.values())
     return given
+
+
+def _shares(given: object) -> list[object]:
+    """Return the probabilities of a record that also names the class; [] for any other answer."""
+    if isinstance(given, Sequence) and not isinstance(given, str) and len(given) == 1:
+        return _shares(given[0])
+    if not isinstance(given, Mapping) or _PREDICTION not in given:
+        return []
+    return [value for name, value in given.items() if str(name).startswith(_PROBABILITY)]
 
 
 def _alike(expected: object, got: object, tolerance: float) -> bool:

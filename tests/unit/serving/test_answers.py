@@ -34,6 +34,10 @@ def differs(expected: dict[str, Any], predictions: object, tolerance: float = 1e
         ({"prediction": "b", "probabilities": [0.2, 0.8]}, [[0.2, 0.8]]),
         ({"prediction": "b", "probabilities": [0.2, 0.8]}, [{"a": 0.2, "b": 0.8}]),
         ({"prediction": "b", "probabilities": [0.2, 0.8]}, ["b"]),
+        (
+            {"prediction": "b", "probabilities": [0.2, 0.8]},
+            [{"prediction": "b", "probability_a": 0.2, "probability_b": 0.8}],
+        ),
         ({"predictions": [1.0, {"a": [2.0]}]}, [1.0, {"a": [2.0]}]),
     ],
 )
@@ -53,6 +57,14 @@ def test_the_same_in_another_form(expected: dict[str, Any], predictions: object)
         ({"prediction": 3.0}, [3.0, 3.0]),
         ({"prediction": "b", "probabilities": [0.2, 0.8]}, [[0.8, 0.2]]),
         ({"prediction": "b", "probabilities": [0.2, 0.8]}, [[0.2, 0.3, 0.5]]),
+        (
+            {"prediction": "b", "probabilities": [0.2, 0.8]},
+            [{"prediction": "b", "probability_a": 0.3, "probability_b": 0.7}],
+        ),
+        (
+            {"prediction": "b", "probabilities": [0.2, 0.8]},
+            [{"prediction": "a", "probability_a": 0.2, "probability_b": 0.8}],
+        ),
         ({"predictions": [1.0, 2.0]}, [1.0]),
         ({"predictions": [{"a": 1.0}]}, [{"b": 1.0}]),
     ],

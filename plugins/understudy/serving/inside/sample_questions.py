@@ -5,9 +5,10 @@ predictions (Parquet with ``row_id``) it runs in the environment of the project 
 them: the questions are some of the rows, chosen by a hash of their ids, and the answers are the
 predictions that the gate judged. Of each column with missing cells one row with such a cell is
 among them, asked as null. Where the model takes tensors, a cell is one: as lists, or as its bytes
-in the type and shape that the signature names. Without, it runs in the model's environment: the
-question is the model's input example, and the answer what the model, loaded here, predicts for it.
-A model that has no example gets no question. What was not asked, and why, is in the document.
+in the type and shape that the signature names, or that its input example has. Without, it runs in
+the model's environment: the question is the model's input example, and the answer what the model,
+loaded here, predicts for it. A model that has no example gets no question. What was not asked, and
+why, is in the document.
 """
 
 from __future__ import annotations
@@ -78,9 +79,8 @@ def _document(source: str, found: Sequence[Question | str]) -> dict[str, Any]:
 def from_holdout(model: Path, rows: int, holdout: Path, predictions: Path) -> list[Question | str]:
     """Return a question per row, or why it is not asked; one reason where that is so of all."""
     import pyarrow.parquet as pq
-    from mlflow.models import Model
 
-    schema = Model.load(str(model)).get_input_schema()
+    schema = _input_schema(model)
     if any(ROW_ID not in pq.read_schema(file).names for file in (holdout, predictions)):
         return [f"holdout or predictions have no column {ROW_ID}"]
     names = pq.read_schema(predictions).names
@@ -123,6 +123,25 @@ def from_example(model: Path) -> list[Question | str]:
     asked = json.loads(body.read_text(encoding="utf-8"))
     expected = json.loads(answer.getvalue())
     return [{"name": "input example", "body": asked, "expected": expected}]
+
+
+def _input_schema(model: Path) -> Schema | None:
+    """Return what the model takes; for an array of any shape what its input example is."""
+    import numpy as np
+    from mlflow.models import Model
+    from mlflow.types import Schema, TensorSpec
+
+    known = Model.load(str(model))
+    schema: Schema | None = known.get_input_schema()
+    if schema is None or not schema.is_tensor_spec() or schema.inputs[0].type != np.dtype("O"):
+        return schema
+    example: Any = known.load_input_example(str(model))
+    if len(schema.inputs) > 1 or not isinstance(example, np.ndarray):
+        return schema
+    values = np.array(example.tolist())
+    # Whole numbers are bytes where they can be, as those of pictures are.
+    kind = np.min_scalar_type(values.max()) if values.dtype.kind == "i" else values.dtype
+    return Schema([TensorSpec(kind, (-1, *values.shape[1:]), schema.inputs[0].name)])
 
 
 def _is_probability(name: str) -> bool:

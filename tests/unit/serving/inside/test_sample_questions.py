@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from mlflow.models import Model, ModelSignature
+from mlflow.models.utils import _save_example
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 
 from understudy.serving.inside.sample_questions import from_holdout, main
@@ -205,6 +206,21 @@ def test_a_tensor_is_a_cell(tmp_path: Path, cells: list[Any]) -> None:
     images = {f"row {one}": [image.tolist()] for one, image in zip(IDS, IMAGES, strict=True)}
     assert len(bodies) == 2
     assert all(body == {"instances": images[name]} for name, body in bodies.items())
+
+
+def test_a_tensor_of_any_shape_is_as_the_input_example(tmp_path: Path) -> None:
+    """Whose whole numbers are bytes."""
+    model = Model(signature=ModelSignature(inputs=Schema([TensorSpec(np.dtype("O"), (-1,))])))
+    _save_example(model, IMAGES[:1], str(tmp_path))
+    model.save(str(tmp_path / "MLmodel"))
+    files = tmp_path / "holdout.parquet", tmp_path / "predictions.parquet"
+    pixels = [image.tobytes() for image in IMAGES]
+    pd.DataFrame({"row_id": IDS, "pixels": pixels}).to_parquet(files[0])
+    PREDICTIONS.to_parquet(files[1])
+    images = {f"row {one}": [image.tolist()] for one, image in zip(IDS, IMAGES, strict=True)}
+    for one in from_holdout(tmp_path, 3, *files):
+        assert not isinstance(one, str)
+        assert one["body"] == {"instances": images[one["name"]]}
 
 
 def test_tensors_with_names_are_columns(tmp_path: Path) -> None:
