@@ -14,8 +14,8 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-# conda's pip part needs pip, and MLflow installs these three before all others.
-_TOOLS: Final = frozenset({"pip", "setuptools", "wheel"})
+TOOLS: Final = ("pip", "setuptools", "wheel")
+"""What conda's Python brings along; MLflow installs those that are named before all others."""
 _NONE: Final = "-"
 # The index counts builds of the same sources in a fourth part: 4.5.3.56.
 _LONGER_VERSIONS: Final = frozenset({"opencv-python-headless"})
@@ -65,6 +65,11 @@ class Translation:
         """The lines without their versions."""
         return tuple(re.split(r"[=<>!~]", line)[0] for line in self.lines)
 
+    @property
+    def brought(self) -> tuple[str, ...]:
+        """What comes with conda's Python, named or not: old packages import setuptools unasked."""
+        return tuple(tool for tool in TOOLS if tool not in self.names)
+
     def told(self) -> Iterator[str]:
         """Yield lines for the log: what became what, and what is not there."""
         changed = [f"{item} -> {line}" for item, line in self.pairs if item != line]
@@ -91,11 +96,12 @@ class Translation:
 
     def text(self) -> str:
         """Return all of it as the text of a requirements file."""
+        python = self.python or "of any version"
         width = max((len(line) for _, line in self.pairs), default=0)
         return "\n".join(
             (
                 f"# What {self.file} asks conda for, as the Python index has it",
-                f"# Python {self.python or 'of any version'}",
+                f"# Python {python}, with {', '.join(TOOLS)}, as conda's has them",
                 *(f"{line:{width}}  # {item}" for item, line in self.pairs),
                 *(f"# not installed: {item} ({why})" for item, why in self.left_out),
                 *(("# and its pip part, as it is",) if self.pip else ()),
@@ -130,7 +136,7 @@ def translated(file: str, items: Sequence[object]) -> Translation:
         written = item.strip().rpartition("/")[2] if "://" in item else item.strip()
         if name == "python":
             python = _python(version)
-        elif name in _TOOLS:
+        elif name in TOOLS:
             tools.append((written, name + version))
         else:
             known, why = _counterpart(name)

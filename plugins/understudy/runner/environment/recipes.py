@@ -26,6 +26,7 @@ from understudy.contract import ENV_MANAGERS, is_env_manager
 from understudy.errors import EnvironmentBuildError, ProjectError, listed, nearest
 from understudy.redact import hidden, redacted, secrets_among
 from understudy.runner.environment import dependencies
+from understudy.runner.environment.conda_file import TOOLS
 from understudy.runner.environment.dependencies import Dependencies
 from understudy.runner.environment.interpreter import (
     Interpreter,
@@ -40,6 +41,7 @@ from understudy.runner.projectfile import ProjectFile
 
 # uv's words (0.13) for what no retry cures.
 _HOPELESS = ("No solution found", "Failed to build")
+_CORRECT = "correct what the project asks for, or try again if an index did not answer"
 _KEPT_LINES = 30
 _SHOWN_LINES = 8
 _QUIET = {
@@ -75,24 +77,26 @@ class BuildTools:
     variables: Mapping[str, str] = field(default_factory=dict, repr=False)
     secrets: tuple[str, ...] = field(default=(), repr=False)
 
-    def run(self, *argv: str | Path, hint: str) -> str:
+    def run(self, *argv: str | Path, hint: str, action: str = _CORRECT) -> str:
         """Run a command; return the last lines that it wrote.
 
         Args:
             argv: The command.
             hint: What is allowed, for the message of an error.
+            action: What to do next, for the same.
 
         Raises:
             EnvironmentBuildError: if it fails or takes too long.
             StepStoppedError: if the step was stopped.
         """
-        return self._run(tuple(map(str, argv)), deque(maxlen=_KEPT_LINES), hint)
+        return self._run(tuple(map(str, argv)), deque(maxlen=_KEPT_LINES), (hint, action))
 
     def ask(self, *argv: str | Path) -> str:
         """Run a command that only reads; return all its output. Raises as ``run`` does."""
-        return self._run(tuple(map(str, argv)), deque(), "an environment that can be asked")
+        advice = "an environment that can be asked", _CORRECT
+        return self._run(tuple(map(str, argv)), deque(), advice)
 
-    def _run(self, argv: tuple[str, ...], output: deque[str], hint: str) -> str:
+    def _run(self, argv: tuple[str, ...], output: deque[str], advice: tuple[str, str]) -> str:
         command = Command(
             argv=argv,
             # Paths are absolute, so that no folder's pyproject.toml or uv.toml applies.
@@ -127,8 +131,8 @@ class BuildTools:
             raise (UninstallableError if hopeless else EnvironmentBuildError)(
                 f"The project's environment could not be built ({Path(argv[0]).name}: {ending}): "
                 f"{why}",
-                allowed=hint,
-                action="correct what the project asks for, or try again if an index did not answer",
+                allowed=advice[0],
+                action=advice[1],
             )
         return "\n".join(output)
 
@@ -303,6 +307,8 @@ class UvRecipe(_PythonRecipe):
 
     def build(self, folder: Path, tools: BuildTools) -> Mapping[str, str]:
         """Build with uv: all stages at once where that can be."""
+        if self._python_note:
+            tools.on_line(self._python_note)
         *others, last = _attempts(self.wanted, _lines(self.wanted, folder))
         for attempt in others:
             try:
@@ -357,24 +363,26 @@ def _attempts(wanted: Dependencies, stages: Sequence[tuple[str, ...]]) -> Iterat
     The last ones are for a conda.yaml: MLflow 3.17 never installs what is conda's of it, and so
     runs projects whose versions nobody has any more.
     """
+    translation = wanted.translation
     yield _Attempt([tuple(chain.from_iterable(stages))])
+    if translation is not None and not translation.lines:
+        return
     if len(stages) > 1:
         yield _Attempt(
             stages, "Not all fits together: installing in stages, as conda does", kept=False
         )
-    translation = wanted.translation
-    if translation is None or not translation.lines:
+    if translation is None:
         return
     pip = stages[1:]
     if translation.names != translation.lines:
         yield _Attempt(
-            [(*translation.names, *chain.from_iterable(pip))],
+            [(*translation.brought, *translation.names, *chain.from_iterable(pip))],
             f"The versions that {translation.file} asks conda for cannot be installed from the "
             "Python index: its packages are installed in other versions, as with MLflow",
         )
     if pip:
         yield _Attempt(
-            pip,
+            [TOOLS, *pip],
             f"What {translation.file} asks conda for cannot be installed from the Python index: "
             "only its pip part is installed, as with MLflow",
         )
