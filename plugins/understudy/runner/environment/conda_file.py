@@ -65,11 +65,6 @@ class Translation:
         """The lines without their versions."""
         return tuple(re.split(r"[=<>!~]", line)[0] for line in self.lines)
 
-    @property
-    def brought(self) -> tuple[str, ...]:
-        """What comes with conda's Python, named or not: old packages import setuptools unasked."""
-        return tuple(tool for tool in TOOLS if tool not in self.names)
-
     def told(self) -> Iterator[str]:
         """Yield lines for the log: what became what, and what is not there."""
         changed = [f"{item} -> {line}" for item, line in self.pairs if item != line]
@@ -96,12 +91,11 @@ class Translation:
 
     def text(self) -> str:
         """Return all of it as the text of a requirements file."""
-        python = self.python or "of any version"
         width = max((len(line) for _, line in self.pairs), default=0)
         return "\n".join(
             (
                 f"# What {self.file} asks conda for, as the Python index has it",
-                f"# Python {python}, with {', '.join(TOOLS)}, as conda's has them",
+                f"# Python {self.python or 'of any version'}",
                 *(f"{line:{width}}  # {item}" for item, line in self.pairs),
                 *(f"# not installed: {item} ({why})" for item, why in self.left_out),
                 *(("# and its pip part, as it is",) if self.pip else ()),

@@ -121,8 +121,7 @@ def read(project: ProjectFile, *, with_conda: bool = False) -> Dependencies:
     translation = None
     if project.environment_type == "conda_env":
         translation = _conda(path, content)
-        python = translation.python
-        first = () if with_conda else (*translation.brought, *translation.lines)
+        python, first = translation.python, () if with_conda else translation.lines
         lines: tuple[tuple[str, ...], ...] = (first, translation.pip)
     else:
         python, lines = _python_env(path, content)

@@ -302,8 +302,9 @@ class UvRecipe(_PythonRecipe):
     manager: str = "uv"
 
     def digest(self) -> str:
-        """Return the identity of the content, and of what is said of its Python."""
-        return _digest(*filter(None, (_PythonRecipe.digest(self), self._python_note)))
+        """Return the identity of the content, of conda's tools, and of what is said of Python."""
+        tools = TOOLS if self.wanted.translation else ()
+        return _digest(*filter(None, (_PythonRecipe.digest(self), *tools, self._python_note)))
 
     def build(self, folder: Path, tools: BuildTools) -> Mapping[str, str]:
         """Build with uv: all stages at once where that can be."""
@@ -333,9 +334,11 @@ class UvRecipe(_PythonRecipe):
         # Emptied: what an attempt before this one has installed is nobody's.
         venv = (uv, "venv", "--quiet", "--no-project", "--clear", "--python", base, folder)
         tools.run(*venv, hint="a Python")
+        install = (uv, "pip", "install", "--python", folder / "bin" / "python", "-r")
+        if self.wanted.translation:
+            _bring_tools(install, tools)
         if attempt.note:
             tools.on_line(attempt.note)
-        install = (uv, "pip", "install", "--python", folder / "bin" / "python", "-r")
         _install(install, attempt.stages, self.wanted, folder, tools)
         notes = (self._python_note, attempt.note if attempt.kept else "")
         said = ". ".join(filter(None, notes))
@@ -363,26 +366,24 @@ def _attempts(wanted: Dependencies, stages: Sequence[tuple[str, ...]]) -> Iterat
     The last ones are for a conda.yaml: MLflow 3.17 never installs what is conda's of it, and so
     runs projects whose versions nobody has any more.
     """
-    translation = wanted.translation
     yield _Attempt([tuple(chain.from_iterable(stages))])
-    if translation is not None and not translation.lines:
-        return
     if len(stages) > 1:
         yield _Attempt(
             stages, "Not all fits together: installing in stages, as conda does", kept=False
         )
-    if translation is None:
+    translation = wanted.translation
+    if translation is None or not translation.lines:
         return
     pip = stages[1:]
     if translation.names != translation.lines:
         yield _Attempt(
-            [(*translation.brought, *translation.names, *chain.from_iterable(pip))],
+            [(*translation.names, *chain.from_iterable(pip))],
             f"The versions that {translation.file} asks conda for cannot be installed from the "
             "Python index: its packages are installed in other versions, as with MLflow",
         )
     if pip:
         yield _Attempt(
-            [TOOLS, *pip],
+            pip,
             f"What {translation.file} asks conda for cannot be installed from the Python index: "
             "only its pip part is installed, as with MLflow",
         )
@@ -501,6 +502,16 @@ def _install(
         with _requirements(lines) as file:
             tools.run(*command, file, hint=hint)
     shutil.rmtree(folder / LOCAL, ignore_errors=True)
+
+
+def _bring_tools(command: Sequence[str | Path], tools: BuildTools) -> None:
+    """Install what comes with each Python of conda's: old packages import setuptools unasked."""
+    try:
+        with _requirements(TOOLS) as file:
+            tools.run(*command, file, hint="an index that has them")
+    except UninstallableError as error:
+        # Few miss them, and an index of one's own need not have them.
+        tools.on_line(f"Without {', '.join(TOOLS)}, which conda's Python brings: {error.found}")
 
 
 @contextmanager

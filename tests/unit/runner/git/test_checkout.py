@@ -218,6 +218,16 @@ def break_refs(folder: Path) -> None:
             path.write_bytes(b"")
 
 
+def test_what_a_damaged_host_says_is_text(store: CheckoutStore, repository: Repository) -> None:
+    """Its last words end with a NUL."""
+    commit = repository.commit(a="1")
+    blob = repository.git("rev-parse", f"{commit}:a")
+    (repository.folder / ".git/objects" / blob[:2] / blob[2:]).unlink()
+    with pytest.raises(RepositoryUnavailableError, match="corruption on the remote side") as caught:
+        store.resolve(parse(repository.url), "main")
+    assert str(caught.value).isprintable()
+
+
 @pytest.mark.parametrize("damage", [empty_objects, lose_head, break_refs])
 def test_a_damaged_mirror_is_fetched_anew(
     repository: Repository, damage: Callable[[Path], None]
