@@ -225,8 +225,9 @@ def sweep(container: Container, tools: BuildTools) -> int:
     listed = (line.split(" ", 1) for line in lines.splitlines() if " " in line)
     dead = [name for name, scratch in listed if _is_dead(Path(scratch))]
     if dead:
-        removal = (container.engine, "rm", "--force", "--volumes", *dead)
-        tools.run(*removal, hint="an engine that removes containers", action=_REACH)
+        removal = ("rm", "--force", "--volumes", *dead)
+        can = "an engine that removes containers"
+        tools.run(container.engine, *removal, hint=can, action=_REACH)
     return len(dead)
 
 
