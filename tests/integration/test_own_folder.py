@@ -54,6 +54,7 @@ entry_points:
       echo "state '$(git status --porcelain)'"
       git -c user.name=a -c user.email=a@b commit --quiet --all --message more
       echo changed $(git rev-list --count HEAD ^HEAD~1)
+      test ! -e ../.git/objects/info/alternates
 """
 # Writes in place, through a link that leads out of the project's folder, beside it, and into what
 # was handed over.
@@ -220,7 +221,7 @@ def test_the_whole_repository_may_be_written_to(workshop: Workshop) -> None:
 
 
 def test_git_knows_the_commit_in_the_folder(workshop: Workshop, repository: Repository) -> None:
-    """As in the clone of plain `mlflow run`; what a step commits there is nobody else's."""
+    """As in the clone of plain `mlflow run`; its objects are its own, and nobody else's."""
     commit = repository.commit(sub__MLproject=REPOSITORY, beside="beside\n")
     mirrors = {path: path.read_bytes() for path in workshop.settings.cache.rglob("packed-refs")}
     for _ in range(2):

@@ -32,11 +32,12 @@ build-backend = "backend"
 backend-path = ["."]
 """
 BACKEND = """
-import base64, hashlib, zipfile
+import base64, hashlib, os, zipfile
 from pathlib import Path
 
 def build_wheel(folder, config_settings=None, metadata_directory=None):
     Path("written").write_text("")
+    assert not Path("../.git").exists() and Path(".git/HEAD").exists() and os.access("run", os.X_OK)
     files = {
         "lib/__init__.py": Path("lib.txt").read_text(),
         "lib-3.0.dist-info/METADATA": "Metadata-Version: 2.1\\nName: lib\\nVersion: 3.0\\n",
@@ -149,9 +150,23 @@ def test_what_mlflow_runs_is_run(
     for _ in range(2):
         environment = installer.install(f"dependencies: {items}")
         assert packages(environment) == installed
-        assert any(note in line for line in installer.said)
+        assert sum(note in line for line in installer.said) == 1
         assert note in environment.record["not-as-asked.txt"]
         assert note in environment.lacking
+
+
+def test_what_every_python_of_condas_has(
+    installer: Installer, wheel: Callable[..., Wheel], tmp_path: Path
+) -> None:
+    """Old packages import setuptools without asking for it; an index need not have it."""
+    assert packages(installer.install("dependencies: [two]")) == ["one==2.0", "two==1.0"]
+    assert any("Without pip, setuptools, wheel" in line for line in installer.said)
+    for name in ("pip", "setuptools", "wheel"):
+        wheel(tmp_path / "index", name, "1.0")
+    environment = installer.install("dependencies: [one]")
+    assert packages(environment) == ["one==2.0", "pip==1.0", "setuptools==1.0", "wheel==1.0"]
+    named = packages(installer.install("dependencies: [one] # python_env"))
+    assert named == ["one==2.0"]
 
 
 def test_a_patch_release_of_python_that_is_not_here(installer: Installer) -> None:
@@ -162,7 +177,8 @@ def test_a_patch_release_of_python_that_is_not_here(installer: Installer) -> Non
     for _ in range(2):
         environment = installer.install(f"dependencies: [python={series}.{patch}9, one]")
         assert sum(line.startswith(note) for line in installer.said) == 1
-        assert environment.record["not-as-asked.txt"] == environment.lacking == installer.said[-1]
+        assert environment.record["not-as-asked.txt"] == environment.lacking
+        assert environment.lacking in installer.said
         assert f"# Python {here}" in environment.installed
     assert not installer.install(f"dependencies: [python={series}, one]").lacking
     with pytest.raises(EnvironmentBuildError, match=r"Python 3\.4\.9, which.*Allowed: .*3\.\d+"):
@@ -188,6 +204,8 @@ def test_packages_of_the_repository(
     wheel(installer.project / "wheels", "three", "1.5")
     installer.file("../lib/backend.py", BACKEND)
     installer.file("../lib/lib.txt", "HERE = True")
+    installer.file("../lib/.git/HEAD", "as setuptools_scm asks it for the version")
+    installer.file("../lib/run", "#!/bin/sh").chmod(0o755)
     installer.file("../lib/pyproject.toml", f'{BUILD}[project]\nname = "lib"\nversion = "3.0"\n')
     installer.file("req/all.txt", "-e ../lib\n./wheels/three-1.5-py3-none-any.whl\n-r more.txt\n")
     installer.file("req/more.txt", "-c ../bounds.txt\none\n")

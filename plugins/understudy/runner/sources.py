@@ -51,20 +51,18 @@ class Sources:
     def private_copy(self, source: Source, folder: Path, proceed: Callable[[], None]) -> Source:
         """Return a source whose whole repository is copied to a folder, where it may be written to.
 
-        It is a Git repository of its own. Nothing is needed of the checkout afterwards. A folder
-        that is run as it is stays where it is.
+        Nothing is needed of the checkout afterwards. A folder that is run as it is stays where it
+        is.
 
         Args:
             source: At a commit, or a folder.
             folder: Not there yet.
             proceed: Called again and again; ends the copy by raising.
         """
-        if source.mirror is None:
+        if not source.pinned.tree:
             return source
         copy_tree(source.code, folder, proceed)
-        pinned = source.pinned
-        self._checkouts.make_repository(folder, source.mirror, pinned.commit, pinned.repository)
-        project = replace(source.project, folder=folder / pinned.subdirectory)
+        project = replace(source.project, folder=folder / source.pinned.subdirectory)
         return replace(source, code=folder, project=project)
 
     def _at_commit(self, address: git_address.ProjectAddress, version: str) -> Iterator[Source]:
@@ -78,7 +76,6 @@ class Sources:
                 _pinned(address, loaded, (commit, tree, version)),
                 loaded,
                 code=checkout.folder,
-                mirror=checkout.mirror,
                 warnings=(str(checkout.pointers),) if checkout.pointers.count else (),
             )
 

@@ -113,7 +113,6 @@ class Source:
         pinned: Which one.
         project: Its MLproject.
         code: The folder of the whole checkout, or the folder that is run as it is.
-        mirror: The bare repository of its commit; None for a folder that is run as it is.
         linked: What links of a folder that is run as it is lead to outside it.
         warnings: Lines for the log of each step.
     """
@@ -121,7 +120,6 @@ class Source:
     pinned: Pinned
     project: ProjectFile
     code: Path
-    mirror: Path | None = None
     linked: tuple[Path, ...] = ()
     warnings: tuple[str, ...] = ()
 

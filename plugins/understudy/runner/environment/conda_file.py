@@ -14,8 +14,8 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-# conda's pip part needs pip, and MLflow installs these three before all others.
-_TOOLS: Final = frozenset({"pip", "setuptools", "wheel"})
+TOOLS: Final = ("pip", "setuptools", "wheel")
+"""What conda's Python brings along; MLflow installs those that are named before all others."""
 _NONE: Final = "-"
 # The index counts builds of the same sources in a fourth part: 4.5.3.56.
 _LONGER_VERSIONS: Final = frozenset({"opencv-python-headless"})
@@ -130,7 +130,7 @@ def translated(file: str, items: Sequence[object]) -> Translation:
         written = item.strip().rpartition("/")[2] if "://" in item else item.strip()
         if name == "python":
             python = _python(version)
-        elif name in _TOOLS:
+        elif name in TOOLS:
             tools.append((written, name + version))
         else:
             known, why = _counterpart(name)

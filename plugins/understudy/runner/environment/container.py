@@ -31,6 +31,11 @@ CODE_FOLDER = "/mlflow/projects/code"
 """Where MLflow's own backend has the project in a container."""
 _CONTAINMENT = Path(__file__).with_name("containment.py")
 _REMOVAL_S = 5.0
+_REACH = "start the engine, or let the worker's user reach it; the task may then be run again"
+_PULL = (
+    "correct the image's name in the MLproject, log in to its registry (docker login) as this"
+    " worker's user, or build the image here (docker build)"
+)
 _ENGINE_VARIABLES = "DOCKER_"
 # These are paths and settings of this machine; the image has its own.
 _STAY_OUTSIDE = frozenset({
@@ -194,13 +199,14 @@ def prepare(docker: DockerImage, tools: BuildTools, others: Iterable[str]) -> Co
     answers = "a Docker engine that answers this worker's user (try: docker info)"
     # Before the image is looked at: that fails for an image that is not here in the same way as for
     # an engine that does not answer.
-    tools.run(engine, "version", "--format", "{{.Server.Version}}", hint=answers)
+    tools.run(engine, "version", "--format", "{{.Server.Version}}", hint=answers, action=_REACH)
     look = (engine, "image", "inspect", "--format", _FACTS, docker.image)
     try:
         facts = tools.ask(*look)
     except EnvironmentBuildError:
         tools.on_line(f"Pulling the image {docker.image}")
-        tools.run(engine, "pull", "--quiet", docker.image, hint="an image that can be pulled")
+        can = "an image that this worker's user can pull, or one that is here"
+        tools.run(engine, "pull", "--quiet", docker.image, hint=can, action=_PULL)
         facts = tools.ask(*look)
     known = json.loads(facts)
     digests = tuple(known["digests"] or ())
@@ -219,7 +225,9 @@ def sweep(container: Container, tools: BuildTools) -> int:
     listed = (line.split(" ", 1) for line in lines.splitlines() if " " in line)
     dead = [name for name, scratch in listed if _is_dead(Path(scratch))]
     if dead:
-        tools.run(container.engine, "rm", "--force", "--volumes", *dead, hint="an engine")
+        removal = ("rm", "--force", "--volumes", *dead)
+        can = "an engine that removes containers"
+        tools.run(container.engine, *removal, hint=can, action=_REACH)
     return len(dead)
 
 

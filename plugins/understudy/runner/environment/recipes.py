@@ -27,6 +27,7 @@ from understudy.contract import ENV_MANAGERS, is_env_manager
 from understudy.errors import EnvironmentBuildError, ProjectError, listed, nearest
 from understudy.redact import hidden, redacted, secrets_among
 from understudy.runner.environment import dependencies
+from understudy.runner.environment.conda_file import TOOLS
 from understudy.runner.environment.dependencies import Dependencies
 from understudy.runner.environment.interpreter import (
     Interpreter,
@@ -95,24 +96,26 @@ class BuildTools:
     variables: Mapping[str, str] = field(default_factory=dict, repr=False)
     secrets: tuple[str, ...] = field(default=(), repr=False)
 
-    def run(self, *argv: str | Path, hint: str) -> str:
+    def run(self, *argv: str | Path, hint: str, action: str = _CORRECT) -> str:
         """Run a command; return the last lines that it wrote.
 
         Args:
             argv: The command.
             hint: What is allowed, for the message of an error.
+            action: What to do next, for the same.
 
         Raises:
             EnvironmentBuildError: if it fails or takes too long.
             StepStoppedError: if the step was stopped.
         """
-        return self._run(tuple(map(str, argv)), deque(maxlen=_KEPT_LINES), hint)
+        return self._run(tuple(map(str, argv)), deque(maxlen=_KEPT_LINES), (hint, action))
 
     def ask(self, *argv: str | Path) -> str:
         """Run a command that only reads; return all its output. Raises as ``run`` does."""
-        return self._run(tuple(map(str, argv)), deque(), "an environment that can be asked")
+        advice = "an environment that can be asked", _CORRECT
+        return self._run(tuple(map(str, argv)), deque(), advice)
 
-    def _run(self, argv: tuple[str, ...], output: deque[str], hint: str) -> str:
+    def _run(self, argv: tuple[str, ...], output: deque[str], advice: tuple[str, str]) -> str:
         command = Command(
             argv=argv,
             # Paths are absolute, so that no folder's pyproject.toml or uv.toml applies.
@@ -153,8 +156,8 @@ class BuildTools:
             raise (UninstallableError if hopeless else EnvironmentBuildError)(
                 f"The project's environment could not be built ({Path(argv[0]).name}: {ending}): "
                 f"{why}",
-                allowed=hint,
-                action=_TRUST if is_untrusted else _CORRECT,
+                allowed=advice[0],
+                action=_TRUST if is_untrusted else advice[1],
             )
         return "\n".join(output)
 
@@ -324,11 +327,14 @@ class UvRecipe(_PythonRecipe):
     manager: str = "uv"
 
     def digest(self) -> str:
-        """Return the identity of the content, and of what is said of its Python."""
-        return _digest(*filter(None, (_PythonRecipe.digest(self), self._python_note)))
+        """Return the identity of the content, of conda's tools, and of what is said of Python."""
+        tools = TOOLS if self.wanted.translation else ()
+        return _digest(*filter(None, (_PythonRecipe.digest(self), *tools, self._python_note)))
 
     def build(self, folder: Path, tools: BuildTools) -> Mapping[str, str]:
         """Build with uv: all stages at once where that can be."""
+        if self._python_note:
+            tools.on_line(self._python_note)
         *others, last = _attempts(self.wanted, _lines(self.wanted, folder))
         for attempt in others:
             try:
@@ -353,9 +359,11 @@ class UvRecipe(_PythonRecipe):
         # Emptied: what an attempt before this one has installed is nobody's.
         venv = (uv, "venv", "--quiet", "--no-project", "--clear", "--python", base, folder)
         tools.run(*venv, hint="a Python")
+        install = (uv, "pip", "install", "--python", folder / "bin" / "python", "-r")
+        if self.wanted.translation:
+            _bring_tools(install, tools)
         if attempt.note:
             tools.on_line(attempt.note)
-        install = (uv, "pip", "install", "--python", folder / "bin" / "python", "-r")
         _install(install, attempt.stages, self.wanted, folder, tools)
         notes = (self._python_note, attempt.note if attempt.kept else "")
         said = ". ".join(filter(None, notes))
@@ -519,6 +527,16 @@ def _install(
         with _requirements(lines) as file:
             tools.run(*command, file, hint=hint)
     shutil.rmtree(folder / LOCAL, ignore_errors=True)
+
+
+def _bring_tools(command: Sequence[str | Path], tools: BuildTools) -> None:
+    """Install what comes with each Python of conda's: old packages import setuptools unasked."""
+    try:
+        with _requirements(TOOLS) as file:
+            tools.run(*command, file, hint="an index that has them")
+    except UninstallableError as error:
+        # Few miss them, and an index of one's own need not have them.
+        tools.on_line(f"Without {', '.join(TOOLS)}, which conda's Python brings: {error.found}")
 
 
 @contextmanager

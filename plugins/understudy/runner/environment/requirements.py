@@ -35,6 +35,7 @@ _COMMENT: Final = re.compile(r"(^|\s+)#.*$")
 _VARIABLE: Final = re.compile(r"\$\{([A-Z0-9_]+)\}")
 _DEEPEST: Final = 32
 # What a build or a run leaves in a folder, and no build reads.
+_EXECUTABLE: Final = 0o755
 NOT_SOURCE: Final = frozenset({".git", "__pycache__", ".venv", "venv", "mlruns", "mlartifacts"})
 
 
@@ -216,15 +217,18 @@ def copy(path: Path, place: Path, repository: Path) -> None:
         shutil.copyfile(path, place)
         return
     place.mkdir()
-    for name, found in entries(path, repository, NOT_SOURCE):
+    # With its repository, if it has one: packages such as setuptools_scm ask Git for their version.
+    for name, found in entries(path, repository, NOT_SOURCE - {".git"}):
         target = place / name
         if found.is_symlink():
             target.symlink_to(found.readlink())
         elif found.is_dir():
             target.mkdir()
         else:
-            # Not its mode: a checkout's files are read-only.
             shutil.copyfile(found, target)
+            # Of its rights that one alone: a checkout's files are read-only.
+            if os.access(found, os.X_OK):
+                target.chmod(_EXECUTABLE)
 
 
 def _contents(folder: Path, repository: Path) -> Iterator[str]:

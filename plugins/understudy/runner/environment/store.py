@@ -273,20 +273,21 @@ class EnvironmentStore:
     ) -> Iterator[Environment]:
         digest = recipe.digest()
         folder, lock_file = self._root / digest, self._root / f"{digest}{LOCK_SUFFIX}"
-        lock = FileLock(lock_file)
+        lock, built = FileLock(lock_file), False
         while True:
             with lock.shared(self._process_runner.check) as descriptor:
                 contents = read(folder)
                 if contents and not missing(folder, contents):
                     # The lock file's time is when it was last used: the cache is pruned by it.
                     os.utime(lock_file)
-                    if note := contents.further.get(recipes.NOT_AS_ASKED):
+                    # Who builds has said it already, where it was found.
+                    if not built and (note := contents.further.get(recipes.NOT_AS_ASKED)):
                         on_line(note)
                     yield _environment(folder, contents, recipe.wanted, descriptor)
                     return
             with lock.exclusive(self._process_runner.check) as descriptor:
                 tools = self._tools(on_line, descriptor)
-                self._build(folder, recipe, _knowing(tools, recipe.wanted, variables))
+                built = self._build(folder, recipe, _knowing(tools, recipe.wanted, variables))
 
     @contextlib.contextmanager
     def lease_built(self, project: ProjectFile, manager: str) -> Iterator[Environment | None]:
@@ -304,12 +305,12 @@ class EnvironmentStore:
             else:
                 yield _environment(folder, contents, recipe.wanted, descriptor)
 
-    def _build(self, folder: Path, recipe: Recipe, tools: BuildTools) -> None:
-        """Build an environment in its place, unless another process just has. Needs its lock."""
+    def _build(self, folder: Path, recipe: Recipe, tools: BuildTools) -> bool:
+        """Build an environment in its place, under its lock; return False if it is there by now."""
         contents = read(folder)
         lacking = missing(folder, contents) if contents else ""
         if contents and not lacking:
-            return
+            return False
         if folder.exists():
             why = f"that lacks {lacking}" if lacking else "that was not completed"
             tools.on_line(f"Removing an environment {why}: {folder.name}")
@@ -327,6 +328,7 @@ class EnvironmentStore:
             EnvironmentContents(recipe.manager, python.version, python.platform, frozen, further),
         )
         tools.on_line(f"Built the environment {folder.name}")
+        return True
 
     def _docker(self, image: DockerImage, on_line: OnLine) -> Environment:
         tools = self._tools(on_line)

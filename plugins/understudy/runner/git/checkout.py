@@ -21,7 +21,7 @@ from understudy.errors import ProjectError, SettingsError
 from understudy.runner.filesystem import fingerprint, has_room, make_read_only, remove_tree
 from understudy.runner.git.git import CEILING, Git, GitConnection, GitError
 from understudy.runner.git.links import linked
-from understudy.runner.git.mirror import Mirror, inside, submodules
+from understudy.runner.git.mirror import Mirror, inside, place_of, submodules
 from understudy.runner.locks import FileLock
 from understudy.runner.process.process import ProcessRunner
 from understudy.runner.settings import CACHE_VARIABLE, Settings
@@ -96,17 +96,16 @@ _READ_ONLY_FOLDER = 0o555
 
 @dataclass(frozen=True, slots=True)
 class Checkout:
-    """A folder with the files of one commit.
+    """A folder with the files of one commit, and Git's own record of it.
 
     Attributes:
-        folder: It is read-only, and no place for a step to work in: root may write to it.
+        folder: A repository with the commit and no more, which needs nothing of the mirror. It is
+            read-only, and no place for a step to work in: root may write to it.
         pointers: Its files that Git LFS keeps elsewhere.
-        mirror: The bare repository that it was made of.
     """
 
     folder: Path
     pointers: Pointers
-    mirror: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,37 +182,12 @@ class CheckoutStore:
             with self.using(address), lock.shared(self._process_runner.check):
                 if _is_intact(folder):
                     os.utime(path)
-                    pointers = Pointers.read(_beside(folder, "lfs"))
-                    yield Checkout(folder, pointers, self._mirror(address).folder)
+                    yield Checkout(folder, Pointers.read(_beside(folder, "lfs")))
                     return
             with self.using(address), lock.exclusive(self._process_runner.check) as descriptor:
                 if not _is_intact(folder):
                     remove_tree(folder)
                     self._build(address, commit, folder, descriptor)
-
-    def make_repository(self, folder: Path, mirror: Path, commit: str, origin: str) -> None:
-        """Make the copy of a checkout a repository of its own, which programs ask for their commit.
-
-        Nothing that they do there reaches the mirror, whose objects it reads. In a container, which
-        has no mirror, Git knows the commit's id and no more.
-
-        Args:
-            folder: The copy.
-            mirror: What the checkout was made of.
-            commit: Full id.
-            origin: The repository's address, without credentials.
-        """
-        own = folder / ".git"
-        (own / "objects" / "info").mkdir(parents=True)
-        (own / "refs").mkdir()
-        (own / "HEAD").write_text(f"{commit}\n", encoding="ascii")
-        # Git quotes values as JSON does.
-        remote = f'[remote "origin"]\n\turl = {json.dumps(origin, ensure_ascii=False)}\n'
-        (own / "config").write_text(_CONFIG + remote, encoding="utf-8")
-        (own / "objects" / "info" / "alternates").write_text(f"{mirror / 'objects'}\n")
-        with contextlib.suppress(FileNotFoundError):
-            (own / "shallow").write_bytes((mirror / "shallow").read_bytes())
-        self._git.read(folder, "read-tree", "HEAD")
 
     def state(self, folder: Path) -> FolderState:
         """Return the Git state of a plain folder, which is not touched."""
@@ -245,6 +219,7 @@ class CheckoutStore:
             # The mirror may have been pruned since the version was resolved.
             self.resolve(address, commit)
             pointers = self._fill(address, commit, tree, _Site(site / "index", lock))
+            self._make_repository(address, commit, tree, lock)
             Pointers.of(pointers).write(_beside(folder, "lfs"))
             make_read_only(tree)
             _beside(folder, "seal").write_text(fingerprint(tree), encoding="ascii")
@@ -253,6 +228,39 @@ class CheckoutStore:
             folder.chmod(_READ_ONLY_FOLDER)
         finally:
             remove_tree(site)
+
+    def _make_repository(
+        self, address: ProjectAddress, commit: str, folder: Path, lock: int
+    ) -> None:
+        """Make a checkout a repository with its one commit, as MLflow's own clone is.
+
+        Programs ask it for commit, state and origin. What they do in their copy of it reaches
+        nobody else: it has no objects in common with the mirror.
+        """
+        own = folder / ".git"
+        (own / "objects").mkdir(parents=True)
+        (own / "refs").mkdir()
+        (own / "HEAD").write_text(f"{commit}\n", encoding="ascii")
+        # Git quotes values as JSON does.
+        url = json.dumps(address.repository, ensure_ascii=False)
+        (own / "config").write_text(f'{_CONFIG}[remote "origin"]\n\turl = {url}\n', "utf-8")
+        mirror = self._mirror(address)
+        # One file, which is soon copied, instead of a hundred.
+        packed = ("-c", "fetch.unpackLimit=1")
+        kept = place_of(commit)
+        options = ("--quiet", "--depth=1", "--update-shallow", "--no-tags", "--no-write-fetch-head")
+        try:
+            self._git.run(
+                folder,
+                *(*packed, "fetch", *options, "--end-of-options", str(mirror.folder), kept),
+                lock=lock,
+            )
+            self._git.read(folder, "read-tree", "HEAD")
+        except GitError as error:
+            if not has_room(folder):
+                raise _no_room(folder, str(error)) from error
+            mirror.discard_if_damaged(error)
+            raise _unusable(address, commit, str(error)) from error
 
     def _fill(self, address: ProjectAddress, commit: str, folder: Path, site: _Site) -> list[str]:
         """Write the files of a commit and its submodules; return the paths of LFS pointers."""
@@ -299,7 +307,9 @@ def _beside(folder: Path, kind: str) -> Path:
 def _is_intact(folder: Path) -> bool:
     """Whether a checkout is as it was made; root's programs may write to what is read-only."""
     try:
-        return folder.is_dir() and fingerprint(folder) == _beside(folder, "seal").read_text("ascii")
+        # One that an earlier version made is no repository.
+        known = (folder / ".git").is_dir()
+        return known and fingerprint(folder) == _beside(folder, "seal").read_text("ascii")
     except FileNotFoundError:
         return False
 

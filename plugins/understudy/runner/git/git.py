@@ -176,6 +176,7 @@ _MISSING = re.compile(
     r"|unsafe repository|dubious ownership",
     re.IGNORECASE,
 )
+_NOT_TEXT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ufffd]")
 _SAYING = re.compile(r"^(fatal|error|remote|ssh):")
 
 
@@ -214,7 +215,7 @@ class Git:
             timeout=_LOCAL_TIMEOUT_S,
         )
         if done.returncode:
-            raise GitError(redacted(done.stderr.decode(errors="replace")).strip())
+            raise GitError(redacted(_plain(done.stderr.decode(errors="replace"))))
         return done.stdout.decode(errors="surrogateescape").strip()
 
     def run(
@@ -249,7 +250,7 @@ class Git:
         if not ending.ok:
             # A git that was ended by stop() has not failed: that is another error.
             self.process_runner.check()
-            last = "\n".join(output[-_KEPT_LINES:])
+            last = _plain("\n".join(output[-_KEPT_LINES:]))
             raise GitError(hidden(redacted(last), talk.secrets) or str(ending))
         return output
 
@@ -268,6 +269,12 @@ class Git:
 
 
 _KEPT_VARIABLES = ("GIT_SSH", "GIT_SSH_COMMAND", "GIT_SSL_CAINFO", "GIT_SSL_CAPATH")
+
+
+def _plain(text: str) -> str:
+    # A host's last words come with the NUL at their end (upload-pack.c), and all of them padded.
+    lines = (_NOT_TEXT.sub("", line).rstrip() for line in text.split("\n"))
+    return "\n".join(lines).strip()
 
 
 def _options() -> tuple[str, ...]:

@@ -217,7 +217,7 @@ class Mirror:
             names = self._listed()
             ref = self._versions.ref(version, names)
             # What is kept is whole: a branch that has not moved needs no fetch.
-            if ref and (commit := self._versions.commit(_kept(names[ref]))):
+            if ref and (commit := self._versions.commit(place_of(names[ref]))):
                 return commit
         if ref and (commit := self._newest(ref)):
             return commit
@@ -250,7 +250,7 @@ class Mirror:
         """Keep a commit that a checkout was made of, even if its branch is rewritten."""
         # Not beside a fetch, whose first act is to remove the lock files of one that was killed.
         with self._lock.exclusive(self._git.process_runner.check):
-            self._git.read(self.folder, "update-ref", _kept(commit), commit)
+            self._git.read(self.folder, "update-ref", place_of(commit), commit)
 
     def discard_if_damaged(self, error: GitError) -> None:
         """Remove a mirror that a power cut or a full disk left damaged, if that is what failed.
@@ -410,6 +410,6 @@ class Mirror:
         )
 
 
-def _kept(commit: str) -> str:
+def place_of(commit: str) -> str:
     """Return the ref that keeps a commit whatever becomes of its branch."""
     return f"refs/understudy/commits/{commit}"

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 _EXCEPTION: Final = re.compile(r"[A-Za-z_][\w.]*(?:Error|Exception|Exit|Interrupt)(?::|$)")
+# What terminals take for colours (ECMA-48, CSI sequences).
+_COLOUR: Final = re.compile(r"\x1b\[[0-9;:]*[A-Za-z]")
 # Texts of MLflow 3.17, as a traceback shows them: it has no error codes.
 _OTHER_EXPERIMENT: Final = "active experiment ID does not match environment run ID"
 _FILE_STORE: Final = "filesystem tracking backend"
@@ -58,6 +60,7 @@ class LastLines:
 
     def hear(self, line: str) -> None:
         """Take a line of the program's output."""
+        line = _COLOUR.sub("", line)
         self._since += 1
         if not line.strip():
             return
@@ -112,8 +115,8 @@ class Witness:
     def hear(self, line: str) -> None:
         """Take a line of the program's output."""
         # Only the last counts: a program may catch an exception, print it and go on.
-        if _EXCEPTION.match(line):
-            self._last = line
+        if _EXCEPTION.match(plain := _COLOUR.sub("", line)):
+            self._last = plain
 
     def advice(self) -> Advice | None:
         """Return what to change, by the last exception; None where it is of no known kind."""

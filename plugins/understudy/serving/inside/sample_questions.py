@@ -8,10 +8,8 @@ among them, asked as null. Where the model takes tensors, a cell is one: as list
 in the type and shape that the signature names, or that its input example has. Without, it runs in
 the model's environment: the question is the model's input example, and the answer what the model,
 loaded here, predicts for it. A model that has no example gets no question. What was not asked, and
-why, is in the document.
+why, is in the document. A model's Python may be as old as 3.6.
 """
-
-from __future__ import annotations
 
 import datetime as dt
 import decimal
@@ -20,13 +18,16 @@ import io
 import json
 import math
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
     from mlflow.types import Schema, TensorSpec
+
+    Question = dict[str, Any]
 
 ROW_ID, PREDICTION, PROBABILITY = "row_id", "prediction", "probability_"
 # EX_UNAVAILABLE of sysexits.h.
@@ -36,14 +37,13 @@ SHOWN = 5
 ROOMLESS = {"boolean", "integer", "long", "binary"}
 """Types of MLflow that have no missing value; null is an error there, or false."""
 TEXTS_IN_JSON = (dt.date, dt.time, dt.timedelta, bytes, decimal.Decimal)
-Question = dict[str, Any]
 
 
 class MissingValueError(ValueError):
     """A tensor of the signature has no room for a missing value."""
 
 
-def main(argv: list[str]) -> int:
+def main(argv: "list[str]") -> int:
     """Write the questions as JSON; return the exit code."""
     model, out, rows, *files = argv
     try:
@@ -59,13 +59,14 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _document(source: str, found: Sequence[Question | str]) -> dict[str, Any]:
+def _document(source: str, found: "Sequence[Question | str]") -> "dict[str, Any]":
     """Return the questions that can be asked, and in words why others are not."""
     asked, unasked = [], []
     for one in found:
+        question = _strict(one)
         if isinstance(one, str):
             unasked.append(one)
-        elif _is_json(question := _strict(one)):
+        elif _is_json(question):
             asked.append(question)
         else:
             unasked.append(f"{one['name']}, or its answer, holds infinity, which no JSON has")
@@ -76,7 +77,9 @@ def _document(source: str, found: Sequence[Question | str]) -> dict[str, Any]:
     }
 
 
-def from_holdout(model: Path, rows: int, holdout: Path, predictions: Path) -> list[Question | str]:
+def from_holdout(
+    model: Path, rows: int, holdout: Path, predictions: Path
+) -> "list[Question | str]":
     """Return a question per row, or why it is not asked; one reason where that is so of all."""
     import pyarrow.parquet as pq
 
@@ -104,11 +107,11 @@ def from_holdout(model: Path, rows: int, holdout: Path, predictions: Path) -> li
         one
         if isinstance(one, str)
         else {"name": f"row {row_id}", **one, "expected": _expected(predicted.loc[row_id])}
-        for row_id, one in zip(questions[ROW_ID], _bodies(schema, questions), strict=True)
+        for row_id, one in zip(questions[ROW_ID], _bodies(schema, questions))
     ]
 
 
-def from_example(model: Path) -> list[Question | str]:
+def from_example(model: Path) -> "list[Question | str]":
     """Return the model's input example as one question; the reason where it has none."""
     from mlflow.models import Model
     from mlflow.pyfunc import load_model
@@ -125,7 +128,7 @@ def from_example(model: Path) -> list[Question | str]:
     return [{"name": "input example", "body": asked, "expected": expected}]
 
 
-def _input_schema(model: Path) -> Schema | None:
+def _input_schema(model: Path) -> "Schema | None":
     """Return what the model takes; for an array of any shape what its input example is."""
     import numpy as np
     from mlflow.models import Model
@@ -149,8 +152,8 @@ def _is_probability(name: str) -> bool:
 
 
 def _chosen(
-    holdout: Path, known: Sequence[object], rows: int, schema: Schema | None
-) -> list[object]:
+    holdout: Path, known: "Sequence[object]", rows: int, schema: "Schema | None"
+) -> "list[object]":
     """Return the ids of as many rows, in the order of their hashes but for those needed first.
 
     A column's missing cells are rare where they hurt most, so each column that has some has one
@@ -175,10 +178,10 @@ def _chosen(
         needed.append(int(place[gaps].min()))
         kept |= place == needed[-1]
     others = (one for one in range(len(known)) if one not in needed)
-    return [known[one] for one, _ in zip((*needed, *others), range(rows), strict=False)]
+    return [known[one] for one, _ in zip((*needed, *others), range(rows))]
 
 
-def _columns(names: Sequence[str], schema: Schema | None) -> list[str]:
+def _columns(names: "Sequence[str]", schema: "Schema | None") -> "list[str]":
     """Return the columns that the model takes, in its order where it says one."""
     given = [name for name in names if name != ROW_ID]
     if schema is None or not schema.has_input_names():
@@ -186,7 +189,7 @@ def _columns(names: Sequence[str], schema: Schema | None) -> list[str]:
     return [name for name in schema.input_names() if name in given]
 
 
-def _bodies(schema: Schema | None, rows: pd.DataFrame) -> list[Question | str]:
+def _bodies(schema: "Schema | None", rows: "pd.DataFrame") -> "list[Question | str]":
     """Return the request for each row, with an advice, or why there is none."""
     if schema is not None and schema.is_tensor_spec():
         taken = _tensor_columns(cast("list[TensorSpec]", schema.inputs), rows)
@@ -208,12 +211,12 @@ def _bodies(schema: Schema | None, rows: pd.DataFrame) -> list[Question | str]:
     ]
 
 
-def _advice(cells: pd.Series, schema: Schema | None) -> str:
+def _advice(cells: "pd.Series", schema: "Schema | None") -> str:
     """Return what to do where the server does not read these cells as they are; '' for nothing."""
     kinds: dict[str, str] = {}
     # The name of each column's type; one that is no single value has none.
     if schema is not None and schema.has_input_names():
-        for name, kind in zip(schema.input_names(), schema.input_types(), strict=True):
+        for name, kind in zip(schema.input_names(), schema.input_types()):
             kinds[str(name)] = str(getattr(kind, "name", ""))
     gaps = [str(name) for name, cell in cells.items() if cell is None]
     roomless = [f"{name!r} ({kinds[name]})" for name in gaps if kinds.get(name) in ROOMLESS]
@@ -233,7 +236,7 @@ def _advice(cells: pd.Series, schema: Schema | None) -> str:
     )
 
 
-def _tensor_columns(specs: list[TensorSpec], rows: pd.DataFrame) -> dict[str, TensorSpec]:
+def _tensor_columns(specs: "list[TensorSpec]", rows: "pd.DataFrame") -> "dict[str, TensorSpec]":
     """Return the column of each of the model's tensors; none where one has not exactly one.
 
     That of a tensor without a name is the only one whose first cell fits that is not missing.
@@ -248,7 +251,7 @@ def _tensor_columns(specs: list[TensorSpec], rows: pd.DataFrame) -> dict[str, Te
     return found
 
 
-def _is_tensor(cells: pd.Series, spec: TensorSpec) -> bool:
+def _is_tensor(cells: "pd.Series", spec: "TensorSpec") -> bool:
     if cells.empty or isinstance(cells.iloc[0], str) or not hasattr(cells.iloc[0], "__len__"):
         return False
     try:
@@ -258,7 +261,7 @@ def _is_tensor(cells: pd.Series, spec: TensorSpec) -> bool:
     return True
 
 
-def _tensor(cell: Any, spec: TensorSpec) -> list[Any]:  # noqa: ANN401 - bytes, or nested lists
+def _tensor(cell: Any, spec: "TensorSpec") -> "list[Any]":  # noqa: ANN401 - bytes, or nested lists
     """Return one row's tensor, with a first dimension of one.
 
     Raises:
@@ -273,7 +276,7 @@ def _tensor(cell: Any, spec: TensorSpec) -> list[Any]:  # noqa: ANN401 - bytes, 
     return list(values.astype(spec.type).reshape((1, *spec.shape[1:])).tolist())
 
 
-def _tensors(columns: dict[str, TensorSpec], row: pd.Series) -> Question | str:
+def _tensors(columns: "dict[str, TensorSpec]", row: "pd.Series") -> "Question | str":
     try:
         found = {spec.name: _tensor(row[column], spec) for column, spec in columns.items()}
     except MissingValueError as error:
@@ -285,7 +288,7 @@ def _tensors(columns: dict[str, TensorSpec], row: pd.Series) -> Question | str:
     return {"body": {"instances": found[None]} if None in found else {"inputs": found}}
 
 
-def _expected(predicted: pd.Series) -> dict[str, Any]:
+def _expected(predicted: "pd.Series") -> "dict[str, Any]":
     import pandas as pd
 
     probabilities = [float(predicted[name]) for name in predicted.index if _is_probability(name)]
@@ -307,7 +310,7 @@ def _strict(value: Any) -> Any:  # noqa: ANN401 - any JSON value
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
-def _is_json(question: Question) -> bool:
+def _is_json(question: "Question") -> bool:
     """Whether a question can be asked, and its answer said: infinity is in no JSON."""
     try:
         json.dumps(question, allow_nan=False)

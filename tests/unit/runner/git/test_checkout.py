@@ -146,7 +146,9 @@ def test_the_checkout_is_read_only_and_made_once(
     with store.lease(address, commit) as first, store.lease(address, commit) as second:
         assert first.folder == second.folder
         assert first.folder.name == commit
-        modes = {path.name: path.lstat().st_mode & 0o777 for path in first.folder.rglob("*")}
+        files = [path for path in first.folder.rglob("*") if ".git" not in path.parts]
+        modes = {path.name: path.lstat().st_mode & 0o777 for path in files}
+        assert not any(path.stat().st_mode & 0o222 for path in first.folder.rglob("*"))
     assert modes.pop("link") == 0o777
     assert modes == {"run.sh": 0o555, "sub": 0o555, "a": 0o444}
     assert not list(first.folder.parent.glob(".*"))
@@ -214,6 +216,16 @@ def break_refs(folder: Path) -> None:
     for path in folder.glob("refs/**/*"):
         if path.is_file():
             path.write_bytes(b"")
+
+
+def test_what_a_damaged_host_says_is_text(store: CheckoutStore, repository: Repository) -> None:
+    """Its last words end with a NUL."""
+    commit = repository.commit(a="1")
+    blob = repository.git("rev-parse", f"{commit}:a")
+    (repository.folder / ".git/objects" / blob[:2] / blob[2:]).unlink()
+    with pytest.raises(RepositoryUnavailableError, match="corruption on the remote side") as caught:
+        store.resolve(parse(repository.url), "main")
+    assert str(caught.value).isprintable()
 
 
 @pytest.mark.parametrize("damage", [empty_objects, lose_head, break_refs])

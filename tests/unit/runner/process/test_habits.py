@@ -55,6 +55,19 @@ def test_the_last_exception_tells(lines: list[str], found: str) -> None:
     assert bool(found) == (advice is not None)
 
 
+def test_colours_hide_no_error() -> None:
+    """And get into no message, which becomes a tag."""
+    lines = LastLines()
+    for line in (
+        "\x1b[33mwarning\x1b[0m",
+        "\x1b[1;31mValueError\x1b[0m: no \x1b[4mrows\x1b[m",
+        "end",
+    ):
+        lines.hear(line)
+    assert str(lines).startswith("ValueError: no rows")
+    assert "\x1b" not in str(lines)
+
+
 def test_an_address_that_is_not_known_accuses_nobody() -> None:
     """A cluster may know our server by another name."""
     witness = Witness("abc")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
 import re
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,9 @@ from mlflow.models import Model, ModelSignature
 from mlflow.models.utils import _save_example
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 
+from understudy.runner.environment.interpreter import MissingPythonError, find_python
 from understudy.serving.inside.sample_questions import from_holdout, main
+from understudy.serving.server import INSIDE
 
 pytestmark = pytest.mark.unit
 
@@ -49,6 +53,17 @@ def drawn(folder: Path, inputs: list[Any], holdout: dict[str, list[Any]]) -> dic
     PREDICTIONS.to_parquet(files[1])
     found = from_holdout(folder, 2, *files)
     return {one["name"]: one["body"] for one in found if not isinstance(one, str)}
+
+
+@pytest.mark.parametrize("version", ["3.6", "3.8"])
+@pytest.mark.parametrize("script", ["sample_questions", "serve_model"])
+def test_the_python_of_a_model_may_be_older_than_ours(version: str, script: str) -> None:
+    """Of the environment that its training recorded."""
+    try:
+        python = find_python(version, os.environ).executable
+    except MissingPythonError:
+        pytest.skip(f"Python {version} is not here")
+    subprocess.run([python, "-B", "-c", f"import {script}"], cwd=INSIDE, check=True)
 
 
 @pytest.mark.filterwarnings("ignore:Operation with range is deprecated")  # MLflow's use of pandas
