@@ -17,7 +17,7 @@ import pandas as pd
 
 from shared.commandline import DATA, Option
 from shared.errors import DataError, ParameterError
-from shared.tracking import Step, log_new_params, main, say
+from shared.tracking import Step, log_new_params, main, requirements_by_name, say
 from tabular import models
 from tabular.adjusting import told
 from tabular.curves import log_curves
@@ -234,16 +234,17 @@ def _log_model(pipeline: "Pipeline", features: pd.DataFrame, kind: str) -> str:
     """Log the model; return the id under which MLflow keeps it."""
     import mlflow
 
-    logged = mlflow.sklearn.log_model(
-        pipeline,
-        name="model",
-        signature=_signature(pipeline, features),
-        input_example=_example(features),
-        # Given, because inferring them takes 19 seconds and finds what happens to be installed.
-        pip_requirements=models.requirements(kind),
-        serialization_format="skops",
-        skops_trusted_types=models.trusted_types(kind),
-    )
+    with requirements_by_name():
+        logged = mlflow.sklearn.log_model(
+            pipeline,
+            name="model",
+            signature=_signature(pipeline, features),
+            input_example=_example(features),
+            # Given, because inferring them takes 19 seconds and finds what happens to be installed.
+            pip_requirements=models.requirements(kind),
+            serialization_format="skops",
+            skops_trusted_types=models.trusted_types(kind),
+        )
     model_id: str = logged.model_id
     return model_id
 
