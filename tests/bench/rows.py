@@ -26,7 +26,7 @@ from typing import Self
 
 import numpy as np
 import pandas as pd
-from mlflow import MlflowClient
+from mlflow.tracking import MlflowClient
 
 from bench.needs import CHECKOUT
 from bench.tracking_server import TrackingServer
