@@ -37,12 +37,15 @@ class Until(Timetable):
 
     Args:
         timetable: Whose runs; Airflow's for Dag files, or that of its scheduler.
-        end: The last moment, with time zone, at which a run begins.
-        start: The first moment likewise; None where it is not known.
+        end: The last moment, with time zone, at which a run begins; None for no end.
+        start: The first moment likewise; None where there is none, or where it is not known.
     """
 
     def __init__(
-        self, timetable: BaseTimetable | Timetable, end: datetime, start: datetime | None = None
+        self,
+        timetable: BaseTimetable | Timetable,
+        end: datetime | None,
+        start: datetime | None = None,
     ) -> None:
         self.timetable, self.end, self.start = timetable, end, start
         self.can_be_scheduled = timetable.can_be_scheduled
@@ -58,12 +61,11 @@ class Until(Timetable):
         from airflow.serialization.decoders import decode_timetable
 
         # Dags that an earlier version serialized have no start.
-        start = data.get("start")
-        return cls(
-            decode_timetable(data["timetable"]),
-            datetime.fromisoformat(data["end"]),
-            datetime.fromisoformat(start) if start else None,
+        end, start = (
+            datetime.fromisoformat(data[name]) if data.get(name) else None
+            for name in ("end", "start")
         )
+        return cls(decode_timetable(data["timetable"]), end, start)
 
     def serialize(self) -> dict[str, Any]:
         """Return JSON values."""
@@ -71,7 +73,7 @@ class Until(Timetable):
 
         return {
             "timetable": encode_timetable(self.timetable),
-            "end": self.end.isoformat(),
+            "end": self.end.isoformat() if self.end else None,
             "start": self.start.isoformat() if self.start else None,
         }
 
@@ -122,7 +124,8 @@ class Until(Timetable):
         return self._scheduling.generate_run_id(**known)
 
     def _in_time(self, found: DagRunInfo | None) -> DagRunInfo | None:
-        return found if found is not None and found.run_after <= self.end else None
+        over = found is not None and self.end is not None and found.run_after > self.end
+        return None if over else found
 
     @property
     def _scheduling(self) -> Timetable:

@@ -17,13 +17,19 @@ def probabilities_of(predictions: pd.DataFrame) -> pd.DataFrame | None:
     return predictions[names].rename(columns=lambda name: str(name).removeprefix(PROBABILITY))
 
 
-def asked(predict: Callable[[Any], object], data: Any, what: str) -> object:  # noqa: ANN401
+def asked(
+    predict: Callable[[Any], object],
+    data: Any,  # noqa: ANN401
+    what: str,
+    action: str = "check that model and data set belong together",
+) -> object:
     """Call the model; whatever it raises is about these data and this model.
 
     Args:
         predict: the model's function.
         data: what it is asked about.
         what: the same in words, for the message.
+        action: what to do where it fails.
 
     Raises:
         DataError: with what it said.
@@ -32,7 +38,13 @@ def asked(predict: Callable[[Any], object], data: Any, what: str) -> object:  # 
         return predict(data)
     except Exception as error:
         raise DataError(
-            f"the model failed on {what}: {type(error).__name__}: {short(str(error), 500)}",
+            f"the model failed on {what}: {type(error).__name__}: {short(_words(error), 500)}",
             allowed="a model that takes raw data as download delivers them",
-            action="check that model and data set belong together",
+            action=action,
         ) from error
+
+
+def _words(error: Exception) -> str:
+    """Return what a model says without the data themselves, which MLflow puts before its reason."""
+    said = str(error)
+    return said.rpartition(" Error: ")[2] if said.startswith("Failed to enforce schema") else said

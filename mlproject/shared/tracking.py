@@ -159,6 +159,25 @@ def log_new_params(values: Mapping[str, object]) -> None:
     mlflow.log_params({name: v for name, v in values.items() if name not in known and v != ""})
 
 
+@contextmanager
+def requirements_by_name() -> Iterator[None]:
+    """Within this block MLflow finds what a model requires by the names of distributions alone.
+
+    For packages that nobody installed, but that can be imported, it would read what each
+    distribution of the environment consists of: up to a second, for each model that is logged or
+    loaded.
+    """
+    # Private, because MLflow has no other way to tell; the lock file holds MLflow's version.
+    from mlflow.utils import requirements_utils
+
+    before = requirements_utils._MODULES_TO_PACKAGES  # noqa: SLF001
+    requirements_utils._MODULES_TO_PACKAGES = before or {}  # noqa: SLF001
+    try:
+        yield
+    finally:
+        requirements_utils._MODULES_TO_PACKAGES = before  # noqa: SLF001
+
+
 def say(line: str) -> None:
     """Print one line for the reader of the log, at once."""
     sys.stdout.write(f"{line}\n")

@@ -63,11 +63,11 @@ def ours(gate: dict[str, Any], resamples: int | None) -> Callable[[Path], str]:
     """Return a way that compares by the gate's own code."""
 
     def run(folder: Path) -> str:
-        from understudy.evaluation import bootstrap, compare, load
+        from understudy.evaluation import compare, load, smooth
         from understudy.gate import Gate
 
         if resamples is not None:
-            bootstrap.RESAMPLES = resamples  # type: ignore[misc]
+            smooth.RESAMPLES = resamples  # type: ignore[misc]
         challenger = load(folder / "challenger.parquet")
         champion = load(folder / "champion.parquet", others=())
         found = compare(Gate.from_dict(gate), challenger, champion, search="slices" in gate)

@@ -26,6 +26,7 @@ from typing import Self
 
 import numpy as np
 import pandas as pd
+from mlflow.tracking import MlflowClient
 
 from bench.needs import CHECKOUT
 from bench.tracking_server import TrackingServer
@@ -140,11 +141,13 @@ class Night:
                 **os.environ,
                 **_QUIET,
                 "MLFLOW_TRACKING_URI": address,
+                "MLFLOW_DISABLE_TELEMETRY": "true",
                 "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
                 "PYTHONPATH": str(PROJECT),
             },
         )
-        self.used = {"imports": self._answer("imports")[0]}
+        self.used = {"imports": self._answer("imports")}
+        self._client = MlflowClient(address)
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -158,17 +161,19 @@ class Night:
         """Run a step, keep what it used, and return its run's id."""
         if self._process.stdin is None:
             raise RuntimeError(name)
-        self._process.stdin.write(json.dumps([name, arguments]) + "\n")
+        # As in a night, whose steps find their run made.
+        run_id: str = self._client.create_run("0").info.run_id
+        self._process.stdin.write(json.dumps([name, arguments, run_id]) + "\n")
         self._process.stdin.flush()
-        self.used[name], said = self._answer(name)
-        return said.split()[-1]
+        self.used[name] = self._answer(name)
+        return run_id
 
-    def _answer(self, name: str) -> tuple[Used, str]:
+    def _answer(self, name: str) -> Used:
         line = self._process.stdout.readline() if self._process.stdout else ""
         found = json.loads(line or '{"status": "nothing said"}')
         if found["status"]:
             raise SystemExit(f"{name} ended with {found['status']}: {found.get('said')}")
-        return Used(found["cpu"], found["memory"] / 1e9), found["said"]
+        return Used(found["cpu"], found["memory"] / 1e9)
 
 
 def steps(table: Path, address: str, asked: argparse.Namespace) -> dict[str, Used]:

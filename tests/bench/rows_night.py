@@ -2,9 +2,9 @@
 
     python rows_night.py < REQUESTS
 
-Each line of the input is a step as JSON: its name and its arguments. Answers each with a line of
-JSON: CPU seconds, bytes of memory at the peak, the exit status and what the step wrote. The first
-line, before any request, is what the imports used.
+Each line of the input is a step as JSON: its name, its arguments and its run's id. Answers each
+with a line of JSON: CPU seconds, bytes of memory at the peak, the exit status and what the step
+wrote. The first line, before any request, is what the imports used.
 """
 
 import importlib
@@ -33,14 +33,14 @@ def answer(usage: resource.struct_rusage, status: int, said: str) -> None:
     sys.stdout.flush()
 
 
-def forked(name: str, arguments: list[str]) -> None:
+def forked(name: str, arguments: list[str], run_id: str) -> None:
     """Run one step in a process of its own and answer."""
     with tempfile.TemporaryFile("w+") as output:
         pid = os.fork()
         if not pid:
             os.dup2(output.fileno(), sys.stdout.fileno())
-            status, made = plain_step.main(name, *arguments)
-            sys.stdout.write(f"{made}\n")
+            os.environ["MLFLOW_RUN_ID"] = run_id
+            status, _ = plain_step.main(name, *arguments)
             sys.stdout.flush()
             os._exit(status)
         _, status, usage = os.wait4(pid, 0)
@@ -53,5 +53,4 @@ if __name__ == "__main__":
         importlib.import_module(module)
     answer(resource.getrusage(resource.RUSAGE_SELF), 0, "")
     for line in sys.stdin:
-        step, given = json.loads(line)
-        forked(step, given)
+        forked(*json.loads(line))

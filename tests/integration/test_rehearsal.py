@@ -199,7 +199,9 @@ def test_nothing_asked_is_not_a_rehearsal(
     show = rehearsal_setup.rehearser().rehearse(foreign, rehearsal_setup.spec("nothing"), print)
     ready, nothing = show.summary_lines()
     assert ready.startswith("Not rehearsed, only started, ")
-    assert nothing.startswith("Nothing was asked, it only started: no holdout.parquet with ")
+    assert nothing.startswith(
+        "Rehearsal: it only started, no row was asked or compared: no holdout"
+    )
     assert nothing.endswith(" | the model was logged without an input_example")
     record = json.loads(rehearsal_setup.text("nothing", RECORD))
     assert (record["questions"], record["p50_ms"], record["p95_ms"]) == (0, None, None)

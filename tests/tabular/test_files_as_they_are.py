@@ -97,6 +97,9 @@ def test_a_class_that_is_called_na_is_a_class(tmp_path: Path) -> None:
     assert facts.task == "classification"
     assert table.frame["y"].value_counts().to_dict() == {"None": 20, "NA": 20, "null": 20}
     assert table.frame["country"].isna().sum() == 0
+    _, table = delivered(path, tmp_path / "again", missing_words="NA")
+    assert table.frame["y"].value_counts().to_dict() == {"None": 20, "null": 20}
+    assert table.frame["country"].isna().sum() == 20
 
 
 @pytest.mark.parametrize("packed", ["frame.parquet", "frame.csv"])

@@ -25,7 +25,7 @@ from shared.space import room_for
 from shared.tracking import Step, log_new_params, main, say
 from tabular.declaration import Bundled, DataSet
 from tabular.description import check_columns, describe, with_parameters
-from tabular.facts import RAW_FILE, Facts
+from tabular.facts import RAW_FILE, Facts, write_rows
 from tabular.reading import Reading, reading
 from tabular.rules import RULES_FILE, brought
 from tabular.sources import Delivery, bring, malformed_rows
@@ -173,7 +173,7 @@ def _log(facts: Facts, delivery: Delivery, rules: str, folder: Path) -> None:
     frame = delivery.table.frame
     folder.mkdir()
     with room_for(folder, int(frame.memory_usage(deep=True).sum())):
-        frame.to_parquet(folder / RAW_FILE, index=False)
+        write_rows(frame, folder / RAW_FILE)
         facts.write(folder)
         lines = json.dumps(malformed_rows(delivery.table.malformed), ensure_ascii=False, indent=1)
         (folder / MALFORMED_FILE).write_text(lines + "\n", encoding="utf-8")

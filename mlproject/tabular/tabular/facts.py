@@ -2,16 +2,19 @@
 
 Made once, by `download`, from the declaration, the user's parameters and the columns that really
 came; later steps read them and need neither the declaration nor the parameters. Touches only the
-JSON file it is asked to read or write.
+files it is asked to read or write.
 """
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from shared.json_files import FACTS_FILE, read_json, write_json
 from tabular.declaration import Column, Holdout, Task
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 RAW_FILE = "data.parquet"
 
@@ -76,6 +79,12 @@ class Facts:
             content[name] = tuple(content[name])
         holdout = Holdout(**content.pop("holdout"))
         return cls(columns=columns, holdout=holdout, **content)
+
+
+def write_rows(rows: "pd.DataFrame", path: Path) -> None:
+    """Write rows as Parquet; numbers as they lie, as they seldom repeat so often that it pays."""
+    texts = [str(name) for name, kind in rows.dtypes.items() if kind.kind == "O"]
+    rows.to_parquet(path, index=False, use_dictionary=texts)
 
 
 def _column(value: dict[str, Any]) -> Column:

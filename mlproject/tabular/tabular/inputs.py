@@ -19,13 +19,14 @@ if TYPE_CHECKING:
 FEW_ROWS = 3
 
 
-def log_rows(rows: pd.DataFrame, facts: Facts, context: str) -> "PandasDataset":
+def log_rows(rows: pd.DataFrame, facts: Facts, context: str, sha256: str = "") -> "PandasDataset":
     """Log rows as the run's input and return them as MLflow knows them.
 
     Args:
         rows: with `row_id` and the target. The digest covers all of them, unlike MLflow's own.
         facts: what is known about them.
         context: what the run does with them: "training", "validation" or "holdout".
+        sha256: their digest, see `identity.content_sha256`, where it is known.
     """
     from mlflow.data.code_dataset_source import CodeDatasetSource
     from mlflow.data.pandas_dataset import from_pandas
@@ -40,7 +41,7 @@ def log_rows(rows: pd.DataFrame, facts: Facts, context: str) -> "PandasDataset":
         source=CodeDatasetSource({"data.source": facts.source, "data.sha256": facts.sha256}),
         targets=facts.target,
         name=facts.dataset,
-        digest=content_sha256(rows)[:36],
+        digest=(sha256 or content_sha256(rows))[:36],
     )
     # MLflow would look at every value of every text.
     table.schema = from_pandas(typical(table.df), source=table.source).schema

@@ -162,7 +162,8 @@ def _sampled(cells: pa.ChunkedArray) -> pa.ChunkedArray:
 def _share(cells: pa.ChunkedArray) -> float:
     """Return the share of numerals among some of the values that are no words for "missing"."""
     for some in (_sampled(cells), cells):
-        known = some.filter(pc.invert(pc.is_in(some, value_set=NULLS)))
+        there = some.drop_null()
+        known = there.filter(pc.invert(pc.is_in(there, value_set=NULLS)))
         if len(known):
             share: float = pc.mean(pc.match_substring_regex(_sampled(known), _NUMERAL)).as_py()
             return share

@@ -13,7 +13,13 @@ from shared.errors import DataError, nearest
 from shared.named_answers import PREDICTION, PROBABILITY
 from shared.predictions import asked
 from tabular.facts import Facts
+from tabular.identity import EXACT_IN_FLOAT64
 from tabular.split import ROW_ID
+
+ROOMLESS = ("boolean", "integer", "long", "binary")
+"""Types of an MLflow signature that have no missing value."""
+MOST_NAMED = 5
+"""Columns that a message names."""
 
 
 class Scorer(Protocol):
@@ -48,9 +54,38 @@ def inputs(model: Scorer, frame: pd.DataFrame) -> pd.DataFrame:
         )
     types = dict(zip(schema.input_names(), schema.pandas_types(), strict=True))
     kept = [name for name in types if name in frame]
-    # Only float types have room for what is missing.
-    floats = [n for n in kept if isinstance(types[n], np.dtype) and types[n].kind == "f"]
-    return frame[kept].astype({name: types[name] for name in floats})
+    fitting = {name: types[name] for name in kept if _fits(frame[name], types[name])}
+    return frame[kept].astype(fitting)
+
+
+def _fits(column: pd.Series, kind: object) -> bool:
+    """Whether a column becomes a number of this type without a loss.
+
+    Whole numbers are floats in a column with gaps, and may be so in rows that have none of them.
+    """
+    if not isinstance(kind, np.dtype) or kind.kind not in "fi":
+        return False
+    if kind.kind == "f" or not pd.api.types.is_float_dtype(column):
+        return kind.kind == "f"
+    most = min(int(np.iinfo(kind).max), EXACT_IN_FLOAT64)
+    return bool((column.abs() <= most).all() and (column % 1 == 0).all())
+
+
+def _question(model: Scorer, rows: pd.DataFrame) -> tuple[str, str]:
+    """Return in words what is asked, and what to do if the model does not answer."""
+    schema = model.metadata.get_input_schema()
+    named = schema is not None and schema.has_input_names()
+    kinds = dict(zip(schema.input_names(), schema.input_types(), strict=True)) if named else {}
+    gaps = [
+        f"'{name}' ({kinds[name].name})"
+        for name in rows.columns
+        if getattr(kinds.get(name), "name", "") in ROOMLESS and rows[name].isna().any()
+    ]
+    if not gaps:
+        return "the holdout rows", "check that model and data set belong together"
+    told = ", ".join(gaps[:MOST_NAMED])
+    action = f"log the model with {told} in a type that can be missing, such as double"
+    return f"the holdout rows, in which {told} is missing somewhere", action
 
 
 def predict(model: Scorer, holdout: pd.DataFrame, facts: Facts) -> pd.DataFrame:
@@ -62,7 +97,7 @@ def predict(model: Scorer, holdout: pd.DataFrame, facts: Facts) -> pd.DataFrame:
         DataError: if the model fails on these rows, or gives another number of predictions.
     """
     rows = inputs(model, holdout)
-    answer = asked(model.predict, rows, "the holdout rows")
+    answer = asked(model.predict, rows, *_question(model, rows))
     table = answer if isinstance(answer, pd.DataFrame) and PREDICTION in answer else None
     guess = _one_each(answer if table is None else table[PREDICTION], len(rows))
     if facts.task == "regression":

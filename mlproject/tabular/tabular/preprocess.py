@@ -20,7 +20,7 @@ from shared.json_files import MALFORMED_FILE, read_json
 from shared.space import room_for
 from shared.tracking import Step, log_new_params, main, say
 from tabular.declaration import Holdout
-from tabular.facts import RAW_FILE, Facts
+from tabular.facts import RAW_FILE, Facts, write_rows
 from tabular.memory import check_parquet
 from tabular.split import Split, split, with_row_ids
 
@@ -172,8 +172,8 @@ def _log(train: pd.DataFrame, holdout: pd.DataFrame, facts: Facts, folder: Path)
     from tabular.statistics import describe_columns, write
 
     with room_for(folder, int(train.memory_usage(deep=True).sum())):
-        train.to_parquet(folder / TRAIN_FILE, index=False)
-        holdout.to_parquet(folder / HOLDOUT_FILE, index=False)
+        write_rows(train, folder / TRAIN_FILE)
+        write_rows(holdout, folder / HOLDOUT_FILE)
         facts.write(folder)
         write(describe_columns(train, facts), folder / "statistics.json")
     mlflow.log_artifacts(str(folder), "data")

@@ -18,7 +18,7 @@ import pandas as pd
 from shared.commandline import DATA, Option
 from shared.errors import DataError, ParameterError
 from shared.named_answers import CLASSES, log_model, schema
-from shared.tracking import Step, log_new_params, main, say
+from shared.tracking import Step, log_new_params, main, requirements_by_name, say
 from tabular import models
 from tabular.adjusting import told
 from tabular.curves import log_curves
@@ -238,19 +238,20 @@ def _log_model(pipeline: "Pipeline", features: pd.DataFrame, kind: str) -> str:
 
     signature = _signature(pipeline, features)
     details: dict[str, Any] = {
+        "signature": signature,
         "input_example": _example(features),
         # Given, because inferring them takes 19 seconds and finds what happens to be installed.
         "pip_requirements": models.requirements(kind),
         "serialization_format": "skops",
         "skops_trusted_types": models.trusted_types(kind),
     }
-    if hasattr(pipeline, "classes_"):
-        classes = list(class_names(pd.Series(pipeline.classes_)))
-        signature.outputs = schema(classes)
-        metadata = {CLASSES: classes}
-        logged = log_model(mlflow.sklearn, pipeline, metadata, signature=signature, **details)
-    else:
-        logged = mlflow.sklearn.log_model(pipeline, name="model", signature=signature, **details)
+    with requirements_by_name():
+        if hasattr(pipeline, "classes_"):
+            classes = list(class_names(pd.Series(pipeline.classes_)))
+            signature.outputs = schema(classes)
+            logged = log_model(mlflow.sklearn, pipeline, {CLASSES: classes}, **details)
+        else:
+            logged = mlflow.sklearn.log_model(pipeline, name="model", **details)
     model_id: str = logged.model_id
     return model_id
 

@@ -18,9 +18,9 @@ from shared.commandline import DATA, Option
 from shared.errors import DataError, ParameterError, nearest, short
 from shared.predictions import PROBABILITY, probabilities_of
 from shared.space import room_for
-from shared.tracking import Step, log_new_params, main, say
+from shared.tracking import Step, log_new_params, main, requirements_by_name, say
 from tabular import metrics
-from tabular.facts import Facts
+from tabular.facts import Facts, write_rows
 from tabular.lists import split_list
 from tabular.predictions import Scorer, inputs, predict
 from tabular.preprocess import HOLDOUT_FILE, read_part
@@ -63,10 +63,11 @@ def validate(values: Mapping[str, Any]) -> None:
     model = _load(values["model_uri"])
     predictions = predict(model, holdout, facts)
     scores = _scores(predictions, facts)
-    mlflow.set_tags({"data.sha256": facts.sha256, "data.holdout.sha256": content_sha256(holdout)})
+    sha256 = content_sha256(holdout)
+    mlflow.set_tags({"data.sha256": facts.sha256, "data.holdout.sha256": sha256})
     measured = {**scores, **_costs(model, inputs(model, holdout))}
     model_id = _described(model)
-    log_metrics(measured, log_rows(holdout, facts, "holdout"), model_id)
+    log_metrics(measured, log_rows(holdout, facts, "holdout", sha256), model_id)
     _log_predictions(predictions.join(_beside(holdout, slices, facts)))
 
 
@@ -124,7 +125,8 @@ def _load(model_uri: str) -> Scorer:
     from mlflow.exceptions import MlflowException
 
     try:
-        model: Scorer = mlflow.pyfunc.load_model(model_uri)
+        with requirements_by_name():
+            model: Scorer = mlflow.pyfunc.load_model(model_uri)
     except (MlflowException, OSError, ValueError, ImportError) as error:
         if str(error).startswith("API request to"):
             raise
@@ -173,7 +175,7 @@ def _log_predictions(predictions: pd.DataFrame) -> None:
     with tempfile.TemporaryDirectory() as place:
         path = Path(place) / "predictions.parquet"
         with room_for(path.parent, int(predictions.memory_usage(deep=True).sum())):
-            predictions.to_parquet(path, index=False)
+            write_rows(predictions, path)
         mlflow.log_artifact(str(path))
 
 

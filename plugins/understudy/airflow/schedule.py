@@ -46,10 +46,11 @@ def set_times(dag: DAG, spec: Pipeline) -> None:
     if type(times) is AssetTriggeredTimetable or not times.can_be_scheduled:
         # Nothing begins by the clock: of a run by hand before the start Airflow would make no task.
         dag.timetable, dag.start_date = times, None
-    elif spec.end is None:
+    elif spec.start is None and spec.end is None:
         dag.timetable = times
     elif isinstance(times, CronPartitionTimetable) or getattr(times, "partitioned", False):
-        dag.end_date = spec.end  # a run by hand has no logical date that could be later
+        # A run by hand has no logical date that could be earlier or later.
+        dag.timetable, dag.end_date = times, spec.end
     elif isinstance(times, AssetOrTimeSchedule):
         until = cast("BaseTimetable", Until(times.timetable, spec.end, spec.start))
         dag.timetable = AssetOrTimeSchedule(timetable=until, assets=times.asset_condition)

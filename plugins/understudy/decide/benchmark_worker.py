@@ -18,6 +18,12 @@ from typing import Any
 
 MOST_ROWS = 1000
 """Rows of a prediction of many."""
+EXACT = 2**53
+"""Up to here a float holds every whole number."""
+ROOMLESS = {"boolean", "integer", "long", "binary"}
+"""Types of MLflow that have no missing value."""
+SHOWN = 5
+"""Columns in a message."""
 
 
 def main() -> int:
@@ -30,18 +36,28 @@ def main() -> int:
     try:
         worker, answer = loaded(*sys.argv[1:3])
     except Exception as error:  # noqa: BLE001 -- whatever a model raises, it is reported and ends here
-        reason = f"{type(error).__name__}: {error}"[:2000]
+        refused = isinstance(error, RefusedError)
+        reason = str(error) if refused else f"{type(error).__name__}: {error}"[:2000]
         answer = {"error": reason, "unreachable": isinstance(error, UnreachableError)}
         print(json.dumps(answer), file=answers, flush=True)
         return 1
     print(json.dumps(answer), file=answers, flush=True)
     for line in sys.stdin:
-        print(json.dumps(worker.timed(**json.loads(line))), file=answers, flush=True)
+        try:
+            answer = worker.timed(**json.loads(line))
+        except RefusedError as error:
+            print(json.dumps({"error": str(error)}), file=answers, flush=True)
+            return 1
+        print(json.dumps(answer), file=answers, flush=True)
     return 0
 
 
 class UnreachableError(Exception):
     """The model's files, which were there a moment ago, could not be fetched."""
+
+
+class RefusedError(Exception):
+    """The model predicts nothing for the rows: what was asked, what it answered, what to do."""
 
 
 class LoadedModel:
@@ -58,7 +74,10 @@ class LoadedModel:
 
     def _seconds(self, rows: Any) -> float:  # noqa: ANN401
         start = time.perf_counter()
-        self.model.predict(rows)
+        try:
+            self.model.predict(rows)
+        except Exception as error:
+            raise RefusedError(refusal(rows, self.model, error)) from error
         return round(time.perf_counter() - start, 9)
 
     def _row(self, number: int) -> Any:  # noqa: ANN401
@@ -125,17 +144,72 @@ def _rows(source: str) -> Any:  # noqa: ANN401
 
 
 def fitted(rows: Any, model: Any) -> Any:  # noqa: ANN401
-    """Return the columns that the model's signature asks for, in its types where these are floats.
+    """Return the columns that the model's signature asks for, numbers in its types.
 
-    Whole numbers do not pass for a float of the signature, and have no room for missing values.
+    Whole numbers do not pass for a float of the signature, nor floats for whole numbers, which a
+    column became whose other rows have gaps. Those with gaps, or with a fraction, stay what they
+    are.
     """
     schema = model.metadata.get_input_schema()
     if schema is None or not schema.has_input_names() or not hasattr(rows, "columns"):
         return rows
     types = dict(zip(schema.input_names(), schema.pandas_types()))  # noqa: B905 -- the project's Python
     kept = [name for name in types if name in rows.columns]
-    floats = {name: types[name] for name in kept if getattr(types[name], "kind", "") == "f"}
-    return rows[kept].astype(floats)
+    fitting = {name: types[name] for name in kept if _fits(rows[name], types[name])}
+    return rows[kept].astype(fitting)
+
+
+def _fits(column: Any, kind: Any) -> bool:  # noqa: ANN401 -- of whatever pandas the project has
+    """Whether a column becomes a number of this type without a loss."""
+    wanted, given = getattr(kind, "kind", ""), getattr(column.dtype, "kind", "")
+    if wanted != "i" or given != "f":
+        return wanted == "f"
+    most = min(2 ** (8 * kind.itemsize - 1) - 1, EXACT)
+    return bool((column.abs() <= most).all() and (column % 1 == 0).all())
+
+
+def refusal(rows: Any, model: Any, error: Exception) -> str:  # noqa: ANN401
+    """Return in three parts that a model predicts nothing for some rows.
+
+    Args:
+        rows: What it was asked, as ``fitted`` returned it, or some of it.
+        model: The model.
+        error: What it answered.
+    """
+    gaps = ", ".join(_roomless(rows, model))
+    count = len(rows) if hasattr(rows, "shape") else 1
+    asked = f"{count} row{'s' * (count != 1)}" + f", in which {gaps} is missing somewhere" * bool(
+        gaps
+    )
+    answer = f"{type(error).__name__}: {_words(error)[:500].rstrip('.')}"
+    action = "correct the model's signature or its predict for such rows"
+    if gaps:
+        action = f"log it with {gaps} in a type that can be missing, such as double"
+    return (
+        f"asked to predict {asked}, it answered {answer}. Allowed: a prediction for each row, also"
+        f" one with missing cells. Next: {action}, and train again."
+    )
+
+
+def _words(error: Exception) -> str:
+    """Return what a model says without the rows themselves, which MLflow puts before its reason."""
+    said = str(error)
+    return said.rpartition(" Error: ")[2] if said.startswith("Failed to enforce schema") else said
+
+
+def _roomless(rows: Any, model: Any) -> list[str]:  # noqa: ANN401
+    """Return the columns with gaps whose type in the signature has no missing value."""
+    schema = model.metadata.get_input_schema()
+    if schema is None or not schema.has_input_names() or not hasattr(rows, "columns"):
+        return []
+    kinds = dict(zip(schema.input_names(), schema.input_types()))  # noqa: B905 -- the project's Python
+    named = {name: getattr(kind, "name", "") for name, kind in kinds.items()}
+    found = [
+        f"{name!r} ({named[name]})"
+        for name in rows.columns
+        if named.get(name) in ROOMLESS and rows[name].isna().any()
+    ]
+    return found[:SHOWN]
 
 
 def resident() -> int:

@@ -87,7 +87,7 @@ class RehearsalReport:
         if half is None or most is None:
             return (
                 f"Not rehearsed, only started, {ready}",
-                f"Nothing was asked, it only started: {self.unasked}",
+                f"Rehearsal: it only started, no row was asked or compared: {self.unasked}",
             )
         rest = (f"Not asked: {self.unasked}",) if self.unasked else ()
         return (

@@ -35,8 +35,7 @@ def scheduled(schedule: Any, **fields: Any) -> SerializedDAG:  # noqa: ANN401 --
         project=Project("https://example.com/models.git"),
         gate=Gate(Metric("rmse")),
         schedule=schedule,
-        catchup=True,
-        **{"start": START, "end": END, **fields},
+        **{"start": START, "end": END, "catchup": True, **fields},
     )
     return DagSerialization.from_dict(DagSerialization.to_dict(dag))
 
@@ -135,11 +134,22 @@ def test_the_schedule_ends_and_the_hand_does_not(schedule: object) -> None:
     assert dag.timetable.summary != "Until"
 
 
-def test_without_an_end_the_timetable_is_airflows_own() -> None:
-    """So that a Dag without an end needs no plug-in."""
-    dag = scheduled("@daily", end=None)
+def test_without_an_end_the_nights_are_those_of_airflows_own_timetable() -> None:
+    """The first at the start, and then on; it is shown as Airflow shows its own."""
+    dag, own = scheduled("@daily", end=None), CronTriggerTimetable("0 0 * * *", timezone="UTC")
+    made = runs(dag)
+    assert [one.run_after.isoformat()[:10] for one in made[:3]] == TICKS
+    assert len(made) == 9
+    assert dag.timetable.summary == "0 0 * * *"
+    assert (
+        dag.timetable.description == scheduled(own, start=None, catchup=False).timetable.description
+    )
+
+
+def test_without_start_and_end_the_timetable_is_airflows_own() -> None:
+    """There is nothing to refuse."""
+    dag = scheduled("@daily", start=None, end=None, catchup=False)
     assert dag.timetable.type_name == "CronTriggerTimetable"
-    assert len(runs(dag)) == 9
 
 
 @pytest.mark.parametrize(
@@ -153,9 +163,10 @@ def test_without_an_end_the_timetable_is_airflows_own() -> None:
     ],
     ids=["cron", "delta", "assets or times"],
 )
-def test_a_logical_date_before_the_start_is_refused(schedule: object) -> None:
+@pytest.mark.parametrize("end", [END, None], ids=["an end", "no end"])
+def test_a_logical_date_before_the_start_is_refused(schedule: object, end: datetime | None) -> None:
     """In words that Airflow shows to whoever triggers: it would make a green run of no task."""
-    timetable = scheduled(schedule).timetable
+    timetable = scheduled(schedule, end=end).timetable
     with pytest.raises(ValueError, match=r"before the Dag's start\. Allowed: 2026.* Next: .*as_of"):
         timetable.infer_manual_data_interval(run_after=DateTime(2025, 12, 31, tzinfo=UTC))
     assert timetable.infer_manual_data_interval(run_after=DateTime(2026, 1, 1, tzinfo=UTC))

@@ -13,6 +13,7 @@ from mlflow.types.schema import ColSpec, Schema
 from understudy.decide.benchmark import costs_of
 from understudy.decide.benchmark_worker import (
     LoadedModel,
+    RefusedError,
     UnreachableError,
     fetched,
     fitted,
@@ -67,6 +68,65 @@ def test_one_row_after_the_other_then_all(rows: Any, single: list[Any]) -> None:
     assert list(map(str, model.asked)) == list(map(str, [*single, rows]))
     assert len(answer["single"]) == 2
     assert all(seconds >= 0 for seconds in (*answer["single"], answer["batch"]))
+
+
+# MLflow about itself, in this process.
+MLFLOW_WARNS = pytest.mark.filterwarnings("default")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Any:  # noqa: ANN401 -- MLflow's
+    """Return a model that somebody logged when no row had a gap: it takes whole numbers."""
+    import mlflow.pyfunc
+
+    class Rooms(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+        def predict(self, context: object, model_input: pd.DataFrame) -> pd.Series:  # noqa: ARG002
+            if not model_input.any(axis=None):
+                raise ValueError("a flat of no size")
+            return model_input.sum(axis=1)
+
+    inputs = Schema([ColSpec("long", "rooms"), ColSpec("integer", "floors")])
+    folder = tmp_path_factory.mktemp("whole") / "model"
+    signature = mlflow.models.ModelSignature(inputs=inputs)
+    mlflow.pyfunc.save_model(folder, python_model=Rooms(), signature=signature, pip_requirements=[])
+    return mlflow.pyfunc.load_model(str(folder))
+
+
+@MLFLOW_WARNS
+def test_whole_numbers_that_gaps_of_other_rows_made_floats(whole: Any) -> None:  # noqa: ANN401
+    """They fit the signature; a fraction, or one that is too large, does not."""
+    good = pd.DataFrame({"rooms": [1.0, 2.0], "floors": [1.0, 3.0]})
+    assert LoadedModel(whole, fitted(good, whole)).timed(first=0, calls=2)
+    for odd in (good.assign(rooms=[1.5, 2.0]), good.assign(floors=[1.0, 2.0**40])):
+        with pytest.raises(RefusedError, match="Allowed: "):
+            LoadedModel(whole, fitted(odd, whole)).timed(first=0, calls=1)
+
+
+@MLFLOW_WARNS
+def test_gaps_that_the_signature_has_no_room_for(whole: Any) -> None:  # noqa: ANN401
+    """What was asked, what MLflow answered, and what to do, in the three parts."""
+    rows = pd.DataFrame({"rooms": [1.0, None, 2.0], "floors": [1, 2, 3]}).astype({"floors": "i4"})
+    with pytest.raises(RefusedError) as refused:
+        LoadedModel(whole, fitted(rows, whole)).timed(first=0, calls=0)
+    said = str(refused.value)
+    assert said.startswith(
+        "asked to predict 3 rows, in which 'rooms' (long) is missing somewhere, it answered"
+        " MlflowException: Incompatible input types for column rooms."
+    ), said
+    assert said.endswith(
+        "Allowed: a prediction for each row, also one with missing cells. Next: log it with 'rooms'"
+        " (long) in a type that can be missing, such as double, and train again."
+    )
+
+
+@MLFLOW_WARNS
+def test_a_model_that_refuses_rows_without_gaps(whole: Any) -> None:  # noqa: ANN401
+    """Its own words, and no advice about gaps."""
+    rows = pd.DataFrame({"rooms": [0], "floors": [0]}).astype({"floors": "i4"})
+    with pytest.raises(
+        RefusedError, match=r"1 row, it answered ValueError: a flat of no size\. .*"
+    ):
+        LoadedModel(whole, rows).timed(first=0, calls=1)
 
 
 def test_a_server_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:

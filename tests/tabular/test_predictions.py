@@ -1,0 +1,60 @@
+"""A model of somebody else's is asked rows with gaps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from mlflow.types.schema import ColSpec, Schema
+
+from shared.errors import DataError
+from tabular.declaration import Column
+from tabular.facts import Facts
+from tabular.predictions import predict
+
+# MLflow about itself, in this process.
+pytestmark = [pytest.mark.unit, pytest.mark.filterwarnings("default")]
+
+FACTS = Facts(
+    "flats",
+    "regression",
+    "price",
+    {"rooms": Column("number", nullable=True), "price": Column("number")},
+    ("rooms",),
+)
+ROWS = pd.DataFrame({"row_id": ["a-0", "b-0"], "rooms": [1.0, 2.0], "price": [10.0, 20.0]})
+
+
+@pytest.fixture(scope="module")
+def foreign(tmp_path_factory: pytest.TempPathFactory) -> Any:  # noqa: ANN401 -- MLflow's
+    """Return a model that was logged when no row had a gap: it takes whole numbers."""
+    import mlflow.pyfunc
+
+    class Rooms(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+        def predict(self, context: object, model_input: pd.DataFrame) -> pd.Series:  # noqa: ARG002
+            return 10 * model_input["rooms"]
+
+    folder: Path = tmp_path_factory.mktemp("foreign") / "model"
+    signature = mlflow.models.ModelSignature(inputs=Schema([ColSpec("long", "rooms")]))
+    mlflow.pyfunc.save_model(folder, python_model=Rooms(), signature=signature, pip_requirements=[])
+    return mlflow.pyfunc.load_model(str(folder))
+
+
+def test_whole_numbers_that_gaps_of_other_rows_made_floats(foreign: Any) -> None:  # noqa: ANN401
+    """They fit its signature."""
+    assert predict(foreign, ROWS, FACTS)["prediction"].tolist() == [10.0, 20.0]
+
+
+def test_gaps_that_the_signature_has_no_room_for(foreign: Any) -> None:  # noqa: ANN401
+    """What was asked, what MLflow answered without the rows themselves, and what to do."""
+    with pytest.raises(DataError) as refused:
+        predict(foreign, ROWS.assign(rooms=[1.0, None]), FACTS)
+    assert str(refused.value).startswith(
+        "the model failed on the holdout rows, in which 'rooms' (long) is missing somewhere:"
+        " MlflowException: Incompatible input types for column rooms."
+    )
+    assert str(refused.value).endswith(
+        "Next: log the model with 'rooms' (long) in a type that can be missing, such as double."
+    )
