@@ -7,12 +7,13 @@ import json
 import runpy
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from understudy.contract import ENV_MANAGERS, LOCAL_PYTHON, is_env_manager
 from understudy.errors import DeclarationError
+from understudy.spec import quantities
 
 if TYPE_CHECKING:
     from understudy.gate import Gate
@@ -25,10 +26,9 @@ def moment(text: str) -> datetime:
         ArgumentTypeError: when it is no ISO 8601 date or time.
     """
     try:
-        given = datetime.fromisoformat(text)
+        return quantities.moment(text)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no date such as 2026-01-31") from error
-    return given if given.tzinfo else given.replace(tzinfo=UTC)
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def env_manager(text: str) -> str:

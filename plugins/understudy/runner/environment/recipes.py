@@ -24,7 +24,7 @@ from typing import Protocol
 
 from understudy.contract import ENV_MANAGERS, is_env_manager
 from understudy.errors import EnvironmentBuildError, ProjectError, listed, nearest
-from understudy.redact import hidden, redacted, secrets_among
+from understudy.redact import known, without_secrets
 from understudy.runner.environment import dependencies
 from understudy.runner.environment.dependencies import Dependencies
 from understudy.runner.environment.interpreter import (
@@ -133,8 +133,8 @@ class BuildTools:
         return "\n".join(output)
 
     def _shown(self, text: str) -> str:
-        secrets = secrets_among((*self.secrets, *self.variables.values()))
-        return hidden(redacted(text), secrets)
+        with known((*self.secrets, *self.variables.values())):
+            return without_secrets(text)
 
 
 class UninstallableError(EnvironmentBuildError):

@@ -17,7 +17,7 @@ from typing import Final
 from urllib.parse import unquote
 
 from understudy.errors import ProjectError
-from understudy.redact import redacted, without_credentials
+from understudy.redact import redacted
 from understudy.runner.filesystem import entries
 
 _FILE_OPTION: Final = re.compile(
@@ -70,7 +70,7 @@ class Requirement:
     def identity(self) -> str:
         """What an environment's digest depends on: neither places nor passwords."""
         line = self.text if self.path is None else self.with_path(self.content)
-        return without_credentials(line)
+        return redacted(line)
 
 
 @dataclass(frozen=True, slots=True)
