@@ -315,9 +315,6 @@ class TimedConnection(asyncio.Protocol):
         self._inner = inner(config, server_state, app_state, _loop)
         self._whole: object = None
         self._limit: asyncio.TimerHandle | None = None
-        self.pause_writing = self._inner.pause_writing
-        self.resume_writing = self._inner.resume_writing
-        self.eof_received = self._inner.eof_received
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to wait for the first request."""
@@ -338,6 +335,18 @@ class TimedConnection(asyncio.Protocol):
         """Stop to wait."""
         self._end()
         self._inner.connection_lost(exc)
+
+    def eof_received(self) -> None:
+        """Pass it on."""
+        self._inner.eof_received()
+
+    def pause_writing(self) -> None:
+        """Pass it on."""
+        self._inner.pause_writing()
+
+    def resume_writing(self) -> None:
+        """Pass it on."""
+        self._inner.resume_writing()
 
     def _begin(self) -> None:
         self._limit = asyncio.get_running_loop().call_later(_ARRIVAL, self._inner.transport.abort)
