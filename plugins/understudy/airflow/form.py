@@ -108,8 +108,9 @@ def as_of_time(text: str) -> datetime:
         return quantities.moment(text)
     except ValueError as error:
         raise ParameterError(
-            f"as_of is {error}",
-            allowed="an ISO 8601 date or time, such as 2026-01-31 or 2026-01-31T03:00:00+00:00",
+            f"as_of is {text!r}",
+            allowed="an ISO 8601 date or time, such as 2026-01-31 or 2026-01-31T03:00:00+00:00, of"
+            " the years 1700 to 2199",
             action="trigger the Dag again with such a time, or leave as_of empty",
         ) from error
 

@@ -45,6 +45,9 @@ _SHOWN_LINES = 8
 _QUIET = {
     "UV_PYTHON_DOWNLOADS": "never",
     "UV_NO_PROGRESS": "1",
+    # uv's links lead to its cache, and so to every other environment: what a step writes into its
+    # own would be what the next project, and the gate, runs.
+    "UV_LINK_MODE": "copy",
     "NO_COLOR": "1",
     "PIP_DISABLE_PIP_VERSION_CHECK": "1",
     "PIP_NO_INPUT": "1",
