@@ -182,6 +182,9 @@ def together(problems: Sequence[ParameterError]) -> ParameterError:
     )
 
 
+_YEARS = (1700, 2200)
+
+
 def read_as_of(text: str) -> dt.datetime | None:
     """Return the moment that the parameter `as_of` names, in UTC; None for '' (everything).
 
@@ -192,10 +195,15 @@ def read_as_of(text: str) -> dt.datetime | None:
         return None
     try:
         moment = dt.datetime.fromisoformat(text)
+        # A time at an end of the calendar has no equal in UTC, and none a window before it: these
+        # are the years that data frames can count in nanoseconds.
+        usable = _YEARS[0] <= moment.year < _YEARS[1]
     except ValueError:
+        usable = False
+    if not usable:
         raise ParameterError(
             f"parameter 'as_of' is {text!r}",
             allowed="'' or an ISO 8601 date or time, such as 2026-01-31 or 2026-01-31T06:00:00Z",
             action="correct -P as_of=...",
-        ) from None
+        )
     return moment.replace(tzinfo=dt.UTC) if moment.tzinfo is None else moment.astimezone(dt.UTC)

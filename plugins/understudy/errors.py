@@ -1,4 +1,4 @@
-"""Every error that Understudy raises, each in three parts. Imports the standard library only.
+"""Every error that Understudy raises, each in three parts, without secrets.
 
 ::
 
@@ -35,6 +35,8 @@ from pathlib import Path
 from types import FrameType
 from typing import ClassVar, Final
 
+from understudy.redact import plain_lines
+
 EXIT_USAGE = 64
 """Exit code (sysexits.h EX_USAGE) by which an entry point says: called wrongly."""
 EXIT_BAD_DATA = 65
@@ -68,9 +70,11 @@ class UnderstudyError(Exception):
         if within := _PARTS.fullmatch(found):
             found, allowed, action = within.groups()
             action = re.split(r"\s+Allowed: ", action, maxsplit=1)[0]
-        self.found, self.allowed, self.action = found, allowed, action
+        # They hold what data, projects and servers said, and go to logs, tags and messages.
+        self.found, self.allowed, self.action = map(plain_lines, (found, allowed, action))
         super().__init__(
-            f"{_sentence(found)} Allowed: {_sentence(allowed)} Next: {_sentence(action)}"
+            f"{_sentence(self.found)} Allowed: {_sentence(self.allowed)}"
+            f" Next: {_sentence(self.action)}"
         )
 
     @property

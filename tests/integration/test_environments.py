@@ -103,6 +103,19 @@ def test_a_half_built_or_broken_one_is_rebuilt(
     assert json.loads((folder / ".complete").read_text())["installed"] == "one==1.0"
 
 
+def test_what_is_written_into_an_environment_reaches_no_other(
+    store: EnvironmentStore, with_a_wheel: ProjectFile
+) -> None:
+    """Not even by way of uv's cache, which the next one, such as the gate's, is made from."""
+    folder, _ = build(store, with_a_wheel)
+    (file,) = folder.glob("lib/*/site-packages/one/__init__.py")
+    with file.open("a") as module:
+        module.write("raise SystemExit")
+    (folder / ".complete").unlink()
+    build(store, with_a_wheel)
+    assert "raise SystemExit" not in file.read_text()
+
+
 def test_byte_code_that_comes_and_goes_is_no_harm(
     store: EnvironmentStore, with_a_wheel: ProjectFile
 ) -> None:

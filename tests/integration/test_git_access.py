@@ -283,6 +283,31 @@ def test_a_submodule_elsewhere_gets_no_token(
         assert {given for _, given in elsewhere.requests} == {""}
 
 
+def test_a_token_follows_no_redirect_to_another_server(
+    store: CheckoutStore, private: HttpHost, http_host: Hosts, tmp_path: Path
+) -> None:
+    """Nothing is asked there, with or without it, and a person learns where it would have gone."""
+    with http_host(tmp_path) as elsewhere:
+        private.moved = {"/old": f"{elsewhere.url}/repository"}
+        address = opened(f"{private.url}/old", login="bot", password=TOKEN)
+        with pytest.raises(ProjectError, match=f"redirects .*/old to {elsewhere.url}/repository"):
+            store.resolve(address, "main")
+        assert elsewhere.requests == []
+        # Without credentials there is nothing to keep: Git follows as it always does.
+        with http_host(tmp_path) as public:
+            public.moved = {"/old": f"{elsewhere.url}/repository"}
+            assert content(store, parse(f"{public.url}/old")) == "1"
+
+
+def test_a_token_follows_a_redirect_on_its_own_server(
+    store: CheckoutStore, private: HttpHost
+) -> None:
+    """As GitHub answers for a repository that was renamed, GitLab for one without .git."""
+    private.moved = {"/old/": "/repository/"}
+    address = opened(f"{private.url}/old", login="bot", password=TOKEN)
+    assert content(store, address) == "1"
+
+
 # SSH, with a real sshd
 
 

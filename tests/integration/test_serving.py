@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
+import socket
 import subprocess
+import time
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
     from tests.fixtures.serving import Serving
 
 pytestmark = pytest.mark.integration
+CRASH, SLOW = -666.0, -333.0  # as in tests/models/doubling.py
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +108,52 @@ def test_no_request_fails_while_champions_change(serving: Serving) -> None:
     assert {status for status, _ in serving.answers} == {200}
     assert {version for _, version in serving.answers} == {"1", "2", "3"}
     assert sum(serving.answers.values()) > 100
+
+
+def asked(serving: Serving, x: float) -> httpx.Response:
+    """Return the answer to one row."""
+    body = {"dataframe_split": {"columns": ["x"], "data": [[x]]}}
+    return httpx.post(f"{serving.address}/invocations", json=body, timeout=120, trust_env=False)
+
+
+def test_a_request_that_kills_the_model_fails_alone(serving: Serving) -> None:
+    """One or two servers, whatever it is asked beside; asked once more, no server dies of it."""
+    serving.champion("1")
+    serving.eventually(lambda: len(serving.servers()) == 1)
+    crashes = re.compile(r"ERROR a server of .* ended with signal 11")
+    with ThreadPoolExecutor(8) as pool:
+        # On its way while the others are: the server cannot be known to have died of it.
+        slow = [pool.submit(asked, serving, SLOW) for _ in range(4)]
+        time.sleep(0.5)
+        poison = pool.submit(asked, serving, CRASH)
+        others = [pool.submit(asked, serving, 1.5) for _ in range(3)]
+    assert [one.result().status_code for one in slow + others] == [200] * 7
+    assert poison.result().status_code == 502
+    assert "signal 11 (SIGSEGV)" in poison.result().json()["message"]
+    again = asked(serving, CRASH)
+    assert again.status_code == 502
+    assert again.json() == poison.result().json()
+    assert asked(serving, 1.5).status_code == 200
+    assert 1 <= len(crashes.findall(serving.log.read_text())) <= 2
+
+
+def test_what_is_too_large_or_never_whole_is_refused(serving: Serving) -> None:
+    """In a moment, whether its length is said or not; a client that leaves costs one line."""
+    serving.champion("1")
+    url = f"{serving.address}/invocations"
+    kind = {"content-type": "application/json"}
+    large = b"x" * 16_000_001
+    for content in (large, iter([large])):
+        answer = httpx.post(url, content=content, headers=kind, trust_env=False)
+        assert answer.status_code == 413
+        assert "Allowed: at most that" in answer.json()["message"]
+    before = len(serving.log.read_text().splitlines())
+    host, port = serving.address.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as client:
+        client.sendall(b"POST /invocations HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{")
+        time.sleep(0.2)
+    serving.eventually(lambda: "before its request was whole" in serving.log.read_text())
+    assert len(serving.log.read_text().splitlines()) == before + 1
 
 
 def test_a_champion_that_does_not_load_leaves_the_old_one(serving: Serving) -> None:

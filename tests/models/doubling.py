@@ -1,11 +1,17 @@
-"""A model as code, for tests: it answers 2 * x, or fails as MLFLOW_TEST_FAULT says."""
+"""A model as code, for tests: it answers 2 * x, or fails as MLFLOW_TEST_FAULT says.
+
+A row of which x is CRASH ends its process, one of which x is SLOW takes three seconds.
+"""
 
 import os
 import signal
+import time
 from typing import Any
 
 import mlflow
 import pandas as pd
+
+CRASH, SLOW = -666.0, -333.0
 
 if os.environ.get("MLFLOW_TEST_FAULT") == "load":
     message = "the weights are gone"
@@ -26,6 +32,10 @@ class Doubling(mlflow.pyfunc.PythonModel):
             raise RuntimeError(message)
         if fault.startswith("SIG"):
             os.kill(os.getpid(), signal.Signals[fault])
+        if (model_input["x"] == CRASH).any():
+            os.kill(os.getpid(), signal.SIGSEGV)
+        if (model_input["x"] == SLOW).any():
+            time.sleep(3)
         return model_input["x"] * 2
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,6 +15,7 @@ from jinja2 import TemplateError
 
 from understudy.airflow.schedule import moment
 from understudy.errors import DeclarationError, ParameterError, listed
+from understudy.spec import quantities
 from understudy.spec.entry_points import (
     ARTIFACT_URI,
     METRICS,
@@ -104,14 +105,14 @@ def as_of_time(text: str) -> datetime:
         ParameterError: when it is no ISO 8601 date or time. Airflow's form lets any text pass.
     """
     try:
-        given = datetime.fromisoformat(text)
+        return quantities.moment(text)
     except ValueError as error:
         raise ParameterError(
             f"as_of is {text!r}",
-            allowed="an ISO 8601 date or time, such as 2026-01-31 or 2026-01-31T03:00:00+00:00",
+            allowed="an ISO 8601 date or time, such as 2026-01-31 or 2026-01-31T03:00:00+00:00, of"
+            " the years 1700 to 2199",
             action="trigger the Dag again with such a time, or leave as_of empty",
         ) from error
-    return (given if given.tzinfo else given.replace(tzinfo=UTC)).astimezone(UTC)
 
 
 def _promotion(context: Context) -> Promotion:

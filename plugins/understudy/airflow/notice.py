@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from understudy.airflow.services import Services
 from understudy.contract import Outcome, Tag
+from understudy.redact import plain, plain_text
 from understudy.spec.pipeline import EVERY_EVENT, Event, Pipeline
 from understudy.store.night import Night
 
@@ -52,6 +53,10 @@ class Notice:
     version: str
     link: str
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "title", plain(self.title))
+        object.__setattr__(self, "text", plain_text(self.text))
+
 
 def of_night(night: Night, outcome: Outcome, facts: Mapping[str, str]) -> Notice | None:
     """Return the notice of a night's end; None for a skipped one.
@@ -71,7 +76,7 @@ def of_night(night: Night, outcome: Outcome, facts: Mapping[str, str]) -> Notice
         text="\n".join(
             (
                 f"{night.pipeline} retrained {night.model} on data as of {night.as_of}.",
-                *(f"* {line}" for line in facts["reason"].split("; ")),
+                *(f"* {plain(line)}" for line in facts["reason"].split("; ")),
                 f"Commit {night.commit[:12]} of {night.repository}",
                 *filter(None, [facts["link"]]),
             )
@@ -139,7 +144,7 @@ def of_no_night(pipeline: Pipeline, dag_run: str, reason: str) -> Notice:
     return Notice(
         event=Event.FAILED.value,
         title=f"{pipeline.model}: a night FAILED before it began",
-        text=f"{pipeline.name}, {dag_run}: {reason}. The log of the task says why.",
+        text=f"{pipeline.name}, {dag_run}: {plain(reason)}. The log of the task says why.",
         pipeline=pipeline.name,
         model=pipeline.model,
         version="",
@@ -161,7 +166,8 @@ def of_after_promotion(pipeline: Pipeline, version: str, why: str, link: str) ->
         event=Event.FAILED.value,
         title=f"{pipeline.model}: {which} is champion, and {dag} FAILED",
         text=f"{which.capitalize()} is champion of {pipeline.model} and stays it, but {dag} could"
-        f" not hand it on: {why}\nMend the cause, then trigger the Dag {dag}.\n{link}".rstrip(),
+        f" not hand it on: {plain(why)}\nMend the cause, then trigger the Dag {dag}."
+        f"\n{link}".rstrip(),
         pipeline=pipeline.name,
         model=pipeline.model,
         version=version,

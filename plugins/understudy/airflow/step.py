@@ -18,7 +18,7 @@ from understudy.airflow.night_context import NOT_MAPPED, called, cause_left, ins
 from understudy.airflow.services import Services
 from understudy.contract import LOCAL, Kind, Tag, key_of
 from understudy.errors import ParameterError
-from understudy.redact import passwords_in, redacted
+from understudy.redact import passwords_in, plain, plain_tag
 from understudy.spec import git_address
 from understudy.spec.declared import refuse_secrets
 from understudy.spec.placement import placement
@@ -68,7 +68,7 @@ class ProjectOperator(BaseOperator):
         return git_access(self.git_conn_id)
 
     def _say(self, line: str) -> None:
-        self.log.info("%s", line)
+        self.log.info("%s", plain(line))
 
 
 class MlflowRunOperator(ProjectOperator):
@@ -363,4 +363,4 @@ def airflow_tags(context: Context) -> dict[str, str]:
         Tag.TRY_NUMBER: ti.try_number,
         Tag.ATTEMPT_OF: task_key(context),
     }
-    return {tag.value: redacted(str(value)) for tag, value in tags.items()}
+    return {tag.value: plain_tag(str(value)) for tag, value in tags.items()}

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from understudy.contract import key_of
 from understudy.errors import ParameterError, ProjectError, listed, nearest
+from understudy.spec import quantities
 from understudy.spec.entry_points import AS_OF, DATA, MODEL_URI, RAW, Role, Steps
 
 HOLDOUT_DAYS: Final = "holdout_days"
@@ -92,14 +93,13 @@ def moment(text: str) -> datetime:
         ParameterError: when it is neither.
     """
     try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
+        return quantities.moment(text)
+    except ValueError as error:
         raise ParameterError(
-            f"{text!r} is no date",
+            str(error),
             allowed="an ISO 8601 date or time, such as 2012-12-31",
             action="correct it",
         ) from None
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
 
 
 def nights_until(end: datetime, count: int, every: timedelta) -> tuple[str, ...]:

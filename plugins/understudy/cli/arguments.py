@@ -10,7 +10,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,6 +22,7 @@ from understudy.errors import (
     TrackingUnavailableError,
     nearest,
 )
+from understudy.spec import quantities
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -46,10 +47,9 @@ def moment(text: str) -> datetime:
         ArgumentTypeError: when it is no ISO 8601 date or time.
     """
     try:
-        given = datetime.fromisoformat(text)
+        return quantities.moment(text)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no date such as 2026-01-31") from error
-    return given if given.tzinfo else given.replace(tzinfo=UTC)
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def env_manager(text: str) -> str:

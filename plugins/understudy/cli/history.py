@@ -7,8 +7,9 @@ import sys
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 
-from understudy.cli.arguments import client, known_model, mlflow_errors
+from understudy.cli.arguments import client, known_model, mlflow_errors, moment
 from understudy.cli.terminal import add_json, print_json, render
+from understudy.redact import plain
 from understudy.registry.history import Entry, History, State
 
 _TITLES = ("move", "when (UTC)", "from", "to", "cause", "who", "why")
@@ -33,16 +34,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add_json(parser)
     parser.set_defaults(run=_run)
-
-
-def moment(text: str) -> datetime:
-    """Return an argument as a time in UTC; without a time zone it is UTC already."""
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError as error:
-        message = f"{text!r} is no ISO date or time, such as 2026-01-31 or 2026-01-31T03:00+01:00"
-        raise argparse.ArgumentTypeError(message) from error
-    return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -73,7 +64,7 @@ def _run(options: argparse.Namespace) -> int:
             for one in shown
         )
         return 0
-    print(f"{history.model}: {_state(history)}")
+    print(plain(f"{history.model}: {_state(history)}"))
     if shown:
         sys.stdout.write(f"{render(list(_TITLES), [_row(entry) for entry in shown])}\n")
     return 0

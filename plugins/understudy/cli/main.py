@@ -10,9 +10,11 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from importlib import import_module
 from typing import Final
 
+from understudy.cli.terminal import PlainStream
 from understudy.errors import UnderstudyError
 
 COMMANDS: Final = {
@@ -41,7 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else list(arguments)
     try:
         options = parsed(given)
-        return int(options.run(options))
+        with redirect_stdout(PlainStream(sys.stdout)):
+            return int(options.run(options))
     except UnderstudyError as error:
         sys.stderr.write(f"understudy: {error}\n")
         return _FAILED

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from understudy.cli.arguments import client, moment, rules, tracking_address
 from understudy.cli.terminal import add_json, print_json, to_stderr
 from understudy.errors import DecisionError
+from understudy.redact import plain
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -71,7 +72,7 @@ def _night(options: argparse.Namespace) -> int:
         return 0
     print(f"{len(one.differences)} differences from the stored record:")
     for difference in one.differences:
-        print(f"  {difference}")
+        print(f"  {plain(difference)}")
     # Other versions of the libraries may compute other last digits.
     then = one.stored.get("software", {})
     if then != one.now.software:

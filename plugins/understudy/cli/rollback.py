@@ -6,8 +6,7 @@ import argparse
 import getpass
 import uuid
 
-from understudy.cli.arguments import client, known_model, mlflow_errors
-from understudy.cli.history import moment
+from understudy.cli.arguments import client, known_model, mlflow_errors, moment
 from understudy.errors import warn_of_old_name
 from understudy.registry.history import Scope
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from understudy.cli.arguments import client, env_manager
 from understudy.cli.terminal import leave
+from understudy.spec.quantities import size
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -36,6 +37,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--startup", type=float, default=300.0, help="seconds that a version may take to load"
     )
     parser.add_argument(
+        "--largest-request",
+        type=size,
+        metavar="SIZE",
+        default="16MB",
+        help="largest body of a request",
+    )
+    parser.add_argument(
         "--env-manager",
         type=env_manager,
         help="by default what built the environment of the version's rehearsal",
@@ -49,15 +57,22 @@ def _run(options: argparse.Namespace) -> int:
     from understudy.runner.settings import Settings
     from understudy.serving.alias_watcher import AliasWatcher
     from understudy.serving.instance import Opener, ServingTerms
-    from understudy.serving.proxy import Proxy
+    from understudy.serving.proxy import Proxy, TimedConnection
 
-    made, proxy = client(wait=False), Proxy(options.model)
+    made = client(wait=False)
+    proxy = Proxy(options.model, _print, options.largest_request)
     terms = ServingTerms(options.workers, options.env_manager or "", options.startup)
     opener = Opener(made, terms, _print, Settings.from_environment())
     champion = partial(_champion, made, options.model)
     follower = AliasWatcher(proxy, champion, opener, options.poll, _print)
     config = uvicorn.Config(
-        proxy.app(), host=options.host, port=options.port, access_log=False, log_level="warning"
+        proxy.app(),
+        host=options.host,
+        port=options.port,
+        http=TimedConnection,
+        ws="none",
+        access_log=False,
+        log_level="warning",
     )
     server = uvicorn.Server(config)
     # uvicorn puts its own handler in the place of this one, ends in good order, and then sends the

@@ -6,6 +6,7 @@ It loads nothing but the standard library: ``cache`` and others start without ML
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import sys
 import textwrap
@@ -13,7 +14,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn, TypeVar
+from typing import NoReturn, TextIO, TypeVar
+
+from understudy.redact import plain, plain_lines, plain_text
 
 _T = TypeVar("_T")
 
@@ -54,8 +57,41 @@ def print_json(rows: Iterable[Mapping[str, object]]) -> None:
 
 def to_stderr(line: str) -> None:
     """Write a line about the progress; stdout holds the answer alone."""
-    sys.stderr.write(f"{line}\n")
+    sys.stderr.write(f"{plain_lines(line)}\n")
     sys.stderr.flush()
+
+
+class PlainStream(io.TextIOBase):
+    """A stream that shows what is written as text without secrets and without what is not seen.
+
+    Args:
+        stream: Where it goes.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write text; return how much was given."""
+        self._stream.write(plain_text(text))
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush the stream."""
+        self._stream.flush()
+
+    def fileno(self) -> int:
+        """Return the stream's own."""
+        return self._stream.fileno()
+
+    def isatty(self) -> bool:
+        """Whether the stream is a terminal."""
+        return self._stream.isatty()
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        """The stream's own."""
+        return self._stream.encoding
 
 
 def leave(_number: int, _frame: FrameType | None) -> NoReturn:
@@ -71,6 +107,7 @@ def render(titles: Sequence[str], rows: Sequence[Sequence[str]], width: int = 12
         rows: One text per column each.
         width: Characters per line; the last column keeps at least 20 of them.
     """
+    rows = [[plain(cell) for cell in row] for row in rows]
     sizes = [max(len(row[index]) for row in (titles, *rows)) for index in range(len(titles))]
     room = max(width - sum(sizes[:-1]) - 2 * (len(sizes) - 1), 20)
     sizes[-1] = min(sizes[-1], room)

@@ -23,7 +23,7 @@ from understudy.errors import (
     UnderstudyError,
 )
 from understudy.gate.budgets import Costs, Measurement, unmeasured
-from understudy.redact import redacted
+from understudy.redact import plain
 from understudy.runner.environment.container import Surroundings
 from understudy.runner.environment.store import Environment, EnvironmentStore
 from understudy.runner.git.checkout import CheckoutStore
@@ -198,8 +198,8 @@ class BenchmarkRunner:
         last_lines = LastLines()
 
         def note(line: str) -> None:
-            last_lines.hear(redacted(line))
-            on_line(redacted(line))
+            last_lines.hear(plain(line))
+            on_line(plain(line))
 
         ending = self._process_runner.run(command, note)
         self._process_runner.check()
@@ -233,14 +233,14 @@ def costs_of(name: str, measured: dict[str, Any]) -> Costs:
         TrackingUnavailableError: when its files could not be fetched, though they are there.
     """
     if measured.get("unreachable"):
-        reason = redacted(measured["error"])[:500]
+        reason = plain(measured["error"])[:500]
         raise TrackingUnavailableError(
             f"The files of the model {name} could not be fetched: {reason}",
             allowed="a tracking server that has them, and answers",
             action="check the server and its log; the task may simply be run again",
         )
     if measured.get("error"):
-        return Costs(name, error=redacted(measured["error"]))
+        return Costs(name, error=plain(measured["error"]))
     return Costs.from_dict({"model": name, **measured})
 
 

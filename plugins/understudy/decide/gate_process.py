@@ -14,7 +14,6 @@ from typing import Final
 from understudy.errors import DecisionError, SettingsError
 from understudy.gate import exchange
 from understudy.gate.exchange import GateRequest, GateResult
-from understudy.redact import redacted
 from understudy.runner.environment.store import EnvironmentStore
 from understudy.runner.process.habits import LastLines
 from understudy.runner.process.process import Command, OnLine, ProcessRunner
@@ -126,11 +125,7 @@ class GateProcess:
         # A process that was stopped on purpose fails as well: that is no error of the comparison.
         self._process_runner.check()
         if not ending.ok:
-            why = (
-                f"it took longer than {TIMEOUT:g} s"
-                if ending.timed_out
-                else redacted(str(last_lines))
-            )
+            why = f"it took longer than {TIMEOUT:g} s" if ending.timed_out else str(last_lines)
             raise DecisionError(
                 f"The gate's process ended with {ending}{ending.likely_cause}: {why}",
                 allowed="a process that compares the predictions to its end",

@@ -10,7 +10,7 @@ from pathlib import Path
 from understudy.devstack.place import StackPlace
 from understudy.devstack.ports import LOOPBACK
 from understudy.devstack.processes import StackError, StackProgram
-from understudy.devstack.settings import REPOSITORY
+from understudy.devstack.settings import REPOSITORY, git_directory
 
 PORTS = ("api-server", "git", "mlflow", "task-api")
 """Which components listen. The log servers of Airflow's scheduler and triggerer are not started:
@@ -95,20 +95,23 @@ def _git(setting: Setting) -> list[str]:
         "--reuseaddr",
         "--informative-errors",
         "--export-all",
+        # Without it all folders below the allowed one are served, too: mirrors of private
+        # repositories in .state, say.
+        "--strict-paths",
         "--log-destination=stderr",
         "--verbose",
-        # The allow list: this one link and nothing else, although --export-all would serve any.
+        # The allow list: what git itself keeps of this clone, and so what is committed.
         str(folder / REPOSITORY),
     ]
 
 
 def link_repository(place: StackPlace) -> None:
-    """Makes the link to the checkout that the git server serves."""
+    """Makes the link to the commits that the git server serves."""
     # A server even on one machine: `mlflow run` of a path (3.17) runs in the working tree, and with
     # a version it checks that out there and leaves the repository shallow.
     link = place.git / REPOSITORY
     link.unlink(missing_ok=True)
-    link.symlink_to(place.checkout, target_is_directory=True)
+    link.symlink_to(git_directory(place.checkout), target_is_directory=True)
 
 
 def require_git_daemon() -> None:

@@ -174,10 +174,23 @@ def _git_variables(place: StackPlace) -> dict[str, str]:
     """Let git serve a checkout that belongs to another user, and never ask for a password."""
     return {
         "GIT_TERMINAL_PROMPT": "0",
-        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_COUNT": "3",
         "GIT_CONFIG_KEY_0": "safe.directory",
         "GIT_CONFIG_VALUE_0": str(place.checkout),
+        "GIT_CONFIG_KEY_1": "safe.directory",
+        "GIT_CONFIG_VALUE_1": str(git_directory(place.checkout)),
+        # So the server names what it serves before git 2.46.
+        "GIT_CONFIG_KEY_2": "safe.directory",
+        "GIT_CONFIG_VALUE_2": ".",
     }
+
+
+def git_directory(checkout: Path) -> Path:
+    """The folder in which git keeps a checkout's commits; a worktree's names it in a file."""
+    entry = checkout / ".git"
+    if entry.is_file():
+        entry = checkout / entry.read_text(encoding="utf-8").partition("gitdir:")[2].strip()
+    return entry.resolve()
 
 
 def _secrets(path: Path) -> dict[str, dict[str, str]]:

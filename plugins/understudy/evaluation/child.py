@@ -5,7 +5,11 @@ It has no credentials, no tracking server and no network to ask: what it needs l
 
 from __future__ import annotations
 
+import contextlib
+import os
+import resource
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
@@ -17,6 +21,7 @@ from understudy.evaluation.predictions import TIME, other_values
 from understudy.evaluation.units import within
 from understudy.gate import Evidence, Gate, Slice, exchange
 from understudy.gate.exchange import GateRequest, GateResult, RowFiles
+from understudy.spec.quantities import size_text
 
 if TYPE_CHECKING:
     from understudy.evaluation.guards import Absent, Profile
@@ -24,6 +29,12 @@ if TYPE_CHECKING:
 MOST_SEARCHED: Final = 40_000_000
 """Values (320 MB) of further columns beyond which only those that the rules name are searched for
 groups of rows that are served worse."""
+OUT_OF_MEMORY: Final = 71
+"""Exit code (EX_OSERR of sysexits.h) of a comparison that needs more memory than it may have."""
+_LIMITS: Final = (
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
 _PACKAGES: Final = ("numpy", "pandas", "pyarrow", "scikit-learn", "scipy")
 
 
@@ -39,8 +50,35 @@ class _Compared:
 def main(arguments: list[str]) -> int:
     """Answer the requests in the first file in the second one."""
     requests, answers = map(Path, arguments)
-    exchange.write(answers, [answered(request) for request in exchange.read(requests, GateRequest)])
+    most = limit_memory()
+    try:
+        found = [answered(request) for request in exchange.read(requests, GateRequest)]
+    except MemoryError:
+        # A file of a megabyte may hold a hundred million rows.
+        sys.stderr.write(f"MemoryError: the rows need more than the {size_text(most)} allowed\n")
+        return OUT_OF_MEMORY
+    exchange.write(answers, found)
     return 0
+
+
+def limit_memory() -> int:
+    """Let this process have at most three quarters of the machine's memory; return the bytes.
+
+    So a file that is too large ends the comparison, and not what else runs here.
+    """
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    most = min(machine, *_container_limits()) * 3 // 4
+    resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+    return most
+
+
+def _container_limits() -> Iterator[int]:
+    """Yield the bytes that this process's container may have, in either version of cgroups."""
+    yield sys.maxsize
+    for file in _LIMITS:
+        # "max", or no such file: no limit.
+        with contextlib.suppress(OSError, ValueError):
+            yield int(file.read_text(encoding="ascii"))
 
 
 def answered(request: GateRequest) -> GateResult:

@@ -182,14 +182,15 @@ def _builders(table: ColumnSource, row_id: str, selection: ColumnSelection) -> d
             continue
         endless = field.name in selection.own or field.name in selection.keep
         builder = _builder(field.type, table.rows, None if endless else MAX_NAMES)
-        if builder is not None:
-            builders[field.name] = builder
-        elif field.name in selection.own:
+        # No metric takes the difference of two times, nor is a time a class.
+        if field.name in selection.own and (builder is None or isinstance(builder, Times)):
             raise DecisionError(
                 f"{field.name} of {table.name} is of type {field.type}",
-                allowed="numbers, text, booleans, dates and times",
-                action="let validate write one of these",
+                allowed="numbers, or text and booleans for classes",
+                action="let validate write one of these, such as seconds in place of a time",
             )
+        if builder is not None:
+            builders[field.name] = builder
     return builders
 
 

@@ -22,6 +22,7 @@ from understudy.gate.verdict import (
     Unscored,
     Verdict,
 )
+from understudy.redact import plain
 from understudy.spec.guards import level_of
 from understudy.spec.rules import Gate
 
@@ -179,7 +180,8 @@ class DecisionRecord:
         moved = f"Nothing is moved, {self.shadow.summary(self.verdict)}" if self.shadow else ""
         head = [f"Verdict: {self.verdict}", *filter(None, [moved])]
         changed = filter(None, [self.context.get(CHANGED, "")])
-        return [*head, *changed, *blockers, *checks, *self.decision.notes]
+        # Names of columns, classes and slices come from data, and shall forge no line.
+        return [*map(plain, (*head, *changed, *blockers, *checks, *self.decision.notes))]
 
     def judged_again(self, gate: Gate | None = None) -> DecisionRecord:
         """Return the record of the same numbers, judged anew; under other rules if given.

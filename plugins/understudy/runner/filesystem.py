@@ -121,7 +121,7 @@ def private_folder(root: Path) -> None:
 def disk_usage(*paths: Path) -> int:
     """Return the bytes that files and folders take on the disk; a file with two names counts once.
 
-    Files that are shared with others, as uv links those of an environment, count in full.
+    Files that are shared with others count in full.
     """
     seen: dict[tuple[int, int], int] = {}
     for path in paths:

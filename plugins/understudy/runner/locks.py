@@ -9,17 +9,26 @@ Who holds a lock exclusively may remove its file: who waited for that file then 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from understudy.errors import SettingsError
+
 _PAUSE_S = 0.05
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+"""Whoever fills a disk says so himself."""
 
 
 def _proceed() -> None:
     """Keep waiting for a lock."""
+
+
+class UnusableLockError(SettingsError, OSError):
+    """A folder is read-only, or its file system refuses locks."""
 
 
 class FileLock:
@@ -60,7 +69,7 @@ class FileLock:
     def _if_free(self, kind: int) -> Iterator[int | None]:
         descriptor = self._open()
         try:
-            free = _try(descriptor, kind) and self._is_current(descriptor)
+            free = self._try(descriptor, kind) and self._is_current(descriptor)
             yield descriptor if free else None
         finally:
             os.close(descriptor)
@@ -79,7 +88,7 @@ class FileLock:
             descriptor = self._open()
             try:
                 # Polled: a flock that waits in the kernel could not be ended by `proceed`.
-                while not _try(descriptor, kind):
+                while not self._try(descriptor, kind):
                     proceed()
                     time.sleep(_PAUSE_S)
                 if self._is_current(descriptor):
@@ -98,14 +107,28 @@ class FileLock:
         except FileNotFoundError:
             return False
 
+    def _try(self, descriptor: int, kind: int) -> bool:
+        try:
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            raise self._unusable(error) from error
+        return True
+
     def _open(self) -> int:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            if error.errno in _FULL:
+                raise
+            raise self._unusable(error) from error
 
-
-def _try(descriptor: int, kind: int) -> bool:
-    try:
-        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+    def _unusable(self, error: OSError) -> UnusableLockError:
+        return UnusableLockError(
+            f"The lock {self._path} cannot be had: {error.strerror}",
+            allowed="a folder that this user may write to, on a file system that has flock(2):"
+            " what is only read is locked, too, so that nobody removes it meanwhile",
+            action="set UNDERSTUDY_CACHE, or TMPDIR, to such a folder, or make this one writable",
+        )

@@ -7,12 +7,13 @@ folder, the tracking server, and the processes that it starts.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from understudy.contract import ENVIRONMENT_ARTIFACT, Tag
 from understudy.errors import ProjectError, StepFailedError, StepStoppedError, UnderstudyError
-from understudy.redact import hidden, secrets_among
+from understudy.redact import SHORTEST_SECRET, known, plain
 from understudy.runner import projectfile
 from understudy.runner.environment.store import Environment, EnvironmentStore
 from understudy.runner.git.checkout import CheckoutStore
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from understudy.spec.pipeline import Pipeline
 
 _REQUIREMENTS = "requirements.txt"
+_TRIVIAL = re.compile(r"[\d.,+-]*$|true$|false$|yes$|no$|on$|off$|none$", re.IGNORECASE)
 
 
 def _ignore(_run_id: str) -> None:
@@ -143,13 +145,15 @@ class StepRunner:
         Raises:
             UnderstudyError: any of the tree in understudy.errors, after the run was ended.
         """
-        # Programs print their settings, and Airflow masks only what it knows as a secret.
-        secrets = secrets_among(request.environment.values())
 
         def line(text: str) -> None:
-            on_line(hidden(text, secrets))
+            on_line(plain(text))
 
-        with contextlib.ExitStack() as shared:
+        # Programs print their settings, also in tracebacks, and Airflow masks only what it knows
+        # as a secret.
+        with known(request.environment.values()) as short, contextlib.ExitStack() as shared:
+            if told := _not_hidden(request.environment, short):
+                line(told)
             source = shared.enter_context(self._sources.lease(request.project, request.version))
             warnings = self.check(source.pinned, request.entry_point, request.parameters)
             for warning in (*source.warnings, *warnings):
@@ -340,6 +344,13 @@ class StepRunner:
             self._runs.end(attempt.run.info.run_id, "KILLED", "stopped from outside")
         except UnderstudyError as error:
             on_line(f"The run cannot say yet that it was stopped: {error}")
+
+
+def _not_hidden(given: Mapping[str, str], short: Collection[str]) -> str:
+    """Return which variables cannot be hidden in logs; '' for none. Truth and numbers are none."""
+    names = [name for name, value in given.items() if value in short and not _TRIVIAL.match(value)]
+    shown = ", ".join(names)
+    return shown and f"Not masked in logs, as shorter than {SHORTEST_SECRET} characters: {shown}"
 
 
 def _result(run: Run, pinned: Pinned, *, reused: bool = False) -> StepResult:

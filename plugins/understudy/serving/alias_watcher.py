@@ -13,11 +13,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
+from weakref import WeakSet
 
 from understudy.errors import UnderstudyError
 from understudy.runner.process.process import OnLine
 from understudy.serving.instance import Opener
 from understudy.serving.proxy import Proxy
+from understudy.serving.server import ModelServer
 
 Champion = Callable[[], str | None]
 """Returns the champion's version; raises what the tracking server's silence raises."""
@@ -67,6 +69,7 @@ class AliasWatcher:
         self._trouble: Trouble | None = None
         self._silent = False
         self._leaving: list[threading.Thread] = []
+        self._known_dead: WeakSet[ModelServer] = WeakSet()
 
     def start(self) -> None:
         """Begin to follow."""
@@ -108,8 +111,18 @@ class AliasWatcher:
         self._silent = False
         current = self._proxy.current
         # Also the same version again, where one of its servers died.
-        if current is None or current.version != champion or not current.alive:
+        dead = current.dead if current is not None else []
+        for server in dead:
+            self._lost(server)
+        if current is None or current.version != champion or dead:
             self._bring_up(champion)
+
+    def _lost(self, server: ModelServer) -> None:
+        """Say once that a server has ended."""
+        if server not in self._known_dead:
+            self._known_dead.add(server)
+            last = server.last_lines or "it said nothing"
+            self._say(f"ERROR a server of {self._proxy.model} ended with {server.end}: {last}")
 
     def _complain(self, message: str) -> None:
         """Say what is wrong with the registry, once until it is right again."""

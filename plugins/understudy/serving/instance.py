@@ -52,28 +52,80 @@ class Instance:
     """A version that answers. Requests are counted, so that the last one can be waited for."""
 
     def __init__(self, version: str, servers: list[ModelServer], close: Callable[[], None]) -> None:
-        self.version, self._servers, self._close = version, servers, close
-        self._busy = dict.fromkeys(range(len(servers)), 0)
+        self.version, self._close = version, close
+        self._busy = dict.fromkeys(servers, 0)
+        self._kept_free: set[ModelServer] = set()
+        self._suspects: dict[ModelServer, int] = {}
         self._idle = threading.Condition()
 
     @property
     def alive(self) -> bool:
-        """Whether all of its servers run."""
-        return all(server.alive for server in self._servers)
+        """Whether one of its servers runs."""
+        return any(server.alive for server in self._busy)
+
+    @property
+    def dead(self) -> list[ModelServer]:
+        """Those of its servers that have ended."""
+        return [server for server in self._busy if not server.alive]
 
     @contextmanager
-    def answering(self) -> Iterator[str]:
-        """Yield the address of its least busy server, which counts as busy meanwhile."""
+    def answering(self, chosen: ModelServer | None = None) -> Iterator[ModelServer | None]:
+        """Yield the server for a request, which counts as busy meanwhile; None where none is up.
+
+        Args:
+            chosen: The server; None for the least busy one.
+        """
         # A model may take long for one request: the next one goes where fewest wait.
         with self._idle:
-            place = min(self._busy, key=self._busy.__getitem__)
-            self._busy[place] += 1
+            server = chosen or self._least_busy()
+            if server is not None:
+                self._busy[server] += 1
         try:
-            yield self._servers[place].address
+            yield server
         finally:
             with self._idle:
-                self._busy[place] -= 1
+                if server is not None:
+                    self._busy[server] -= 1
                 self._idle.notify_all()
+
+    @contextmanager
+    def kept_free(self) -> Iterator[ModelServer | None]:
+        """Yield a server that is given no further request meanwhile; None where none is up."""
+        with self._idle:
+            server = self._least_busy()
+            if server is not None:
+                self._kept_free.add(server)
+        try:
+            yield server
+        finally:
+            with self._idle:
+                self._kept_free -= {server}
+
+    def is_idle(self, server: ModelServer) -> bool:
+        """Whether a server answers nothing at the moment."""
+        return not self._busy[server]
+
+    def suspects(self, server: ModelServer) -> int:
+        """Return how many requests a server held when its connections broke.
+
+        Called by each of them before it is counted off; the server is given none from then on.
+        """
+        with self._idle:
+            return self._suspects.setdefault(server, self._busy[server])
+
+    def trust(self, server: ModelServer) -> None:
+        """Give a server requests again: it runs, though it has let a connection go."""
+        with self._idle:
+            self._suspects.pop(server, None)
+
+    def _least_busy(self) -> ModelServer | None:
+        """Return a server that may be asked. Needs the lock."""
+        up = [
+            server
+            for server in self._busy
+            if server.alive and server not in self._kept_free and server not in self._suspects
+        ]
+        return min(up, key=self._busy.__getitem__, default=None)
 
     def close(self, patience: float = 0.0) -> None:
         """End its servers, after the requests that it is answering or some seconds."""

@@ -64,6 +64,27 @@ class ModelServer:
         """Whether its process runs."""
         return self._thread.is_alive()
 
+    @property
+    def end(self) -> str:
+        """How its process ended, and what is likely to have ended it."""
+        ending = self._ending
+        return f"{ending}{ending.likely_cause}" if ending else "no exit code"
+
+    @property
+    def last_lines(self) -> str:
+        """What its process said of its end, or at last."""
+        return str(self._last_lines)
+
+    @property
+    def was_ended(self) -> bool:
+        """Whether something else than the model has ended it, the kernel for one."""
+        return self._ending is not None and self._ending.signal in _FROM_OUTSIDE
+
+    @property
+    def ran_out_of_memory(self) -> bool:
+        """Whether the kernel is known to have ended it for lack of memory."""
+        return self.was_ended and self._ending is not None and self._ending.out_of_memory
+
     def start(self) -> None:
         """Start it; it answers later, see ``await_ready``."""
         self._began = time.monotonic()
@@ -85,7 +106,7 @@ class ModelServer:
                         " records",
                         action="correct what the last lines of the server's log name, and train"
                         " again",
-                        can_retry=self._was_ended,
+                        can_retry=self.was_ended,
                     )
                 # The server's own copy of the socket is enough. While this one is open, connections
                 # to a server that has died would hang instead of being refused.
@@ -124,7 +145,7 @@ class ModelServer:
             self._thread.join(0 if isinstance(error, httpx.TimeoutException) else _REAPED_S)
             if not self.alive:
                 reason = f"no answer: {self._end}"
-                raise _refused(question, reason, can_retry=self._was_ended) from error
+                raise _refused(question, reason, can_retry=self.was_ended) from error
             reason = f"no answer, {type(error).__name__}: {error}"
             raise _refused(question, reason, can_retry=True) from error
         # NaN in the question, or no JSON in the answer.
@@ -160,13 +181,7 @@ class ModelServer:
 
     @property
     def _end(self) -> str:
-        last = str(self._last_lines) or "it said nothing"
-        return f"its server ended with {self._ending or 'no exit code'}: {last}"
-
-    @property
-    def _was_ended(self) -> bool:
-        """Whether something else than the model has ended it."""
-        return self._ending is not None and self._ending.signal in _FROM_OUTSIDE
+        return f"its server ended with {self.end}: {self.last_lines or 'it said nothing'}"
 
 
 def _refused(question: Question, answer: str, *, can_retry: bool = False) -> ServingError:

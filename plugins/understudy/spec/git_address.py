@@ -11,10 +11,10 @@ import hashlib
 import posixpath
 import re
 from dataclasses import dataclass, field, replace
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 
 from understudy.errors import DeclarationError, ProjectError
-from understudy.redact import passwords_in
+from understudy.redact import passwords_in, redacted
 from understudy.spec.git_access import GitAccess, SshAccess
 
 _SCHEMES = ("https", "http", "ssh", "git", "file")
@@ -26,6 +26,8 @@ _FORMS = (
     "absolute folder, each with #subdirectory if the MLproject is not at the top"
 )
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_REFS = "/info/refs"
+"""What Git asks of a repository first, below its URL."""
 TEMPLATE = "{{"
 """What Airflow renders when a task runs begins so."""
 
@@ -91,12 +93,39 @@ class ProjectAddress:
         # and the URL in .git/config.
         token = base64.b64encode(self.credentials.encode()).decode()
         return {
-            "GIT_CONFIG_COUNT": "2",
+            "GIT_CONFIG_COUNT": "3",
             "GIT_CONFIG_KEY_0": f"http.{origin}/.extraHeader",
             "GIT_CONFIG_VALUE_0": f"Authorization: Basic {token}",
             # Where they are refused, no helper of this machine shall answer in their place.
             "GIT_CONFIG_KEY_1": f"credential.{origin}.helper",
             "GIT_CONFIG_VALUE_1": "",
+            # Git would take the header along to whichever server an answer names.
+            "GIT_CONFIG_KEY_2": "http.followRedirects",
+            "GIT_CONFIG_VALUE_2": "false",
+        }
+
+    def moved(self, location: str) -> dict[str, str]:
+        """Return the variables by which Git asks at the place that this server redirects to.
+
+        Args:
+            location: Where the server says that the refs are, relative or absolute.
+
+        Raises:
+            ProjectError: if that is another scheme, host or port, which must not get credentials.
+        """
+        refs = urljoin(f"{self.repository}{_REFS}", location).partition("?")[0]
+        place = refs.removesuffix(_REFS)
+        if refs == place or _server(place).lower() != _server(self.repository).lower():
+            raise ProjectError(
+                f"The Git host redirects {self.repository} to {redacted(place)}, and credentials"
+                " for the one are not sent to the other",
+                allowed="with credentials, redirects on the same scheme, host and port",
+                action="if it has moved there, write that address, and give the credentials for it",
+            )
+        return self.git_environment() | {
+            "GIT_CONFIG_COUNT": "4",
+            "GIT_CONFIG_KEY_3": f"url.{place}.insteadOf",
+            "GIT_CONFIG_VALUE_3": self.repository,
         }
 
     def opened_by(self, access: GitAccess) -> ProjectAddress:

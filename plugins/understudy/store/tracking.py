@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from understudy.contract import Tag
 from understudy.errors import TrackingRefusedError, TrackingUnavailableError, UnderstudyError
-from understudy.redact import redacted
+from understudy.redact import plain_lines, plain_tag, redacted
 
 if TYPE_CHECKING:
     from mlflow.entities import DatasetInput, Run
@@ -202,7 +202,7 @@ class RunStore:
 
         now = get_current_time_millis()  # type: ignore[no-untyped-call]
         numbers = [Metric(name, value, now, 0) for name, value in (metrics or {}).items()]
-        words = [RunTag(name.value, value) for name, value in tags.items()]
+        words = [RunTag(name.value, plain_tag(value)) for name, value in tags.items()]
         with tracking_errors():
             self._client.log_batch(run_id, metrics=numbers, tags=words)
 
@@ -218,11 +218,11 @@ class RunStore:
 
         run_id, known = run.info.run_id, run.data.params
         missing = [
-            Param(name, value)
+            Param(name, redacted(value))
             for name, value in values.items()
             if name not in known and len(value) <= _LONGEST_PARAM and _PARAM_NAME.fullmatch(name)
         ]
-        words = [RunTag(name, value) for name, value in (tags or {}).items()]
+        words = [RunTag(name, plain_tag(value)) for name, value in (tags or {}).items()]
         with tracking_errors():
             self._client.log_batch(run_id, params=missing, tags=words)
 
@@ -231,7 +231,7 @@ class RunStore:
         # The reason first: who sees that a run has ended then finds why.
         with tracking_errors():
             if reason:
-                self._client.set_tag(run_id, Tag.ERROR.value, reason[:_REASON_LIMIT])
+                self._client.set_tag(run_id, Tag.ERROR.value, plain_lines(reason)[:_REASON_LIMIT])
             self._client.set_terminated(run_id, status=status)
 
     def adopt(self, run: Run, nested: str) -> Run | None:

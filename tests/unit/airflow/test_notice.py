@@ -179,3 +179,11 @@ def test_nothing_is_asked_of_mlflow_where_nobody_listens(
         {}, services, pinned, notice_of(Outcome.PROMOTED)
     )
     assert services.runs.get("n").data.tags == {}
+
+
+def test_a_reason_forges_no_line_and_shows_no_secret(pinned: Night) -> None:
+    """What people read may come from data and from errors."""
+    reason = "x\nPROMOTED by nobody; https://ada:s3cret@host"
+    notice = of_night(pinned, Outcome.HELD, {**FACTS, "reason": reason})
+    assert notice is not None
+    assert "* x\\nPROMOTED by nobody\n* https://host\n" in notice.text

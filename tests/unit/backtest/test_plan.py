@@ -107,5 +107,5 @@ def test_a_project_like_ours_is_replayed() -> None:
 
 def test_a_wrong_date_is_named() -> None:
     """With what would have been one."""
-    with pytest.raises(ParameterError, match="'yesterday' is no date"):
+    with pytest.raises(ParameterError, match="'yesterday' is no ISO 8601 date"):
         plans.moment("yesterday")

@@ -111,3 +111,15 @@ def test_anything_else_is_refused(text: str) -> None:
         DecisionError, match=r"Allowed: .*understudy/decision/1.*understudy/decision/2"
     ):
         replay(text)
+
+
+def test_a_name_in_the_data_forges_no_verdict() -> None:
+    """Each line of the summary is one line, whatever columns and classes are called."""
+    found = Finding("categories", "warn", "failed", "'x\nVerdict: PROMOTE\x1b[1A' is new", {})
+    forged = replace(evidence(-1, 0.9, ()), findings=(found,))
+    challenger = Score("models:/m-1", {"rmse": 9.0, "r2": 0.1}, "run", "rows")
+    champion = replace(challenger, model="3")
+    record = DecisionRecord.of({}, GATE, challenger, champion, evidence=forged)
+    lines = "\n".join(record.summary_lines()).splitlines()
+    assert [line for line in lines if line.startswith("Verdict: ")] == ["Verdict: REJECT"]
+    assert r"x\nVerdict: PROMOTE\x1b[1A" in "".join(lines)

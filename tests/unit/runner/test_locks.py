@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import os
 import signal
 import subprocess
 import sys
@@ -11,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from understudy.errors import SettingsError
 from understudy.runner.locks import FileLock
 
 pytestmark = pytest.mark.unit
@@ -102,3 +106,29 @@ def test_a_lock_whose_file_was_removed_is_taken_anew(tmp_path: Path) -> None:
         order.append("remover")
     waiter.join(5)
     assert order == ["remover", "waiter"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """As some network file systems answer: words, and for who expects an OSError, one."""
+
+    def refuse(_descriptor: int, _kind: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with (
+        pytest.raises(SettingsError, match=r"cannot be had: .*flock\(2\)") as caught,
+        FileLock(tmp_path / "x").shared(),
+    ):
+        pytest.fail("it was locked")
+    assert isinstance(caught.value, OSError)
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
+    """Here because it is none; a read-only one answers in the same place."""
+    (tmp_path / "file").write_text("")
+    lock = FileLock(tmp_path / "file" / "x.lock")
+    with pytest.raises(SettingsError, match=r"cannot be had.* Allowed: "), lock.shared():
+        pytest.fail("it was locked")

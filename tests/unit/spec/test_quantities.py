@@ -1,10 +1,12 @@
-"""Durations and sizes as people write them."""
+"""Durations, sizes and times as people write them."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
-from understudy.spec.quantities import duration, size, size_text
+from understudy.spec.quantities import LONGEST, duration, moment, size, size_text
 
 pytestmark = pytest.mark.unit
 
@@ -41,3 +43,32 @@ def test_what_is_none(text: str) -> None:
 def test_sizes_as_text(number: float, text: str) -> None:
     """Short."""
     assert size_text(number) == text
+
+
+@pytest.mark.parametrize("text", ["99999999999d", "36526d", "1e9d" + "9" * 400])
+def test_no_duration_is_longer_than_a_hundred_years(text: str) -> None:
+    """What is added to a time must be a time: nothing overflows later."""
+    with pytest.raises(ValueError, match=r"hundred years|no duration"):
+        duration(text)
+    assert duration("36525d") == LONGEST.total_seconds()
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("2026-01-31", datetime(2026, 1, 31, tzinfo=UTC)),
+        ("2026-01-31T03:00+01:00", datetime(2026, 1, 31, 2, tzinfo=UTC)),
+    ],
+)
+def test_moments(text: str, found: datetime) -> None:
+    """In UTC."""
+    assert moment(text) == found
+
+
+@pytest.mark.parametrize(
+    "text", ["", "yesterday", "0001-01-01T00:00+10:00", "9999-12-31T23:59-10:00", "2200-01-01"]
+)
+def test_what_is_no_moment(text: str) -> None:
+    """Also at the ends of the calendar: a sentence, and no error of Python's own."""
+    with pytest.raises(ValueError, match=r"is no ISO 8601|not between the years"):
+        moment(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -24,12 +25,17 @@ from understudy.airflow.night_context import GATE, night_of, pulled
 from understudy.airflow.services import Services
 from understudy.contract import Tag
 from understudy.gate import Verdict
+from understudy.redact import plain
 from understudy.spec.pipeline import Pipeline
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from understudy.decide.decision import DecisionService
+
+
+_MARKUP, _LITERAL = re.compile(r"([\\`\[\]<>])"), r"\\\1"
+"""What names of columns and classes could make links and tags of, in Markdown."""
 
 
 class GateOperator(BaseOperator):
@@ -68,7 +74,7 @@ class GateOperator(BaseOperator):
         ) or decision_address(night.experiment_id, night.run_id)
         for line in record.summary_lines():
             self.log.info(line)
-        reasons = "\n".join(f"* {line}" for line in record.summary_lines())
+        reasons = "\n".join(f"* {_MARKUP.sub(_LITERAL, line)}" for line in record.summary_lines())
         page = self.decision_address
         return {
             "verdict": record.verdict.value,
@@ -107,7 +113,9 @@ class ApproveOperator(ApprovalOperator):
         """Pass, skip, or park the task until a person answers."""
         night, judged = night_of(context), pulled(context, GATE)
         if judged is None or judged["verdict"] != Verdict.PROMOTE.value:
-            raise AirflowSkipException("; ".join(judged["reasons"]) if judged else "no verdict")
+            raise AirflowSkipException(
+                plain("; ".join(judged["reasons"])) if judged else "no verdict"
+            )
         if night.promote == "auto" and not judged["shadow"]:
             return None
         with airflow_errors(context):

@@ -24,7 +24,7 @@ import yaml
 
 from understudy.contract import KUBERNETES
 from understudy.errors import ClusterError
-from understudy.redact import redacted
+from understudy.redact import plain
 from understudy.runner.cluster.job_manifest import RUN_ANNOTATION, manifest
 from understudy.runner.cluster.remote import Cluster, JobSpec, JobState, JobStatus
 from understudy.spec.placement import COMMIT, ClusterPlacement
@@ -125,7 +125,7 @@ class KubernetesCluster(Cluster):
             container, read = pod.spec.containers[0].name, self._core.read_namespaced_pod_log
             given = {"name": pod.metadata.name, "container": container, "tail_lines": lines}
             text = self._call(read, _NOT_FOUND, **given) or ""
-        return [redacted(line) for line in str(text).splitlines()]
+        return [plain(line) for line in str(text).split("\n")]
 
     def _job(self, name: str) -> Any:  # noqa: ANN401 -- the client's model
         return self._call(self._batch.read_namespaced_job, _NOT_FOUND, name=name)

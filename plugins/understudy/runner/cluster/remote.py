@@ -45,7 +45,7 @@ from understudy.errors import (
     StepUnfitError,
     UnderstudyError,
 )
-from understudy.redact import hidden, redacted, secret_in
+from understudy.redact import known, plain, redacted, secret_in
 from understudy.runner import projectfile
 from understudy.runner.filesystem import entries
 from understudy.runner.process.habits import Witness, is_empty, nothing_logged
@@ -242,7 +242,8 @@ class Cluster(abc.ABC):
 
     def clean(self, text: object) -> str:
         """Return a cluster's answer without what opens the cluster, as long as it may be shown."""
-        return hidden(redacted(str(text)), self.secrets)[:_SHOWN]
+        with known(self.secrets):
+            return plain(text)[:_SHOWN]
 
     def unavailable(self, answer: object) -> ClusterUnavailableError:
         """Return the error of a cluster that is silent, or answers with a passing failure."""

@@ -25,7 +25,7 @@ from typing import Protocol
 
 from understudy.contract import ENV_MANAGERS, is_env_manager
 from understudy.errors import EnvironmentBuildError, ProjectError, listed, nearest
-from understudy.redact import hidden, redacted, secrets_among
+from understudy.redact import known, without_secrets
 from understudy.runner.environment import dependencies
 from understudy.runner.environment.conda_file import TOOLS
 from understudy.runner.environment.dependencies import Dependencies
@@ -54,6 +54,9 @@ _SHOWN_LINES = 8
 _QUIET = {
     "UV_PYTHON_DOWNLOADS": "never",
     "UV_NO_PROGRESS": "1",
+    # uv's links lead to its cache, and so to every other environment: what a step writes into its
+    # own would be what the next project, and the gate, runs.
+    "UV_LINK_MODE": "copy",
     "NO_COLOR": "1",
     "PIP_DISABLE_PIP_VERSION_CHECK": "1",
     "PIP_NO_INPUT": "1",
@@ -162,8 +165,8 @@ class BuildTools:
         return "\n".join(output)
 
     def _shown(self, text: str) -> str:
-        secrets = secrets_among((*self.secrets, *self.variables.values()))
-        return hidden(redacted(text), secrets)
+        with known((*self.secrets, *self.variables.values())):
+            return without_secrets(text)
 
 
 class UninstallableError(EnvironmentBuildError):

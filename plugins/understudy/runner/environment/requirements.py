@@ -17,7 +17,7 @@ from typing import Final
 from urllib.parse import unquote
 
 from understudy.errors import ProjectError
-from understudy.redact import redacted, without_credentials
+from understudy.redact import redacted
 from understudy.runner.filesystem import entries
 
 _FILE_OPTION: Final = re.compile(
@@ -29,6 +29,13 @@ _FIND_LINKS: Final = re.compile(r"(?P<option>--find-links|-f)(?:\s*=\s*|\s+)(?P<
 _PATH: Final = re.compile(
     r"(?P<prefix>[\w.-]+\s*(?:\[[^\]]*\])?\s*@\s*)?(?P<path>[^\s\[;]+)(?P<suffix>(?:[\s\[;].*)?)"
 )
+_OPTIONS: Final = frozenset({
+    "--index-url", "--extra-index-url", "--pypi-url", "--no-index", "--find-links", "--no-binary",
+    "--only-binary", "--prefer-binary", "--require-hashes", "--pre", "--trusted-host",
+    "--use-feature", "--default-index", "--index", "--all-releases", "--only-final",
+})  # fmt: skip
+_SHORT_OPTIONS: Final = ("-i", "-f")
+"""What pip and uv take in a file of requirements, and names no file to read."""
 _ARCHIVES: Final = (".whl", ".tar.gz", ".zip", ".tar.bz2")
 _ADDRESS: Final = re.compile(r"(?!file:)[A-Za-z][\w+.-]*:")
 _COMMENT: Final = re.compile(r"(^|\s+)#.*$")
@@ -71,7 +78,7 @@ class Requirement:
     def identity(self) -> str:
         """What an environment's digest depends on: neither places nor passwords."""
         line = self.text if self.path is None else self.with_path(self.content)
-        return without_credentials(line)
+        return redacted(line)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +176,13 @@ class Reader:
         # Not editable: environments are shared, and a checkout is nobody's to write to.
         body = editable["what"] if editable else line
         matched = _PATH.fullmatch(body)
-        if (line.startswith("-") and not editable) or matched is None:
+        if line.startswith("-") and not editable:
+            option = re.split(r"[\s=]", line, maxsplit=1)[0]
+            # pip takes abbreviations, such as --req, which would read a file that is not looked at.
+            if not (option in _OPTIONS or option[:2] in _SHORT_OPTIONS):
+                raise _unusable(named_in, f"has the option {option}, which is not known here")
+            return Requirement(line)
+        if matched is None:
             return Requirement(line)
         if _ADDRESS.match(matched["path"]) or not (editable or _is_path(matched["path"])):
             return Requirement(body)

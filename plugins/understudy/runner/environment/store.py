@@ -23,7 +23,7 @@ from pathlib import Path
 
 from understudy.contract import key_of
 from understudy.errors import EnvironmentBuildError, ProjectError
-from understudy.redact import without_credentials
+from understudy.redact import redacted
 from understudy.runner.environment import container, dependencies, recipes
 from understudy.runner.environment.container import Surroundings
 from understudy.runner.environment.dependencies import NOTHING, Dependencies
@@ -125,7 +125,7 @@ def record(about: Mapping[str, str], frozen: str, locks: Iterable[str] = ()) -> 
         locks: Texts of requirements files in which the hashes of packages may be.
     """
     header = [f"# {name} {value}" for name, value in about.items() if value]
-    lines = [without_credentials(line) for line in frozen.splitlines() if line.strip()]
+    lines = [redacted(line) for line in frozen.splitlines() if line.strip()]
     return "\n".join((*header, *_with_hashes(lines, _hashes(locks)), ""))
 
 
@@ -319,7 +319,7 @@ class EnvironmentStore:
         further = recipe.build(folder, tools)
         executable = folder / "bin" / "python"
         python = inspect(executable)
-        frozen = without_credentials(_frozen(executable, tools))
+        frozen = redacted(_frozen(executable, tools))
         for path, place in recipe.wanted.copies(folder / recipes.LOCAL).items():
             installed = rf"(?m)^\S+ @ {re.escape(place.as_uri())}\S*$"
             frozen = re.sub(installed, recipe.wanted.relative(path), frozen)
@@ -471,7 +471,7 @@ def _inputs(wanted: Dependencies) -> dict[str, str]:
     for file in dict.fromkeys((source, *wanted.files)):
         # A file above the project must not lead out of the artifact folder.
         place = os.path.relpath(file, source.parent).replace(f"..{os.sep}", "")
-        texts[f"{_INPUTS}/{place}"] = without_credentials(file.read_text(encoding="utf-8"))
+        texts[f"{_INPUTS}/{place}"] = redacted(file.read_text(encoding="utf-8"))
     translation = wanted.translation
     if translation and (translation.pairs or translation.left_out):
         texts[_TRANSLATED] = translation.text()

@@ -13,12 +13,12 @@ import re
 import shlex
 import subprocess
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
 from understudy.errors import ProjectError, RepositoryUnavailableError
-from understudy.redact import hidden, redacted
+from understudy.redact import known, without_secrets
 from understudy.runner.process.process import Command, ProcessRunner
 from understudy.runner.scratch import Scratch, scratch_folder
 from understudy.spec.git_access import SshAccess
@@ -38,11 +38,13 @@ class GitConnection:
         environment: Variables for git.
         secrets: What must be removed from its output.
         scratch: Folder that goes with the conversation, None for none.
+        address: Whose credentials it has, None where it has none that a redirect could take along.
     """
 
     environment: Mapping[str, str] = field(repr=False)
     secrets: tuple[str, ...] = field(default=(), repr=False)
     scratch: Scratch | None = None
+    address: ProjectAddress | None = None
 
 
 @contextlib.contextmanager
@@ -54,7 +56,8 @@ def conversation(address: ProjectAddress, scratch_root: Path) -> Iterator[GitCon
     """
     environment = {**address.git_environment(), **protocols(address)}
     if address.ssh is None:
-        yield GitConnection(environment, address.secrets)
+        whose = address if address.credentials else None
+        yield GitConnection(environment, address.secrets, address=whose)
         return
     _check_files(address.ssh)
     with scratch_folder(scratch_root) as scratch:
@@ -177,6 +180,8 @@ _MISSING = re.compile(
     re.IGNORECASE,
 )
 _NOT_TEXT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ufffd]")
+_REDIRECTED = re.compile(r"returned error: 30[12378]")
+_LOCATION = re.compile(r"Recv header:? Location: (\S+)", re.IGNORECASE)
 _SAYING = re.compile(r"^(fatal|error|remote|ssh):")
 
 
@@ -215,7 +220,7 @@ class Git:
             timeout=_LOCAL_TIMEOUT_S,
         )
         if done.returncode:
-            raise GitError(redacted(_plain(done.stderr.decode(errors="replace"))))
+            raise GitError(without_secrets(_plain(done.stderr.decode(errors="replace"))))
         return done.stdout.decode(errors="surrogateescape").strip()
 
     def run(
@@ -233,7 +238,37 @@ class Git:
             GitError: if it fails.
             StepStoppedError: if it was stopped.
         """
+        try:
+            return self._output(folder, arguments, lock, talk)
+        except GitError as error:
+            if talk.address is None or not _REDIRECTED.search(str(error)):
+                raise
+        moved = talk.address.moved(self._location(folder, arguments, lock, talk))
+        talk = replace(talk, environment={**talk.environment, **moved})
+        return self._output(folder, arguments, lock, talk)
+
+    def _location(
+        self, folder: Path, arguments: tuple[str, ...], lock: int, talk: GitConnection
+    ) -> str:
+        """Return where a host redirects a command to; '' where it does no longer."""
+        # Git tells it in its trace only, which has no credentials (GIT_TRACE_REDACT in git(1)).
+        traced = {"GIT_TRACE_CURL": "1", "GIT_TRACE_CURL_NO_DATA": "1", "GIT_TRACE_REDACT": "1"}
+        talk = replace(talk, environment={**talk.environment, **traced})
         output: list[str] = []
+        with contextlib.suppress(GitError):
+            self._output(folder, arguments, lock, talk, output)
+        found = (_LOCATION.search(line) for line in output)
+        return next((one[1] for one in found if one), "")
+
+    def _output(
+        self,
+        folder: Path,
+        arguments: tuple[str, ...],
+        lock: int,
+        talk: GitConnection,
+        heard: list[str] | None = None,
+    ) -> list[str]:
+        output: list[str] = [] if heard is None else heard
         scratch = talk.scratch
         command = Command(
             argv=("git", *_options(), *arguments),
@@ -251,7 +286,8 @@ class Git:
             # A git that was ended by stop() has not failed: that is another error.
             self.process_runner.check()
             last = _plain("\n".join(output[-_KEPT_LINES:]))
-            raise GitError(hidden(redacted(last), talk.secrets) or str(ending))
+            with known(talk.secrets):
+                raise GitError(without_secrets(last) or str(ending))
         return output
 
     def _variables(self, folder: Path, extra: Mapping[str, str]) -> dict[str, str]:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final
 
 from understudy.contract import Tag
 from understudy.errors import StepFailedError, StepStoppedError, StepUnfitError
-from understudy.redact import hidden, secrets_among
 from understudy.runner.filesystem import changed_since
 from understudy.runner.process.habits import Advice
 from understudy.runner.process.process import Ending
@@ -71,12 +70,10 @@ def refuse_failure(
             action="give it more time, or less to do",
             run_id=run_id,
         )
-    # A traceback may print a variable, and the error goes into a tag that everybody can read.
-    secrets = secrets_among(attempt.request.environment.values())
-    detail = hidden(run.data.tags.get(Tag.ERROR.value) or last_lines, secrets)
+    detail = run.data.tags.get(Tag.ERROR.value) or last_lines
     if advice is not None and not ending.ok:
         raise StepUnfitError(
-            f"The step {name!r} ended with {ending}: {hidden(advice.found, secrets)}",
+            f"The step {name!r} ended with {ending}: {advice.found}",
             allowed=advice.allowed,
             action=advice.action,
             run_id=run_id,

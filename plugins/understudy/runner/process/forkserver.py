@@ -19,6 +19,7 @@ import array
 import atexit
 import builtins
 import gc
+import hashlib
 import importlib
 import json
 import os
@@ -66,6 +67,8 @@ class UnfitError(Exception):
 class Learned:
     """What earlier programs had imported, in that order, and which variables they had set.
 
+    Of a variable the name and the digest of its value are kept: it may be a token.
+
     ``programs`` has, for each that added modules, how many there were afterwards: with so many
     imported ahead it finds all that it needs.
     """
@@ -85,7 +88,11 @@ class Learned:
             if now == self._seen:
                 return False
             content = json.loads(self._path.read_text(encoding="utf-8"))
-            self.modules, self.variables = content["modules"], content["variables"]
+            if "variables" in content:
+                # The file of a version before this one, with the values themselves.
+                self._path.unlink()
+                return False
+            self.modules, self.variables = content["modules"], content["digests"]
             self.programs = content["programs"]
         except FileNotFoundError:
             return False
@@ -97,20 +104,27 @@ class Learned:
     def add(self, program: str, modules: list[str], variables: dict[str, str]) -> None:
         """Add what one program imported and set; whole or not at all."""
         self.changed()
-        known = set(self.modules)
+        known, digests = set(self.modules), {n: _digest(v) for n, v in variables.items()}
         more = [name for name in modules if name not in known]
-        if not more and variables.items() <= self.variables.items():
+        if not more and digests.items() <= self.variables.items():
             return
         together = self.modules + more
         content = {
             "modules": together,
-            "variables": {**self.variables, **variables},
+            "digests": {**self.variables, **digests},
             "programs": {**self.programs, program: len(together)},
         }
         # Programs end at the same time and readers take no lock: a rename is whole or not at all.
         draft = Path(f"{self._path}.{os.getpid()}")
-        draft.write_text(json.dumps(content), encoding="utf-8")
+        # For no other user, whatever the umask.
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump(content, file)
         draft.replace(self._path)
+
+
+def _digest(value: str) -> str:
+    return hashlib.sha256(value.encode(errors="surrogateescape")).hexdigest()
 
 
 class Forkserver:
@@ -195,7 +209,7 @@ class Forkserver:
         if threads := _threads_after_fork():
             raise UnfitError(f"an import starts native threads that outlive a fork: {threads}")
         for name, value in self._learned.variables.items():
-            if os.environ.get(name) != value:
+            if name not in os.environ or _digest(os.environ[name]) != value:
                 raise UnfitError(f"a program sets {name}, maybe before it imports")
         # Collections in the children do not touch what is frozen, so that its memory pages stay
         # shared with them (see gc.freeze in Python's documentation).

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import contextlib
 import os
+import re
 import select
 import signal
 import subprocess
@@ -12,11 +13,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 from understudy.errors import StepStoppedError
+from understudy.redact import visible
 from understudy.runner.process.warm import Channel, Conditions, Forkservers, WarmStart
 
 LINE_LIMIT = 32_768
@@ -24,15 +26,12 @@ LINE_LIMIT = 32_768
 PROGRESS_EVERY = 5.0
 """Seconds between two states of a progress bar that are passed on."""
 
-_TAB, _ESCAPE = 0x09, 0x1B
-_UNPRINTABLE = {code: "�" for code in (*range(0x20), 0x7F) if code not in {_TAB, _ESCAPE}}
-
 
 class LineCutter:
     r"""Turns chunks of bytes into lines of text.
 
-    Text is UTF-8, with U+FFFD for what is not and for control characters; tab and escape (colours)
-    stay. A line ends at ``\n`` or ``\r\n``, or at LINE_LIMIT. After a lone ``\r`` the next text
+    Text is UTF-8, with U+FFFD for what is not; what cannot be seen is made visible, colours go.
+    A line ends at ``\n`` or ``\r\n``, or at LINE_LIMIT. After a lone ``\r`` the next text
     overwrites: of such a progress bar the last state is passed on, and one every PROGRESS_EVERY
     seconds.
 
@@ -55,7 +54,7 @@ class LineCutter:
         # A program that never ends its line must not fill the worker's memory.
         while len(self._rest) > LINE_LIMIT:
             piece, self._rest = self._rest[:LINE_LIMIT], self._rest[LINE_LIMIT:]
-            yield piece.translate(_UNPRINTABLE)
+            yield visible(piece)
         if final and self._rest:
             rest, self._rest = self._rest, ""
             yield from _pieces(rest.rstrip("\r").rpartition("\r")[2])
@@ -77,7 +76,7 @@ class LineCutter:
 
 def _pieces(line: str) -> Iterator[str]:
     for start in range(0, len(line) or 1, LINE_LIMIT):
-        yield line[start : start + LINE_LIMIT].translate(_UNPRINTABLE)
+        yield visible(line[start : start + LINE_LIMIT])
 
 
 _PROC: Final = Path("/proc")
@@ -114,6 +113,23 @@ def _started_with(variable: bytes) -> list[int]:
             if variable in variables:
                 found.append(int(entry.name))
     return found
+
+
+_VMSTAT = Path("/proc/vmstat")
+
+
+def oom_kills(statistics: Path = _VMSTAT) -> int:
+    """Return how many processes this kernel has ended for lack of memory; 0 where it counts none.
+
+    Containers count with their host (proc_vmstat(5)).
+    """
+    try:
+        counted = re.search(
+            r"^oom_kill (\d+)$", statistics.read_text(encoding="ascii"), re.MULTILINE
+        )
+    except OSError:
+        return 0
+    return int(counted[1]) if counted else 0
 
 
 OnLine = Callable[[str], None]
@@ -157,6 +173,7 @@ class Ending:
 
     ``exit_code`` is negative for a signal, as in ``subprocess``. ``leftovers`` counts the
     processes that it left behind and that were ended, ``survivors`` those that could not be.
+    ``out_of_memory`` says that the kernel ended processes for lack of memory meanwhile.
     """
 
     exit_code: int
@@ -164,6 +181,7 @@ class Ending:
     timed_out: bool = False
     leftovers: int = 0
     survivors: int = 0
+    out_of_memory: bool = False
 
     @property
     def ok(self) -> bool:
@@ -180,8 +198,11 @@ class Ending:
     def likely_cause(self) -> str:
         """The usual cause of such an end, to append to a sentence; '' where the end names it."""
         # Linux's OOM killer sends SIGKILL; neither the process nor its parent learns the reason.
-        killed = self.signal == signal.SIGKILL and not self.stopped and not self.timed_out
-        return ", most often because it took more memory than there is" if killed else ""
+        if self.signal != signal.SIGKILL or self.stopped or self.timed_out:
+            return ""
+        if self.out_of_memory:
+            return ", as the kernel ends processes when memory runs out, and did at that time"
+        return ", most often because it took more memory than there is"
 
     def __str__(self) -> str:
         number = self.signal
@@ -244,10 +265,12 @@ class ProcessRunner:
         """
         self._runner = threading.get_ident()
         self._idle.clear()
+        killed = oom_kills()
         try:
             self.check()
             with self._started(command, on_line) as guarded:
-                return guarded.follow(on_line, on_stop, command.timeout)
+                ending = guarded.follow(on_line, on_stop, command.timeout)
+            return replace(ending, out_of_memory=oom_kills() > killed)
         finally:
             self._runner = None
             self._idle.set()

@@ -205,3 +205,10 @@ def test_a_circle_of_files(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("-r a.txt")
     with pytest.raises(ProjectError, match="circle"):
         read(tmp_path, "dependencies: [-r a.txt]")
+
+
+@pytest.mark.parametrize("line", ["--req x.txt", "--constr=x.txt", "--build-constraint x.txt"])
+def test_no_option_reads_a_file_unseen(tmp_path: Path, line: str) -> None:
+    """Abbreviations are pip's own; what is not known here may name any file of the machine."""
+    with pytest.raises(ProjectError, match=r"has the option --\S+, which is not known here"):
+        read(tmp_path, f"dependencies: ['{line}']")

@@ -31,8 +31,8 @@ def cut(*chunks: bytes, clock: list[float] | None = None) -> list[str]:
         (b" 1%\r 2%\r 3%\n", [" 3%"]),
         (b"\r 1%\r 2%", [" 2%"]),
         (b"\xff\xfe\n", ["��"]),
-        (b"a\x00b\x07\tc\x1b[1m\n", ["a�b�\tc\x1b[1m"]),
-        ("a\u2028b\x0bc\n".encode(), ["a\u2028b�c"]),
+        (b"a\x00b\x07\tc\x1b[1m\n", ["a\\x00b\\x07\tc"]),
+        ("a\u2028b\x0bc\x1b[2Jd\u202e\n".encode(), ["a\\u2028b\\x0bc\\x1b[2Jd\\u202e"]),
         ("ä€😀".encode(), ["ä€😀"]),
     ],
 )

@@ -42,7 +42,7 @@ def short() -> Iterator[Path]:
 
 def learned(*modules: str) -> str:
     """Return what a forkserver is to import ahead, as it is kept."""
-    return json.dumps({"modules": modules, "variables": {}, "programs": {}})
+    return json.dumps({"modules": modules, "digests": {}, "programs": {}})
 
 
 def servers(folder: Path) -> list[int]:
@@ -422,3 +422,16 @@ def test_which_commands_are_one_program(
 ) -> None:
     """Everything else means what only a shell knows."""
     assert program_of(template, template.format(**values)) == program
+
+
+def test_a_variable_s_value_stays_in_the_program(bench: Bench) -> None:
+    """It may be a token that was fetched: the disk gets its digest, in a file of this user's."""
+    bench.write("import os, wave\nos.environ['FETCHED'] = 's3cret-s3cret'\nprint('done')")
+    file = bench.folder / "learned"
+    file.write_text(json.dumps({"modules": [], "variables": {"OLD": "s3cret"}, "programs": {}}))
+    assert bench.run()[1][-1:] == ["done"]
+    kept = json.loads(file.read_text())
+    assert "s3cret" not in file.read_text()
+    assert kept["digests"].keys() == {"FETCHED"}
+    assert "wave" in kept["modules"]
+    assert file.stat().st_mode & 0o777 == 0o600
