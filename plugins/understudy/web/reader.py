@@ -386,7 +386,7 @@ class PageReader:
         access = get_default_host_creds(self._mlflow().tracking_uri)  # type: ignore[no-untyped-call]
         with _answering():
             answer = http_request(access, path, "POST", json=asked)  # type: ignore[no-untyped-call]
-            checked = verify_rest_response(answer, path)  # type: ignore[no-untyped-call]
+            checked = verify_rest_response(answer, path)
             found: Mapping[str, Any] = json.loads(checked.text)
         return found
 
