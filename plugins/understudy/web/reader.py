@@ -346,8 +346,11 @@ class PageReader:
                 self._client = self._connect()
             return self._client
 
-    def _experiments(self) -> Mapping[str, str]:
-        """Return the ids of all experiments by name."""
+    def _experiments(self, seconds: float = 0) -> Mapping[str, str]:
+        """Return the ids of all experiments by name, asked for anew after so many seconds."""
+        return self._shelf.get(("experiments",), self._named, seconds).value
+
+    def _named(self) -> Mapping[str, str]:
         found: dict[str, str] = {}
         token: str | None = None
         with _answering():
@@ -459,7 +462,15 @@ class PageReader:
         return {k: str(v) for one in found for k, v in one.aliases.items()}
 
     def _night(self, name: str, dag_run: str, run_id: str) -> NightState | None:
-        experiments = self._experiments()
+        known = self._experiments(_WHOLE_FOR)
+        found = self._night_among(known, name, dag_run, run_id)
+        if found is None and (now := self._experiments()) != known:
+            return self._night_among(now, name, dag_run, run_id)
+        return found
+
+    def _night_among(
+        self, experiments: Mapping[str, str], name: str, dag_run: str, run_id: str
+    ) -> NightState | None:
         if run_id and not dag_run:
             also = f"attributes.run_id = '{quoted(run_id)}'"
             tags = {Tag.PIPELINE: name, Tag.KIND: Kind.NIGHT.value}
