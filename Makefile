@@ -71,7 +71,7 @@ bench-team: ## The team stack under faults and load: what came of each, and how 
 
 pictures: ## The README's pictures, from the demo that runs (needs chromium)
 	@$(SETUP) dev
-	@$(DEV) tests/bench/pictures.py
+	@PYTHONPATH=tests $(DEV) -m bench.pictures
 
 lint: ## ruff, mypy and the import contracts
 	@$(SETUP) dev

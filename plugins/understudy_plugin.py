@@ -28,6 +28,10 @@ _ICON = (
 )
 
 
+# Airflow 3.4 shows the tabs on these Dags alone; earlier ones pass the key on, unused.
+_OURS = {"dag_tags": ["understudy"]}
+
+
 class Until(Timetable):
     """Schedules the runs of another timetable until a moment; a Dag can be run by hand afterwards.
 
@@ -158,12 +162,14 @@ class UnderstudyPlugin(AirflowPlugin):
             "name": "Champion",
             "href": "understudy/dags/{DAG_ID}/champion",
             "destination": "dag",
+            "applies_to": _OURS,
             "url_route": "champion",
         },
         {
             "name": "Night",
             "href": "understudy/dags/{DAG_ID}/night?run_id={RUN_ID}",
             "destination": "dag_run",
+            "applies_to": _OURS,
             "url_route": "night",
         },
     ]

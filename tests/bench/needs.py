@@ -77,6 +77,7 @@ BENCHES = {
     "faults": Needs(programs=("git", "mount", "umount"), gigabytes=4.0, stack=True, root=True),
     "soak": Needs(gigabytes=4.0, stack=True),
     "promotion": Needs(),
+    "pages": Needs(modules=("airflow", "fastapi", "httpx", "mlflow", "psutil", "understudy")),
     "serving": Needs(),
     "search": Needs(modules=(*Needs.modules, "optuna")),
     "rows": Needs(modules=(*Needs.modules, "pyarrow", "skops"), gigabytes=4.0),

@@ -5,19 +5,16 @@ Needs Debian's chromium. The pictures are those of Airflow's UI as a person sees
 
 from __future__ import annotations
 
-import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from playwright.sync_api import sync_playwright
+from tests.fixtures.browser import ARGUMENTS, CHROMIUM, sign_in
 
 from understudy.devstack import settings
 from understudy.devstack.place import demo_place
 from understudy.devstack.stack import Stack
-
-if TYPE_CHECKING:
-    from playwright.sync_api import Page
 
 FOLDER: Final = Path(__file__).parents[2] / "docs" / "pictures"
 PAGES: Final = {
@@ -29,14 +26,13 @@ PAGES: Final = {
 def main() -> int:
     """Write each picture below docs/pictures."""
     stack = Stack(demo_place())
-    address, word = stack.addresses().airflow, settings.password(stack.place)
+    address = stack.addresses().airflow
     FOLDER.mkdir(exist_ok=True)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
-        )
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         page = browser.new_page(viewport={"width": 1400, "height": 1000})
-        _sign_in(page, address, word)
+        sign_in(page, address, settings.password(stack.place))
+        page.get_by_role("link", name="Dags", exact=True).wait_for()
         for name, path in PAGES.items():
             page.goto(f"{address}/{path}")
             page.frame_locator("iframe").locator("#part:not([aria-busy]) .top h1").wait_for()
@@ -45,14 +41,6 @@ def main() -> int:
             sys.stdout.write(f"{FOLDER / name}.png\n")
         browser.close()
     return 0
-
-
-def _sign_in(page: Page, address: str, word: str) -> None:
-    page.goto(f"{address}/")
-    page.get_by_label("Username").fill(settings.USER)
-    page.get_by_label("Password").fill(word)
-    page.get_by_role("button", name="Sign in").click()
-    page.get_by_role("link", name="Dags", exact=True).wait_for()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Nights of one pipeline that all tests of a file look at, and its champion over HTTP."""
+"""Nights of one pipeline that all tests of a file look at, its champion over HTTP, a browser."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.fixtures.browser import ARGUMENTS, CHROMIUM
 from tests.fixtures.loopback import serving
 from tests.fixtures.played_nights import Nights, Served
 
 pytest.register_assert_rewrite("tests.nights.whole_nights")
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Browser
     from tests.fixtures.airflow import Installation
 
 
@@ -34,3 +36,14 @@ def served(ugly_nights: Nights, tmp_path_factory: pytest.TempPathFactory) -> Ite
     finally:
         made.process.terminate()
         made.process.wait(60)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Start chromium; end it afterwards."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield started
+        started.close()

@@ -5,14 +5,14 @@ The stack is that of the other tests of whole nights. The browser is Debian's ch
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
+from tests.fixtures.browser import CHROMIUM, PATIENCE, WINDOW, airflow, sign_in
 
 from understudy.devstack import settings
 
@@ -20,32 +20,13 @@ if TYPE_CHECKING:
     from playwright.sync_api import StorageState
     from tests.fixtures.airflow import Installation
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = [
     pytest.mark.integration,
     pytest.mark.skipif(CHROMIUM is None, reason="no chromium; apt-get install chromium"),
 ]
 
 NIGHT = "scheduled__2026-01-{:02}T00:00:00+00:00"
-# No sandbox: it needs rights that a container's root has not. The rest keeps it off the network.
-ARGUMENTS = [
-    "--no-sandbox",
-    *("--disable-gpu", "--disable-quic", "--disable-sync", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update"),
-]
-WINDOW = {"locale": "en-US", "viewport": {"width": 1400, "height": 1200}}
-PATIENCE = 60_000  # milliseconds; the machine may be busy with nights
-
 expect.set_options(timeout=PATIENCE)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Start chromium; end it afterwards."""
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +41,7 @@ def nights(installation: Installation) -> None:
 def signed_in(browser: Browser, installation: Installation) -> StorageState:
     """Sign in by the form, once; return what the browser keeps of it."""
     context = browser.new_context()
-    sign_in(context.new_page(), installation, settings.password(installation.stack.place))
+    sign_in(context.new_page(), airflow(installation), settings.password(installation.stack.place))
     expect(context.pages[0].get_by_role("link", name="Dags", exact=True)).to_be_visible()
     state = context.storage_state()
     context.close()
@@ -98,19 +79,6 @@ def looking(
     context.close()
 
 
-def airflow(installation: Installation, path: str) -> str:
-    """Return the address of a page of Airflow's UI."""
-    return f"{installation.stack.addresses().airflow}/{path}"
-
-
-def sign_in(page: Page, installation: Installation, password: str) -> None:
-    """Fill in the form that a stranger is led to."""
-    page.goto(airflow(installation, ""), timeout=PATIENCE)
-    page.get_by_label("Username").fill(settings.USER)
-    page.get_by_label("Password").fill(password)
-    page.get_by_role("button", name="Sign in").click()
-
-
 def choose(form: Locator, title: str, choice: str) -> None:
     """Pick a choice of a list."""
     form.get_by_role("combobox", name=title).click()
@@ -121,9 +89,9 @@ def test_the_generated_password_lets_in_and_no_other(
     stranger: Page, installation: Installation
 ) -> None:
     """A wrong password is answered on the form itself."""
-    sign_in(stranger, installation, "wrong")
+    sign_in(stranger, airflow(installation), "wrong")
     expect(stranger.get_by_text("Invalid credentials")).to_be_visible()
-    sign_in(stranger, installation, settings.password(installation.stack.place))
+    sign_in(stranger, airflow(installation), settings.password(installation.stack.place))
     expect(stranger.get_by_role("link", name="Dags", exact=True)).to_be_visible()
 
 

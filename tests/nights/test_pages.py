@@ -11,15 +11,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from playwright.sync_api import Browser, FrameLocator, Page, expect, sync_playwright
-from tests.nights.test_browser import (
-    ARGUMENTS,
-    CHROMIUM,
-    PATIENCE,
-    WINDOW,
-    airflow,
-    sign_in,
-)
+from playwright.sync_api import Browser, FrameLocator, Page, expect
+from tests.fixtures.browser import CHROMIUM, PATIENCE, WINDOW, airflow, sign_in
 
 from understudy.devstack import settings
 
@@ -36,15 +29,6 @@ DAG = "paged"
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Start chromium; end it afterwards."""
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield started
-        started.close()
-
-
-@pytest.fixture(scope="module")
 def page(browser: Browser, installation: Installation) -> Iterator[Page]:
     """Return a page of a browser that is signed in; a script's error fails the test."""
     context = browser.new_context(**WINDOW)
@@ -52,7 +36,7 @@ def page(browser: Browser, installation: Installation) -> Iterator[Page]:
     opened = context.new_page()
     errors: list[Any] = []
     opened.on("pageerror", lambda error: errors.append(error))  # noqa: PLW0108 -- has no attributes
-    sign_in(opened, installation, settings.password(installation.stack.place))
+    sign_in(opened, airflow(installation), settings.password(installation.stack.place))
     expect(opened.get_by_role("link", name="Dags", exact=True)).to_be_visible()
     yield opened
     assert errors == []

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import math
 import threading
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from importlib.resources import files
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 from airflow.api_fastapi.app import get_auth_manager
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
@@ -29,7 +30,15 @@ from understudy.report import Links, decision_part, template_engine
 from understudy.report.words import shown
 from understudy.store.tracking import ui_address
 from understudy.web import views
-from understudy.web.reader import NIGHTS, TIMEOUT, NightState, PageReader, PipelineState, Seen
+from understudy.web.reader import (
+    NIGHTS,
+    TIMEOUT,
+    NightState,
+    PageReader,
+    PipelineState,
+    Seen,
+    Shelf,
+)
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -48,6 +57,9 @@ _HEADERS: Final = {
 _STYLE: Final = "pages.css"
 _STATIC: Final = {_STYLE: "text/css", "pages.js": "text/javascript"}
 _UNAUTHORISED: Final = 401
+_DRAWN: Final = 64
+"""Texts of pages that are kept, of up to 100 kB each."""
+T = TypeVar("T")
 
 ReadsDag = Depends(requires_access_dag("GET", DagAccessEntity.RUN))
 # Airflow takes "~" for "all Dags", and asks then for the right to read any.
@@ -150,6 +162,7 @@ def _add_pages(app: FastAPI) -> None:
 
 def _add_parts(app: FastAPI, reader: PageReader) -> None:
     """Add what the pages fetch; no route is ``async``: reading MLflow would stop all others."""
+    drawn = Shelf(_DRAWN)
 
     @app.get("/champions/part")
     def champions(request: Request, user: GetUserDep, *, anew: bool = False) -> Response:
@@ -159,7 +172,11 @@ def _add_parts(app: FastAPI, reader: PageReader) -> None:
         def read() -> Seen[tuple[PipelineState, ...]]:
             return reader.overview(anew=anew)
 
-        return _part(request, "champions.html", read, lambda found: _champions(found, readable))
+        def draw(seen: Seen[tuple[PipelineState, ...]]) -> str:
+            return _drawn("champions.html", request, seen, _champions(seen.value, readable))
+
+        # The text depends on what one may read, and on nothing else of who asks.
+        return _part(request, read, draw, drawn, ("champions", *sorted(readable)))
 
     @app.get("/dags/{dag_id}/champion/part", dependencies=[ReadsDag])
     def champion(
@@ -168,21 +185,22 @@ def _add_parts(app: FastAPI, reader: PageReader) -> None:
         def read() -> Seen[PipelineState]:
             return reader.pipeline(dag_id, before, anew=anew)
 
-        def shown(found: PipelineState) -> Mapping[str, Any]:
-            return {
-                "pipeline": views.pipeline_view(found, page=bool(before)),
-                "dag_id": dag_id,
-                "most": NIGHTS,
-            }
+        def draw(seen: Seen[PipelineState]) -> str:
+            view = views.pipeline_view(seen.value, page=bool(before))
+            about = {"pipeline": view, "dag_id": dag_id, "most": NIGHTS}
+            return _drawn("champion.html", request, seen, about)
 
-        return _part(request, "champion.html", read, shown)
+        return _part(request, read, draw, drawn, ("champion", dag_id, str(before)))
 
     @app.get("/dags/{dag_id}/night/part", dependencies=[ReadsDag])
     def night(request: Request, dag_id: DagId, run_id: RunId = "", night: NightId = "") -> Response:
         def read() -> Seen[NightState | None]:
             return reader.night(dag_id, run_id, night)
 
-        return _part(request, "night.html", read, lambda found: _night(found, dag_id))
+        def draw(seen: Seen[NightState | None]) -> str:
+            return _drawn("night.html", request, seen, _night(seen.value, dag_id))
+
+        return _part(request, read, draw)
 
 
 def _champions(found: tuple[PipelineState, ...], readable: set[str]) -> Mapping[str, Any]:
@@ -230,31 +248,50 @@ def _shell(request: Request, title: str, part: str, dag_id: str = "") -> Respons
 
 def _part(
     request: Request,
-    template: str,
-    read: Callable[[], Seen[Any]],
-    shown: Callable[[Any], Mapping[str, Any]],
+    read: Callable[[], Seen[T]],
+    draw: Callable[[Seen[T]], str],
+    drawn: Shelf | None = None,
+    place: tuple[str, ...] = (),
 ) -> Response:
-    """Return a part of a page; where MLflow cannot be read, one that says so."""
+    """Return a part of a page; where MLflow cannot be read, one that says so.
+
+    Args:
+        request: Who asks for which.
+        read: Returns what is shown.
+        draw: Returns the text of it.
+        drawn: Keeps texts, each for as long as it is the same; None draws anew.
+        place: Under what it is kept, beside the time of what was read.
+    """
     try:
         seen = read()
+        if drawn is None:
+            return HTMLResponse(draw(seen))
+        # Up to ninety nights with six pictures: drawing them takes longer than all the rest.
+        key = (*place, seen.at.isoformat(), str(seen.stale))
+        return HTMLResponse(drawn.get(key, lambda: draw(seen), math.inf).value)
     except UnderstudyError as error:
         return _html("away.html", request, why=str(error))
-    said = {"at": seen.at, "stale": seen.stale, **shown(seen.value)}
-    return _html(template, request, **said)
+
+
+def _drawn(template: str, request: Request, seen: Seen[Any], about: Mapping[str, Any]) -> str:
+    return _text(template, request, at=seen.at, stale=seen.stale, **about)
 
 
 def _html(template: str, request: Request, status: int = 200, **said: Any) -> Response:
+    return HTMLResponse(_text(template, request, **said), status_code=status)
+
+
+def _text(template: str, request: Request, **said: Any) -> str:
     # Relative addresses: a proxy in front of Airflow may serve it under a path of its own.
     # What a page fetches stands in that page, whose own address is one step shorter.
-    path = request.url.path.partition(f"{PREFIX}/")[2].removesuffix("/part")
-    depth = path.count("/")
-    up = "../" * depth
-    text = (
+    path = request.scope["path"].removeprefix(request.scope["root_path"]).removesuffix("/part")
+    up = "../" * (path.count("/") - 1)
+    text: str = (
         _engine()
         .get_template(template)
         .render(up=up, airflow=f"{up}../", version=_version(), **said)
     )
-    return HTMLResponse(text, status_code=status)
+    return text
 
 
 @functools.cache

@@ -3,11 +3,16 @@
 A page costs at most four calls of MLflow, however many nights there are; what was read is kept by
 pipeline and never by user, so whoever asks must be authorised first. While MLflow is away, what was
 read last is given with the time at which that was.
+
+MLflow takes some milliseconds for each run that it returns. So a page's nights are asked for once,
+and for some minutes after that only the latest of them. What changes in an older one is seen when
+all are asked for again, which nobody waits for.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import threading
 import time
 from collections import OrderedDict, defaultdict
@@ -15,6 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 
 from understudy.contract import (
@@ -35,6 +41,7 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 T = TypeVar("T")
+_LOG = logging.getLogger(__name__)
 
 NIGHTS: Final = 90
 """Nights of one page of a pipeline."""
@@ -46,12 +53,19 @@ _FRESH: Final = 10.0
 """Seconds for which what may change is not asked for again."""
 _ASKED_FOR_ANEW: Final = 1.0
 """The same, for who has just acted."""
-_EXPERIMENTS_FOR: Final = 300.0
+_WHOLE_FOR: Final = 300.0
+"""Seconds for which nights that are not among the latest are not asked for again."""
+_LATEST: Final = 8
+"""Nights of a pipeline that are."""
+_LATEST_OF_ALL: Final = 40
+"""The same of all pipelines together."""
 _SETTLED_FOR: Final = 3600.0
 _PAUSE: Final = 5.0
 """Seconds in which a server that did not answer is left alone."""
 _KEPT: Final = 256
 """Pages and decisions that are kept."""
+_PIPELINES: Final = 64
+"""Pipelines whose nights are kept, some hundreds of kilobytes each."""
 _PAGE: Final = 1000
 _OVERVIEW: Final = 300
 """Nights of all pipelines together: more take MLflow too long for who waits for a page."""
@@ -161,8 +175,8 @@ class NightState:
 class Shelf:
     """Keeps what was read by key; for each key one reader at a time asks, and the others wait."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(self, most: int = _KEPT, clock: Callable[[], float] = time.monotonic) -> None:
+        self._most, self._clock = most, clock
         self._kept: OrderedDict[tuple[str, ...], tuple[float, datetime, Any]] = OrderedDict()
         self._locks: defaultdict[tuple[str, ...], threading.Lock] = defaultdict(threading.Lock)
         self._guard = threading.Lock()
@@ -207,9 +221,72 @@ class Shelf:
         with self._guard:
             self._kept[key] = entry
             self._kept.move_to_end(key)
-            while len(self._kept) > _KEPT:
+            while len(self._kept) > self._most:
                 dropped, _ = self._kept.popitem(last=False)
                 self._locks.pop(dropped, None)
+
+
+Search = Callable[[int], list[NightRow]]
+"""Returns at most so many nights, the latest first."""
+
+
+class Nights:
+    """Keeps the nights of pipelines, and asks then for the latest of them alone."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._kept: OrderedDict[str, tuple[float, list[NightRow]]] = OrderedDict()
+        self._asking: set[str] = set()
+        self._guard = threading.Lock()
+
+    def get(self, key: str, search: Search, most: int, latest: int) -> list[NightRow]:
+        """Return a pipeline's nights, the latest first.
+
+        Args:
+            key: The pipeline, '' for all.
+            search: Asks for them.
+            most: How many are wanted.
+            latest: How many of them are asked for where the others are known.
+        """
+        with self._guard:
+            at, rows = self._kept.get(key, (0.0, []))
+        # Fewer are known than are asked for anew: that is all of them.
+        if len(rows) <= latest:
+            return self._whole(key, search, most)
+        found = search(latest)
+        seen = {row.run_id for row in found}
+        # Nights that follow those that are known, and nothing that runs among the others.
+        known = any(row.run_id in seen for row in rows)
+        if not known or any(row.running and row.run_id not in seen for row in rows):
+            return self._whole(key, search, most)
+        if self._clock() - at > _WHOLE_FOR:
+            threading.Thread(target=self._later, args=(key, search, most), daemon=True).start()
+        earliest = found[-1].started
+        older = [row for row in rows if row.run_id not in seen and row.started <= earliest]
+        return [*found, *older][:most]
+
+    def _whole(self, key: str, search: Search, most: int) -> list[NightRow]:
+        rows = search(most)
+        with self._guard:
+            self._kept[key] = (self._clock(), rows)
+            self._kept.move_to_end(key)
+            while len(self._kept) > _PIPELINES:
+                self._kept.popitem(last=False)
+        return rows
+
+    def _later(self, key: str, search: Search, most: int) -> None:
+        """Ask for all of them again, unless that is being done."""
+        with self._guard:
+            if key in self._asking:
+                return
+            self._asking.add(key)
+        try:
+            self._whole(key, search, most)
+        except UnderstudyError as error:
+            _LOG.info("The nights could not be read again: %s", error)
+        finally:
+            with self._guard:
+                self._asking.discard(key)
 
 
 class PageReader:
@@ -223,7 +300,7 @@ class PageReader:
     """
 
     def __init__(self, connect: Callable[[], MlflowClient]) -> None:
-        self._connect, self._shelf = connect, Shelf()
+        self._connect, self._shelf, self._nights = connect, Shelf(), Nights()
         self._client: MlflowClient | None = None
         self._connecting = threading.Lock()
 
@@ -269,9 +346,9 @@ class PageReader:
                 self._client = self._connect()
             return self._client
 
-    def _experiments(self) -> Mapping[str, str]:
-        """Return the ids of all experiments by name."""
-        return self._shelf.get(("experiments",), self._named, _EXPERIMENTS_FOR).value
+    def _experiments(self, seconds: float = 0) -> Mapping[str, str]:
+        """Return the ids of all experiments by name, asked for anew after so many seconds."""
+        return self._shelf.get(("experiments",), self._named, seconds).value
 
     def _named(self) -> Mapping[str, str]:
         found: dict[str, str] = {}
@@ -284,42 +361,73 @@ class PageReader:
                 if not token:
                     return found
 
-    def _search(
-        self, experiments: Sequence[str], tags: Mapping[Tag, str], most: int, also: str = ""
-    ) -> list[Run]:
+    def _rows(
+        self, experiments: Mapping[str, str], tags: Mapping[Tag, str], most: int, also: str = ""
+    ) -> list[NightRow]:
         """Return runs with these tags, the latest first; those in MLflow's trash are none."""
-        conditions = [f"tags.`{tag.value}` = '{quoted(value)}'" for tag, value in tags.items()]
-        if not experiments:
+        others = [one for name, one in experiments.items() if name != EXPERIMENT]
+        if not others:
             return []
+        told = self._called(
+            "/api/2.0/mlflow/runs/search",
+            experiment_ids=others,
+            filter=_condition(tags, also),
+            max_results=most,
+            order_by=["attributes.start_time DESC"],
+        )
+        return [_row(run) for run in told.get("runs", ())]
+
+    def _called(self, path: str, **asked: Any) -> Mapping[str, Any]:
+        """Return what a call of MLflow answers.
+
+        MLflow's client takes a millisecond for each run to make objects of this, with the lock that
+        all of Airflow's API server needs meanwhile; the text alone takes a tenth of that.
+        """
+        from mlflow.utils.credentials import get_default_host_creds
+        from mlflow.utils.rest_utils import http_request, verify_rest_response
+
+        access = get_default_host_creds(self._mlflow().tracking_uri)  # type: ignore[no-untyped-call]
         with _answering():
-            found = self._mlflow().search_runs(
-                list(experiments),
-                filter_string=" and ".join([*conditions, *filter(None, [also])]),
+            answer = http_request(access, path, "POST", json=asked)  # type: ignore[no-untyped-call]
+            checked = verify_rest_response(answer, path)
+            found: Mapping[str, Any] = json.loads(checked.text)
+        return found
+
+    def _chapters(
+        self, experiments: Mapping[str, str], most: int, model: str = ""
+    ) -> Mapping[str, Sequence[Run]]:
+        """Return the runs with the last moves of a model, or of all, by model."""
+        history = experiments.get(EXPERIMENT)
+        found: defaultdict[str, list[Run]] = defaultdict(list)
+        if history is None:
+            return found
+        tags = {Tag.KIND: Kind.HISTORY.value, **({Tag.MODEL: model} if model else {})}
+        with _answering():
+            runs = self._mlflow().search_runs(
+                [history],
+                filter_string=_condition(tags),
                 max_results=most,
                 order_by=["attributes.start_time DESC"],
             )
-        return list(found)
+        for run in runs:
+            found[run.data.tags.get(Tag.MODEL.value, "")].append(run)
+        return found
 
     def _overview(self) -> tuple[PipelineState, ...]:
         experiments = self._experiments()
-        history = experiments.get(EXPERIMENT)
-        others = [one for one in experiments.values() if one != history]
+        search = partial(self._rows, experiments, {Tag.KIND: Kind.NIGHT.value})
         nights: defaultdict[str, list[NightRow]] = defaultdict(list)
-        for run in self._search(others, {Tag.KIND: Kind.NIGHT.value}, _OVERVIEW):
-            row = _row(run)
+        for row in self._nights.get("", search, _OVERVIEW, _LATEST_OF_ALL):
             if len(of := nights[row.tag(Tag.PIPELINE)]) < STRIP:
                 of.append(row)
         with _answering():
             models = self._mlflow().search_registered_models(max_results=_PAGE)
-        aliases = {one.name: {k: str(v) for k, v in one.aliases.items()} for one in models}
-        chapters: defaultdict[str, list[Run]] = defaultdict(list)
-        kept = [history] if history else []
-        for run in self._search(kept, {Tag.KIND: Kind.HISTORY.value}, _PAGE):
-            chapters[run.data.tags.get(Tag.MODEL.value, "")].append(run)
         # A pipeline whose last night lies behind those of busier ones is known by its model.
         owned = {one.tags.get(Tag.PIPELINE.value, ""): one.name for one in models}
         for name in owned:
             nights.setdefault(name, [])
+        chapters = self._chapters(experiments, _PAGE)
+        aliases = {one.name: {k: str(v) for k, v in one.aliases.items()} for one in models}
         return tuple(
             PipelineState(
                 name,
@@ -332,20 +440,19 @@ class PageReader:
 
     def _pipeline(self, name: str, before: int) -> PipelineState:
         experiments = self._experiments()
-        history = experiments.get(EXPERIMENT)
-        others = [one for one in experiments.values() if one != history]
-        also = f"attributes.start_time < {before}" if before else ""
         tags = {Tag.PIPELINE: name, Tag.KIND: Kind.NIGHT.value}
+        search = partial(self._rows, experiments, tags)
         # One more than is shown says whether there are any earlier.
-        found = [_row(run) for run in self._search(others, tags, NIGHTS + 1, also)]
+        if before:
+            found = search(NIGHTS + 1, f"attributes.start_time < {before}")
+        else:
+            found = self._nights.get(name, search, NIGHTS + 1, _LATEST)
         rows = found[:NIGHTS]
         model = _model(rows)
         if not model:
             return PipelineState(name, tuple(rows), Production("", {}, History("")))
         aliases = {model: self._aliases(model)}
-        kept = [history] if history else []
-        of = {Tag.KIND: Kind.HISTORY.value, Tag.MODEL: model}
-        chapters = {model: self._search(kept, of, 3)}
+        chapters = self._chapters(experiments, 3, model)
         earlier = rows[-1].started if len(found) > NIGHTS else 0
         return PipelineState(name, tuple(rows), _production(model, aliases, chapters), earlier)
 
@@ -355,20 +462,27 @@ class PageReader:
         return {k: str(v) for one in found for k, v in one.aliases.items()}
 
     def _night(self, name: str, dag_run: str, run_id: str) -> NightState | None:
-        experiments = self._experiments()
-        others = [one for title, one in experiments.items() if title != EXPERIMENT]
+        known = self._experiments(_WHOLE_FOR)
+        found = self._night_among(known, name, dag_run, run_id)
+        if found is None and (now := self._experiments()) != known:
+            return self._night_among(now, name, dag_run, run_id)
+        return found
+
+    def _night_among(
+        self, experiments: Mapping[str, str], name: str, dag_run: str, run_id: str
+    ) -> NightState | None:
         if run_id and not dag_run:
             also = f"attributes.run_id = '{quoted(run_id)}'"
             tags = {Tag.PIPELINE: name, Tag.KIND: Kind.NIGHT.value}
-            found = self._search(others, tags, 1, also)
-            dag_run = found[0].data.tags.get(Tag.DAG_RUN_ID.value, "") if found else ""
+            found = self._rows(experiments, tags, 1, also)
+            dag_run = found[0].tag(Tag.DAG_RUN_ID) if found else ""
             if found and not dag_run:
-                return NightState(_row(found[0]), ())
+                return NightState(found[0], ())
         if not dag_run:
             return None
         # Tags hold a Dag run's id without what looks like a secret in it.
         tags = {Tag.DAG_ID: name, Tag.DAG_RUN_ID: redacted(dag_run)}
-        rows = [_row(run) for run in self._search(others, tags, _STEPS)]
+        rows = self._rows(experiments, tags, _STEPS)
         nights = [row for row in rows if _is_night(row, name)]
         if not nights:
             return None
@@ -421,19 +535,26 @@ def _answering() -> Iterator[None]:
         raise refused(error) from error
 
 
-def _row(run: Run) -> NightRow:
-    tags, info = run.data.tags, run.info
+def _condition(tags: Mapping[Tag, str], also: str = "") -> str:
+    conditions = [f"tags.`{tag.value}` = '{quoted(value)}'" for tag, value in tags.items()]
+    return " and ".join([*conditions, *filter(None, [also])])
+
+
+def _row(run: Mapping[str, Any]) -> NightRow:
+    """Return a night of MLflow's JSON of a run."""
+    info, data = run["info"], run.get("data", {})
+    tags = {one["key"]: one.get("value", "") for one in data.get("tags", ())}
     prefix = "understudy."
     ours = {name: text for name, text in tags.items() if name.startswith(prefix) or name == "error"}
     return NightRow(
-        run_id=str(info.run_id),
-        experiment_id=str(info.experiment_id),
-        status=str(info.status),
-        started=int(info.start_time or 0),
-        ended=int(info.end_time or 0),
+        run_id=str(info["run_id"]),
+        experiment_id=str(info["experiment_id"]),
+        status=str(info["status"]),
+        started=int(info.get("start_time", 0)),
+        ended=int(info.get("end_time", 0)),
         tags=ours,
-        metrics=dict(run.data.metrics),
-        parameters=dict(run.data.params),
+        metrics={one["key"]: float(one.get("value", 0)) for one in data.get("metrics", ())},
+        parameters={one["key"]: one.get("value", "") for one in data.get("params", ())},
     )
 
 

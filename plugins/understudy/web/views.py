@@ -314,7 +314,10 @@ def _production_health(production: Production) -> Iterator[Part]:
         yield Part(BAD, "history", f"Its history cannot be read: {production.unreadable}.")
         return
     on_record, now = production.history.champion, production.champion
-    if now is None and on_record is None:
+    lost = production.history.lost
+    if now is None and lost is not None:
+        yield Part(BAD, "no champion", f"Somebody took the alias from version {lost.before}.")
+    elif now is None and on_record is None:
         yield Part(LOOK, "no champion yet", "No model has been promoted yet.")
     elif now is None:
         yield Part(BAD, "no champion", f"Somebody took the alias from version {on_record}.")
