@@ -1,6 +1,8 @@
 """Which rule serves the least error where models age and some nights go wrong.
 
-    make bench-gate [BENCH_ARGS='--data FOLDER --seeds 2 --json FILE --picture FILE']
+    make bench BENCH=aging [BENCH_ARGS='--data FOLDER --seeds 2 --json FILE --picture FILE']
+
+make bench-gate is short for it.
 
 Each night of a year or two brings a model, trained on the rows before the newest days, which are
 held out. All models are scored once on all rows that come later; then each rule walks over the

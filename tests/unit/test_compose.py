@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+import understudy
 from understudy.containers.first_start import FOLDERS
 
 pytestmark = pytest.mark.unit
@@ -162,9 +163,7 @@ def test_the_base_image_is_pinned_alike_in_both_files() -> None:
 
 def test_the_image_has_the_version_of_the_package() -> None:
     """So that an older image is not taken for the checkout's."""
-    version = re.search(r'^version = "(.+)"$', _text("pyproject.toml"), re.MULTILINE)
-    assert version
-    assert _default(SERVICES["mlflow"]["image"]) == f"understudy:{version[1]}"
+    assert _default(SERVICES["mlflow"]["image"]) == f"understudy:{understudy.__version__}"
 
 
 def _text(name: str) -> str:
