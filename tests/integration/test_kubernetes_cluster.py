@@ -38,7 +38,10 @@ if TYPE_CHECKING:
     from tests.fixtures.git import Repository
     from tests.fixtures.kubernetes_cluster import Server
 
-pytestmark = pytest.mark.integration
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.long("a stand-in of a cluster, whose pods start Python and MLflow anew"),
+]
 
 MLPROJECT = """
 name: elsewhere

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
     from tests.fixtures.git import Repository
 
-pytestmark = pytest.mark.integration
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.long("each starts MLflow several times, one within the other"),
+]
 
 NESTED = Path(__file__).parents[1] / "projects" / "nested"
 PARENT = "mlflow.parentRunId"

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 pytestmark = [
     pytest.mark.integration,
+    pytest.mark.long("a browser walks through whole nights, page by page"),
     pytest.mark.skipif(CHROMIUM is None, reason="no chromium; apt-get install chromium"),
 ]
 
