@@ -6,6 +6,7 @@ edit of the package counts when they have been started again, as Airflow has it 
 
 from __future__ import annotations
 
+import os
 import sys
 from datetime import datetime
 from functools import cached_property
@@ -186,7 +187,9 @@ class UnderstudyPlugin(AirflowPlugin):
 # argv[1:3]: `airflow scheduler`, `airflow celery worker`.
 if {"scheduler", "worker"} & set(sys.argv[1:3]):
     # Tasks are forked from here: what is imported once costs each of them nothing. They would take
-    # 1.3 CPU seconds for MLflow, and 0.25 for what they need of the package.
+    # 1.3 CPU seconds for MLflow, and 0.25 for what they need of the package. MLflow reads the
+    # variable when it is imported: else it writes INFO to stderr, which Airflow shows as errors.
+    os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")
     import mlflow  # noqa: F401
 
     import understudy.airflow.after_promotion

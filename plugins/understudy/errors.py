@@ -51,7 +51,8 @@ _NOT_THE_USER_S: Final = (
     str(Path(__file__).parent),
 )
 """How the names of files begin that are ours, Python's or of an installed package."""
-_PARTS: Final = re.compile(r"(.*?)\s+Allowed: (.*?)\s+Next: (.*)", re.DOTALL)
+# One blank alone, so that a program's megabyte of blanks is looked through once.
+_ALLOWED, _NEXT = re.compile(r"\sAllowed: "), re.compile(r"\sNext: ")
 
 
 class UnderstudyError(Exception):
@@ -67,9 +68,10 @@ class UnderstudyError(Exception):
     retryable: ClassVar[bool] = False
 
     def __init__(self, found: str, *, allowed: str, action: str) -> None:
-        if within := _PARTS.fullmatch(found):
-            found, allowed, action = within.groups()
-            action = re.split(r"\s+Allowed: ", action, maxsplit=1)[0]
+        before, *rest = _ALLOWED.split(found, maxsplit=1)
+        if rest and len(within := _NEXT.split(rest[0], maxsplit=1)) > 1:
+            found, allowed = before.rstrip(), within[0].rstrip()
+            action = _ALLOWED.split(within[1], maxsplit=1)[0].rstrip()
         # They hold what data, projects and servers said, and go to logs, tags and messages.
         self.found, self.allowed, self.action = map(plain_lines, (found, allowed, action))
         super().__init__(

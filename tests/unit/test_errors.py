@@ -26,6 +26,12 @@ def test_of_an_error_within_another_the_cause_says_what_to_do() -> None:
     assert (outer.allowed, outer.action) == ("a CSV with it.", "name the target.")
 
 
+def test_a_program_s_blanks_are_looked_through_once() -> None:
+    """Its last words may be a megabyte of them; looked at from each, that would take hours."""
+    error = StepFailedError(f"it said{' ' * 1_000_000}x", allowed="a word", action="wait")
+    assert str(error).endswith("x. Allowed: a word. Next: wait.")
+
+
 def test_a_wrong_pipeline_file_is_told_its_line_and_its_own_word(tmp_path: Path) -> None:
     """Not the class that the function makes, nor a line of ours."""
     file = tmp_path / "wine.py"

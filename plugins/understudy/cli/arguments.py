@@ -37,6 +37,7 @@ _PAUSE_S: Final = 0.5
 _NOBODY: Final = frozenset({502, 503, 504})
 # What `make up` and `make demo` keep below a checkout, the lasting one first.
 _STACKS: Final = (".state/stack", ".state/demo")
+_CACHE: Final = ".state/cache"
 _LOOPBACK: Final = "127.0.0.1"
 
 
@@ -162,7 +163,10 @@ def client(*, wait: bool = True) -> MlflowClient:
 
 
 def tracking_address() -> str:
-    """Return the address of the tracking server; '' where neither variable nor stack names one."""
+    """Return the address of the tracking server; '' where neither variable nor stack names one.
+
+    With the address of a stack this process takes its cache, too, unless one is named.
+    """
     named = os.environ.get(SERVER_VARIABLE, "")
     if named:
         return named
@@ -172,6 +176,7 @@ def tracking_address() -> str:
             address = _of_stack(folder / stack)
             if address:
                 to_stderr(f"understudy: the MLflow of {folder / stack}, {address}")
+                os.environ.setdefault("UNDERSTUDY_CACHE", str(folder / _CACHE))
                 return address
     return ""
 
@@ -179,7 +184,9 @@ def tracking_address() -> str:
 def _of_stack(state: Path) -> str:
     """Return the address of a local stack's MLflow; '' where none was started or it is over."""
     # The record goes with `make down`; the ports stay, so that the next start has the same.
-    if not (state / "stack.json").is_file():
+    record = state / "stack.json"
+    # One of somebody else's, above a folder such as /tmp, would have us load that user's models.
+    if not record.is_file() or record.stat().st_uid != os.getuid():
         return ""
     port = json.loads((state / "ports.json").read_text("utf-8"))["mlflow"]
     try:

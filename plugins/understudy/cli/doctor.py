@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import shlex
 import shutil
 import socket
 import subprocess
@@ -24,7 +25,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from understudy.cli.arguments import client, mlflow_errors
+from understudy.cli.arguments import client, mlflow_errors, tracking_address
 from understudy.cli.terminal import add_json, print_json
 from understudy.errors import UnderstudyError
 from understudy.spec.quantities import size_text
@@ -95,6 +96,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _lines(pipeline: str) -> Iterator[DoctorLine]:
+    tracking_address()  # a local stack has a cache of its own, which is what is looked at then
     yield from _python()
     yield from _tried("uv", _uv)
     yield from _git()
@@ -382,9 +384,10 @@ def _repository(night: Night) -> Iterator[DoctorLine]:
     version = night.version or "its default branch"
     commit, built = is_built(where, night.version, night.spec.env_manager)
     yield DoctorLine("repository", Level.OK, f"{where}: {version} is {commit[:12]}")
+    version = f" --version {shlex.quote(night.version)}" if night.version else ""
     yield DoctorLine(
         "environment",
         Level.OK if built else Level.WARNING,
         "built" if built else "not built yet on this machine: the night builds it",
-        "" if built else f"understudy environments build '{where}' --version '{night.version}'",
+        "" if built else f"understudy environments build {shlex.quote(where)}{version}",
     )

@@ -189,16 +189,22 @@ def _number(text: str) -> float | None:
         return None
 
 
+# The primary metric's bound is the default, which suits models that age: docs/gate.md.
 _RULES: Final = {
     "regression": (
-        'primary=Metric("rmse", min_gain=0.0)',
+        'primary=Metric("rmse")',
         'guardrails=[Metric("r2", at_least=0.0), Metric("mae", max_loss=0.05, relative=True)]',
     ),
     "classification": (
-        'primary=Metric("log_loss", min_gain=0.0)',
+        'primary=Metric("log_loss")',
         'guardrails=[Metric("accuracy", max_loss=0.02)]',
     ),
 }
+
+
+def _literal(value: object) -> str:
+    """Return Python's literal; JSON's escapes beyond 16 bits are none of Python's."""
+    return json.dumps(value, ensure_ascii=False)
 
 
 def dag_file(name: str, project: str, parameters: Mapping[str, str], task: str) -> str:
@@ -223,11 +229,11 @@ def dag_file(name: str, project: str, parameters: Mapping[str, str], task: str) 
         "from understudy import Gate, Guards, Metric, Project, pipeline",
         "",
         "dag = pipeline(",
-        f"    {json.dumps(name)},",
+        f"    {_literal(name)},",
         '    schedule="@daily",',
         f"    start=datetime({today.year}, {today.month}, {today.day}, tzinfo=UTC),",
-        f"    project=Project({json.dumps(project)}),",
-        f"    parameters={json.dumps(dict(parameters))},",
+        f"    project=Project({_literal(project)}),",
+        f"    parameters={_literal(dict(parameters))},",
         "    gate=Gate(",
         f"        {primary},",
         f"        {guardrails},",

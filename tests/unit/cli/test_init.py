@@ -52,6 +52,17 @@ def test_a_pipeline_file_is_short_and_loads(
     assert spec.gate.primary.name == metric
 
 
+def test_a_column_may_have_any_name(tmp_path: Path) -> None:
+    """Umlauts, a quote, a sign beyond 16 bits: the file has them as people write them."""
+    target = "Prei\u00df 'neu' \U0001f600"
+    (tmp_path / "odd.csv").write_text(f"id,{target}\n1,2.5\n2,3.5\n", encoding="utf-8")
+    assert main(["init", "dag", "odd", "--data=odd.csv", f"--target={target}"]) == 0
+    written = tmp_path / "dags" / "odd.py"
+    assert target in written.read_text(encoding="utf-8")
+    spec = runpy.run_path(str(written))["dag"].get_task("pin").pipeline
+    assert spec.parameters["target"] == target
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

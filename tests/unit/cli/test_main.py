@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import time
 from importlib import metadata
@@ -22,6 +23,7 @@ pytestmark = pytest.mark.unit
 def _no_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no server be named, and the shell stand in a folder of a checkout."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+    monkeypatch.setenv("UNDERSTUDY_CACHE", str(tmp_path / "cache"))
     (tmp_path / "dags").mkdir()
     monkeypatch.chdir(tmp_path / "dags")
 
@@ -67,6 +69,26 @@ def test_the_stack_of_the_checkout_is_found_while_it_runs(
         assert arguments.tracking_address() == demo
     assert str(tmp_path / ".state" / "demo") in capsys.readouterr().err
     assert arguments.tracking_address() == ""
+
+
+def test_with_a_stack_its_cache_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where its nights have built their environments; one that is named counts."""
+    with serving({"/health": b"OK"}) as demo:
+        stack(tmp_path / ".state" / "demo", int(demo.rpartition(":")[2]))
+        assert arguments.tracking_address() == demo
+        assert os.environ["UNDERSTUDY_CACHE"] == str(tmp_path / "cache")
+        monkeypatch.delenv("UNDERSTUDY_CACHE")
+        assert arguments.tracking_address() == demo
+        assert os.environ["UNDERSTUDY_CACHE"] == str(tmp_path / ".state" / "cache")
+
+
+def test_a_stack_of_another_user_s_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else who plants one in a folder for all has us load models of theirs."""
+    with serving({"/health": b"OK"}) as demo:
+        stack(tmp_path / ".state" / "demo", int(demo.rpartition(":")[2]))
+        owner = os.getuid()
+        monkeypatch.setattr(os, "getuid", lambda: owner + 1)
+        assert arguments.tracking_address() == ""
 
 
 @pytest.mark.parametrize("silent", [False, True])
