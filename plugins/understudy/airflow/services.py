@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import sys
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -10,6 +12,7 @@ from understudy.airflow.connections import use_connection
 from understudy.decide.decision import DecisionService
 from understudy.registry.promoter import Promoter
 from understudy.registry.versions import Registry
+from understudy.runner.process.supervisor import end_with_parent
 from understudy.spec.git_access import GitAccess
 from understudy.store import tracking
 from understudy.store.night import NightBook
@@ -40,6 +43,7 @@ class Services:
             SettingsError: when there is no such connection.
             TrackingUnavailableError: when neither names a server.
         """
+        _end_with_supervisor()
         # Else MLflow writes to stderr (3.17), and Airflow shows its INFO as an error.
         os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")
         # Before the client: MLflow reads address and password from the environment.
@@ -61,3 +65,15 @@ class Services:
 
         settings = replace(Settings.from_environment(), git_access=git_access)
         return StepRunner(self.runs, self.client, settings)
+
+
+def _end_with_supervisor() -> None:
+    """Have the task told to end, as by Airflow, when the process that supervises it dies.
+
+    A task has a process group of its own, so it outlives its supervisor (3.3) and would run on
+    beside the next try. Not where a Dag is run in the caller's own process, as ``dag.test`` does.
+    """
+    runner = sys.modules.get("airflow.sdk.execution_time.task_runner")
+    # A socket to the supervisor is what a task in a process of its own has.
+    if hasattr(getattr(runner, "SUPERVISOR_COMMS", None), "socket"):
+        end_with_parent(signal.SIGTERM)
