@@ -162,7 +162,7 @@ def test_steps_and_prunes_at_the_same_time(cache: Path, repository: Repository) 
 
     def work(number: int) -> None:
         try:
-            for _ in range(15):
+            for _ in range(6):
                 mine = CheckoutStore(Settings(cache, cache), ProcessRunner())
                 commit = mine.resolve(address, commits[number % 2])
                 with mine.lease(address, commit) as checkout:
