@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from airflow.sdk.exceptions import AirflowSkipException
 
-from understudy.airflow.night_context import REHEARSE, TRAIN, pulled
-from understudy.airflow.night_steps import trained_model
+from understudy.airflow.night_context import REHEARSE, TRAIN, pulled, step_run
 from understudy.airflow.services import Services
 from understudy.contract import Tag, key_of
 from understudy.errors import DecisionError
@@ -20,11 +19,23 @@ from understudy.store.night import Night
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from understudy.registry.versions import TrainedModel
+
 
 def held(services: Services, night: Night, reason: str) -> AirflowSkipException:
     """Note why a verdict of PROMOTE is not obeyed; return what ends the task."""
     services.runs.tag(night.run_id, {Tag.HELD_BECAUSE: reason})
     return AirflowSkipException(f"HELD: {reason}")
+
+
+def trained_model(context: Context, services: Services, night: Night) -> TrainedModel:
+    """Return the model that the night trained.
+
+    Raises:
+        DecisionError: when no training succeeded.
+        RegistryError: when it is not certain which model that is.
+    """
+    return services.registry.trained(step_run(context, TRAIN), night.spec.steps.model)
 
 
 def challenger_version(context: Context, services: Services, night: Night) -> str:

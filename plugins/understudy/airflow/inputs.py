@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from understudy.airflow.challenger import trained_model
 from understudy.airflow.connections import git_access
 from understudy.airflow.night_context import (
     CHALLENGER_INDEX,
@@ -14,7 +15,6 @@ from understudy.airflow.night_context import (
     VALIDATE,
     pulled,
 )
-from understudy.airflow.night_steps import trained_model
 from understudy.airflow.services import Services
 from understudy.airflow.step import task_key, visible_environment
 from understudy.contract import Tag

@@ -9,6 +9,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from understudy.airflow.exceptions import CAUSE
 from understudy.contract import Outcome, Tag
+from understudy.errors import DecisionError
 from understudy.gate import Verdict
 from understudy.spec.pipeline import NightSpec
 from understudy.store.night import Night
@@ -154,3 +155,19 @@ def _end_of(tags: Mapping[str, str], now: Mapping[str, str]) -> tuple[Outcome, s
         return _BY_VERDICT[verdict], reason
     why = tags.get(Tag.HELD_BECAUSE.value, "the task promote did not run")
     return Outcome.HELD, f"{why}; verdict PROMOTE: {reason}"
+
+
+def step_run(context: Context, task_id: str) -> str:
+    """Return the MLflow run that a task of this night made.
+
+    Raises:
+        DecisionError: when it made none.
+    """
+    run_id = pulled(context, task_id)
+    if run_id is None:
+        raise DecisionError(
+            f"The task {task_id} left no MLflow run",
+            allowed="a night in which it succeeded",
+            action=f"clear the task {task_id} of this Dag run",
+        )
+    return str(run_id)

@@ -9,8 +9,15 @@ from typing import TYPE_CHECKING, Any, Final
 from airflow.sdk.exceptions import AirflowException, AirflowSkipException
 
 from understudy.airflow.assets import announce, announced, keep_quiet, raw_data_asset
+from understudy.airflow.challenger import trained_model
 from understudy.airflow.exceptions import airflow_errors
-from understudy.airflow.night_context import DOWNLOAD, PREPROCESS, TRAIN, night_of, pulled
+from understudy.airflow.night_context import (
+    DOWNLOAD,
+    PREPROCESS,
+    night_of,
+    pulled,
+    step_run,
+)
 from understudy.airflow.services import Services
 from understudy.airflow.step import (
     MlflowRunOperator,
@@ -20,7 +27,7 @@ from understudy.airflow.step import (
 )
 from understudy.contract import LOCAL, DataTag, Tag, key_of
 from understudy.decide.inputs import as_tag, cause_of
-from understudy.errors import DecisionError, ParameterError, listed, nearest
+from understudy.errors import ParameterError, listed, nearest
 from understudy.runner import projectfile
 from understudy.spec.entry_points import (
     ARTIFACT_URI,
@@ -41,7 +48,6 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
     from mlflow.entities import Run
 
-    from understudy.registry.versions import TrainedModel
     from understudy.runner.step import StepRequest
 
 
@@ -316,16 +322,6 @@ class ValidateOperator(NightStepOperator):
         return f"{self.entry_point} {self.role}"
 
 
-def trained_model(context: Context, services: Services, night: Night) -> TrainedModel:
-    """Return the model that the night trained.
-
-    Raises:
-        DecisionError: when no training succeeded.
-        RegistryError: when it is not certain which model that is.
-    """
-    return services.registry.trained(step_run(context, TRAIN), night.spec.steps.model)
-
-
 def warm_up(services: Services, night: Night, project: str) -> None:
     """Let the imports of a night's steps begin while Airflow gets the first one going."""
     from understudy.runner.step import StepRequest
@@ -364,19 +360,3 @@ def _left_by(run: Run, part: Sequence[str]) -> str:
             " it",
         )
     return str(there[name])
-
-
-def step_run(context: Context, task_id: str) -> str:
-    """Return the MLflow run that a task of this night made.
-
-    Raises:
-        DecisionError: when it made none.
-    """
-    run_id = pulled(context, task_id)
-    if run_id is None:
-        raise DecisionError(
-            f"The task {task_id} left no MLflow run",
-            allowed="a night in which it succeeded",
-            action=f"clear the task {task_id} of this Dag run",
-        )
-    return str(run_id)

@@ -14,7 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from understudy.decide.candidates import Candidate, candidate, refuse_gone, training_run
+from understudy.decide.candidates import (
+    BenchmarkModel,
+    Candidate,
+    candidate,
+    refuse_gone,
+    training_run,
+)
 from understudy.errors import (
     DecisionError,
     RegistryError,
@@ -255,19 +261,6 @@ def _failed(how: str, last_lines: str) -> DecisionError:
 EFFORT: Final = BenchmarkEffort()
 """How much is measured at a gate."""
 _NO_RUN: Final = "no run says which model its predictions are of"
-
-
-@dataclass(frozen=True, slots=True)
-class BenchmarkModel:
-    """A model that may be measured.
-
-    Attributes:
-        name: Its version in the registry, its address, or the file of its predictions.
-        uri: Its address in MLflow; empty where that is not known.
-    """
-
-    name: str
-    uri: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,19 @@ _RUNS, _MODELS, _LOGGED = "runs:/", "models:/", "m-"
 
 
 @dataclass(frozen=True, slots=True)
+class BenchmarkModel:
+    """A model that may be measured.
+
+    Attributes:
+        name: Its version in the registry, its address, or the file of its predictions.
+        uri: Its address in MLflow; empty where that is not known.
+    """
+
+    name: str
+    uri: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """A model to measure.
 

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from understudy.contract import HOLDOUT_FILE, PREDICTIONS_ARTIFACT, Kind, Tag
-from understudy.decide.benchmark import BenchmarkModel
-from understudy.decide.candidates import training_run
+from understudy.decide.candidates import BenchmarkModel, training_run
 from understudy.errors import (
     EXIT_BAD_DATA,
     DecisionError,

@@ -10,13 +10,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from understudy.errors import nearest
 from understudy.gate.evidence import Comparison
 from understudy.gate.verdict import Check, CheckResult, Score, Unscored
 from understudy.spec.metrics import UNDEFINED_AS_NAN, Bound, Direction
-from understudy.spec.rules import Rule
+
+if TYPE_CHECKING:
+    from understudy.spec.rules import Rule
 
 _RELATIVE_TOLERANCE: Final = 1e-9
 _ABSOLUTE_TOLERANCE: Final = 1e-12

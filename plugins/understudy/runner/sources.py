@@ -9,16 +9,18 @@ import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from understudy.errors import ProjectError
 from understudy.runner import projectfile
 from understudy.runner.filesystem import copy_tree
-from understudy.runner.git.checkout import CheckoutStore
 from understudy.runner.projectfile import ProjectFile
 from understudy.runner.step import Pinned, Source
 from understudy.spec import git_address
 from understudy.spec.git_access import GitAccess
+
+if TYPE_CHECKING:
+    from understudy.runner.git.checkout import CheckoutStore
 
 LOCAL_VERSION: Final = "local"
 """The version of a plain folder; 'local (dirty)' where it differs from its commit."""

@@ -20,8 +20,8 @@ from understudy.airflow.challenger import (
 from understudy.airflow.exceptions import airflow_errors
 from understudy.airflow.inputs import inputs_again
 from understudy.airflow.links import run_address
-from understudy.airflow.night_context import TRAIN
-from understudy.airflow.night_steps import NightStepOperator, step_run
+from understudy.airflow.night_context import TRAIN, step_run
+from understudy.airflow.night_steps import NightStepOperator
 from understudy.airflow.services import Services
 from understudy.errors import DecisionError
 from understudy.gate import DecisionRecord, Verdict

@@ -19,8 +19,7 @@ from typing import Final
 
 from understudy.errors import ProjectError, SettingsError
 from understudy.runner.filesystem import fingerprint, has_room, make_read_only, remove_tree
-from understudy.runner.git.git import CEILING, Git, GitConnection, GitError
-from understudy.runner.git.links import linked
+from understudy.runner.git.git import CEILING, Git, GitConnection, GitError, linked
 from understudy.runner.git.mirror import Mirror, inside, place_of, submodules
 from understudy.runner.locks import FileLock
 from understudy.runner.process.process import ProcessRunner

@@ -14,8 +14,7 @@ from pathlib import Path
 from understudy.contract import key_of
 from understudy.errors import ProjectError, RepositoryUnavailableError, listed, nearest
 from understudy.runner.filesystem import remove_tree
-from understudy.runner.git.git import Git, GitError, conversation, remote_error
-from understudy.runner.git.links import CommitTree
+from understudy.runner.git.git import CommitTree, Git, GitError, conversation, remote_error
 from understudy.runner.locks import FileLock
 from understudy.spec.git_address import ProjectAddress
 
