@@ -38,7 +38,7 @@ def test_absolute_rules_do_not_decide_alone(pipeline: Pipeline, services: Servic
         night = replace(pipeline.night(day, Gate(GOOD)), champion=None)
         theirs = lost_champion(services, model)
         decision_inputs = DecisionInputs(pipeline.validated("m", None, rmse=1.0), theirs)
-        record = services.decisions.judge(night, decision_inputs)
+        record = pipeline.decisions().judge(night, decision_inputs)
         assert (record.verdict, record.decision.case) == (Verdict.HOLD, Case.CHAMPION_UNSCORED)
         assert isinstance(record.champion, Unscored)
         assert (record.champion.model, record.champion.cause) == ("2", Cause.DELETED)
@@ -57,7 +57,7 @@ def test_a_gate_that_waives_the_comparison_may_promote(
     services.client.delete_registered_model_alias(model, "champion")
     theirs = lost_champion(services, model)
     decision_inputs = DecisionInputs(pipeline.validated("m", None, rmse=1.0), theirs)
-    record = services.decisions.judge(night, decision_inputs)
+    record = pipeline.decisions().judge(night, decision_inputs)
     assert record.verdict is Verdict.PROMOTE
     version, expected = pipeline.version(night.run_id), compared_with(services, night, record)
     assert services.promoter.move(MoveRequest(model, version, expected, "tonight"))

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from understudy.airflow.connections import use_connection
-from understudy.decide.decision import DecisionService
 from understudy.registry.promoter import Promoter
 from understudy.registry.versions import Registry
 from understudy.runner.process.supervisor import end_with_parent
@@ -32,7 +31,6 @@ class Services:
     runs: RunStore
     registry: Registry
     nights: NightBook
-    decisions: DecisionService
     promoter: Promoter
 
     @classmethod
@@ -55,7 +53,6 @@ class Services:
             runs=runs,
             registry=Registry(client),
             nights=NightBook(client, runs),
-            decisions=DecisionService(client, runs),
             promoter=Promoter(client, runs),
         )
 

@@ -177,7 +177,8 @@ class DecisionService:
         Raises:
             DecisionError: when the challenger has no numbers.
         """
-        from understudy.decide.benchmark import BenchmarkModel, BenchmarkModels
+        from understudy.decide.benchmark import BenchmarkModels
+        from understudy.decide.candidates import BenchmarkModel
         from understudy.decide.evaluator import EvaluationRequest
         from understudy.decide.inputs import NightRows, earlier_challengers
 

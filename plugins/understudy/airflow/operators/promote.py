@@ -23,6 +23,7 @@ from understudy.airflow.links import run_address
 from understudy.airflow.night_context import TRAIN, step_run
 from understudy.airflow.night_steps import NightStepOperator
 from understudy.airflow.services import Services
+from understudy.decide.decision import DecisionService
 from understudy.errors import DecisionError
 from understudy.gate import DecisionRecord, Verdict
 from understudy.registry.promoter import ChampionChangedError
@@ -33,7 +34,6 @@ from understudy.store.night import Night
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from understudy.decide.decision import DecisionService
 
 _JUDGEMENTS: Final = 3
 """How often a verdict is reached anew within one task before the task gives up and is retried."""
@@ -52,7 +52,7 @@ class PromoteOperator(NightStepOperator):
         with airflow_errors(context):
             services, night = Services.connect(), self.night(context)
             self.mlflow_address = run_address(night.experiment_id, night.run_id)
-            record = services.decisions.promotion(night)
+            record = DecisionService(services.client, services.runs).promotion(night)
             version = challenger_version(context, services, night)
             refuse_return(context, services, night, version)
             asked = promotion(context, services, night, version)
@@ -113,7 +113,7 @@ class PromoteOperator(NightStepOperator):
         score = partial(self.score, context, services, night)
         inputs = inputs_again(context, services, night, record, score)
         # Kept for `on_kill`, which comes while the gate's process runs.
-        self._decisions = services.decisions
+        self._decisions = DecisionService(services.client, services.runs)
         again = self._decisions.judge(night, inputs, self._say)
         for line in again.summary_lines():
             self.log.info(line)

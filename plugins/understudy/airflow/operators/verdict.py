@@ -24,14 +24,13 @@ from understudy.airflow.links import (
 from understudy.airflow.night_context import GATE, night_of, pulled
 from understudy.airflow.services import Services
 from understudy.contract import Tag
+from understudy.decide.decision import DecisionService
 from understudy.gate import Verdict
 from understudy.redact import plain
 from understudy.spec.pipeline import Pipeline
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
-
-    from understudy.decide.decision import DecisionService
 
 
 _MARKUP, _LITERAL = re.compile(r"([\\`\[\]<>])"), r"\\\1"
@@ -65,7 +64,7 @@ class GateOperator(BaseOperator):
             raise AirflowSkipException(message)
         with airflow_errors(context):
             services = Services.connect()
-            self._decisions = services.decisions
+            self._decisions = DecisionService(services.client, services.runs)
             inputs = decision_inputs(context, services, night)
             record = self._decisions.judge(night, inputs, partial(self.log.info, "%s"))
         self.mlflow_address = run_address(night.experiment_id, night.run_id)
