@@ -38,7 +38,7 @@ RUN apt-get update \
 # A new volume takes owner and mode of the folder that it is mounted on.
 RUN useradd --uid 10001 --create-home --home-dir /var/lib/understudy --shell /bin/bash understudy \
     && cd /var/lib/understudy \
-    && install -d -o understudy -g understudy -m 0700 .mlflow airflow cache logs \
+    && install -d -o understudy -g understudy -m 0700 .cache .mlflow airflow cache cache/tmp logs \
     && ln -s /etc/understudy/tracking/credentials .mlflow/credentials \
     && install -d /etc/understudy && cd /etc/understudy \
     && install -d -o understudy -g understudy -m 0755 broker grafana postgres prometheus store \

@@ -6,13 +6,16 @@ The tests go on where the one before ended; with ``-x``, the first failure is th
 
 from __future__ import annotations
 
+import configparser
 import contextlib
 import json
 import os
 import re
+import socket
 import subprocess
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -175,6 +178,70 @@ def test_nobody_gets_in_without_a_password(team: Team) -> None:
     assert _mlflow(team, "experiments/search", max_results=1).status_code == 401
     refused = _mlflow(team, "experiments/search", "admin", "password", max_results=1)
     assert refused.status_code == 401
+
+
+def test_the_reader_reads_and_nothing_else(team: Team) -> None:
+    """MLflow itself lets whoever has an account create; and nobody guesses for long."""
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.read_string(team.secret("reader/credentials"))
+    user, password = parser["mlflow"].values()
+    found = _mlflow(team, "experiments/search", user, password, max_results=1)
+    assert found.status_code == 200
+    address = f"{team.address('MLFLOW')}/api/2.0/mlflow"
+    for path in ("experiments/create", "registered-models/create"):
+        made = httpx.post(
+            f"{address}/{path}", json={"name": "x"}, auth=(user, password), trust_env=False
+        )
+        assert made.status_code == 403, (path, made.text)
+    guesses = [
+        _mlflow(team, "experiments/search", user, f"guess {number}", max_results=1).status_code
+        for number in range(12)
+    ]
+    assert guesses == [401] * 9 + [429] * 3  # with the one of the test above
+
+
+def test_the_host_finds_no_open_port(team: Team, docker: Callable[..., bytes]) -> None:
+    """The bridge's addresses answer whoever is on the host, whatever is published."""
+    (store,) = team.compose("ps", "--quiet", "store").decode().split()
+    networks = json.loads(docker("inspect", store))[0]["NetworkSettings"]["Networks"]
+    (address,) = (one["IPAddress"] for one in networks.values())
+    assert _open_ports(address) == {8333}
+    for path in ("", "mlflow", "mlflow?list-type=2"):
+        answer = httpx.get(f"http://{address}:8333/{path}", trust_env=False)
+        assert answer.status_code == 403, (path, answer.text)
+
+
+def _open_ports(address: str) -> set[int]:
+    """Return which TCP ports of an address accept a connection."""
+
+    def accepts(port: int) -> bool:
+        with socket.socket() as tried:
+            tried.settimeout(2)
+            return tried.connect_ex((address, port)) == 0
+
+    with ThreadPoolExecutor(64) as threads:
+        return {port for port, is_open in enumerate(threads.map(accepts, range(65536))) if is_open}
+
+
+def test_a_container_can_change_nothing_of_its_image(
+    team: Team, docker: Callable[..., bytes]
+) -> None:
+    """Its root file system is read-only, and what runs has no capability; but of a worker."""
+    for container in team.compose("ps", "--quiet").decode().split():
+        (about,) = json.loads(docker("inspect", container))
+        name = about["Config"]["Labels"]["com.docker.compose.service"]
+        assert about["HostConfig"]["ReadonlyRootfs"] is (name != "worker"), name
+        main = int(docker("top", container, "-eo", "pid").split()[-1])
+        status = (Path("/proc") / str(main) / "status").read_text()
+        assert re.search(r"(?m)^CapEff:\s+0+$", status), name
+        assert not re.search(r"(?m)^Uid:\s+0\s", status), name
+
+
+def test_a_new_stack_logs_no_error(team: Team) -> None:
+    """It has no champion yet, which is no fault."""
+    lines = team.compose("logs", "--no-color").decode().splitlines()
+    errors = [line for line in lines if re.search(r"\b(ERROR|CRITICAL|FATAL)\b|Traceback", line)]
+    assert not errors, errors[:20]
 
 
 def test_what_a_role_may_do(team: Team) -> None:

@@ -201,6 +201,33 @@ def test_logs_are_bounded_and_privileges_are_not_gained(name: str) -> None:
     assert not service.get("privileged")
 
 
+@pytest.mark.parametrize("name", SERVICES)
+def test_no_service_can_change_its_image_or_has_roots_rights(name: str) -> None:
+    """But workers, whose projects write to their home; an official image's start gives data away."""
+    service = SERVICES[name]
+    assert service["cap_drop"] == ["ALL"]
+    assert service.get("cap_add", []) in (
+        [],
+        ["CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"],
+    )
+    assert service["read_only"] is (name not in {"worker", "heavy-worker"})
+
+
+def test_what_steps_write_is_not_run_by_the_champions_server() -> None:
+    """A step may write into environments and uv's cache: the volumes are two."""
+    mounts = {
+        name: {mount.partition(":")[0] for mount in SERVICES[name]["volumes"] if ":ro" not in mount}
+        for name in ("worker", "champion")
+    }
+    assert not mounts["worker"] & mounts["champion"]
+
+
+def test_the_stores_parts_listen_where_only_they_are() -> None:
+    """Filer, master and volumes ask nobody for credentials; the host reaches every bridge."""
+    command = SERVICES["store"]["command"]
+    assert {"-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3.ip.bind=0.0.0.0"} <= set(command)
+
+
 def test_the_repository_is_asked_for_by_name() -> None:
     """Compose then ends with the sentence that says where to write it."""
     asked = {value for name, value in _variables() if name == "AIRFLOW_VAR_UNDERSTUDY_REPOSITORY"}

@@ -72,9 +72,11 @@ def _use(connection: Connection) -> None:
             allowed="a host, a login with a password, or a password alone, which is a token",
             action=f"fill it in (Admin, Connections), or unset {VARIABLE}",
         )
-    # The worker's own variables go first: those of another user must not win over the connection.
+    # The worker's own variables go first: those of another user must not win over the connection,
+    # nor be told to another server.
     if connection.password:
         mask_secret(connection.password)
+    if connection.password or found.get(_URI, "") not in {"", os.environ.get(_URI, "")}:
         for name in (_USER, _PASSWORD, _TOKEN):
             os.environ.pop(name, None)
     os.environ.update(found)

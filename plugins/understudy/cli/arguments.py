@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 from understudy.cli.terminal import to_stderr
 from understudy.contract import ENV_MANAGERS, LOCAL_PYTHON, is_env_manager
@@ -39,6 +40,8 @@ _NOBODY: Final = frozenset({502, 503, 504})
 _STACKS: Final = (".state/stack", ".state/demo")
 _CACHE: Final = ".state/cache"
 _LOOPBACK: Final = "127.0.0.1"
+_USER, _PASSWORD = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"
+_LOGIN: Final = frozenset({_USER, _PASSWORD, "MLFLOW_TRACKING_TOKEN"})
 
 
 def moment(text: str) -> datetime:
@@ -165,35 +168,49 @@ def client(*, wait: bool = True) -> MlflowClient:
 def tracking_address() -> str:
     """Return the address of the tracking server; '' where neither variable nor stack names one.
 
-    With the address of a stack this process takes its cache, too, unless one is named.
+    With the address of a stack this process takes its login, and its cache unless one is named; of
+    a stack that the variable names, the login alone.
     """
-    named = os.environ.get(SERVER_VARIABLE, "")
-    if named:
-        return named
+    named = os.environ.get(SERVER_VARIABLE, "").rstrip("/")
     here = Path.cwd()
     for folder in (here, *here.parents):
-        for stack in _STACKS:
-            address = _of_stack(folder / stack)
-            if address:
-                to_stderr(f"understudy: the MLflow of {folder / stack}, {address}")
+        for state in (folder / stack for stack in _STACKS):
+            address = _of_stack(state)
+            if not address or (named and named != address) or not (named or _listens(address)):
+                continue
+            _log_in(state)
+            if not named:
+                to_stderr(f"understudy: the MLflow of {state}, {address}")
                 os.environ.setdefault("UNDERSTUDY_CACHE", str(folder / _CACHE))
-                return address
-    return ""
+            return address
+    return named
 
 
 def _of_stack(state: Path) -> str:
-    """Return the address of a local stack's MLflow; '' where none was started or it is over."""
+    """Return the address of a local stack's MLflow; '' where none was started."""
     # The record goes with `make down`; the ports stay, so that the next start has the same.
     record = state / "stack.json"
     # One of somebody else's, above a folder such as /tmp, would have us load that user's models.
     if not record.is_file() or record.stat().st_uid != os.getuid():
         return ""
     port = json.loads((state / "ports.json").read_text("utf-8"))["mlflow"]
-    try:
-        socket.create_connection((_LOOPBACK, port), timeout=1).close()
-    except OSError:
-        return ""
     return f"http://{_LOOPBACK}:{port}"
+
+
+def _listens(address: str) -> bool:
+    try:
+        socket.create_connection((_LOOPBACK, urlsplit(address).port or 0), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def _log_in(state: Path) -> None:
+    """Let this process ask a stack's MLflow as its user, unless it is told as whom to ask."""
+    passwords = state / "airflow" / "passwords.json"
+    if _LOGIN.isdisjoint(os.environ) and passwords.is_file():
+        user, password = next(iter(json.loads(passwords.read_text("utf-8")).items()))
+        os.environ |= {_USER: user, _PASSWORD: password}
 
 
 def _await_answer(address: str) -> None:

@@ -47,8 +47,13 @@ def program(name: str, setting: Setting) -> StackProgram:
         "dag-processor": _airflow(setting, "dag-processor"),
         "triggerer": _airflow(setting, "triggerer", "--skip-serve-logs"),
     }[name]
-    place = setting.place
-    return StackProgram(name, argv, setting.environment, place.state, place.log(name))
+    place, variables = setting.place, setting.environment
+    if name == "mlflow":
+        # By files and variables, not by options: what is on a command line is everybody's.
+        login = {"MLFLOW_AUTH_CONFIG_PATH": str(place.accounts)}
+        login["MLFLOW_FLASK_SERVER_SECRET_KEY"] = place.form_key.read_text("ascii")
+        variables = {**variables, **login}
+    return StackProgram(name, argv, variables, place.state, place.log(name))
 
 
 def _airflow(setting: Setting, *arguments: str) -> list[str]:
@@ -75,6 +80,7 @@ def _mlflow(setting: Setting) -> list[str]:
     return [
         str(setting.place.environment("mlflow") / "mlflow"),
         "server",
+        "--app-name=basic-auth",
         f"--backend-store-uri=sqlite:///{folder / 'mlflow.db'}",
         f"--artifacts-destination={folder / 'artifacts'}",
         "--serve-artifacts",

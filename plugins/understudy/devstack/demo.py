@@ -5,6 +5,7 @@ Writes below the demo's own state folder and the shared cache; the checkout is o
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import time
@@ -16,6 +17,7 @@ import httpx
 
 from understudy.cli.terminal import render
 from understudy.contract import CHAMPION, DataTag, Kind, Outcome, Tag
+from understudy.devstack import settings
 from understudy.devstack.airflow_api import FINISHED, AirflowApi, Json, moment
 from understudy.devstack.place import StackPlace
 from understudy.devstack.processes import StackError
@@ -364,6 +366,7 @@ class Demo:
 
         # Both addresses: without the second, MLFLOW_REGISTRY_URI of the caller's would apply.
         url = stack.addresses().mlflow
+        os.environ.update(settings.mlflow_account(stack.place))  # the only way to tell a client
         client = MlflowClient(tracking_uri=url, registry_uri=url)
         reports = read_nights(client, PIPELINE)
         width = shutil.get_terminal_size((120, 24)).columns

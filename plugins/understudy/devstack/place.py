@@ -70,8 +70,23 @@ class StackPlace:
 
     @property
     def passwords(self) -> Path:
-        """The file, readable by its owner only, with the password of Airflow's user."""
+        """The file, readable by its owner only, with the password of Airflow's and MLflow's user."""
         return self.airflow / "passwords.json"
+
+    @property
+    def accounts(self) -> Path:
+        """The settings of MLflow's login."""
+        return self.mlflow / "accounts.ini"
+
+    @property
+    def form_key(self) -> Path:
+        """What MLflow signs its own forms with."""
+        return self.mlflow / "form.key"
+
+    @property
+    def shell(self) -> Path:
+        """What a shell reads to reach MLflow; readable by its owner only."""
+        return self.state / "mlflow.sh"
 
     def environment(self, name: str) -> Path:
         """The folder of programs of the virtual environment `name`."""

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from http import HTTPStatus
 from pathlib import Path
 
 import httpx
@@ -14,6 +15,7 @@ import httpx
 from understudy.devstack.airflow_api import AirflowApi, moment
 from understudy.devstack.place import StackPlace
 from understudy.devstack.processes import Identity, StackError
+from understudy.devstack.settings import USER
 
 LOG_LINES = 25
 """How many of a log's last lines a message shows."""
@@ -92,6 +94,23 @@ def answers(client: httpx.Client, url: str) -> bool:
         return client.get(url).is_success
     except httpx.TransportError:
         return False
+
+
+def log_in(client: httpx.Client, password: str, file: Path) -> None:
+    """Checks that MLflow takes the password that the stack's programs have.
+
+    Raises:
+        StackError: it does not: it keeps the first one that it was given, in a database of its own.
+    """
+    query = "/api/2.0/mlflow/experiments/search?max_results=1"
+    status = client.get(query, auth=(USER, password)).status_code
+    if status == HTTPStatus.UNAUTHORIZED:
+        raise StackError(
+            f"MLflow does not take the password of {USER} in {file}",
+            allowed="the password that MLflow was first started with, or was given since",
+            action="write that one into the file, or remove accounts.db beside mlflow.db for a new"
+            " login with the file's; then make down and make up",
+        )
 
 
 def serves_git(url: str) -> bool:

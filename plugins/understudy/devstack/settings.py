@@ -1,4 +1,4 @@
-"""Writes Airflow's configuration of a stack, with its generated secrets, below the state folder.
+"""Writes the configuration of a stack, with its generated secrets, below the state folder.
 
 A file rather than environment variables: it is readable by its owner only, tasks do not inherit
 it, and `AIRFLOW_HOME=.state/stack/airflow airflow ...` works by hand.
@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import secrets
+import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TextIO
@@ -20,6 +21,7 @@ from understudy.devstack.place import StackPlace
 from understudy.devstack.ports import LOOPBACK
 
 USER = "admin"
+"""The user of Airflow and of MLflow, who have one password."""
 MARK = "UNDERSTUDY_STACK"
 """The environment variable that marks every process of a stack with the stack's random word."""
 REPOSITORY = "understudy.git"
@@ -108,7 +110,7 @@ def sections(place: StackPlace, ports: Mapping[str, int]) -> Sections:
 
 
 def write(place: StackPlace, ports: Mapping[str, int]) -> None:
-    """Writes airflow.cfg and the password file; secrets of an earlier start are kept."""
+    """Writes Airflow's and MLflow's settings; secrets of an earlier start are kept."""
     for folder in (place.airflow / "plugins", place.mlflow, place.logs, place.git):
         folder.mkdir(parents=True, exist_ok=True)
     parser = _parser()
@@ -124,12 +126,43 @@ def write(place: StackPlace, ports: Mapping[str, int]) -> None:
     if not place.passwords.exists():
         with _private(place.passwords) as handle:
             json.dump({USER: secrets.token_urlsafe(18)}, handle)
+    _write_accounts(place)
+    with _private(place.shell) as handle:
+        variables = {"MLFLOW_TRACKING_URI": mlflow_url(ports), **mlflow_account(place)}
+        handle.writelines(
+            f"export {name}={shlex.quote(text)}\n" for name, text in variables.items()
+        )
+
+
+def _write_accounts(place: StackPlace) -> None:
+    """Writes the settings of MLflow's login, and the key that signs its forms."""
+    parser = _parser()
+    accounts = {
+        "default_permission": "READ",
+        "database_uri": f"sqlite:///{place.mlflow / 'accounts.db'}",
+        "admin_username": USER,
+        "admin_password": password(place),
+        # A password's hash takes a third of a second, which each call of a night would wait for.
+        # The server is one process, which forgets at once what was changed.
+        "auth_cache_ttl_seconds": "3600",
+    }
+    parser.read_dict({"mlflow": accounts})
+    with _private(place.accounts) as handle:
+        parser.write(handle)
+    if not place.form_key.exists():
+        with _private(place.form_key) as handle:
+            handle.write(secrets.token_urlsafe(32))
 
 
 def password(place: StackPlace) -> str:
-    """The password of Airflow's user."""
+    """The password of the user of Airflow and MLflow."""
     content: dict[str, str] = json.loads(place.passwords.read_text("utf-8"))
     return content[USER]
+
+
+def mlflow_account(place: StackPlace) -> dict[str, str]:
+    """The variables by which MLflow's clients log in."""
+    return {"MLFLOW_TRACKING_USERNAME": USER, "MLFLOW_TRACKING_PASSWORD": password(place)}
 
 
 def environment(place: StackPlace, ports: Mapping[str, int], mark: str) -> dict[str, str]:
@@ -147,6 +180,7 @@ def environment(place: StackPlace, ports: Mapping[str, int], mark: str) -> dict[
         # The Airflow variable `understudy_repository`, which the Dag files name.
         "AIRFLOW_VAR_UNDERSTUDY_REPOSITORY": repository_url(ports),
         "MLFLOW_TRACKING_URI": mlflow_url(ports),
+        **mlflow_account(place),
         "MLFLOW_DISABLE_TELEMETRY": "true",
         # Job consumers would take five times the memory and the time to start.
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",

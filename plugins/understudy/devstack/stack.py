@@ -118,7 +118,7 @@ class Stack:
                 readiness.refuse_import_errors(self.api(), datetime.min.replace(tzinfo=UTC))
                 return
             # A stack of which something lives is repaired: a demo's nights may be under way.
-            if known and missing and missing != _COMPONENTS and self._has_ports():
+            if known and missing and missing != _COMPONENTS and self._is_current():
                 self._mend(known, missing)
                 return
             if known:
@@ -155,9 +155,10 @@ class Stack:
         password = settings.password(self.place)
         return AirflowApi(Account(self.addresses().airflow, settings.USER, password))
 
-    def _has_ports(self) -> bool:
-        """Whether every component has one; those of an earlier version may be fewer."""
-        return set(components.PORTS) <= set(ports.remembered(self.place.ports))
+    def _is_current(self) -> bool:
+        """Whether it was started by this version: an earlier one had fewer ports, or no login."""
+        known = set(components.PORTS) <= set(ports.remembered(self.place.ports))
+        return known and self.place.form_key.exists()
 
     def _start(self) -> None:
         self.place.state.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -251,9 +252,10 @@ class _Start:
 
     def _await_background(self, watch: readiness.Watch) -> None:
         chosen = self._setting.ports
-        url = f"{settings.mlflow_url(chosen)}/health"
-        with httpx.Client(timeout=5, trust_env=False) as client:
-            watch.until(lambda: readiness.answers(client, url), "MLflow's server")
+        url = settings.mlflow_url(chosen)
+        with httpx.Client(base_url=url, timeout=30, trust_env=False) as client:
+            watch.until(lambda: readiness.answers(client, "/health"), "MLflow's server")
+            readiness.log_in(client, settings.password(self._place), self._place.passwords)
         repository = settings.repository_url(chosen)
         watch.until(lambda: readiness.serves_git(repository), "the git server")
 
@@ -274,13 +276,15 @@ def describe(stack: Stack) -> str:
     activation = stack.place.environment("airflow") / "activate"
     return "\n".join(
         (
-            f"  Airflow     user {settings.USER}, password in {stack.place.passwords}",
+            f"  Airflow     {addresses.airflow}",
+            f"  MLflow      {addresses.mlflow}",
+            f"  both ask    user {settings.USER}, password {settings.password(stack.place)}",
             f"  this clone  {addresses.repository}",
             f"  logs        {stack.place.logs}",
             "  make down ends it. For a shell with understudy, mlflow and uv, and for the browser:",
             "",
             f"    . {shlex.quote(str(activation))}",
-            f"    export MLFLOW_TRACKING_URI={addresses.mlflow}",
+            f"    . {shlex.quote(str(stack.place.shell))}",
             f"    {addresses.airflow}/plugin/champions",
         )
     )

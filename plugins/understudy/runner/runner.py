@@ -7,6 +7,7 @@ folder, the tracking server, and the processes that it starts.
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from understudy.spec.pipeline import Pipeline
 
 _REQUIREMENTS = "requirements.txt"
+_LOGIN = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
 _TRIVIAL = re.compile(r"[\d.,+-]*$|true$|false$|yes$|no$|on$|off$|none$", re.IGNORECASE)
 
 
@@ -150,8 +152,9 @@ class StepRunner:
             on_line(plain(text))
 
         # Programs print their settings, also in tracebacks, and Airflow masks only what it knows
-        # as a secret.
-        with known(request.environment.values()) as short, contextlib.ExitStack() as shared:
+        # as a secret. What MLflow is asked with is in each step's environment, too.
+        secrets = (*request.environment.values(), *(os.environ.get(name, "") for name in _LOGIN))
+        with known(secrets) as short, contextlib.ExitStack() as shared:
             if told := _not_hidden(request.environment, short):
                 line(told)
             source = shared.enter_context(self._sources.lease(request.project, request.version))

@@ -1,0 +1,76 @@
+"""MLflow's login in the container stack: its own, for a reader who only reads, and not for guesses.
+
+Runs inside MLflow's server, on MLflow's own Python: it imports nothing of the package, which that
+environment has not. ``auth.ini`` names it as the ``authorization_function``.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from flask import make_response, request
+from mlflow.server.auth import authenticate_request_basic_auth
+
+if TYPE_CHECKING:
+    from flask import Response
+    from werkzeug.datastructures import Authorization
+
+READER: Final = "reader"
+"""The user who creates nothing: MLflow lets everybody who has an account create."""
+GUESSES: Final = 10
+"""Wrong logins that an address has in ``PER_S`` seconds; a person has mistyped by then."""
+PER_S: Final = 60.0
+_READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_MOST_ADDRESSES: Final = 10_000
+
+_wrong: dict[str, deque[float]] = {}
+_lock: Final = threading.Lock()
+
+
+def authenticate() -> Authorization | Response:
+    """Return who asks, as MLflow's own login does; or the answer to who may not."""
+    address = request.remote_addr or ""
+    # Before the password is looked at: a hash takes a third of a second of the server's time.
+    if request.authorization is not None and _guesses(address):
+        return _answer(429, f"More than {GUESSES} wrong logins in {PER_S:.0f} s.", str(int(PER_S)))
+    found = authenticate_request_basic_auth()
+    if not hasattr(found, "username"):
+        if request.authorization is not None:
+            _remember(address)
+        return found
+    if found.username == READER and not _reads():
+        return _answer(403, f"The user {READER} reads, and changes nothing.")
+    return found
+
+
+def _reads() -> bool:
+    # MLflow's searches are POST: their questions may be longer than an address.
+    return request.method in _READS or (
+        request.method == "POST" and request.path.endswith("/search")
+    )
+
+
+def _guesses(address: str) -> bool:
+    """Return whether an address has had its wrong logins for now."""
+    with _lock:
+        times = _wrong.get(address, ())
+        return len(times) == GUESSES and time.monotonic() - times[0] < PER_S
+
+
+def _remember(address: str) -> None:
+    with _lock:
+        # Whoever has many addresses forgets the others' guesses, and fills no memory.
+        if len(_wrong) >= _MOST_ADDRESSES:
+            _wrong.clear()
+        _wrong.setdefault(address, deque(maxlen=GUESSES)).append(time.monotonic())
+
+
+def _answer(status: int, message: str, retry_after: str = "") -> Response:
+    code = "PERMISSION_DENIED" if status == 403 else "REQUEST_LIMIT_EXCEEDED"  # noqa: PLR2004 - HTTP
+    answer = make_response({"error_code": code, "message": message}, status)
+    if retry_after:
+        answer.headers["Retry-After"] = retry_after
+    return answer
