@@ -37,7 +37,7 @@ from understudy.cli.terminal import render
 from understudy.devstack import processes
 from understudy.devstack.place import CHECKOUT, StackPlace
 from understudy.devstack.progress import ProgressLines
-from understudy.devstack.settings import MARK
+from understudy.devstack.settings import MARK, mlflow_account
 from understudy.devstack.stack import Stack
 
 LINGERING = "git://127.0.0.1/models#linger"
@@ -108,6 +108,7 @@ def running(folder: Path, progress: ProgressLines) -> Iterator[tuple[Installatio
     stack = Stack(place, progress)
     try:
         stack.up()
+        os.environ.update(mlflow_account(stack.place))
         client = MlflowClient(stack.addresses().mlflow)
         yield Installation(stack, client, ""), _ground(stack, client, temporary)
     finally:

@@ -41,6 +41,7 @@ from understudy.devstack import processes
 from understudy.devstack.place import bench_place
 from understudy.devstack.processes import StackError
 from understudy.devstack.progress import ProgressLines
+from understudy.devstack.settings import mlflow_account
 from understudy.devstack.stack import Stack
 from understudy.errors import UnderstudyError
 
@@ -205,6 +206,7 @@ def running(folder: Path, data: Path | None, progress: ProgressLines) -> Iterato
             stack.up()
             from mlflow.tracking import MlflowClient
 
+            os.environ.update(mlflow_account(stack.place))
             client = MlflowClient(stack.addresses().mlflow)
             yield Setting(stack, client, folder, programs, commit, None if data else table)
         finally:

@@ -31,6 +31,7 @@ from understudy.devstack import processes
 from understudy.devstack.airflow_api import moment
 from understudy.devstack.place import CHECKOUT, StackPlace
 from understudy.devstack.progress import ProgressLines
+from understudy.devstack.settings import mlflow_account
 from understudy.devstack.stack import Stack
 
 LIMIT = 300.0
@@ -88,6 +89,7 @@ class Soak:
 
     def __init__(self, stack: Stack, temporary: Path, tell: Callable[[Count], None]) -> None:
         self._stack, self._temporary, self._tell = stack, temporary, tell
+        os.environ.update(mlflow_account(stack.place))
         self._client, self._api = MlflowClient(stack.addresses().mlflow), stack.api()
         self._nights = 0
 

@@ -21,6 +21,7 @@ import httpx
 from bench.setting import CHAMPION, MIRROR, PROJECT, Setting, clean_environment
 from understudy.devstack.airflow_api import FINISHED, AirflowApi
 from understudy.devstack.processes import StackError
+from understudy.devstack.settings import mlflow_account
 
 OTHERS = ("one", "scripts", "plain", "mlflow")
 """Names of the ways that are not ours."""
@@ -120,6 +121,7 @@ class Shell:
             "PATH": os.pathsep.join((str(setting.programs), str(airflow), inherited["PATH"])),
             "TMPDIR": str(setting.folder / "tmp"),
             "MLFLOW_TRACKING_URI": setting.stack.addresses().mlflow,
+            **mlflow_account(setting.stack.place),
             "MLFLOW_EXPERIMENT_NAME": f"bench_{self.name}",
             "MLFLOW_DISABLE_TELEMETRY": "true",
             "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",

@@ -16,9 +16,11 @@ from pathlib import Path
 
 import httpx
 import pytest
+from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from understudy.cli.main import main
+from understudy.containers import first_start
 from understudy.contract import CHAMPION
 from understudy.errors import TrackingRefusedError
 from understudy.registry.history import MoveCause
@@ -35,7 +37,9 @@ grant_default_workspace_access = false
 database_uri = sqlite:///{folder}/accounts.db
 admin_username = admin
 auth_cache_ttl_seconds = 600
+authorization_function = mlflow_login:authenticate
 """
+"""As the container stack sets them."""
 GuardedServer = Callable[[Path, str], AbstractContextManager[tuple[str, str]]]
 USER, PASSWORD = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"
 
@@ -111,6 +115,7 @@ def guarded_server(mlflow_server: Callable[..., AbstractContextManager[str]]) ->
         with mlflow_server(
             folder,
             "--app-name=basic-auth",
+            PYTHONPATH=str(Path(first_start.__file__).parent),  # of mlflow_login
             MLFLOW_AUTH_CONFIG_PATH=str(folder / "accounts.ini"),
             MLFLOW_AUTH_ADMIN_PASSWORD=password,
             MLFLOW_FLASK_SERVER_SECRET_KEY=secrets.token_urlsafe(16),
@@ -151,6 +156,34 @@ def known(accounts: tuple[str, str]) -> Iterator[Guarded]:
         made.grant("reader", "READ", "READ")
         made.grant("clerk", "READ", "EDIT")
         yield made
+
+
+def test_a_reader_creates_nothing(known: Guarded) -> None:
+    """MLflow lets every account create experiments and models; this login does not let this one."""
+    known.be("reader")
+    client = known.client()
+    assert str(client.get_model_version_by_alias(known.model, CHAMPION).version) == "1"
+    assert client.search_registered_models()
+    attempts: list[Callable[[], object]] = [
+        lambda: client.create_experiment("a reader's"),
+        lambda: client.create_registered_model("a reader's"),
+        lambda: client.set_registered_model_alias(known.model, "mine", "1"),
+    ]
+    for attempt in attempts:
+        with pytest.raises(MlflowException, match="reads, and changes nothing"):
+            attempt()
+
+
+def test_who_guesses_is_slowed_down(known: Guarded) -> None:
+    """By address, for all of its names; the password is not even looked at."""
+    address = f"{known.uri}/api/2.0/mlflow/experiments/search?max_results=1"
+    # From another address of the loopback: the other tests of this server come from the first.
+    with httpx.Client(transport=httpx.HTTPTransport(local_address="127.0.0.9")) as guesser:
+        answers = [guesser.get(address, auth=("admin", f"{n}")).status_code for n in range(12)]
+        right = ("admin", known.passwords["admin"])
+        assert guesser.get(address, auth=right).status_code == 429
+    assert answers == [401] * 10 + [429] * 2
+    assert httpx.get(address, auth=right, trust_env=False).status_code == 200
 
 
 def test_the_pipelines_user_promotes_and_rolls_back(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from understudy.contract import Tag
+from understudy.devstack.settings import mlflow_account
 
 if TYPE_CHECKING:
     from tests.fixtures.airflow import Installation
@@ -91,6 +92,10 @@ def elsewhere(
     """Add a cluster, its connection and two Dags to the stack."""
     installation = installation_to_break
     place, node = installation.stack.place, tmp_path_factory.mktemp("node")
+    # As docs/kubernetes.md has it: a file in the home of the Jobs' image.
+    account = "\n".join(f"{name.lower()} = {one}" for name, one in mlflow_account(place).items())
+    (node / ".mlflow").mkdir(mode=0o700)
+    (node / ".mlflow" / "credentials").write_text(f"[mlflow]\n{account}\n")
     _lend_client(place.airflow / "config")
     (models.folder / "waits").mkdir(exist_ok=True)
     (models.folder / "waits" / "MLproject").write_text(MLPROJECT)

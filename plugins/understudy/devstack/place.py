@@ -70,7 +70,7 @@ class StackPlace:
 
     @property
     def passwords(self) -> Path:
-        """The file, readable by its owner only, with the password of Airflow's and MLflow's user."""
+        """The file, readable by its owner only, with the password of Airflow and MLflow."""
         return self.airflow / "passwords.json"
 
     @property

@@ -38,10 +38,9 @@ def variables() -> list[str | None]:
     [
         ({"login": "bot", "password": "s"}, [URI, "bot", "s", None]),
         ({"password": "s"}, [URI, None, None, "s"]),
-        (
-            {"host": "https://m.example.com"},
-            ["https://m.example.com", None, None, "of another user"],
-        ),
+        # Another server must not hear it.
+        ({"host": "https://m.example.com"}, ["https://m.example.com", None, None, None]),
+        ({"host": "mlflow", "port": 5000}, [URI, None, None, "of another user"]),
         ({"host": "m", "port": 80, "password": "s"}, ["http://m:80", None, None, "s"]),
         ({"host": "m", "schema": "https", "password": "s"}, ["https://m", None, None, "s"]),
     ],

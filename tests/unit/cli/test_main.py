@@ -82,6 +82,40 @@ def test_with_a_stack_its_cache_is_taken(tmp_path: Path, monkeypatch: pytest.Mon
         assert os.environ["UNDERSTUDY_CACHE"] == str(tmp_path / ".state" / "cache")
 
 
+@pytest.mark.parametrize(
+    ("named", "variables", "expected"),
+    [
+        ("", {}, ("ann", "a password")),
+        ("{}/", {}, ("ann", "a password")),
+        ("http://127.0.0.1:1", {}, (None, None)),
+        ("", {"MLFLOW_TRACKING_USERNAME": "bob"}, ("bob", None)),
+        ("", {"MLFLOW_TRACKING_TOKEN": "a token"}, (None, None)),
+    ],
+)
+def test_a_stack_s_login_is_taken_for_its_server_alone(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    named: str,
+    variables: dict[str, str],
+    expected: tuple[str | None, str | None],
+) -> None:
+    """Found or named by its address; a login of the shell counts; no other server hears it."""
+    login = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
+    for name in (*login, "MLFLOW_TRACKING_TOKEN"):
+        monkeypatch.setenv(name, "")  # so that what is set below is gone afterwards
+        monkeypatch.delenv(name)
+    with serving({"/health": b"OK"}) as demo:
+        folder = tmp_path / ".state" / "demo"
+        stack(folder, int(demo.rpartition(":")[2]))
+        (folder / "airflow").mkdir()
+        (folder / "airflow" / "passwords.json").write_text('{"ann": "a password"}')
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", named.format(demo))
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        assert arguments.tracking_address() == (named.format(demo).rstrip("/") or demo)
+    assert tuple(map(os.environ.get, login)) == expected
+
+
 def test_a_stack_of_another_user_s_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else who plants one in a folder for all has us load models of theirs."""
     with serving({"/health": b"OK"}) as demo:
