@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -181,6 +182,47 @@ def test_a_champion_that_somebody_deletes_is_served_on(serving: Serving) -> None
     answer = httpx.post(f"{serving.address}/invocations", json=serving.question, trust_env=False)
     assert answer.is_success
     assert answer.headers["x-understudy-version"] == "1"
+
+
+@pytest.mark.long("starts two servers, and waits for MLflow to be missed")
+def test_a_start_without_mlflow_serves_the_last_champion(
+    rehearsal_setup: RehearsalSetup,
+    serve: Callable[[MlflowClient, str, Path], AbstractContextManager[Serving]],
+    losing_answers: Callable[[str, Callable[[str], bool]], AbstractContextManager[str]],
+    tmp_path: Path,
+) -> None:
+    """From its own copy, which it says, with its age; also a server that dies meanwhile."""
+    from mlflow.tracking import MlflowClient
+
+    client, model = rehearsal_setup.client, f"kept {uuid.uuid4().hex[:8]}"
+    source = client.get_model_version(rehearsal_setup.model, "1").source
+    client.create_registered_model(model)
+    client.create_model_version(model, source, model_id=source.rpartition("/")[2])
+    is_away = threading.Event()
+    with losing_answers(client.tracking_uri, lambda _path: is_away.is_set()) as address:
+        behind = MlflowClient(address)
+        with serve(behind, model, tmp_path / "first.log") as first:
+            first.champion("1")
+            assert first.get("/health") == {"version": "1"}
+            first.process.terminate()
+            assert first.process.wait(60) == 0
+        is_away.set()
+        with serve(behind, model, tmp_path / "second.log") as second:
+            second.eventually(lambda: second.get("/champion").get("version") == "1")
+            answer = asked(second, 1.5)
+            assert answer.json() == {"predictions": [{"x": 3.0}]}
+            assert 0 < int(answer.headers["x-understudy-unconfirmed"]) < 300
+            assert second.get("/health")["unconfirmed_seconds"] > 0
+            assert "is served from this machine's own copy" in second.log.read_text()
+            (server,) = second.servers()
+            os.kill(server, signal.SIGKILL)
+            second.eventually(lambda: bool(second.servers()) and server not in second.servers())
+            second.eventually(lambda: asked(second, 1.5).is_success)
+            is_away.clear()
+            second.eventually(lambda: second.get("/health") == {"version": "1"})
+            assert "x-understudy-unconfirmed" not in asked(second, 1.5).headers
+            second.process.terminate()
+            assert second.process.wait(60) == 0
 
 
 def lives(pid: int) -> bool:

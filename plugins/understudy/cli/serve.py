@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 import threading
@@ -59,6 +60,8 @@ def _run(options: argparse.Namespace) -> int:
     from understudy.serving.instance import Opener, ServingTerms
     from understudy.serving.proxy import Proxy, TimedConnection
 
+    # It asks again in a moment, and goes on meanwhile: MLflow's own patience would only hide that.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     made = client(wait=False)
     proxy = Proxy(options.model, _print, options.largest_request)
     terms = ServingTerms(options.workers, options.env_manager or "", options.startup)

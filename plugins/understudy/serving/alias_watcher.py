@@ -17,7 +17,7 @@ from weakref import WeakSet
 
 from understudy.errors import UnderstudyError
 from understudy.runner.process.process import OnLine
-from understudy.serving.instance import Opener
+from understudy.serving.instance import Instance, Opener
 from understudy.serving.proxy import Proxy
 from understudy.serving.server import ModelServer
 
@@ -29,6 +29,8 @@ _DRAIN: Final = 120.0
 _FIRST_PAUSE: Final = 5.0
 _LONGEST_PAUSE: Final = 300.0
 """Seconds before a version that failed is tried again: the first time, and at most."""
+_NOTED: Final = 30.0
+"""Seconds between two notes, beside the own copy, that it is still the champion."""
 
 
 @dataclass(slots=True)
@@ -68,6 +70,7 @@ class AliasWatcher:
         self._thread = threading.Thread(target=self._follow, name="follower", daemon=True)
         self._trouble: Trouble | None = None
         self._silent = False
+        self._noted_at = 0.0
         self._leaving: list[threading.Thread] = []
         self._known_dead: WeakSet[ModelServer] = WeakSet()
 
@@ -103,8 +106,11 @@ class AliasWatcher:
         try:
             champion = self._champion()
         except UnderstudyError as error:
+            self._proxy.doubt()
             self._complain(f"{error} What is served stays as it is.")
+            self._go_on_alone()
             return
+        self._proxy.confirm()
         if champion is None:
             self._complain(f"{self._proxy.model} has no champion. What is served stays as it is.")
             return
@@ -116,6 +122,17 @@ class AliasWatcher:
             self._lost(server)
         if current is None or current.version != champion or dead:
             self._bring_up(champion)
+        elif time.monotonic() > self._noted_at + _NOTED:
+            self._opener.copy_of(self._proxy.model).confirm()
+            self._noted_at = time.monotonic()
+
+    def _go_on_alone(self) -> None:
+        """Serve this machine's own copy where nothing is served, or a server of it has died."""
+        current = self._proxy.current
+        if current is None or current.dead:
+            for server in current.dead if current is not None else []:
+                self._lost(server)
+            self._bring_up("")
 
     def _lost(self, server: ModelServer) -> None:
         """Say once that a server has ended."""
@@ -127,18 +144,22 @@ class AliasWatcher:
     def _complain(self, message: str) -> None:
         """Say what is wrong with the registry, once until it is right again."""
         if not self._silent:
-            self._say(f"ERROR {message}")
+            # Before the first night there is no champion, which is no fault.
+            kind = "ERROR" if self._proxy.current is not None else "WARNING"
+            self._say(f"{kind} {message}")
         self._silent = True
 
     def _bring_up(self, version: str) -> None:
+        """Bring a version up; '' for the one that this machine has a copy of."""
         trouble = self._trouble
         if trouble and trouble.version == version and time.monotonic() < trouble.again_at:
             return
-        self._say(f"Bringing up {self._proxy.model} version {version}")
         try:
-            new = self._opener.open(self._proxy.model, version)
+            new = self._opened(version)
         except UnderstudyError as error:
             self._failed(version, error)
+            return
+        if new is None:
             return
         self._trouble = None
         self._proxy.note = {"since": datetime.now(UTC).isoformat(timespec="milliseconds")}
@@ -150,7 +171,25 @@ class AliasWatcher:
             leaving = threading.Thread(target=old.close, args=(_DRAIN,), name="leaving")
             leaving.start()
             self._leaving.append(leaving)
-        self._say(f"Serving {self._proxy.model} version {version}")
+        self._say(f"Serving {self._proxy.model} version {new.version}")
+
+    def _opened(self, version: str) -> Instance | None:
+        model = self._proxy.model
+        if version:
+            self._say(f"Bringing up {model} version {version}")
+            opened = self._opener.open(model, version)
+            self._noted_at = time.monotonic()
+            return opened
+        found = self._opener.open_kept(model)
+        if found is None:
+            return None
+        new, age = found
+        self._proxy.doubt(age)
+        self._say(
+            f"WARNING version {new.version} of {model} is served from this machine's own copy:"
+            f" it was champion {age:.0f} s ago, when MLflow last answered"
+        )
+        return new
 
     def _failed(self, version: str, error: UnderstudyError) -> None:
         # Stopped while it was being brought up: that is why it failed.
@@ -167,6 +206,7 @@ class AliasWatcher:
             "refused": {"version": version, "reason": str(error)},
         }
         self._say(
-            f"ERROR the champion, version {version} of {self._proxy.model}, did not come up;"
+            f"ERROR the champion, version {version or 'as kept here'} of {self._proxy.model}, did"
+            " not come up;"
             f" {still}. Tried again in {pause:.0f} s. {error}"
         )

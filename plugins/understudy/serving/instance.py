@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,7 +18,7 @@ from understudy.runner.process.process import OnLine, ProcessRunner
 from understudy.runner.scratch import scratch_folder
 from understudy.runner.settings import Settings
 from understudy.serving.answers import Question, difference, shown
-from understudy.serving.place import MANAGERS, downloaded, environment_of
+from understudy.serving.place import MANAGERS, OwnCopy, downloaded, environment_of
 from understudy.serving.server import ModelServer, asking
 from understudy.store.artifacts import found
 from understudy.store.tracking import RunStore, refused, tracking_errors
@@ -165,19 +166,56 @@ class Opener:
             scratch = stack.enter_context(scratch_folder(self._settings.scratch))
             folder = downloaded(self._client, model, version, scratch.inputs)
             rehearsed = self._rehearsed(model, version, scratch.inputs)
-            # An environment built by the manager of the rehearsal is the one that has answered.
-            manager = MANAGERS.get(rehearsed.manager, rehearsed.manager)
-            store = EnvironmentStore(self._settings, self._process_runner)
-            lease = store.lease(environment_of(folder, manager), manager, self._on_line)
-            environment = stack.enter_context(lease)
-            servers = self._started(stack, folder, environment, scratch.temporary)
-            for server in servers:
-                server.await_ready(self._terms.startup)
-                _ask(server, rehearsed)
-            # A server that is being stopped still answers what it was asked.
-            self._process_runner.check()
-            # Until here an error closes everything; from here on the instance does, when it ends.
-            return Instance(version, servers, stack.pop_all().close)
+            loaded = self._loaded(stack, version, folder, rehearsed, scratch.temporary)
+        try:
+            self.copy_of(model).keep(version, folder, asdict(rehearsed))
+        except OSError as error:
+            self._on_line(
+                f"WARNING no copy of version {version} is kept for a later start: {error}"
+            )
+        return loaded
+
+    def open_kept(self, model: str) -> tuple[Instance, float] | None:
+        """Return the champion that was last served here, from this machine's own copy.
+
+        Returns:
+            It, and how many seconds ago the registry last said that it is champion; None where
+            there is no copy.
+
+        Raises:
+            UnderstudyError: as ``open`` does.
+        """
+        if (kept := self.copy_of(model).found()) is None:
+            return None
+        with ExitStack() as stack:
+            scratch = stack.enter_context(scratch_folder(self._settings.scratch))
+            # The next champion's copy takes the place of this one, whose server may read it again.
+            folder = shutil.copytree(kept.folder, scratch.inputs / "model")
+            questions = tuple(Question(**one) for one in kept.about["questions"])
+            rehearsed = _Rehearsed(questions, kept.about["tolerance"], kept.about["manager"])
+            return self._loaded(stack, kept.version, folder, rehearsed, scratch.temporary), kept.age
+
+    def copy_of(self, model: str) -> OwnCopy:
+        """Return where this machine keeps its copy of a model's champion."""
+        return OwnCopy(self._settings.cache, self._client.tracking_uri, model)
+
+    def _loaded(
+        self, stack: ExitStack, version: str, folder: Path, rehearsed: _Rehearsed, scratch: Path
+    ) -> Instance:
+        """Return a version that answers as it did; what the stack holds is the instance's then."""
+        # An environment built by the manager of the rehearsal is the one that has answered.
+        manager = MANAGERS.get(rehearsed.manager, rehearsed.manager)
+        store = EnvironmentStore(self._settings, self._process_runner)
+        lease = store.lease(environment_of(folder, manager), manager, self._on_line)
+        environment = stack.enter_context(lease)
+        servers = self._started(stack, folder, environment, scratch)
+        for server in servers:
+            server.await_ready(self._terms.startup)
+            _ask(server, rehearsed)
+        # A server that is being stopped still answers what it was asked.
+        self._process_runner.check()
+        # Until here an error closes everything; from here on the instance does, when it ends.
+        return Instance(version, servers, stack.pop_all().close)
 
     def stop(self) -> None:
         """End what is being built or loaded; nothing is opened afterwards."""

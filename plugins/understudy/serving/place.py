@@ -1,9 +1,17 @@
-"""Brings a version of a model, and the environment that it records, to this machine."""
+"""Brings a version of a model, and the environment that it records, to this machine; keeps one."""
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from understudy.errors import RegistryError
 from understudy.runner.projectfile import ProjectFile
@@ -17,6 +25,71 @@ _PYTHON_ENV, _CONDA_ENV = "python_env.yaml", "conda.yaml"
 MANAGERS: Final = {"docker": "uv"}
 """What builds a model's environment where it is not what builds the project's: an image holds the
 project's, and a model records its own."""
+
+
+_ABOUT: Final = "about.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The champion that was last served here.
+
+    Attributes:
+        version: Which.
+        folder: The model's files.
+        about: What else was kept with them.
+        age: Seconds since the registry last said that it is champion.
+    """
+
+    version: str
+    folder: Path
+    about: Mapping[str, Any]
+    age: float
+
+
+class OwnCopy:
+    """The champion that was last served here, for a start while the tracking server is away.
+
+    Args:
+        cache: Folder below which it is kept, for the server's user alone.
+        server: Address of the tracking server.
+        model: The registered model.
+    """
+
+    def __init__(self, cache: Path, server: str, model: str) -> None:
+        name = hashlib.sha256(f"{server}\0{model}".encode()).hexdigest()[:16]
+        self._folder = cache / "champions" / name
+
+    def keep(self, version: str, files: Path, about: Mapping[str, Any]) -> None:
+        """Keep a version in the place of the one before.
+
+        Raises:
+            OSError: when it cannot be written; the one before is then still there.
+        """
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        earlier = list(self._folder.iterdir())
+        new = Path(tempfile.mkdtemp(dir=self._folder))
+        shutil.copytree(files, new / "model")
+        # Last, and whole at once: a copy without it was cut short, and is none.
+        (new / "draft").write_text(json.dumps({"version": version, **about}), "utf-8")
+        (new / "draft").replace(new / _ABOUT)
+        for one in earlier:
+            shutil.rmtree(one)
+
+    def confirm(self) -> None:
+        """Take note that what is kept is still the champion."""
+        for about in self._folder.glob(f"*/{_ABOUT}"):
+            os.utime(about)
+
+    def found(self) -> Kept | None:
+        """Return what is kept; None for nothing."""
+        times = {about.stat().st_mtime: about for about in self._folder.glob(f"*/{_ABOUT}")}
+        if not times:
+            return None
+        latest = max(times)
+        about = json.loads(times[latest].read_text("utf-8"))
+        age = max(0.0, time.time() - latest)  # a clock that was set back
+        return Kept(about.pop("version"), times[latest].parent / "model", about, age)
 
 
 def downloaded(client: MlflowClient, model: str, version: str, into: Path) -> Path:

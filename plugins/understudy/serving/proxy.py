@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 VERSION_HEADER: Final = "x-understudy-version"
 """Header of an answer: the version that gave it."""
+UNCONFIRMED_HEADER: Final = "x-understudy-unconfirmed"
+"""Header of an answer while the registry cannot be asked: for how many seconds."""
 LARGEST_BODY: Final = 16_000_000
 """Bytes of a request, unless said otherwise."""
 _ASKED_FOR: Final = 60.0
@@ -91,6 +93,8 @@ class Proxy:
     def __init__(self, model: str, say: OnLine, largest: int = LARGEST_BODY) -> None:
         self.model, self._say, self._largest = model, say, largest
         self.note: Mapping[str, Any] = {}
+        self.confirmed = time.monotonic()
+        self.is_unconfirmed = False
         self._refused: dict[tuple[str, bytes], str] = {}
         self._current: Instance | None = None
         self._client: httpx.AsyncClient | None = None
@@ -105,6 +109,20 @@ class Proxy:
         old, self._current = self._current, new
         return old
 
+    def confirm(self) -> None:
+        """Take note that the registry was asked just now. From any thread."""
+        self.confirmed, self.is_unconfirmed = time.monotonic(), False
+
+    def doubt(self, age: float | None = None) -> None:
+        """Take note that the registry cannot be asked: since so many seconds, if it is known."""
+        self.is_unconfirmed = True
+        if age is not None:
+            self.confirmed = time.monotonic() - age
+
+    @property
+    def _age(self) -> str:
+        return f"{time.monotonic() - self.confirmed:.0f}"
+
     def app(self) -> Starlette:
         """Return the ASGI app."""
         from starlette.applications import Starlette
@@ -113,7 +131,7 @@ class Proxy:
         return Starlette(
             routes=[
                 Route("/ping", self._ping),
-                Route("/health", self._ping),
+                Route("/health", self._health),
                 Route("/champion", self._champion),
                 Route("/version", self._forward),
                 Route("/invocations", self._forward, methods=["POST"]),
@@ -136,6 +154,15 @@ class Proxy:
 
         ready = self._current is not None and self._current.alive
         return Response("\n", 200 if ready else 503, media_type="application/json")
+
+    async def _health(self, _request: Request) -> Response:
+        from starlette.responses import JSONResponse
+
+        current = self._current
+        facts = {"version": current.version if current and current.alive else None}
+        # It answers all the same: with the champion of then.
+        age = {"unconfirmed_seconds": int(self._age)} if self.is_unconfirmed else {}
+        return JSONResponse({**facts, **age}, 200 if facts["version"] else 503)
 
     async def _champion(self, _request: Request) -> Response:
         from starlette.responses import Response
@@ -243,6 +270,8 @@ class Proxy:
         except httpx.TransportError:
             return await _broken(instance, server)
         shown = {VERSION_HEADER: instance.version}
+        if self.is_unconfirmed:
+            shown[UNCONFIRMED_HEADER] = self._age
         kind = answer.headers.get("content-type")
         return Response(answer.content, answer.status_code, shown, media_type=kind)
 
