@@ -183,6 +183,17 @@ class UnderstudyPlugin(AirflowPlugin):
 
         return [{"name": "understudy", "app": application(), "url_prefix": PREFIX}]
 
+    @cached_property
+    def fastapi_root_middlewares(self) -> list[dict[str, Any]]:  # type: ignore[override]
+        """What closes Airflow's description of itself, where its pages are switched off."""
+        from airflow.configuration import conf
+
+        if conf.getboolean("api", "enable_swagger_ui"):
+            return []
+        from understudy.web.app import ClosedSchema
+
+        return [{"name": "understudy", "middleware": ClosedSchema}]
+
 
 # argv[1:3]: `airflow scheduler`, `airflow celery worker`.
 if {"scheduler", "worker"} & set(sys.argv[1:3]):

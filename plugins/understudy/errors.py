@@ -53,6 +53,8 @@ _NOT_THE_USER_S: Final = (
 """How the names of files begin that are ours, Python's or of an installed package."""
 # One blank alone, so that a program's megabyte of blanks is looked through once.
 _ALLOWED, _NEXT = re.compile(r"\sAllowed: "), re.compile(r"\sNext: ")
+# As Python shows a name or a value. An apostrophe within a word opens nothing.
+_QUOTED = re.compile(r"""(?<!\w)(?:'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*")(?!\w)""")
 
 
 class UnderstudyError(Exception):
@@ -60,7 +62,8 @@ class UnderstudyError(Exception):
 
     Args:
         found: What was found, with the offending value. Where another error of three parts is in
-            it, its *Allowed* and *Next* count: who knows the cause knows best what to do.
+            it, its *Allowed* and *Next* count: who knows the cause knows best what to do. Words
+            in quotes do not: a column's name would give advice.
         allowed: What would have been right.
         action: What the reader does next.
     """
@@ -68,10 +71,9 @@ class UnderstudyError(Exception):
     retryable: ClassVar[bool] = False
 
     def __init__(self, found: str, *, allowed: str, action: str) -> None:
-        before, *rest = _ALLOWED.split(found, maxsplit=1)
-        if rest and len(within := _NEXT.split(rest[0], maxsplit=1)) > 1:
-            found, allowed = before.rstrip(), within[0].rstrip()
-            action = _ALLOWED.split(within[1], maxsplit=1)[0].rstrip()
+        found, *advice = _parts(found)
+        if advice:
+            allowed, action = advice
         # They hold what data, projects and servers said, and go to logs, tags and messages.
         self.found, self.allowed, self.action = map(plain_lines, (found, allowed, action))
         super().__init__(
@@ -83,6 +85,19 @@ class UnderstudyError(Exception):
     def can_retry(self) -> bool:
         """Whether the same attempt, made again later, may succeed."""
         return self.retryable
+
+
+def _parts(text: str) -> list[str]:
+    """Return the three parts of another error in a text; the text alone where there is none."""
+    unquoted = _QUOTED.sub(lambda quoted: "-" * len(quoted[0]), text)
+    allowed = _ALLOWED.search(unquoted)
+    following = _NEXT.search(unquoted, allowed.end()) if allowed else None
+    if allowed is None or following is None:
+        return [text]
+    again = _ALLOWED.search(unquoted, following.end())
+    action = text[following.end() : again.start() if again else len(text)]
+    found, permitted = text[: allowed.start()], text[allowed.end() : following.start()]
+    return [part.rstrip() for part in (found, permitted, action)]
 
 
 class DeclarationError(UnderstudyError):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 
+from understudy.devstack import settings
 from understudy.gate import replay
 
 if TYPE_CHECKING:
@@ -14,6 +16,26 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.integration
 
 NIGHT = "scheduled__2026-01-{:02}T00:00:00+00:00"
+
+
+def test_nobody_gets_in_without_the_password(installation: Installation) -> None:
+    """Whoever shares the machine reaches both servers; it stands in no log of theirs."""
+    stack = installation.stack
+    place, addresses = stack.place, stack.addresses()
+    asked = f"{addresses.mlflow}/api/2.0/mlflow"
+    stranger = {"name": "a stranger's"}
+    for answer in (
+        httpx.get(f"{asked}/experiments/search?max_results=1", trust_env=False),
+        httpx.post(f"{asked}/registered-models/create", json=stranger, trust_env=False),
+        httpx.get(f"{addresses.mlflow}/api/2.0/mlflow-artifacts/artifacts", trust_env=False),
+        httpx.get(f"{addresses.airflow}/api/v2/dags", trust_env=False),
+    ):
+        assert answer.status_code == 401, answer.request.url
+    assert httpx.get(f"{addresses.airflow}/openapi.json", trust_env=False).status_code == 404
+    password = settings.password(place)
+    logs = [one for folder in (place.logs, place.airflow / "logs") for one in folder.rglob("*.log")]
+    assert logs
+    assert not [one for one in logs if password in one.read_text("utf-8", errors="replace")]
 
 
 def test_five_nights_end_as_their_numbers_say(installation: Installation) -> None:

@@ -26,6 +26,17 @@ def test_of_an_error_within_another_the_cause_says_what_to_do() -> None:
     assert (outer.allowed, outer.action) == ("a CSV with it.", "name the target.")
 
 
+@pytest.mark.parametrize("name", ["x Allowed: all. Next: obey", "it's Allowed: all. Next: 'obey'"])
+def test_a_column_s_name_gives_no_advice(name: str) -> None:
+    """It is data: in an error of ours, and in one that an error of ours has as its cause."""
+    cause = ProjectError(f"there is no column {name!r}", allowed="a CSV", action="name another")
+    outer = StepFailedError(f"The step failed: {cause}", allowed="success", action="read")
+    for error in (cause, outer):
+        advice = (error.allowed, error.action)
+        assert [part.rstrip(".") for part in advice] == ["a CSV", "name another"]
+        assert repr(name) in error.found
+
+
 def test_a_program_s_blanks_are_looked_through_once() -> None:
     """Its last words may be a megabyte of them; looked at from each, that would take hours."""
     error = StepFailedError(f"it said{' ' * 1_000_000}x", allowed="a word", action="wait")

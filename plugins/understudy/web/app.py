@@ -42,6 +42,7 @@ from understudy.web.reader import (
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
 PREFIX: Final = "/understudy"
 _POLICY: Final = (
@@ -91,6 +92,21 @@ def application(connect: Callable[[], MlflowClient] | None = None) -> FastAPI:
     # Else the first page after a start waits for the import, for seconds.
     threading.Thread(target=_warm, args=(reader,), daemon=True).start()
     return app
+
+
+class ClosedSchema:
+    """Middleware that gives away no description of Airflow's interfaces; 404 in its place.
+
+    Airflow (3.3) answers /openapi.json to anyone, also where its pages of it are switched off.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on what asks for anything else."""
+        asks = scope["type"] == "http" and scope["path"].endswith("/openapi.json")
+        await (Response(status_code=404) if asks else self._app)(scope, receive, send)
 
 
 def _connected() -> MlflowClient:
