@@ -9,7 +9,10 @@ anew. Users hold the lock shared, so that nothing is removed under a running ste
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import csv
+import hashlib
 import json
 import os
 import re
@@ -44,6 +47,7 @@ _MARK = ".complete"
 # Where packages are registered: programs, pip's *.dist-info folders, conda's records.
 _LOOKED_AT = ("bin", "lib/python*/site-packages", "conda-meta")
 _COMES_AND_GOES = "__pycache__"
+_PACKAGES = "lib/python*/site-packages"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,8 @@ class EnvironmentContents:
         installed: Output of ``pip freeze``.
         further: Further files for the record, by name.
         listings: Names in folders, by the folder's place in the environment.
+        files: How many files its packages have; 0 for not counted.
+        unlisted: SHA-256 of those for which no ``RECORD`` has a digest, by their place.
     """
 
     manager: str
@@ -65,18 +71,23 @@ class EnvironmentContents:
     installed: str
     further: Mapping[str, str] = field(default_factory=dict)
     listings: Mapping[str, list[str]] = field(default_factory=dict)
+    files: int = 0
+    unlisted: Mapping[str, str] = field(default_factory=dict)
 
 
 # The mark is written last, in one rename, after its content is on the disk. It lists the names in
 # the few folders where packages are registered, so that one look at each tells whether some were
-# removed; reading every file would cost each step more than it is worth.
+# removed. Of the files themselves the times are looked at, and those read that have changed since.
 def write(folder: Path, contents: EnvironmentContents) -> None:
     """Mark an environment as complete."""
     places = [place for pattern in _LOOKED_AT for place in folder.glob(pattern) if place.is_dir()]
     seen = {str(place.relative_to(folder)): _names(place) for place in places}
+    digests, found = _recorded(folder), [one for one, _ in _packages_files(folder)]
+    unlisted = {name: _sha256(folder / name) for name in found if name not in digests}
+    facts = {"listings": seen, "files": len(found), "unlisted": unlisted}
     building = folder / f"{_MARK}.new"
     with building.open("w", encoding="utf-8") as file:
-        json.dump({**asdict(contents), "listings": seen}, file)
+        json.dump({**asdict(contents), **facts}, file)
         file.flush()
         os.fsync(file.fileno())
     building.replace(folder / _MARK)
@@ -98,7 +109,57 @@ def missing(folder: Path, contents: EnvironmentContents) -> str:
         if gone := sorted(set(names) - set(_names(folder / place))):
             more = f" and {len(gone) - 1} more" if len(gone) > 1 else ""
             return f"{gone[0]} in {place}{more}"
+    return _unlike(folder, contents)
+
+
+def _unlike(folder: Path, contents: EnvironmentContents) -> str:
+    """Return what of an environment's packages is not as it was installed, '' for nothing.
+
+    All steps that ask for the same packages share it: what one has written, the next would run.
+    """
+    # The time of the inode's change, which no program sets; the mark was the last file of all.
+    completed = (folder / _MARK).stat().st_ctime_ns
+    found = list(_packages_files(folder))
+    changed = [name for name, changed_at in found if changed_at > completed]
+    digests = {**_recorded(folder), **contents.unlisted} if changed else {}
+    for name in changed:
+        if digests.get(name) != _sha256(folder / name):
+            return f"{name} as it was installed"
+    if contents.files and len(found) < contents.files:
+        return f"{contents.files - len(found)} of its packages' {contents.files} files"
     return ""
+
+
+def _packages_files(folder: Path) -> Iterator[tuple[str, int]]:
+    """Yield the place of each file of an environment's packages, and when its inode changed."""
+    waiting = [str(site) for site in folder.glob(_PACKAGES)]
+    start = len(str(folder)) + 1
+    while waiting:
+        with os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                if not entry.is_dir(follow_symlinks=False):
+                    changed = entry.stat(follow_symlinks=False).st_ctime_ns
+                    yield entry.path[start:], changed
+                elif entry.name != _COMES_AND_GOES:
+                    waiting.append(entry.path)
+
+
+def _recorded(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of files by their place, as the packages' own records have them."""
+    found = {}
+    for record_file in folder.glob(f"{_PACKAGES}/*.dist-info/RECORD"):
+        site = record_file.parents[1].relative_to(folder)
+        with record_file.open(encoding="utf-8", newline="") as lines:
+            for row in csv.reader(lines):
+                if len(row) > 1 and row[1].startswith("sha256="):
+                    found[os.path.normpath(site / row[0])] = row[1].removeprefix("sha256=")
+    return found
+
+
+def _sha256(path: Path) -> str:
+    """Return a file's digest as records write it; of a link, that of where it leads."""
+    content = os.fsencode(path.readlink()) if path.is_symlink() else path.read_bytes()
+    return base64.urlsafe_b64encode(hashlib.sha256(content).digest()).decode().rstrip("=")
 
 
 def _names(place: Path) -> list[str]:
