@@ -101,6 +101,14 @@ def changed_since(folder: Path, moment: int) -> list[tuple[str, int]]:
     return found
 
 
+def make_private(folder: Path) -> None:
+    """Create a folder for this user alone, with what is missing above it; one that exists stays."""
+    # What others could read in a cache may be private; what they could write, we would run.
+    for one in (*reversed(folder.parents), folder):
+        if not one.exists():
+            one.mkdir(mode=_PRIVATE, exist_ok=True)
+
+
 def private_folder(root: Path) -> None:
     """Create a folder that no other user can read, unless it exists.
 

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from understudy.errors import SettingsError
+from understudy.runner.filesystem import make_private
 
 _PAUSE_S = 0.05
 _FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -118,7 +119,7 @@ class FileLock:
 
     def _open(self) -> int:
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            make_private(self._path.parent)
             return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
             if error.errno in _FULL:

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -132,3 +133,10 @@ def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
     lock = FileLock(tmp_path / "file" / "x.lock")
     with pytest.raises(SettingsError, match=r"cannot be had.* Allowed: "), lock.shared():
         pytest.fail("it was locked")
+
+
+def test_what_is_made_for_a_lock_is_this_user_s_alone(tmp_path: Path) -> None:
+    """The cache and its folders: what others may write there, this user would run."""
+    with FileLock(tmp_path / "cache" / "environments" / "x.lock").exclusive(lambda: None):
+        for folder in (tmp_path / "cache", tmp_path / "cache" / "environments"):
+            assert stat.S_IMODE(folder.stat().st_mode) == 0o700
