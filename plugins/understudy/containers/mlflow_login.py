@@ -56,8 +56,10 @@ def _reads() -> bool:
 def _guesses(address: str) -> bool:
     """Return whether an address has had its wrong logins for now."""
     with _lock:
-        times = _wrong.get(address, ())
-        return len(times) == GUESSES and time.monotonic() - times[0] < PER_S
+        times = _wrong.get(address)
+        if times is None or len(times) < GUESSES:
+            return False
+        return time.monotonic() - times[0] < PER_S
 
 
 def _remember(address: str) -> None:
