@@ -7,11 +7,11 @@ make bench-gate is short for it.
 Each night of a year or two brings a model, trained on the rows before the newest days, which are
 held out. All models are scored once on all rows that come later; then each rule walks over the
 nights and is told only what the gate would know: the comparisons and verdicts are the product's
-own. All of it a second time with faults: on 3 % of the nights a fifth of the labels is wrong, a
-feature has another unit, half of the rows are missing, the file is last month's, or the model
-predicts the mean. Streams are made from a seed; ``--data`` names the folder with
-``bike-sharing/hour.csv``, which is left out without it. Half a minute on
-two free cores; with that file and two seeds more than five.
+own. All of it a second time with faults on 3 % of the nights, those that ``understudy backtest``
+injects: a fifth of the labels is wrong, a feature has another unit, half of the rows are missing,
+the file is last month's, or the model predicts the mean. Streams are made from a seed; ``--data``
+names the folder with ``bike-sharing/hour.csv``, which is left out without it. Half a minute on two
+free cores; with that file and two seeds more than five.
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import signal, special
 
-from understudy.backtest import evaluation
+from understudy.backtest import evaluation, faults
 from understudy.backtest.evaluation import Champions, CostTable
+from understudy.backtest.plan import MONTH, Fault
 from understudy.cli.terminal import render
 from understudy.evaluation.inference import Draw, Margin
 from understudy.evaluation.means import Shape
@@ -42,11 +43,10 @@ Floats = NDArray[np.float64]
 Predict = Callable[[Floats], Floats]
 Fit = Callable[[Floats, Floats], Predict]
 
-FAULTS: Final = 0.03
+FAULTY: Final = 0.03
 """Share of nights with a fault."""
 DAYS, FIRST = 400, 45
 """Days of a made stream, and days that its first model may have been trained on."""
-MONTH: Final = 30
 
 
 @dataclass(frozen=True, eq=False)
@@ -232,24 +232,20 @@ def spoilt(
     stream: Stream, setting: Setting, end: int, rng: np.random.Generator
 ) -> tuple[Floats, Floats]:
     """Return what a night trains on whose data have a fault; ``end`` is the day after its last."""
-    kind = int(rng.integers(5))
+    fault = list(Fault)[rng.integers(len(Fault))]
+    if fault is Fault.MONTH:
+        end -= MONTH.days
     rows = stream.rows(end - setting.window, end)
-    inputs, target = stream.inputs[rows].copy(), stream.target[rows].copy()
-    if kind == 0:  # a fifth of the labels is wrong
-        wrong = rng.random(len(target)) < 0.2
-        flipped = 1 - target if stream.loss is log_loss else target + 3 * target.std()
-        target[wrong] = flipped[wrong]
-    elif kind == 1:  # another unit
-        inputs[:, 0] = inputs[:, 0] * 1.8 + 32
-    elif kind == 2:  # half of the rows are missing, and not at random
-        kept = np.argsort(target + 1e-9 * rng.random(len(target)))[: len(target) // 2]
-        inputs, target = inputs[kept], target[kept]
-    elif kind == 3:  # last month's file
-        rows = stream.rows(end - setting.window - MONTH, end - MONTH)
-        inputs, target = stream.inputs[rows], stream.target[rows]
-    else:
-        inputs, target = np.zeros_like(inputs), np.full_like(target, target.mean())
-    return inputs, target
+    inputs, target = stream.inputs[rows], stream.target[rows]
+    if fault is Fault.MONTH:
+        return inputs, target
+    if fault is Fault.MEAN:
+        answer = faults.constant(pd.DataFrame({"prediction": target}))["prediction"]
+        return np.zeros_like(inputs), np.full_like(target, answer)
+    frame = pd.DataFrame(inputs, columns=[str(n) for n in range(inputs.shape[1])])
+    classes = stream.loss is log_loss
+    made = faults.spoilt(fault, frame.assign(target=target), "target", rng, classes=classes)
+    return made[frame.columns].to_numpy(), made["target"].to_numpy()
 
 
 @dataclass(frozen=True, eq=False)
@@ -321,7 +317,7 @@ def nights_of(stream: Stream, setting: Setting, seed: int) -> tuple[Nights, Nigh
         inputs, target = stream.inputs[later], stream.target[later]
         model = setting.fit(stream.inputs[rows], stream.target[rows])
         clean[night, later] = faulty[night, later] = stream.loss(target, model(inputs))
-        if night and rng.random() < FAULTS:
+        if night and rng.random() < FAULTY:
             model = setting.fit(*spoilt(stream, setting, end, rng))
             faulty[night, later] = stream.loss(target, model(inputs))
     return Nights(stream, setting, clean), Nights(stream, setting, faulty)

@@ -31,6 +31,7 @@ def command(tmp_path: Path) -> list[str]:
     strict = tmp_path / "strict.json"
     strict.write_text(json.dumps({"primary": {"name": "rmse", "min_gain": 1000.0}}))
     words = f"--nights {NIGHTS} --holdout-days 3 --env-manager local --jobs 2 --metric rmse"
+    words += " --inject rows mean"
     more = ["-P", f"bad_night={BAD}", "--rules", str(strict), "--out", str(tmp_path / "out")]
     program = [sys.executable, "-m", "understudy", "backtest", str(PROJECT)]
     return [*program, *words.split(), *more]
@@ -97,3 +98,8 @@ def check_answer(result: dict[str, Any]) -> None:
     assert rules["default"]["verdicts"].count("REJECT") == 1
     assert rules["strict"]["promotions"] == 0
     assert rules["strict"]["served"] == pytest.approx(served["frozen"])
+    faults = result["faults"]
+    assert sorted(faults["injected"].values()) == ["mean", "rows"]
+    assert all(faults["has_model"]), "each of them has a model of its own"
+    assert faults["paths"]["frozen"]["served"] == served["frozen"], "the first night is sound"
+    assert faults["paths"]["always"]["by_night"] != result["paths"]["always"]["by_night"]

@@ -192,7 +192,8 @@ def main(arguments: Sequence[str]) -> int:
     """Answer the question in the first file in the second one."""
     question: dict[str, Any] = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
     place = BacktestFolder(Path(question["folder"]))
-    history = ReplayedNights.read(place, Plan.from_json(json.dumps(question["plan"])))
+    plan = Plan.from_json(json.dumps(question["plan"]))
+    history = ReplayedNights.read(place, plan, question.get("faults", {}))
     cost = Cost.of(Metric(**question["metric"]))
     rules = question["rules"]
     found = under_rules(history, cost, rules) if rules else by_references(history, cost)

@@ -6,10 +6,12 @@ the night before did not is one that arrived between the two: the model in produ
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import dropwhile, pairwise
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -52,14 +54,21 @@ class ReplayedNights:
         self._loaded = lru_cache(_KEPT_MODELS)(self._load)
 
     @classmethod
-    def read(cls, place: BacktestFolder, plan: Plan) -> ReplayedNights:
+    def read(
+        cls, place: BacktestFolder, plan: Plan, faults: Mapping[str, str] = MappingProxyType({})
+    ) -> ReplayedNights:
         """Return what is there of a backtest.
+
+        Args:
+            place: Where it is.
+            plan: What was replayed.
+            faults: Nights that go wrong, and how: their models are those with the fault.
 
         Raises:
             DecisionError: when no night has a model, or a holdout is not in the pool.
         """
         times = [t for t in (*plan.nights, plan.end) if place.rows(plan.rows(t)).is_dir()]
-        folders = {t: place.night(plan.night(t)) for t in times}
+        folders = {t: place.night(plan.night(t, faults.get(t, ""))) for t in times}
         done = [folder for folder in folders.values() if (folder / PREDICTIONS).is_file()]
         if not done:
             raise DecisionError(

@@ -10,7 +10,15 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any, Final
 
-from understudy.backtest.results import HEAD, REFERENCES, Result, above, lines, sentence
+from understudy.backtest.results import (
+    REFERENCES,
+    Result,
+    above,
+    head,
+    lines,
+    recommendation,
+    sentence,
+)
 from understudy.report.drawing import Scale, Tick
 
 WINDOW: Final = 28
@@ -50,7 +58,8 @@ def page(result: Result) -> str:
     metric = escape(str(result["metric"]["name"]))
     project = escape(str(result["plan"]["project"]))
     nights = result["nights"]
-    summary = "".join(f"<li>{escape(sentence(result, one['name']))}" for one in result["rules"])
+    said = [sentence(result, one["name"]) for one in result["rules"]]
+    summary = "".join(f"<li>{escape(line)}" for line in (*said, recommendation(result)))
     return _PAGE.format(
         title=f"Backtest: {metric} of {project}",
         intro=f"{len(nights)} nights, {escape(nights[0])} to {escape(nights[-1])}; "
@@ -65,9 +74,9 @@ def page(result: Result) -> str:
 
 
 def _table(result: Result) -> str:
-    head = "".join(f"<th>{escape(cell)}" for cell in HEAD)
+    titles = "".join(f"<th>{escape(cell)}" for cell in head(result))
     body = "".join("<tr>" + "".join(f"<td>{escape(cell)}" for cell in row) for row in lines(result))
-    return f"<table><thead><tr>{head}</thead><tbody>{body}</tbody></table>"
+    return f"<table><thead><tr>{titles}</thead><tbody>{body}</tbody></table>"
 
 
 def trailing(values: Sequence[float | None], window: int = WINDOW) -> list[float | None]:

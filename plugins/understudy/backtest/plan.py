@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any, Final
 
 from understudy.contract import key_of
@@ -18,6 +19,25 @@ HOLDOUT_DAYS: Final = "holdout_days"
 STEPS: Final = Steps()
 _FILLED_IN: Final = frozenset({AS_OF, RAW, DATA, MODEL_URI})
 _DAY: Final = timedelta(days=1)
+
+MONTH: Final = timedelta(days=30)
+"""By how much last month's file is too old."""
+
+
+class Fault(StrEnum):
+    """What can go wrong in a night without any step failing."""
+
+    LABELS = "labels"
+    """A fifth of the training rows has a wrong label."""
+    UNIT = "unit"
+    """A feature of the training rows is in another unit."""
+    ROWS = "rows"
+    """Half of the training rows are missing, and not at random."""
+    MONTH = "month"
+    """The download is last month's again."""
+    MEAN = "mean"
+    """The model predicts one thing for each row."""
+
 
 EntryPoints = Mapping[str, Sequence[str]]
 """The names of the parameters that each entry point of a project declares."""
@@ -67,8 +87,15 @@ class Plan:
         span = moment(self.end) - moment(self.nights[0])
         return span / _DAY + (self.holdout_days or 0.0)
 
-    def night(self, as_of: str) -> str:
-        """Return the name of a night's folder: its day, and the identity of all that made it."""
+    def night(self, as_of: str, fault: str = "") -> str:
+        """Return the name of a night's folder: its day, and the identity of all that made it.
+
+        Args:
+            as_of: Its moment.
+            fault: What went wrong in it; '' for nothing.
+        """
+        if fault:
+            return f"{fault}-{as_of[:10]}-{key_of(self.pool, as_of, fault)[:16]}"
         return f"{as_of[:10]}-{key_of(self.pool, as_of)[:16]}"
 
     def rows(self, as_of: str) -> str:
@@ -118,6 +145,21 @@ def day_after(newest: str) -> datetime:
     """Return the midnight after the newest row: as of then, every row is there."""
     last = moment(newest)
     return last.replace(hour=0, minute=0, second=0, microsecond=0) + _DAY
+
+
+def spoilt_nights(nights: Sequence[str], faults: Mapping[Fault, float]) -> dict[str, Fault]:
+    """Return which nights go wrong, and how: of each fault a share of the nights, at least one.
+
+    Always the same ones, in no order, and never the first night, whose model has no champion.
+    """
+    chosen: dict[str, Fault] = {}
+    for fault in (fault for fault in Fault if fault in faults):
+        free = [night for night in nights[1:] if night not in chosen]
+        free.sort(key=lambda night, fault=fault: key_of(night, fault))  # type: ignore[misc]
+        # Rounded down, so that five fifths leave a night for each.
+        count = max(int(faults[fault] * len(nights) + 1e-9), 1)
+        chosen.update(dict.fromkeys(free[:count], fault))
+    return dict(sorted(chosen.items()))
 
 
 def check(entry_points: EntryPoints, parameters: Mapping[str, str]) -> None:

@@ -7,7 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +15,7 @@ from typing import Any, Final
 from understudy.backtest import plan as plans
 from understudy.backtest.answers import answers
 from understudy.backtest.place import ABOUT, BacktestFolder, made, write
-from understudy.backtest.plan import HOLDOUT_DAYS, Plan
+from understudy.backtest.plan import HOLDOUT_DAYS, Fault, Plan
 from understudy.backtest.workers import Task, TaskResult, WorkerPool
 from understudy.contract import key_of
 from understudy.errors import ProjectError, StepFailedError
@@ -157,6 +157,7 @@ class BacktestRequest:
         env_manager: What makes the project's environment.
         rules: Rule sets by their name.
         metric: What serving is counted by.
+        faults: Of which faults the nights are replayed once more, each on which share of them.
     """
 
     project: str
@@ -169,6 +170,7 @@ class BacktestRequest:
     env_manager: str
     rules: Mapping[str, Gate]
     metric: Metric
+    faults: Mapping[Fault, float] = field(default_factory=dict)
 
 
 def backtest(
@@ -188,8 +190,14 @@ def backtest(
     with place.alone() as lock:
         plan = _planned(request, place, lock, on_line)
         failures = _replayed(plan, place, (jobs, lock), on_line)
+        faults = _faults(request, plan, place)
+        without = _injected(plan, place, faults, (jobs, lock, on_line)) if faults else {}
         on_line(f"Judging by {len(request.rules)} rule sets")
-        found = answers(plan, place, (request.metric, request.rules), jobs)
+        by = request.metric, request.rules
+        found = answers(plan, place, by, jobs)
+        if faults:
+            spoilt = answers(plan, place, by, jobs, faults)
+            found["faults"] = {**spoilt, "injected": faults, "failures": without}
     return {
         "schema": SCHEMA,
         "plan": json.loads(plan.to_json()),
@@ -264,6 +272,44 @@ def _replayed(
         with WorkerPool(place, min(jobs, max(len(missing), 1)), lock) as pool:
             _prepare_pool(plan, place, pool)
             pool.ask_all((Task("night", (night,)) for night in missing), note)
+    return failures
+
+
+def _faults(request: BacktestRequest, plan: Plan, place: BacktestFolder) -> dict[str, Fault]:
+    """Return which nights go wrong: of those that have a model without a fault."""
+    there = [n for n in plan.nights if place.night(plan.night(n)).is_dir()]
+    return plans.spoilt_nights(there, request.faults)
+
+
+def _injected(
+    plan: Plan,
+    place: BacktestFolder,
+    faults: Mapping[str, Fault],
+    how: tuple[int, int, OnLine],
+) -> dict[str, str]:
+    """Run each night with a fault that is missing; return why some of them have no model.
+
+    Raises:
+        StepFailedError: when a fault cannot be injected into this project's rows.
+    """
+    jobs, lock, on_line = how
+    missing = [(n, f) for n, f in faults.items() if not place.night(plan.night(n, f)).is_dir()]
+    if not missing:
+        return {}
+    on_line(f"{len(faults)} nights with faults: {', '.join(f'{n} {f}' for n, f in faults.items())}")
+    progress = Progress(len(faults), len(faults) - len(missing), on_line)
+    failures: dict[str, str] = {}
+
+    def note(answer: TaskResult) -> None:
+        night, fault = answer.task.arguments
+        if answer.failed:
+            raise _step_failed(f"injecting the fault {fault} as of {night}", answer)
+        if answer.done:
+            failures[night] = str(answer.done)
+        progress.done(f"{night} with the fault {fault}", str(answer.done))
+
+    with WorkerPool(place, min(jobs, len(missing)), lock) as pool:
+        pool.ask_all((Task("faulty", one) for one in missing), note)
     return failures
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -15,7 +16,8 @@ REFERENCES: Final = {
     "frozen": "first model frozen",
 }
 """The references by what they are called for a person, the one that nobody can beat first."""
-HEAD: Final = ("", "served", "above hindsight", "promoted", "held", "rejected")
+_HEAD: Final = ("", "served", "above hindsight", "promoted", "held", "rejected")
+_WITH_FAULTS: Final = "with faults"
 _ENOUGH: Final = 0.03
 """How far above hindsight the served error of good rules may lie."""
 _ALIKE: Final = 0.005
@@ -27,24 +29,46 @@ def table(result: Result) -> Iterator[str]:
     """Yield the lines of a table: every rule set, then the references."""
     metric, nights = result["metric"]["name"], len(result["nights"])
     yield f"{metric} that was served, {result['how']}; {nights} nights, {sum(result['rows'])} rows"
-    rows = [HEAD, *map(tuple, lines(result))]
+    rows = [head(result), *lines(result)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         first, *others = (cell.ljust(w) for cell, w in zip(row, widths, strict=True))
         yield "  ".join([first, *others]).rstrip()
     if result["failures"]:
         yield f"{len(result['failures'])} nights have no model; what served went on serving"
+    if "faults" in result:
+        yield f"Nights with faults: {_faulty_nights(result)}"
     yield recommendation(result)
 
 
+def head(result: Result) -> tuple[str, ...]:
+    """Return what stands above the columns of ``lines``."""
+    return (*_HEAD, _WITH_FAULTS) if "faults" in result else _HEAD
+
+
 def lines(result: Result) -> Iterator[tuple[str, ...]]:
-    """Yield the cells of each line."""
-    best = result["paths"]["hindsight"]["served"]
+    """Yield the cells of each line; with faults, too, above hindsight that has none."""
+    best, spoilt = result["paths"]["hindsight"]["served"], _with_faults(result)
+
+    def ending(name: str) -> tuple[str, ...]:
+        excess = above(spoilt.get(name), best)
+        return () if not spoilt else ("" if excess is None else f"{excess:.2%}",)
+
     for one in result["rules"]:
         verdicts = Counter(one["verdicts"])
-        yield (one["name"], *_numbers(one, best), str(verdicts["HOLD"]), str(verdicts["REJECT"]))
+        counted = str(verdicts["HOLD"]), str(verdicts["REJECT"])
+        yield (one["name"], *_numbers(one, best), *counted, *ending(one["name"]))
     for name, title in REFERENCES.items():
-        yield (title, *_numbers(result["paths"][name], best), "", "")
+        yield (title, *_numbers(result["paths"][name], best), "", "", *ending(title))
+
+
+def _with_faults(result: Result) -> dict[str, float | None]:
+    """Return what was served where some nights went wrong, by rule set and title of a reference."""
+    if "faults" not in result:
+        return {}
+    found = result["faults"]
+    references = {title: found["paths"][key]["served"] for key, title in REFERENCES.items()}
+    return {**references, **{one["name"]: one["served"] for one in found["rules"]}}
 
 
 def above(served: float | None, best: float | None) -> float | None:
@@ -74,23 +98,36 @@ def sentence(result: Result, name: str) -> str:
     return f"{name}: {near}; not better than: {', '.join(others) or 'hindsight, by more than 3 %'}"
 
 
+def _faulty_nights(result: Result) -> str:
+    by_fault: dict[str, list[str]] = {}
+    for night, fault in result["faults"]["injected"].items():
+        by_fault.setdefault(fault, []).append(night[:10])
+    return "; ".join(f"{fault} {', '.join(nights)}" for fault, nights in by_fault.items())
+
+
 def recommendation(result: Result) -> str:
     """Return which rule set to take, as one sentence with its reason.
 
     The first one, which is the default, stands unless another serves better by more than
-    ``_ALIKE``: less than that is luck of the nights that were replayed.
+    ``_ALIKE``: less than that is luck of the nights that were replayed. Where faults were injected,
+    that counts with them and without, and what wins by the one must not lose by the other.
     """
     lower = result["metric"]["lower_is_better"]
     known = [one for one in result["rules"] if one["served"] is not None]
     if not known:
         return "No rule set can be recommended: none served a number on every night"
-    first = known[0]
-    best = (min if lower else max)(known, key=lambda one: one["served"])
-    apart = above(best["served"], first["served"])
-    taken = first if apart is not None and apart <= _ALIKE else best
+    first, spoilt = known[0], _with_faults(result)
+    gains = {one["name"]: _gains(one, first, spoilt, lower=lower) for one in known}
+    winners = [
+        one for one in known
+        if max(gains[one["name"]]) > _ALIKE and min(gains[one["name"]]) >= -_ALIKE
+    ]  # fmt: skip
+    taken = max(winners, key=lambda one: sum(gains[one["name"]]), default=first)
     why = f"no other rule set serves better by more than {_ALIKE:.1%}"
-    if taken is not first and apart is not None:
-        why = f"it serves better than {first['name']} by {apart:.1%}"
+    if winners:
+        parts = [f"{gain:.1%}" for gain in gains[taken["name"]]]
+        with_faults = f" ({parts[1]} with the faults)" if spoilt else ""
+        why = f"it serves better than {first['name']} by {parts[0]}{with_faults}"
     simple = [
         title
         for key, title in REFERENCES.items()
@@ -98,7 +135,38 @@ def recommendation(result: Result) -> str:
         and _better(result["paths"][key]["served"], taken["served"], lower=lower)
     ]
     but = f"; on these nights, {' and '.join(simple)} served better" if simple else ""
+    if spoilt:
+        always = REFERENCES["always"]
+        ours = _worse(spoilt[taken["name"]], taken["served"], lower=lower)
+        theirs = _worse(spoilt[always], result["paths"]["always"]["served"], lower=lower)
+        but += f"; the faults make it serve {ours}, and {always} {theirs}"
     return f"Recommended: {taken['name']}, since {why}{but}"
+
+
+def _gains(
+    one: Result, first: Result, spoilt: Mapping[str, float | None], *, lower: bool
+) -> list[float]:
+    """Return by which shares one rule set serves better than the first: as it is, with faults."""
+    pairs = [(one["served"], first["served"])]
+    if spoilt:
+        pairs.append((spoilt[one["name"]], spoilt[first["name"]]))
+    return [_gain(value, other, lower=lower) for value, other in pairs]
+
+
+def _gain(value: float | None, other: float | None, *, lower: bool) -> float:
+    if value is None:
+        return 0.0 if other is None else -math.inf
+    if other is None:
+        return math.inf
+    share = above(value, other) or 0.0
+    return share if _better(value, other, lower=lower) else -share
+
+
+def _worse(value: float | None, before: float | None, *, lower: bool) -> str:
+    gain = _gain(value, before, lower=lower)
+    if not math.isfinite(gain):
+        return "no number"
+    return f"{abs(gain):.1%} {'better' if gain > 0 else 'worse'}"
 
 
 def _better(value: float | None, other: float | None, *, lower: bool) -> bool:

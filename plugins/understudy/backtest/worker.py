@@ -21,10 +21,19 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Final
 
+from understudy.backtest.answers import run_in_gate_python
 from understudy.backtest.place import ABOUT, PREDICTIONS, ROWS, BacktestFolder, made, write
-from understudy.backtest.plan import HOLDOUT_DAYS, STEPS, Plan
+from understudy.backtest.plan import (
+    HOLDOUT_DAYS,
+    MONTH,
+    STEPS,
+    Fault,
+    Plan,
+    moment,
+    written,
+)
 from understudy.contract import DataTag
-from understudy.errors import ProjectError, UnderstudyError
+from understudy.errors import ProjectError, StepFailedError, UnderstudyError
 from understudy.runner.runner import StepRunner
 from understudy.runner.settings import Settings
 from understudy.runner.step import StepRequest
@@ -33,6 +42,7 @@ from understudy.store import tracking
 from understudy.store.tracking import RunStore, tracking_errors
 
 HOLDOUT_FILE: Final = "holdout.parquet"
+TRAIN_FILE: Final = "train.parquet"
 # Lines of the steps' output that a failure shows.
 _LAST_LINES: Final = 40
 _EXPERIMENT: Final = "backtest"
@@ -42,7 +52,7 @@ class BacktestWorker:
     """Runs a plan's steps in a store of its own."""
 
     def __init__(self, plan: Plan, place: BacktestFolder, number: int) -> None:
-        self._plan, self._place = plan, place
+        self._plan, self._place, self._number = plan, place, number
         work = place.work(number)
         work.mkdir(parents=True, exist_ok=True)
         self._artifacts = work / "artifacts"
@@ -87,12 +97,55 @@ class BacktestWorker:
         """Train a night's model and score it on the pool."""
         prepared = self._prepared(as_of, self._plan.holdout_days)
         self._keep_rows(as_of, prepared)
-        trained = self._step(Role.TRAIN, {DATA: f"runs:/{prepared}/{STEPS.data}"})
+        self._train(as_of, f"runs:/{prepared}/{STEPS.data}")
+
+    def faulty(self, as_of: str, fault: str) -> str:
+        """Train a night's model once more, with a fault; return why it has none, '' if it has.
+
+        Raises:
+            ProjectError: when there can be no such fault in this project's rows.
+        """
+        asked = written(moment(as_of) - MONTH) if fault == Fault.MONTH else as_of
+        try:
+            if fault == Fault.MEAN:
+                with made(self._place.night(self._plan.night(as_of, fault))) as folder:
+                    self._inject((as_of, fault), Path(), folder / PREDICTIONS)
+                return ""
+            prepared = self._prepared(asked, self._plan.holdout_days)
+            data = f"runs:/{prepared}/{STEPS.data}"
+            if fault != Fault.MONTH:
+                # Among what the steps logged, and so removed with it.
+                folder = self._artifacts / "spoilt"
+                self._fetch(prepared, STEPS.data, folder)
+                self._inject((as_of, fault), folder / TRAIN_FILE, folder / TRAIN_FILE)
+                data = str(folder)
+            self._train(as_of, data, fault)
+        except StepFailedError as error:
+            self._forget()
+            return str(error)
+        return ""
+
+    def _inject(self, night: tuple[str, str], train: Path, out: Path) -> None:
+        as_of, fault = night
+        question = self._place.work(self._number) / "fault.json"
+        asked = {
+            "night": as_of,
+            "fault": fault,
+            "rows": str(self._place.rows(self._plan.rows(as_of)) / ROWS),
+            "predictions": str(self._place.night(self._plan.night(as_of)) / PREDICTIONS),
+            "train": str(train),
+            "out": str(out),
+        }
+        write(question, asked)
+        run_in_gate_python("understudy.backtest.faults", [question], "A fault cannot be injected")
+
+    def _train(self, as_of: str, data: str, fault: str = "") -> None:
+        trained = self._step(Role.TRAIN, {DATA: data})
         # All models predict the same rows, so any of them can be compared with any other later.
-        data = self._place.pool(self._plan.pool) / STEPS.data
-        scoring = {DATA: str(data), MODEL_URI: f"runs:/{trained}/{STEPS.model}"}
+        pool = self._place.pool(self._plan.pool) / STEPS.data
+        scoring = {DATA: str(pool), MODEL_URI: f"runs:/{trained}/{STEPS.model}"}
         validated = self._step(Role.VALIDATE, scoring)
-        with made(self._place.night(self._plan.night(as_of))) as folder:
+        with made(self._place.night(self._plan.night(as_of, fault))) as folder:
             self._fetch(validated, PREDICTIONS, folder / PREDICTIONS)
             about = {"as_of": as_of, "train": dict(self._runs.get(trained).data.metrics)}
             write(folder / ABOUT, about)

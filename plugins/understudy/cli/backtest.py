@@ -6,16 +6,24 @@ import argparse
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from understudy.cli.arguments import env_manager, rules
 from understudy.cli.terminal import absolute, add_json, to_stderr
-from understudy.errors import DeclarationError, ParameterError
+from understudy.errors import DeclarationError, ParameterError, listed, nearest
 from understudy.spec import quantities
 
+FAULTY_NIGHTS: Final = 0.01
+"""Share of the nights that one fault spoils, where nobody says."""
+MOST_FAULTY: Final = 0.2
+"""Five faults never need more nights than there are."""
+EVERY_FAULT: Final = "all"
+
 if TYPE_CHECKING:
+    from understudy.backtest.plan import Fault
     from understudy.backtest.replay import BacktestRequest
     from understudy.gate import Gate, Metric
 
@@ -47,7 +55,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--rules", nargs="+", type=Path, default=[], metavar="FILE",
-        help="rule sets, .json or .py; the default rules for --metric are always among them",
+        help="rule sets, .json or .py; the default rules for --metric are always among them "
+        "(default: two more, of which one asks for proof and the other hardly refuses)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--inject", nargs="+", default=[], metavar="FAULT[:SHARE]",
+        help="replay a share of the nights (default: 0.01) once more, with a fault: "
+        "labels, unit, rows, month, mean, or all of them",
     )  # fmt: skip
     parser.add_argument("--metric", default="", help="what serving is counted by")
     parser.add_argument("--out", type=Path, required=True, help="folder for all that is made")
@@ -101,9 +115,42 @@ def _request(options: argparse.Namespace) -> BacktestRequest:
         until=options.until,
         holdout_days=options.holdout_days,
         env_manager=options.env_manager,
-        rules={DEFAULT_RULES: Gate(bare), **rule_sets},
+        rules={DEFAULT_RULES: Gate(bare), **(rule_sets or _usual(bare))},
         metric=metric,
+        faults=_faults(options.inject),
     )
+
+
+def _usual(metric: Metric) -> dict[str, Gate]:
+    """Return what to compare the default with where nobody says: stricter and laxer rules."""
+    from understudy.gate import Gate
+
+    strict, lax = replace(metric, min_gain=0.0), replace(metric, max_loss=0.05, relative="error")
+    return {"min_gain=0": Gate(strict), "max_loss=5%": Gate(lax)}
+
+
+def _faults(given: Sequence[str]) -> dict[Fault, float]:
+    """Return the share of nights that each fault is to spoil."""
+    from understudy.backtest.plan import Fault
+
+    faults: dict[Fault, float] = {}
+    for text in given:
+        name, _, share = text.partition(":")
+        try:
+            named = list(Fault) if name == EVERY_FAULT else [Fault(name)]
+            shares = dict.fromkeys(named, float(share or FAULTY_NIGHTS))
+        except ValueError:
+            shares = {}
+        if not shares or not all(0 < value <= MOST_FAULTY for value in shares.values()):
+            raise ParameterError(
+                f"--inject {text!r} is no fault on a share of the nights"
+                f"{nearest(name, [*map(str, Fault), EVERY_FAULT])}",
+                allowed=f"{listed([*Fault, EVERY_FAULT])}, and after a colon a number above 0, at "
+                f"most {MOST_FAULTY:g}",
+                action="correct it",
+            )
+        faults.update(shares)
+    return faults
 
 
 def _metric(name: str, rule_sets: Mapping[str, Gate]) -> Metric:

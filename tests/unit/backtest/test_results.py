@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from understudy.backtest.results import recommendation
+from understudy.backtest.results import recommendation, table
 
 pytestmark = pytest.mark.unit
 
@@ -41,3 +41,55 @@ def test_a_policy_without_rules_that_served_better_is_named() -> None:
     assert recommendation(result(2.0, 2.1, always=1.5)).endswith(
         "; on these nights, promote always served better"
     )
+
+
+def spoilt(default: float, strict: float, always: float = 18.0) -> dict[str, Any]:
+    """Return a result whose rule sets served 2.0 and 2.1, and this where some nights went wrong."""
+    found = result(2.0, 2.1)
+    faulty = result(default, strict, always)
+    injected = {"2012-01-03": "mean", "2012-01-05": "mean", "2012-01-09": "unit"}
+    found["faults"] = {"paths": faulty["paths"], "rules": faulty["rules"], "injected": injected}
+    return found
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (
+            spoilt(2.02, 2.1),
+            (
+                "Recommended: default, since no other rule set serves better by more than 0.5%; "
+                "the faults make it serve 1.0% worse, and promote always 100.0% worse"
+            ),
+        ),
+        (spoilt(3.0, 2.1), "Recommended: default, since no other"),
+    ],
+)
+def test_with_faults_the_recommendation_says_what_they_cost(
+    found: dict[str, Any], said: str
+) -> None:
+    """What wins by the faults must not lose without them."""
+    assert recommendation(found).startswith(said)
+
+
+def test_what_is_as_good_without_faults_and_better_with_them_is_recommended() -> None:
+    """Both numbers are given."""
+    found = spoilt(3.0, 2.4)
+    found["rules"][1]["served"] = 2.005
+    assert recommendation(found).startswith(
+        "Recommended: strict, since it serves better than default by -0.2% (20.0% with the faults)"
+    )
+
+
+def test_the_table_has_a_column_for_faults() -> None:
+    """Above hindsight that has none; which nights went wrong stands below."""
+    found = spoilt(2.02, 2.1)
+    more = {"promotions": 1, "verdicts": ["PROMOTE"]}
+    for one in (*found["rules"], *found["paths"].values()):
+        one.update(more)
+    plain = {"nights": ["2012-01-01"], "rows": [24], "how": "over all", "failures": {}}
+    lines = list(table({**found, **plain}))
+    assert lines[1].endswith("rejected  with faults")
+    assert lines[2].split()[-1] == "102.00%"
+    assert next(line for line in lines if line.startswith("promote always")).endswith("1700.00%")
+    assert "Nights with faults: mean 2012-01-03, 2012-01-05; unit 2012-01-09" in lines

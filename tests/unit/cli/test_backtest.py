@@ -61,6 +61,26 @@ def test_files_of_one_name_are_told_apart(tmp_path: Path, wanted: list[BacktestR
     assert list(wanted[0].rules) == ["default", *map(str, paths)]
 
 
+def test_without_rules_the_default_is_compared_with_a_stricter_and_a_laxer_one(
+    tmp_path: Path, wanted: list[BacktestRequest]
+) -> None:
+    """Else there would be nothing to recommend."""
+    understudy(tmp_path, "p", "--metric", "rmse")
+    bounds = [one.decisive for one in wanted[0].rules.values()]
+    assert [(m.min_gain, m.max_loss, m.tolerance) for m in bounds] == [
+        (None, None, 0.03), (0.0, None, None), (None, 0.05, None),
+    ]  # fmt: skip
+    assert not wanted[0].faults
+
+
+def test_faults_have_their_shares(tmp_path: Path, wanted: list[BacktestRequest]) -> None:
+    """A hundredth of the nights each, where nobody says."""
+    understudy(tmp_path, "p", "--metric", "rmse", "--inject", "all", "labels:0.05")
+    assert wanted[0].faults == {
+        "labels": 0.05, "unit": 0.01, "rows": 0.01, "month": 0.01, "mean": 0.01,
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -68,6 +88,9 @@ def test_files_of_one_name_are_told_apart(tmp_path: Path, wanted: list[BacktestR
         (["p", "--metric", "rmse", "-P", "model"], "'model' is no parameter"),
         (["p", "--metric", "rmse", "--every", "often"], "'often' is no duration"),
         (["p", "--metric", "profit"], "which way is better"),
+        (["p", "--metric", "rmse", "--inject", "lables"], "did you mean 'labels'"),
+        (["p", "--metric", "rmse", "--inject", "unit:2"], "at most 0.2"),
+        (["p", "--metric", "rmse", "--inject", "unit:few"], "'unit:few' is no fault"),
         (["p", "--rules", "nowhere.json"], "there is no file nowhere.json"),
         (["/nowhere", "--metric", "rmse"], "There is no folder|no MLproject|/nowhere"),
     ],
