@@ -34,7 +34,7 @@ dag = pipeline(
         ),
     },
     gate=Gate(
-        primary=Metric("mae", min_gain=0.0),
+        primary=Metric("mae"),
         guardrails=[Metric("r2", at_least=0.3), Metric("rmse", max_loss=0.05, relative=True)],
         time_block="1D",
         guards=Guards(),

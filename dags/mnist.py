@@ -33,7 +33,7 @@ dag = pipeline(
         "dropout": Param(0.3, type="number", minimum=0, exclusiveMaximum=1),
     },
     gate=Gate(
-        primary=Metric("accuracy", min_gain=0.0),
+        primary=Metric("accuracy"),
         guardrails=[
             Metric("accuracy", at_least=0.85),
             Metric("log_loss", max_loss=0.10, relative=True),

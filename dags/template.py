@@ -31,10 +31,11 @@ dag = pipeline(
         ),
         "tags": "author=you",
     },
-    # CHANGE: when a new model may replace the one in production. `primary` must be better beyond
-    # chance; the guardrails must hold. Metrics are those that validate logs.
+    # CHANGE: when a new model may replace the one in production. By `primary` it must not be shown
+    # to be worse (min_gain=0.0: it must be better beyond chance); the guardrails must hold. Metrics
+    # are those that validate logs.
     gate=Gate(
-        primary=Metric("rmse", min_gain=0.0),
+        primary=Metric("rmse"),
         guardrails=[
             Metric("r2", at_least=0.2),
             Metric("mae", max_loss=0.05, relative=True),

@@ -28,7 +28,7 @@ dag = pipeline(
     # A dozen trials by two workers; leave the line out to train with the parameters above alone.
     search=Search(workers=2, trials=12),
     gate=Gate(
-        primary=Metric("rmse", min_gain=0.0),
+        primary=Metric("rmse"),
         guardrails=[
             Metric("r2", at_least=0.25),
             Metric("mae", max_loss=0.02, relative=True),

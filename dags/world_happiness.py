@@ -44,7 +44,7 @@ dag = pipeline(
         ),
     },
     gate=Gate(
-        primary=Metric("mae", min_gain=0.0),
+        primary=Metric("mae"),
         guardrails=[
             Metric("r2", at_least=0.4),
             Metric("mse", max_loss=0.1, relative=True),

@@ -11,7 +11,8 @@ own. All of it a second time with faults on 3 % of the nights, those that ``unde
 injects: a fifth of the labels is wrong, a feature has another unit, half of the rows are missing,
 the file is last month's, or the model predicts the mean. Streams are made from a seed; ``--data``
 names the folder with ``bike-sharing/hour.csv``, which is left out without it. Half a minute on two
-free cores; with that file and two seeds more than five.
+free cores; with that file and two seeds more than five. ``--json`` keeps each result as soon as it
+is there: cut off, the same command goes on where it ended, and with all of them it only draws.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Any, Final
 
@@ -347,16 +349,18 @@ def paths(nights: Nights, table: CostTable) -> dict[str, Champions]:
     }
 
 
+IDENTITY: Final = ("stream", "rows a day", "model", "window", "holdout", "seed")
+
+
+def about_of(stream: Stream, setting: Setting, seed: int) -> dict[str, Any]:
+    """Return what tells a result from others."""
+    how = setting.model, setting.window, setting.holdout
+    return dict(zip(IDENTITY, (stream.name, stream.per_day, *how, seed), strict=True))
+
+
 def studied(stream: Stream, setting: Setting, seed: int) -> dict[str, Any]:
     """Return what each policy served, in percent above hindsight without faults."""
-    found: dict[str, Any] = {
-        "stream": stream.name,
-        "rows a day": stream.per_day,
-        "model": setting.model,
-        "window": setting.window,
-        "holdout": setting.holdout,
-        "seed": seed,
-    }
+    found: dict[str, Any] = {}
     best = 0.0
     for name, nights in zip(("clean", "faulty"), nights_of(stream, setting, seed), strict=True):
         table = nights.table()
@@ -429,26 +433,67 @@ def rows_of(results: Sequence[Mapping[str, Any]]) -> Iterator[list[str]]:
             yield [about, how, "with faults" if kind == "faulty" else "", *values]
 
 
+SHOWN: Final = ("always", "better number", "default of 0.1", "default", "max_loss 5 %")
+COLOURS: Final = {"clean": "#8aa4c8", "faulty": "#c0504d"}
+_LEFT, _TOP, _ROW, _PERCENT = 150, 64, 46, 30.0
+
+
 def picture(results: Sequence[Mapping[str, Any]]) -> str:
-    """Return bars as SVG: what each policy serves on average, without faults and with."""
-    names = [name for name in results[0]["clean"] if name not in {"frozen", "hindsight"}]
-    lines = []
-    for number, name in enumerate(names):
-        for place, kind in enumerate(("clean", "faulty")):
-            mean = float(np.mean([one[kind][name] for one in results]))
-            top, color = 40 + 52 * number + 20 * place, ("#8aa4c8", "#c0504d")[place]
+    """Return bars as SVG: what policies serve on average, without faults and with."""
+    lines = [
+        _text(
+            20, 24, "Served error above the best choice in hindsight, in percent", 'font-size="15"'
+        ),
+        f'<rect x="20" y="38" width="12" height="12" fill="{COLOURS["clean"]}"/>',
+        _text(38, 49, f"mean of {len(results)} settings of made streams"),
+        f'<rect x="300" y="38" width="12" height="12" fill="{COLOURS["faulty"]}"/>',
+        _text(318, 49, f"the same with faults on {100 * FAULTY:g} % of the nights"),
+    ]
+    for number, name in enumerate(SHOWN):
+        top = _TOP + _ROW * number
+        lines.append(_text(_LEFT - 10, top + 24, escape(name), 'text-anchor="end"'))
+        for place, (kind, colour) in enumerate(COLOURS.items()):
+            mean, y = float(np.mean([one[kind][name] for one in results])), top + 18 * place
+            width = _PERCENT * mean
             lines += [
-                f'<rect x="150" y="{top}" width="{30 * mean:.1f}" height="18" fill="{color}"/>',
-                f'<text x="{156 + 30 * mean:.1f}" y="{top + 14}">{mean:.1f} %</text>',
+                f'<rect x="{_LEFT}" y="{y}" width="{width:.1f}" height="16" fill="{colour}"/>',
+                _text(_LEFT + 6 + width, y + 13, f"{mean:.1f}"),
             ]
-        lines.append(f'<text x="140" y="{40 + 52 * number + 24}" text-anchor="end">{name}</text>')
-    title = "Served error above hindsight: blue without faults, red with 3 % of bad nights"
-    height = 50 + 52 * len(names)
+    height = _TOP + _ROW * len(SHOWN)
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 760 {height}" '
-        f'font-family="sans-serif" font-size="13"><rect width="760" height="{height}" '
-        f'fill="white"/><text x="20" y="22">{title}</text>{"".join(lines)}</svg>\n'
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="760" height="{height}" '
+        f'viewBox="0 0 760 {height}" font-family="sans-serif" font-size="13">\n'
+        f'<rect width="760" height="{height}" fill="white"/>\n' + "\n".join(lines) + "\n</svg>\n"
     )
+
+
+def _text(x: float, y: float, text: str, more: str = "") -> str:
+    return f'<text x="{x:.1f}" y="{y}" {more}>{text}</text>'
+
+
+def studied_all(
+    asked: Iterable[tuple[Stream, Setting, int]], kept: Path | None
+) -> Iterator[dict[str, Any]]:
+    """Yield the results of all that is asked; those that the file has are not computed again.
+
+    Args:
+        asked: What to study.
+        kept: The file with the results so far, written after each of them; None to keep none.
+    """
+    there = json.loads(kept.read_text(encoding="utf-8")) if kept and kept.is_file() else []
+    known = {tuple(one[name] for name in IDENTITY): one for one in there}
+    for stream, setting, seed in asked:
+        about = about_of(stream, setting, seed)
+        found = known.get(tuple(about.values()))
+        if found is None:
+            found = {**about, **studied(stream, setting, seed)}
+            there.append(found)
+            if kept:
+                whole = kept.with_name(f".{kept.name}.new")
+                whole.write_text(json.dumps(there, indent=1), encoding="utf-8")
+                whole.replace(kept)
+            sys.stderr.write(f"bench: {stream.name}, {setting.model}, {setting.window} days\n")
+        yield found
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -459,12 +504,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--picture", type=Path)
     asked = parser.parse_args(arguments)
-    results = []
-    for stream, setting, seed in jobs(asked.data, asked.seeds):
-        results.append(studied(stream, setting, seed))
-        sys.stderr.write(f"bench: {stream.name}, {setting.model}, {setting.window} days\n")
-    if asked.json:
-        asked.json.write_text(json.dumps(results, indent=1), encoding="utf-8")
+    results = list(studied_all(jobs(asked.data, asked.seeds), asked.json))
     if asked.picture:
         asked.picture.write_text(picture(results), encoding="utf-8")
     header = ["stream", "model", "", *results[0]["clean"]]
