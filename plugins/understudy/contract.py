@@ -85,6 +85,8 @@ class Tag(StrEnum):
     DEFAULTS = "understudy.defaults"
     """Which default rules there were; nights of 0.1 have none."""
     HOLDOUT = "understudy.holdout"
+    HOLDOUT_ROWS = "understudy.holdout.rows"
+    """A sample of the ids of the rows that it was judged on, for nights with some of them."""
     CHALLENGER = "understudy.challenger"
     SHADOW = "understudy.shadow"
     LABEL_DELAY = "understudy.label_delay"

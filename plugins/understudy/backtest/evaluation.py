@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -25,6 +24,7 @@ from understudy.backtest.place import BacktestFolder, write
 from understudy.backtest.plan import Plan
 from understudy.evaluation import compare
 from understudy.gate import Basis, Decision, Gate, Metric, Score, Verdict, judge
+from understudy.gate.exchange import Earlier
 
 Floats = NDArray[np.float64]
 Champions = tuple[int, ...]
@@ -144,7 +144,7 @@ def walk(history: ReplayedNights, gate: Gate) -> list[NightOutcome]:
     While no model has passed the absolute rules there is no champion, and the first one serves.
     """
     champion: int | None = None
-    seen: Counter[str] = Counter()
+    seen: dict[str, Earlier] = {}
     judged: list[NightOutcome] = []
     for i, night in enumerate(history.nights):
         if night.folder is None:
@@ -161,7 +161,7 @@ def walk(history: ReplayedNights, gate: Gate) -> list[NightOutcome]:
 
 
 def _decided(
-    history: ReplayedNights, gate: Gate, models: tuple[int, int | None], seen: Counter[str]
+    history: ReplayedNights, gate: Gate, models: tuple[int, int | None], seen: dict[str, Earlier]
 ) -> Decision:
     """Judge a night's challenger against the champion on the night's holdout."""
     night, champion = models
@@ -169,9 +169,10 @@ def _decided(
     challenging = history.predictions(night, rows)
     serving = None if champion is None else history.predictions(champion, rows)
     # Each test on the same rows is one more chance of a lucky win; the comparison allows for it.
-    evidence = compare(gate, challenging, serving, judged_before=seen[challenging.rows_sha256])
+    evidence = compare(gate, challenging, serving, earlier=seen)
     if serving is not None:
-        seen[challenging.rows_sha256] += 1
+        count = evidence.judged_before + 1
+        seen[challenging.rows_sha256] = Earlier(count, challenging.rows_sample)
     return judge(
         gate,
         _score(history, night),

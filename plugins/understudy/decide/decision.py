@@ -283,6 +283,7 @@ def _tags(record: DecisionRecord) -> dict[Tag, str]:
     unscored = record.champion if isinstance(record.champion, Unscored) else None
     return {
         Tag.HOLDOUT: evidence.rows_sha256 if compared and evidence else "",
+        Tag.HOLDOUT_ROWS: evidence.rows_sample if compared and evidence else "",
         Tag.DEFAULTS: DEFAULTS,
         Tag.CHALLENGER: record.challenger.model,
         Tag.PRIMARY: record.gate.primary.name,

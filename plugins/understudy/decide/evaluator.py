@@ -29,7 +29,7 @@ from understudy.gate import (
     Unscored,
     budgets,
 )
-from understudy.gate.exchange import GateRequest, GateResult
+from understudy.gate.exchange import Earlier, GateRequest, GateResult
 from understudy.runner.process.process import OnLine
 from understudy.runner.scratch import scratch_folder
 from understudy.runner.settings import Settings
@@ -79,7 +79,7 @@ class EvaluationRequest:
         challenger: The challenger's numbers. Predictions that it names are taken; otherwise those
             that its validation logged.
         champion: The champion's numbers likewise; why it has none; None without a champion.
-        earlier: How many challengers were compared before, by the digest of their holdout.
+        earlier: Which challengers were compared before, by the digest of their holdout.
         rows: Where the night's rows are, for guards and budgets; None where that is not known.
         span: Two moments (ISO 8601): only rows after the first and not after the second are
             compared. None for all rows.
@@ -91,7 +91,7 @@ class EvaluationRequest:
     gate: Gate
     challenger: Score
     champion: Score | Unscored | None
-    earlier: Mapping[str, int] = field(default_factory=dict)
+    earlier: Mapping[str, Earlier] = field(default_factory=dict)
     rows: NightRows | None = None
     span: tuple[str, str] | None = None
     models: BenchmarkModels | None = None

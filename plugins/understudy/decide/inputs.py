@@ -25,7 +25,7 @@ from understudy.errors import (
     UnderstudyError,
 )
 from understudy.gate import Cause, Gate, Score, Shadow, StoredPredictions
-from understudy.gate.exchange import RowFiles
+from understudy.gate.exchange import Earlier, RowFiles
 from understudy.spec.entry_points import DATA, MODEL_URI
 from understudy.store.artifacts import downloaded, found, listed, read_note
 from understudy.store.night import Night
@@ -234,8 +234,8 @@ _REMEMBERED: Final = 1000
 """Nights that are looked back over. After as many on one holdout its error rate is spent anyway."""
 
 
-def earlier_challengers(runs: RunStore, night: Night, challenger: str) -> dict[str, int]:
-    """Return how many other challengers were compared before, by the digest of their holdout.
+def earlier_challengers(runs: RunStore, night: Night, challenger: str) -> dict[str, Earlier]:
+    """Return which other challengers were compared before, by the digest of their holdout.
 
     Counted are models, not nights: a night that is cleared, tried again, or judged again because
     the champion changed has one challenger, and a reused training is no new one.
@@ -250,10 +250,16 @@ def earlier_challengers(runs: RunStore, night: Night, challenger: str) -> dict[s
         night.experiment_id, tags, also=f"tags.`{Tag.HOLDOUT}` != ''", limit=_REMEMBERED
     )
     models: Mapping[str, set[str]] = defaultdict(set)
+    samples: dict[str, str] = {}
     for run in nights:
         if run.info.run_id != night.run_id:
-            models[run.data.tags[Tag.HOLDOUT]].add(run.data.tags.get(Tag.CHALLENGER, ""))
-    return {holdout: len(judged - {challenger}) for holdout, judged in models.items()}
+            holdout = run.data.tags[Tag.HOLDOUT]
+            models[holdout].add(run.data.tags.get(Tag.CHALLENGER, ""))
+            samples[holdout] = run.data.tags.get(Tag.HOLDOUT_ROWS, "")
+    return {
+        holdout: Earlier(len(judged - {challenger}), samples[holdout])
+        for holdout, judged in models.items()
+    }
 
 
 def shadow(runs: RunStore, night: Night, gate: Gate) -> Shadow | None:

@@ -22,6 +22,7 @@ from understudy.gate import (
     replay,
 )
 from understudy.gate.evidence import WORST_SLICES
+from understudy.gate.exchange import Earlier
 from understudy.gate.record import read
 from understudy.runner.process.process import OnLine
 from understudy.spec.guards import OFF, QUANTITIES
@@ -121,7 +122,11 @@ def _chunks(documents: Iterable[str]) -> Iterator[Sequence[str]]:
 
 def _matter(record: DecisionRecord, gate: Gate | None) -> EvaluationRequest:
     evidence = record.evidence
-    earlier = {} if evidence is None else {evidence.rows_sha256: evidence.judged_before}
+    earlier = {}
+    if evidence is not None:
+        # As it was counted then: what was compared since on these rows changes no past verdict.
+        then = Earlier(evidence.judged_before, overlapping=evidence.overlapping)
+        earlier = {evidence.rows_sha256: then}
     trained = record.basis is Basis.TRAININGS
     rules = gate or record.gate
     return EvaluationRequest(rules, record.challenger, record.champion, earlier, trained=trained)

@@ -5,7 +5,7 @@ gate's own process or on a command line, never in a Dag file or in Airflow's pro
 
     challenger = load("challenger/predictions.parquet")
     champion = load("champion/predictions.parquet")
-    evidence = compare(gate, challenger, champion, judged_before=earlier[challenger.rows_sha256])
+    evidence = compare(gate, challenger, champion, earlier=earlier)
 """
 
 from understudy.evaluation.catalogue import known

@@ -107,8 +107,7 @@ def _compared(gate: Gate, request: GateRequest) -> _Compared:
         champion = _loaded(gate, request, request.champion, set()) if request.champion else None
     except DecisionError as error:
         unusable = str(error)
-    before = request.earlier.get(challenger.rows_sha256, 0)
-    evidence = compare(gate, challenger, champion, judged_before=before)
+    evidence = compare(gate, challenger, champion, earlier=request.earlier)
     return _Compared(evidence, unusable, _summary(challenger, champion))
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from types import MappingProxyType
 from typing import Final
 
 import numpy as np
@@ -18,12 +19,13 @@ from understudy.evaluation.inference import Draw, Inferred, Margin
 from understudy.evaluation.means import Means, Shape
 from understudy.evaluation.metrics import Definition, Input, measured
 from understudy.evaluation.pairing import Pair, Rows, blockers, paired
-from understudy.evaluation.predictions import TIME, Predictions
+from understudy.evaluation.predictions import TIME, Predictions, overlapping
 from understudy.evaluation.slices import Group, cut
 from understudy.evaluation.t_test import Losses
 from understudy.evaluation.units import Units, units_of, unnamed
 from understudy.gate.checks import alpha_of
 from understudy.gate.evidence import CONSTANT, Comparison, Evidence, Finding
+from understudy.gate.exchange import Earlier
 from understudy.gate.verdict import CheckResult
 from understudy.spec.guards import OFF
 from understudy.spec.metrics import Bound, Direction, Metric
@@ -135,14 +137,14 @@ class View:
     Attributes:
         pair: Both models on these rows.
         units: What is independent among them.
-        judged_before: How many challengers were compared on this very holdout before.
+        judged_before: As how many challengers on all of these rows the earlier ones count.
         seed: Of the random numbers.
         slice: Empty for all rows, else their name.
     """
 
     pair: Pair
     units: Units
-    judged_before: int
+    judged_before: float
     seed: int
     slice: str = ""
     _values: dict[tuple[str, bool], Measured] = field(default_factory=dict)
@@ -262,7 +264,7 @@ def compare(
     challenger: Predictions,
     champion: Predictions | None,
     *,
-    judged_before: int = 0,
+    earlier: Mapping[str, Earlier] = MappingProxyType({}),
     search: bool = True,
 ) -> Evidence:
     """Return what the rows say about every rule, on all of them and on each slice.
@@ -273,18 +275,21 @@ def compare(
         gate: The rules.
         challenger: Its predictions.
         champion: Its predictions; None where no champion exists yet.
-        judged_before: How many challengers were compared on this very holdout before.
+        earlier: Which challengers were compared before, by the digest of their holdout.
         search: Whether to look for groups of rows that the rules do not name, where these ask
             for it.
 
     Raises:
         DecisionError: when a metric's function cannot be imported.
     """
+    whole = earlier.get(challenger.rows_sha256)
     evidence = Evidence(
         comparisons=(),
         rows=len(challenger),
         rows_sha256=challenger.rows_sha256,
-        judged_before=judged_before,
+        judged_before=0 if whole is None else whole.count,
+        overlapping=overlapping(challenger, earlier),
+        rows_sample=challenger.rows_sample,
         seed=gate.seed,
         blockers=blockers(challenger, champion),
         notes=challenger.notes,
@@ -299,7 +304,7 @@ def compare(
         return replace(evidence, blockers=(units,))
     # Predictions of any size: numbers that overflow are judged as what they are, infinite.
     with np.errstate(over="ignore", invalid="ignore"):
-        comparisons, notes = _compared(gate, pair, units, judged_before)
+        comparisons, notes = _compared(gate, pair, units, evidence.compared_before)
         notes = (*notes, *unnamed(pair, gate.cluster, gate.time_block))
         findings = tuple(_found(gate, pair, units, search=search and gate.worst_slices))
     return replace(evidence, comparisons=comparisons, findings=findings, notes=notes)
@@ -329,7 +334,7 @@ def _worst(gate: Gate, pair: Pair, units: Units) -> Iterator[Finding]:
 
 
 def _compared(
-    gate: Gate, pair: Pair, units: Units, judged_before: int
+    gate: Gate, pair: Pair, units: Units, judged_before: float
 ) -> tuple[tuple[Comparison, ...], tuple[str, ...]]:
     rules = [(rule, find(rule[0].name, rule[0].function)) for rule in gate.rules]
     known = [(rule, definition) for rule, definition in rules if definition is not None]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from understudy.errors import nearest
-from understudy.gate.evidence import Comparison
+from understudy.gate.evidence import Comparison, Evidence
 from understudy.gate.verdict import Check, CheckResult, Score, Unscored
 from understudy.spec.metrics import UNDEFINED_AS_NAN, Bound, Direction
 
@@ -176,29 +176,30 @@ class Compared:
 
 
 def compared(
-    rules: Iterable[Rule], comparisons: Iterable[Comparison], judged_before: int
+    rules: Iterable[Rule], comparisons: Iterable[Comparison], evidence: Evidence | None
 ) -> Mapping[tuple[str, Bound], tuple[Compared, ...]]:
     """Return what is known about each rule, by metric and bound; those without are left out."""
     by_name = {(metric.name, bound): (metric, bound, limit) for metric, bound, limit in rules}
+    again = evidence is not None and evidence.judged_before > 0
     known = [
-        Compared(by_name[found.metric, Bound(found.rule)], found, judged_before > 0)
+        Compared(by_name[found.metric, Bound(found.rule)], found, again)
         for found in comparisons
         if (found.metric, Bound(found.rule)) in by_name
     ]
-    known = _with_violations(known, judged_before)
+    known = _with_violations(known, 0.0 if evidence is None else evidence.compared_before)
     return {
         name: tuple(one for one in known if (one.rule[0].name, one.rule[1]) == name)
         for name in by_name
     }
 
 
-def _with_violations(known: list[Compared], judged_before: int) -> list[Compared]:
+def _with_violations(known: list[Compared], compared_before: float) -> list[Compared]:
     """Say which bounds are missed: an error over all of them, since one is enough to reject."""
     # Only comparisons with a p-value take part in Holm's correction; others are decided on values.
     decidable = [one for one in known if _is_finite(one.found) and one.found.p_value is not None]
     tested = [
         # The stored p-value is of "does not exceed"; of "is kept" it is the other tail.
-        (1 - (one.found.p_value or 0.0), alpha_of(one.rule[0].alpha, judged_before))
+        (1 - (one.found.p_value or 0.0), alpha_of(one.rule[0].alpha, compared_before))
         for one in decidable
     ]
     missed = {
@@ -355,20 +356,22 @@ def _where(found: Comparison) -> str:
     return f" where {found.slice}" if found.slice else ""
 
 
-def alpha_of(alpha: float, judged_before: int) -> float:
-    """Return the one-sided error rate that the next challenger on an unchanged holdout may spend.
+def alpha_of(alpha: float, compared_before: float) -> float:
+    """Return the one-sided error rate that the next challenger on a holdout may spend.
 
-    The k-th challenger, ``k = judged_before + 1``, gets ``alpha * 6 / (pi^2 k^2)``. The sum over
-    all k is ``alpha`` (Basel problem), so the chance that any of them, however many, is promoted
-    by luck stays at or below ``alpha`` by the union bound. A holdout that changed starts anew.
+    The k-th challenger on the same rows, ``k = compared_before + 1``, gets
+    ``alpha * 6 / (pi^2 k^2)``. The sum over all k is ``alpha`` (Basel problem), so the chance that
+    any of them, however many, is promoted by luck stays at or below ``alpha`` by the union bound.
+    New rows start anew; where a part of them is new, ``Evidence.overlapping`` says how many
+    challengers the earlier ones amount to.
     This is Bonferroni's rule for a sequence of unknown length, named Alpha-Spending in Tian and
     Ramdas, "Online control of the familywise error rate", Stat. Methods Med. Res. 30 (2021).
 
     Args:
         alpha: The error rate over all challengers.
-        judged_before: How many were compared on this very holdout before.
+        compared_before: ``Evidence.compared_before``.
     """
-    return alpha * 6 / (math.pi * (judged_before + 1)) ** 2
+    return alpha * 6 / (math.pi * (compared_before + 1)) ** 2
 
 
 def violations(evidence: Sequence[tuple[float, float]]) -> tuple[bool, ...]:

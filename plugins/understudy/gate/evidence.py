@@ -91,6 +91,8 @@ class Evidence:
         rows: How many rows the holdout has.
         rows_sha256: Identity of the holdout: of row ids and targets, whatever their order.
         judged_before: How many challengers were compared on this very holdout before.
+        overlapping: How many more that were compared on a part of its rows amount to.
+        rows_sample: Of the row ids, for later nights: see ``Predictions.rows_sample``.
         seed: What every random number was drawn from.
         blockers: Why nothing may be compared: different rows, duplicated ids.
         notes: What else a reader should know.
@@ -104,3 +106,10 @@ class Evidence:
     seed: int = 0
     blockers: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    overlapping: float = 0.0
+    rows_sample: str = ""
+
+    @property
+    def compared_before(self) -> float:
+        """As how many challengers on all of these rows the earlier ones count."""
+        return self.judged_before + self.overlapping

@@ -35,6 +35,21 @@ class RowFiles:
 
 
 @dataclass(frozen=True, slots=True)
+class Earlier:
+    """The challengers that were compared on one earlier holdout.
+
+    Attributes:
+        count: How many.
+        rows: A sample of its row ids, ``Predictions.rows_sample``; '' where none was kept.
+        overlapping: Of the holdout that is judged again: what its record says; None to work it out.
+    """
+
+    count: int
+    rows: str = ""
+    overlapping: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class GateRequest:
     """One request to the gate's process.
 
@@ -42,7 +57,7 @@ class GateRequest:
         rules: What ``Gate.to_dict`` gives.
         challenger: File of the challenger's predictions; empty where it has none.
         champion: File of the champion's; empty without a champion to compare with.
-        earlier: How many challengers were compared before, by the digest of the holdout's rows.
+        earlier: Which challengers were compared before, by the digest of the holdout's rows.
         search_path: Folders in which the modules of a user's own metrics are looked for.
         rows: What the guards look at; None where the rules ask for none.
         span: Two moments (ISO 8601): only rows that came after the first one, and not after the
@@ -52,7 +67,7 @@ class GateRequest:
     rules: Mapping[str, Any]
     challenger: str = ""
     champion: str = ""
-    earlier: Mapping[str, int] = field(default_factory=dict)
+    earlier: Mapping[str, Earlier] = field(default_factory=dict)
     search_path: tuple[str, ...] = ()
     rows: RowFiles | None = None
     span: tuple[str, str] | None = None
@@ -62,6 +77,7 @@ class GateRequest:
         """Return the request that ``as_json`` made of one."""
         rows, span = stored["rows"], stored["span"]
         known = {
+            "earlier": {rows: Earlier(**one) for rows, one in stored["earlier"].items()},
             "search_path": tuple(stored["search_path"]),
             "rows": rows and RowFiles(**rows),
             "span": span and tuple(span),

@@ -121,8 +121,7 @@ def _checks(
 ) -> Iterator[Check]:
     """Yield one check for each rule, on all rows and on each slice."""
     comparisons = () if evidence is None else evidence.comparisons
-    judged_before = 0 if evidence is None else evidence.judged_before
-    known = checks.compared(gate.rules, comparisons, judged_before)
+    known = checks.compared(gate.rules, comparisons, evidence)
     for rule in gate.rules:
         found = known[rule[0].name, rule[1]]
         # A metric that the predictions do not give is judged by the number that ``validate``
@@ -203,7 +202,7 @@ def _notes_on_errors(gate: Gate, evidence: Evidence) -> Iterator[str]:
     """
     compared = [(metric, bound) for metric, bound, _ in gate.rules if bound.needs_champion]
     alpha = max(metric.alpha for metric, _ in compared)
-    spent = alpha_of(alpha, evidence.judged_before)
+    spent = alpha_of(alpha, evidence.compared_before)
     tested = sum(one.p_value is not None for one in evidence.comparisons)
     for metric, bound in compared:
         if bound is Bound.TOLERANCE:
@@ -216,12 +215,18 @@ def _notes_on_errors(gate: Gate, evidence: Evidence) -> Iterator[str]:
         yield (
             f"chance of promoting a model that breaks a rule: at most {alpha:.2g} over all "
             f"challengers on these rows, of which {spent:.2g} is spent on this one "
-            f"({evidence.judged_before} were compared on them before)"
+            f"({_before(evidence)} were compared on them before)"
         )
     yield (
         f"chance of rejecting one that keeps all rules: at most {spent:.2g} over the "
         f"{tested} comparisons together (Holm)"
     )
+
+
+def _before(evidence: Evidence) -> str:
+    if not evidence.overlapping:
+        return f"{evidence.judged_before}"
+    return f"{evidence.compared_before:.2g}, by the share of rows that holdouts have in common,"
 
 
 __all__ = ["Champion", "judge", "reaches"]

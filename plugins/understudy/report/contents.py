@@ -161,6 +161,7 @@ _CONTEXT: Final = {
 _EVIDENCE: Final = {
     "rows": "rows compared",
     "judged_before": "challengers judged on them before",
+    "overlapping": "as many more, by the rows that holdouts share",
 }
 _IDENTITY: Final = {"rows_sha256": "digest of the rows compared", "seed": "seed"}
 _FACTS: Final = {

@@ -46,6 +46,11 @@ _REPEATED: Final = (
     "the same rows wins by luck at last, so each further one must be more convincing than the one "
     "before. "
 )
+_OVERLAPPING: Final = (
+    "Many of these rows judged challengers before: as if {0} had been judged on all of them. "
+    "Whoever tries often enough on the same rows wins by luck at last, so each further one must be "
+    "more convincing. {1}"
+)
 
 
 def undrawn(what: str, error: Exception) -> str:
@@ -145,7 +150,10 @@ def testing(record: RecordView) -> Iterator[str]:
             yield _AS_LOGGED
         return
     before = finite(record.fact("judged_before"))
-    if before is not None:
+    part = finite(record.fact("overlapping")) or 0.0
+    if before is not None and part:
+        yield _OVERLAPPING.format(f"{before + part:.2g}", _rate(error_rate(record.checks)))
+    elif before is not None:
         yield repeated(int(before), error_rate(record.checks))
     yield _PROMOTES_BY_CHANCE
     if compared > 1:
@@ -167,7 +175,7 @@ def repeated(before: int, alpha: float | None) -> str:
         before: How many were judged on them before.
         alpha: The one-sided error rate of this one's comparisons; None where it is not known.
     """
-    rate = "" if alpha is None else f"It was judged at an error rate of {stated(100 * alpha, 3)} %."
+    rate = _rate(alpha)
     if not before:
         return f"This is the first challenger that was judged on these rows. {rate}".rstrip()
     place = before + 1
@@ -175,6 +183,10 @@ def repeated(before: int, alpha: float | None) -> str:
     if place % 100 in {11, 12, 13}:
         ending = "th"
     return f"{_REPEATED.format(f'{count(place)}{ending}')}{rate}".rstrip()
+
+
+def _rate(alpha: float | None) -> str:
+    return "" if alpha is None else f"It was judged at an error rate of {stated(100 * alpha, 3)} %."
 
 
 def smallest_seen(checks: tuple[CheckView, ...]) -> str:

@@ -17,6 +17,7 @@ from understudy.evaluation import compare, load
 from understudy.gate import Gate, Metric, Score, Verdict, judge
 from understudy.gate.checks import alpha_of
 from understudy.gate.evidence import Comparison, Evidence
+from understudy.gate.exchange import Earlier
 
 RMSE = Gate(Metric("rmse", min_gain=0.0, confidence=0.9))
 ROWS = 40
@@ -173,7 +174,10 @@ def test_numbers_of_a_comparison(regression: Callable[..., pd.DataFrame]) -> Non
     """Values, gain, need and confidence are those of the rule."""
     challenger, champion = (regression(ROWS, seed=seed) for seed in (1, 2))
     gate = Gate(Metric("mae", max_loss=0.1, relative=True, confidence=0.9))
-    (found,) = compare(gate, load(challenger), load(champion), judged_before=2).comparisons
+    ours = load(challenger)
+    (found,) = compare(
+        gate, ours, load(champion), earlier={ours.rows_sha256: Earlier(2)}
+    ).comparisons
     values = [abs(f["target"] - f["prediction"]).mean() for f in (challenger, champion)]
     assert (found.challenger, found.champion) == (
         pytest.approx(values[0]),

@@ -6,14 +6,20 @@ import math
 from pathlib import Path
 
 from understudy.gate import Comparison, Evidence, Gate, Interval, Metric, exchange
-from understudy.gate.exchange import GateRequest, GateResult
+from understudy.gate.exchange import Earlier, GateRequest, GateResult
 
 
 def test_requests_arrive_as_they_were_sent(tmp_path: Path) -> None:
     """Rules, files, counts and folders; several at once."""
     gate = Gate(Metric("rmse", min_gain=0.5), slices=["region"])
     sent = [
-        GateRequest(gate.to_dict(), "a.parquet", "b.parquet", {"ab": 3}, ("/dags", "/plugins")),
+        GateRequest(
+            gate.to_dict(),
+            "a.parquet",
+            "b.parquet",
+            {"ab": Earlier(3, "c2FtcGxl")},
+            ("/dags", "/plugins"),
+        ),
         GateRequest(gate.to_dict(), "a.parquet"),
     ]
     exchange.write(tmp_path / "requests.json", sent)
