@@ -30,7 +30,7 @@ dag = pipeline(
         ),
     },
     gate=Gate(
-        primary=Metric("rmse", min_gain=0.0),
+        primary=Metric("rmse"),
         guardrails=[
             Metric("r2", at_least=0.1),
             Metric("mae", max_loss=0.05, relative=True),

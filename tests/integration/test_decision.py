@@ -23,8 +23,10 @@ from understudy.contract import (
     Tag,
 )
 from understudy.decide.decision import DecisionInputs, Validation
+from understudy.decide.evaluator import Evaluator
 from understudy.decide.gate_process import PYTHON_VARIABLE, GateProcess, project
 from understudy.decide.inputs import cause_of
+from understudy.decide.replay import replayed
 from understudy.errors import (
     EnvironmentBuildError,
     ProjectError,
@@ -323,7 +325,31 @@ def test_challengers_on_one_holdout_are_counted_and_a_new_holdout_starts_anew(
         .evidence
     )
     assert evidence is not None
-    assert evidence.judged_before == 0
+    assert (evidence.judged_before, evidence.overlapping) == (0, 0.0)
+
+
+@pytest.mark.usefixtures("gate_in_this_process")
+def test_challengers_on_a_part_of_the_rows_count_by_that_part(pipeline: Pipeline) -> None:
+    """Three of them on the half of tonight's; a replay, which sees no other night, agrees."""
+
+    def judged(night: int, model: int, moved: int) -> DecisionRecord:
+        ours, theirs = (
+            pipeline.predicted(*of).assign(row_id=lambda rows: rows["row_id"] + moved)
+            for of in ((2.9,), (3.0, 1))
+        )
+        inputs = pipeline.validated(f"models:/m-{model}", ours), pipeline.validated("3", theirs)
+        asked = pipeline.night(f"2026-01-0{night}")
+        return pipeline.decisions().judge(asked, DecisionInputs(*inputs))
+
+    for number in (1, 2, 3):
+        judged(number, number, 0)
+    record = judged(4, 4, 200)
+    assert record.evidence is not None
+    assert record.evidence.judged_before == 0
+    # Half of the rows were compared three times: mean(1, 1 / 16) ** -0.5 - 1.
+    assert record.evidence.overlapping == pytest.approx(0.37, abs=0.15)
+    (again,) = replayed([record.to_json()], Evaluator(pipeline.client), print)
+    assert again.differences == ()
 
 
 @pytest.mark.usefixtures("gate_in_this_process")
