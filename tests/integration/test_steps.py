@@ -62,6 +62,8 @@ entry_points:
     command: "(setsid sleep {NAP} &); touch $TMPDIR/mine; echo started; trap '' TERM; sleep {NAP}"
   tell:
     command: "python tell.py"
+  lack:
+    command: "no-such-program tell.py"
 """
 SHOW = """
 import argparse, hashlib, os, pathlib, sys
@@ -308,6 +310,15 @@ def test_a_failed_step(bench: Bench, code: int, can_retry: bool) -> None:  # noq
     run = bench.client.get_run(error.run_id)
     assert (error.exit_code, error.can_retry, run.info.status) == (code, can_retry, "FAILED")
     assert "it is bad" in run.data.tags["error"]
+
+
+def test_a_program_that_is_not_here_is_named(bench: Bench) -> None:
+    """As R's is on most workers; not with the shell's words and the path of our script."""
+    error = bench.fails(StepFailedError, "lack", env_manager="local")
+    assert error.found.endswith("code 127: there is no program 'no-such-program' on its PATH")
+    assert error.action.startswith(
+        "install no-such-program there, or give the project a docker_env"
+    )
 
 
 def test_a_child_that_calls_its_run_failed_is_believed(bench: Bench) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from understudy.contract import Tag
 from understudy.errors import StepFailedError, StepStoppedError, StepUnfitError
 from understudy.runner.filesystem import changed_since
-from understudy.runner.process.habits import Advice
+from understudy.runner.process.habits import Advice, missing_program
 from understudy.runner.process.process import Ending
 from understudy.runner.step import Attempt
 from understudy.spec.quantities import size_text
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _SHOWN: Final = 10
 _LINES: Final = "read the lines above; exit codes 64 and 65 mean that a retry cannot help"
+# What shells and env(1) end with where there is no such program (POSIX).
+_NO_PROGRAM: Final = 127
 _MEMORY: Final = (
     "look for 'oom' in the system's log; then give the step more memory, or fewer rows or columns"
 )
@@ -89,10 +91,16 @@ def refuse_failure(
 def _failed(attempt: Attempt, ending: Ending, how: str, detail: str) -> StepFailedError:
     # A missing program or module is the likely end of a step whose environment lacks something.
     lacking = attempt.environment.lacking
+    allowed, action = "exit code 0", _LINES
+    if ending.exit_code == _NO_PROGRAM and (program := missing_program(detail)):
+        where = "in its image" if attempt.environment.manager == "docker" else "on its PATH"
+        detail = f"there is no program {program!r} {where}"
+        allowed = f"programs that are {where}"
+        action = f"install {program} there, or give the project a docker_env whose image has it"
     return StepFailedError(
         f"The step {attempt.request.entry_point!r} ended with {how}: {detail or 'it said nothing'}",
-        allowed="exit code 0",
-        action=_MEMORY if ending.likely_cause else "; ".join(filter(None, (_LINES, lacking))),
+        allowed=allowed,
+        action=_MEMORY if ending.likely_cause else "; ".join(filter(None, (action, lacking))),
         run_id=attempt.run.info.run_id,
         exit_code=-ending.signal if ending.signal else ending.exit_code,
     )

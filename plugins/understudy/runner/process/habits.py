@@ -34,6 +34,11 @@ _TWICE: Final = (
 _OURS: Final = ("understudy.", "mlflow.")
 # How mlflow.run() fails where its environment manager is not on this machine.
 _LACKS_MANAGER: Final = re.compile(r"[Cc]ould not find (?:the )?(pyenv|Conda)\b")
+# As bash, dash and env(1) say it.
+_LACKS_PROGRAM: Final = re.compile(
+    r": (?:line )?\d+: (?P<shells>\S+): (?:command )?not found"
+    r"|\benv: [\u2018'](?P<envs>\S+)[\u2019']: No such file or directory"
+)
 # What mlflow.run() prints before it starts an entry point, and raises when that has failed.
 _NESTED: Final = re.compile(
     r"in run with ID '(\w{32})' ===|Asynchronously launching MLflow run with ID (\w{32}) ==="
@@ -184,6 +189,14 @@ def nothing_logged(entry_point: str, orphans: Collection[str] = ()) -> str:
         " should have, begin with mlflow.start_run() without arguments, and take out"
         " set_tracking_uri, set_experiment and a client's create_run."
     )
+
+
+def missing_program(last_lines: str) -> str:
+    """Return the name of the last program that a shell did not find; '' for none."""
+    found = ""
+    for matched in _LACKS_PROGRAM.finditer(last_lines):
+        found = matched["shells"] or matched["envs"]
+    return found
 
 
 def nested_run_in(line: str) -> str:

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from understudy.runner.process.habits import LastLines, Witness, nested_run_in
+from understudy.runner.process.habits import (
+    LastLines,
+    Witness,
+    missing_program,
+    nested_run_in,
+)
 
 pytestmark = pytest.mark.unit
 OURS = "http://127.0.0.1:5000"
@@ -149,3 +154,20 @@ def test_an_error_stands_first(output: str, said: str) -> None:
 def test_a_nested_run_is_known_by_what_mlflow_says(line: str, run_id: int) -> None:
     """Each line of MLflow 3.17 that names a run which it is about to start."""
     assert nested_run_in(line) == ("a" * 32 if run_id else "")
+
+
+@pytest.mark.parametrize(
+    ("said", "program"),
+    [
+        ("/a/command.sh: line 1: Rscript: command not found", "Rscript"),
+        ("/a/command.sh: 1: Rscript: not found", "Rscript"),
+        ("/usr/bin/env: 'Rscript': No such file or directory", "Rscript"),
+        ("env: \u2018Rscript\u2019: No such file or directory", "Rscript"),
+        ("a.sh: line 2: a: command not found | a.sh: line 3: b: command not found", "b"),
+        ("KeyError: 'a: not found'", ""),
+        ("ExitError: file rows.csv: not found", ""),
+    ],
+)
+def test_a_program_that_a_shell_did_not_find(said: str, program: str) -> None:
+    """In the words of bash, dash and env."""
+    assert missing_program(said) == program
