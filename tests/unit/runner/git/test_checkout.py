@@ -154,6 +154,19 @@ def test_the_checkout_is_read_only_and_made_once(
     assert not list(first.folder.parent.glob(".*"))
 
 
+def test_no_file_of_a_checkout_is_compared_with_another(
+    store: CheckoutStore, repository: Repository
+) -> None:
+    """As Git does for the smallest pack: ten files of 100 MB took more than fifteen minutes."""
+    text = "".join(f"row {number}\n" for number in range(5_000))
+    commit = repository.commit(one=text, two=f"{text}more\n")
+    with store.lease(parse(repository.url), commit) as checkout:
+        (pack,) = checkout.folder.glob(".git/objects/pack/*.pack")
+        listing = subprocess.check_output(["git", "verify-pack", "-v", pack], text=True)
+    assert "non delta: 4 objects" in listing
+    assert "chain length" not in listing
+
+
 def test_a_checkout_that_was_changed_is_made_anew(
     store: CheckoutStore, repository: Repository
 ) -> None:
