@@ -125,7 +125,8 @@ def _told_of(unseen: Mapping[str, float], metric: str, count: int) -> str:
         return f"{lack or 'no rows were kept from the trials'}: {lucky}, and nothing says how much"
     error = unseen.get(f"{name}{STANDARD_ERROR}")
     margin = "" if error is None else f" +- {error:.2g} (standard error)"
-    return f"on {rows:,.0f} rows that no trial saw: {name} {unseen[name]:.5g}{margin}; {lucky}"
+    found = f"on {rows:,.0f} rows that no trial saw: {name} {unseen[name]:.5g}{margin}"
+    return f"{found}; {lucky}; train takes these rows, too"
 
 
 def _write_best(

@@ -28,7 +28,13 @@ dag = pipeline(
 searching_images = pipeline(
     "searching_images",
     project=Project("{{ var.value.understudy_repository }}#mlproject/images"),
-    parameters={"dataset": "digits", "epochs": 3, "batch_size": 32, "pruner": "halving"},
+    parameters={
+        "dataset": "digits",
+        "epochs": 3,
+        "batch_size": 32,
+        "pruner": "halving",
+        "unseen_fraction": 0,  # so that the trials are fitted on the images that `train` has
+    },
     search=Search(workers=2, trials=4, space={"learning_rate": [0.01, 0.001, 0.0001, 0.00001]}),
     gate=Gate(Metric("accuracy", min_gain=0.0)),
     rehearsal=Rehearsal(latency=timedelta(seconds=30)),  # whatever else the machine does

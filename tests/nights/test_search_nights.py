@@ -133,8 +133,16 @@ def _at_work(installation: Installation) -> set[int]:
     return found
 
 
+def _curve(installation: Installation, run: Any, name: str) -> list[float]:  # noqa: ANN401 -- MLflow's run
+    """Return the values of a metric, epoch by epoch."""
+    return [one.value for one in installation.client.get_metric_history(run.info.run_id, name)]
+
+
 def test_two_workers_search_a_network(installation: Installation) -> None:
-    """By the validation images, by the gate's metric; the best network is trained and promoted."""
+    """By the validation images, by the gate's metric; the best network is trained and promoted.
+
+    No image is kept from the trials, so it is the very network that was judged.
+    """
     installation.trigger("searching_images", "night")
     assert installation.wait("searching_images", "night", LIMIT) == "success"
     ((_, trials),) = studies(installation, "searching_images").items()
@@ -142,7 +150,11 @@ def test_two_workers_search_a_network(installation: Installation) -> None:
     assert states["FINISHED"] + states["KILLED"] == len(trials) == 4
     whole = [run for run in trials if run.info.status == "FINISHED"]
     best = max(whole, key=lambda run: run.data.metrics["val_accuracy"])
-    got = trained(installation, "night", "searching_images").data
+    again = trained(installation, "night", "searching_images")
+    got = again.data
+    assert _curve(installation, again, "train_loss") == _curve(
+        installation, best, "epochs/train_loss"
+    )
     assert got.params["learning_rate"] == best.data.params["learning_rate"]
     assert got.params["epochs"] == "3"
     assert got.metrics["best_validation_accuracy"] == pytest.approx(
