@@ -7,11 +7,15 @@ Touches nothing.
 import argparse
 import datetime as dt
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from shared.errors import ParameterError, nearest
+
+_OF_COURSES = {"data_path": "source", "input_file": "source"}
+"""Parameters of well-known courses, and what they are called here."""
 
 
 @dataclass(frozen=True)
@@ -164,11 +168,18 @@ def read_options(step: str, options: Sequence[Option], argv: Sequence[str]) -> M
 def _unknown(word: str, step: str, options: Sequence[Option]) -> ParameterError:
     name = word[2:].partition("=")[0]
     known = [option.name for option in options]
+    here = _OF_COURSES.get(name)
+    meant = f" (here it is '{here}')" if here in known else nearest(name, known)
     return ParameterError(
-        f"'{step}' has no parameter '{name}'{nearest(name, known)}",
+        f"'{step}' has no parameter '{name}'{meant}",
         allowed=", ".join(known),
         action="correct the name or leave it out",
     )
+
+
+def passing(name: str, value: object) -> str:
+    """Return the option of `mlflow run` that passes a parameter, to be pasted into a shell."""
+    return f"-P {shlex.quote(f'{name}={value}')}"
 
 
 def together(problems: Sequence[ParameterError]) -> ParameterError:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
 
-from shared.commandline import Option, read_options
+from shared.commandline import Option, passing, read_options
 from shared.errors import ParameterError
 from tabular import download, explore, preprocess, search, train, validate
 from tabular import main as main_step
@@ -47,12 +48,30 @@ def test_defaults_and_given_values_have_their_types() -> None:
         ("--data=", "'data' is missing"),
         ("--rosw=3", "'step' has no parameter 'rosw' (did you mean 'rows'?)"),
         ("rows", "'rows' belongs to no parameter"),
+        ("--input_file=x", "'step' has no parameter 'input_file'. Allowed"),
     ],
 )
 def test_a_wrong_value_is_refused(word: str, message: str) -> None:
     """The message names the parameter, the value and what is allowed."""
     with pytest.raises(ParameterError, match=re.escape(message)):
         read_options("step", OPTIONS, [word])
+
+
+@pytest.mark.parametrize("name", ["data_path", "input_file"])
+def test_a_course_s_parameter_is_named_as_here(name: str) -> None:
+    """Where its name is nothing like ours."""
+    with pytest.raises(ParameterError, match=rf"no parameter '{name}' \(here it is 'source'\)"):
+        read_options("main", main_step.OPTIONS, [f"--{name}=winequality-red.csv"])
+
+
+@pytest.mark.parametrize("value", [";", "|", "tab", "fixed acidity:number", "it's:text"])
+def test_an_option_that_a_message_shows_can_be_pasted(value: str) -> None:
+    """Into a shell, which gives `mlflow run` the very value."""
+    shown = passing("separator", value)
+    said = subprocess.run(
+        ["sh", "-c", f"printf '%s\\n' {shown}"], check=True, capture_output=True, text=True
+    )
+    assert said.stdout == f"-P\nseparator={value}\n"
 
 
 def test_all_problems_come_together() -> None:

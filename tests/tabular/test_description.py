@@ -158,8 +158,8 @@ def test_missing_columns_come_with_the_nearest_name(frame: pd.DataFrame) -> None
     ("dataset", "given", "words"),
     [
         ("csv", {}, "'csv' needs a target"),
-        ("wine_quality", {"target": "pH"}, "target given for data set 'wine_quality'"),
-        ("diabetes", {"task": "classification"}, "task given"),
+        ("wine_quality", {"target": "pH"}, "data set 'wine_quality' is declared"),
+        ("diabetes", {"task": "classification"}, "what was given: task"),
     ],
 )
 def test_parameters_that_do_not_belong(dataset: str, given: dict[str, str], words: str) -> None:

@@ -90,6 +90,7 @@ def test_a_missing_text_is_the_same_in_a_file_and_in_a_request(
         ("elastic_net", "classification", {}, "-P task=regression to download"),
         ("logistic_regression", "regression", {}, "-P task=classification to download"),
         ("random_forest", "regression", {"alpha": 0.5}, "does not use alpha"),
+        ("random_forest", "regression", {"alpha": 0.5, "l1_ratio": 0.4}, "-P model=elastic_net do"),
         ("linear_regression", "regression", {"max_depth": 3, "C": 2.0}, "not use C, max_depth"),
         ("decision_tree", "regression", {"criterion": "gini"}, "'gini' does not fit regression"),
         ("random_forest", "regression", {"monotone": "size:1"}, "does not use monotone"),

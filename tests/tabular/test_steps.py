@@ -205,6 +205,23 @@ def test_a_model_that_predicts_numbers_says_the_task(
     assert (status, "-P task=regression to download" in message) == (65, True)
 
 
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"alpha": 0.5, "l1_ratio": 0.5}, "does not use alpha, l1_ratio"),
+        ({"model": "ElasticNet"}, "no model 'ElasticNet' (did you mean 'elastic_net'?)"),
+    ],
+)
+def test_main_refuses_before_it_downloads(
+    store: ProjectStore, given: Mapping[str, Any], words: str
+) -> None:
+    """What training would refuse whatever the data are: there is no run of any step."""
+    code, run_id = store.step(main_step.STEP, **given)
+    assert (code, words in store.tags(run_id)["error"]) == (65, True)
+    wanted = f"tags.mlflow.parentRunId = '{run_id}'"
+    assert not store.client.search_runs([store.experiment_id], wanted)
+
+
 def test_steps_take_what_others_logged_by_its_run(
     store: ProjectStore, night: Mapping[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -323,6 +340,7 @@ CSV = "id,size,price\n" + "".join(f"{n},{n % 7},{3 * n}\n" for n in range(60))
         ("", {}, "is empty"),
         ("<html><body>Log in", {}, "HTML page"),
         (CSV, {"separator": ";"}, "missing column 'price'"),
+        (CSV.replace(",", ";"), {}, "Next: pass -P 'separator=;'."),
         (CSV, {"dataset": "cvs"}, "no data set 'cvs' (did you mean 'csv'?)"),
         (CSV, {"as_of": "soon"}, "'as_of' is 'soon'"),
     ],

@@ -2,8 +2,8 @@
 
 `train` and every trial of `search` train in this one way, so that the same parameters and the same
 images give the very network that was judged. By default `train` has more images than a trial: those
-that the search kept from all trials, too. Imports Keras and TensorFlow. Touches the active MLflow run,
-where `Curves` is one of the callbacks.
+that the search kept from all trials, too. Imports Keras and TensorFlow. Touches the active MLflow
+run, where `Curves` is one of the callbacks.
 """
 
 import math
@@ -53,8 +53,8 @@ class History:
 def untrained(facts: Facts, values: Mapping[str, Any]) -> keras.Model:
     """Return the network; the same seed gives the same one on the same machine, in any process.
 
-    With another number of cores, or of threads, sums are added up in another order: the weights of a
-    trained network then differ in their last bits.
+    With another number of cores, or of threads, sums are added up in another order: the weights of
+    a trained network then differ in their last bits.
 
     Args:
         facts: of the images.

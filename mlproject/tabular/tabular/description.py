@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from shared.commandline import passing
 from shared.errors import DataError, ParameterError, nearest
 from tabular.declaration import Column, DataSet, Kind, Task, TimeColumn, UserFile
 from tabular.facts import Facts
@@ -41,10 +42,10 @@ def with_parameters(data_set: DataSet, values: Mapping[str, Any]) -> DataSet:
     if not described:
         if given:
             raise ParameterError(
-                f"{', '.join(given)} given for data set '{data_set.name}', whose declaration says "
-                "them",
-                allowed="these parameters with dataset=csv or dataset=parquet only",
-                action="leave them out",
+                f"data set '{data_set.name}' is declared, and its declaration has what was given: "
+                f"{', '.join(given)}",
+                allowed="these parameters with a file of your own",
+                action="pass -P dataset=csv (or parquet) and -P source=..., or leave them out",
             )
         return data_set
     if "target" not in given:
@@ -183,12 +184,13 @@ def _unfit(data_set: DataSet, column: pd.Series, declared: Column) -> str:
 def _task(data_set: DataSet, target: pd.Series, kind: Kind) -> Task:
     """Return what kind of prediction the target's known values ask for."""
     number = kind == "number" and not target.empty
+    number_cure = passing("column_types", f"{data_set.target}:number")
     if data_set.task == "regression" and not number:
         raise DataError(
             f"target '{data_set.target}' holds text, for instance {target.iloc[:1].tolist()}",
             allowed="numbers for a regression",
             action="name another target, or pass -P task=classification; of numbers that were kept "
-            f"as texts, pass -P column_types={data_set.target}:number",
+            f"as texts, pass {number_cure}",
         )
     if data_set.task != "auto":
         return data_set.task
@@ -200,7 +202,7 @@ def _task(data_set: DataSet, target: pd.Series, kind: Kind) -> Task:
                 f"numbers, for instance {levels.iloc[0]!r} (they have leading zeros, or a float "
                 "would round them)",
                 allowed="numbers, or classes",
-                action=f"pass -P column_types={data_set.target}:number, or -P task=classification",
+                action=f"pass {number_cure}, or -P task=classification",
             )
         return "classification"
     numbers = pd.to_numeric(target, errors="coerce").dropna()

@@ -9,6 +9,7 @@ import io
 from collections import Counter
 from dataclasses import dataclass
 
+from shared.commandline import passing
 from shared.errors import DataError, nearest
 from tabular.packed import Part, not_utf8
 from tabular.reading import Reading
@@ -117,5 +118,5 @@ def _check_separator(part: Part, lines: list[str], names: list[str], how: Readin
                     f"missing column '{how.target}'{nearest(how.target, names)} in the header of "
                     f"{part.name}: {line.strip()[:200]!r} is not split at {how.separator!r}",
                     allowed="the separator that is between the fields",
-                    action=f"pass -P separator={word}",
+                    action=f"pass {passing('separator', word)}",
                 )

@@ -28,6 +28,7 @@ def run_all(values: Mapping[str, Any]) -> None:
     import mlflow
 
     mlflow.set_tags(own_tags(values["tags"]))
+    models.check(values["model"], values)  # what training would refuse after two steps
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         settled = {**_of(values, download.OPTIONS), "task": _task(values)}

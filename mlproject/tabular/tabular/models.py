@@ -235,19 +235,18 @@ MODELS: Mapping[str, Model] = {
 }
 
 
-def choose(name: str, task: Task, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parameters that the model uses, checked together with it.
+def check(name: str, values: Mapping[str, Any]) -> Model:
+    """Return the model of this name, if it uses all that was set.
 
     A parameter that the model does not use must keep its default: it would have no effect, and
     the one who set it would not learn that.
 
     Args:
         name: value of the parameter `model`.
-        task: what to predict.
         values: every option of `OPTIONS`.
 
     Raises:
-        ParameterError: unknown model, model and task do not fit, or a parameter without effect.
+        ParameterError: unknown model, or a parameter without effect.
     """
     if name not in MODELS:
         raise ParameterError(
@@ -256,6 +255,34 @@ def choose(name: str, task: Task, values: Mapping[str, Any]) -> dict[str, Any]:
             action="pass one of these as -P model=...",
         )
     model = MODELS[name]
+    idle = [
+        option.name
+        for option in OPTIONS
+        if option.name not in (*model.parameters, *COMMON) and values[option.name] != option.default
+    ]
+    if idle:
+        using = [known for known, one in MODELS.items() if set(idle) <= set(one.parameters)]
+        raise ParameterError(
+            f"model '{name}' does not use {', '.join(idle)}",
+            allowed=", ".join(model.parameters) or "no parameters",
+            action="leave these out, or choose another model"
+            + (f" that uses them, as -P model={using[0]} does" if using else ""),
+        )
+    return model
+
+
+def choose(name: str, task: Task, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters that the model uses, checked together with it.
+
+    Args:
+        name: value of the parameter `model`.
+        task: what to predict.
+        values: every option of `OPTIONS`.
+
+    Raises:
+        ParameterError: model and task do not fit, and what `check` raises.
+    """
+    model = check(name, values)
     if task not in model.tasks:
         fitting = [known for known, other in MODELS.items() if task in other.tasks]
         raise ParameterError(
@@ -264,26 +291,11 @@ def choose(name: str, task: Task, values: Mapping[str, Any]) -> dict[str, Any]:
             action="pass one of these as -P model=..., or, if the target of a file of your own was "
             f"taken for what it is not, -P task={model.tasks[0]} to download",
         )
-    _refuse_unused(name, model, values)
     used = {option: values[option] for option in model.parameters}
     used["missing"] = values["missing"] or (NATIVE if model.native else IMPUTATIONS[0])
     _check_criterion(task, used.get("criterion", ""))
     _check_missing(name, used)
     return used
-
-
-def _refuse_unused(name: str, model: Model, values: Mapping[str, Any]) -> None:
-    idle = [
-        option.name
-        for option in OPTIONS
-        if option.name not in (*model.parameters, *COMMON) and values[option.name] != option.default
-    ]
-    if idle:
-        raise ParameterError(
-            f"model '{name}' does not use {', '.join(idle)}",
-            allowed=", ".join(model.parameters) or "no parameters",
-            action="leave these out or choose another model",
-        )
 
 
 def _check_criterion(task: Task, criterion: str) -> None:

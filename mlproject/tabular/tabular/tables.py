@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
 
+from shared.commandline import passing
 from shared.errors import DataError
 from tabular.declaration import Kind
 from tabular.footers import without_sum
@@ -268,15 +269,15 @@ def _settled(name: str, column: Column, decimal: str, how: Reading) -> Column:
                     f"{column.count:,} values of '{name}' are numbers with different signs: "
                     f"{column.example}",
                     allowed="one sign, or none, around all numbers of a column",
-                    action=f"mend the column, or pass -P column_types={name}:text or "
-                    f"-P leave_out={name}",
+                    action=f"mend the column, or pass {passing('column_types', f'{name}:text')} or "
+                    f"{passing('leave_out', name)}",
                 )
             raise DataError(
                 f"{column.count:,} values of '{name}' look like numbers, such as "
                 f"{column.example!r}, and nothing in the file says which sign is the decimal one "
                 "and which is between thousands",
                 allowed="-P decimal=. where 1.234 is less than 2, -P decimal=, where it is 1234",
-                action=f"pass one of these, or -P column_types={name}:text",
+                action=f"pass one of these, or {passing('column_types', f'{name}:text')}",
             )
         return replace(column, taken=Taken("text"))
     return column
