@@ -35,6 +35,7 @@ pytest_plugins = [
     "tests.fixtures.mlflow_server",
     "tests.fixtures.model_registry",
     "tests.fixtures.nights",
+    "tests.fixtures.postgresql",
     "tests.fixtures.processes",
     "tests.fixtures.programs",
     "tests.fixtures.project_store",

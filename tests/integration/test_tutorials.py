@@ -7,6 +7,7 @@ and the fixed ports are replaced, by what stands in for them on loopback.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -99,6 +100,40 @@ def mnist_server() -> Iterator[str]:
         pytest.skip(f"the real data are not here: {REAL_DATA / 'mnist'}")
     with serving({f"{PUBLIC_MNIST}/{file.name}": file.read_bytes() for file in files}) as address:
         yield address
+
+
+@pytest.mark.timeout(1500)
+def test_the_server_of_a_team(published: str, postgresql: str, tmp_path: Path) -> None:
+    """The page's lines, with a real PostgreSQL; a folder stands in for the bucket."""
+    page = (ROOT / "docs" / "tutorials" / "setup.md").read_text(encoding="utf-8")
+    install, serve = re.findall(r"^\$ ((?:.*\\\n)*.*)$", page, re.MULTILINE)
+    environments, server, client = _blocks("setup")
+    wait = server.code.splitlines()[-1]
+    team = Block(server.place, "sh", f"{install}\n{serve} > server.log 2>&1 &\n{wait}\n")
+    asked = Block("the client", "python", _LOG_A_RUN, ("[0.5]", "a file"))
+    wrong = run(
+        [environments, team, client, asked],
+        tmp_path,
+        {
+            PUBLIC_GIT: published,
+            "user@host": postgresql,
+            "s3://bucket/path": "./artifacts",
+            **_ports(5000),
+        },
+        _clean(),
+    )
+    assert wrong == ""
+
+
+_LOG_A_RUN = """
+import mlflow
+
+with mlflow.start_run() as run:
+    mlflow.log_metric("rmse", 0.5)
+    mlflow.log_text("a file", "file.txt")
+print(list(mlflow.search_runs()["metrics.rmse"]))
+print(mlflow.artifacts.load_text(f"{run.info.artifact_uri}/file.txt"))
+"""
 
 
 def _blocks(name: str) -> list[Block]:
