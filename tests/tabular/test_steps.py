@@ -208,7 +208,7 @@ def test_a_model_that_predicts_numbers_says_the_task(
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"alpha": 0.5, "l1_ratio": 0.5}, "does not use alpha, l1_ratio"),
+        ({"alpha": 0.5, "l1_ratio": 0.4}, "does not use alpha, l1_ratio"),
         ({"model": "ElasticNet"}, "no model 'ElasticNet' (did you mean 'elastic_net'?)"),
     ],
 )
