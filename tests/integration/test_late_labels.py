@@ -10,14 +10,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import pytest
 from mlflow.tracking import MlflowClient
+from tests.fixtures import ugly_table
 
 from understudy.cli.main import main
 from understudy.contract import MATURED_RECORD, PREDICTIONS_ARTIFACT, Kind, Outcome, Tag
+from understudy.decide import benchmark
+from understudy.decide.benchmark import BenchmarkEffort
 from understudy.decide.decision import DecisionInputs, DecisionService, Validation
 from understudy.decide.late_labels import LateLabels
 from understudy.errors import (
@@ -26,10 +30,23 @@ from understudy.errors import (
     TrackingUnavailableError,
     UnderstudyError,
 )
-from understudy.gate import Choice, Gate, LateLabelRecord, Metric, Verdict
+from understudy.gate import (
+    Budgets,
+    Choice,
+    Gate,
+    Guards,
+    LateLabelRecord,
+    Limit,
+    Metric,
+    Verdict,
+)
 from understudy.runner.runner import Settings, StepRequest, StepRunner
+from understudy.runner.settings import CACHE_VARIABLE
 from understudy.store.night import Night, NightBook
 from understudy.store.tracking import RunStore
+
+if TYPE_CHECKING:
+    from tests.fixtures.git import Repository
 
 pytestmark = [
     pytest.mark.integration,
@@ -298,17 +315,18 @@ def test_a_night_that_is_judged_anew_is_seen_anew(pipeline: Pipeline) -> None:
 
 @dataclass(frozen=True)
 class Real:
-    """The project ``drifting`` run for real, step by step, on a store of its own."""
+    """A project run for real, step by step, on a store of its own."""
 
     client: MlflowClient
     runs: RunStore
     runner: StepRunner
     experiment: str
+    project: Path = PROJECT
 
     def step(self, entry_point: str, **parameters: str) -> str:
         """Run a step; return its MLflow run."""
         request = StepRequest(
-            project=str(PROJECT),
+            project=str(self.project),
             version="",
             entry_point=entry_point,
             parameters=parameters,
@@ -319,9 +337,9 @@ class Real:
         )
         return self.runner.run(request, print).run_id
 
-    def data(self, day: int) -> str:
-        """Return the address of the rows that there are on a day of January."""
-        raw = self.step("download", as_of=f"2012-01-{day:02}")
+    def data(self, as_of: str, **parameters: str) -> str:
+        """Return the address of the rows that there are as of a date."""
+        raw = self.step("download", as_of=as_of, **parameters)
         return f"runs:/{self.step('preprocess', raw=f'runs:/{raw}/raw')}/data"
 
     def scored(self, data: str) -> Callable[[str], str]:
@@ -345,11 +363,11 @@ def test_real_steps_score_the_models_of_a_past_night(
     """The gate held a newer model back; the level went on drifting, so it would have been right."""
     gate = Gate(Metric("rmse", min_gain=2.0, confidence=0.6))
     real.client.create_registered_model("drifting")
-    early = real.data(12)
+    early = real.data("2012-01-12")
     for bad_night in ("2012-01-08", ""):
         trained = real.step("train", data=early, bad_night=bad_night)
         real.client.create_model_version("drifting", f"runs:/{trained}/model", trained)
-    data = real.data(20)
+    data = real.data("2012-01-20")
     challenger = f"runs:/{real.step('train', data=data)}/model"
     score = real.scored(data)
     book = NightBook(real.client, real.runs)
@@ -367,7 +385,7 @@ def test_real_steps_score_the_models_of_a_past_night(
     )
     record = DecisionService(real.client, real.runs).judge(opened[0], brought)
     assert record.verdict is Verdict.PROMOTE, record.decision.why
-    later = real.scored(real.data(23))
+    later = real.scored(real.data("2012-01-23"))
     labels = LateLabels(
         real.client, real.runs, opened[1], timedelta(days=3), lambda _model, _version: "1"
     )
@@ -380,3 +398,70 @@ def test_real_steps_score_the_models_of_a_past_night(
     assert (seen.previous.comparisons[0].gain or 0) < 0
     stored = real.client.download_artifacts(opened[0].run_id, MATURED_RECORD)
     assert json.loads(Path(stored).read_text())["hindsight"]["verdict"] == "PROMOTE"
+
+
+@pytest.mark.long("eleven real steps, and two models measured")
+def test_a_night_of_rows_with_gaps_is_measured_and_seen_again(
+    real: Real,
+    pinned_night: Callable[..., Night],
+    repository: Repository,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its budgets are judged on rows of which every column has some missing, and so is the past."""
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setattr(benchmark, "EFFORT", BenchmarkEffort(rounds=6, calls=3))
+    real = replace(real, project=PROJECT.parents[2] / "mlproject" / "tabular")
+
+    def rows(day: int) -> str:
+        source = tmp_path / f"{day}.csv"
+        source.write_bytes(ugly_table.csv(day))
+        columns = {"target": ugly_table.PRICE, "time_column": ugly_table.TIME}
+        given = {**columns, "identity": ugly_table.IDENTITY, "source": str(source)}
+        return real.data(ugly_table.as_of(day), dataset="csv", separator=";", **given)
+
+    early = rows(45)
+    commit = repository.commit(MLproject="name: x\nentry_points: {main: {command: 'true'}}")
+    tags = {Tag.REPOSITORY.value: repository.url, Tag.COMMIT.value: commit}
+    trained = [real.step("train", data=early, model="decision_tree", max_depth=n) for n in "14"]
+    for run in trained:
+        for name, value in {**tags, "mlflow.project.env": "local"}.items():
+            real.client.set_tag(run, name, value)
+    outputs = [real.client.get_run(run).outputs.model_outputs for run in trained]
+    addresses = [f"models:/{models[0].model_id}" for models in outputs]
+    real.client.create_registered_model("prices")
+    real.client.create_model_version(
+        "prices", addresses[0], trained[0], model_id=outputs[0][0].model_id
+    )
+    budgets = Budgets(size=Limit("200MB"), memory=Limit(), latency_p95=Limit("60s", growth=99.0))
+    gate = Gate(Metric("rmse", min_gain=0.0), budgets=budgets, guards=Guards())
+    named = {"name": "prices", "model": "prices", "champion": "1"}
+    night, book = (
+        pinned_night("", real.experiment, gate=gate, **named),
+        NightBook(real.client, real.runs),
+    )
+    opened = []
+    for day in (45, 50):
+        as_of = f"{ugly_table.as_of(day)}T00:00:00+00:00"
+        about = {Tag.PIPELINE.value: "prices", Tag.MODEL.value: "prices", Tag.AS_OF.value: as_of}
+        run_id = book.open(real.experiment, as_of, as_of, about)
+        opened.append(replace(night, as_of=as_of, run_id=run_id))
+    score = real.scored(early)
+    brought = DecisionInputs(
+        Validation(addresses[1], score(addresses[1])),
+        Validation("1", score("models:/prices/1")),
+        early,
+    )
+    record = DecisionService(real.client, real.runs).judge(opened[0], brought)
+    assert record.verdict is Verdict.PROMOTE, record.decision.why
+    assert record.evidence is not None
+    found = {one.guard: one.result for one in record.evidence.findings}
+    assert {found[name] for name in ("size", "memory", "latency_p95")} == {"passed"}, found
+    assert record.measurement is not None
+    assert record.measurement.champion is not None
+    assert record.measurement.champion.batch_rows == record.measurement.challenger.batch_rows > 100
+    labels = LateLabels(real.client, real.runs, opened[1], timedelta(days=5), lambda *_: None)
+    (due,) = labels.due()
+    seen = labels.complete(due, real.scored(rows(50)), print)
+    assert seen.choice is Choice.RIGHT, seen.summary()
+    assert seen.rows > 20
