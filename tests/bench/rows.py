@@ -7,6 +7,10 @@ score it. The steps are as in a night: processes of their own, forked from one t
 what they import, whose CPU counts once, and an MLflow server, whose CPU is no step's. What each
 takes of CPU (s), and of memory at its peak (GB), is the kernel's count for a process and its
 children. Both by turns. Prints ratios with their ranges; ``--json FILE`` writes all.
+
+``--python FILE`` takes another Python for both: that of an environment with
+``mlproject/tabular/requirements.txt``, as a night has it. In the tests' own environment MLflow's and
+scikit-learn's imports find pytest and hypothesis, and import them.
 """
 
 from __future__ import annotations
@@ -58,6 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--model", default="hist_gradient_boosting")
     parser.add_argument("--trees", type=int, default=50)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--python", default=sys.executable)
     asked = parser.parse_args(arguments)
     rounds = []
     with tempfile.TemporaryDirectory() as place:
@@ -113,7 +118,7 @@ def served(store: Path) -> Iterator[str]:
 
 def plain(table: Path, asked: argparse.Namespace) -> Used:
     """Run the plain script; return what it used."""
-    command = [sys.executable, str(HERE / "rows_plain.py"), str(table), asked.model]
+    command = [asked.python, str(HERE / "rows_plain.py"), str(table), asked.model]
     process = subprocess.Popen(
         [*command, str(asked.trees)], stdout=subprocess.DEVNULL, env={**os.environ, **_QUIET}
     )
@@ -129,11 +134,12 @@ class Night:
 
     Args:
         address: of the MLflow server.
+        python: the interpreter that runs the steps.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, python: str) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, str(HERE / "rows_night.py")],
+            [python, str(HERE / "rows_night.py")],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -183,7 +189,7 @@ def steps(table: Path, address: str, asked: argparse.Namespace) -> dict[str, Use
     model = [f"--model={asked.model}", f"--n_estimators={asked.trees}"]
     if asked.model == "random_forest":
         model.append("--max_depth=12")
-    with Night(address) as night:
+    with Night(address, asked.python) as night:
         raw = night.step("download", "--dataset=parquet", *named)
         data = night.step("preprocess", f"--raw=runs:/{raw}/raw", *newest)
         given = f"--data=runs:/{data}/data"

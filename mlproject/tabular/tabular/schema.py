@@ -3,7 +3,7 @@
 Touches nothing.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,9 +44,9 @@ def check(frame: pd.DataFrame, facts: Facts, rules: Rules | None = None) -> Chec
         facts: what each column may hold.
         rules: of the user's, for what the facts let pass; None for none.
     """
-    unreadable = _failures(frame, facts, _readable)
+    unreadable = _failures(frame, facts, _unread(frame, facts), _readable)
     typed = _typed(_without(frame, unreadable), facts)
-    invalid = _failures(typed, facts, _valid)
+    invalid = _failures(typed, facts, facts.columns, _valid)
     rows = _without(typed, invalid)
     against, whole = broken(rows, rules) if rules else (invalid.head(0), [])
     rows = _without(rows, against)
@@ -62,17 +62,29 @@ def _without(frame: pd.DataFrame, failures: pd.DataFrame) -> pd.DataFrame:
     return frame.drop(index=list(failures["row"].unique())) if len(failures) else frame
 
 
+def _unread(frame: pd.DataFrame, facts: Facts) -> dict[str, Column]:
+    """Return the columns whose values are not numbers already, or that did not come."""
+    return {
+        name: column
+        for name, column in facts.columns.items()
+        if name not in frame or not pd.api.types.is_numeric_dtype(frame[name])
+    }
+
+
 def _failures(
-    frame: pd.DataFrame, facts: Facts, rules: Callable[[Column], list[pa.Check]]
+    frame: pd.DataFrame,
+    facts: Facts,
+    columns: Mapping[str, Column],
+    rules: Callable[[Column], list[pa.Check]],
 ) -> pd.DataFrame:
-    """Return every fault that pandera finds, as rows of `_FAILURE_COLUMNS`."""
+    """Return every fault that pandera finds in these columns, as rows of `_FAILURE_COLUMNS`."""
     schema = pa.DataFrameSchema(
         {
             name: pa.Column(
                 checks=rules(column),
                 nullable=rules is _readable or (column.nullable and name != facts.target),
             )
-            for name, column in facts.columns.items()
+            for name, column in columns.items()
         }
     )
     try:
@@ -97,7 +109,8 @@ def _valid(column: Column) -> list[pa.Check]:
     if column.kind == "text":
         choices = pa.Check.isin(list(column.choices), error=f"is one of {list(column.choices)}")
         return [choices] if column.choices else []
-    checks = [pa.Check(_is_finite, ignore_na=True, error="is finite")]
+    # What is missing is finite to `_is_finite`: to leave it out first would copy every column.
+    checks = [pa.Check(_is_finite, ignore_na=False, error="is finite")]
     if column.minimum is not None:
         checks.append(pa.Check.ge(column.minimum, error=f"is at least {column.minimum:g}"))
     if column.maximum is not None:
