@@ -8,9 +8,9 @@ what they import, whose CPU counts once, and an MLflow server, whose CPU is no s
 takes of CPU (s), and of memory at its peak (GB), is the kernel's count for a process and its
 children. Both by turns. Prints ratios with their ranges; ``--json FILE`` writes all.
 
-``--python FILE`` takes another Python for both: that of an environment with
-``mlproject/tabular/requirements.txt``, as a night has it. In the tests' own environment MLflow's and
-scikit-learn's imports find pytest and hypothesis, and import them.
+``--python FILE`` takes another Python for both, that of an environment with
+``mlproject/tabular/requirements.txt``, as a night has it: the tests' own has pytest and hypothesis,
+which scikit-learn and pandera import where they find them.
 """
 
 from __future__ import annotations
