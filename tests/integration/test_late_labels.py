@@ -401,6 +401,7 @@ def test_real_steps_score_the_models_of_a_past_night(
 
 
 @pytest.mark.long("eleven real steps, and two models measured")
+@pytest.mark.timeout(1800)
 def test_a_night_of_rows_with_gaps_is_measured_and_seen_again(
     real: Real,
     pinned_night: Callable[..., Night],
