@@ -499,6 +499,25 @@ def test_an_old_champion_with_other_columns(
     assert (code, "lack columns that the model takes: 'extra'" in message) == (65, True)
 
 
+@pytest.mark.long("five thousand columns go through four steps")
+@pytest.mark.timeout(1800)
+def test_a_table_of_5000_columns(store: ProjectStore, csv_file: Callable[[str], Path]) -> None:
+    """Numbers with gaps and texts: every one of them is an input of the model, and is scored."""
+    draw = np.random.default_rng(3)
+    columns: dict[str, Any] = {f"n{i}": draw.normal(size=80).round(2) for i in range(4900)}
+    columns |= {f"t{i}": draw.choice(["red", "blue", ""], 80) for i in range(100)}
+    columns["n7"][::9] = np.nan
+    table = pd.DataFrame({"id": range(80), **columns, "price": columns["n0"] * 3 + 1})
+    raw = rows_of(store, csv_file, table.to_csv(index=False))
+    data, model = modelled(store, raw, model="decision_tree")
+    inputs = mlflow.models.get_model_info(model).signature.inputs
+    assert inputs.input_names() == list(columns)
+    run_id = store.good(validate.STEP, data=data, model_uri=model)
+    predictions = pd.read_parquet(store.path(run_id, "predictions.parquet"))
+    assert len(predictions) >= 10
+    assert np.isfinite(predictions["prediction"]).all()
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [
