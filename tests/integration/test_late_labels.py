@@ -434,7 +434,11 @@ def test_a_night_of_rows_with_gaps_is_measured_and_seen_again(
     real.client.create_model_version(
         "prices", addresses[0], trained[0], model_id=outputs[0][0].model_id
     )
-    budgets = Budgets(size=Limit("200MB"), memory=Limit(), latency_p95=Limit("60s", growth=99.0))
+    budgets = Budgets(
+        size=Limit("200MB"),
+        memory=Limit("16GB", growth=9.0),
+        latency_p95=Limit("60s", growth=99.0),
+    )
     gate = Gate(Metric("rmse", min_gain=0.0), budgets=budgets, guards=Guards())
     named = {"name": "prices", "model": "prices", "champion": "1"}
     night, book = (
