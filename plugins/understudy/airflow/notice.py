@@ -68,11 +68,9 @@ def of_night(night: Night, outcome: Outcome, facts: Mapping[str, str]) -> Notice
     """
     if outcome not in _BY_OUTCOME:
         return None
-    champion, before = facts["champion"] or "none", night.champion or "none"
-    moved = f"champion {before} -> {champion}" if champion != before else f"champion {before}"
     return Notice(
         event=_BY_OUTCOME[outcome].value,
-        title=f"{night.model}: night of {night.as_of[:10]} {outcome}, {moved}",
+        title=f"{night.model}: night of {night.as_of[:10]} {ended(night, outcome, facts)}",
         text="\n".join(
             (
                 f"{night.pipeline} retrained {night.model} on data as of {night.as_of}.",
@@ -86,6 +84,13 @@ def of_night(night: Night, outcome: Outcome, facts: Mapping[str, str]) -> Notice
         version=facts["champion"],
         link=facts["link"],
     )
+
+
+def ended(night: Night, outcome: Outcome, facts: Mapping[str, str]) -> str:
+    """Return a night's outcome and what became of the champion, in some words; see ``of_night``."""
+    champion, before = facts["champion"] or "none", night.champion or "none"
+    moved = f"champion {before} -> {champion}" if champion != before else f"champion {before}"
+    return f"{outcome}, {moved}"
 
 
 def of_skips(night: Night, skips: int, link: str) -> Notice:

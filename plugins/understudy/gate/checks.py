@@ -287,7 +287,7 @@ def _reason(one: Compared, result: CheckResult) -> str:
     if found.champion is None or found.gain is None:
         return f"{challenger}: the champion's cannot be computed"
     champion = f"{_relation(rule, result)} the champion's {found.champion:.6g}"
-    told = f"{challenger} {champion}{_by(rule, result)}{_gain(found, result)}"
+    told = f"{challenger} {champion}{_by(rule, result)}{_gain(found)}"
     return f"{_plainly(one)}; {told}" if result is CheckResult.UNDECIDED else told
 
 
@@ -337,19 +337,15 @@ def _by(rule: Rule, result: CheckResult) -> str:
     return f" by at least {size}" if limit else ""
 
 
-def _gain(found: Comparison, result: CheckResult) -> str:
+def _gain(found: Comparison) -> str:
     if found.interval is None:
         return "; no interval can be computed"
     ends = f"{found.interval.low:.4g} to {found.interval.high:.4g}"
     # The interval is two-sided at 1 - 2 alpha, each end one-sided at alpha: (1 + c) / 2 is 1 -
     # alpha.
     sure = f"{100 * (1 + found.interval.confidence) / 2:.3g} %"
-    gain = f"; gain {found.gain:.4g}, from {ends}"
-    if result is not CheckResult.UNDECIDED:
-        return f"{gain} (each end {sure} sure)"
-    # Said in full where the ends are what holds a challenger back.
-    ends_said = f"it is above the lower end, and below the upper, with a certainty of {sure} each"
-    return f"{gain} ({ends_said})"
+    said = f"{sure} sure to be above the one, and as sure to be below the other"
+    return f"; gain {found.gain:.4g}, from {ends} ({said})"
 
 
 def _where(found: Comparison) -> str:

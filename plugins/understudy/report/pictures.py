@@ -260,6 +260,11 @@ _RULES: Final = {
     "tolerance": "must not be shown to be worse than the champion\u2019s, nor be worse by more "
     "than {0} as measured",
 }
+_BARS_DIFFER: Final = (
+    "The bound is a share of the champion\u2019s value, which is not known for sure either. Bars "
+    "hold that, too, and so differ from the interval of the gain alone, which the reasons and the "
+    "table of all numbers name."
+)
 _AXES: Final = {
     True: "gain in {0}, right of 0 the challenger is better",
     False: "{0} of the challenger",
@@ -302,10 +307,11 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """The checks of one rule, on one axis."""
+    """The checks of one rule, on one axis; the note says why bars and gains differ, if they do."""
 
     metric: str
     rule: str
+    note: str
     axis: str
     rows: tuple[Row, ...]
     ticks: tuple[Tick, ...]
@@ -360,11 +366,18 @@ def _panel(checks: Sequence[CheckView], *, relative: str) -> Panel:
     return Panel(
         metric=metric,
         rule=rule_in_words(first, relative=relative),
+        note=_BARS_DIFFER if any(map(_bar_differs, rows)) else "",
         axis=_AXES[first.compares].format(metric),
         rows=rows,
         ticks=() if all(row.told for row in rows) else scale.ticks(),
         zero=scale.at(0) if first.compares and scale.holds(0) else None,
     )
+
+
+def _bar_differs(row: Row) -> bool:
+    """Return whether a bar is another interval than that of the gain, which the reasons name."""
+    own = row.check.interval if row.check.compares and row.point is not None else None
+    return own is not None and row.numbers != _numbers(row.check, own)
 
 
 def _values(checks: Sequence[CheckView]) -> Iterable[float | None]:

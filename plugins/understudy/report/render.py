@@ -118,13 +118,24 @@ def drawn(found: PageContents, links: Links) -> str:
     digest = b64encode(hashlib.sha256(style.encode()).digest()).decode()
     policy = _CONTENT_POLICY.format(style=f"sha256-{digest}")
     template = engine.get_template("page.html")
-    return template.render(page=found, record=found.record, links=links, style=style, policy=policy)
+    return template.render(
+        page=found, record=found.record, links=links, above="", style=style, policy=policy
+    )
 
 
 def decision_part(
-    record: Mapping[str, Any], summary: Mapping[str, Any] | None = None, links: Links = NOWHERE
+    record: Mapping[str, Any],
+    summary: Mapping[str, Any] | None = None,
+    links: Links = NOWHERE,
+    above: str = "",
 ) -> Markup:
     """Return what ``render`` says of a record, as a part of a page that has our style sheet.
+
+    Args:
+        record: As ``render`` takes it.
+        summary: Ditto.
+        links: Ditto.
+        above: What that page says before it, and is not said again.
 
     Raises:
         DecisionError: when the document is no decision record that this version can show.
@@ -133,7 +144,7 @@ def decision_part(
 
     found = contents(read(record), summary or {})
     template = template_engine().get_template("decision.html")
-    part = template.render(page=found, record=found.record, links=links, heading="h2")
+    part = template.render(page=found, record=found.record, links=links, above=above, heading="h2")
     return Markup(part)  # noqa: S704 -- the template has escaped whatever is the record's
 
 

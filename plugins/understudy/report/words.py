@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from understudy.report.document import CheckView, RecordView, finite
@@ -126,14 +126,43 @@ def tally(checks: tuple[CheckView, ...]) -> str:
     return f"Of {len(checks)} check{'s' * (len(checks) > 1)}: {', '.join(parts)}."
 
 
-def told_first(record: RecordView) -> tuple[str, ...]:
-    """Return the reasons that the opening repeats."""
-    return record.reasons[:_MOST_REASONS]
+def told(record: RecordView, above: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the reasons that the opening repeats, and those that are folded away.
+
+    Args:
+        record: What was decided.
+        above: What stands above the decision already; '' for nothing. Of a verdict of HOLD that is
+            the sentence in plain words, and only the statistics behind it are told again.
+    """
+    reasons = list(record.reasons)
+    if record.verdict == "HOLD" and above:
+        for place, reason in enumerate(reasons):
+            sentence, _, statistics = reason.partition("; ")
+            if above.endswith(sentence):
+                reasons[place] = statistics
+                break
+    left = tuple(filter(None, reasons))
+    return left[:_MOST_REASONS], left[_MOST_REASONS:]
 
 
-def told_later(record: RecordView) -> tuple[str, ...]:
-    """Return the reasons that are folded away."""
-    return record.reasons[_MOST_REASONS:]
+def said_above(reason: str, told_below: Iterable[str]) -> tuple[str, ...]:
+    """Return the sentences of a night's reason that its decision below does not tell.
+
+    The first one always: it says in plain words how the night ended.
+
+    Args:
+        reason: Why the night ended so; its sentences are set apart by semicolons.
+        told_below: The decision's reasons.
+    """
+    first, *others = reason.split("; ")
+    known = [part for one in told_below for part in one.split("; ")]
+
+    def is_below(sentence: str) -> bool:
+        # Of a night that was held all the same; a tag of MLflow may end in the middle.
+        told_there = sentence.removeprefix("verdict PROMOTE: ")
+        return any(part.startswith(told_there) for part in known)
+
+    return (first, *(one for one in others if not is_below(one)))
 
 
 def notes(record: RecordView) -> tuple[str, ...]:

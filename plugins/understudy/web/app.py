@@ -27,7 +27,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from understudy.contract import Tag
 from understudy.errors import DecisionError, UnderstudyError
 from understudy.report import Links, decision_part, template_engine
-from understudy.report.words import shown
+from understudy.report.words import said_above, shown
 from understudy.store.tracking import ui_address
 from understudy.web import views
 from understudy.web.reader import (
@@ -226,17 +226,20 @@ def _champions(found: tuple[PipelineState, ...], readable: set[str]) -> Mapping[
 def _night(found: NightState | None, dag_id: str) -> Mapping[str, Any]:
     if found is None:
         return {"night": None, "dag_id": dag_id}
-    row, decision, unreadable = found.night, None, ""
-    links = _links(row.experiment_id, row.run_id)
+    row, mark, decision, unreadable = found.night, views.mark(found.night), None, ""
+    links, reasons = _links(row.experiment_id, row.run_id), said_above(mark.reason, ())
     if found.record is not None:
         try:
-            decision = decision_part(found.record, found.summary, links)
+            decision = decision_part(found.record, found.summary, links, reasons[0])
+            reasons = said_above(mark.reason, map(str, found.record["reasons"]))
         except DecisionError as error:
             unreadable = str(error)
     return {
         "night": row,
         "dag_id": dag_id,
-        "mark": views.mark(row),
+        "mark": mark,
+        "reasons": reasons,
+        "late": next(views.late_of((row,)), None),
         "alias": views.alias_told(row),
         "steps": views.steps(found.steps),
         "pinned": views.pinned(row),

@@ -204,7 +204,7 @@ def pipeline_view(state: PipelineState, *, page: bool = False) -> PipelineView:
     nights = tuple(reversed(state.nights))
     marks = tuple(mark(night) for night in nights)
     tally = Counter(one.word for one in marks)
-    late = tuple(_late(state.nights))
+    late = tuple(late_of(state.nights))
     return PipelineView(
         name=state.name,
         standing=standing(state),
@@ -390,7 +390,8 @@ def _held_off(entry: Entry) -> str:
     return f"{_HELD_OFF[block.scope].format(block.trained.version)}{until}"
 
 
-def _late(rows: Iterable[NightRow]) -> Iterator[Late]:
+def late_of(rows: Iterable[NightRow]) -> Iterator[Late]:
+    """Yield what later labels said of nights that were looked at again."""
     for row in rows:
         choice = row.tag(Tag.MATURED)
         if choice:

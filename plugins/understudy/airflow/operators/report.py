@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from airflow.sdk import BaseOperator
+from airflow.sdk.bases.xcom import BaseXCom
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from understudy.airflow import notice
@@ -33,11 +34,18 @@ from understudy.airflow.night_context import (
 from understudy.airflow.services import Services
 from understudy.airflow.step import errors_of, task_key
 from understudy.contract import Outcome
+from understudy.redact import plain
 from understudy.spec.pipeline import Pipeline
 from understudy.store.night import Night
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+_ENDS: Final = {Outcome.FAILED: AirflowFailException, Outcome.SKIPPED: AirflowSkipException}
+"""Outcomes that are the task's state, with what ends a task so."""
+_ENDED: Final = "understudy_ended"
+_LONGEST: Final = 200
+"""Characters of the text in Airflow's list of tasks, which holds 250."""
 
 
 class ReportOperator(BaseOperator):
@@ -54,78 +62,100 @@ class ReportOperator(BaseOperator):
     ui_color = "#f1f8e9"
 
     def __init__(self, *, pipeline: Pipeline, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        # A task cannot write its Dag run's note (Airflow 3.3). What it may write is this text,
+        # which the Dag run's list of tasks shows beside its state.
+        super().__init__(map_index_template=f"{{{{ {_ENDED} }}}}", **kwargs)
         self.pipeline = pipeline
         self.mlflow_address = self.decision_address = ""
 
     def execute(self, context: Context) -> dict[str, str]:
         """Return outcome, reason, the champion afterwards, and where the decision is shown."""
-        now, messenger = states(context), notice.Messenger(self.pipeline.notify, self.log)
+        messenger = notice.Messenger(self.pipeline.notify, self.log)
         with airflow_errors():
             services = Services.connect()
-            night = self._night(context, services, messenger, now)
-            outcome, reason = outcome_of(dict(services.runs.get(night.run_id).data.tags), now)
-            if outcome is Outcome.FAILED:
-                errors = errors_of(context, services, night.experiment_id, failed_tasks(now))
-                reason = "; ".join([reason, *errors])
-            withdraw(context, services, night)
-            # Looked up and not taken from what the tasks say: somebody may have moved the alias.
-            version = services.promoter.look(night.model).champion
-            services.nights.close(night, outcome, reason, version)
-            self.mlflow_address = link = run_address(night.experiment_id, night.run_id)
-            self.decision_address = night_page(
-                context["ti"].dag_id, context["ti"].run_id
-            ) or decision_address(night.experiment_id, night.run_id)
-            if outcome is Outcome.PROMOTED and version:
-                words = _how_promoted(night, reason, self.decision_address)
-                services.registry.describe(night.model, version, words)
-        self.log.info("Night of %s: %s", night.as_of, outcome)
-        before, after = night.champion or "none", version or "none"
-        moved = f"Champion of {night.model}: {before} -> {after}"
-        seen = [f"Seen again: {line}" for line in pulled(context, MATURED) or ()]
-        why = [f"Why: {line}" for line in reason.split("; ")]
-        for line in (*why, moved, f"MLflow: {link or night.run_id}", *seen):
-            self.log.info("%s", line)
+            night = self._night(context, services, messenger)
+            outcome, facts = self._close(context, services, night)
+        self._say(context, night, outcome, facts)
         with airflow_errors():
-            facts = {"reason": reason, "champion": version or "", "link": link}
             ended = notice.of_night(night, outcome, facts)
-            alerts = notice.alerts(services, night, outcome, link, self.log)
+            alerts = notice.alerts(services, night, outcome, facts["link"], self.log)
             for one in (ended, *alerts):
                 if one is not None:
                     messenger.tell(context, services, night, one)
-        # Only now, when everything is stored and sent: these end the task.
-        if outcome is Outcome.FAILED:
-            raise AirflowFailException(f"FAILED: {reason}")
-        if outcome is Outcome.SKIPPED:
-            raise AirflowSkipException(f"SKIPPED: {reason}")
-        return {
+        result = {
             "outcome": outcome.value,
-            "reason": reason,
-            "champion": version or "",
+            "reason": facts["reason"],
+            "champion": facts["champion"],
             "decision": self.decision_address,
         }
+        # Only now, when everything is stored and sent: these end the task, and return nothing.
+        if outcome in _ENDS:
+            context["ti"].xcom_push(BaseXCom.XCOM_RETURN_KEY, result)
+            raise _ENDS[outcome](f"{outcome}: {facts['reason']}")
+        return result
 
-    def _night(
-        self,
-        context: Context,
-        services: Services,
-        messenger: notice.Messenger,
-        now: Mapping[str, str],
-    ) -> Night:
+    def _close(
+        self, context: Context, services: Services, night: Night
+    ) -> tuple[Outcome, dict[str, str]]:
+        """Write down how the night ended; return its outcome, and what notices are made of."""
+        now = states(context)
+        outcome, reason = outcome_of(dict(services.runs.get(night.run_id).data.tags), now)
+        if outcome is Outcome.FAILED:
+            errors = errors_of(context, services, night.experiment_id, failed_tasks(now))
+            reason = "; ".join([reason, *errors])
+        withdraw(context, services, night)
+        # Looked up and not taken from what the tasks say: somebody may have moved the alias.
+        version = services.promoter.look(night.model).champion
+        services.nights.close(night, outcome, reason, version)
+        self.mlflow_address = link = run_address(night.experiment_id, night.run_id)
+        ti = context["ti"]
+        self.decision_address = night_page(ti.dag_id, ti.run_id) or decision_address(
+            night.experiment_id, night.run_id
+        )
+        if outcome is Outcome.PROMOTED and version:
+            words = _how_promoted(night, reason, self.decision_address)
+            services.registry.describe(night.model, version, words)
+        return outcome, {"reason": reason, "champion": version or "", "link": link}
+
+    def _say(
+        self, context: Context, night: Night, outcome: Outcome, facts: Mapping[str, str]
+    ) -> None:
+        """Say how the night ended in the task's log, and in the Dag run's list of tasks."""
+        first, *others = facts["reason"].split("; ")
+        before, after = night.champion or "none", facts["champion"] or "none"
+        self.log.info("Night of %s: %s", night.as_of, outcome)
+        for line in (
+            *(f"Why: {one}" for one in (first, *others)),
+            f"Champion of {night.model}: {before} -> {after}",
+            f"MLflow: {facts['link'] or night.run_id}",
+            *(f"Seen again: {line}" for line in pulled(context, MATURED) or ()),
+        ):
+            self.log.info("%s", line)
+        _label(context, f"{notice.ended(night, outcome, facts)}: {first}")
+
+    def _night(self, context: Context, services: Services, messenger: notice.Messenger) -> Night:
         """Return the night; where ``pin`` failed halfway, end what it opened and fail."""
         try:
             return night_of(context, self.pipeline)
         # `pin` may have opened the parent run and failed afterwards: nobody else would end it.
         except AirflowSkipException as skip:
             cause = cause_left(context, PIN) or "its log says why"
-            reason = f"the task {PIN} is {now.get(PIN)}: the night did not begin; {PIN}: {cause}"
+            state = states(context).get(PIN)
+            reason = f"the task {PIN} is {state}: the night did not begin; {PIN}: {cause}"
             experiment_id = services.runs.experiment(self.pipeline.experiment)
             run_id = services.nights.latest(experiment_id, task_key(context, PIN, NOT_MAPPED))
             if run_id is not None:
                 services.nights.give_up(run_id, reason)
             failed = notice.of_no_night(self.pipeline, str(context["run_id"]), reason)
             messenger.tell_unrecorded(context, failed)
+            _label(context, f"FAILED: {reason}")
             raise AirflowFailException(f"FAILED: {reason}") from skip
+
+
+def _label(context: Context, text: str) -> None:
+    """Let the Dag run's list of tasks say something of this one."""
+    values: Any = context  # Airflow renders `map_index_template` with it when the task ends.
+    values[_ENDED] = plain(text)[:_LONGEST]
 
 
 def _how_promoted(night: Night, reason: str, address: str) -> str:

@@ -65,7 +65,8 @@ async function call(method, path, json) {
 
 async function load(anew = false) {
   main.setAttribute("aria-busy", "true");
-  const part = body.dataset.part + (anew ? (body.dataset.part.includes("?") ? "&" : "?") + "anew=true" : "");
+  const part = new URL(body.dataset.part, location.href);
+  if (anew) part.searchParams.set("anew", "true");
   try {
     const answer = await fetch(part, { credentials: "same-origin" });
     if (answer.ok) main.innerHTML = await answer.text();
@@ -129,7 +130,7 @@ async function respond(task, option, row, state) {
     await call("PATCH", `${at}/${task.map_index}/hitlDetails`, { chosen_options: [option], params_input: {} });
     state.textContent = `${option}: sent. Waiting for the task ...`;
     // Airflow may lose an answer that comes in the very second of the question.
-    const end = await watch(at, (one) => one.state, ["success", "skipped", "failed", "up_for_retry", "upstream_failed"], (now) => {
+    const end = await watch(at, ["success", "skipped", "failed", "up_for_retry", "upstream_failed"], (now) => {
       state.textContent = `${option}: sent; the task is ${now}.`;
     });
     state.textContent = { success: "Taken.", skipped: "Taken: no promotion.", up_for_retry: "Airflow lost the answer and will ask again." }[end] ?? `The task ${end}: look at its log.`;
@@ -140,9 +141,9 @@ async function respond(task, option, row, state) {
   }
 }
 
-async function watch(path, of, ends, tell) {
+async function watch(path, ends, tell) {
   for (let left = 300; left; left--) {
-    const now = of(await call("GET", path));
+    const now = (await call("GET", path)).state;
     if (ends.includes(now)) return now;
     tell(now ?? "waiting");
     await new Promise((resolve) => setTimeout(resolve, 2000));
@@ -165,14 +166,22 @@ function act(dialog, send) {
 }
 
 async function begin(dagId, conf, note, tell) {
-  const about = await call("GET", `dags/${name(dagId)}`);
-  const run = await call("POST", `dags/${name(dagId)}/dagRuns`, { logical_date: null, conf, note });
-  tell(`Dag run ${run.dag_run_id} of ${dagId} is ${run.state}.` + (about.is_paused ? ` The Dag ${dagId} is paused: unpause it, or nothing begins.` : ""));
-  return `dags/${name(dagId)}/dagRuns/${name(run.dag_run_id)}`;
+  const of = `dags/${name(dagId)}`, about = await call("GET", of);
+  const run = await call("POST", `${of}/dagRuns`, { logical_date: null, conf, note });
+  const at = `${of}/dagRuns/${name(run.dag_run_id)}`;
+  const end = await watch(at, ["success", "failed"], (now) => {
+    const paused = now === "queued" && about.is_paused;
+    tell(`Dag run ${run.dag_run_id} of ${dagId} is ${now}.` + (paused ? " The Dag is paused: unpause it, or nothing begins." : ""));
+  });
+  return [end, at];
 }
 
 function trigger() {
-  act(document.getElementById("trigger"), (form, tell) => begin(dag, {}, form.get("note") || null, tell));
+  act(document.getElementById("trigger"), async (form, tell) => {
+    const [end, at] = await begin(dag, {}, form.get("note") || null, tell);
+    // Where `report` says how the night ended.
+    tell((await call("GET", `${at}/taskInstances/report`)).rendered_map_index ?? `The night ${end}.`);
+  });
 }
 
 async function rollbackDag(model) {
@@ -190,8 +199,7 @@ function rollback(to) {
   dialog.querySelector(".names").textContent = `Version ${to} of ${model} becomes champion` + (from ? ` in place of version ${from}.` : ".");
   act(dialog, async (form, tell) => {
     const conf = { model, to, why: form.get("why"), block: form.get("block"), rehearse: form.has("rehearse") };
-    const run = await begin(await rollbackDag(model), conf, null, tell);
-    const end = await watch(run, (one) => one.state, ["success", "failed"], (now) => tell(`The rollback is ${now}.`));
+    const [end] = await begin(await rollbackDag(model), conf, null, tell);
     tell(end === "success" ? `Version ${to} is champion again.` : `The rollback ${end}: the log of its task says why.`);
     if (end === "success") load(true);
   });
