@@ -4,9 +4,10 @@
         [BENCH_ARGS='--pipelines 50 --nights 1000 --asked 40 --json FILE']
 
 Fills an MLflow server of its own on SQLite, in a temporary folder that it removes, with nights that
-never ran: one pipeline has all of ``--nights``, each other one twenty of them, every night five
-steps. Then asks for each page as a browser does: the frame, the part that it fetches from what is
-kept, and the part when nothing is kept, or when what is kept is too old.
+never ran: one pipeline has all of ``--nights``, one has six, each other one twenty, and every night
+five steps. Then asks for each page as a browser does: the frame, the part that it fetches from what
+is kept, and that part when nothing is kept, or when what is kept is too old. At last the server
+hangs, then ends. What the pages add to the API server's memory is measured in its own process.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import json
 import os
 import random
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -26,6 +28,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote
 
 import psutil
 
@@ -38,6 +41,9 @@ if TYPE_CHECKING:
 
 LARGEST: Final = "pipeline_00"
 """The pipeline that has all nights."""
+SMALLEST: Final = "pipeline_01"
+_FEW: Final = 6
+"""Nights of that one."""
 _OTHERS: Final = 20
 """Nights of each other one."""
 _STEPS: Final = ("download", "preprocess", "train", "validate", "validate")
@@ -81,7 +87,7 @@ def fill(client: MlflowClient, uri: str, pipelines: int, nights: int) -> None:
         name = f"pipeline_{number:02}"
         experiment = client.create_experiment(name)
         promoted = _registered(client, name, experiment)
-        count = _OTHERS if number else nights
+        count = {LARGEST: nights, SMALLEST: _FEW}.get(name, _OTHERS)
         for index in range(count):
             _night(tables, name, int(experiment), count - index, promoted)
     with engine.begin() as connection:
@@ -238,11 +244,7 @@ def mounted(address: str, calls: list[str]) -> tuple[FastAPI, str]:
 
 
 def measured(
-    client: TestClient,
-    path: str,
-    times: int,
-    before: Callable[[], None],
-    work: Work,
+    client: TestClient, path: str, times: int, before: Callable[[], None], work: Work
 ) -> Iterator[tuple[float, float, int, int]]:
     """Yield milliseconds by the clock and of work, bytes and calls of MLflow of each request."""
     for _ in range(times):
@@ -252,7 +254,7 @@ def measured(
         answer = client.get(f"/understudy/{path}")
         took, worked = 1000 * (time.perf_counter() - began), 1000 * (work.seconds() - worked)
         assert answer.status_code == 200, (path, answer.text)
-        assert "does not answer" not in answer.text, path
+        assert ("does not answer" in answer.text) == work.away, path
         yield took, worked, len(answer.content), len(work.calls)
 
 
@@ -261,10 +263,12 @@ class Work:
 
     Attributes:
         calls: The addresses that were asked of MLflow.
+        away: Whether MLflow does not answer, and the pages are to say so.
     """
 
     def __init__(self, address: str) -> None:
         self.calls: list[str] = []
+        self.away = False
         port = int(address.rpartition(":")[2])
         self._processes = [psutil.Process()]
         for one in psutil.net_connections("inet"):
@@ -276,65 +280,154 @@ class Work:
         return sum(sum(one.cpu_times()[:2]) for one in self._processes)
 
 
-def table(address: str, asked: int) -> Iterator[Line]:
+class Kept:
+    """What the pages keep in this process."""
+
+    def __init__(self) -> None:
+        from understudy.web import reader
+
+        found = gc.get_objects()
+        self._fresh = reader._FRESH
+        self._shelves = [one for one in found if isinstance(one, reader.Shelf)]
+        self._nights = [one for one in found if isinstance(one, reader.Nights)]
+
+    def nothing(self) -> None:
+        """Forget everything."""
+        for shelf in (*self._shelves, *self._nights):
+            shelf._kept.clear()
+
+    def too_old(self) -> None:
+        """Let what changes be too old to be shown again; a server that was away is asked again."""
+        for shelf in self._shelves:
+            shelf._away = None
+            for key, (at, seen, value) in list(shelf._kept.items()):
+                if key[0] in {"overview", "pipeline", "night"}:
+                    shelf._kept[key] = (at - 3 * self._fresh, seen, value)
+
+    def as_it_is(self) -> None:
+        """Change nothing."""
+
+
+def table(server: TrackingServer, asked: int) -> Iterator[Line]:
     """Yield the lines of the table."""
     from fastapi.testclient import TestClient
 
-    from understudy.web import reader
-
-    work = Work(address)
-    outer, token = mounted(address, work.calls)
+    work = Work(server.address)
+    outer, token = mounted(server.address, work.calls)
+    few = max(6, asked // 4)
     with TestClient(outer) as client:
         client.cookies.set("_token", token)
-        champion = f"dags/{LARGEST}/champion"
+        champion, small = f"dags/{LARGEST}/champion", f"dags/{SMALLEST}/champion"
         told = client.get(f"/understudy/{champion}/part").text
         dag_run = told.partition("night?run_id=")[2].partition('"')[0]
-        night = f"dags/{LARGEST}/night"
-        parts = {
-            "Champions": ("champions/part", "champions"),
-            "Champion": (f"{champion}/part", champion),
-            "Night": (f"{night}/part?run_id={dag_run}", f"{night}?run_id={dag_run}"),
-        }
-        shelves, nights = _all(reader.Shelf), _all(reader.Nights)
-
-        def nothing_kept() -> None:
-            for shelf in (*shelves, *nights):
-                shelf._kept.clear()
-
-        def too_old() -> None:
-            for shelf in shelves:
-                for key, (at, seen, value) in list(shelf._kept.items()):
-                    if key[0] in {"overview", "pipeline", "night"}:
-                        shelf._kept[key] = (at - 3 * reader._FRESH, seen, value)
-
-        def as_it_is() -> None:
-            pass
-
-        for page, (part, frame) in parts.items():
+        night = f"dags/{LARGEST}/night{{0}}?run_id={dag_run}"
+        _decide(server.address, unquote(dag_run))
+        kept = Kept()
+        for page, frame, part in (
+            ("Champions", "champions", "champions/part"),
+            ("Champion", champion, f"{champion}/part"),
+            ("Champion, 6 nights", small, f"{small}/part"),
+            ("Night, decision", night.format(""), night.format("/part")),
+        ):
+            # A decision is drawn for each request.
+            drawn = 300 if page.startswith("Night") else 50
             for how, path, before, budget in (
-                ("frame", frame, as_it_is, 50),
-                ("part, kept", part, as_it_is, 50),
-                ("part, too old", part, too_old, 500),
-                ("part, nothing kept", part, nothing_kept, 500),
+                ("frame", frame, kept.as_it_is, 50),
+                ("part, kept", part, kept.as_it_is, drawn),
+                ("part, too old", part, kept.too_old, 500),
+                ("part, nothing kept", part, kept.nothing, 500),
             ):
-                times = asked if how[-4:] == "kept" and "nothing" not in how else max(8, asked // 2)
-                found = list(measured(client, path, times, before, work))
-                took = sorted(one[0] for one in found)
-                yield Line(
-                    page,
-                    how,
-                    times,
-                    statistics.median(took),
-                    took[min(len(took) - 1, round(0.95 * len(took)))],
-                    statistics.mean(one[1] for one in found),
-                    budget,
-                    max(one[2] for one in found) / 1000,
-                    max(one[3] for one in found),
-                )
+                times = asked if before == kept.as_it_is else few
+                yield _line(page, how, budget, list(measured(client, path, times, before, work)))
+        client.get(f"/understudy/{champion}/part")
+        yield from _without_mlflow(server, client, f"{champion}/part", kept, work)
 
 
-def _all(kind: type) -> list[Any]:
-    return [one for one in gc.get_objects() if isinstance(one, kind)]
+def _decide(address: str, dag_run: str) -> None:
+    """Give a night of the largest pipeline a decision record with many pictures."""
+    from mlflow.tracking import MlflowClient
+    from tests.fixtures.decision_records import KINDS
+
+    from understudy.contract import DECISION_RECORD, DECISION_SUMMARY, Kind, Tag
+
+    client = MlflowClient(address)
+    experiment = client.get_experiment_by_name(LARGEST)
+    assert experiment is not None
+    (run,) = client.search_runs(
+        [experiment.experiment_id],
+        f"tags.`{Tag.DAG_RUN_ID}` = '{dag_run}' and tags.`{Tag.KIND}` = '{Kind.NIGHT}'",
+    )
+    for path, document in zip((DECISION_RECORD, DECISION_SUMMARY), KINDS["hold"](), strict=True):
+        client.log_dict(run.info.run_id, dict(document or {}), path)
+
+
+def _without_mlflow(
+    server: TrackingServer, client: TestClient, part: str, kept: Kept, work: Work
+) -> Iterator[Line]:
+    """Yield what the same page costs while MLflow hangs, and when it is away."""
+    work.away = True
+    server.freeze()
+    hung = list(measured(client, part, 2, kept.too_old, work))
+    yield _line("MLflow hangs", "part, too old", 3200, hung)
+    # Within the seconds for which a server that did not answer is left alone.
+    soon = list(measured(client, part, 6, kept.as_it_is, work))
+    yield _line("MLflow hangs", "the next ones", 50, soon)
+    server.kill()
+    gone = list(measured(client, part, 6, kept.too_old, work))
+    yield _line("MLflow is away", "part, too old", 500, gone)
+
+
+def _line(
+    page: str, how: str, budget: float, found: Sequence[tuple[float, float, int, int]]
+) -> Line:
+    took = sorted(one[0] for one in found)
+    return Line(
+        page,
+        how,
+        len(found),
+        statistics.median(took),
+        took[min(len(took) - 1, round(0.95 * len(took)))],
+        statistics.mean(one[1] for one in found),
+        budget,
+        max(one[2] for one in found) / 1000,
+        max(one[3] for one in found),
+    )
+
+
+def memory(address: str) -> list[float]:
+    """Return the megabytes that the pages add to a process with Airflow's API: at first, in use."""
+    program = "import sys; from bench import pages; pages.say_memory(sys.argv[1])"
+    done = subprocess.run(
+        [sys.executable, "-c", program, address], stdout=subprocess.PIPE, text=True, check=True
+    )
+    return [float(one) for one in done.stdout.splitlines()[-1].split()]
+
+
+def say_memory(address: str) -> None:
+    """Write what ``memory`` returns; for a process of its own."""
+    import threading
+
+    import airflow.api_fastapi.core_api.app  # noqa: F401 -- what the API server has without us
+    from airflow.utils import db
+    from fastapi.testclient import TestClient
+
+    db.initdb()
+    before = _megabytes()
+    outer, token = mounted(address, [])
+    for thread in threading.enumerate():
+        if "_warm" in thread.name:  # it imports MLflow
+            thread.join()
+    first = _megabytes()
+    with TestClient(outer) as client:
+        client.cookies.set("_token", token)
+        for number in range(50):
+            for page in ("champions", f"dags/pipeline_{number:02}/champion"):
+                client.get(f"/understudy/{page}/part")
+    sys.stdout.write(f"\n{first - before:.0f} {_megabytes() - before:.0f}\n")
+
+
+def _megabytes() -> float:
+    return float(psutil.Process().memory_full_info().uss) / 1e6
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -356,16 +449,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         server = TrackingServer(Path(folder))
         server.start()
         try:
-            lines = list(table(server.address, asked.asked))
+            at_first, in_use = memory(server.address)
+            lines = list(table(server, asked.asked))
         finally:
             server.kill()
     for one in lines:
         over = "" if one.p95 <= one.budget else "  OVER"
         took = f"median {one.median:6.0f} p95 {one.p95:6.0f} work {one.cpu:5.0f} ms"
         sys.stdout.write(
-            f"{one.page:10} {one.how:20} {took} of {one.budget:.0f},"
+            f"{one.page:18} {one.how:20} {took} of {one.budget:.0f},"
             f" {one.kilobytes:5.1f} kB, {one.calls} calls{over}\n"
         )
+    sys.stdout.write(f"memory of the API server: {at_first:.0f} MB, in use {in_use:.0f} MB\n")
     if asked.json:
         asked.json.write_text(json.dumps([asdict(one) for one in lines], indent=1))
     return int(any(one.p95 > one.budget for one in lines))
@@ -379,6 +474,7 @@ def _airflow_home(folder: Path) -> None:
         AIRFLOW__CORE__LOAD_EXAMPLES="False",
         AIRFLOW__API_AUTH__JWT_SECRET="of the bench, and 64 characters long" * 2,
         MLFLOW_HTTP_REQUEST_MAX_RETRIES="0",
+        MLFLOW_HTTP_REQUEST_TIMEOUT="3",
         MLFLOW_DISABLE_TELEMETRY="true",
     )
 

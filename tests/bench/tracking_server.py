@@ -57,6 +57,11 @@ class TrackingServer:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
 
+    def freeze(self) -> None:
+        """Let it take connections and answer none, until it is killed."""
+        if self._process is not None:
+            os.killpg(self._process.pid, signal.SIGSTOP)
+
     def fill_disk(self) -> None:
         """Let no file of the server grow any more, as on a full disk."""
         self._limit(max(path.stat().st_size for path in self._folder.glob("mlflow.db*")))

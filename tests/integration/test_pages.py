@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import html
 import os
+import re
 import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urljoin
 
 import pytest
 from tests.fixtures.loopback import lossy
@@ -272,6 +275,58 @@ def test_the_decision_is_drawn_from_its_record(
     assert "Both models on the same rows" in told
     assert f"http://mlflow.example.com:5000/#/experiments/{pipeline.experiment}/runs/{run}" in told
     assert "<html" not in told
+
+
+def test_a_held_night_says_each_sentence_once(
+    pages: Pages, pipeline: RecordedPipeline, decision_records: dict[str, Any]
+) -> None:
+    """The plain one above, the statistics below, and what later labels said of it."""
+    record, summary = decision_records["hold"]
+    (sentence, _, statistics), *_ = (one.partition("; ") for one in record["reasons"])
+    assert "told from luck" in sentence
+    late = {"matured": "wrong", "matured.reason": "the challenger would have served better"}
+    run = pipeline.night("HELD", "; ".join([*record["reasons"], "it saw less"]), **late)
+    pipeline.decided(run, record, summary)
+    told = html.unescape(pages.get(f"dags/{pipeline.name}/night/part?night={run}").text)
+    above, _, below = told.partition("The decision")
+    shown, _, _ = below.partition("What was compared")
+    assert sentence in above
+    assert sentence not in shown
+    assert statistics in shown
+    assert "% sure" not in above
+    assert "it saw less" in above
+    assert ">was wrong</strong>. <bdi>the challenger would have served better</bdi>" in above
+
+
+def test_every_address_works_where_airflow_has_a_path(
+    pages: Pages, pipeline: RecordedPipeline
+) -> None:
+    """Behind a proxy that serves Airflow below ``/team/airflow``: pages, files, Airflow itself."""
+    pipeline.usual(2)
+    below = "/team/airflow"
+    outer = FastAPI()
+    outer.mount(below, pages.app)
+    known = SimpleAuthManagerUser(username="admin", role="admin")
+    with TestClient(outer) as client:
+        client.cookies.set("_token", pages.manager.generate_jwt(known))
+        for page in ("champions", f"dags/{pipeline.name}/champion"):
+            at = f"{below}{PREFIX}/{page}"
+            shell = client.get(at).text
+            (airflow,) = re.findall('data-airflow="([^"]+)"', shell)
+            assert urljoin(at, airflow) == f"{below}/"
+            (part,) = re.findall('data-part="([^"]+)"', shell)
+            told = client.get(urljoin(at, part)).text
+            links = re.findall('(?:href|src)="([^"#]+)"', shell + told)
+            ours = {urljoin(at, html.unescape(one)) for one in links if "://" not in one}
+            assert len(ours) >= 4
+            for address in ours:
+                assert address.startswith(f"{below}{PREFIX}/"), address
+                assert client.get(address).status_code == 200, address
+
+
+def test_the_script_stays_small(pages: Pages) -> None:
+    """It loads for each page in each frame, and nobody builds it."""
+    assert len(pages.get("static/pages.js").content) <= 10_000
 
 
 def test_nothing_is_asked_twice_and_no_page_asks_much(

@@ -70,6 +70,20 @@ def test_five_nights_end_as_their_numbers_say(installation: Installation) -> Non
         assert "rmse 4.5 does not beat the champion's 4 by at least 0.1" in stored
 
 
+def test_the_list_of_a_dag_runs_tasks_says_how_its_night_ended(installation: Installation) -> None:
+    """In words, beside the state; what the task returned says it too, also where it was skipped."""
+    ends = {
+        2: "PROMOTED, champion 1 -> 2: rmse 4 beats the champion's",
+        3: "REJECTED, champion 2: rmse 4.5 does not beat the champion's 4",
+        4: "SKIPPED, champion 2: ",
+    }
+    for day, words in ends.items():
+        report = f"dags/nights/dagRuns/{NIGHT.format(day)}/taskInstances/report"
+        assert installation.call("GET", report)["rendered_map_index"].startswith(words)
+        left = installation.call("GET", f"{report}/xcomEntries/return_value?deserialize=true")
+        assert words.partition(",")[0] in str(left["value"])
+
+
 def test_each_night_tells_how_it_ended_once(installation: Installation) -> None:
     """Through one of Airflow's notifiers; a skipped night by itself has nothing to tell."""
     ends = {1: "PROMOTED, champion none -> 1", 3: "REJECTED, champion 2", 4: ""}

@@ -98,6 +98,15 @@ def test_a_bound_is_judged_by_the_interval_s_ends(
     assert decision.checks[0].excess == found.excess
 
 
+@pytest.mark.parametrize("gain", [2, 1, -2], ids=["passed", "undecided", "failed"])
+def test_a_reason_says_how_sure_each_end_of_its_interval_is(gain: float) -> None:
+    """In words that need no table of statistics, whatever came out of the check."""
+    why = judged(GAINS, comparison(gain, 1.5)).why
+    ends = f"gain {gain}, from {gain - 1.5:g} to {gain + 1.5:g}"
+    assert f"{ends} (95 % sure to be above the one, and as sure to be below the other)" in why
+    assert why.count("% sure") == 1
+
+
 def test_a_violation_counts_only_beyond_chance_over_all_comparisons() -> None:
     """One bad slice among forty, at a level that one in twenty reaches, rejects nothing."""
     unlucky = comparison(-1.1, 1, slice="region=0")

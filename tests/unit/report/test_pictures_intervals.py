@@ -60,6 +60,15 @@ def test_a_relative_bound_shows_what_is_not_known_of_the_champion() -> None:
     assert (found.low, found.high) == pytest.approx((0.05, 0.55))
 
 
+@pytest.mark.parametrize(("low", "differs"), [(0.1, False), (-0.05, True)])
+def test_a_bar_that_is_not_the_gains_interval_is_explained_where_it_is_seen(
+    low: float, *, differs: bool
+) -> None:
+    """The reasons name the interval of the gain; the bar may hold more."""
+    (panel,) = panels([replace(CHECK, excess=IntervalView(low, 0.3, 0.9))], RELATIVE)
+    assert ("hold that, too" in panel.note) == differs
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

@@ -15,6 +15,7 @@ from understudy.report.words import (
     number,
     percent,
     probability,
+    said_above,
     shown,
     signed,
     stated,
@@ -88,3 +89,21 @@ def test_differences_shares_and_p_values() -> None:
 def test_any_number_can_be_shown(value: float) -> None:
     """There is no number that breaks a page."""
     assert all(f(value) for f in (number, signed, stated))
+
+
+PLAIN = "With 46 rows, only a gain in rmse of about 6.3 could be told from luck"
+
+
+@pytest.mark.parametrize(
+    ("reason", "above"),
+    [
+        (f"{PLAIN}; rmse 61; gain 1.4; mae 50", (PLAIN,)),
+        (f"{PLAIN}; rmse 61; it saw less", (PLAIN, "it saw less")),
+        ("Reject by ann; verdict PROMOTE: rmse 61; gain 1.4", ("Reject by ann",)),
+        (f"{PLAIN}; rmse 61; gai", (PLAIN,)),
+        ("these tasks failed: train", ("these tasks failed: train",)),
+    ],
+)
+def test_what_the_decision_tells_is_not_told_above_it(reason: str, above: tuple[str, ...]) -> None:
+    """The first sentence stays; a tag of MLflow may be cut off."""
+    assert said_above(reason, [f"{PLAIN}; rmse 61; gain 1.4", "mae 50"]) == above

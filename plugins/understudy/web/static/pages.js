@@ -124,11 +124,12 @@ function question(one) {
 
 async function respond(task, option, row, state) {
   const at = `dags/${name(task.dag_id)}/dagRuns/${name(task.dag_run_id)}/taskInstances/${name(task.task_id)}`;
-  for (const button of row.querySelectorAll("button")) button.disabled = true;
+  const buttons = row.querySelectorAll("button");
+  for (const button of buttons) button.disabled = true;
   state.textContent = "Sending ...";
   try {
     await call("PATCH", `${at}/${task.map_index}/hitlDetails`, { chosen_options: [option], params_input: {} });
-    state.textContent = `${option}: sent. Waiting for the task ...`;
+    state.textContent = `${option}: sent. Waiting for the task.`;
     // Airflow may lose an answer that comes in the very second of the question.
     const end = await watch(at, ["success", "skipped", "failed", "up_for_retry", "upstream_failed"], (now) => {
       state.textContent = `${option}: sent; the task is ${now}.`;
@@ -137,7 +138,7 @@ async function respond(task, option, row, state) {
     if (end === "up_for_retry") setTimeout(questions, 15000);
   } catch (error) {
     state.textContent = error.status === 409 ? "Somebody has answered already." : error.message;
-    if (error.status !== 409) for (const button of row.querySelectorAll("button")) button.disabled = false;
+    if (error.status !== 409) for (const button of buttons) button.disabled = false;
   }
 }
 
@@ -169,17 +170,14 @@ async function begin(dagId, conf, note, tell) {
   const of = `dags/${name(dagId)}`, about = await call("GET", of);
   const run = await call("POST", `${of}/dagRuns`, { logical_date: null, conf, note });
   const at = `${of}/dagRuns/${name(run.dag_run_id)}`;
-  const end = await watch(at, ["success", "failed"], (now) => {
-    const paused = now === "queued" && about.is_paused;
-    tell(`Dag run ${run.dag_run_id} of ${dagId} is ${now}.` + (paused ? " The Dag is paused: unpause it, or nothing begins." : ""));
-  });
+  const end = await watch(at, ["success", "failed"], (now) => tell(`Dag run ${run.dag_run_id} of ${dagId} is ${now}.`
+    + (now === "queued" && about.is_paused ? " Unpause it, or nothing begins." : "")));
   return [end, at];
 }
 
 function trigger() {
   act(document.getElementById("trigger"), async (form, tell) => {
     const [end, at] = await begin(dag, {}, form.get("note") || null, tell);
-    // Where `report` says how the night ended.
     tell((await call("GET", `${at}/taskInstances/report`)).rendered_map_index ?? `The night ${end}.`);
   });
 }
