@@ -6,10 +6,13 @@ back from the page of its champion.
 
 from __future__ import annotations
 
+import configparser
 import re
+import uuid
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+import jwt
 import pytest
 from playwright.sync_api import Browser, FrameLocator, Page, expect
 from tests.fixtures.browser import CHROMIUM, PATIENCE, WINDOW, airflow, sign_in
@@ -104,6 +107,76 @@ def test_the_night_of_a_dag_run_has_its_decision(page: Page, installation: Insta
     # Airflow opens links to itself in the same tab, others in a new one.
     page.get_by_role("link", name="Decision").click()
     expect(page.locator(".standing")).to_contain_text("PROMOTED")
+
+
+def test_trigger_says_how_the_night_ended(page: Page, installation: Installation) -> None:
+    """By keyboard alone, from the button to the outcome; a second night of the same is skipped."""
+    frame = framed(page, installation, f"dags/{DAG}/plugin/champion")
+    frame.get_by_role("button", name="Trigger a night").focus()
+    page.keyboard.press("Enter")
+    dialog = frame.get_by_role("dialog")
+    expect(dialog).to_be_visible()
+    page.keyboard.type("asked for by keyboard")
+    page.keyboard.press("Enter")
+    expect(dialog.locator(".said")).to_contain_text(", champion ", timeout=3 * PATIENCE)
+    page.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
+    newest = installation.call("GET", f"dags/{DAG}/dagRuns?order_by=-run_after&limit=1")
+    (run,) = newest["dag_runs"]
+    assert run["note"] == "asked for by keyboard"
+
+
+def test_every_control_is_reached_by_keyboard_alone(page: Page, installation: Installation) -> None:
+    """Each link and button in turn, and what has the focus is seen."""
+    page.goto(airflow(installation, f"understudy/dags/{DAG}/champion"))
+    expect(page.locator("#part:not([aria-busy]) .top h1")).to_be_visible()
+    controls = page.locator("main a:visible, main button:visible, main summary:visible").count()
+    reached = set()
+    for _ in range(controls):
+        page.keyboard.press("Tab")
+        here = page.evaluate(
+            "(() => {const e = document.activeElement; const s = getComputedStyle(e);"
+            " return [[...document.querySelectorAll('*')].indexOf(e), s.outlineStyle];})()"
+        )
+        assert here[1] == "solid"
+        reached.add(here[0])
+    assert len(reached) == controls >= 10
+
+
+def test_a_viewer_sees_and_cannot_act(
+    page: Page, browser: Browser, installation: Installation
+) -> None:
+    """The page is there; each button says that the account may not, and nothing has run."""
+    (token,) = (one for one in page.context.cookies() if one["name"] == "_token")
+    context = browser.new_context(**WINDOW)
+    context.add_cookies([{**token, "value": of_viewer(token["value"], installation)}])
+    context.set_default_timeout(PATIENCE)
+    before = installation.call("GET", f"dags/{DAG}/dagRuns")["total_entries"]
+    seen = context.new_page()
+    seen.goto(airflow(installation, f"understudy/dags/{DAG}/champion"))
+    expect(seen.locator(".standing").first).to_contain_text("is in production")
+    dialog = seen.get_by_role("dialog")
+    seen.get_by_role("button", name="Trigger a night").click()
+    dialog.get_by_role("button", name="Trigger").click()
+    expect(dialog.locator(".said")).to_contain_text("Your account may not")
+    dialog.get_by_role("button", name="Cancel").click()
+    seen.get_by_role("button", name="Go back to 2").click()
+    dialog.get_by_label("Why").fill("I may not")
+    dialog.get_by_role("button", name="Roll back").click()
+    expect(dialog.locator(".said")).to_contain_text("Your account may not")
+    context.close()
+    assert installation.call("GET", f"dags/{DAG}/dagRuns")["total_entries"] == before
+    assert installation.champion(DAG) == "1"
+
+
+def of_viewer(token: str, installation: Installation) -> str:
+    """Return an admin's token as Airflow would sign it for a viewer."""
+    secrets = configparser.ConfigParser(interpolation=None)
+    secrets.read(installation.stack.place.airflow / "secrets.cfg", "utf-8")
+    claims = jwt.decode(token, options={"verify_signature": False})
+    known = jwt.get_unverified_header(token)
+    told = {**claims, "sub": "vera", "role": "viewer", "jti": uuid.uuid4().hex}
+    return jwt.encode(told, secrets["api_auth"]["jwt_secret"], known["alg"])
 
 
 def test_the_list_of_champions_leads_to_each(page: Page, installation: Installation) -> None:
