@@ -295,7 +295,7 @@ def test_a_held_night_says_each_sentence_once(
     assert statistics in shown
     assert "% sure" not in above
     assert "it saw less" in above
-    assert ">was wrong</strong>. <bdi>the challenger would have served better</bdi>" in above
+    assert ">was wrong</strong>: <bdi>the challenger would have served better</bdi>" in above
 
 
 def test_every_address_works_where_airflow_has_a_path(
