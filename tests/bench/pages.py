@@ -454,12 +454,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="understudy-pages-") as folder:
         _airflow_home(Path(folder))
         uri = f"sqlite:///{folder}/mlflow.db"
-        began = time.monotonic()
-        fill(MlflowClient(uri), uri, asked.pipelines, asked.nights)
-        sys.stdout.write(f"filled in {time.monotonic() - began:.0f} s\n")
         server = TrackingServer(Path(folder))
         server.start()
         try:
+            began = time.monotonic()
+            fill(MlflowClient(uri), uri, asked.pipelines, asked.nights)
+            sys.stdout.write(f"filled in {time.monotonic() - began:.0f} s\n")
             at_first, in_use = memory(server.address)
             sys.stdout.write(f"API server: {at_first:.0f} MB more, {in_use:.0f} MB in use\n")
             lines = []

@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import psutil
 
-_LIMIT = 180.0  # seconds for a start
+_LIMIT = 600.0  # seconds for a start; the machine may be busy
 _QUIET = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
 
 
