@@ -56,6 +56,7 @@ class TrackingServer:
         if self._process is not None:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
+            self._process = None
 
     def freeze(self) -> None:
         """Let it take connections and answer none, until it is killed."""

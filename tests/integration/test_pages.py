@@ -6,6 +6,7 @@ import html
 import os
 import re
 import tempfile
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -382,3 +383,27 @@ def test_without_mlflow_the_last_state_is_shown(
     assert "this night ended HELD" in told.text
     assert "nothing has been read" in pages.get("dags/unknown/champion/part").text
     assert time.monotonic() - began < 3
+
+
+def test_a_server_that_hangs_is_waited_for_once(
+    manager: Guarded, mlflow_uri: str, monkeypatch: pytest.MonkeyPatch, pipeline: RecordedPipeline
+) -> None:
+    """Not once for each of a page's calls: a person waits."""
+    pipeline.usual(2)
+    hangs = threading.Event()
+
+    def lost(_path: str) -> bool:
+        if hangs.is_set():
+            time.sleep(2)
+        return hangs.is_set()
+
+    path = f"dags/{pipeline.name}/champion/part"
+    with lossy(mlflow_uri, lost) as address:
+        pages = made(manager, address, monkeypatch)
+        assert "this night ended HELD" in pages.get(path).text
+        monkeypatch.setattr(reading, "_FRESH", 0.0)
+        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+        pages.calls.clear()
+        hangs.set()
+        assert "This is how it was" in pages.get(path).text
+        assert len(pages.calls) == 1

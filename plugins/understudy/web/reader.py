@@ -204,11 +204,17 @@ class Shelf:
             self._keep(key, (self._clock(), now, value))
             return Seen(value, now)
 
-    def _asked(self, read: Callable[[], T]) -> T:
-        # Else every page would wait for the timeout of a server that was away a moment ago.
+    def refuse_away(self) -> None:
+        """Raise what was known of a server that was away a moment ago.
+
+        Else every page, and each call of one page, would wait for its timeout.
+        """
         away = self._away
         if away is not None and self._clock() - away[0] < _PAUSE:
             raise away[1]
+
+    def _asked(self, read: Callable[[], T]) -> T:
+        self.refuse_away()
         try:
             value = read()
         except TrackingUnavailableError as error:
@@ -348,7 +354,10 @@ class PageReader:
 
     def _experiments(self, seconds: float = 0) -> Mapping[str, str]:
         """Return the ids of all experiments by name, asked for anew after so many seconds."""
-        return self._shelf.get(("experiments",), self._named, seconds).value
+        known = self._shelf.get(("experiments",), self._named, seconds)
+        if known.stale:
+            self._shelf.refuse_away()
+        return known.value
 
     def _named(self) -> Mapping[str, str]:
         found: dict[str, str] = {}
