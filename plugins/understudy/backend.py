@@ -13,6 +13,7 @@ import sys
 import threading
 import uuid
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -25,6 +26,7 @@ from mlflow.projects.submitted_run import SubmittedRun  # noqa: TID253
 
 from understudy.errors import StepStoppedError, UnderstudyError, listed, nearest
 from understudy.runner.runner import Settings, StepRequest, StepRunner, absolute_store
+from understudy.runner.settings import TERMINAL_GRACE
 from understudy.store import tracking
 from understudy.store.tracking import RunStore
 
@@ -161,7 +163,8 @@ class UnderstudyBackend(AbstractBackend):
                 paths_start_at=Path.cwd(),
                 **options,
             )
-            runner = StepRunner(RunStore(client), client, Settings.from_environment())
+            settings = replace(Settings.from_environment(), grace=TERMINAL_GRACE)
+            runner = StepRunner(RunStore(client), client, settings)
         except UnderstudyError as error:
             raise ExecutionException(str(error)) from error
         submitted = UnderstudySubmittedRun(runner, request)

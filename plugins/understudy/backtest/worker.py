@@ -17,6 +17,7 @@ import threading
 import uuid
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Final
@@ -35,7 +36,7 @@ from understudy.backtest.plan import (
 from understudy.contract import DataTag
 from understudy.errors import ProjectError, StepFailedError, UnderstudyError
 from understudy.runner.runner import StepRunner
-from understudy.runner.settings import Settings
+from understudy.runner.settings import TERMINAL_GRACE, Settings
 from understudy.runner.step import StepRequest
 from understudy.spec.entry_points import AS_OF, DATA, MODEL_URI, RAW, Role
 from understudy.store import tracking
@@ -64,7 +65,8 @@ class BacktestWorker:
             self._experiment = client.create_experiment(
                 _EXPERIMENT, artifact_location=self._artifacts.as_uri()
             )
-        self._runner = StepRunner(self._runs, client, Settings.from_environment())
+        settings = replace(Settings.from_environment(), grace=TERMINAL_GRACE)
+        self._runner = StepRunner(self._runs, client, settings)
         self._declared = self._runner.pin(plan.project, plan.commit).entry_points
         self.output: deque[str] = deque(maxlen=_LAST_LINES)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -27,6 +28,21 @@ _LOOKED_AT: Final = 100_000
 _MOST_CLASSES: Final = 20
 """Of so many different whole numbers mlproject/tabular takes a target for classes."""
 _TASKS: Final = ("regression", "classification")
+# What mlproject/tabular reads as numbers (its numerals.py): with a decimal comma, signs between
+# thousands, a currency or percent sign; and the share of them that makes a column one of numbers.
+_NUMBER_SHARE: Final = 0.8
+_SIGN: Final = r"(?:%|\u2030|[$\u20ac\u00a3\u00a5\u20b9\u20a9\u20bd]|[A-Z]{3})?"
+_BLANK: Final = " \u00a0\u202f\u2009'\u2019"
+_NUMERAL: Final = re.compile(
+    rf"^\(?[-+\u2212]?\s*{_SIGN}\s*[-+\u2212]?"
+    rf"(?:\d+|\d{{1,3}}(?:[,{_BLANK}]\d{{3}})+|\d{{1,3}}(?:[.{_BLANK}]\d{{3}})+|(?=[.,]\d))"
+    rf"(?:[.,]\d*)?(?:[eE][-+]?\d+)?\s*{_SIGN}-?\)?$"
+)
+_WHOLE: Final = re.compile(r"^[-+]?\d+(?:\.0*)?$")
+_CODE: Final = re.compile(r"^0\d")
+_MISSING: Final = frozenset(
+    {"", "#N/A", "NA", "N/A", "n/a", "NULL", "null", "NaN", "nan", "NaT", "None", "none", "<NA>"}
+)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -174,19 +190,19 @@ def _task(path: Path, kind: str, target: str, *, is_url: bool) -> str:
         column = [] if batch is None else batch.column(0).to_pylist()
         values = {str(value) for value in column if value is not None}
     else:
-        values = {str(row[target] or "").strip() for row in _rows(path)} - {""}
-    numbers = [_number(value) for value in values]
-    if None in numbers:
+        values = {str(row[target] or "").strip() for row in _rows(path)}
+    return _task_of(values)
+
+
+def _task_of(values: set[str]) -> str:
+    """Return the task for the different values of a target; '' and words for none do not count."""
+    known = values - _MISSING
+    numerals = sum(bool(_NUMERAL.match(value)) for value in known)
+    if numerals < _NUMBER_SHARE * len(known) or any(map(_CODE.match, known)):
         return "classification"
-    is_whole = all(number is not None and number % 1 == 0 for number in numbers)
-    return "classification" if is_whole and len(values) <= _MOST_CLASSES else "regression"
-
-
-def _number(text: str) -> float | None:
-    try:
-        return float(text.replace(",", ".")) if text.count(",") <= 1 else None
-    except ValueError:
-        return None
+    # Whoever writes signs between thousands, decimals or a currency writes amounts, no classes.
+    are_classes = all(map(_WHOLE.match, known)) and len(known) <= _MOST_CLASSES
+    return "classification" if are_classes else "regression"
 
 
 # The primary metric's bound is the default, which suits models that age: docs/gate.md.

@@ -14,7 +14,7 @@ from contextlib import redirect_stdout
 from importlib import import_module
 from typing import Final
 
-from understudy.cli.terminal import PlainStream
+from understudy.cli.terminal import INTERRUPTED, PlainStream, ended_by_interrupt
 from understudy.errors import UnderstudyError
 
 COMMANDS: Final = {
@@ -34,23 +34,23 @@ COMMANDS: Final = {
 }
 """Each command's module in this package, and what it is for."""
 
-# 130 is a shell's own status for a program that Ctrl-C ended: 128 and the number of SIGINT.
-_FAILED, _INTERRUPTED = 1, 130
+_FAILED: Final = 1
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the process's exit code."""
     given = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        options = parsed(given)
-        with redirect_stdout(PlainStream(sys.stdout)):
-            return int(options.run(options))
+        with ended_by_interrupt():
+            options = parsed(given)
+            with redirect_stdout(PlainStream(sys.stdout)):
+                return int(options.run(options))
     except UnderstudyError as error:
         sys.stderr.write(f"understudy: {error}\n")
         return _FAILED
     except KeyboardInterrupt:
         sys.stderr.write("understudy: interrupted\n")
-        return _INTERRUPTED
+        return INTERRUPTED
 
 
 def parsed(given: Sequence[str]) -> argparse.Namespace:

@@ -8,10 +8,11 @@ import signal
 import sys
 import threading
 from functools import partial
+from types import FrameType
 from typing import TYPE_CHECKING
 
 from understudy.cli.arguments import client, env_manager
-from understudy.cli.terminal import leave
+from understudy.cli.terminal import end_soon, leave
 from understudy.spec.quantities import size
 
 if TYPE_CHECKING:
@@ -77,7 +78,16 @@ def _run(options: argparse.Namespace) -> int:
         access_log=False,
         log_level="warning",
     )
-    server = uvicorn.Server(config)
+
+    class Server(uvicorn.Server):
+        """Ends in good order, however long a request takes, but for Ctrl-C."""
+
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            if sig == signal.SIGINT:
+                end_soon()
+            super().handle_exit(sig, frame)
+
+    server = Server(config)
     # uvicorn puts its own handler in the place of this one, ends in good order, and then sends the
     # signal again: to this handler, so that the exit code is 0 and `finally` runs.
     signal.signal(signal.SIGTERM, leave)

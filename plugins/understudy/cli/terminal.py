@@ -6,19 +6,29 @@ It loads nothing but the standard library: ``cache`` and others start without ML
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import json
+import os
+import signal
 import sys
 import textwrap
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn, TextIO, TypeVar
+from typing import Final, NoReturn, TextIO, TypeVar
 
 from understudy.redact import plain, plain_lines, plain_text
+from understudy.runner.process.supervisor import descendants
 
 _T = TypeVar("_T")
+INTERRUPTED: Final = 130
+"""A shell's own status for a program that Ctrl-C ended: 128 and the number of SIGINT."""
+# Seconds from Ctrl-C to the end by force: what ends in good order needs at most one, and a person
+# who waits longer than two presses again.
+_PATIENCE_S: Final = 1.5
 
 
 def parsed_by(parse: Callable[[str], _T]) -> Callable[[str], _T]:
@@ -97,6 +107,44 @@ class PlainStream(io.TextIOBase):
 def leave(_number: int, _frame: FrameType | None) -> NoReturn:
     """End the process as a handler of SIGTERM: ``finally`` blocks run, and the exit code is 0."""
     raise SystemExit(0)
+
+
+@contextlib.contextmanager
+def ended_by_interrupt() -> Iterator[None]:
+    """Let Ctrl-C end this process within 2 s, and all that it has started."""
+    # Behind `nohup ... &` a shell has SIGINT ignored, and in a thread nobody can handle it.
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    signal.signal(signal.SIGINT, _interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+    end_soon()
+    raise KeyboardInterrupt
+
+
+def end_soon() -> None:
+    """Leave 1.5 s to what ends in good order, then kill what this process started, and end."""
+    # A thread: code that catches KeyboardInterrupt, or waits for a server, must not hold it up.
+    force = threading.Timer(_PATIENCE_S, _end_by_force)
+    force.daemon = True
+    force.start()
+
+
+def _end_by_force() -> NoReturn:
+    try:
+        for pid in descendants(os.getpid()):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        to_stderr("understudy: interrupted; what had not ended by then was killed")
+    finally:
+        os._exit(INTERRUPTED)
 
 
 def render(titles: Sequence[str], rows: Sequence[Sequence[str]], width: int = 120) -> str:

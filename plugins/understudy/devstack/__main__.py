@@ -53,7 +53,12 @@ def _status(options: argparse.Namespace) -> int:
 def _demo(options: argparse.Namespace) -> int:
     from understudy.devstack.demo import Demo
 
-    return Demo(_place(demo_place(), options)).run()
+    place = _place(demo_place(), options)
+    try:
+        return Demo(place).run()
+    except KeyboardInterrupt:
+        Stack(place).kill()
+        raise
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -70,7 +75,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"understudy: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("understudy: interrupted; make down ends what was started", file=sys.stderr)
+        rest = {"down": "make down again ends the rest", "status": "nothing was changed"}
+        ended = rest.get(options.command, "what it had started was ended")
+        print(f"understudy: interrupted; {ended}", file=sys.stderr)
         # A shell's own status for a program that Ctrl-C ended: 128 and the number of SIGINT.
         return 130
 

@@ -311,6 +311,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SetupError as error:
         say(str(error))
         return 1
+    except KeyboardInterrupt:
+        say("interrupted; the same command goes on where this one ended")
+        # A shell's own status for a program that Ctrl-C ended: 128 and the number of SIGINT.
+        return 130
     return 0
 
 

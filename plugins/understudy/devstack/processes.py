@@ -218,6 +218,11 @@ def end(leaders: Sequence[Identity], home: Path, patience: float = PATIENCE) -> 
     kill(family | _family(leaders, home))
 
 
+def kill_at_once(leaders: Sequence[Identity], home: Path) -> None:
+    """Kills the sessions of these leaders, and all that they have started, without a request."""
+    kill(_family(leaders, home))
+
+
 def kill(processes: set[Identity]) -> None:
     """Kills these processes and waits until they are gone."""
     for process in processes:

@@ -136,6 +136,14 @@ class Stack:
                 self._end(known)
             return True
 
+    def kill(self) -> None:
+        """Ends everything at once: its databases are whole, what was under way is lost."""
+        known = processes.read(self.place.record)
+        if known is not None:
+            processes.kill_at_once([*known.processes.values()], self.place.state)
+            processes.kill_marked(settings.MARK, known.mark)
+            self.place.record.unlink(missing_ok=True)
+
     def state(self) -> dict[str, bool]:
         """Whether each component runs; empty when the stack was not started."""
         known = processes.read(self.place.record)
@@ -166,7 +174,11 @@ class Stack:
         ports.remember(self.place.ports, chosen)
         settings.write(self.place, chosen)
         components.link_repository(self.place)
-        _Start(self.place, chosen, self.progress).run()
+        try:
+            _Start(self.place, chosen, self.progress).run()
+        except KeyboardInterrupt:
+            self.kill()
+            raise
 
     def _mend(self, known: Record, missing: frozenset[str]) -> None:
         """Starts what has died, beside what lives; what it left behind is ended first."""
@@ -174,7 +186,14 @@ class Stack:
         dead = [known.processes[name] for name in missing if name in known.processes]
         processes.end(dead, self.place.state)
         chosen = ports.remembered(self.place.ports)
-        _Start(self.place, chosen, self.progress, known).mend(missing)
+        try:
+            _Start(self.place, chosen, self.progress, known).mend(missing)
+        except KeyboardInterrupt:
+            # What lived before goes on, with the nights that it may be in.
+            now = processes.read(self.place.record) or known
+            begun = [now.processes[name] for name in missing if name in now.processes]
+            processes.kill_at_once(begun, self.place.state)
+            raise
 
     def _end(self, known: Record) -> None:
         recorded = known.processes

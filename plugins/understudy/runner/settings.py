@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from understudy.errors import SettingsError
 from understudy.spec import quantities
@@ -21,6 +21,8 @@ CACHE_VARIABLE = "UNDERSTUDY_CACHE"
 DOCKER_VARIABLE = "UNDERSTUDY_DOCKER_OPTIONS"
 """Environment variable with further options of every ``docker run``, as a shell would take them."""
 CACHE_AGE_VARIABLE, CACHE_SIZE_VARIABLE = "UNDERSTUDY_CACHE_MAX_AGE", "UNDERSTUDY_CACHE_MAX_SIZE"
+TERMINAL_GRACE: Final = 1.0
+"""Seconds of ``grace`` at a terminal, where Ctrl-C ends everything within two."""
 _T = TypeVar("_T")
 _NO_LIMIT = "never"
 _AGE, _SIZE = "30d", "50GB"

@@ -52,6 +52,33 @@ def test_a_pipeline_file_is_short_and_loads(
     assert spec.gate.primary.name == metric
 
 
+@pytest.mark.parametrize(
+    ("values", "task"),
+    [
+        (["1,234,567", "2,345,678"], "regression"),
+        (["1.234.567,89", "12,5"], "regression"),
+        (["1 234 567", "2 345 678"], "regression"),
+        (["$1,234.50", "$ 3", "($7)"], "regression"),
+        (["12.5 %", "3 %"], "regression"),
+        (["1.5", "NA", "2.5"], "regression"),
+        (["1e-05", "-3.25"], "regression"),
+        ([*(f"{number}.5" for number in range(9)), "unknown"], "regression"),
+        (["0", "1", "NA"], "classification"),
+        (["0.0", "1.0"], "classification"),
+        (["01067", "04103"], "classification"),
+        (["1,23,4", "2,3,4"], "classification"),
+        (["yes", "no", "3"], "classification"),
+    ],
+)
+def test_the_values_say_what_a_target_is(tmp_path: Path, values: list[str], task: str) -> None:
+    """As mlproject/tabular reads them, amounts with signs between thousands included."""
+    rows = "\n".join(f'{number};"{value}"' for number, value in enumerate(values))
+    (tmp_path / "many.csv").write_text(f"id;y\n{rows}\n")
+    assert main(["init", "dag", "many", "--data=many.csv", "--target=y"]) == 0
+    spec = runpy.run_path(str(tmp_path / "dags" / "many.py"))["dag"].get_task("pin").pipeline
+    assert spec.parameters["task"] == task
+
+
 def test_a_column_may_have_any_name(tmp_path: Path) -> None:
     """Umlauts, a quote, a sign beyond 16 bits: the file has them as people write them."""
     target = "Prei\u00df 'neu' \U0001f600"

@@ -159,7 +159,7 @@ class Supervisor:
         if self._childless and sys.platform.startswith("linux"):
             return []
         try:
-            return _descendants(os.getpid())
+            return descendants(os.getpid())
         except FileNotFoundError:
             # Without /proc the process group is all that can be looked at.
             return [self._child] if self._group_exists() else []
@@ -229,7 +229,7 @@ def _noted(_number: int, _frame: FrameType | None) -> None:
     """Do nothing: the wake-up descriptor has the number."""
 
 
-def _descendants(root: int) -> list[int]:
+def descendants(root: int) -> list[int]:
     """Return the living descendants of a process, from one pass over /proc."""
     children: dict[int, list[int]] = {}
     zombies = set()
