@@ -3,6 +3,7 @@
 SETUP := sh plugins/understudy/devstack/setup.sh
 AIRFLOW := .state/venvs/airflow/bin/python
 DEV := .state/venvs/dev/bin/python
+DOCS := .state/venvs/docs/bin/python
 PYTEST_ARGS ?=
 # A file's tests run in order in one process; files run beside each other, the first ones first.
 PARALLEL := --numprocesses=auto --dist=loadfile --no-loadscope-reorder
@@ -12,7 +13,7 @@ export PYTHON
 # Without byte code each start of MLflow or Airflow compiles itself anew: 10 s of CPU, every time.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo up down status test-quick test test-long test-stack backup restore bench bench-gate bench-team pictures lint format dist lock clean
+.PHONY: docs reference help demo up down status test-quick test test-long test-stack backup restore bench bench-gate bench-team pictures lint format dist lock clean
 .DEFAULT_GOAL := help
 
 help: ## Say what there is
@@ -84,6 +85,18 @@ format: ## Let ruff lay out the code
 	@$(SETUP) dev
 	@$(DEV) -m ruff check --fix-only --quiet .
 	@$(DEV) -m ruff format .
+
+docs: ## Build the documentation as a site into .state/site, with a search
+	@$(SETUP) docs
+	@rm -rf .state/docs && mkdir -p .state/docs
+	@git ls-files -z -- docs dags mlproject requirements '[A-Z]*' 'docker-compose*' pyproject.toml | \
+		xargs -0 cp -rL --parents -t .state/docs
+	@NO_MKDOCS_2_WARNING=1 $(DOCS) -m mkdocs build --strict
+	@echo "See $(CURDIR)/.state/site/index.html"
+
+reference: ## Write docs/reference anew from the code
+	@$(SETUP) dev
+	@$(DEV) docs/reference/generate.py
 
 dist: ## Build the wheel and the source distribution into dist/
 	@$(SETUP) dev

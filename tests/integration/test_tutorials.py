@@ -60,7 +60,8 @@ def test_tables(published: str, data_server: str, tmp_path: Path) -> None:
     if not HAPPINESS.exists():
         pytest.skip(f"the real data are not here: {HAPPINESS}")
     shutil.copy(HAPPINESS, tmp_path)
-    names = ("setup", "wine-quality", "world-happiness")
+    wine = ("wine-quality", "wine-quality-packaged", "wine-quality-champion")
+    names = ("setup", *wine, "world-happiness")
     tutorial = [block for name in names for block in _blocks(name)]
     wrong = run(
         tutorial,
@@ -78,7 +79,7 @@ def test_tables(published: str, data_server: str, tmp_path: Path) -> None:
 @pytest.mark.timeout(3000)
 def test_images(published: str, mnist_server: str, tmp_path: Path) -> None:
     """Digits from raw pixels to a served network, then MNIST for an epoch."""
-    tutorial = [block for name in ("setup", "images") for block in _blocks(name)]
+    tutorial = [block for name in ("setup", "images", "images-champion") for block in _blocks(name)]
     wrong = run(
         tutorial,
         tmp_path,

@@ -17,7 +17,9 @@ from understudy.spec.guards import GUARDS
 from understudy.spec.metrics import Bound
 
 DOCS = Path(__file__).parents[2] / "docs"
-TEXT, GUARDS_TEXT = ((DOCS / name).read_text(encoding="utf-8") for name in ("gate.md", "guards.md"))
+GATE = ("gate.md", "gate-options.md", "judging-again.md")
+TEXT = "".join((DOCS / name).read_text(encoding="utf-8") for name in GATE)
+GUARDS_TEXT = (DOCS / "guards.md").read_text(encoding="utf-8")
 PYTHON = re.findall(r"```python\n(.*?)```", TEXT + GUARDS_TEXT, re.DOTALL)
 COMMANDS = re.findall(r"^understudy (gate|replay) ([^#\n]*)", TEXT, re.MULTILINE)
 

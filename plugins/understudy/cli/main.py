@@ -55,16 +55,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parsed(given: Sequence[str]) -> argparse.Namespace:
     """Return the options of a command line; `run` among them does it."""
-    parser = argparse.ArgumentParser(
+    return parser(given).parse_args(given)
+
+
+def parser(given: Sequence[str]) -> argparse.ArgumentParser:
+    """Return the parser, which knows the arguments of those commands that are among the words."""
+    made = argparse.ArgumentParser(
         prog="understudy", description="Recurring retraining with Airflow and MLflow."
     )
     version = import_module("understudy").__version__
-    parser.add_argument("--version", action="version", version=f"understudy {version}")
-    commands = parser.add_subparsers(title="commands", metavar="command", required=True)
+    made.add_argument("--version", action="version", version=f"understudy {version}")
+    commands = made.add_subparsers(title="commands", metavar="command", required=True)
     for name, purpose in COMMANDS.items():
-        command = commands.add_parser(name, help=purpose, description=purpose.capitalize() + ".")
+        command = commands.add_parser(name, help=purpose, description=f"To {purpose}.")
         # Only the command's own module is imported: numpy, MLflow and the like take seconds. A word
         # among the arguments that is another command's name costs its import and does no harm.
         if name in given:
             import_module(f"understudy.cli.{name}").configure(command)
-    return parser.parse_args(given)
+    return made

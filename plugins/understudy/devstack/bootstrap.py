@@ -99,7 +99,7 @@ class VirtualEnvironment:
 
 def environments(layout: Layout) -> dict[str, VirtualEnvironment]:
     """The environments that can be built, by name."""
-    checkouts = {"airflow": layout.root, "mlflow": None, "dev": layout.root}
+    checkouts = {"airflow": layout.root, "mlflow": None, "dev": layout.root, "docs": None}
     return {
         name: VirtualEnvironment(name, layout.environment(name), layout.lock(name), checkout)
         for name, checkout in checkouts.items()
@@ -281,7 +281,7 @@ def compile_locks(layout: Layout) -> None:
     options = ["--universal", "--python-version", "3.11", "--generate-hashes", "--upgrade"]
     options += ["--no-emit-index-url", "--no-header", "--quiet"]
     compile_one = [uv, "--directory", layout.root, "pip", "compile", *options]
-    names = ("dev", "airflow", "mlflow", "bootstrap", "gate", "team-airflow", "team-mlflow")
+    names = ("dev", "airflow", "mlflow", "bootstrap", "gate", "docs", "team-airflow", "team-mlflow")
     for name in names:
         say(f"resolving requirements/{name}.in")
         # What a team's containers hold besides does not go with the newest of everything.

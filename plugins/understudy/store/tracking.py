@@ -466,13 +466,13 @@ def _forbidden(status: int, error: Exception) -> TrackingRefusedError:
             f"The MLflow server does not know who asks (401): {_first_line(error)}",
             allowed="a user and password, or a token, that the server knows",
             action="set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or"
-            " MLFLOW_TRACKING_TOKEN, where this runs; docs/registry.md says how",
+            " MLFLOW_TRACKING_TOKEN, where this runs; docs/rights.md says how",
         )
     return TrackingRefusedError(
         f"The MLflow server does not let this user do that (403): {_first_line(error)}",
         allowed="what this user's permissions in MLflow allow",
         action="have an MLflow administrator grant EDIT on the experiment and on the registered"
-        " model (MANAGE to take an alias away); docs/registry.md says who needs what",
+        " model (MANAGE to take an alias away); docs/rights.md says who needs what",
     )
 
 
