@@ -50,17 +50,18 @@ def _attributes(record: type) -> dict[str, str]:
     """Return what the docstrings of a record and its bases say of each field."""
     found: dict[str, str] = {}
     for base in reversed(record.__mro__):
-        text = inspect.getdoc(base) or ""
-        section = re.search(
-            r"^(?:Attributes|Args):\n(.*?)(?=^\S|\Z)", text, re.MULTILINE | re.DOTALL
-        )
-        for name, words in re.findall(
-            r"^    (\w+): (.*?)(?=^    \w|\Z)",
-            section[1] if section else "",
-            re.MULTILINE | re.DOTALL,
-        ):
-            found[name] = _markdown(words)
+        found |= _named(base)
     return found
+
+
+def _named(about: object) -> dict[str, str]:
+    """Return what a docstring says of each attribute or argument."""
+    flags = re.MULTILINE | re.DOTALL
+    section = re.search(
+        r"^(?:Attributes|Args):\n(.*?)(?=^\S|\Z)", inspect.getdoc(about) or "", flags
+    )
+    listed = re.findall(r"^    (\w+): (.*?)(?=^    \w|\Z)", section[1] if section else "", flags)
+    return {name: _markdown(words) for name, words in listed}
 
 
 def _kind(written: str) -> str:
@@ -116,19 +117,14 @@ def _annotations(record: type) -> dict[str, str]:
     return {
         name: kind if isinstance(kind, str) else inspect.formatannotation(kind)
         for base in reversed(record.__mro__)
-        for name, kind in base.__dict__.get("__annotations__", {}).items()
+        for name, kind in inspect.get_annotations(base).items()
     }
 
 
 def _function(made: Callable[..., Any]) -> str:
-    text = inspect.getdoc(made) or ""
-    says = re.search(r"^Args:\n(.*?)(?=^\S|\Z)", text, re.MULTILINE | re.DOTALL)
-    listed = re.findall(
-        r"^    (\w+): (.*?)(?=^    \w|\Z)", says[1] if says else "", re.MULTILINE | re.DOTALL
-    )
     names = [name for name in inspect.signature(made).parameters if name != "self"]
-    head = f"`{made.__name__}({', '.join(names)})`: {_first(text)}\n"
-    return head + "".join(f"\n* `{name}`: {_markdown(words)}" for name, words in listed)
+    head = f"`{made.__name__}({', '.join(names)})`: {_first(inspect.getdoc(made))}\n"
+    return head + "".join(f"\n* `{name}`: {words}" for name, words in _named(made).items())
 
 
 def dag_file() -> str:

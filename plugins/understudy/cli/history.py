@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 
@@ -14,6 +16,8 @@ from understudy.registry.history import Entry, History, State
 
 _TITLES = ("move", "when (UTC)", "from", "to", "cause", "who", "why")
 _UNDER_WAY = "under way"
+# Characters of the drawing: wider, and the eye loses the line.
+_WIDEST = 100
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -67,7 +71,36 @@ def _run(options: argparse.Namespace) -> int:
     print(plain(f"{history.model}: {_state(history)}"))
     if shown:
         sys.stdout.write(f"{render(list(_TITLES), [_row(entry) for entry in shown])}\n")
+        # For eyes: a program reads the table, or --json.
+        if sys.stdout.isatty():
+            width = shutil.get_terminal_size((80, 24)).columns
+            print(timeline(shown, datetime.now(UTC), min(width, _WIDEST)))
     return 0
+
+
+def timeline(entries: Sequence[Entry], now: datetime, width: int) -> str:
+    """Draw who was champion when, as two lines: the reigns to scale, and the days at the ends.
+
+    Args:
+        entries: Moves, the earliest first; those that came to nothing are left out.
+        now: The end of the last reign.
+        width: Characters of a line.
+    """
+    moved = [one.move for one in entries if one.moved]
+    begins = [datetime.fromisoformat(move.at) for move in moved]
+    if not begins:
+        return ""
+    # However short a reign was, its version is read: those that are too short borrow from the rest.
+    names = [f"|{move.after or '-'} " for move in moved]
+    room = max(width - sum(map(len, names)) - 1, 0)
+    ends = [*begins[1:], max(now, begins[-1])]
+    whole = max((ends[-1] - begins[0]).total_seconds(), 1.0)
+    shares = [
+        (end - begin) / timedelta(seconds=whole) for begin, end in zip(begins, ends, strict=True)
+    ]
+    bar = "".join(name + "=" * int(share * room) for name, share in zip(names, shares, strict=True))
+    first, last = f"{begins[0]:%Y-%m-%d}", f"{ends[-1]:%Y-%m-%d}"
+    return f"\n{bar}|\n{first}{last.rjust(max(len(bar) + 1 - len(first), len(last) + 1))}"
 
 
 def _state(history: History) -> str:

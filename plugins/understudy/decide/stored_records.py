@@ -72,7 +72,7 @@ def nights(
         since: The first as-of time.
         until: The last one.
     """
-    for run in _between(client, pipeline, since, until):
+    for run in night_runs(client, pipeline, since, until, judged=True):
         tags, run_id = run.data.tags, str(run.info.run_id)
         # A night whose record somebody deleted stays in the list: it was judged all the same.
         try:
@@ -99,7 +99,7 @@ def matured(
         since: The first as-of time.
         until: The last one.
     """
-    for run in _between(client, pipeline, since, until):
+    for run in night_runs(client, pipeline, since, until, judged=True):
         if run.data.tags.get(Tag.MATURED, ""):
             try:
                 yield LateLabelRecord.of(_text(client, run, MATURED_RECORD))
@@ -125,12 +125,23 @@ def _text(client: MlflowClient, run: Run, path: str) -> str:
         ) from error
 
 
-def _between(client: MlflowClient, pipeline: str, since: datetime, until: datetime) -> list[Run]:
-    """Return the judged nights of a span of time, whatever their experiment, the earliest first."""
+def night_runs(
+    client: MlflowClient, pipeline: str, since: datetime, until: datetime, *, judged: bool = False
+) -> list[Run]:
+    """Return the nights of a span of time, whatever their experiment, the earliest first.
+
+    Args:
+        client: A client of the tracking server.
+        pipeline: The pipeline's name.
+        since: The first as-of time.
+        until: The last one.
+        judged: Whether to leave out those without a verdict.
+    """
     condition = (
         f"tags.`{Tag.PIPELINE}` = '{quoted(pipeline)}' and tags.`{Tag.KIND}` = '{Kind.NIGHT}'"
-        f" and tags.`{Tag.VERDICT}` != ''"
     )
+    if judged:
+        condition += f" and tags.`{Tag.VERDICT}` != ''"
     found: list[Run] = []
     # Compared here: MLflow compares tags as texts, and these times may be of different zones.
     with tracking_errors():
@@ -144,5 +155,8 @@ def _between(client: MlflowClient, pipeline: str, since: datetime, until: dateti
 
 
 def _as_of(run: Run) -> datetime:
-    moment = datetime.fromisoformat(run.data.tags[Tag.AS_OF])
+    said = run.data.tags.get(Tag.AS_OF, "")
+    if not said:  # a night that ended before it was pinned
+        return datetime.fromtimestamp(run.info.start_time / 1000, UTC)
+    moment = datetime.fromisoformat(said)
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
