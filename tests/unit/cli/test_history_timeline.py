@@ -17,7 +17,7 @@ BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 def entry(number: int, day: float, after: str | None, state: State = State.MOVED) -> Entry:
     """Return a move of a day."""
     at = (BEGIN + timedelta(days=day)).isoformat()
-    return Entry(Move(number, at, None, after, MoveCause.NIGHT), MoveEnding(number, state, at, ""))
+    return Entry(Move(number, at, None, after, MoveCause.NIGHT), MoveEnding(state, at))
 
 
 def test_reigns_are_as_long_as_they_were() -> None:
