@@ -1,4 +1,4 @@
-"""What ``make dist`` builds: by pip it becomes a provider with a plug-in, and goes without a rest."""
+"""What ``make dist`` builds: pip makes it a provider and a plug-in, and takes it away whole."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ def _run(options: argparse.Namespace) -> int:
         log_level="warning",
     )
 
-    class Server(uvicorn.Server):
+    class ServerUntilInterrupt(uvicorn.Server):
         """Ends in good order, however long a request takes, but for Ctrl-C."""
 
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -87,7 +87,7 @@ def _run(options: argparse.Namespace) -> int:
                 end_soon()
             super().handle_exit(sig, frame)
 
-    server = Server(config)
+    server = ServerUntilInterrupt(config)
     # uvicorn puts its own handler in the place of this one, ends in good order, and then sends the
     # signal again: to this handler, so that the exit code is 0 and `finally` runs.
     signal.signal(signal.SIGTERM, leave)
