@@ -10,6 +10,7 @@ import argparse
 import csv
 import json
 import re
+import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -89,8 +90,10 @@ def _project(options: argparse.Namespace) -> int:
         (folder / name).write_text(text, encoding="utf-8")
     print(f"Wrote {folder}: four steps in steps.py, their contract in README.md, and a test.")
     print("Next: run the test as README.md says, then commit, and write a pipeline file:")
-    print(f"  git -C {folder} init && git -C {folder} add --all && git -C {folder} commit -m Steps")
-    print(f"  understudy init dag {folder.name} --project file://{folder}")
+    # To be pasted, so that a blank in the path ends no word.
+    git, name, uri = (shlex.quote(one) for one in (str(folder), folder.name, f"file://{folder}"))
+    print(f"  git -C {git} init && git -C {git} add --all && git -C {git} commit -m Steps")
+    print(f"  understudy init dag {name} --project {uri}")
     return 0
 
 

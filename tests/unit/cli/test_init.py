@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import runpy
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -131,6 +132,17 @@ def test_a_project_has_its_files_and_its_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.long("runs the new project's own test: four steps, a model and its environment")
+def test_what_is_to_be_pasted_survives_a_blank(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In the path of the new project."""
+    assert main(["init", "project", "a model/mine"]) == 0
+    *_, git, init = map(shlex.split, capsys.readouterr().out.splitlines())
+    folder = str(tmp_path / "a model" / "mine")
+    assert git[:4] == ["git", "-C", folder, "init"]
+    assert init[-2:] == ["--project", f"file://{folder}"]
+
+
 def test_a_new_project_s_own_test_passes(tmp_path: Path) -> None:
     """As its README says, in this environment."""
     assert main(["init", "project", "my-model"]) == 0
