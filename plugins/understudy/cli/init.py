@@ -40,6 +40,7 @@ _NUMERAL: Final = re.compile(
     rf"(?:[.,]\d*)?(?:[eE][-+]?\d+)?\s*{_SIGN}-?\)?$"
 )
 _WHOLE: Final = re.compile(r"^[-+]?\d+(?:\.0*)?$")
+_UNCLEAR: Final = re.compile(r"^\D*[1-9]\d{0,2},\d{3}\D*$")
 _CODE: Final = re.compile(r"^0\d")
 _MISSING: Final = frozenset(
     {"", "#N/A", "NA", "N/A", "n/a", "NULL", "null", "NaN", "nan", "NaT", "None", "none", "<NA>"}
@@ -56,6 +57,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     dag.add_argument("--time", default="", metavar="COLUMN", help="when a row happened, if it says")
     dag.add_argument("--id", default="", metavar="COLUMNS", help="what tells rows apart, by commas")
     dag.add_argument("--task", choices=_TASKS, help="by default as the target's values say")
+    dag.add_argument(
+        "--decimal", choices=(".", ","), help="decimal sign, where 1,234 may be read in two ways"
+    )
     dag.add_argument("--project", default=OURS, metavar="URI", help="a project of your own")
     dag.add_argument("--dags", type=Path, default=Path("dags"), metavar="FOLDER", help="where to")
     dag.set_defaults(run=_dag)
@@ -117,9 +121,25 @@ def _of_table(options: argparse.Namespace) -> tuple[dict[str, str], str]:
     given = {"target": target, "time_column": options.time, "identity": options.id}
     for names in given.values():
         _check_columns([name for name in names.split(",") if name], columns)
-    task = options.task or _task(Path(source), kind, target, is_url=is_url)
+    values = set() if is_url else _values(Path(source), kind, target)
+    task = options.task or _task(values, is_url=is_url)
+    if not options.decimal and task == "regression":
+        _refuse_doubt(target, values)
+    given["decimal"] = options.decimal or ""
     named = {name: value for name, value in given.items() if value}
     return {"dataset": kind, "source": source, **named, "task": task}, task
+
+
+def _refuse_doubt(target: str, values: set[str]) -> None:
+    """Refuse numbers that two people read differently, before a night does."""
+    written = sorted(value for value in values if "," in value and _NUMERAL.match(value))
+    if written and all(map(_UNCLEAR.match, written)) and not any("." in one for one in values):
+        raise ParameterError(
+            f"Values of {target!r} such as {written[0]!r} may be read in two ways",
+            allowed="--decimal . where the comma is between thousands, --decimal , where it is the"
+            " decimal sign",
+            action="add one of these",
+        )
 
 
 def _asked(option: str, question: str) -> str:
@@ -180,7 +200,16 @@ def _rows(path: Path) -> Iterator[Mapping[str, str]]:
         yield from islice(csv.DictReader(file, delimiter=delimiter), _LOOKED_AT)
 
 
-def _task(path: Path, kind: str, target: str, *, is_url: bool) -> str:
+def _values(path: Path, kind: str, target: str) -> set[str]:
+    """Return the different values of a target, as texts."""
+    if kind == "parquet":
+        batch = next(_parquet(path).iter_batches(batch_size=_LOOKED_AT, columns=[target]), None)
+        column = [] if batch is None else batch.column(0).to_pylist()
+        return {str(value) for value in column if value is not None}
+    return {str(row[target] or "").strip() for row in _rows(path)}
+
+
+def _task(values: set[str], *, is_url: bool) -> str:
     """Return what the values of a target say, as mlproject/tabular reads them."""
     if is_url:
         raise ParameterError(
@@ -188,12 +217,6 @@ def _task(path: Path, kind: str, target: str, *, is_url: bool) -> str:
             allowed=listed(_TASKS),
             action="add --task",
         )
-    if kind == "parquet":
-        batch = next(_parquet(path).iter_batches(batch_size=_LOOKED_AT, columns=[target]), None)
-        column = [] if batch is None else batch.column(0).to_pylist()
-        values = {str(value) for value in column if value is not None}
-    else:
-        values = {str(row[target] or "").strip() for row in _rows(path)}
     return _task_of(values)
 
 

@@ -80,6 +80,19 @@ def test_the_values_say_what_a_target_is(tmp_path: Path, values: list[str], task
     assert spec.parameters["task"] == task
 
 
+def test_a_number_that_may_be_two_is_asked_about(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Here, and not in the first night; the answer is the project's parameter."""
+    (tmp_path / "many.csv").write_text('id,y\n1,"220,276"\n2,"73,112"\n')
+    words = ["init", "dag", "many", "--data=many.csv", "--target=y"]
+    assert main(words) == 1
+    assert "such as '220,276' may be read in two ways" in capsys.readouterr().err
+    assert main([*words, "--decimal=."]) == 0
+    spec = runpy.run_path(str(tmp_path / "dags" / "many.py"))["dag"].get_task("pin").pipeline
+    assert (spec.parameters["decimal"], spec.parameters["task"]) == (".", "regression")
+
+
 def test_a_column_may_have_any_name(tmp_path: Path) -> None:
     """Umlauts, a quote, a sign beyond 16 bits: the file has them as people write them."""
     target = "Prei\u00df 'neu' \U0001f600"
