@@ -24,7 +24,7 @@ from understudy.backtest.place import BacktestFolder, write
 from understudy.backtest.plan import Plan
 from understudy.evaluation import compare
 from understudy.gate import Basis, Decision, Gate, Metric, Score, Verdict, judge
-from understudy.gate.exchange import Earlier
+from understudy.gate.evidence import Earlier
 
 Floats = NDArray[np.float64]
 Champions = tuple[int, ...]

@@ -29,7 +29,8 @@ from understudy.gate import (
     Unscored,
     budgets,
 )
-from understudy.gate.exchange import Earlier, GateRequest, GateResult
+from understudy.gate.evidence import Earlier
+from understudy.gate.exchange import GateRequest, GateResult
 from understudy.runner.process.process import OnLine
 from understudy.runner.scratch import scratch_folder
 from understudy.runner.settings import Settings

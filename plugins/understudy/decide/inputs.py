@@ -25,7 +25,8 @@ from understudy.errors import (
     UnderstudyError,
 )
 from understudy.gate import Cause, Gate, Score, Shadow, StoredPredictions
-from understudy.gate.exchange import Earlier, RowFiles
+from understudy.gate.evidence import Earlier
+from understudy.gate.exchange import RowFiles
 from understudy.spec.entry_points import DATA, MODEL_URI
 from understudy.store.artifacts import downloaded, found, listed, read_note
 from understudy.store.night import Night

@@ -21,8 +21,7 @@ from understudy.gate import (
     budgets,
     replay,
 )
-from understudy.gate.evidence import WORST_SLICES
-from understudy.gate.exchange import Earlier
+from understudy.gate.evidence import WORST_SLICES, Earlier
 from understudy.gate.record import read
 from understudy.runner.process.process import OnLine
 from understudy.spec.guards import OFF, QUANTITIES

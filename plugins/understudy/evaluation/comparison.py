@@ -24,8 +24,7 @@ from understudy.evaluation.slices import Group, cut
 from understudy.evaluation.t_test import Losses
 from understudy.evaluation.units import Units, units_of, unnamed
 from understudy.gate.checks import alpha_of
-from understudy.gate.evidence import CONSTANT, Comparison, Evidence, Finding
-from understudy.gate.exchange import Earlier
+from understudy.gate.evidence import CONSTANT, Comparison, Earlier, Evidence, Finding
 from understudy.gate.verdict import CheckResult
 from understudy.spec.guards import OFF
 from understudy.spec.metrics import Bound, Direction, Metric

@@ -36,7 +36,7 @@ from understudy.evaluation.columns import (
     Times,
     hash_names,
 )
-from understudy.gate.exchange import Earlier
+from understudy.gate.evidence import Earlier
 
 _BATCH: Final = 1 << 18
 _Builder = Numbers | Times | Texts

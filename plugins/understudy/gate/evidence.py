@@ -10,6 +10,21 @@ from understudy.gate.verdict import Interval
 
 
 @dataclass(frozen=True, slots=True)
+class Earlier:
+    """The challengers that were compared on one earlier holdout.
+
+    Attributes:
+        count: How many.
+        rows: A sample of its row ids, ``Predictions.rows_sample``; '' where none was kept.
+        overlapping: Of the holdout that is judged again: what its record says; None to work it out.
+    """
+
+    count: int
+    rows: str = ""
+    overlapping: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
     """One bound of one metric, on all rows or on those of one slice.
 

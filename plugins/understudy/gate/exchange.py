@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from understudy.gate.evidence import Evidence
+from understudy.gate.evidence import Earlier, Evidence
 from understudy.gate.record import as_json, evidence_of
 
 T = TypeVar("T", "GateRequest", "GateResult")
@@ -32,21 +32,6 @@ class RowFiles:
     profile: str = ""
     before: str = ""
     absent: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Earlier:
-    """The challengers that were compared on one earlier holdout.
-
-    Attributes:
-        count: How many.
-        rows: A sample of its row ids, ``Predictions.rows_sample``; '' where none was kept.
-        overlapping: Of the holdout that is judged again: what its record says; None to work it out.
-    """
-
-    count: int
-    rows: str = ""
-    overlapping: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

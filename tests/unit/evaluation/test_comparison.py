@@ -16,8 +16,7 @@ from tests.fixtures.examples import examples
 from understudy.evaluation import compare, load
 from understudy.gate import Gate, Metric, Score, Verdict, judge
 from understudy.gate.checks import alpha_of
-from understudy.gate.evidence import Comparison, Evidence
-from understudy.gate.exchange import Earlier
+from understudy.gate.evidence import Comparison, Earlier, Evidence
 
 RMSE = Gate(Metric("rmse", min_gain=0.0, confidence=0.9))
 ROWS = 40

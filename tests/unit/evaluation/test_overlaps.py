@@ -13,7 +13,7 @@ from understudy.evaluation import Predictions, compare, load
 from understudy.evaluation.predictions import overlapping
 from understudy.gate import Evidence, Gate, Metric
 from understudy.gate.checks import alpha_of
-from understudy.gate.exchange import Earlier
+from understudy.gate.evidence import Earlier
 
 pytestmark = pytest.mark.unit
 

@@ -6,7 +6,8 @@ import math
 from pathlib import Path
 
 from understudy.gate import Comparison, Evidence, Gate, Interval, Metric, exchange
-from understudy.gate.exchange import Earlier, GateRequest, GateResult
+from understudy.gate.evidence import Earlier
+from understudy.gate.exchange import GateRequest, GateResult
 
 
 def test_requests_arrive_as_they_were_sent(tmp_path: Path) -> None:
