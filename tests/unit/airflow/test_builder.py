@@ -156,7 +156,9 @@ def test_a_wrong_declaration_of_what_follows(after: Any, message: str) -> None: 
 
 def test_the_example_of_the_images_tutorial_is_a_dag() -> None:
     """And one that hands its champion on."""
-    text = (Path(__file__).parents[3] / "docs/tutorials/images.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[3] / "docs/tutorials/images-champion.md").read_text(
+        encoding="utf-8"
+    )
     (code,) = re.findall(r"```py\n(.*?)```", text, re.DOTALL)
     names: dict[str, Any] = {}
     exec(code, names)  # noqa: S102 -- our own document

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import runpy
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -154,13 +152,3 @@ def test_what_is_to_be_pasted_survives_a_blank(
     folder = str(tmp_path / "a model" / "mine")
     assert git[:4] == ["git", "-C", folder, "init"]
     assert init[-2:] == ["--project", f"file://{folder}"]
-
-
-def test_a_new_project_s_own_test_passes(tmp_path: Path) -> None:
-    """As its README says, in this environment."""
-    assert main(["init", "project", "my-model"]) == 0
-    argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "-p", "no:cacheprovider"]
-    done = subprocess.run(
-        argv, cwd=tmp_path / "my-model", capture_output=True, text=True, check=False
-    )
-    assert "1 passed" in done.stdout, done.stdout + done.stderr

@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.integration
+
 PROGRAM = """
 import logging, sys
 sys.argv = ["airflow", "scheduler"]
