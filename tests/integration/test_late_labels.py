@@ -6,7 +6,7 @@ import json
 import sys
 import tempfile
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -348,13 +348,19 @@ class Real:
 
 
 @pytest.fixture
-def real(store: MlflowClient, tmp_path: Path) -> Real:
+def real(store: MlflowClient, tmp_path: Path) -> Iterator[Real]:
     """Return the project on a store in files."""
+    import mlflow
+
+    # MLflow's registry in files asks the process's own store for a model, whatever the client's is.
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(store.tracking_uri)
     settings = Settings(cache=tmp_path / "cache", scratch=tmp_path / "scratch")
     runs = RunStore(store)
     place = (tmp_path / "artifacts").as_uri()
     experiment = str(store.create_experiment("drifting", artifact_location=place))
-    return Real(store, runs, StepRunner(runs, store, settings), experiment)
+    yield Real(store, runs, StepRunner(runs, store, settings), experiment)
+    mlflow.set_tracking_uri(before)
 
 
 def test_real_steps_score_the_models_of_a_past_night(

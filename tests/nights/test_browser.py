@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
-from tests.fixtures.browser import CHROMIUM, PATIENCE, WINDOW, airflow, sign_in
+from tests.fixtures.browser import (
+    CHROMIUM,
+    PATIENCE,
+    WINDOW,
+    airflow,
+    login_to_mlflow,
+    sign_in,
+)
 
 from understudy.devstack import settings
 
@@ -58,10 +65,15 @@ def stranger(browser: Browser, request: pytest.FixtureRequest, tmp_path: Path) -
 
 @pytest.fixture
 def page(
-    browser: Browser, signed_in: StorageState, request: pytest.FixtureRequest, tmp_path: Path
+    browser: Browser,
+    signed_in: StorageState,
+    installation: Installation,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
 ) -> Iterator[Page]:
     """Return a page of a browser that is signed in."""
-    context = browser.new_context(storage_state=signed_in, **WINDOW)
+    login = login_to_mlflow(installation)
+    context = browser.new_context(storage_state=signed_in, **WINDOW, **login)
     with looking(context, request, tmp_path) as page:
         yield page
 

@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Any
 import jwt
 import pytest
 from playwright.sync_api import Browser, FrameLocator, Page, expect
-from tests.fixtures.browser import CHROMIUM, PATIENCE, WINDOW, airflow, sign_in
+from tests.fixtures.browser import (
+    CHROMIUM,
+    PATIENCE,
+    WINDOW,
+    airflow,
+    login_to_mlflow,
+    sign_in,
+)
 
 from understudy.devstack import settings
 
@@ -34,7 +41,7 @@ DAG = "paged"
 @pytest.fixture(scope="module")
 def page(browser: Browser, installation: Installation) -> Iterator[Page]:
     """Return a page of a browser that is signed in; a script's error fails the test."""
-    context = browser.new_context(**WINDOW)
+    context = browser.new_context(**WINDOW, **login_to_mlflow(installation))
     context.set_default_timeout(PATIENCE)
     opened = context.new_page()
     errors: list[Any] = []
