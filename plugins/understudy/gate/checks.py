@@ -344,7 +344,7 @@ def _gain(found: Comparison) -> str:
     # The interval is two-sided at 1 - 2 alpha, each end one-sided at alpha: (1 + c) / 2 is 1 -
     # alpha.
     sure = f"{100 * (1 + found.interval.confidence) / 2:.3g} %"
-    said = f"{sure} sure to be above the one, and as sure to be below the other"
+    said = f"each bound holds with {sure} confidence"
     return f"; gain {found.gain:.4g}, from {ends} ({said})"
 
 

@@ -103,7 +103,7 @@ def test_a_reason_says_how_sure_each_end_of_its_interval_is(gain: float) -> None
     """In words that need no table of statistics, whatever came out of the check."""
     why = judged(GAINS, comparison(gain, 1.5)).why
     ends = f"gain {gain}, from {gain - 1.5:g} to {gain + 1.5:g}"
-    assert f"{ends} (95 % sure to be above the one, and as sure to be below the other)" in why
+    assert f"{ends} (each bound holds with 95 % confidence)" in why
     assert why.count("% sure") == 1
 
 
