@@ -294,7 +294,7 @@ def test_a_held_night_says_each_sentence_once(
     assert sentence in above
     assert sentence not in shown
     assert statistics in shown
-    assert "% sure" not in above
+    assert "% confidence" not in above
     assert "it saw less" in above
     assert ">was wrong</strong>: <bdi>the challenger would have served better</bdi>" in above
 

@@ -104,7 +104,7 @@ def test_a_reason_says_how_sure_each_end_of_its_interval_is(gain: float) -> None
     why = judged(GAINS, comparison(gain, 1.5)).why
     ends = f"gain {gain}, from {gain - 1.5:g} to {gain + 1.5:g}"
     assert f"{ends} (each bound holds with 95 % confidence)" in why
-    assert why.count("% sure") == 1
+    assert why.count("% confidence") == 1
 
 
 def test_a_violation_counts_only_beyond_chance_over_all_comparisons() -> None:
