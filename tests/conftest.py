@@ -51,8 +51,10 @@ pytest_plugins = [
     "tests.fixtures.wheels",
 ]
 
-WITHOUT_AIRFLOW = frozenset({"test_anyones_project.py", "test_tutorials.py"})
-"""Files that take long and need no Airflow: one of the main lane, one of the long one."""
+WITHOUT_AIRFLOW = frozenset(
+    {"test_anyones_project.py", "test_tutorials.py", "test_tutorials_images.py"}
+)
+"""Files that take long and need no Airflow: one of the main lane, two of the long one."""
 
 # A deadline per example would measure how busy the machine is.
 settings.register_profile("any machine", deadline=None)

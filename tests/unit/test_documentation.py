@@ -1,6 +1,6 @@
 """What the documentation prints: its commands are understood as they stand, its links lead there.
 
-The tutorials are run whole by tests/integration/test_tutorials.py.
+The tutorials are run whole by tests/integration/test_tutorials.py and its neighbour.
 """
 
 from __future__ import annotations
