@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from understudy.airflow.retention_dag import retention_dag
     from understudy.airflow.rollback_dag import rollback_dag
     from understudy.airflow.step import MlflowRunOperator
-    from understudy.gate import Budgets, Gate, Guards, Limit, Metric, Slice
+    from understudy.gate import Budgets, Gate, Guards, Learned, Limit, Metric, Slice
     from understudy.registry.retention import Keep
     from understudy.spec.pipeline import AfterPromotion, Pipeline, Project, Rehearsal, Steps
     from understudy.spec.search import Search
@@ -28,6 +28,7 @@ __all__ = [
     "Gate",
     "Guards",
     "Keep",
+    "Learned",
     "Limit",
     "Metric",
     "MlflowRunOperator",
@@ -49,6 +50,7 @@ _HOMES = {
     "Budgets": "understudy.gate",
     "Gate": "understudy.gate",
     "Guards": "understudy.gate",
+    "Learned": "understudy.gate",
     "Limit": "understudy.gate",
     "Metric": "understudy.gate",
     "Keep": "understudy.registry.retention",

@@ -107,6 +107,8 @@ class Tag(StrEnum):
     """Whether the verdict was right, once later rows had their targets."""
     MATURED_REASON = "understudy.matured.reason"
     """Why."""
+    LESSON = "understudy.lesson"
+    """What a night that was seen again says of the gate's tolerance, as JSON."""
     CHAMPION_ERROR = "understudy.champion.error"
     """What the validation of the champion ended with."""
     CHAMPION_UNSCORED = "understudy.champion.unscored"

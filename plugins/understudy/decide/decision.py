@@ -119,16 +119,18 @@ class DecisionService:
             UnderstudyError: others of the tree, from environments and the tracking server.
         """
         from understudy.decide.evaluator import Evaluator
-        from understudy.decide.inputs import changed, shadow
+        from understudy.decide.inputs import changed, learned, shadow
         from understudy.runner.settings import Settings
 
         basis = Basis.VALIDATIONS if night.validated else Basis.TRAININGS
-        request = self._request(night, inputs, basis)
+        request, chosen = self._request(night, inputs, basis), learned(self._runs, night)
+        if chosen is not None:
+            request = replace(request, gate=request.gate.tolerating(chosen.chosen))
         settings = replace(Settings.from_environment(), git_access=inputs.execution.git_access)
         # Kept before it runs: `stop` comes from a signal handler while it does.
         self._evaluator = Evaluator(self._client, settings)
         result = self._evaluator.evaluate(request, on_line)
-        said = changed(self._runs, night, request.gate)
+        said = changed(self._runs, night, night.spec.gate)
         record = DecisionRecord.of(
             night.context() | ({CHANGED: said} if said else {}),
             request.gate,
@@ -139,6 +141,7 @@ class DecisionService:
             shadow=shadow(self._runs, night, request.gate),
             software=result.software,
             measurement=result.measurement,
+            learned=chosen,
         )
         self._store(night, record, result)
         return record
@@ -288,6 +291,7 @@ def _tags(record: DecisionRecord) -> dict[Tag, str]:
         Tag.CHALLENGER: record.challenger.model,
         Tag.PRIMARY: record.gate.primary.name,
         Tag.MATURED: "",
+        Tag.LESSON: "",
         Tag.SHADOW: record.shadow.summary(record.verdict) if record.shadow else "",
         Tag.CHAMPION_UNSCORED: unscored.cause.value if unscored else "",
         Tag.VERDICT_REASON: decision.why[:_REASON_LIMIT],

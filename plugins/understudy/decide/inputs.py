@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -27,6 +27,7 @@ from understudy.errors import (
 from understudy.gate import Cause, Gate, Score, Shadow, StoredPredictions
 from understudy.gate.evidence import Earlier
 from understudy.gate.exchange import RowFiles
+from understudy.gate.learning import Learning, Lesson
 from understudy.spec.entry_points import DATA, MODEL_URI
 from understudy.store.artifacts import downloaded, found, listed, read_note
 from understudy.store.night import Night
@@ -261,6 +262,38 @@ def earlier_challengers(runs: RunStore, night: Night, challenger: str) -> dict[s
         holdout: Earlier(len(judged - {challenger}), samples[holdout])
         for holdout, judged in models.items()
     }
+
+
+def lesson_tag(gate: Gate, lesson: Lesson | None) -> str:
+    """Return what a night says of the tolerance of its rules, as the value of one tag."""
+    return "" if lesson is None else json.dumps([_unit(gate), asdict(lesson)])
+
+
+def learned(runs: RunStore, night: Night) -> Learning | None:
+    """Return how the tolerance of a night is chosen; None where its rules do not learn.
+
+    Nights whose rules had another metric, or a tolerance in another unit, say nothing of it.
+
+    Args:
+        runs: The tracking server's runs.
+        night: The night that is judged.
+    """
+    gate = night.spec.gate
+    if gate.learn is None:
+        return None
+    tags = {Tag.PIPELINE: night.pipeline, Tag.KIND: Kind.NIGHT.value}
+    also = f"tags.`{Tag.LESSON}` != ''"
+    found = runs.search(night.experiment_id, tags, also=also, limit=_REMEMBERED)
+    told = [
+        json.loads(one.data.tags[Tag.LESSON]) for one in found if one.info.run_id != night.run_id
+    ]
+    lessons = [Lesson(**lesson) for unit, lesson in told if unit == _unit(gate)]
+    return Learning.of(gate, lessons, night.as_of)
+
+
+def _unit(gate: Gate) -> list[str]:
+    metric = gate.decisive
+    return [metric.name, metric.function or "", str(metric.relative)]
 
 
 def shadow(runs: RunStore, night: Night, gate: Gate) -> Shadow | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from understudy.contract import DECISION_RECORD, MATURED_RECORD, Kind, Tag
 from understudy.decide.evaluator import EvaluationRequest, EvaluationResult, Evaluator
-from understudy.decide.inputs import cause_of
+from understudy.decide.inputs import cause_of, lesson_tag
 from understudy.errors import DecisionError, StepFailedError, StepStoppedError, UnderstudyError
 from understudy.gate import DecisionRecord, Score, Unscored, Verdict, replay
 from understudy.gate.late_labels import LateLabelContext, LateLabelRecord, Previous, rules_of_rows
@@ -125,15 +125,21 @@ class LateLabels:
         """
         run = self._runs.get(judged.run_id)
         about = self._about(run, judged)
+        lesson = ""
         try:
             then = self._record(run)
             record = self._seen(about, then, validate, on_line)
+            lesson = lesson_tag(then.gate, record.lesson(then))
         except DecisionError as error:
             record = LateLabelRecord(about, None, str(error))
         # The record before its tags: a night is completed when the tag says so, and then the record
         # is there. Killed in between, it is simply completed again.
         log_texts(self._client, run, {MATURED_RECORD: record.to_json()})
-        tags = {Tag.MATURED_REASON: record.reason[:_REASON_LIMIT], Tag.MATURED: record.choice.value}
+        tags = {
+            Tag.MATURED_REASON: record.reason[:_REASON_LIMIT],
+            Tag.LESSON: lesson,
+            Tag.MATURED: record.choice.value,
+        }
         self._runs.tag(judged.run_id, tags, dict(_numbers(record)))
         return record
 

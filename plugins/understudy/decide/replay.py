@@ -30,7 +30,7 @@ _AT_ONCE: Final = 20
 """Nights whose predictions lie on the disk together."""
 _ROUNDING: Final = 1e-9
 """Relative difference of two numbers below which libraries, not facts, are taken to differ."""
-_COMPARED: Final = ("challenger", "champion", "evidence", "case", "verdict", "checks")
+_COMPARED: Final = ("challenger", "champion", "evidence", "learned", "case", "verdict", "checks")
 _WORDS: Final = "reason"
 """What is said about the numbers may be said better one day."""
 

@@ -24,7 +24,7 @@ from understudy.gate.verdict import (
     as_logged,
 )
 from understudy.spec.guards import Budgets, Guards, Limit
-from understudy.spec.rules import Bound, Direction, Gate, Metric, Slice, Unscorable
+from understudy.spec.rules import Bound, Direction, Gate, Learned, Metric, Slice, Unscorable
 
 __all__ = [
     "Basis",
@@ -47,6 +47,7 @@ __all__ = [
     "Interval",
     "LateLabelContext",
     "LateLabelRecord",
+    "Learned",
     "Limit",
     "Measurement",
     "Metric",

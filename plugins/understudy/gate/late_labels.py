@@ -7,6 +7,7 @@ The night's decision record stays as it is; this is a document beside it.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -14,8 +15,9 @@ from typing import Any, Final
 
 from understudy.errors import DecisionError
 from understudy.gate.evidence import Comparison
+from understudy.gate.learning import Lesson, least_tolerance
 from understudy.gate.record import DecisionRecord, as_json, comparison_of, replay
-from understudy.gate.verdict import Check, Verdict
+from understudy.gate.verdict import Check, Score, Verdict
 from understudy.spec.rules import Gate, Unscorable
 
 SCHEMA: Final = "understudy/matured/1"
@@ -53,7 +55,7 @@ def rules_of_rows(gate: Gate) -> Gate:
     What the guards saw and what a model cost belong to its night. A champion that cannot be scored
     leaves the question open, whatever the pipeline does with its challenger.
     """
-    kept = replace(gate, guards=None, budgets=None, shadow_nights=0)
+    kept = replace(gate, guards=None, budgets=None, shadow_nights=0, learn=None)
     return replace(kept, unscored_champion=Unscorable.HOLD.value)
 
 
@@ -153,6 +155,21 @@ class LateLabelRecord:
         if gain is None:
             return None
         return -gain if self.about.verdict is Verdict.PROMOTE else gain
+
+    def lesson(self, then: DecisionRecord) -> Lesson | None:
+        """Return what the night says of the gate's tolerance; None where it says nothing.
+
+        Args:
+            then: The night's own record.
+        """
+        check, metric = self.check, then.gate.decisive
+        gain = None if check is None else check.gain
+        compared = isinstance(then.champion, Score) and metric.tolerance is not None
+        if not compared or gain is None or not math.isfinite(gain):
+            return None
+        asked = then.challenger, then.champion, then.basis, then.evidence
+        least = least_tolerance(then.gate, *asked)
+        return Lesson(self.about.as_of, self.about.seen_as_of, least, gain)
 
     def summary(self) -> str:
         """Return it as a sentence for a log."""

@@ -12,6 +12,7 @@ from understudy.errors import DecisionError, DeclarationError, listed
 from understudy.gate.budgets import Measurement
 from understudy.gate.evidence import Comparison, Evidence, Finding
 from understudy.gate.judge import judge
+from understudy.gate.learning import Learning
 from understudy.gate.verdict import (
     Basis,
     Cause,
@@ -126,6 +127,7 @@ class DecisionRecord:
         shadow: Set on a night that moves nothing whatever its verdict; None on any other.
         software: Versions of what computed the evidence, by package.
         measurement: What both models cost; None where the rules have no budgets.
+        learned: How the tolerance of the rules was chosen; None where it is as it was stated.
     """
 
     context: Mapping[str, str]
@@ -138,6 +140,7 @@ class DecisionRecord:
     shadow: Shadow | None = None
     software: Mapping[str, str] = field(default_factory=dict)
     measurement: Measurement | None = None
+    learned: Learning | None = None
 
     @classmethod
     def of(  # noqa: PLR0913 -- everything that a verdict rests on
@@ -152,9 +155,10 @@ class DecisionRecord:
         shadow: Shadow | None = None,
         software: Mapping[str, str] | None = None,
         measurement: Measurement | None = None,
+        learned: Learning | None = None,
     ) -> DecisionRecord:
-        """Judge, and return the record of it."""
-        decision = judge(gate, challenger, champion, basis, evidence)
+        """Judge, and return the record of it; ``gate`` has the tolerance that was chosen."""
+        decision = _decided(learned, judge(gate, challenger, champion, basis, evidence))
         return cls(
             context,
             gate,
@@ -166,6 +170,7 @@ class DecisionRecord:
             shadow=shadow,
             software=software or {},
             measurement=measurement,
+            learned=learned,
         )
 
     @property
@@ -189,9 +194,10 @@ class DecisionRecord:
         The stored evidence answers the rules that it was gathered for. Where other rules ask for
         more, it has to be gathered anew from the predictions.
         """
-        rules = self.gate if gate is None else gate
+        rules, learned = (self.gate, self.learned) if gate is None else (gate, None)
         decision = judge(rules, self.challenger, self.champion, self.basis, self.evidence)
-        return replace(self, gate=rules, decision=decision)
+        decision = _decided(learned, decision)
+        return replace(self, gate=rules, decision=decision, learned=learned)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as strict JSON values."""
@@ -205,6 +211,7 @@ class DecisionRecord:
             "evidence": self.evidence,
             "software": dict(self.software),
             "measurement": self.measurement,
+            **({"learned": self.learned} if self.learned else {}),
             "shadow": self.shadow,
             "verdict": self.decision.verdict.value,
             "case": self.decision.case.value,
@@ -217,6 +224,11 @@ class DecisionRecord:
     def to_json(self) -> str:
         """Return the record as strict JSON; numbers that are not finite are written as strings."""
         return json.dumps(self.to_dict(), indent=2, sort_keys=True, allow_nan=False)
+
+
+def _decided(learned: Learning | None, decision: Decision) -> Decision:
+    """Return a decision whose notes say which tolerance judged, and why."""
+    return replace(decision, notes=(learned.why, *decision.notes)) if learned else decision
 
 
 def read(document: str) -> dict[str, Any]:
@@ -250,6 +262,11 @@ def _judged(stored: Mapping[str, Any]) -> DecisionRecord:
     shadow, evidence = stored.get("shadow"), stored.get("evidence")
     measured = stored.get("measurement")
     context, gate = stored["context"], Gate.from_dict(stored["rules"])
+    learned = stored.get("learned")
+    if learned is not None:
+        # Chosen again and not believed, as the verdict is.
+        learned = Learning.again(gate, learned, context["as_of"])
+        gate = gate.tolerating(learned.chosen)
     challenger = score_of(stored["challenger"])
     if not isinstance(challenger, Score):
         raise _unreadable("a record without the challenger's numbers")
@@ -263,6 +280,7 @@ def _judged(stored: Mapping[str, Any]) -> DecisionRecord:
         shadow=None if shadow is None else Shadow(**shadow),
         software=stored.get("software", {}),
         measurement=None if measured is None else Measurement.from_dict(measured),
+        learned=learned,
     )
 
 

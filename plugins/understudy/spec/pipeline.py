@@ -306,6 +306,12 @@ class Pipeline(NightSpec):
 
     def _check_label_delay(self) -> None:
         if self.label_delay is None:
+            if self.gate.learn is not None:
+                raise _wrong(
+                    "the gate learns, and nothing says when labels are known: no label_delay",
+                    "learn in the gate with label_delay in the pipeline",
+                    "add label_delay, such as timedelta(days=14), or leave learn out",
+                )
             return
         if self.label_delay <= timedelta(0):
             raise _wrong(

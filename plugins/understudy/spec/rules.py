@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from enum import StrEnum
 from typing import Annotated, Any, Final
@@ -15,7 +15,7 @@ from pydantic import Field
 from understudy.errors import DeclarationError, listed, nearest
 from understudy.spec.declared import declared
 from understudy.spec.guards import BLOCK, BLOCK_OF_0_1, Budgets, Guards
-from understudy.spec.metrics import OF_ERROR, Bound, Direction, Metric
+from understudy.spec.metrics import OF_ERROR, Bound, Direction, Metric, NotNegative
 
 Rule = tuple[Metric, Bound, float]
 
@@ -58,6 +58,33 @@ class Slice:
 
 
 @declared
+class Learned:
+    """Bounds between which late labels set the primary metric's ``tolerance``, night by night.
+
+    Three rules are followed: the tolerances ``least``, the stated one and ``most``. Each night is
+    judged by one of them, by what they would have served so far.
+
+    Attributes:
+        least: The smallest tolerance that a night may be judged by, in the stated one's unit.
+        most: The largest one.
+
+    Raises:
+        DeclarationError: for bounds below zero, or ``least`` not below ``most``.
+    """
+
+    least: NotNegative = 0.0
+    most: NotNegative = 0.1
+
+    def __post_init__(self) -> None:
+        if self.least >= self.most:
+            raise DeclarationError(
+                f"Learned: least={self.least:g}, most={self.most:g}",
+                allowed="least below most",
+                action="correct one of the two",
+            )
+
+
+@declared
 class Gate:
     """The rules of a pipeline.
 
@@ -80,6 +107,8 @@ class Gate:
             challenger serves worse; a warning, which decides nothing.
         shadow_nights: For so many judged nights a new pipeline only says what it would have done.
         unscored_champion: ``hold``, ``promote`` (by absolute rules alone) or ``reject``.
+        learn: ``Learned()``: late labels (``label_delay`` of the pipeline) set the primary metric's
+            tolerance between bounds; None: it stays as it is stated.
         seed: What random numbers of the comparison are drawn from.
 
     Raises:
@@ -96,6 +125,7 @@ class Gate:
     worst_slices: bool = True
     shadow_nights: Annotated[int, Field(ge=0)] = 0
     unscored_champion: str = Unscorable.HOLD.value
+    learn: Learned | None = None
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
 
     def __post_init__(self) -> None:
@@ -113,6 +143,7 @@ class Gate:
             )
         self._check_clusters()
         self._check_unscored()
+        self._check_learned()
         if self.budgets is not None and not self.budgets.bounds:
             raise _wrong(
                 "budgets limits nothing",
@@ -167,6 +198,35 @@ class Gate:
                 "it with one or more of 'at_least', 'at_most'",
                 "say what a model must reach at least",
             )
+
+    def _check_learned(self) -> None:
+        if self.learn is None:
+            return
+        stated, metric = self.decisive.tolerance, self.decisive
+        if stated is None or metric.min_gain is not None or metric.max_loss is not None:
+            raise _wrong(
+                f"learn without a tolerance that decides: {metric.name} has another comparison",
+                "learn where the primary metric states a tolerance, or no comparison",
+                "take min_gain and max_loss out of the primary metric, or leave learn out",
+            )
+        least, most = self.learn.least, self.learn.most
+        if not least <= stated <= most:
+            raise _wrong(
+                f"the tolerance {stated:g} is not between Learned(least={least:g}, most={most:g})",
+                "bounds with the stated tolerance between them",
+                "correct the tolerance of the primary metric, or the bounds",
+            )
+
+    @property
+    def tolerances(self) -> tuple[float, ...]:
+        """What a night may be judged by where it is learned, the smallest first; else nothing."""
+        if self.learn is None or self.decisive.tolerance is None:
+            return ()
+        return tuple(sorted({self.learn.least, self.decisive.tolerance, self.learn.most}))
+
+    def tolerating(self, tolerance: float) -> Gate:
+        """Return the same rules with another tolerance of the primary metric."""
+        return replace(self, primary=replace(self.decisive, tolerance=tolerance))
 
     @property
     def rules(self) -> tuple[Rule, ...]:
@@ -224,6 +284,7 @@ class Gate:
             **({"guards": self.guards.to_dict()} if self.guards else {}),
             **({"budgets": self.budgets.to_dict()} if self.budgets else {}),
             **({"time_block": self.time_block} if self.time_block else {}),
+            **({"learn": asdict(self.learn)} if self.learn else {}),
             **optional,
         }
 
@@ -269,21 +330,24 @@ _DEFAULTS: Final = {field.name: field.default for field in fields(Gate)}
 
 
 def _made(name: str, value: Any) -> Any:  # noqa: ANN401 -- any JSON value; Gate checks it
-    if name == "primary" and isinstance(value, Mapping):
-        return Metric(**value)
-    if name == "guardrails" and isinstance(value, Sequence):
-        return tuple(Metric(**one) if isinstance(one, Mapping) else one for one in value)
-    if name == "guards" and isinstance(value, Mapping):
-        return Guards.from_dict(value)
-    if name == "budgets" and isinstance(value, Mapping):
-        return Budgets.from_dict(value)
-    if name == "slices" and isinstance(value, Sequence):
-        return tuple(Slice(**one) if isinstance(one, Mapping) else one for one in value)
+    if name in _PARTS and isinstance(value, Mapping):
+        return _PARTS[name](value)
+    if name in {"guardrails", "slices"} and isinstance(value, Sequence):
+        kind = Metric if name == "guardrails" else Slice
+        return tuple(kind(**one) if isinstance(one, Mapping) else one for one in value)
     return value
+
+
+_PARTS: Final[Mapping[str, Callable[[Mapping[str, Any]], Any]]] = {
+    "primary": lambda fields: Metric(**fields),
+    "guards": Guards.from_dict,
+    "budgets": Budgets.from_dict,
+    "learn": lambda fields: Learned(**fields),
+}
 
 
 def _wrong(found: str, allowed: str, action: str) -> DeclarationError:
     return DeclarationError(f"Gate: {found}", allowed=allowed, action=action)
 
 
-__all__ = ["Bound", "Direction", "Gate", "Metric", "Rule", "Slice", "Unscorable"]
+__all__ = ["Bound", "Direction", "Gate", "Learned", "Metric", "Rule", "Slice", "Unscorable"]
