@@ -22,6 +22,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from html import escape
 from pathlib import Path
 from typing import Any, Final
@@ -39,7 +40,18 @@ from understudy.evaluation.inference import Draw, Margin
 from understudy.evaluation.means import Shape
 from understudy.evaluation.t_test import Losses, infer
 from understudy.evaluation.units import Units
-from understudy.gate import Basis, Comparison, Evidence, Gate, Metric, Score, Verdict, judge
+from understudy.gate import (
+    Basis,
+    Comparison,
+    Evidence,
+    Gate,
+    Learned,
+    Metric,
+    Score,
+    Verdict,
+    judge,
+)
+from understudy.gate.learning import Learning, Lesson, least_tolerance
 
 Floats = NDArray[np.float64]
 Predict = Callable[[Floats], Floats]
@@ -49,6 +61,10 @@ FAULTY: Final = 0.03
 """Share of nights with a fault."""
 DAYS, FIRST = 400, 45
 """Days of a made stream, and days that its first model may have been trained on."""
+DELAY: Final = 7
+"""Nights after which the rows that came after a night are known to the rule that learns."""
+BEGIN: Final = datetime(2025, 1, 1, tzinfo=UTC)
+SCORES: Final = Score("challenger", {}), Score("champion", {})
 
 
 @dataclass(frozen=True, eq=False)
@@ -283,14 +299,33 @@ class Nights:
 
     def promotes(self, gate: Gate) -> Callable[[int, int], bool]:
         """Return a rule as the gate obeys it: night and champion to whether it promotes."""
-        hours = np.arange(self.setting.holdout * self.stream.per_day)
-        day = hours // self.stream.per_day
-        ordered = gate.time_block == "auto"
-        units = Units.of_times(hours, day) if ordered else Units.of_rows(len(hours))
-        rule = gate.rules[0]
-        draw, margin = Draw(units, rule[0].alpha, 0), Margin.of(rule)
+        evidence = self.evidence(gate)
+        lessons: list[Lesson] = []
 
         def decided(night: int, champion: int) -> bool:
+            rules = gate
+            if gate.learn is not None:
+                rules = gate.tolerating(Learning.of(gate, lessons, moment(night)).chosen)
+            asked = *SCORES, Basis.PREDICTIONS, evidence(rules, night, champion)
+            if gate.learn is not None and night + DELAY < len(self.losses):
+                least = least_tolerance(rules, *asked)
+                gain = self.gain(night, champion)
+                lessons.append(Lesson(moment(night), moment(night + DELAY), least, gain))
+            return judge(rules, *asked).verdict is Verdict.PROMOTE
+
+        return decided
+
+    def evidence(self, gate: Gate) -> Callable[[Gate, int, int], Evidence]:
+        """Return what compares a night's model with a champion, for rules that differ in bounds."""
+        hours = np.arange(self.setting.holdout * self.stream.per_day)
+        ordered = gate.time_block == "auto"
+        day = hours // self.stream.per_day
+        units = Units.of_times(hours, day) if ordered else Units.of_rows(len(hours))
+        draw = Draw(units, gate.decisive.alpha, 0)
+
+        def found(rules: Gate, night: int, champion: int) -> Evidence:
+            rule = rules.rules[0]
+            margin = Margin.of(rule)
             ours, theirs = (self.held_out(night, one) for one in (night, champion))
             found = infer(Losses(ours, theirs, None), Shape.MEAN, margin, draw)
             values = float(ours.mean()), float(theirs.mean())
@@ -299,11 +334,21 @@ class Nights:
                 *(values[1] - values[0], margin.needed(values[1]), found.gain, found.excess),
                 *(found.p_value, None, None, found.method, None),
             )
-            scores = Score("challenger", {}), Score("champion", {})
-            judged = judge(gate, *scores, Basis.PREDICTIONS, Evidence((compared,)))
-            return judged.verdict is Verdict.PROMOTE
+            return Evidence((compared,))
 
-        return decided
+        return found
+
+    def gain(self, night: int, champion: int) -> float:
+        """Return how much better a night's model was on the rows that came after its night."""
+        day = self.first + night
+        rows = self.stream.rows(day, day + DELAY)
+        ours, theirs = (self.losses[one, rows].mean(dtype=float) for one in (night, champion))
+        return float(theirs - ours)
+
+
+def moment(night: int) -> str:
+    """Return the ISO time of a night."""
+    return (BEGIN + timedelta(days=night)).isoformat()
 
 
 def nights_of(stream: Stream, setting: Setting, seed: int) -> tuple[Nights, Nights]:
@@ -328,9 +373,19 @@ def nights_of(stream: Stream, setting: Setting, seed: int) -> tuple[Nights, Nigh
 RULES: Final = {
     "default of 0.1": Gate(Metric("mae", min_gain=0.0), time_block=""),
     "default": Gate(Metric("mae")),
+    "tolerance 0 %": Gate(Metric("mae", tolerance=0.0)),
+    "tolerance 10 %": Gate(Metric("mae", tolerance=0.1, relative="error")),
+    "learned": Gate(Metric("mae"), learn=Learned()),
     "max_loss 5 %": Gate(Metric("mae", max_loss=0.05, relative=True)),
     "max_loss 10 %": Gate(Metric("mae", max_loss=0.10, relative=True)),
 }
+
+
+LEARNED: Final = "learned"
+FIXED: Final = ("tolerance 0 %", "default", "tolerance 10 %")
+"""The rules that the learned one chooses among."""
+SETTLED: Final = 60
+"""Nights after which it is held against the best of them."""
 
 
 def paths(nights: Nights, table: CostTable) -> dict[str, Champions]:
@@ -365,9 +420,13 @@ def studied(stream: Stream, setting: Setting, seed: int) -> dict[str, Any]:
     for name, nights in zip(("clean", "faulty"), nights_of(stream, setting, seed), strict=True):
         table = nights.table()
         walked = paths(nights, table)
-        costs = {policy: float(table.along(path).sum()) for policy, path in walked.items()}
+        nightly = {policy: table.along(path) for policy, path in walked.items()}
+        costs = {policy: float(served.sum()) for policy, served in nightly.items()}
         best = best or costs["hindsight"]
         found[name] = {policy: 100 * (cost / best - 1) for policy, cost in costs.items()}
+        settled = {policy: float(served[SETTLED:].sum()) for policy, served in nightly.items()}
+        least = min(settled[policy] for policy in FIXED)
+        found[f"{name} settled"] = {p: 100 * (cost / least - 1) for p, cost in settled.items()}
         found[f"{name} promotions"] = {p: evaluation.promotions(path) for p, path in walked.items()}
     return found
 
@@ -433,6 +492,21 @@ def rows_of(results: Sequence[Mapping[str, Any]]) -> Iterator[list[str]]:
             yield [about, how, "with faults" if kind == "faulty" else "", *values]
 
 
+def on_learning(results: Sequence[Mapping[str, Any]]) -> str:
+    """Return how far the learned rule is from the best of those that it chooses among."""
+    by_rule = {
+        rule: [one[f"{kind} settled"][rule] for one in results for kind in ("clean", "faulty")]
+        for rule in (LEARNED, *FIXED)
+    }
+    told = [
+        f"{rule}: {np.mean(values):.2f} % in the mean, {max(values):.2f} % at most, "
+        f"{sum(value > 0.5 for value in values)} of {len(values)} above 0.5 %"
+        for rule, values in by_rule.items()
+    ]
+    head = f"After {SETTLED} nights, above the best of {', '.join(FIXED)}, with faults and without:"
+    return "\n  ".join([head, *told])
+
+
 SHOWN: Final = ("always", "better number", "default of 0.1", "default", "max_loss 5 %")
 COLOURS: Final = {"clean": "#8aa4c8", "faulty": "#c0504d"}
 _LEFT, _TOP, _ROW, _PERCENT = 150, 64, 46, 30.0
@@ -481,6 +555,8 @@ def studied_all(
         kept: The file with the results so far, written after each of them; None to keep none.
     """
     there = json.loads(kept.read_text(encoding="utf-8")) if kept and kept.is_file() else []
+    # Those of a version with other rules are computed anew.
+    there = [one for one in there if RULES.keys() <= one["clean"].keys()]
     known = {tuple(one[name] for name in IDENTITY): one for one in there}
     for stream, setting, seed in asked:
         about = about_of(stream, setting, seed)
@@ -511,4 +587,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(render(header, list(rows_of(results))))  # noqa: T201 -- a terminal program
     print("\nIn percent of served error; above hindsight unless it says above what")  # noqa: T201
     print(render(GOALS, goals(results)))  # noqa: T201
+    print(f"\n{on_learning(results)}")  # noqa: T201
     return 0

@@ -23,8 +23,9 @@ from understudy.backtest.history import ReplayedNights
 from understudy.backtest.place import BacktestFolder, write
 from understudy.backtest.plan import Plan
 from understudy.evaluation import compare
-from understudy.gate import Basis, Decision, Gate, Metric, Score, Verdict, judge
+from understudy.gate import Basis, Evidence, Gate, Metric, Score, Verdict, judge
 from understudy.gate.evidence import Earlier
+from understudy.gate.learning import Learning, Lesson, least_tolerance
 
 Floats = NDArray[np.float64]
 Champions = tuple[int, ...]
@@ -145,25 +146,32 @@ def walk(history: ReplayedNights, gate: Gate) -> list[NightOutcome]:
     """
     champion: int | None = None
     seen: dict[str, Earlier] = {}
+    lessons: list[Lesson] = []
     judged: list[NightOutcome] = []
     for i, night in enumerate(history.nights):
         if night.folder is None:
             # The first night that is read has a model, which serves while there is no champion.
             judged.append(NightOutcome(night.as_of, champion or 0, "", "the night has no model"))
             continue
-        decision = _decided(history, gate, (i, champion), seen)
+        rules, why = gate, ""
+        if gate.learn is not None:
+            learning = Learning.of(gate, lessons, night.as_of)
+            rules, why = gate.tolerating(learning.chosen), f"; {learning.why}"
+        found = _compared(history, rules, (i, champion), seen)
+        decision = judge(rules, *found)
+        if gate.learn is not None and champion is not None:
+            lessons += _lesson(history, rules, (i, champion), least_tolerance(rules, *found))
         if decision.verdict is Verdict.PROMOTE:
             champion = i
-        judged.append(
-            NightOutcome(night.as_of, champion or 0, decision.verdict.value, decision.why)
-        )
+        why = f"{decision.why}{why}"
+        judged.append(NightOutcome(night.as_of, champion or 0, decision.verdict.value, why))
     return judged
 
 
-def _decided(
+def _compared(
     history: ReplayedNights, gate: Gate, models: tuple[int, int | None], seen: dict[str, Earlier]
-) -> Decision:
-    """Judge a night's challenger against the champion on the night's holdout."""
+) -> tuple[Score, Score | None, Basis, Evidence]:
+    """Compare a night's challenger with the champion on the night's holdout, to be judged."""
     night, champion = models
     rows = history.nights[night].holdout
     challenging = history.predictions(night, rows)
@@ -173,19 +181,34 @@ def _decided(
     if serving is not None:
         count = evidence.judged_before + 1
         seen[challenging.rows_sha256] = Earlier(count, challenging.rows_sample)
-    return judge(
-        gate,
-        _score(history, night),
-        None if champion is None else _score(history, champion),
-        Basis.PREDICTIONS,
-        evidence,
-    )
+    scores = _score(history, night), None if champion is None else _score(history, champion)
+    return *scores, Basis.PREDICTIONS, evidence
+
+
+def _lesson(
+    history: ReplayedNights, gate: Gate, models: tuple[int, int], least: float | None
+) -> list[Lesson]:
+    """Return what the rows that came after a night say of its tolerance; nothing without them."""
+    night, champion = models
+    last = night + LATE_NIGHTS
+    if last >= len(history):
+        return []
+    rows = np.concatenate([history.nights[n].served for n in range(night, last)])
+    cost = Cost.of(gate.decisive)
+    gain = cost.on(history, champion, rows) - cost.on(history, night, rows)
+    if not math.isfinite(gain):
+        return []
+    # The rows that served the last of these nights are those that the next one holds out.
+    return [Lesson(history.nights[night].as_of, history.nights[last].as_of, least, gain)]
 
 
 def _score(history: ReplayedNights, model: int) -> Score:
     return Score(f"the model of {history.nights[model].as_of}", {})
 
 
+LATE_NIGHTS: Final = 7
+"""Of how many nights the served rows are looked at where the tolerance is learned, as a
+``label_delay`` of that many nights does."""
 REFERENCES: Final = ("frozen", "always", "point", "hindsight")
 
 

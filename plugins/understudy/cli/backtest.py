@@ -122,11 +122,12 @@ def _request(options: argparse.Namespace) -> BacktestRequest:
 
 
 def _usual(metric: Metric) -> dict[str, Gate]:
-    """Return what to compare the default with where nobody says: stricter and laxer rules."""
-    from understudy.gate import Gate
+    """Return what to compare the default with where nobody says: stricter, laxer, learned."""
+    from understudy.gate import Gate, Learned
 
     strict, lax = replace(metric, min_gain=0.0), replace(metric, max_loss=0.05, relative="error")
-    return {"min_gain=0": Gate(strict), "max_loss=5%": Gate(lax)}
+    learned = Gate(metric, learn=Learned())
+    return {"min_gain=0": Gate(strict), "max_loss=5%": Gate(lax), "learned": learned}
 
 
 def _faults(given: Sequence[str]) -> dict[Fault, float]:

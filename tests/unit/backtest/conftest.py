@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -28,16 +29,19 @@ class Replayed:
         folder: Where it is kept.
         errors: What each night's model predicts; None for a night that failed.
         extra: More columns of the predictions.
+        spread: Standard deviation of a model's predictions, as a share of their mean.
     """
 
     folder: Path
     errors: Sequence[float | None]
     extra: dict[str, object] = field(default_factory=dict)
+    spread: float = 0.01
 
     @property
     def plan(self) -> Plan:
         """One night a day from the fourth day on."""
-        days = [f"2012-01-{WINDOW + 1 + i:02}" for i in range(len(self.errors) + 1)]
+        first = date(2012, 1, 1 + WINDOW)
+        days = [str(first + timedelta(days=i)) for i in range(len(self.errors) + 1)]
         return Plan("/p", "", "c", {}, tuple(days[:-1]), days[-1], float(WINDOW), "uv")
 
     @property
@@ -58,7 +62,7 @@ class Replayed:
                 self.rows(i, i + WINDOW).to_parquet(folder / ROWS)
         for moment, error in zip(plan.nights, self.errors, strict=True):
             if error is not None:
-                guess = error * (1 + 0.01 * noise.standard_normal(len(pool)))
+                guess = error * (1 + self.spread * noise.standard_normal(len(pool)))
                 with made(self.place.night(plan.night(moment))) as folder:
                     frame = pool.assign(target=0.0, prediction=guess, **self.extra)
                     frame.to_parquet(folder / PREDICTIONS)
@@ -76,7 +80,7 @@ class Replayed:
 def replayed(tmp_path: Path) -> Callable[..., Replayed]:
     """Return a function that leaves the files of nights with such errors."""
 
-    def make(*errors: float | None, **extra: object) -> Replayed:
-        return Replayed(tmp_path / "backtest", errors, extra).write()
+    def make(*errors: float | None, spread: float = 0.01, **extra: object) -> Replayed:
+        return Replayed(tmp_path / "backtest", errors, extra, spread).write()
 
     return make

@@ -12,11 +12,12 @@ import pytest
 
 from understudy.backtest import evaluation
 from understudy.backtest.cost import Cost
-from understudy.backtest.evaluation import walk
+from understudy.backtest.evaluation import LATE_NIGHTS, walk
 from understudy.backtest.history import ReplayedNights
 from understudy.backtest.place import PREDICTIONS, ROWS
 from understudy.errors import DecisionError
-from understudy.gate import Gate, Metric
+from understudy.gate import Gate, Learned, Metric
+from understudy.gate.learning import BURN_IN
 
 pytestmark = pytest.mark.unit
 Replay = Callable[..., Any]
@@ -176,3 +177,17 @@ def test_a_walk_serves_what_a_history_knows(replayed: Replay) -> None:
     assert found["served"] == pytest.approx(
         np.sqrt(table.along(tuple(found["serving"])).sum() / (3 * PER_DAY))
     )
+
+
+def test_a_tolerance_is_learned_from_what_was_known_by_then(replayed: Replay) -> None:
+    """Nights to come change no verdict; the rules are the person's until enough is known."""
+    # Each model is a little better than the one before, which a holdout of 72 rows cannot show.
+    history = replayed(*(0.99**night for night in range(36)), spread=1.0).history()
+    assert isinstance(history, ReplayedNights)
+    gate = Gate(RMSE, learn=Learned())
+    whole = walk(history, gate)
+    first = 1 + LATE_NIGHTS + BURN_IN
+    assert all("the stated tolerance 0.03 judges" in one.reason for one in whole[:first])
+    assert all("(0.03 is stated), drawn by" in one.reason for one in whole[first:])
+    for last in (20, first + 1, first + 4):
+        assert walk(ReplayedNights(history.nights[:last]), gate) == whole[:last]

@@ -61,15 +61,16 @@ def test_files_of_one_name_are_told_apart(tmp_path: Path, wanted: list[BacktestR
     assert list(wanted[0].rules) == ["default", *map(str, paths)]
 
 
-def test_without_rules_the_default_is_compared_with_a_stricter_and_a_laxer_one(
+def test_without_rules_the_default_is_compared_with_stricter_laxer_and_learned_ones(
     tmp_path: Path, wanted: list[BacktestRequest]
 ) -> None:
     """Else there would be nothing to recommend."""
     understudy(tmp_path, "p", "--metric", "rmse")
     bounds = [one.decisive for one in wanted[0].rules.values()]
     assert [(m.min_gain, m.max_loss, m.tolerance) for m in bounds] == [
-        (None, None, 0.03), (0.0, None, None), (None, 0.05, None),
+        (None, None, 0.03), (0.0, None, None), (None, 0.05, None), (None, None, 0.03),
     ]  # fmt: skip
+    assert [one.learn is not None for one in wanted[0].rules.values()] == [False] * 3 + [True]
     assert not wanted[0].faults
 
 
