@@ -33,12 +33,15 @@ from understudy.errors import (
 from understudy.gate import (
     Budgets,
     Choice,
+    DecisionRecord,
     Gate,
     Guards,
     LateLabelRecord,
+    Learned,
     Limit,
     Metric,
     Verdict,
+    learning,
 )
 from understudy.runner.runner import Settings, StepRequest, StepRunner
 from understudy.runner.settings import CACHE_VARIABLE
@@ -129,6 +132,12 @@ class Pipeline:
         """Complete what is due on a day; return what was seen."""
         labels = LateLabels(self.client, self.runs, self.night(day), DELAY, self.before)
         return [labels.complete(one, self.validated, print) for one in labels.due()]
+
+    def record(self, night: Night) -> DecisionRecord:
+        """Return a night's stored record, judged again from its own numbers."""
+        record = DecisionService(self.client, self.runs).record(night)
+        assert record is not None
+        return record
 
     def tags(self, night: Night) -> dict[str, str]:
         """Return the tags of a night's run."""
@@ -311,6 +320,38 @@ def test_a_night_that_is_judged_anew_is_seen_anew(pipeline: Pipeline) -> None:
     DecisionService(pipeline.client, pipeline.runs).judge(night, brought)
     assert pipeline.tags(night)[Tag.MATURED] == ""
     assert len(pipeline.seen_on(14)) == 1
+
+
+def test_a_later_night_learns_from_what_was_seen(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the night after the one that saw it; its record says so, and is replayed."""
+    gate = Gate(Metric("rmse"), learn=Learned(most=0.2))
+    monkeypatch.setattr(sys.modules[__name__], "GAINS", gate)
+    monkeypatch.setattr(learning, "BURN_IN", 1)
+    first = pipeline.judged(7)
+    assert pipeline.tags(first)[Tag.LESSON] == ""
+    pipeline.seen_on(14)
+    unit, lesson = json.loads(pipeline.tags(first)[Tag.LESSON])
+    assert (unit, lesson["least"]) == (["rmse", "", "error"], 0.0)
+    assert lesson["gain"] == pytest.approx(-1.0, abs=0.5)
+    # The night that saw it was judged before it saw it: so is whoever judges that night again.
+    records = {day: pipeline.record(pipeline.judged(day)) for day in (14, 15)}
+    told = {day: record.learned for day, record in records.items()}
+    assert told[14] is not None
+    assert told[15] is not None
+    assert (told[14].chosen, told[14].lessons) == (0.03, ())
+    assert [one.gain for one in told[15].lessons] == [lesson["gain"]]
+    assert told[15].chosen in {0.0, 0.03, 0.2}
+    assert records[15].gate.primary.tolerance == told[15].chosen
+    assert f"the tolerance {told[15].chosen:g} judges" in records[15].decision.notes[0]
+    assert main(["replay", records[15].context["night"]]) == 0
+    # Rules about another metric, or in another unit, have nothing to learn from it.
+    absolute = Gate(Metric("rmse", tolerance=0.03), learn=Learned())
+    monkeypatch.setattr(sys.modules[__name__], "GAINS", absolute)
+    other = pipeline.record(pipeline.judged(16)).learned
+    assert other is not None
+    assert other.lessons == ()
 
 
 @dataclass(frozen=True)

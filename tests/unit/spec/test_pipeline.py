@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from understudy.errors import DeclarationError, UnderstudyError
-from understudy.gate import Gate, Metric
+from understudy.gate import Gate, Learned, Metric
 from understudy.spec.pipeline import Pipeline, Project, Steps
 
 GATE = Gate(Metric("rmse"))
@@ -56,6 +56,10 @@ def test_defaults_follow_the_name() -> None:
         ),
         ({"label_delay": timedelta(0)}, "label_delay is 0:00:00"),
         ({"label_delay": 14}, "'label_delay' is 14"),
+        (
+            {"gate": Gate(Metric("rmse"), learn=Learned())},
+            "the gate learns, and nothing says when labels are known",
+        ),
         (
             {"label_delay": timedelta(days=14), "steps": Steps.single()},
             "label_delay without a validate step",

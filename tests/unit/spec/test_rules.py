@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 
 import pytest
 
 from understudy.errors import DeclarationError
-from understudy.gate import Budgets, Direction, Gate, Limit, Metric, Slice
+from understudy.gate import Budgets, Direction, Gate, Learned, Limit, Metric, Slice
 from understudy.spec.metrics import DEFAULT_CONFIDENCE
 from understudy.spec.rules import DEFAULT_TOLERANCE
 
@@ -75,6 +76,17 @@ from understudy.spec.rules import DEFAULT_TOLERANCE
             ),
             "budgets limits nothing",
         ),
+        (lambda: Learned(0.2), "least=0.2, most=0.1"),
+        (lambda: Learned(least=-0.1), "'least' is -0.1"),
+        (lambda: Gate(Metric("rmse"), learn=Learned(least=0.05)), "the tolerance 0.03 is not"),
+        (
+            lambda: Gate(Metric("rmse", min_gain=0.0), learn=Learned()),
+            "learn without a tolerance that decides",
+        ),
+        (
+            lambda: Gate(Metric("rmse", tolerance=0.05, max_loss=0.1), learn=Learned()),
+            "learn without a tolerance that decides",
+        ),
         (lambda: Gate(Metric("rmse"), worst_slices="off"), "'worst_slices' is 'off'"),
     ],
 )
@@ -116,6 +128,18 @@ def test_rules_survive_a_round_trip() -> None:
     again = Gate.from_dict(gate.to_dict())
     assert again.to_dict() == gate.to_dict()
     assert [(m.name, b, v) for m, b, v in again.rules] == [(m.name, b, v) for m, b, v in gate.rules]
+
+
+def test_learned_rules_survive_a_round_trip() -> None:
+    """With their bounds; the tolerances to choose from are these and the stated one, once each."""
+    stated = Metric("rmse", tolerance=0.05, relative=True)
+    gate = Gate(stated, learn=Learned(least=0.01, most=0.2))
+    again = Gate.from_dict(json.loads(json.dumps(gate.to_dict())))
+    assert again.to_dict() == gate.to_dict()
+    assert again.tolerances == (0.01, 0.05, 0.2)
+    assert gate.tolerating(0.2).primary == Metric("rmse", tolerance=0.2, relative=True)
+    assert Gate(Metric("rmse"), learn=Learned(least=0.03)).tolerances == (0.03, 0.1)
+    assert Gate(Metric("rmse")).tolerances == ()
 
 
 def test_a_record_s_rules_say_what_was_understood() -> None:
