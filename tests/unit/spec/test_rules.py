@@ -85,7 +85,7 @@ from understudy.spec.rules import DEFAULT_TOLERANCE
         ),
         (
             lambda: Gate(Metric("rmse", tolerance=0.05, max_loss=0.1), learn=Learned()),
-            "learn without a tolerance that decides",
+            "rmse has another comparison",
         ),
         (lambda: Gate(Metric("rmse"), worst_slices="off"), "'worst_slices' is 'off'"),
     ],

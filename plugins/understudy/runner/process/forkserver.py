@@ -64,7 +64,7 @@ class UnfitError(Exception):
     """Programs would not behave as in a new process."""
 
 
-class Learned:
+class KnownImports:
     """What earlier programs had imported, in that order, and which variables they had set.
 
     Of a variable the name and the digest of its value are kept: it may be a token.
@@ -131,7 +131,7 @@ class Forkserver:
     """Imports ahead, and forks on request."""
 
     def __init__(
-        self, listener: socket.socket, alive: int, learned: Learned, idle: float, memory: int
+        self, listener: socket.socket, alive: int, learned: KnownImports, idle: float, memory: int
     ) -> None:
         self._listener, self._alive, self._learned = listener, alive, learned
         self._idle, self._memory = idle, memory
@@ -241,7 +241,7 @@ class Forkserver:
 class ForkedProgram:
     """One program, in the process that is to run it."""
 
-    def __init__(self, request: dict[str, Any], learned: Learned) -> None:
+    def __init__(self, request: dict[str, Any], learned: KnownImports) -> None:
         self._request, self._learned = request, learned
         self._known = frozenset(sys.modules)
 
@@ -307,7 +307,10 @@ _LIBRARIES = frozenset(map(sysconfig.get_path, ("stdlib", "platstdlib", "purelib
 
 
 def _guarded(
-    connection: socket.socket, request: dict[str, Any], descriptors: list[int], learned: Learned
+    connection: socket.socket,
+    request: dict[str, Any],
+    descriptors: list[int],
+    learned: KnownImports,
 ) -> ForkedProgram:
     """Act as a program's supervisor until it ends; returns in the program's own process only."""
     from _understudy_supervisor import Supervisor  # type: ignore[import-not-found]
@@ -456,7 +459,7 @@ def main(arguments: list[str]) -> None:
     # Imports leave hardly any garbage, and looking for it is a tenth of the time that they take.
     gc.disable()
     own = socket.socket(fileno=int(listener)), int(alive)
-    server = Forkserver(*own, Learned(Path(learned)), float(idle), int(memory))
+    server = Forkserver(*own, KnownImports(Path(learned)), float(idle), int(memory))
     try:
         program = server.serve()
     except UnfitError as reason:
