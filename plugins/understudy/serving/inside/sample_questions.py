@@ -98,7 +98,8 @@ def from_holdout(
     known.sort(key=lambda row_id: hashlib.sha256(str(row_id).encode()).digest())
     given = [name for name in pq.read_schema(holdout).names if name != ROW_ID]
     columns = _columns(given, _input_names(model, schema))
-    ids = _chosen(holdout, known, rows, () if _is_of_tensors(schema) else columns)
+    of_tensors = schema is not None and schema.is_tensor_spec()
+    ids = _chosen(holdout, known, rows, () if of_tensors else columns)
     questions, predicted = (
         pq.read_table(file, columns=names, filters=[(ROW_ID, "in", ids)]).to_pandas()
         for file, names in ((holdout, None), (predictions, predicted_columns))
@@ -183,10 +184,6 @@ def _chosen(
     return [known[one] for one, _ in zip((*needed, *others), range(rows))]
 
 
-def _is_of_tensors(schema: "Schema | None") -> bool:
-    return schema is not None and schema.is_tensor_spec()
-
-
 def _columns(given: "Sequence[str]", wanted: "Sequence[str]") -> "list[str]":
     """Return the columns that the model takes, in its order where it says one."""
     return [name for name in wanted if name in given] if wanted else list(given)
@@ -212,7 +209,7 @@ def _bodies(
     schema: "Schema | None", rows: "pd.DataFrame", names: "list[str]"
 ) -> "list[Question | str]":
     """Return the request for each row, with an advice, or why there is none."""
-    if _is_of_tensors(schema):
+    if schema is not None and schema.is_tensor_spec():
         taken = _tensor_columns(cast("list[TensorSpec]", schema.inputs), rows)
         if not taken:
             return ["no column, or more than one, has the tensors of the signature"] * len(rows)
