@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import pytest
 from tests.fixtures.machine import CHECKOUT
-from tests.fixtures.rehearsal import logged
+from tests.fixtures.rehearsal import FIT_MODEL, logged
 
 from understudy.contract import Tag
 from understudy.errors import RegistryError, ServingError, StepStoppedError
@@ -189,6 +189,59 @@ def test_missing_cells_of_a_foreign_model(
     rehearser = rehearsal_setup.rehearser(rows=4, latency=timedelta(minutes=1))
     with pytest.raises(ServingError, match=message) as error:
         rehearser.rehearse(candidate, rehearsal_setup.spec(names[0]), print)
+    assert not error.value.can_retry
+
+
+@pytest.fixture
+def unsigned(
+    rehearsal_setup: RehearsalSetup, tmp_path: Path, request: pytest.FixtureRequest
+) -> RehearsalCandidate:
+    """Return a version of a library without a signature, and 40 rows that miss some cells."""
+    client, name = rehearsal_setup.client, f"{rehearsal_setup.model} {request.param}"
+    numbers = {"size": [0.5, None] * 20, "whole": [1, 2, 3, 4] * 10, "truth": [True, False] * 20}
+    rows = pd.DataFrame({"row_id": range(40), **numbers, "text": "u", "target": range(40)})
+    rows = rows.astype({"whole": "Int64", "truth": "boolean"})
+    rows[["whole", "truth"]] = rows[["whole", "truth"]].mask(rows["row_id"] % 5 == 0)
+    data = rehearsal_setup.logs("holdout.parquet", rows, tmp_path, "data")
+    file = tmp_path / "holdout.parquet"
+    model_id = logged(
+        client.tracking_uri, rehearsal_setup.experiment, file, request.param, of=FIT_MODEL
+    )
+    said = pd.read_parquet(tmp_path / "predictions.parquet")
+    cases = RehearsalCases(
+        data, "data", rehearsal_setup.logs("predictions.parquet", said, tmp_path)
+    )
+    client.create_registered_model(name)
+    client.create_model_version(name, f"models:/{model_id}", model_id=model_id)
+    return replace(rehearsal_setup.candidate(cases), model=name)
+
+
+@pytest.mark.long("fits and serves models of two libraries")
+@pytest.mark.parametrize("unsigned", ["sklearn"], indirect=True)
+def test_missing_cells_of_a_model_without_a_signature(
+    rehearsal_setup: RehearsalSetup, unsigned: RehearsalCandidate
+) -> None:
+    """Asked the columns that it was fitted on, with null, and nothing else of the holdout."""
+    rehearser = rehearsal_setup.rehearser(rows=10, latency=timedelta(minutes=1))
+    show = rehearser.rehearse(unsigned, rehearsal_setup.spec("unsigned"), print)
+    bodies = [answer.question.body["dataframe_split"] for answer in show.answers]
+    assert [body["columns"] for body in bodies] == [["size", "whole", "truth"]] * 10
+    gaps = {place for body in bodies for place in range(3) if body["data"][0][place] is None}
+    assert gaps == {0, 1, 2}
+
+
+@pytest.mark.long("fits and serves models of two libraries")
+@pytest.mark.parametrize("unsigned", ["xgboost"], indirect=True)
+def test_what_takes_no_null_without_a_signature_is_told_to_have_one(
+    rehearsal_setup: RehearsalSetup, unsigned: RehearsalCandidate
+) -> None:
+    """XGBoost refuses the None that null then is; another try cannot help."""
+    message = (
+        r"asked \{.*null.*it answered \d+: .*DataFrame\.dtypes .* Allowed: .* Next: log the model"
+        r" with a signature, as the missing .* is None without one, and train again"
+    )
+    with pytest.raises(ServingError, match=message) as error:
+        rehearsal_setup.rehearser().rehearse(unsigned, rehearsal_setup.spec("None"), print)
     assert not error.value.can_retry
 
 

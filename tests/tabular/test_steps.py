@@ -16,6 +16,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+from tests.fixtures import ugly_table
 
 from shared.tracking import main
 from tabular import download, explore, metrics, preprocess, train, validate
@@ -410,6 +411,51 @@ def test_an_input_example_with_gaps_is_json(
     assert None in cells[0]
     loaded = mlflow.pyfunc.load_model(model)
     assert len(loaded.predict(loaded.input_example)) == train.EXAMPLE_ROWS
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        ugly_table.PRICE,
+        pytest.param(ugly_table.CONDITION, marks=pytest.mark.long("once more, for classes")),
+    ],
+)
+def test_gaps_go_through_xgboost(store: ProjectStore, tmp_path: Path, target: str) -> None:
+    """Missing numbers, texts, dates and truth values: all steps, and each form of a request."""
+    from mlflow.pyfunc import scoring_server
+
+    source = tmp_path / "rows.parquet"
+    source.write_bytes(ugly_table.parquet(25))
+    given = {"dataset": "parquet", "source": source, "target": target, "as_of": "2026-01-26"}
+    keys = {"time_column": ugly_table.TIME, "identity": ugly_table.IDENTITY}
+    raw = store.path(store.good(download.STEP, **given, **keys), "raw")
+    data, model = modelled(store, raw, model="xgboost", n_estimators=5)
+    run_id = store.good(validate.STEP, data=data, model_uri=model, slices=ugly_table.ENERGY)
+    said = pd.read_parquet(store.path(run_id, "predictions.parquet")).set_index("row_id")
+    assert said[ugly_table.ENERGY].isna().any()
+    served, rows = mlflow.pyfunc.load_model(model), pd.read_parquet(data / "holdout.parquet")
+    columns = served.metadata.get_input_schema().input_names()
+    gaps = rows[rows[columns].isna().sum(axis=1) >= 2].head(8)
+    offline = said.loc[gaps["row_id"], "prediction"].tolist()
+    for body, kind in forms(gaps[columns]):
+        answer = scoring_server.invocations(body, kind, served, served.metadata.get_input_schema())
+        assert answer.status == 200, answer.response
+        given_back = json.loads(answer.response)["predictions"]
+        plain = [one["prediction"] if isinstance(one, dict) else one for one in given_back]
+        assert plain == [
+            one if isinstance(one, str) else pytest.approx(one, rel=1e-6) for one in offline
+        ]
+
+
+def forms(rows: pd.DataFrame) -> list[tuple[str, str]]:
+    """Return requests for rows with their content types: JSON in both orientations, and CSV."""
+    texts = json.loads(rows.to_json(orient="split", date_format="iso", index=False))
+    records = [dict(zip(texts["columns"], row, strict=True)) for row in texts["data"]]
+    return [
+        (json.dumps({"dataframe_split": texts}), "application/json"),
+        (json.dumps({"dataframe_records": records}), "application/json"),
+        (rows.to_csv(index=False), "text/csv"),
+    ]
 
 
 def test_dirty_rows_are_reported_or_refused(

@@ -146,17 +146,33 @@ def _rows(source: str) -> Any:  # noqa: ANN401
 def fitted(rows: Any, model: Any) -> Any:  # noqa: ANN401
     """Return the columns that the model's signature asks for, numbers in its types.
 
-    Whole numbers do not pass for a float of the signature, nor floats for whole numbers, which a
+    Without a signature they are those that it was fitted on, where it knows them. Whole numbers do
+    not pass for a float of the signature, nor floats for whole numbers, which a
     column became whose other rows have gaps. Those with gaps, or with a fraction, stay what they
     are.
     """
     schema = model.metadata.get_input_schema()
-    if schema is None or not schema.has_input_names() or not hasattr(rows, "columns"):
+    if not hasattr(rows, "columns"):
+        return rows
+    if schema is None:
+        return rows[[name for name in fitted_names(model) or rows.columns if name in rows.columns]]
+    if not schema.has_input_names():
         return rows
     types = dict(zip(schema.input_names(), schema.pandas_types()))  # noqa: B905 -- the project's Python
     kept = [name for name in types if name in rows.columns]
     fitting = {name: types[name] for name in kept if _fits(rows[name], types[name])}
     return rows[kept].astype(fitting)
+
+
+def fitted_names(model: Any) -> list[str]:  # noqa: ANN401
+    """Return the columns that a model without a signature was fitted on; [] where it says none."""
+    try:
+        raw = model.get_raw_model()
+    except (AttributeError, NotImplementedError):
+        # MLflow's models have it since 2.15, and not for every library.
+        return []
+    names = getattr(raw, "feature_names_in_", getattr(raw, "feature_names", None))
+    return [] if names is None else [str(name) for name in names]
 
 
 def _fits(column: Any, kind: Any) -> bool:  # noqa: ANN401 -- of whatever pandas the project has
@@ -183,6 +199,8 @@ def refusal(rows: Any, model: Any, error: Exception) -> str:  # noqa: ANN401
     )
     answer = f"{type(error).__name__}: {_words(error)[:500].rstrip('.')}"
     action = "correct the model's signature or its predict for such rows"
+    if model.metadata.get_input_schema() is None:
+        action = "log it with a signature, as it is asked every column without one"
     if gaps:
         action = f"log it with {gaps} in a type that can be missing, such as double"
     return (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -48,7 +49,7 @@ def test_rows_become_what_the_signature_says() -> None:
 
 def test_rows_without_a_signature_stay() -> None:
     """Nobody knows better."""
-    assert fitted(FRAME, Noting()) is FRAME
+    assert fitted(FRAME, Noting()).equals(FRAME)
     array = np.zeros((2, 3))
     assert fitted(array, Noting(Schema([ColSpec("double", "x")]))) is array
 
@@ -127,6 +128,26 @@ def test_a_model_that_refuses_rows_without_gaps(whole: Any) -> None:  # noqa: AN
         RefusedError, match=r"1 row, it answered ValueError: a flat of no size\. .*"
     ):
         LoadedModel(whole, rows).timed(first=0, calls=1)
+
+
+@MLFLOW_WARNS
+def test_a_model_without_a_signature_is_asked_its_own_columns(tmp_path: Path) -> None:
+    """Those that it was fitted on: of others the library says that it has never seen them."""
+    import mlflow.pyfunc
+    import mlflow.sklearn
+    from sklearn.ensemble import HistGradientBoostingRegressor
+
+    rows = pd.DataFrame({"row_id": range(40), "size": [1.0, None] * 20, "price": range(40)})
+    model = HistGradientBoostingRegressor(max_iter=2).fit(rows[["size"]], rows["price"])
+    mlflow.sklearn.save_model(
+        model, tmp_path / "model", serialization_format="cloudpickle", pip_requirements=[]
+    )
+    loaded = mlflow.pyfunc.load_model(str(tmp_path / "model"))
+    asked = fitted(rows, loaded)
+    assert list(asked.columns) == ["size"]
+    assert LoadedModel(loaded, asked).timed(first=0, calls=2)
+    with pytest.raises(RefusedError, match=r"Next: log it with a signature, as it is asked every"):
+        LoadedModel(loaded, rows).timed(first=0, calls=0)
 
 
 def test_a_server_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:

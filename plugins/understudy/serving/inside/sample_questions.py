@@ -4,11 +4,12 @@ Started as ``python sample_questions.py MODEL OUT ROWS [HOLDOUT PREDICTIONS]``. 
 predictions (Parquet with ``row_id``) it runs in the environment of the project whose steps wrote
 them: the questions are some of the rows, chosen by a hash of their ids, and the answers are the
 predictions that the gate judged. Of each column with missing cells one row with such a cell is
-among them, asked as null. Where the model takes tensors, a cell is one: as lists, or as its bytes
-in the type and shape that the signature names, or that its input example has. Without, it runs in
-the model's environment: the question is the model's input example, and the answer what the model,
-loaded here, predicts for it. A model that has no example gets no question. What was not asked, and
-why, is in the document. A model's Python may be as old as 3.6.
+among them, asked as null. A model without a signature is asked the columns that it was fitted on,
+where it knows them (scikit-learn, XGBoost). Where the model takes tensors, a cell is one: as lists,
+or as its bytes in the type and shape that the signature names, or that its input example has.
+Without, it runs in the model's environment: the question is the model's input example, and the
+answer what the model, loaded here, predicts for it. A model that has no example gets no question.
+What was not asked, and why, is in the document. A model's Python may be as old as 3.6.
 """
 
 import datetime as dt
@@ -86,18 +87,22 @@ def from_holdout(
     schema = _input_schema(model)
     if any(ROW_ID not in pq.read_schema(file).names for file in (holdout, predictions)):
         return [f"holdout or predictions have no column {ROW_ID}"]
-    names = pq.read_schema(predictions).names
     predicted_columns = [
-        name for name in names if name in {ROW_ID, PREDICTION} or _is_probability(name)
+        name
+        for name in pq.read_schema(predictions).names
+        if name in {ROW_ID, PREDICTION} or _is_probability(name)
     ]
     known = pq.read_table(predictions, columns=[ROW_ID]).column(ROW_ID).to_pylist()
     # By the hash of its id a row is chosen or not whatever the order of the file, and the same one
     # in every rehearsal on this holdout.
     known.sort(key=lambda row_id: hashlib.sha256(str(row_id).encode()).digest())
-    ids = _chosen(holdout, known, rows, schema)
+    given = [name for name in pq.read_schema(holdout).names if name != ROW_ID]
+    columns = _columns(given, _input_names(model, schema))
+    of_tensors = schema is not None and schema.is_tensor_spec()
+    ids = _chosen(holdout, known, rows, () if of_tensors else columns)
     questions, predicted = (
-        pq.read_table(file, columns=columns, filters=[(ROW_ID, "in", ids)]).to_pandas()
-        for file, columns in ((holdout, None), (predictions, predicted_columns))
+        pq.read_table(file, columns=names, filters=[(ROW_ID, "in", ids)]).to_pandas()
+        for file, names in ((holdout, None), (predictions, predicted_columns))
     )
     predicted = predicted.set_index(ROW_ID)
     questions = questions[questions[ROW_ID].isin(predicted.index)]
@@ -107,7 +112,7 @@ def from_holdout(
         one
         if isinstance(one, str)
         else {"name": f"row {row_id}", **one, "expected": _expected(predicted.loc[row_id])}
-        for row_id, one in zip(questions[ROW_ID], _bodies(schema, questions))
+        for row_id, one in zip(questions[ROW_ID], _bodies(schema, questions, columns))
     ]
 
 
@@ -152,7 +157,7 @@ def _is_probability(name: str) -> bool:
 
 
 def _chosen(
-    holdout: Path, known: "Sequence[object]", rows: int, schema: "Schema | None"
+    holdout: Path, known: "Sequence[object]", rows: int, columns: "Sequence[str]"
 ) -> "list[object]":
     """Return the ids of as many rows, in the order of their hashes but for those needed first.
 
@@ -162,14 +167,12 @@ def _chosen(
     import numpy as np
     import pyarrow.parquet as pq
 
-    if schema is not None and schema.is_tensor_spec():
-        return list(known[:rows])
     file, places = pq.ParquetFile(holdout), {row_id: place for place, row_id in enumerate(known)}
     ids = file.read(columns=[ROW_ID]).column(0).to_pylist()
     place = np.array([places.get(row_id, len(known)) for row_id in ids])
     kept = place < rows
     needed: list[int] = []
-    for name in _columns(file.schema_arrow.names, schema):
+    for name in columns:
         # One column at a time: a whole holdout of wide rows may not fit into memory.
         column = file.read(columns=[name], use_pandas_metadata=False).column(0)
         gaps = np.asarray(column.is_null(nan_is_null=True)) & (place < len(known))
@@ -181,38 +184,59 @@ def _chosen(
     return [known[one] for one, _ in zip((*needed, *others), range(rows))]
 
 
-def _columns(names: "Sequence[str]", schema: "Schema | None") -> "list[str]":
+def _columns(given: "Sequence[str]", wanted: "Sequence[str]") -> "list[str]":
     """Return the columns that the model takes, in its order where it says one."""
-    given = [name for name in names if name != ROW_ID]
-    if schema is None or not schema.has_input_names():
-        return given
-    return [name for name in schema.input_names() if name in given]
+    return [name for name in wanted if name in given] if wanted else list(given)
 
 
-def _bodies(schema: "Schema | None", rows: "pd.DataFrame") -> "list[Question | str]":
+def _input_names(model: Path, schema: "Schema | None") -> "list[str]":
+    """Return the names that the model says of its columns, in its order; [] where it says none."""
+    if schema is not None:
+        return [str(name) for name in schema.input_names()] if schema.has_input_names() else []
+    from mlflow.pyfunc import load_model
+
+    # The environment of the project, which has fitted and scored the model, can load it, too.
+    try:
+        raw = load_model(str(model)).get_raw_model()
+    except Exception as error:  # noqa: BLE001 -- whatever a model raises; then all columns are asked
+        sys.stderr.write(f"The model's own columns are not known: {error}\n")
+        return []
+    names = getattr(raw, "feature_names_in_", getattr(raw, "feature_names", None))
+    return [str(name) for name in names] if names is not None else []
+
+
+def _bodies(
+    schema: "Schema | None", rows: "pd.DataFrame", names: "list[str]"
+) -> "list[Question | str]":
     """Return the request for each row, with an advice, or why there is none."""
     if schema is not None and schema.is_tensor_spec():
         taken = _tensor_columns(cast("list[TensorSpec]", schema.inputs), rows)
         if not taken:
             return ["no column, or more than one, has the tensors of the signature"] * len(rows)
         return [_tensors(taken, rows.iloc[place]) for place in range(len(rows))]
-    names = _columns(list(rows.columns), schema)
     # As objects, for only these can be None: NaN, NaT and NA are no JSON, and MLflow keeps them.
     cells = rows[names].astype("object").where(rows[names].notna(), None)
+    numbers = [str(name) for name in names if rows[name].dtype.kind in "biufM"]
     from mlflow.models import convert_input_example_to_serving_input
 
     return [
         {
             # MLflow's own conversion: a question of another form could fail for a reason of ours.
             "body": json.loads(str(convert_input_example_to_serving_input(cells.iloc[[place]]))),
-            "advice": _advice(cells.iloc[place], schema),
+            "advice": _advice(cells.iloc[place], schema, numbers),
         }
         for place in range(len(cells))
     ]
 
 
-def _advice(cells: "pd.Series", schema: "Schema | None") -> str:
-    """Return what to do where the server does not read these cells as they are; '' for nothing."""
+def _advice(cells: "pd.Series", schema: "Schema | None", numbers: "Sequence[str]") -> str:
+    """Return what to do where the server does not read these cells as they are; '' for nothing.
+
+    Args:
+        cells: One row; None is what is missing.
+        schema: What the model takes; None where it does not say.
+        numbers: The columns of numbers, truth values and times.
+    """
     kinds: dict[str, str] = {}
     # The name of each column's type; one that is no single value has none.
     if schema is not None and schema.has_input_names():
@@ -220,7 +244,12 @@ def _advice(cells: "pd.Series", schema: "Schema | None") -> str:
             kinds[str(name)] = str(getattr(kind, "name", ""))
     gaps = [str(name) for name, cell in cells.items() if cell is None]
     roomless = [f"{name!r} ({kinds[name]})" for name in gaps if kinds.get(name) in ROOMLESS]
-    none = [repr(name) for name in gaps if kinds.get(name, "string") == "string"]
+    untyped = [repr(name) for name in gaps if not kinds and name in numbers]
+    none = [
+        repr(name)
+        for name in gaps
+        if kinds.get(name, "string") == "string" and repr(name) not in untyped
+    ]
     texts = [
         repr(str(name))
         for name, cell in cells.items()
@@ -229,6 +258,7 @@ def _advice(cells: "pd.Series", schema: "Schema | None") -> str:
     parts = {
         "let the signature have {} in a type that can be missing, such as double": roomless,
         "log the model with a signature, as {} is a text in JSON without one": texts,
+        "log the model with a signature, as the missing {} is None without one": untyped,
         "let the model take None as it takes NaN, as the missing {} is None when served": none,
     }
     return "; ".join(

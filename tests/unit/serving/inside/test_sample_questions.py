@@ -108,6 +108,26 @@ def test_what_is_missing_is_asked_as_null(tmp_path: Path, *, signature: bool) ->
     assert bodies == {name: {"columns": list(GAPS), "data": [row]} for name, row in ASKED.items()}
 
 
+@pytest.mark.filterwarnings("default")  # MLflow about itself, in this process
+def test_a_model_without_a_signature_is_asked_what_it_was_fitted_on(tmp_path: Path) -> None:
+    """In its order: of any other column scikit-learn says that it has never seen it."""
+    import mlflow.sklearn
+    from sklearn.ensemble import HistGradientBoostingRegressor
+
+    holdout = pd.DataFrame({"row_id": IDS, "u": [1.5, None, 2.0], "v": [1, 2, 3], "target": 0.0})
+    model = HistGradientBoostingRegressor(max_iter=2).fit(holdout[["v", "u"]], holdout["target"])
+    folder, files = tmp_path / "model", (tmp_path / "holdout.parquet", tmp_path / "said.parquet")
+    mlflow.sklearn.save_model(
+        model, folder, serialization_format="cloudpickle", pip_requirements=[]
+    )
+    holdout.to_parquet(files[0])
+    PREDICTIONS.to_parquet(files[1])
+    found = [one for one in from_holdout(folder, 3, *files) if not isinstance(one, str)]
+    bodies = [one["body"]["dataframe_split"] for one in found]
+    assert {tuple(body["columns"]) for body in bodies} == {("v", "u")}
+    assert [body["data"][0] for body in bodies] == [[1, 1.5], [2, None], [3, 2.0]]
+
+
 @pytest.mark.filterwarnings("ignore:Operation with range is deprecated")
 def test_a_row_that_no_json_holds_is_not_asked(tmp_path: Path) -> None:
     """The others are; where it is all of them, nothing is."""
@@ -134,7 +154,8 @@ def test_a_row_that_no_json_holds_is_not_asked(tmp_path: Path) -> None:
         ({"moment": DataType.datetime, "number": DataType.float}, "row b", "^$"),
         ({"whole": DataType.long, "text": DataType.string}, "row a", "^$"),
         ({}, "row a", "with a signature, as 'day', 'moment' is a text in JSON without one$"),
-        ({}, "row b", "None as it takes NaN, as the missing 'number', 'whole', .* is None"),
+        ({}, "row b", "with a signature, as the missing 'number', 'whole', .* is None without one"),
+        ({}, "row b", "None as it takes NaN, as the missing 'text', 'truth', .* is None"),
     ],
 )
 def test_what_the_server_reads_otherwise_has_an_advice(
