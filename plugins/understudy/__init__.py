@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from understudy.airflow.step import MlflowRunOperator
     from understudy.gate import Budgets, Gate, Guards, Learned, Limit, Metric, Slice
     from understudy.registry.retention import Keep
-    from understudy.spec.pipeline import AfterPromotion, Pipeline, Project, Rehearsal, Steps
+    from understudy.spec.pipeline import AfterPromotion, Pipeline, Project, Refit, Rehearsal, Steps
     from understudy.spec.search import Search
 
 __version__ = "0.1.0"
@@ -34,6 +34,7 @@ __all__ = [
     "MlflowRunOperator",
     "Pipeline",
     "Project",
+    "Refit",
     "Rehearsal",
     "Search",
     "Slice",
@@ -57,6 +58,7 @@ _HOMES = {
     "MlflowRunOperator": "understudy.airflow.step",
     "Pipeline": "understudy.spec.pipeline",
     "Project": "understudy.spec.pipeline",
+    "Refit": "understudy.spec.pipeline",
     "Rehearsal": "understudy.spec.pipeline",
     "Search": "understudy.spec.search",
     "Slice": "understudy.gate",

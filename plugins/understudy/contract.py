@@ -28,6 +28,8 @@ DECISION_ARTIFACT: Final = "decision"
 DECISION_RECORD: Final = "decision/decision.json"
 MATURED_RECORD: Final = "decision/matured.json"
 """Whether the gate chose right, known once the rows after the night have their targets."""
+REFIT_RECORD: Final = "decision/refit.json"
+"""What the night's recipe made of all rows, beside what was judged."""
 DECISION_PROFILE: Final = "decision/profile.json"
 """What the night's training rows look like, for the guards of the nights to come."""
 PREDICTIONS_ARTIFACT: Final = "predictions.parquet"
@@ -113,6 +115,10 @@ class Tag(StrEnum):
     """What the validation of the champion ended with."""
     CHAMPION_UNSCORED = "understudy.champion.unscored"
     """Why the champion has no numbers."""
+    REFIT = "understudy.refit"
+    """How far the challenger, trained again on all rows, is from what was judged."""
+    REFIT_OF = "understudy.refit_of"
+    """On a version: the version that was judged, whose recipe it was trained by again."""
     HELD_BECAUSE = "understudy.held_because"
     """Why the alias stayed where it was."""
     APPROVAL = "understudy.approval"
@@ -204,6 +210,8 @@ class DataTag(StrEnum):
     """ISO time of the newest row."""
     HOLDOUT_SHA256 = "data.holdout.sha256"
     """Digest of the rows that a model was scored on; proves that both saw the same."""
+    HOLDOUT_TRAINED = "data.holdout.trained"
+    """How many holdout rows a training learned from; proves that a refit took them."""
 
 
 class Kind(StrEnum):

@@ -274,11 +274,13 @@ class Nights:
         stream: The rows.
         setting: How models are made.
         losses: Of each night's model on each row, shape (nights, rows); zero before its night.
+        refits: Of each night's model of all rows, the holdout's among them, likewise.
     """
 
     stream: Stream
     setting: Setting
     losses: NDArray[np.float32]
+    refits: NDArray[np.float32]
 
     @property
     def first(self) -> int:
@@ -291,10 +293,14 @@ class Nights:
         rows = self.stream.rows(day - self.setting.holdout, day)
         return np.asarray(self.losses[model, rows], dtype=np.float64)
 
-    def table(self) -> CostTable:
-        """Return what serving each day would have cost with each model."""
+    def table(self, *, refit: bool = False) -> CostTable:
+        """Return what serving each day would have cost with each model, or with its refit."""
         nights = len(self.losses)
-        daily = self.losses.reshape(nights, self.stream.days, -1).sum(axis=2, dtype=np.float64)
+        daily = (
+            (self.refits if refit else self.losses)
+            .reshape(nights, self.stream.days, -1)
+            .sum(axis=2, dtype=np.float64)
+        )
         return CostTable(daily[:, self.first :].T, [True] * nights)
 
     def promotes(self, gate: Gate) -> Callable[[int, int], bool]:
@@ -351,12 +357,23 @@ def moment(night: int) -> str:
     return (BEGIN + timedelta(days=night)).isoformat()
 
 
+def _with_holdout(
+    stream: Stream, held: slice, inputs: Floats, target: Floats
+) -> tuple[Floats, Floats]:
+    """Return what a night with a fault trains on again; the holdout's own rows are right."""
+    more, truth = stream.inputs[held], stream.target[held]
+    # A model that predicts one thing for each row goes on doing so.
+    if not inputs.any():
+        more, truth = np.zeros_like(more), np.full_like(truth, target[0])
+    return np.concatenate([inputs, more]), np.concatenate([target, truth])
+
+
 def nights_of(stream: Stream, setting: Setting, seed: int) -> tuple[Nights, Nights]:
     """Train all nights; return them without faults and with."""
     first, rng = FIRST + setting.holdout, np.random.default_rng(seed)
     count = stream.days - first
     clean = np.zeros((count, len(stream.target)), dtype=np.float32)
-    faulty = clean.copy()
+    faulty, refits, faulty_refits = (clean.copy() for _ in range(3))
     for night in range(count):
         day = first + night
         end = day - setting.holdout
@@ -364,10 +381,20 @@ def nights_of(stream: Stream, setting: Setting, seed: int) -> tuple[Nights, Nigh
         inputs, target = stream.inputs[later], stream.target[later]
         model = setting.fit(stream.inputs[rows], stream.target[rows])
         clean[night, later] = faulty[night, later] = stream.loss(target, model(inputs))
+        held, after = stream.rows(end, day), stream.rows(day, stream.days)
+        every = stream.rows(end - setting.window, day)
+        new, truth = stream.inputs[after], stream.target[after]
+        again = setting.fit(stream.inputs[every], stream.target[every])
+        refits[night, after] = faulty_refits[night, after] = stream.loss(truth, again(new))
         if night and rng.random() < FAULTY:
-            model = setting.fit(*spoilt(stream, setting, end, rng))
-            faulty[night, later] = stream.loss(target, model(inputs))
-    return Nights(stream, setting, clean), Nights(stream, setting, faulty)
+            learnt = spoilt(stream, setting, end, rng)
+            faulty[night, later] = stream.loss(target, setting.fit(*learnt)(inputs))
+            again = setting.fit(*_with_holdout(stream, held, *learnt))
+            faulty_refits[night, after] = stream.loss(truth, again(new))
+    return (
+        Nights(stream, setting, clean, refits),
+        Nights(stream, setting, faulty, faulty_refits),
+    )
 
 
 RULES: Final = {
@@ -404,6 +431,8 @@ def paths(nights: Nights, table: CostTable) -> dict[str, Champions]:
     }
 
 
+REFITTED: Final = ("always", "default of 0.1", "default")
+"""Policies whose models are trained on all rows, too, after the verdict."""
 IDENTITY: Final = ("stream", "rows a day", "model", "window", "holdout", "seed")
 
 
@@ -422,6 +451,10 @@ def studied(stream: Stream, setting: Setting, seed: int) -> dict[str, Any]:
         walked = paths(nights, table)
         nightly = {policy: table.along(path) for policy, path in walked.items()}
         costs = {policy: float(served.sum()) for policy, served in nightly.items()}
+        again = nights.table(refit=True)
+        for policy in REFITTED:
+            walked[f"{policy}, refit"] = walked[policy]
+            costs[f"{policy}, refit"] = float(again.along(walked[policy]).sum())
         best = best or costs["hindsight"]
         found[name] = {policy: 100 * (cost / best - 1) for policy, cost in costs.items()}
         settled = {policy: float(served[SETTLED:].sum()) for policy, served in nightly.items()}

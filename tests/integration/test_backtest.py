@@ -31,7 +31,7 @@ def command(tmp_path: Path) -> list[str]:
     strict = tmp_path / "strict.json"
     strict.write_text(json.dumps({"primary": {"name": "rmse", "min_gain": 1000.0}}))
     words = f"--nights {NIGHTS} --holdout-days 3 --env-manager local --jobs 2 --metric rmse"
-    words += " --inject rows mean"
+    words += " --inject rows mean --refit"
     more = ["-P", f"bad_night={BAD}", "--rules", str(strict), "--out", str(tmp_path / "out")]
     program = [sys.executable, "-m", "understudy", "backtest", str(PROJECT)]
     return [*program, *words.split(), *more]
@@ -81,6 +81,7 @@ def test_a_killed_backtest_goes_on_where_it_ended(
     assert before.items() <= after.items(), "a night was run twice"
     check_answer(json.loads((out / "results.json").read_text()))
     assert "promote always" in again.stdout
+    assert "with a refit after each promotion it would have served" in again.stdout
     assert "<svg" in (out / "results.html").read_text()
 
 
@@ -98,6 +99,12 @@ def check_answer(result: dict[str, Any]) -> None:
     assert rules["default"]["verdicts"].count("REJECT") == 1
     assert rules["strict"]["promotions"] == 0
     assert rules["strict"]["served"] == pytest.approx(served["frozen"])
+    # Models that are three days fresher serve a level that rises by one a day with less error.
+    again = result["refit"]
+    refitted = {one["name"]: one for one in again["rules"]}
+    assert refitted["default"]["served"] < rules["default"]["served"] - 2
+    assert refitted["strict"]["served"] == pytest.approx(again["paths"]["frozen"]["served"])
+    assert again["paths"]["frozen"]["served"] < served["frozen"]
     faults = result["faults"]
     assert sorted(faults["injected"].values()) == ["mean", "rows"]
     assert all(faults["has_model"]), "each of them has a model of its own"

@@ -477,8 +477,8 @@ def test_shadow_nights_judge_and_only_say_what_they_would_do(pipeline: Pipeline)
 
 
 def test_the_first_night_after_an_upgrade_says_what_judges_it(pipeline: Pipeline) -> None:
-    """Once, and with the way back; not where nothing is left to the defaults."""
-    stated = Gate(Metric("rmse", min_gain=0.0), time_block="")
+    """Once, and with the way back; not where the rules judge as they did."""
+    stated = Gate(Metric("rmse", tolerance=0.1), time_block="")
     theirs = pipeline.validated("3", None, rmse=3.0)
 
     def judged(day: int, gate: Gate) -> tuple[Night, DecisionRecord]:

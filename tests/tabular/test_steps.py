@@ -237,6 +237,23 @@ def test_steps_take_what_others_logged_by_its_run(
     assert "Allowed: a path, or runs:/<run id>/<folder>" in message
 
 
+def test_a_refit_learns_from_the_holdout_too_and_says_so(
+    store: ProjectStore, night: Mapping[str, str]
+) -> None:
+    """By the same recipe; its tag is the number of rows that validate scores."""
+    data = store.path(night["preprocess"], "data")
+    rows = {name: pd.read_parquet(data / f"{name}.parquet") for name in ("train", "holdout")}
+    run_id = store.good(
+        train.STEP, data=data, model="decision_tree", min_samples_leaf=1, refit="yes"
+    )
+    assert store.tags(run_id)["data.holdout.trained"] == str(len(rows["holdout"]))
+    # A tree without limits knows by heart what it has seen.
+    model = mlflow.pyfunc.load_model(f"runs:/{run_id}/model")
+    for part in rows.values():
+        assert model.predict(part) == pytest.approx(part["target"].to_numpy())
+    assert store.bad(train.STEP, data=data, refit="maybe")[0] == 65
+
+
 def test_folds_follow_the_split_that_was_made(
     store: ProjectStore, csv_file: Callable[[str], Path]
 ) -> None:

@@ -19,7 +19,7 @@ from tabular.datasets import find
 from tabular.declaration import UserFile
 from tabular.tags import own_tags
 
-_TRAINING = tuple(option for option in train.OPTIONS if option.name != "data")
+_TRAINING = tuple(option for option in train.OPTIONS if option.name not in {"data", "refit"})
 OPTIONS = (*download.OPTIONS, *_TRAINING)
 
 

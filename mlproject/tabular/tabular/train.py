@@ -26,7 +26,7 @@ from tabular.facts import Facts
 from tabular.fitting import Curves, Part, fit
 from tabular.inputs import log_metrics, log_rows, typical
 from tabular.predictions import class_names
-from tabular.preprocess import TRAIN_FILE, check_classes, read_part
+from tabular.preprocess import HOLDOUT_FILE, TRAIN_FILE, check_classes, read_part
 from tabular.scoring import as_inputs, as_target, scores
 from tabular.split import MIN_TRAINING_ROWS, set_aside
 from tabular.tags import own_tags
@@ -54,6 +54,7 @@ OPTIONS = (
     ),
     Option("tags", "", "tags of your own for the run: name=value, with commas"),
     Option("autolog", NO, "also log what MLflow's autologging does", choices=(NO, YES)),
+    Option("refit", NO, "train on all rows, the holdout's included", choices=(NO, YES)),
 )
 
 
@@ -75,6 +76,11 @@ def train(values: Mapping[str, Any]) -> None:
     facts = Facts.read(folder)
     used = models.choose(values["model"], facts.task, values)
     rows = read_part(folder, TRAIN_FILE)
+    if values["refit"] == YES:
+        holdout = read_part(folder, HOLDOUT_FILE)
+        rows = pd.concat([rows, holdout], ignore_index=True)
+        # By it whoever asked for a refit knows that it is one.
+        mlflow.set_tag("data.holdout.trained", str(len(holdout)))
     check_rows(rows, facts, used)
     _describe_run(values, used, facts)
     parts, tables = _parts(rows, facts, values["validation_fraction"])

@@ -28,7 +28,7 @@ from tabular.scoring import one_value
 
 TIMED_CALLS = 20
 _OUR_COLUMNS = ("row_id", "target", "prediction", "weight", "time")
-_OWN_PARAMETERS = ("data", "model_uri", "slices", "tags", "autolog")
+_OWN_PARAMETERS = ("data", "model_uri", "slices", "tags", "autolog", "refit")
 
 OPTIONS = (
     DATA,

@@ -15,6 +15,7 @@ from understudy.airflow.night_steps import DownloadOperator, NightStepOperator, 
 from understudy.airflow.operators.late_labels import LateLabelsOperator
 from understudy.airflow.operators.pin import PinOperator
 from understudy.airflow.operators.promote import PromoteOperator
+from understudy.airflow.operators.refit import RefitOperator
 from understudy.airflow.operators.rehearse import RehearseOperator
 from understudy.airflow.operators.report import ReportOperator
 from understudy.airflow.operators.search import SearchOperator, TrainOperator
@@ -79,6 +80,9 @@ def _tasks(spec: Pipeline) -> Iterator[Any]:
         retries=max(1, spec.retries),
         assigned_users=[{"id": name, "name": name} for name in spec.approvers] or None,
     )
+    if spec.refit is not None:
+        queue = {"queue": spec.queues[task.TRAIN]} if task.TRAIN in spec.queues else {}
+        yield RefitOperator(**_named(task.REFIT), pipeline=spec, **queue)
     if spec.rehearsal is not None:
         yield RehearseOperator(**_named(task.REHEARSE), pipeline=spec)
     # One alias, one mover: a cleared old night must not judge again beside the present one.

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from airflow.sdk.exceptions import AirflowSkipException
 
-from understudy.airflow.night_context import REHEARSE, TRAIN, pulled, step_run
+from understudy.airflow.night_context import REFIT, REHEARSE, TRAIN, pulled, step_run
 from understudy.airflow.services import Services
 from understudy.contract import Tag, key_of
 from understudy.errors import DecisionError
@@ -47,7 +48,41 @@ def challenger_version(context: Context, services: Services, night: Night) -> st
     return services.registry.register(night.model, trained, key_of("version", trained.uri))
 
 
-def refuse_return(context: Context, services: Services, night: Night, version: str) -> None:
+def final_training(context: Context, night: Night) -> str:
+    """Return the MLflow run that trained what the night may promote: what was judged, or its refit.
+
+    Raises:
+        DecisionError: when it did not.
+    """
+    return step_run(context, TRAIN) if night.spec.refit is None else refit_left(context)["run_id"]
+
+
+def refit_left(context: Context) -> Mapping[str, str]:
+    """Return what the task ``refit`` left: two runs, and how far the model moved.
+
+    Raises:
+        DecisionError: when it did not succeed, or the file has no such task any more.
+    """
+    left = pulled(context, REFIT)
+    if not left:
+        raise DecisionError(
+            "This night was to train its challenger again on all rows, and did not",
+            allowed="a pipeline file that still has its refit, whose task has succeeded",
+            action="put it back, or trigger the Dag again: that night pins the file as it is now",
+        )
+    return cast("Mapping[str, str]", left)
+
+
+def final_version(context: Context, services: Services, night: Night) -> str:
+    """Return the registry's version of what the night may promote; registered once."""
+    judged = challenger_version(context, services, night)
+    if night.spec.refit is None:
+        return judged
+    model = services.registry.trained(final_training(context, night), night.spec.steps.model)
+    return services.registry.register(night.model, model, key_of("version", model.uri), judged)
+
+
+def refuse_return(services: Services, night: Night, version: str) -> None:
     """End the night HELD where its challenger is champion already, or was rolled back.
 
     Raises:
@@ -55,10 +90,14 @@ def refuse_return(context: Context, services: Services, night: Night, version: s
     """
     if version == night.champion:
         raise held(services, night, f"the challenger is the champion, version {version}")
+    if night.champion and version == services.registry.judged(night.model, night.champion):
+        reason = f"the challenger is what the champion, version {night.champion}, is a refit of"
+        raise held(services, night, reason)
+    found = services.registry.version(night.model, version)
     # Run, fingerprint and commit: training the same again makes a new version of the same model.
     trained = Trained(
         version,
-        run_id=trained_model(context, services, night).run_id,
+        run_id="" if found is None else str(found.run_id or ""),
         commit=night.commit,
         fingerprint=services.nights.stored_fingerprint(night),
     )
@@ -103,6 +142,7 @@ def promotion(context: Context, services: Services, night: Night, version: str) 
         key=key_of("night", night.run_id, version),
         cause=cause,
         actor=actor,
+        why="" if night.spec.refit is None else refit_left(context)["said"],
         decision_run=night.run_id,
         rehearsal_run=rehearsal,
     )

@@ -27,6 +27,8 @@ TASKS: Final = {
     "its reasons. It moves nothing.",
     task.APPROVE: "Passes a verdict of PROMOTE on; asks a person first where the run was told so. "
     "Skipped for every other verdict.",
+    task.REFIT: "Trains the challenger that has passed again on all rows, the holdout's included, "
+    "and compares its predictions with those that were judged. That model goes on from here.",
     task.REHEARSE: "Serves the challenger in the environment that it records, asks it rows of the "
     "holdout over HTTP, and compares the answers with the predictions that were judged.",
     task.PROMOTE: "Moves the alias `champion` to the challenger; if the champion has changed "
@@ -97,6 +99,8 @@ def _tasks(pipeline: Pipeline) -> Iterator[tuple[str, str]]:
     missing = {str(role) for role in set(Role) - set(pipeline.steps.by_role)}
     if pipeline.search is None:
         missing.add(task.SEARCH)
+    if pipeline.refit is None:
+        missing.add(task.REFIT)
     if pipeline.rehearsal is None:
         missing.add(task.REHEARSE)
     if pipeline.label_delay is None:

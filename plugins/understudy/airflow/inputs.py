@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from understudy.airflow.challenger import trained_model
@@ -48,7 +49,7 @@ def decision_inputs(context: Context, services: Services, night: Night) -> Decis
     if night.validated:
         run_id = str(pulled(context, VALIDATE, CHALLENGER_INDEX))
     champion = _champion_score(context, services, night)
-    return _inputs(context, night, Validation(trained.uri, run_id), champion)
+    return _inputs(context, services, night, Validation(trained.uri, run_id), champion)
 
 
 def inputs_again(
@@ -78,7 +79,7 @@ def inputs_again(
     else:
         champion = trained_score(services, night, str(found.version))
     challenger = Validation(record.challenger.model, record.challenger.run_id)
-    return _inputs(context, night, challenger, champion)
+    return _inputs(context, services, night, challenger, champion)
 
 
 def _scored(
@@ -90,12 +91,17 @@ def _scored(
         # Another try may succeed; in the last one, that it fails is what there is to judge by.
         if error.can_retry and context["ti"].try_number <= context["ti"].max_tries:
             raise
-        cause = cause_of(services.client, error, night.model, version)
+        scored = services.registry.judged(night.model, version)
+        cause = cause_of(services.client, error, night.model, scored)
         return Validation(version, error.run_id, str(error), cause)
 
 
 def _inputs(
-    context: Context, night: Night, challenger: Validation, champion: Validation | None
+    context: Context,
+    services: Services,
+    night: Night,
+    challenger: Validation,
+    champion: Validation | None,
 ) -> DecisionInputs:
     spec, rows = night.spec, pulled(context, PREPROCESS)
     # Only what is measured runs code of the project: without budgets no secret is handed on.
@@ -108,6 +114,8 @@ def _inputs(
     )
     # Empty where no step split the rows.
     address = f"runs:/{rows}/{spec.steps.data}" if rows is not None else ""
+    if champion is not None and night.validated:
+        champion = replace(champion, scored=services.registry.judged(night.model, champion.model))
     return DecisionInputs(challenger, champion, address, execution)
 
 

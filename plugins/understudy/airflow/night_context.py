@@ -25,6 +25,7 @@ TRAIN: Final = "train"
 VALIDATE: Final = "validate"
 GATE: Final = "gate"
 APPROVE: Final = "approve"
+REFIT: Final = "refit"
 REHEARSE: Final = "rehearse"
 PROMOTE: Final = "promote"
 MATURED: Final = "matured"
@@ -129,6 +130,8 @@ def outcome_of(tags: Mapping[str, str], now: Mapping[str, str]) -> tuple[Outcome
     """
     outcome, reason = _end_of(tags, now)
     notes = [reason, tags.get(Tag.SAW_LESS.value, "")]
+    if now.get(REFIT) == "success":
+        notes.append(tags.get(Tag.REFIT.value, ""))
     if now.get(REHEARSE) == "success":
         notes.append(tags.get(Tag.UNASKED.value, ""))
     return outcome, "; ".join(filter(None, notes))

@@ -137,10 +137,14 @@ class NightStepOperator(MlflowRunOperator):
         return found
 
     def score(self, context: Context, services: Services, night: Night, model_uri: str) -> str:
-        """Score a model on the night's rows within this task; return the MLflow run of it."""
+        """Score a model on the night's rows within this task; return the MLflow run of it.
+
+        In place of a refit, which may have been trained on these rows, what was judged is scored.
+        """
         # Counted, because the count is in the key: each validation of this try is a run of its own.
         self._scored += 1
-        inputs = {**self.inputs(context, night), MODEL_URI: model_uri}
+        address = services.registry.judged_address(model_uri)
+        inputs = {**self.inputs(context, night), MODEL_URI: address}
         return self.run_entry_point(context, services, night, inputs)
 
     def run_step(self, context: Context, services: Services, request: StepRequest) -> str:
@@ -293,11 +297,12 @@ class ValidateOperator(NightStepOperator):
             raise
         except AirflowException as failed:
             if self.role == "champion":
-                night, client = self.night(context), Services.connect().client
+                night, services = self.night(context), Services.connect()
                 # `airflow_errors` has made Airflow's exception of an error of ours, its cause.
                 error = failed.__cause__ or failed
                 with airflow_errors():
-                    cause = cause_of(client, error, night.model, night.champion or "")
+                    scored = services.registry.judged(night.model, night.champion or "")
+                    cause = cause_of(services.client, error, night.model, scored)
                 self._note(context, as_tag(cause, str(error)))
             raise
 
@@ -312,7 +317,8 @@ class ValidateOperator(NightStepOperator):
             model_uri = trained_model(context, Services.connect(), night).uri
         elif night.champion is not None:
             # By its number and not by its alias, which may move before the model is loaded.
-            model_uri = f"models:/{night.model}/{night.champion}"
+            champion = f"models:/{night.model}/{night.champion}"
+            model_uri = Services.connect().registry.judged_address(champion)
         else:
             raise AirflowSkipException("There is no champion to score.")
         return {**found, MODEL_URI: model_uri}

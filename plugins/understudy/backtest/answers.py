@@ -43,7 +43,8 @@ def answers(
         place: Where the nights are, and where answers are kept.
         by: The metric that serving is counted by, and the rule sets by their names.
         jobs: How many rule sets in parallel.
-        faults: Nights that go wrong, and how.
+        faults: Nights that go wrong, and how; ``refit`` where a night's model of all rows serves in
+            place of the one that was judged.
 
     Raises:
         DecisionError: when the nights cannot be judged.

@@ -22,10 +22,13 @@ from understudy.backtest.cost import Cost
 from understudy.backtest.history import ReplayedNights
 from understudy.backtest.place import BacktestFolder, write
 from understudy.backtest.plan import Plan
-from understudy.evaluation import compare
+from understudy.errors import DecisionError
+from understudy.evaluation import compare, moved
 from understudy.gate import Basis, Evidence, Gate, Metric, Score, Verdict, judge
 from understudy.gate.evidence import Earlier
 from understudy.gate.learning import Learning, Lesson, least_tolerance
+from understudy.spec.entry_points import REFIT
+from understudy.spec.pipeline import Refit
 
 Floats = NDArray[np.float64]
 Champions = tuple[int, ...]
@@ -139,10 +142,13 @@ class NightOutcome:
     reason: str
 
 
-def walk(history: ReplayedNights, gate: Gate) -> list[NightOutcome]:
+def walk(
+    history: ReplayedNights, gate: Gate, refits: ReplayedNights | None = None
+) -> list[NightOutcome]:
     """Return the nights under one rule set; somebody serves from the first model on.
 
     While no model has passed the absolute rules there is no champion, and the first one serves.
+    With refits, one that has moved farther than is usual is held, as a night's would be.
     """
     champion: int | None = None
     seen: dict[str, Earlier] = {}
@@ -161,10 +167,15 @@ def walk(history: ReplayedNights, gate: Gate) -> list[NightOutcome]:
         decision = judge(rules, *found)
         if gate.learn is not None and champion is not None:
             lessons += _lesson(history, rules, (i, champion), least_tolerance(rules, *found))
-        if decision.verdict is Verdict.PROMOTE:
+        verdict, why = decision.verdict, f"{decision.why}{why}"
+        if verdict is Verdict.PROMOTE and refits is not None:
+            pair = (one.predictions(i, night.holdout) for one in (refits, history))
+            share = moved(*pair).share
+            if not share <= Refit().max_change:
+                verdict, why = Verdict.HOLD, f"its refit differs by {share:.3g} of its error"
+        if verdict is Verdict.PROMOTE:
             champion = i
-        why = f"{decision.why}{why}"
-        judged.append(NightOutcome(night.as_of, champion or 0, decision.verdict.value, why))
+        judged.append(NightOutcome(night.as_of, champion or 0, verdict.value, why))
     return judged
 
 
@@ -217,17 +228,44 @@ def main(arguments: Sequence[str]) -> int:
     question: dict[str, Any] = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
     place = BacktestFolder(Path(question["folder"]))
     plan = Plan.from_json(json.dumps(question["plan"]))
-    history = ReplayedNights.read(place, plan, question.get("faults", {}))
+    faults = question.get("faults", {})
+    refit = REFIT in faults.values()
+    history = ReplayedNights.read(place, plan, {} if refit else faults)
+    refits = _refits(place, plan, history) if refit else None
     cost = Cost.of(Metric(**question["metric"]))
     rules = question["rules"]
-    found = under_rules(history, cost, rules) if rules else by_references(history, cost)
+    found = (
+        under_rules(history, cost, rules, refits) if rules else by_references(history, cost, refits)
+    )
     write(Path(arguments[1]), found)
     return 0
 
 
-def by_references(history: ReplayedNights, cost: Cost) -> dict[str, Any]:
-    """Return what the four references would have served, and the nights themselves."""
-    table = tabled(history, cost)
+def _refits(place: BacktestFolder, plan: Plan, history: ReplayedNights) -> ReplayedNights:
+    """Return the same nights, each with its model of all rows.
+
+    Raises:
+        DecisionError: when one of them has none.
+    """
+    found = ReplayedNights.read(place, plan, dict.fromkeys(plan.nights, REFIT))
+    pairs = [[(n.as_of, n.folder is None) for n in one.nights] for one in (history, found)]
+    if pairs[0] != pairs[1]:
+        raise DecisionError(
+            "Not every night that has a model has one of all rows",
+            allowed="a refit of each of them",
+            action="start the same command again, which makes what is missing",
+        )
+    return found
+
+
+def by_references(
+    history: ReplayedNights, cost: Cost, refits: ReplayedNights | None = None
+) -> dict[str, Any]:
+    """Return what the four references would have served, and the nights themselves.
+
+    With refits these serve; what is promoted is chosen by the models that were judged.
+    """
+    table = tabled(refits or history, cost)
     paths = {
         "frozen": frozen(table),
         "always": always(table),
@@ -257,12 +295,18 @@ def tabled(history: ReplayedNights, cost: Cost) -> CostTable:
     return CostTable(costs, has_model)
 
 
-def under_rules(history: ReplayedNights, cost: Cost, rules: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what one rule set would have served."""
-    nights = walk(history, Gate.from_dict(rules))
+def under_rules(
+    history: ReplayedNights,
+    cost: Cost,
+    rules: Mapping[str, Any],
+    refits: ReplayedNights | None = None,
+) -> dict[str, Any]:
+    """Return what one rule set would have served; with refits, by these."""
+    nights = walk(history, Gate.from_dict(rules), refits)
     serving = tuple(night.serving for night in nights)
     # A model serves a stretch of nights, and one call computes all of them: the last two are kept.
-    served = lru_cache(2)(lambda model: cost.served(history, model, since=model))
+    serves = refits or history
+    served = lru_cache(2)(lambda model: cost.served(serves, model, since=model))
     costs = [float(served(model)[i]) for i, model in enumerate(serving)]
     return {
         **_summed(costs, serving, cost, history),

@@ -12,7 +12,7 @@ from typing import Any, Final
 from understudy.contract import key_of
 from understudy.errors import ParameterError, ProjectError, listed, nearest
 from understudy.spec import quantities
-from understudy.spec.entry_points import AS_OF, DATA, MODEL_URI, RAW, Role, Steps
+from understudy.spec.entry_points import AS_OF, DATA, MODEL_URI, RAW, REFIT, Role, Steps
 
 HOLDOUT_DAYS: Final = "holdout_days"
 """Parameter of a project's ``preprocess``: the length of its newest window, in days."""
@@ -92,7 +92,7 @@ class Plan:
 
         Args:
             as_of: Its moment.
-            fault: What went wrong in it; '' for nothing.
+            fault: What went wrong in it; ``refit`` for its model of all rows; '' for nothing.
         """
         if fault:
             return f"{fault}-{as_of[:10]}-{key_of(self.pool, as_of, fault)[:16]}"
@@ -162,8 +162,8 @@ def spoilt_nights(nights: Sequence[str], faults: Mapping[Fault, float]) -> dict[
     return dict(sorted(chosen.items()))
 
 
-def check(entry_points: EntryPoints, parameters: Mapping[str, str]) -> None:
-    """Check that a project can be replayed with these parameters.
+def check(entry_points: EntryPoints, parameters: Mapping[str, str], *, refit: bool = False) -> None:
+    """Check that a project can be replayed with these parameters, and with refits if asked to.
 
     Raises:
         ProjectError: when an entry point is missing, or does not take what a night hands on.
@@ -182,6 +182,12 @@ def check(entry_points: EntryPoints, parameters: Mapping[str, str]) -> None:
             f"The entry point {download!r} takes no {AS_OF!r}, so it cannot bring data of the past",
             allowed=f"a download with the parameter {AS_OF!r}",
             action="add it to the MLproject",
+        )
+    if refit and REFIT not in entry_points[STEPS.train]:
+        raise ProjectError(
+            f"The entry point {STEPS.train!r} takes no {REFIT!r}, so it trains on no other rows",
+            allowed=f"a training with the parameter {REFIT!r}",
+            action="add it to the MLproject (docs/refit.md), or leave --refit out",
         )
     known = {name for names in entry_points.values() for name in names}
     unknown = [name for name in parameters if name not in known]

@@ -27,7 +27,7 @@ from understudy.runner.git.checkout import CheckoutStore
 from understudy.runner.process.process import OnLine, ProcessRunner
 from understudy.runner.settings import Settings
 from understudy.spec import git_address
-from understudy.spec.entry_points import Role
+from understudy.spec.entry_points import REFIT, Role
 
 _SHARES: Final = 20
 """How many lines there are where no terminal is, beside those of failures."""
@@ -158,6 +158,7 @@ class BacktestRequest:
         rules: Rule sets by their name.
         metric: What serving is counted by.
         faults: Of which faults the nights are replayed once more, each on which share of them.
+        refit: Whether each night is trained once more, on all of its rows.
     """
 
     project: str
@@ -171,6 +172,7 @@ class BacktestRequest:
     rules: Mapping[str, Gate]
     metric: Metric
     faults: Mapping[Fault, float] = field(default_factory=dict)
+    refit: bool = False
 
 
 def backtest(
@@ -192,12 +194,16 @@ def backtest(
         failures = _replayed(plan, place, (jobs, lock), on_line)
         faults = _faults(request, plan, place)
         without = _injected(plan, place, faults, (jobs, lock, on_line)) if faults else {}
+        if request.refit:
+            _refitted(plan, place, (jobs, lock, on_line))
         on_line(f"Judging by {len(request.rules)} rule sets")
         by = request.metric, request.rules
         found = answers(plan, place, by, jobs)
         if faults:
             spoilt = answers(plan, place, by, jobs, faults)
             found["faults"] = {**spoilt, "injected": faults, "failures": without}
+        if request.refit:
+            found["refit"] = answers(plan, place, by, jobs, dict.fromkeys(plan.nights, REFIT))
     return {
         "schema": SCHEMA,
         "plan": json.loads(plan.to_json()),
@@ -209,7 +215,7 @@ def backtest(
 
 def _planned(request: BacktestRequest, place: BacktestFolder, lock: int, on_line: OnLine) -> Plan:
     found = find(request.project, request.version, request.env_manager, on_line)
-    plans.check(found.entry_points, request.parameters)
+    plans.check(found.entry_points, request.parameters, refit=request.refit)
     windowed = HOLDOUT_DAYS in found.entry_points[plans.STEPS.by_role[Role.PREPROCESS]]
     # The pool needs a longer window than the nights, so each night fills this parameter in.
     parameters = {n: v for n, v in request.parameters.items() if n != HOLDOUT_DAYS}
@@ -311,6 +317,29 @@ def _injected(
     with WorkerPool(place, min(jobs, len(missing)), lock) as pool:
         pool.ask_all((Task("faulty", one) for one in missing), note)
     return failures
+
+
+def _refitted(plan: Plan, place: BacktestFolder, how: tuple[int, int, OnLine]) -> None:
+    """Train each night that has a model once more, on all of its rows.
+
+    Raises:
+        StepFailedError: when that fails in one of them.
+    """
+    jobs, lock, on_line = how
+    there = [n for n in plan.nights if place.night(plan.night(n)).is_dir()]
+    missing = [n for n in there if not place.night(plan.night(n, REFIT)).is_dir()]
+    if not missing:
+        return
+    progress = Progress(len(there), len(there) - len(missing), on_line)
+
+    def note(answer: TaskResult) -> None:
+        night = answer.task.arguments[0]
+        if answer.failed:
+            raise _step_failed(f"training on all rows as of {night}", answer)
+        progress.done(f"{night} on all rows", "")
+
+    with WorkerPool(place, min(jobs, len(missing)), lock) as pool:
+        pool.ask_all((Task("refit", (night,)) for night in missing), note)
 
 
 def _prepare_pool(plan: Plan, place: BacktestFolder, pool: WorkerPool) -> None:

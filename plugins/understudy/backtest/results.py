@@ -18,6 +18,7 @@ REFERENCES: Final = {
 """The references by what they are called for a person, the one that nobody can beat first."""
 _HEAD: Final = ("", "served", "above hindsight", "promoted", "held", "rejected")
 _WITH_FAULTS: Final = "with faults"
+_WITH_REFIT: Final = "with a refit"
 _ENOUGH: Final = 0.03
 """How far above hindsight the served error of good rules may lie."""
 _ALIKE: Final = 0.005
@@ -43,30 +44,42 @@ def table(result: Result) -> Iterator[str]:
 
 def head(result: Result) -> tuple[str, ...]:
     """Return what stands above the columns of ``lines``."""
-    return (*_HEAD, _WITH_FAULTS) if "faults" in result else _HEAD
+    more = {"faults": _WITH_FAULTS, "refit": _WITH_REFIT}
+    return (*_HEAD, *(title for key, title in more.items() if key in result))
 
 
 def lines(result: Result) -> Iterator[tuple[str, ...]]:
-    """Yield the cells of each line; with faults, too, above hindsight that has none."""
-    best, spoilt = result["paths"]["hindsight"]["served"], _with_faults(result)
+    """Yield the cells of each line; with faults, too, above hindsight that has none.
 
-    def ending(name: str) -> tuple[str, ...]:
-        excess = above(spoilt.get(name), best)
-        return () if not spoilt else ("" if excess is None else f"{excess:.2%}",)
+    What refits served stands as it is, with how much worse that is than without them.
+    """
+    best, spoilt = result["paths"]["hindsight"]["served"], _served(result, "faults")
+    refitted, lower = _served(result, "refit"), result["metric"]["lower_is_better"]
+
+    def ending(name: str, served: float | None) -> Iterator[str]:
+        if spoilt:
+            excess = above(spoilt.get(name), best)
+            yield "" if excess is None else f"{excess:.2%}"
+        if refitted:
+            again = refitted.get(name)
+            told = "none" if again is None else f"{again:.5g}"
+            yield f"{told}, {_worse(again, served, lower=lower)}"
 
     for one in result["rules"]:
         verdicts = Counter(one["verdicts"])
         counted = str(verdicts["HOLD"]), str(verdicts["REJECT"])
-        yield (one["name"], *_numbers(one, best), *counted, *ending(one["name"]))
+        ends = ending(one["name"], one["served"])
+        yield (one["name"], *_numbers(one, best), *counted, *ends)
     for name, title in REFERENCES.items():
-        yield (title, *_numbers(result["paths"][name], best), "", "", *ending(title))
+        found = result["paths"][name]
+        yield (title, *_numbers(found, best), "", "", *ending(title, found["served"]))
 
 
-def _with_faults(result: Result) -> dict[str, float | None]:
-    """Return what was served where some nights went wrong, by rule set and title of a reference."""
-    if "faults" not in result:
+def _served(result: Result, part: str) -> dict[str, float | None]:
+    """Return what was served with faults or by refits, by rule set and title of a reference."""
+    if part not in result:
         return {}
-    found = result["faults"]
+    found = result[part]
     references = {title: found["paths"][key]["served"] for key, title in REFERENCES.items()}
     return {**references, **{one["name"]: one["served"] for one in found["rules"]}}
 
@@ -116,7 +129,7 @@ def recommendation(result: Result) -> str:
     known = [one for one in result["rules"] if one["served"] is not None]
     if not known:
         return "No rule set can be recommended: none served a number on every night"
-    first, spoilt = known[0], _with_faults(result)
+    first, spoilt = known[0], _served(result, "faults")
     gains = {one["name"]: _gains(one, first, spoilt, lower=lower) for one in known}
     winners = [
         one for one in known
@@ -140,6 +153,9 @@ def recommendation(result: Result) -> str:
         ours = _worse(spoilt[taken["name"]], taken["served"], lower=lower)
         theirs = _worse(spoilt[always], result["paths"]["always"]["served"], lower=lower)
         but += f"; the faults make it serve {ours}, and {always} {theirs}"
+    if again := _served(result, "refit"):
+        ours = _worse(again[taken["name"]], taken["served"], lower=lower)
+        but += f"; with a refit after each promotion it would have served {ours}"
     return f"Recommended: {taken['name']}, since {why}{but}"
 
 

@@ -38,7 +38,7 @@ from understudy.errors import ProjectError, StepFailedError, UnderstudyError
 from understudy.runner.runner import StepRunner
 from understudy.runner.settings import TERMINAL_GRACE, Settings
 from understudy.runner.step import StepRequest
-from understudy.spec.entry_points import AS_OF, DATA, MODEL_URI, RAW, Role
+from understudy.spec.entry_points import AS_OF, DATA, MODEL_URI, RAW, REFIT, YES, Role
 from understudy.store import tracking
 from understudy.store.tracking import RunStore, tracking_errors
 
@@ -101,6 +101,11 @@ class BacktestWorker:
         self._keep_rows(as_of, prepared)
         self._train(as_of, f"runs:/{prepared}/{STEPS.data}")
 
+    def refit(self, as_of: str) -> None:
+        """Train a night's model once more, on all of its rows, and score it on the pool."""
+        prepared = self._prepared(as_of, self._plan.holdout_days)
+        self._train(as_of, f"runs:/{prepared}/{STEPS.data}", REFIT)
+
     def faulty(self, as_of: str, fault: str) -> str:
         """Train a night's model once more, with a fault; return why it has none, '' if it has.
 
@@ -142,7 +147,17 @@ class BacktestWorker:
         run_in_gate_python("understudy.backtest.faults", [question], "A fault cannot be injected")
 
     def _train(self, as_of: str, data: str, fault: str = "") -> None:
-        trained = self._step(Role.TRAIN, {DATA: data})
+        again = {REFIT: YES} if fault == REFIT else {}
+        trained = self._step(Role.TRAIN, {DATA: data, **again})
+        # A model that has learned from the rows that judge it would win over every other.
+        seen = self._runs.get(trained).data.tags.get(DataTag.HOLDOUT_TRAINED.value, "0")
+        if (seen != "0") != bool(again):
+            raise ProjectError(
+                f"The training learned from {seen} rows of the holdout by its tag "
+                f"{DataTag.HOLDOUT_TRAINED}",
+                allowed="all of them for a refit, and none for a model that they are to judge",
+                action=f"see docs/refit.md for what a project has to do; give no -P {REFIT}=...",
+            )
         # All models predict the same rows, so any of them can be compared with any other later.
         pool = self._place.pool(self._plan.pool) / STEPS.data
         scoring = {DATA: str(pool), MODEL_URI: f"runs:/{trained}/{STEPS.model}"}

@@ -63,6 +63,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="replay a share of the nights (default: 0.01) once more, with a fault: "
         "labels, unit, rows, month, mean, or all of them",
     )  # fmt: skip
+    parser.add_argument(
+        "--refit", action="store_true",
+        help="train each night once more, on all of its rows, and say what these models would "
+        "have served where they are promoted in place of those that were judged",
+    )  # fmt: skip
     parser.add_argument("--metric", default="", help="what serving is counted by")
     parser.add_argument("--out", type=Path, required=True, help="folder for all that is made")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="default: all cores")
@@ -118,6 +123,7 @@ def _request(options: argparse.Namespace) -> BacktestRequest:
         rules={DEFAULT_RULES: Gate(bare), **(rule_sets or _usual(bare))},
         metric=metric,
         faults=_faults(options.inject),
+        refit=options.refit,
     )
 
 

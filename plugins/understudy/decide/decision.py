@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from understudy.contract import (
@@ -12,11 +13,12 @@ from understudy.contract import (
     DECISION_PROFILE,
     DECISION_RECORD,
     DECISION_SUMMARY,
+    REFIT_RECORD,
     DataTag,
     Kind,
     Tag,
 )
-from understudy.errors import DecisionError
+from understudy.errors import DecisionError, ProjectError
 from understudy.gate import (
     Basis,
     Case,
@@ -28,8 +30,10 @@ from understudy.gate import (
     Verdict,
     replay,
 )
-from understudy.gate.record import CHANGED
+from understudy.gate.evidence import Moved
+from understudy.gate.record import CHANGED, STAND_IN, as_json
 from understudy.spec.guards import QUANTITIES
+from understudy.spec.pipeline import Refit
 from understudy.spec.rules import DEFAULTS
 from understudy.store.artifacts import log_texts, read_text
 from understudy.store.tracking import RunStore, ui_address
@@ -86,12 +90,47 @@ class Validation:
         run_id: The MLflow run; empty where it never began.
         error: Why there are no numbers; empty where there are.
         cause: The same as one of a few causes.
+        scored: The version whose predictions these are, where that is another one: a refit was
+            trained on rows of its night's holdout, the version that was judged before it was not.
     """
 
     model: str
     run_id: str = ""
     error: str = ""
     cause: Cause = Cause.UNKNOWN
+    scored: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Refitted:
+    """A challenger that was trained again on all rows, beside what was judged.
+
+    Attributes:
+        moved: How far its predictions are from those that were judged.
+        max_change: How far they may be, as a share of the judged model's error.
+    """
+
+    moved: Moved
+    max_change: float
+
+    @property
+    def is_within(self) -> bool:
+        """Whether it may be promoted in place of what was judged."""
+        # NaN, of predictions that are none, is not.
+        return self.moved.share <= self.max_change
+
+    @property
+    def said(self) -> str:
+        """A sentence about it."""
+        share, bound = self.moved.share, f"{self.max_change:g}"
+        again = f"refit: trained again on all rows, {self.moved.rows:,} of the holdout included, "
+        if math.isnan(share):
+            return f"{again}the model predicts no finite numbers for some of these"
+        much = f"and may by {bound}" if self.is_within else f"which is more than {bound}"
+        return (
+            f"{again}the model differs on these from what was judged by {share:.3g} of that model's"
+            f" error, {much}"
+        )
 
 
 class DecisionService:
@@ -130,9 +169,12 @@ class DecisionService:
         # Kept before it runs: `stop` comes from a signal handler while it does.
         self._evaluator = Evaluator(self._client, settings)
         result = self._evaluator.evaluate(request, on_line)
-        said = changed(self._runs, night, night.spec.gate)
+        said = {
+            CHANGED: changed(self._runs, night, night.spec.gate),
+            STAND_IN: _stand_in(night, inputs.champion),
+        }
         record = DecisionRecord.of(
-            night.context() | ({CHANGED: said} if said else {}),
+            night.context() | {name: text for name, text in said.items() if text},
             request.gate,
             result.challenger,
             result.champion,
@@ -173,6 +215,63 @@ class DecisionService:
                 action="clear the task gate of this Dag run",
             )
         return record
+
+    def holdout_trained(self, run_id: str) -> int:
+        """Return how many holdout rows a training says it learned from.
+
+        Raises:
+            ProjectError: when it does not say: it may have taken no notice of ``refit``.
+        """
+        said = self._runs.get(run_id).data.tags.get(DataTag.HOLDOUT_TRAINED.value, "")
+        if not said.isdecimal():
+            raise _deaf(run_id, f"says {said!r}" if said else "does not say")
+        return int(said)
+
+    def refit(
+        self,
+        night: Night,
+        record: DecisionRecord,
+        scored: Validation,
+        trained: int,
+        on_line: OnLine = lambda _line: None,
+    ) -> Refitted:
+        """Compare a refit with what was judged, and store what that shows with the night.
+
+        Args:
+            night: What was pinned.
+            record: What was decided, of the challenger that was trained again.
+            scored: The validation of the refit, on the same rows.
+            trained: How many of these rows its training says that it learned from.
+            on_line: Takes what the gate's process logs, line by line.
+
+        Raises:
+            ProjectError: when that are not all of them.
+            DecisionError: when the two cannot be compared.
+            UnderstudyError: others of the tree, from environments and the tracking server.
+        """
+        from understudy.decide.evaluator import Evaluator
+
+        self._evaluator = Evaluator(self._client)
+        score = Score(scored.model, {}, scored.run_id)
+        rules, bound = night.spec.gate, (night.spec.refit or Refit()).max_change
+        moved = self._evaluator.moved(score, record.challenger, rules, on_line)
+        if trained != moved.rows:
+            raise _deaf(scored.model, f"says {trained:,} of {moved.rows:,}")
+        found = Refitted(moved, bound)
+        document = {
+            "schema": "understudy/refit/1",
+            "judged": record.challenger.model,
+            "refitted": scored.model,
+            "validation": scored.run_id,
+            **as_json(asdict(moved)),
+            "share": as_json(moved.share),
+            "max_change": bound,
+        }
+        run = self._runs.get(night.run_id)
+        log_texts(self._client, run, {REFIT_RECORD: json.dumps(document, indent=2)})
+        number = {"refit_change": moved.share} if math.isfinite(moved.share) else {}
+        self._runs.tag(night.run_id, {Tag.REFIT: found.said}, number)
+        return found
 
     def _request(self, night: Night, inputs: DecisionInputs, basis: Basis) -> EvaluationRequest:
         """Return what is to be evaluated.
@@ -254,6 +353,30 @@ class DecisionService:
         links = Links(ui_address(), night.experiment_id, night.run_id)
         page = render_or_tell(record.to_dict(), summary or None, links)
         log_texts(self._client, run, {DECISION_PAGE: page})
+
+
+def _deaf(what: str, says: str) -> ProjectError:
+    return ProjectError(
+        f"The training of {what} was told to take the holdout's rows, too, and {says} how many it"
+        " learned from",
+        allowed=f"the tag {DataTag.HOLDOUT_TRAINED} on its run: the number of all of them",
+        action="let the training take them and set the tag (docs/refit.md), or take refit out of"
+        " the pipeline file",
+    )
+
+
+def _stand_in(night: Night, champion: Validation | None) -> str:
+    """Return that another version was scored in the champion's place, and why; '' for no other."""
+    if champion is None or champion.scored in {"", champion.model}:
+        return ""
+    said = (
+        f"the champion, version {champion.model}, is a refit: it was trained on rows of its own "
+        f"night's holdout; version {champion.scored}, which was judged then, was scored in its "
+        "place"
+    )
+    if night.spec.refit is not None:
+        return said
+    return f"{said}; this night refits nothing: what it promotes may know older rows than that"
 
 
 def _numbers(check: Check) -> Iterator[tuple[str, float]]:

@@ -29,7 +29,7 @@ from understudy.gate import (
     Unscored,
     budgets,
 )
-from understudy.gate.evidence import Earlier
+from understudy.gate.evidence import Earlier, Moved
 from understudy.gate.exchange import GateRequest, GateResult
 from understudy.runner.process.process import OnLine
 from understudy.runner.scratch import scratch_folder
@@ -157,6 +157,27 @@ class Evaluator:
             # Last, so that nothing else of ours takes the machine's time meanwhile.
             return [_result(one, answer, self._measured(one, on_line)) for one, answer in found]
 
+    def moved(self, refitted: Score, judged: Score, rules: Gate, on_line: OnLine) -> Moved:
+        """Return how far a refit's predictions are from those that were judged.
+
+        Raises:
+            DecisionError: when one of the two has none, or they cannot be compared.
+            UnderstudyError: others of the tree, from environments and the tracking server.
+        """
+        with scratch_folder(self._settings.scratch) as scratch:
+            files = []
+            for name, score in (("refitted", refitted), ("judged", judged)):
+                found = score.predictions or self._stored(score)
+                if found is None:
+                    raise _incomparable(f"the validation of {score.model} left no predictions")
+                files.append(str(self._file(found, scratch.inputs / name).file))
+            ours, theirs = files
+            request = GateRequest(rules.to_dict(), ours, theirs, refit=True)
+            (answer,) = self._process.run([request], scratch, on_line)
+        if answer.moved is None:
+            raise _incomparable(answer.unusable)
+        return answer.moved
+
     def stop(self) -> None:
         """End the gate's process and the benchmark; safe in a signal handler."""
         self._process.stop()
@@ -257,6 +278,14 @@ def _result(
         answer.summary,
         answer.profile,
         measurement,
+    )
+
+
+def _incomparable(why: str) -> DecisionError:
+    return DecisionError(
+        f"The refit cannot be compared with what was judged: {why}",
+        allowed="predictions.parquet of the same rows, logged by both validations",
+        action="let validate log it, or take refit out of the pipeline file",
     )
 
 

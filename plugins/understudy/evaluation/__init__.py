@@ -9,7 +9,7 @@ gate's own process or on a command line, never in a Dag file or in Airflow's pro
 """
 
 from understudy.evaluation.catalogue import known
-from understudy.evaluation.comparison import compare
+from understudy.evaluation.comparison import compare, moved
 from understudy.evaluation.predictions import Predictions, load
 
-__all__ = ["Predictions", "compare", "known", "load"]
+__all__ = ["Predictions", "compare", "known", "load", "moved"]

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from understudy.errors import DecisionError
-from understudy.evaluation import Predictions, compare, load
+from understudy.evaluation import Predictions, compare, load, moved
 from understudy.evaluation.predictions import TIME, other_values
 from understudy.evaluation.units import within
 from understudy.gate import Evidence, Gate, Slice, exchange
@@ -86,9 +86,21 @@ def answered(request: GateRequest) -> GateResult:
     # Appended: what is installed wins over a user's module of the same name.
     sys.path.extend(path for path in request.search_path if path not in sys.path)
     gate = Gate.from_dict(request.rules)
+    if request.refit:
+        return _refitted(gate, request)
     found = _compared(gate, request)
     evidence, profile = _guarded(gate, found.evidence, request.rows)
     return GateResult(evidence, found.unusable, software(), found.summary, profile)
+
+
+def _refitted(gate: Gate, request: GateRequest) -> GateResult:
+    """Return how far predictions have moved, or why they cannot be used."""
+    nothing = Evidence((), seed=gate.seed)
+    try:
+        pair = [load(file, others=set()) for file in (request.challenger, request.champion)]
+        return GateResult(nothing, software=software(), moved=moved(*pair))
+    except DecisionError as error:
+        return GateResult(nothing, unusable=error.found, software=software())
 
 
 def _compared(gate: Gate, request: GateRequest) -> _Compared:

@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 from scipy import special
 
+from understudy.errors import DecisionError
 from understudy.evaluation import ranks, reevaluated, slices, smooth, t_test
 from understudy.evaluation.catalogue import find, unknown
 from understudy.evaluation.columns import Column, Floats
@@ -24,7 +25,7 @@ from understudy.evaluation.slices import Group, cut
 from understudy.evaluation.t_test import Losses
 from understudy.evaluation.units import Units, units_of, unnamed
 from understudy.gate.checks import alpha_of
-from understudy.gate.evidence import CONSTANT, Comparison, Earlier, Evidence, Finding
+from understudy.gate.evidence import CONSTANT, Comparison, Earlier, Evidence, Finding, Moved
 from understudy.gate.verdict import CheckResult
 from understudy.spec.guards import OFF
 from understudy.spec.metrics import Bound, Direction, Metric
@@ -307,6 +308,43 @@ def compare(
         notes = (*notes, *unnamed(pair, gate.cluster, gate.time_block))
         findings = tuple(_found(gate, pair, units, search=search and gate.worst_slices))
     return replace(evidence, comparisons=comparisons, findings=findings, notes=notes)
+
+
+def moved(refitted: Predictions, judged: Predictions) -> Moved:
+    """Return how far a model's predictions are from those of the model that was judged.
+
+    Args:
+        refitted: Of the model that was trained again.
+        judged: Of the model that was judged, on the same rows.
+
+    Raises:
+        DecisionError: when the two cannot be compared.
+    """
+    if found := blockers(refitted, judged):
+        raise DecisionError(
+            f"The two models' predictions cannot be compared: {'; '.join(found)}",
+            allowed="predictions of the same rows, with the same targets",
+            action="look at what the two validations logged",
+        )
+    pair = paired(refitted, judged)
+    new, old = pair.challenger, pair.champion
+    if old is None:
+        raise AssertionError(pair)
+    if old.source.probabilities and new.source.probabilities:
+        # Half the sum of the differences; of a certain truth that is what its class lacks to 1.
+        change = abs(new.probabilities - old.probabilities).sum(axis=1) / 2
+        miss = 1 - old.probabilities[np.arange(len(old)), old.true_class]
+        return Moved(len(pair), *(_mean(values, old.weight) for values in (change, miss)))
+    if judged.target.is_number:
+        with np.errstate(over="ignore", invalid="ignore"):
+            squares = (new.guess - old.guess) ** 2, (old.truth - old.guess) ** 2
+            return Moved(len(pair), *(_mean(one, old.weight) ** 0.5 for one in squares))
+    changed = new.guessed_class != old.guessed_class, old.true_class != old.guessed_class
+    return Moved(len(pair), *(_mean(one.astype("float64"), old.weight) for one in changed))
+
+
+def _mean(values: Floats, weight: Floats | None) -> float:
+    return float(np.average(values, weights=weight))
 
 
 def _found(gate: Gate, pair: Pair, units: Units, *, search: bool) -> Iterator[Finding]:

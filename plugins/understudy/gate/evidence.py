@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -22,6 +23,32 @@ class Earlier:
     count: int
     rows: str = ""
     overlapping: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """How far a model's predictions are from those of the model that was judged.
+
+    Both numbers are of one kind: the root of the mean squared difference of numbers, the mean total
+    variation distance of probabilities, or the share of rows whose class differs.
+
+    Attributes:
+        rows: How many rows they rest on.
+        distance: Between the two models' predictions.
+        error: Between the judged model's predictions and the targets.
+    """
+
+    rows: int
+    distance: float
+    error: float
+
+    @property
+    def share(self) -> float:
+        """The distance as a share of the error; 1 for a model that knows the targets by heart."""
+        # A model without an error may not move at all; NaN is within no bound.
+        if self.error == 0:
+            return 0.0 if self.distance == 0 else math.inf
+        return self.distance / self.error
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from understudy.gate.evidence import Earlier, Evidence
+from understudy.gate.evidence import Earlier, Evidence, Moved
 from understudy.gate.record import as_json, evidence_of
 
 T = TypeVar("T", "GateRequest", "GateResult")
@@ -47,6 +47,8 @@ class GateRequest:
         rows: What the guards look at; None where the rules ask for none.
         span: Two moments (ISO 8601): only rows that came after the first one, and not after the
             second, are compared. None for all rows.
+        refit: Whether the challenger is the champion's recipe, trained again: then only how far its
+            predictions have moved is looked at.
     """
 
     rules: Mapping[str, Any]
@@ -56,6 +58,7 @@ class GateRequest:
     search_path: tuple[str, ...] = ()
     rows: RowFiles | None = None
     span: tuple[str, str] | None = None
+    refit: bool = False
 
     @classmethod
     def of(cls, stored: Mapping[str, Any]) -> GateRequest:
@@ -81,6 +84,8 @@ class GateResult:
         software: Versions of what computed it, by package.
         summary: What the pictures of the record are drawn from.
         profile: Of the night's training rows (JSON), for later nights; empty without guards.
+        moved: How far a refit's predictions have moved; None where that was not asked, or they
+            cannot be used.
     """
 
     evidence: Evidence
@@ -88,11 +93,16 @@ class GateResult:
     software: Mapping[str, str] = field(default_factory=dict)
     summary: Mapping[str, Any] = field(default_factory=dict)
     profile: str = ""
+    moved: Moved | None = None
 
     @classmethod
     def of(cls, stored: Mapping[str, Any]) -> GateResult:
         """Return the answer that ``as_json`` made of one."""
-        return cls(**{**stored, "evidence": evidence_of(stored["evidence"])})
+        moved = stored["moved"] and Moved(
+            stored["moved"]["rows"], *(float(stored["moved"][n]) for n in ("distance", "error"))
+        )
+        evidence = evidence_of(stored["evidence"])
+        return cls(**{**stored, "evidence": evidence, "moved": moved})
 
 
 def write(path: Path, items: Sequence[GateRequest | GateResult]) -> None:

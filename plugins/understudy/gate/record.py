@@ -89,6 +89,8 @@ def _interval(stored: Mapping[str, Any] | None) -> Interval | None:
 
 CHANGED: Final = "changed"
 """Where a record's context says that other defaults judge than on the night before."""
+STAND_IN: Final = "stand_in"
+"""Where it says that another version was scored in the champion's place."""
 SCHEMA: Final = "understudy/decision/2"
 """The form that is written."""
 KNOWN_SCHEMAS: Final = ("understudy/decision/1", SCHEMA)
@@ -184,7 +186,7 @@ class DecisionRecord:
         blockers = [one for one in self.decision.reasons if not any(one in c for c in checks)]
         moved = f"Nothing is moved, {self.shadow.summary(self.verdict)}" if self.shadow else ""
         head = [f"Verdict: {self.verdict}", *filter(None, [moved])]
-        changed = filter(None, [self.context.get(CHANGED, "")])
+        changed = filter(None, [self.context.get(name, "") for name in (CHANGED, STAND_IN)])
         # Names of columns, classes and slices come from data, and shall forge no line.
         return [*map(plain, (*head, *changed, *blockers, *checks, *self.decision.notes))]
 

@@ -136,6 +136,7 @@ class GarbageCollector:
                     runs=frozenset(filter(None, needed)),
                     aliases=frozenset(aliases[str(one.version)]),
                     pinned=(one.tags[KEEP_TAG] or "yes") if KEEP_TAG in one.tags else "",
+                    refit_of=one.tags.get(Tag.REFIT_OF.value, ""),
                 )
             token = page.token
             if not token:

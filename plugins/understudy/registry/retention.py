@@ -100,6 +100,8 @@ class OldVersion:
         runs: Runs that it needs: training, decision, rehearsal.
         aliases: Those that it holds.
         pinned: Why a person keeps it; '' for nobody does.
+        refit_of: The version that is scored in its place, because it was trained on all rows; ''
+            for none.
     """
 
     number: str
@@ -107,6 +109,7 @@ class OldVersion:
     runs: frozenset[str]
     aliases: frozenset[str] = frozenset()
     pinned: str = ""
+    refit_of: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +168,11 @@ def plan(inventory: Inventory, keep: Keep, now: datetime) -> RetentionPlan:
     versions = {
         one.number: _version_stays(one, inventory, recent, now) for one in inventory.versions
     }
+    for refit in inventory.versions:
+        # Without what was judged no later night could compare with its refit.
+        if versions[refit.number] and refit.refit_of in versions:
+            reason = f"version {refit.number}, its refit, stays"
+            versions[refit.refit_of] = versions[refit.refit_of] or reason
     kept = [one for one in inventory.versions if versions[one.number]]
     nights = {one.run_id: _night_stays(one, inventory, recent, now) for one in inventory.nights}
     for one in inventory.nights:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 
+_VERSIONS: Final = "models:/"
 _DEEPEST: Final = 5
 """Levels of nested runs that are looked through."""
 _SHOWN: Final = 5
@@ -163,8 +164,36 @@ class Registry:
         with tracking_errors():
             return trained_model(self._client, run_id, name)
 
-    def register(self, model: str, trained: TrainedModel, key: str) -> str:
-        """Return the version for a trained model; the same key never makes a second one."""
+    def judged(self, model: str, version: str) -> str:
+        """Return the version whose predictions count for a version on rows of any holdout.
+
+        A refit was trained on its night's holdout, and a later night's has most of these rows, too:
+        it would know the answers. The version that was judged before it does not.
+        """
+        found = self.version(model, version)
+        return version if found is None else str(found.tags.get(Tag.REFIT_OF.value, "") or version)
+
+    def judged_address(self, address: str) -> str:
+        """Return the address of the model to score in place of the one at ``address``.
+
+        Args:
+            address: ``models:/<name>/<version>``; that of no version is returned as it is.
+        """
+        name, _, version = address.removeprefix(_VERSIONS).rpartition("/")
+        if not address.startswith(_VERSIONS) or not name:
+            return address
+        return f"{_VERSIONS}{name}/{self.judged(name, version)}"
+
+    def register(self, model: str, trained: TrainedModel, key: str, refit_of: str = "") -> str:
+        """Return the version for a trained model; the same key never makes a second one.
+
+        Args:
+            model: The registered model.
+            trained: What is registered.
+            key: Its identity.
+            refit_of: The version that was judged, of a model that was trained again since.
+        """
+        judged = {Tag.REFIT_OF.value: refit_of} if refit_of else {}
         with tracking_errors():
             self._create_model(model)
             # MLflow registers the same source twice without complaint, and its client repeats a
@@ -176,7 +205,7 @@ class Registry:
                     trained.uri,
                     run_id=trained.run_id,
                     model_id=trained.model_id,
-                    tags={Tag.KEY.value: key},
+                    tags={Tag.KEY.value: key, **judged},
                 )
                 eldest = self._version_by_key(model, key)
         if eldest is None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Final, TypeVar
 
-from understudy.gate.record import CHANGED
+from understudy.gate.record import CHANGED, STAND_IN
 from understudy.report import pictures, words
 from understudy.report.document import CheckView, FindingView, ModelView, RecordView, finite
 from understudy.report.drawing import Picture, Scale, Table
@@ -157,6 +157,7 @@ _CONTEXT: Final = {
     "repository": "repository",
     "commit": "commit",
     CHANGED: "changed since the night before",
+    STAND_IN: "scored in the champion's place",
 }
 _EVIDENCE: Final = {
     "rows": "rows compared",

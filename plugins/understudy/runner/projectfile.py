@@ -186,7 +186,7 @@ def check_pipeline(
         ParameterError: naming what is wrong with the parameters.
     """
     # Workers import this module for every task, plain `mlflow run` too: pydantic is for pipelines.
-    from understudy.spec.entry_points import MODEL_URI, Role, given_to
+    from understudy.spec.entry_points import MODEL_URI, REFIT, YES, Role, given_to
 
     steps, after = pipeline.steps, pipeline.after_promotion
     every = list(steps.by_role.items())
@@ -202,6 +202,9 @@ def check_pipeline(
         # With a stand-in for what earlier steps will leave: a parameter that is wrong is found now,
         # and not after hours of training.
         filled = {name: "runs:/0/x" for name in steps.filled_in(role) if name in declared}
+        if step == steps.train and pipeline.refit is not None:
+            _refuse_deaf(step, steps.called(REFIT), declared)
+            filled[steps.called(REFIT)] = YES
         keys = {n: key for n, key in given_to(role, given).items() if n in declared}
         earlier = [*steps.by_role][: [*steps.by_role].index(role)]
         for key in {*keys.values()} & handed.keys():
@@ -216,6 +219,18 @@ def check_pipeline(
         taken = {*named(entry_points, after.entry_point)}
         names = (steps.called(MODEL_URI), *after.parameters)
         _refuse_foreign(f"{after.entry_point} has no", names, taken)
+
+
+def _refuse_deaf(entry_point: str, parameter: str, declared: Collection[str]) -> None:
+    """Refuse a training that cannot be told to take all rows."""
+    if parameter not in declared:
+        raise ParameterError(
+            f"The pipeline has refit=..., and {entry_point!r} no parameter {parameter!r}, which"
+            " would tell it to take the holdout's rows, too",
+            allowed=f"a training with such a parameter; this one has {listed(declared)}",
+            action="give it one (docs/refit.md says what it must do), name the one that it has in"
+            " Steps(inputs={'refit': ...}), or take refit out of the pipeline file",
+        )
 
 
 def _stand_in(parameter: Parameter) -> str:

@@ -32,6 +32,9 @@ DATA: Final = "data"
 MODEL_URI: Final = "model_uri"
 INPUTS: Final = (AS_OF, RAW, DATA, MODEL_URI)
 """What a night fills in, by our names: the first step can have the first, the second two, ..."""
+REFIT: Final = "refit"
+YES: Final = "yes"
+"""The parameter that tells a training to take all rows, the holdout's included; and its value."""
 
 RUN_ID: Final = "run_id"
 ARTIFACT_URI: Final = "artifact_uri"
@@ -86,8 +89,9 @@ class Steps:
         data: Artifact that ``preprocess`` logs.
         model: Name under which ``train`` logs the model.
         inputs: The project's own names for the parameters that a night fills in: ``as_of``,
-            ``raw``, ``data``, ``model_uri``. An entry point gets those that it declares; declared
-            as ``path`` an artifact comes as a local folder, otherwise as a ``runs:/`` address.
+            ``raw``, ``data``, ``model_uri``, ``refit``. An entry point gets those that it declares;
+            declared as ``path`` an artifact comes as a local folder, otherwise as a ``runs:/``
+            address.
 
     Raises:
         DeclarationError: naming every field that is wrong.
@@ -109,10 +113,10 @@ class Steps:
                 f"{listed(empty)} is empty", "a name, or None for no such step", "correct it"
             )
         for ours in self.inputs:
-            if ours not in INPUTS:
+            if ours not in (*INPUTS, REFIT):
                 raise _wrong(
-                    f"inputs has {ours!r}{nearest(ours, INPUTS)}",
-                    listed(INPUTS),
+                    f"inputs has {ours!r}{nearest(ours, (*INPUTS, REFIT))}",
+                    listed((*INPUTS, REFIT)),
                     "write the night's own name first, the project's after the colon",
                 )
             if ours not in self._filled_in:
@@ -133,7 +137,8 @@ class Steps:
     def _filled_in(self) -> tuple[str, ...]:
         """What a night with these steps fills in, by our names."""
         needs = {RAW: self.download, DATA: self.preprocess, MODEL_URI: self.validate}
-        return tuple(name for name in INPUTS if name not in needs or needs[name] is not None)
+        there = tuple(name for name in INPUTS if name not in needs or needs[name] is not None)
+        return (*there, REFIT) if REFIT in self.inputs else there
 
     @classmethod
     def single(cls, entry_point: str = "main", **fields: Any) -> Steps:

@@ -18,7 +18,7 @@ from understudy.contract import ENV_MANAGERS, LOCAL, STUDY_VARIABLE, is_env_mana
 from understudy.errors import DeclarationError, listed, nearest
 from understudy.spec import git_address
 from understudy.spec.declared import declared, refuse_secrets
-from understudy.spec.entry_points import MODEL_URI, Role, Steps, given_to, split_key
+from understudy.spec.entry_points import MODEL_URI, REFIT, Role, Steps, given_to, split_key
 from understudy.spec.placement import placement
 from understudy.spec.rules import Gate
 from understudy.spec.search import FILLED_IN, Search
@@ -103,6 +103,22 @@ class Rehearsal:
 
 
 @declared
+class Refit:
+    """A challenger that has passed is trained again on all rows, and that is promoted.
+
+    Attributes:
+        max_change: How far its predictions on the holdout may be from those that were judged, as a
+            share of how far these were from the targets: 0 is the same, 1 what a model has that
+            now knows the holdout by heart. Beyond it the night is held.
+
+    Raises:
+        DeclarationError: for a negative number.
+    """
+
+    max_change: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
+
+
+@declared
 class AfterPromotion:
     """An entry point of the project that hands each new champion on, such as to a model server.
 
@@ -145,6 +161,8 @@ class NightSpec:
         search: A search for the hyperparameters that the night trains with; None for none.
         rehearsal: What a version must show, served for real, before it may become champion; None
             for models that MLflow cannot serve.
+        refit: A challenger that has passed is trained again on all rows, the holdout's included,
+            before it is rehearsed and promoted; None to promote what was judged.
         alert_after_skips: So many skipped nights in a row are logged as an error.
         alert_after_age: A champion that was not replaced for so long is, too; None for never.
         reuse: Whether a finished step may stand for one with the same code, environment, parameters
@@ -170,6 +188,7 @@ class NightSpec:
     steps: Steps = Steps()
     search: Search | None = None
     rehearsal: Rehearsal | None = Rehearsal()
+    refit: Refit | None = None
     alert_after_skips: Annotated[int, Field(ge=1)] = 7
     alert_after_age: timedelta | None = None
     reuse: Mapping[str, bool] = Field(default_factory=dict, repr=False)
@@ -181,11 +200,12 @@ class NightSpec:
 
     @property
     def recipe(self) -> list[str]:
-        """How the steps are run, as text: entry points, environment manager, search."""
+        """How the steps are run, as text: entry points, environment manager, search, refit."""
         # Another search is another training: such a night is not skipped as one with the same
         # input.
         searched = [] if self.search is None else [self.search.recipe]
-        return [*self.steps.recipe, self.env_manager, *searched]
+        again = [] if self.refit is None else [REFIT]
+        return [*self.steps.recipe, self.env_manager, *searched, *again]
 
 
 @declared
@@ -253,6 +273,7 @@ class Pipeline(NightSpec):
         placement(self.backend, self.backend_config, self.environment)
         self._check_times()
         self._check_label_delay()
+        self._check_refit()
         self._check_search()
         self._check_parameters()
         self._check_after_promotion()
@@ -326,6 +347,14 @@ class Pipeline(NightSpec):
                 "name the entry point that scores a model, or leave label_delay out",
             )
 
+    def _check_refit(self) -> None:
+        if self.refit is not None and self.steps.validate is None:
+            raise _wrong(
+                "refit without a validate step, which compares it with what was judged",
+                "refit where steps names an entry point for validate",
+                "name the entry point that scores a model, or leave refit out",
+            )
+
     def _check_search(self) -> None:
         if self.search is None:
             return
@@ -346,6 +375,8 @@ class Pipeline(NightSpec):
     def _check_parameters(self) -> None:
         by_step = {f"{role}.{n}" for role in self.steps.by_role for n in self.steps.filled_in(role)}
         reserved = {*FORM_FIELDS, *self.steps.reserved, *by_step}
+        if self.refit:
+            reserved |= {self.steps.called(REFIT), f"{Role.TRAIN}.{self.steps.called(REFIT)}"}
         if self.search:
             reserved |= {*FILLED_IN, *(f"{Role.TRAIN}.{name}" for name in FILLED_IN)}
         for key in self.parameters:
@@ -408,6 +439,7 @@ __all__ = [
     "Pipeline",
     "Project",
     "Promotion",
+    "Refit",
     "Rehearsal",
     "Search",
     "Steps",

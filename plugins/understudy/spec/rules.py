@@ -252,7 +252,7 @@ class Gate:
 
     @property
     def changes(self) -> str:
-        """What these rules leave to defaults that are others than in 0.1; '' for nothing."""
+        """What judges by these rules otherwise than in 0.1, and the way back; '' for nothing."""
         said = []
         if self.is_default:
             name, share = self.primary.name, f"{100 * DEFAULT_TOLERANCE:g} %"
@@ -266,7 +266,14 @@ class Gate:
                 "rows with a time are now taken in its order, before they were independent; to "
                 "keep that: Gate(..., time_block='')"
             )
-        return f"The defaults have changed: {'; '.join(said)}" if said else ""
+        if stated := {bound.value for _, bound, _ in self.rules} & _COUNTED:
+            said.append(
+                f"{listed(stated)} now ask for more where some of the holdout's rows have judged "
+                "another challenger before, as in a window that moves by a day; before, only the "
+                "very same rows counted; nothing keeps that, Metric(..., confidence=...) asks for "
+                "less"
+            )
+        return f"Since 0.1 the rules have changed: {'; '.join(said)}" if said else ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the rules as JSON values; of what is not about metrics, what is stated."""
@@ -319,6 +326,8 @@ class Gate:
 
 _DEFAULT_OF_0_1: Final = {"min_gain": 0.0, "relative": False}
 """The comparison of a primary metric that stated none, which is part of nights' identities."""
+_COUNTED: Final = frozenset({Bound.MIN_GAIN.value, Bound.MAX_LOSS.value})
+"""Bounds whose error rate is shared by the challengers that are compared on the same rows."""
 _OPTIONAL: Final = (
     "cluster",
     "worst_slices",

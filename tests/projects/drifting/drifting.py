@@ -85,7 +85,12 @@ def preprocess(given: argparse.Namespace) -> None:
 
 def train(given: argparse.Namespace) -> None:
     """Log the mean of the newest week; of a bad night something that is far off."""
-    rows = pq.read_table(Path(given.data, "train.parquet")).to_pylist()[-7 * 24 :]
+    rows = pq.read_table(Path(given.data, "train.parquet")).to_pylist()
+    if given.refit == "yes":
+        newest = pq.read_table(Path(given.data, "holdout.parquet")).to_pylist()
+        tag("data.holdout.trained", str(len(newest)))
+        rows += newest
+    rows = rows[-7 * 24 :]
     level = sum(row["target"] for row in rows) / len(rows)
     if given.bad_night and rows[-1]["time"] >= given.bad_night:
         level = -50.0 if rows[-1]["time"].startswith(given.bad_night) else level
@@ -107,7 +112,7 @@ def main() -> None:
     steps = {step.__name__: step for step in (download, preprocess, train, validate)}
     parser = argparse.ArgumentParser()
     parser.add_argument("step", choices=steps)
-    for name in ("as_of", "raw", "holdout_days", "data", "bad_night", "model_uri"):
+    for name in ("as_of", "raw", "holdout_days", "data", "bad_night", "refit", "model_uri"):
         parser.add_argument(f"--{name}")
     given = parser.parse_args()
     steps[given.step](given)

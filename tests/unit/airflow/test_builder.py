@@ -21,6 +21,7 @@ from understudy import (
     Metric,
     Pipeline,
     Project,
+    Refit,
     Search,
     Steps,
     champion_asset,
@@ -64,6 +65,15 @@ def test_a_search_comes_before_the_training() -> None:
     assert dag.get_task("search").downstream_task_ids == {"train"}
     assert dag.get_task("search").expand_input.value == {"worker": [0, 1, 2]}
     assert dag.get_task("train").trigger_rule == TriggerRule.ALL_DONE_MIN_ONE_SUCCESS
+
+
+def test_a_refit_comes_between_the_approval_and_the_rehearsal() -> None:
+    """It trains where trainings do; without it no task, and no word of one."""
+    dag = built(refit=Refit(), queues={"train": "heavy"})
+    assert [task.task_id for task in dag.topological_sort()] == [*FLOW[:7], "refit", *FLOW[7:]]
+    assert dag.get_task("refit").queue == "heavy"
+    assert "`refit`" in str(dag.doc_md)
+    assert "`refit`" not in str(built().doc_md)
 
 
 @pytest.mark.parametrize(

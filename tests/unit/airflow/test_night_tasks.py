@@ -149,7 +149,7 @@ def test_the_gate_judges_by_what_was_pinned(
     monkeypatch.setattr(inputs, "git_access", lambda connection: connection)
     found = night_of(context, EDITED)
     assert found.spec.gate.to_dict() == PINNED.gate.to_dict()
-    brought = inputs._inputs(context, found, None, None)  # type: ignore[arg-type]
+    brought = inputs._inputs(context, None, found, None, None)  # type: ignore[arg-type]
     assert brought.rows == "runs:/b2/split"
     assert brought.execution.environment == {"UNDERSTUDY_TEST_TOKEN": "t0ken"}
     assert brought.execution.git_access == "models"

@@ -81,6 +81,23 @@ def test_what_is_as_good_without_faults_and_better_with_them_is_recommended() ->
     )
 
 
+def test_what_refits_would_have_served_stands_beside_what_was_served() -> None:
+    """As it is, with how much better or worse that is; the last line says it of what it names."""
+    found = result(2.0, 2.1)
+    again = result(1.5, 2.31)
+    found["refit"] = {"paths": again["paths"], "rules": again["rules"]}
+    for one in (*found["rules"], *found["paths"].values()):
+        one.update({"promotions": 1, "verdicts": ["PROMOTE"]})
+    plain = {"nights": ["2012-01-01"], "rows": [24], "how": "over all", "failures": {}}
+    lines = list(table({**found, **plain}))
+    assert lines[1].endswith("rejected  with a refit")
+    assert lines[2].endswith("1.5, 25.0% better")
+    assert lines[3].endswith("2.31, 10.0% worse")
+    assert lines[-1].endswith(
+        "; with a refit after each promotion it would have served 25.0% better"
+    )
+
+
 def test_the_table_has_a_column_for_faults() -> None:
     """Above hindsight that has none; which nights went wrong stands below."""
     found = spoilt(2.02, 2.1)

@@ -51,6 +51,17 @@ def planned(*things: OldNight | OldVersion, **more: object) -> RetentionPlan:
     return plan(replace(inventory, **more), KEEP, NOW)  # type: ignore[arg-type]
 
 
+def test_what_a_refit_was_judged_by_stays_with_it() -> None:
+    """No later night could compare with the champion otherwise; it goes with it, too."""
+    refit = version(2, aliases=frozenset({"champion"}), refit_of="1")
+    found = planned(night("n1"), night("n2"), version(1), refit)
+    assert not found.versions
+    assert found.reasons["version 1"] == "version 2, its refit, stays"
+    assert found.reasons["night n1"] == "version 1 needs it"
+    gone = planned(version(1), replace(refit, aliases=frozenset()))
+    assert [one.number for one in gone.versions] == ["1", "2"]
+
+
 def test_what_nothing_needs_goes() -> None:
     """Old, not among the last, used by nobody; the reasons say so."""
     found = planned(night("n1"), version(1))

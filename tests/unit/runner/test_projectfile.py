@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from understudy import Gate, Metric, Pipeline, Project, Refit, Steps
 from understudy.errors import ParameterError, ProjectError
 from understudy.runner import projectfile
 from understudy.runner.projectfile import EntryPoint, Parameter
@@ -35,6 +37,38 @@ def written(folder: Path, content: str, name: str = "MLproject") -> Path:
     """Write an MLproject and return its folder."""
     (folder / name).write_text(content)
     return folder
+
+
+STEPS = """
+entry_points:
+  download: {command: x}
+  preprocess: {parameters: {raw: path}, command: x}
+  train: {parameters: {data: path%s}, command: x}
+  validate: {parameters: {data: path, model_uri: string}, command: x}
+"""
+
+
+@pytest.mark.parametrize(
+    ("more", "steps", "refused"),
+    [
+        ("", Steps(), "'train' no parameter 'refit'.*docs/refit.md"),
+        (", refit: {default: no}", Steps(), ""),
+        (", every_row: {default: no}", Steps(inputs={"refit": "every_row"}), ""),
+        (", refit: {default: no}", Steps(inputs={"refit": "all"}), "No step .* parameter 'all'"),
+    ],
+)
+def test_a_training_that_cannot_be_told_to_take_all_rows_is_refused_before_the_night(
+    tmp_path: Path, more: str, steps: Steps, refused: str
+) -> None:
+    """Also one that has another name for it, which the pipeline file says."""
+    project = projectfile.load(written(tmp_path, STEPS % more), "here")
+    declared = {name: one.parameters for name, one in project.entry_points.items()}
+    pipeline = Pipeline(
+        "p", Project("https://example.com/m.git"), Gate(Metric("rmse")), steps=steps, refit=Refit()
+    )
+    expected = pytest.raises(ParameterError, match=refused) if refused else nullcontext()
+    with expected:
+        projectfile.check_pipeline(declared, pipeline, {}, {})
 
 
 def test_a_project_is_read_by_mlflows_loader(tmp_path: Path) -> None:

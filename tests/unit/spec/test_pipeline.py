@@ -9,7 +9,8 @@ import pytest
 
 from understudy.errors import DeclarationError, UnderstudyError
 from understudy.gate import Gate, Learned, Metric
-from understudy.spec.pipeline import Pipeline, Project, Steps
+from understudy.spec.declared import from_json, to_json
+from understudy.spec.pipeline import NightSpec, Pipeline, Project, Refit, Steps
 
 GATE = Gate(Metric("rmse"))
 PROJECT = Project("https://example.com/models.git#mlproject/tabular", version="main")
@@ -64,6 +65,13 @@ def test_defaults_follow_the_name() -> None:
             {"label_delay": timedelta(days=14), "steps": Steps.single()},
             "label_delay without a validate step",
         ),
+        (
+            {"refit": Refit(), "steps": Steps(validate=None)},
+            "refit without a validate step",
+        ),
+        ({"refit": True}, "'refit' is True"),
+        ({"refit": Refit(), "parameters": {"refit": "no"}}, "parameters has 'refit'"),
+        ({"refit": Refit(), "parameters": {"train.refit": "no"}}, "parameters has 'train.refit'"),
         ({"retries": -1}, "'retries' is -1"),
         ({"retries": "2"}, "'retries' is '2'"),
         ({"model": "a/b"}, "model is 'a/b'"),
@@ -78,6 +86,20 @@ def test_wrong_fields_are_refused(fields: dict[str, Any], message: str) -> None:
         declared(**fields)
     assert "Allowed: " in str(caught.value)
     assert "Next: " in str(caught.value)
+
+
+def test_a_refit_is_another_recipe_and_its_word_may_have_another_name() -> None:
+    """So a night without data that are new is not skipped when it is declared, and is pinned."""
+    plain, refitting = declared(), declared(refit=Refit(max_change=0.5))
+    assert refitting.recipe == [*plain.recipe, "refit"]
+    pinned = from_json(NightSpec, to_json(NightSpec, refitting.for_nights))
+    assert pinned.refit == Refit(max_change=0.5)
+    assert declared(parameters={"refit": "best"}).parameters == {"refit": "best"}
+    renamed = Steps(inputs={"refit": "every_row"})
+    assert renamed.renamed({"refit": "yes"}) == {"every_row": "yes"}
+    assert "every_row" not in renamed.reserved
+    with pytest.raises(DeclarationError, match="'max_change' is -1"):
+        Refit(max_change=-1)
 
 
 @pytest.mark.parametrize(

@@ -173,7 +173,6 @@ def test_rules_of_an_older_record_mean_what_they_meant() -> None:
     then = Gate.from_dict(OF_0_1)
     assert [(bound.value, limit) for _, bound, limit in then.rules] == [("min_gain", 0.0)]
     assert not then.time_block
-    assert not then.changes
     assert then.to_dict() == OF_0_1
 
 
@@ -192,12 +191,30 @@ def test_a_night_s_input_has_the_identity_that_it_had(gate: Gate) -> None:
 
 
 def test_what_other_defaults_judge_is_said_with_the_way_back() -> None:
-    """Each of the two changes for itself; explicit rules have none."""
+    """Each change for itself; absolute bounds and stated tolerances have none."""
     said = Gate(Metric("rmse")).changes
     assert "Metric('rmse', min_gain=0.0)" in said
     assert "time_block=''" in said
-    assert "min_gain" not in Gate(Metric("rmse", max_loss=0.1)).changes
-    assert not Gate(Metric("rmse", min_gain=0.0), cluster="customer").changes
+    assert "moves by a day" not in said
+    tolerant = Gate(Metric("rmse", tolerance=0.1), [Metric("r2", at_least=0.2)], cluster="customer")
+    assert not tolerant.changes
+
+
+@pytest.mark.parametrize(
+    ("gate", "bounds"),
+    [
+        (Gate(Metric("rmse", min_gain=0.0), cluster="customer"), "'min_gain' now"),
+        (Gate(Metric("rmse", max_loss=0.1), time_block=""), "'max_loss' now"),
+        (
+            Gate(Metric("rmse", min_gain=0.0), [Metric("mae", max_loss=0.1)], time_block=""),
+            "'max_loss', 'min_gain' now",
+        ),
+    ],
+)
+def test_stated_bounds_that_became_stricter_are_said(gate: Gate, bounds: str) -> None:
+    """Rows that two holdouts share now count, which makes proofs slower where a window moves."""
+    assert bounds in gate.changes
+    assert "a window that moves by a day" in gate.changes
 
 
 def test_a_declared_cluster_goes_before_the_order_of_time() -> None:

@@ -11,8 +11,9 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from understudy.airflow.assets import announce_champion, champion_asset, keep_quiet
 from understudy.airflow.challenger import (
-    challenger_version,
     compared_with,
+    final_training,
+    final_version,
     held,
     promotion,
     refuse_return,
@@ -20,7 +21,6 @@ from understudy.airflow.challenger import (
 from understudy.airflow.exceptions import airflow_errors
 from understudy.airflow.inputs import inputs_again
 from understudy.airflow.links import run_address
-from understudy.airflow.night_context import TRAIN, step_run
 from understudy.airflow.night_steps import NightStepOperator
 from understudy.airflow.services import Services
 from understudy.decide.decision import DecisionService
@@ -53,14 +53,15 @@ class PromoteOperator(NightStepOperator):
             services, night = Services.connect(), self.night(context)
             self.mlflow_address = run_address(night.experiment_id, night.run_id)
             record = DecisionService(services.client, services.runs).promotion(night)
-            version = challenger_version(context, services, night)
-            refuse_return(context, services, night, version)
+            version = final_version(context, services, night)
+            refuse_return(services, night, version)
             asked = promotion(context, services, night, version)
             # The champion may change between verdict and move, and again during each new judgement.
             # The comparison with `expected` happens in the promoter, right before the alias moves.
             for _ in range(_JUDGEMENTS):
                 expected = compared_with(services, night, record)
-                request = replace(asked, expected=expected, why=record.decision.why)
+                why = "; ".join(filter(None, [record.decision.why, asked.why]))
+                request = replace(asked, expected=expected, why=why)
                 try:
                     moved = services.promoter.move(request)
                 except ChampionChangedError as changed:
@@ -76,7 +77,8 @@ class PromoteOperator(NightStepOperator):
                     return version
                 self.log.info("%s version %s is champion", night.model, version)
                 names = {"model": night.model, "version": version, "previous": expected}
-                runs = {"run_id": step_run(context, TRAIN), "decision_run_id": night.run_id}
+                trained = final_training(context, night)
+                runs = {"run_id": trained, "decision_run_id": night.run_id}
                 announce_champion(self, context, {**names, **runs}, moved=moved)
                 return version
         raise DecisionError(

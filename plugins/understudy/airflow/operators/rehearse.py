@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from understudy.airflow import night_context as task
-from understudy.airflow.challenger import challenger_version, refuse_return
+from understudy.airflow.challenger import final_version, refit_left, refuse_return
 from understudy.airflow.exceptions import airflow_errors
 from understudy.airflow.links import MlflowRunLink, run_address
 from understudy.airflow.night_context import night_of, pulled
@@ -48,8 +48,8 @@ class RehearseOperator(ProjectOperator):
                 self.log.info(NOT_PINNED)
                 return ""
             self.at_pinned(night)
-            version = challenger_version(context, services, night)
-            refuse_return(context, services, night, version)
+            version = final_version(context, services, night)
+            refuse_return(services, night, version)
             experiment_id, key = night.experiment_id, task_key(context)
             dead = services.runs.end_abandoned(experiment_id, Tag.ATTEMPT_OF, key)
             if dead:
@@ -68,7 +68,12 @@ class RehearseOperator(ProjectOperator):
         spec, run = night.spec, _run(context, night)
         rehearser = Rehearser(services.client, services.runs, spec.rehearsal or Rehearsal())
         self._rehearser = rehearser
-        validation = pulled(context, task.VALIDATE, task.CHALLENGER_INDEX)
+        # Whatever is to be promoted is asked, and has to answer as its own validation says.
+        validation = (
+            pulled(context, task.VALIDATE, task.CHALLENGER_INDEX)
+            if spec.refit is None
+            else refit_left(context)["validation"]
+        )
         cases = RehearsalCases(
             str(pulled(context, task.PREPROCESS) or ""), spec.steps.data, str(validation or "")
         )

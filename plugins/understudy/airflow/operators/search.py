@@ -13,9 +13,9 @@ from understudy.airflow.connections import study_storage
 from understudy.airflow.night_context import SEARCH, pulled
 from understudy.airflow.night_steps import NightStepOperator
 from understudy.airflow.services import Services
-from understudy.contract import BEST_PARAMETERS, STUDY_VARIABLE
+from understudy.contract import BEST_PARAMETERS, STUDY_VARIABLE, DataTag
 from understudy.errors import DecisionError, ProjectError, listed
-from understudy.spec.entry_points import Role, given_to
+from understudy.spec.entry_points import REFIT, Role, given_to
 from understudy.spec.pipeline import NightSpec, Pipeline
 from understudy.spec.search import FIXED, METRIC, STUDY, Search
 from understudy.store.artifacts import read_text
@@ -102,6 +102,23 @@ class TrainOperator(NightStepOperator):
             )
         self.log.info("Best parameters: %s", best)
         return {**inputs, **best}
+
+    def finished(self, context: Context, services: Services, run_id: str) -> Any:  # noqa: ANN401
+        """Return the run; refuse a model that has learned from the rows that are to judge it.
+
+        Raises:
+            ProjectError: when its training says so.
+        """
+        tags = services.runs.get(run_id).data.tags
+        seen = tags.get(DataTag.HOLDOUT_TRAINED.value, "0")
+        if seen != "0":
+            raise ProjectError(
+                f"The training learned from {seen} rows of the holdout, which are to judge it",
+                allowed="a training that leaves the holdout alone until the verdict",
+                action=f"take {REFIT!r} out of parameters; pipeline(..., refit=Refit()) trains on"
+                " all rows after the verdict",
+            )
+        return super().finished(context, services, run_id)
 
 
 def _best(context: Context, services: Services, workers: int) -> dict[str, str]:
