@@ -260,14 +260,20 @@ def _moment(row: NightRow) -> str:
 
 
 def _moved(row: NightRow) -> str:
+    if row.running or Tag.CHAMPION_AFTER.value not in row.tags:
+        return ""
     before, after = row.tag(Tag.CHAMPION_BEFORE), row.tag(Tag.CHAMPION_AFTER)
-    return "" if row.running or before == after else f"{before or 'none'} \u2192 {after or 'none'}"
+    return "" if before == after else f"{before or 'none'} \u2192 {after or 'none'}"
 
 
 def alias_told(row: NightRow) -> str:
     """Return what became of the alias, as a sentence."""
     before, after = row.tag(Tag.CHAMPION_BEFORE), row.tag(Tag.CHAMPION_AFTER)
-    if row.running:
+    if Tag.CHAMPION_BEFORE.value not in row.tags:
+        # It ended before it was pinned, or does not run for long.
+        return "It has moved no alias."
+    # What was swept up did not say what it left.
+    if row.running or Tag.CHAMPION_AFTER.value not in row.tags:
         return f"Champion when it began: {f'version {before}' if before else 'none'}."
     return alias_said(before or None, after or None)
 
