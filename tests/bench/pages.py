@@ -22,6 +22,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -308,7 +309,10 @@ class Kept:
         self._nights = [one for one in found if isinstance(one, reader.Nights)]
 
     def nothing(self) -> None:
-        """Forget everything."""
+        """Forget everything, once nothing is being read."""
+        for one in threading.enumerate():
+            if one.name.endswith("(_later)"):
+                one.join()
         for shelf in (*self._shelves, *self._nights):
             shelf._kept.clear()
 
@@ -423,8 +427,6 @@ def memory(address: str) -> list[float]:
 
 def say_memory(address: str) -> None:
     """Write what ``memory`` returns; for a process of its own."""
-    import threading
-
     import airflow.api_fastapi.core_api.app  # noqa: F401 -- what the API server has without us
     from airflow.utils import db
     from fastapi.testclient import TestClient
