@@ -325,14 +325,15 @@ def test_a_held_night_says_each_sentence_once(
     assert ">was wrong</strong>: <bdi>the challenger would have served better</bdi>" in above
 
 
+@pytest.mark.parametrize("how", ["base_url", "mounted"])
 def test_every_address_works_where_airflow_has_a_path(
-    pages: Pages, pipeline: RecordedPipeline
+    pages: Pages, pipeline: RecordedPipeline, how: str
 ) -> None:
-    """Behind a proxy that serves Airflow below ``/team/airflow``: pages, files, Airflow itself."""
+    """Served below ``/team/airflow``, by ``[api] base_url`` as Airflow does it, or by a server."""
     pipeline.usual(2)
     below = "/team/airflow"
-    outer = FastAPI()
-    outer.mount(below, pages.app)
+    outer = FastAPI(root_path=below if how == "base_url" else "")
+    outer.mount("" if how == "base_url" else below, pages.app)
     known = SimpleAuthManagerUser(username="admin", role="admin")
     with TestClient(outer) as client:
         client.cookies.set("_token", pages.manager.generate_jwt(known))
