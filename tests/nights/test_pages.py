@@ -195,16 +195,17 @@ def of_viewer(token: str, installation: Installation) -> str:
 
 
 def test_the_list_of_champions_leads_to_each(page: Page, installation: Installation) -> None:
-    """By keyboard; readable on a telephone."""
+    """By keyboard; readable on a telephone, and on a wide screen."""
     frame = framed(page, installation, "plugin/champions")
     link = frame.get_by_role("link", name=DAG, exact=True)
     link.focus()
     page.keyboard.press("Enter")
     expect(frame.get_by_role("heading", name=f"Champion of {DAG}")).to_be_visible()
-    page.set_viewport_size({"width": 360, "height": 740})
-    page.goto(airflow(installation, f"understudy/dags/{DAG}/champion"))
-    expect(page.locator(".standing").first).to_be_visible()
-    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    for width, height in ((360, 740), (1600, 1000)):
+        page.set_viewport_size({"width": width, "height": height})
+        page.goto(airflow(installation, f"understudy/dags/{DAG}/champion"))
+        expect(page.locator(".standing").first).to_be_visible()
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
     page.set_viewport_size({"width": 1400, "height": 1200})
 
 

@@ -4,7 +4,7 @@ A page costs at most four calls of MLflow, however many nights there are; what w
 pipeline and never by user, so whoever asks must be authorised first. While MLflow is away, what was
 read last is given with the time at which that was.
 
-MLflow takes some milliseconds for each run that it returns. So a page's first answer has a part of
+MLflow takes two milliseconds for each run that it returns. So a page's first answer has a part of
 the nights, the others are read meanwhile, and for some minutes after that only the latest are asked
 for. What changes in an older one is seen when all are read again, which nobody waits for.
 """
