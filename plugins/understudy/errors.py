@@ -71,7 +71,7 @@ class UnderstudyError(Exception):
     retryable: ClassVar[bool] = False
 
     def __init__(self, found: str, *, allowed: str, action: str) -> None:
-        found, *advice = _parts(found)
+        found, *advice = three_parts(found)
         if advice:
             allowed, action = advice
         # They hold what data, projects and servers said, and go to logs, tags and messages.
@@ -87,8 +87,8 @@ class UnderstudyError(Exception):
         return self.retryable
 
 
-def _parts(text: str) -> list[str]:
-    """Return the three parts of another error in a text; the text alone where there is none."""
+def three_parts(text: str) -> list[str]:
+    """Return the three parts of an error in a text; the text alone where there is none."""
     unquoted = _QUOTED.sub(lambda quoted: "-" * len(quoted[0]), text)
     allowed = _ALLOWED.search(unquoted)
     following = _NEXT.search(unquoted, allowed.end()) if allowed else None

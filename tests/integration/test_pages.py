@@ -29,6 +29,7 @@ from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from understudy.contract import Tag
 from understudy.web import reader as reading
 from understudy.web.app import PREFIX, application
 
@@ -219,7 +220,7 @@ def test_a_spoiled_history_is_said_and_hides_nothing_else(
     pages: Pages, pipeline: RecordedPipeline
 ) -> None:
     """Who may write to the experiment of the histories may write anything there."""
-    from understudy.contract import Kind, Tag
+    from understudy.contract import Kind
     from understudy.registry.history_log import EXPERIMENT
 
     pipeline.usual(2)
@@ -263,6 +264,31 @@ def test_what_is_wrong_is_said_in_one_word(pages: Pages, pipeline: RecordedPipel
     assert "no champion" in pages.get(f"{path}?anew=true").text
 
 
+def test_a_night_that_never_began_says_why(pages: Pages, pipeline: RecordedPipeline) -> None:
+    """In three parts, whatever ``pin`` found; and no alias is said to have gone anywhere."""
+    run = pipeline.failed(
+        "the task pin is failed: the night did not begin; pin: Found no version 'v9'."
+        f" Allowed: main or v1 {HOSTILE}. Next: name one of them."
+    )
+    told = html.unescape(pages.get(f"dags/{pipeline.name}/night/part?run_id=never").text)
+    assert run
+    assert "<bdi>pin: Found no version 'v9'.</bdi><br><strong>Allowed:</strong> <bdi>main" in told
+    assert "<br><strong>Next:</strong> <bdi>name one of them.</bdi>" in told
+    assert "It has moved no alias." in told
+    assert "failing" in pages.get(f"dags/{pipeline.name}/champion/part").text
+
+
+def test_a_night_that_was_swept_up_claims_nothing(pages: Pages, pipeline: RecordedPipeline) -> None:
+    """Killed before it said what it left: the alias may be where it was."""
+    pipeline.night("PROMOTED")
+    run = pipeline.night("HELD")
+    for tag in (Tag.OUTCOME, Tag.REASON, Tag.CHAMPION_AFTER):
+        pipeline.client.delete_tag(run, tag.value)
+    told = pages.get(f"dags/{pipeline.name}/night/part?night={run}").text
+    assert "Champion when it began: version 1." in told
+    assert "champion 1" not in pages.get(f"dags/{pipeline.name}/champion/part").text
+
+
 def test_the_decision_is_drawn_from_its_record(
     pages: Pages, pipeline: RecordedPipeline, decision_records: dict[str, Any]
 ) -> None:
@@ -299,14 +325,15 @@ def test_a_held_night_says_each_sentence_once(
     assert ">was wrong</strong>: <bdi>the challenger would have served better</bdi>" in above
 
 
+@pytest.mark.parametrize("how", ["base_url", "mounted"])
 def test_every_address_works_where_airflow_has_a_path(
-    pages: Pages, pipeline: RecordedPipeline
+    pages: Pages, pipeline: RecordedPipeline, how: str
 ) -> None:
-    """Behind a proxy that serves Airflow below ``/team/airflow``: pages, files, Airflow itself."""
+    """Served below ``/team/airflow``, by ``[api] base_url`` as Airflow does it, or by a server."""
     pipeline.usual(2)
     below = "/team/airflow"
-    outer = FastAPI()
-    outer.mount(below, pages.app)
+    outer = FastAPI(root_path=below if how == "base_url" else "")
+    outer.mount("" if how == "base_url" else below, pages.app)
     known = SimpleAuthManagerUser(username="admin", role="admin")
     with TestClient(outer) as client:
         client.cookies.set("_token", pages.manager.generate_jwt(known))

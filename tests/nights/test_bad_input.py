@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from understudy.contract import Kind, Tag
+
 if TYPE_CHECKING:
     from tests.fixtures.airflow import Installation
 
@@ -39,8 +41,12 @@ def test_bad_input_fails_early_and_says_why(
     log = installation.log(dag_id, run_id, task)
     assert message in log
     assert "Allowed: " in log
-    if installation.client.get_experiment_by_name(dag_id):
-        installation.check_ended(dag_id)
+    # Also where no night began.
+    installation.check_ended(dag_id)
+    condition = f"tags.`{Tag.DAG_RUN_ID}` = '{run_id}' and tags.`{Tag.KIND}` = '{Kind.NIGHT}'"
+    (night,) = installation.runs(dag_id, condition)
+    assert night.info.run_name.startswith("FAILED: ")
+    assert message in night.data.tags[Tag.REASON]
     assert not installation.client.search_registered_models(f"name = '{dag_id}'")
 
 

@@ -7,11 +7,17 @@ back from the page of its champion.
 from __future__ import annotations
 
 import configparser
+import os
 import re
+import signal
+import subprocess
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
+import httpx
 import jwt
 import pytest
 from playwright.sync_api import Browser, FrameLocator, Page, expect
@@ -23,8 +29,10 @@ from tests.fixtures.browser import (
     login_to_mlflow,
     sign_in,
 )
+from tests.fixtures.loopback import free_port
+from tests.fixtures.waiting import eventually
 
-from understudy.devstack import settings
+from understudy.devstack import ports, settings
 
 if TYPE_CHECKING:
     from tests.fixtures.airflow import Installation
@@ -187,16 +195,17 @@ def of_viewer(token: str, installation: Installation) -> str:
 
 
 def test_the_list_of_champions_leads_to_each(page: Page, installation: Installation) -> None:
-    """By keyboard; readable on a telephone."""
+    """By keyboard; readable on a telephone, and on a wide screen."""
     frame = framed(page, installation, "plugin/champions")
     link = frame.get_by_role("link", name=DAG, exact=True)
     link.focus()
     page.keyboard.press("Enter")
     expect(frame.get_by_role("heading", name=f"Champion of {DAG}")).to_be_visible()
-    page.set_viewport_size({"width": 360, "height": 740})
-    page.goto(airflow(installation, f"understudy/dags/{DAG}/champion"))
-    expect(page.locator(".standing").first).to_be_visible()
-    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    for width, height in ((360, 740), (1600, 1000)):
+        page.set_viewport_size({"width": width, "height": height})
+        page.goto(airflow(installation, f"understudy/dags/{DAG}/champion"))
+        expect(page.locator(".standing").first).to_be_visible()
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
     page.set_viewport_size({"width": 1400, "height": 1200})
 
 
@@ -219,3 +228,79 @@ def test_airflows_theme_is_followed_while_it_changes(
             [theme, other],
         )
         expect(frame.locator(f"html[data-theme={theme}]")).to_be_attached()
+
+
+@pytest.fixture(scope="module")
+def below(installation: Installation, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Return the address of the same Airflow below a path, by an API server of its own."""
+    place, port = installation.stack.place, free_port()
+    address = f"http://127.0.0.1:{port}/team/airflow"
+    variables = settings.environment(place, ports.remembered(place.ports), "below a path")
+    log: Path = tmp_path_factory.mktemp("below") / "log"
+    with log.open("wb") as out:
+        server = subprocess.Popen(
+            [
+                *(place.environment("airflow") / "airflow", "api-server", "--apps", "core"),
+                *("--host", "127.0.0.1", "--port", str(port), "--workers", "1"),
+            ],
+            env={**variables, "AIRFLOW__API__BASE_URL": address, "AIRFLOW__API__PORT": str(port)},
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+        )
+    try:
+        assert eventually(lambda: _answers(f"{address}/api/v2/version"), 180), log.read_text()
+        yield address
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+
+
+def _answers(address: str) -> bool:
+    try:
+        return httpx.get(address, trust_env=False, timeout=10).is_success
+    except httpx.TransportError:
+        return False
+
+
+def test_the_tabs_work_where_airflow_has_a_path(
+    browser: Browser, installation: Installation, below: str
+) -> None:
+    """Frames, their links from page to page, buttons; nothing is asked of what lies outside it."""
+    context = browser.new_context(**WINDOW, **login_to_mlflow(installation))
+    context.set_default_timeout(PATIENCE)
+    page, asked, refused = context.new_page(), list[str](), list[str]()
+    page.on("request", lambda request: asked.append(request.url))
+    page.on(
+        "response",
+        lambda answer: answer.status >= 400 and refused.append(f"{answer.status} {answer.url}"),
+    )
+    sign_in(page, f"{below}/", settings.password(installation.stack.place))
+    expect(page.get_by_role("link", name="Dags", exact=True)).to_be_visible()
+    refused.clear()  # the login itself began with one
+
+    def framed_at(path: str) -> FrameLocator:
+        page.goto(f"{below}/{path}")
+        frame = page.frame_locator("iframe")
+        expect(frame.locator("#part:not([aria-busy]) .top h1")).to_be_visible()
+        return frame
+
+    frame = framed_at("plugin/champions")
+    frame.get_by_role("link", name=DAG, exact=True).click()
+    expect(frame.get_by_role("heading", name=f"Champion of {DAG}")).to_be_visible()
+    frame.get_by_role("link", name="decision and steps").click()
+    expect(frame.get_by_role("heading", name="What was pinned")).to_be_visible()
+    frame = framed_at(f"dags/{DAG}/runs/second/plugin/night")
+    expect(frame.locator(".standing")).to_contain_text("PROMOTED")
+    frame = framed_at(f"dags/{DAG}/plugin/champion")
+    frame.get_by_role("button", name="Refresh").click()
+    expect(frame.locator("#part:not([aria-busy]) .standing").first).to_contain_text("Version 1")
+    frame.get_by_role("button", name="Trigger a night").click()
+    dialog = frame.get_by_role("dialog")
+    dialog.get_by_role("button", name="Trigger").click()
+    expect(dialog.locator(".said")).to_contain_text(", champion ", timeout=3 * PATIENCE)
+    context.close()
+    ours = [one for one in asked if urlsplit(one).netloc == urlsplit(below).netloc]
+    assert any("/understudy/" in one for one in ours)
+    assert [one for one in ours if not urlsplit(one).path.startswith("/team/airflow/")] == []
+    assert [one for one in refused if "/understudy/" in one or "/api/v2/" in one] == []

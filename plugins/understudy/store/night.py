@@ -183,11 +183,11 @@ class NightBook:
         kind = {Tag.KIND.value: Kind.NIGHT.value}
         return self._runs.ensure(RunSpec(experiment_id, key, name, {**tags, **kind}))
 
-    def reopen(self, night: Night) -> None:
+    def reopen(self, run_id: str) -> None:
         """Let a night that is run again say RUNNING, and no outcome in its name."""
-        name = plain_name(self._runs.get(night.run_id))
+        name = plain_name(self._runs.get(run_id))
         with tracking_errors():
-            self._client.update_run(night.run_id, status="RUNNING", name=name)
+            self._client.update_run(run_id, status="RUNNING", name=name)
 
     def pin(self, night: Night) -> None:
         """Store what a night pinned; the commit's tag makes it valid, and comes last."""
@@ -207,9 +207,8 @@ class NightBook:
         self._runs.log_parameters(run, chosen, {tag.value: text for tag, text in tags.items()})
 
     def give_up(self, run_id: str, reason: str) -> None:
-        """End the run of a night that was opened and never pinned."""
-        self._runs.tag(run_id, {Tag.OUTCOME: Outcome.FAILED.value, Tag.REASON: reason})
-        self._runs.end(run_id, "FAILED", reason)
+        """End the run of a night that was never pinned, and so moved nothing."""
+        self._end(run_id, Outcome.FAILED, reason, "The alias champion did not move.")
 
     def latest(self, experiment_id: str, night_of: str) -> str | None:
         """Return the parent run that was opened last for a Dag run, or None."""
@@ -272,7 +271,9 @@ class NightBook:
     def note_less_seen(self, night: Night) -> str:
         """Note on a night that the one before it saw later data; return the words, '' for none."""
         tags = {Tag.PIPELINE: night.pipeline, Tag.KIND: Kind.NIGHT.value}
-        last = self._runs.search(night.experiment_id, tags, limit=2)
+        # Nights that failed before they were pinned saw nothing.
+        pinned = f"tags.`{Tag.AS_OF}` != ''"
+        last = self._runs.search(night.experiment_id, tags, also=pinned, limit=2)
         before = next((run for run in last if run.info.run_id != night.run_id), None)
         seen = "" if before is None else before.data.tags.get(Tag.AS_OF.value, "")
         if before is None or seen <= night.as_of:
@@ -306,21 +307,24 @@ class NightBook:
 
     def close(self, night: Night, outcome: Outcome, reason: str, champion: str | None) -> None:
         """Write how the night ended, and end its run."""
+        self._runs.tag(night.run_id, {Tag.CHAMPION_AFTER: champion or ""})
+        self._end(night.run_id, outcome, reason, alias_said(night.champion, champion))
+
+    def _end(self, run_id: str, outcome: Outcome, reason: str, alias: str) -> None:
         # Outcome and reason before the status: who waits for the run's end reads both with it.
         reasons = "\n".join(f"* {line}" for line in reason[:5000].split("; "))
         tags = {
             Tag.OUTCOME: outcome.value,
             Tag.REASON: reason[:5000],
-            Tag.CHAMPION_AFTER: champion or "",
-            Tag.DESCRIPTION: f"**{outcome}**: {alias_said(night.champion, champion)}\n\n{reasons}",
+            Tag.DESCRIPTION: f"**{outcome}**: {alias}\n\n{reasons}",
         }
-        self._runs.tag(night.run_id, tags)
+        self._runs.tag(run_id, tags)
         # MLflow's lists cut names off at their end, and show no tag unless one asks.
-        name = f"{outcome}: {plain_name(self._runs.get(night.run_id))}"
+        name = f"{outcome}: {plain_name(self._runs.get(run_id))}"
         with tracking_errors():
-            self._client.update_run(night.run_id, name=name)
+            self._client.update_run(run_id, name=name)
         failed = outcome is Outcome.FAILED
-        self._runs.end(night.run_id, "FAILED" if failed else "FINISHED", reason if failed else "")
+        self._runs.end(run_id, "FAILED" if failed else "FINISHED", reason if failed else "")
 
 
 def alias_said(before: str | None, after: str | None) -> str:

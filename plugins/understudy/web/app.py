@@ -25,7 +25,7 @@ from fastapi.responses import HTMLResponse, Response
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from understudy.contract import Tag
-from understudy.errors import DecisionError, UnderstudyError
+from understudy.errors import DecisionError, UnderstudyError, three_parts
 from understudy.report import Links, decision_part, template_engine
 from understudy.report.words import said_above, shown
 from understudy.store.tracking import ui_address
@@ -317,7 +317,10 @@ def _text(template: str, request: Request, **said: Any) -> str:
 def _engine() -> Any:  # noqa: ANN401 -- jinja2's
     engine = template_engine("understudy.web")
     engine.filters.update(
-        time=_time, seconds=_seconds, reason=functools.partial(shown, longest=320)
+        time=_time,
+        seconds=_seconds,
+        reason=functools.partial(shown, longest=320),
+        three_parts=three_parts,
     )
     engine.globals.update(first_moves=views.first_moves, mlflow=_links)
     return engine

@@ -4,9 +4,9 @@ A page costs at most four calls of MLflow, however many nights there are; what w
 pipeline and never by user, so whoever asks must be authorised first. While MLflow is away, what was
 read last is given with the time at which that was.
 
-MLflow takes some milliseconds for each run that it returns. So a page's nights are asked for once,
-and for some minutes after that only the latest of them. What changes in an older one is seen when
-all are asked for again, which nobody waits for.
+MLflow takes two milliseconds for each run that it returns. So a page's first answer has a part of
+the nights, the others are read meanwhile, and for some minutes after that only the latest are asked
+for. What changes in an older one is seen when all are read again, which nobody waits for.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import logging
 import threading
 import time
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -59,6 +59,10 @@ _LATEST: Final = 8
 """Nights of a pipeline that are."""
 _LATEST_OF_ALL: Final = 40
 """The same of all pipelines together."""
+_AT_ONCE: Final = 45
+"""Nights of a pipeline for which a page waits where none are known."""
+_AT_ONCE_OF_ALL: Final = 100
+"""The same of all pipelines together."""
 _SETTLED_FOR: Final = 3600.0
 _PAUSE: Final = 5.0
 """Seconds in which a server that did not answer is left alone."""
@@ -68,7 +72,7 @@ _PIPELINES: Final = 64
 """Pipelines whose nights are kept, some hundreds of kilobytes each."""
 _PAGE: Final = 1000
 _OVERVIEW: Final = 300
-"""Nights of all pipelines together: more take MLflow too long for who waits for a page."""
+"""Nights of all pipelines together that are read at least: some may have several a day."""
 _STEPS: Final = 200
 _LARGEST: Final = 8_000_000
 """Bytes of a decision record that a page is still drawn of."""
@@ -147,12 +151,14 @@ class PipelineState:
         nights: Up to ``NIGHTS`` of them.
         earlier: Milliseconds since 1970 before which the next page begins; 0 for none.
         production: What is in production.
+        partly: Whether more nights are being read.
     """
 
     name: str
     nights: tuple[NightRow, ...]
     production: Production
     earlier: int = 0
+    partly: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,67 +238,113 @@ class Shelf:
                 self._locks.pop(dropped, None)
 
 
-Search = Callable[[int], list[NightRow]]
-"""Returns at most so many nights, the latest first."""
+Search = Callable[..., list[NightRow]]
+"""Returns at most so many nights, the latest first; of those that meet a further condition."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """Nights of a pipeline, the latest first, and when all of them were read; None for a part."""
+
+    rows: list[NightRow] = field(default_factory=list)
+    at: float | None = None
 
 
 class Nights:
-    """Keeps the nights of pipelines, and asks then for the latest of them alone."""
+    """Keeps the nights of pipelines, and asks then for the latest of them alone.
+
+    MLflow works for two milliseconds on each night that it returns. So who comes first is given a
+    part of them, and the others are read meanwhile.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._kept: OrderedDict[str, tuple[float, list[NightRow]]] = OrderedDict()
+        self._kept: OrderedDict[str, _Known] = OrderedDict()
         self._asking: set[str] = set()
-        self._guard = threading.Lock()
+        self._guard, self._turn = threading.Lock(), threading.Lock()
 
-    def get(self, key: str, search: Search, most: int, latest: int) -> list[NightRow]:
+    def get(self, key: str, search: Search, at_once: int, latest: int) -> list[NightRow]:
         """Return a pipeline's nights, the latest first.
 
         Args:
             key: The pipeline, '' for all.
             search: Asks for them.
-            most: How many are wanted.
-            latest: How many of them are asked for where the others are known.
+            at_once: How many are asked for where none are known.
+            latest: How many are asked for where the others are known.
         """
         with self._guard:
-            at, rows = self._kept.get(key, (0.0, []))
+            known = self._kept.get(key, _Known())
         # Fewer are known than are asked for anew: that is all of them.
-        if len(rows) <= latest:
-            return self._whole(key, search, most)
+        if len(known.rows) <= latest:
+            return self._began(key, search(at_once), at_once)
         found = search(latest)
         seen = {row.run_id for row in found}
-        # Nights that follow those that are known, and nothing that runs among the others.
-        known = any(row.run_id in seen for row in rows)
-        if not known or any(row.running and row.run_id not in seen for row in rows):
-            return self._whole(key, search, most)
-        if self._clock() - at > _WHOLE_FOR:
-            threading.Thread(target=self._later, args=(key, search, most), daemon=True).start()
-        earliest = found[-1].started
-        older = [row for row in rows if row.run_id not in seen and row.started <= earliest]
-        return [*found, *older][:most]
-
-    def _whole(self, key: str, search: Search, most: int) -> list[NightRow]:
-        rows = search(most)
+        followed = any(row.run_id in seen for row in known.rows)
+        # A night that ran may have ended since, and many may have been added.
+        if not followed or any(row.running and row.run_id not in seen for row in known.rows):
+            found = search(at_once)
+            seen = {row.run_id for row in found}
+            if not any(row.run_id in seen for row in known.rows):
+                return self._began(key, found, at_once)
+        rows = [*found, *_others(known.rows, seen, found[-1].started)]
         with self._guard:
-            self._kept[key] = (self._clock(), rows)
+            if self._kept.get(key) is known:
+                self._kept[key] = _Known(rows[: len(known.rows)], known.at)
+        return rows
+
+    def complete(self, key: str, search: Search, most: int) -> bool:
+        """Return whether all nights are known; where they are not, or for long, read them.
+
+        That happens in a thread, by calls that are no longer than a page's own.
+        """
+        with self._guard:
+            at = self._kept.get(key, _Known()).at
+            is_due = at is None or self._clock() - at > _WHOLE_FOR
+            if is_due and key not in self._asking:
+                self._asking.add(key)
+                later = threading.Thread(target=self._later, args=(key, search, most), daemon=True)
+                later.start()
+        return at is not None
+
+    def _began(self, key: str, rows: list[NightRow], at_once: int) -> list[NightRow]:
+        self._keep(key, _Known(rows, self._clock() if len(rows) < at_once else None))
+        return rows
+
+    def _keep(self, key: str, known: _Known) -> None:
+        with self._guard:
+            self._kept[key] = known
             self._kept.move_to_end(key)
             while len(self._kept) > _PIPELINES:
                 self._kept.popitem(last=False)
-        return rows
 
     def _later(self, key: str, search: Search, most: int) -> None:
-        """Ask for all of them again, unless that is being done."""
-        with self._guard:
-            if key in self._asking:
-                return
-            self._asking.add(key)
+        # One at a time: MLflow answers whoever waits for a page meanwhile.
         try:
-            self._whole(key, search, most)
+            with self._turn:
+                self._keep(key, _Known(_all(search, most), self._clock()))
         except UnderstudyError as error:
-            _LOG.info("The nights could not be read again: %s", error)
+            _LOG.info("The nights could not be read: %s", error)
         finally:
             with self._guard:
                 self._asking.discard(key)
+
+
+def _others(rows: Iterable[NightRow], seen: Collection[str], earliest: int) -> list[NightRow]:
+    return [row for row in rows if row.run_id not in seen and row.started <= earliest]
+
+
+def _all(search: Search, most: int) -> list[NightRow]:
+    """Return so many nights, the latest first, some at a time."""
+    rows: list[NightRow] = []
+    while len(rows) < most:
+        # Also what began in the same millisecond as the last one.
+        also = f"attributes.start_time <= {rows[-1].started}" if rows else ""
+        found = search(_AT_ONCE_OF_ALL, also)
+        new = _others(found, {row.run_id for row in rows}, found[0].started if found else 0)
+        rows += new
+        if not new or len(found) < _AT_ONCE_OF_ALL:
+            break
+    return rows[:most]
 
 
 class PageReader:
@@ -424,9 +476,14 @@ class PageReader:
 
     def _overview(self) -> tuple[PipelineState, ...]:
         experiments = self._experiments()
-        search = partial(self._rows, experiments, {Tag.KIND: Kind.NIGHT.value})
+
+        def search(most: int, also: str = "") -> list[NightRow]:
+            rows = self._rows(experiments, {Tag.KIND: Kind.NIGHT.value}, most, also)
+            # This page draws no numbers, and there may be a thousand nights.
+            return [replace(row, metrics={}, parameters={}) for row in rows]
+
         nights: defaultdict[str, list[NightRow]] = defaultdict(list)
-        for row in self._nights.get("", search, _OVERVIEW, _LATEST_OF_ALL):
+        for row in self._nights.get("", search, _AT_ONCE_OF_ALL, _LATEST_OF_ALL):
             if len(of := nights[row.tag(Tag.PIPELINE)]) < STRIP:
                 of.append(row)
         with _answering():
@@ -437,11 +494,15 @@ class PageReader:
             nights.setdefault(name, [])
         chapters = self._chapters(experiments, _PAGE)
         aliases = {one.name: {k: str(v) for k, v in one.aliases.items()} for one in models}
+        # Last, so that MLflow answers this page first.
+        most = max(_OVERVIEW, STRIP * len(nights))
+        partly = not self._nights.complete("", search, most)
         return tuple(
             PipelineState(
                 name,
                 tuple(rows),
                 _production(_model(rows) or owned.get(name, ""), aliases, chapters),
+                partly=partly,
             )
             for name, rows in sorted(nights.items())
             if name
@@ -455,7 +516,7 @@ class PageReader:
         if before:
             found = search(NIGHTS + 1, f"attributes.start_time < {before}")
         else:
-            found = self._nights.get(name, search, NIGHTS + 1, _LATEST)
+            found = self._nights.get(name, search, _AT_ONCE, _LATEST)
         rows = found[:NIGHTS]
         model = _model(rows)
         if not model:
@@ -463,7 +524,10 @@ class PageReader:
         aliases = {model: self._aliases(model)}
         chapters = self._chapters(experiments, 3, model)
         earlier = rows[-1].started if len(found) > NIGHTS else 0
-        return PipelineState(name, tuple(rows), _production(model, aliases, chapters), earlier)
+        # Last, so that MLflow answers this page first.
+        partly = not before and not self._nights.complete(name, search, NIGHTS + 1)
+        production = _production(model, aliases, chapters)
+        return PipelineState(name, tuple(rows), production, earlier, partly)
 
     def _aliases(self, model: str) -> Mapping[str, str]:
         with _answering():

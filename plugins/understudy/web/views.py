@@ -177,6 +177,7 @@ class PipelineView:
         late: What later labels said, the last night first.
         tally_late: How often the gate was right, wrong, and it cannot be told.
         earlier: Where the page with earlier nights begins, in milliseconds since 1970; 0 for none.
+        partly: Whether more nights are being read.
         page: Whether these are not the latest nights.
     """
 
@@ -191,6 +192,7 @@ class PipelineView:
     late: tuple[Late, ...]
     tally_late: Mapping[str, int]
     earlier: int
+    partly: bool = False
     page: bool = False
 
     @property
@@ -217,6 +219,7 @@ def pipeline_view(state: PipelineState, *, page: bool = False) -> PipelineView:
         late=late,
         tally_late=Counter(one.choice for one in late),
         earlier=state.earlier,
+        partly=state.partly,
         page=page,
     )
 
@@ -260,14 +263,20 @@ def _moment(row: NightRow) -> str:
 
 
 def _moved(row: NightRow) -> str:
+    if row.running or Tag.CHAMPION_AFTER.value not in row.tags:
+        return ""
     before, after = row.tag(Tag.CHAMPION_BEFORE), row.tag(Tag.CHAMPION_AFTER)
-    return "" if row.running or before == after else f"{before or 'none'} \u2192 {after or 'none'}"
+    return "" if before == after else f"{before or 'none'} \u2192 {after or 'none'}"
 
 
 def alias_told(row: NightRow) -> str:
     """Return what became of the alias, as a sentence."""
     before, after = row.tag(Tag.CHAMPION_BEFORE), row.tag(Tag.CHAMPION_AFTER)
-    if row.running:
+    if Tag.CHAMPION_BEFORE.value not in row.tags:
+        # It ended before it was pinned, or does not run for long.
+        return "It has moved no alias."
+    # What was swept up did not say what it left.
+    if row.running or Tag.CHAMPION_AFTER.value not in row.tags:
         return f"Champion when it began: {f'version {before}' if before else 'none'}."
     return alias_said(before or None, after or None)
 
@@ -304,6 +313,8 @@ def health(state: PipelineState) -> tuple[Part, ...]:
     """Return what is wrong with a pipeline, the worst first; one good word where nothing is."""
     found = [*_production_health(state.production), *_night_health(state)]
     order = {BAD: 0, LOOK: 1, GOOD: 2}
+    if not found and state.partly and not state.nights:
+        found = [Part(GOOD, "being read", "Its nights are being read.")]
     if not found:
         found = [Part(GOOD, "healthy", "Its nights end as they should.")]
     return tuple(sorted(found, key=lambda part: order[part.level]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from tests.fixtures.waiting import eventually
 
@@ -20,10 +22,11 @@ class Runs:
         self.rows = [night(number) for number in reversed(range(count))]
         self.asked: list[int] = []
 
-    def __call__(self, most: int) -> list[NightRow]:
-        """Return the latest ones."""
+    def __call__(self, most: int, also: str = "") -> list[NightRow]:
+        """Return the latest ones, as MLflow does for the one condition that is asked for."""
         self.asked.append(most)
-        return self.rows[:most]
+        last = int(also.removeprefix("attributes.start_time <= ") or 10**9)
+        return [row for row in self.rows if row.started <= last][:most]
 
 
 def night(number: int, status: str = "FINISHED") -> NightRow:
@@ -55,16 +58,38 @@ def test_all_are_asked_for_where_the_latest_do_not_tell() -> None:
     assert runs.asked == [30, 8, 30, 8, 30]
 
 
+def test_who_comes_first_waits_for_a_part_alone() -> None:
+    """The others are read meanwhile, some at a time, and none is lost or given twice."""
+    runs, nights = Runs(1000), Nights()
+    runs.rows[95:105] = [replace(row, started=900) for row in runs.rows[95:105]]
+    assert nights.get("", runs, 100, 40) == runs.rows[:100]
+    assert nights.complete("", runs, 250) is False
+    assert eventually(lambda: nights.complete("", runs, 250), 10)
+    assert nights.get("", runs, 100, 40) == runs.rows[:250]
+    assert runs.asked == [100, 100, 100, 100, 40]
+
+
+def test_a_night_that_runs_for_long_costs_no_other() -> None:
+    """It is not among those that are asked for anew; nights that are known stay shown."""
+    runs, nights = Runs(50), Nights()
+    runs.rows[45] = night(4, "RUNNING")
+    nights.get("wine", runs, 30, 8)
+    nights.complete("wine", runs, 50)
+    assert eventually(lambda: nights.complete("wine", runs, 50), 10)
+    assert nights.get("wine", runs, 30, 8) == runs.rows
+
+
 def test_older_nights_are_read_again_while_nobody_waits() -> None:
     """What somebody writes to an old night is seen some minutes later."""
     moment = [0.0]
     runs, nights = Runs(50), Nights(lambda: moment[0])
-    nights.get("wine", runs, 30, 8)
+    nights.get("wine", runs, 60, 8)
+    assert nights.complete("wine", runs, 60)
     runs.rows[25] = night(24, "FAILED")
     moment[0] = 3600
-    assert nights.get("wine", runs, 30, 8)[25].status == "FINISHED"
-    assert eventually(lambda: runs.asked == [30, 8, 30], 10)
-    assert eventually(lambda: nights.get("wine", runs, 30, 8)[25].status == "FAILED", 10)
+    assert nights.get("wine", runs, 60, 8)[25].status == "FINISHED"
+    assert nights.complete("wine", runs, 60)
+    assert eventually(lambda: nights.get("wine", runs, 60, 8)[25].status == "FAILED", 10)
 
 
 def history(*versions: str | None) -> History:

@@ -75,10 +75,10 @@ class PinOperator(ProjectOperator):
         begun = nights.latest(experiment_id, task_key(context)) if retried else None
         earlier = nights.opened(begun, pipeline) if begun else None
         if earlier is not None:
-            nights.reopen(earlier)
+            nights.reopen(earlier.run_id)
             self.log.info("This night was opened before; it keeps what it pinned.")
             return earlier
-        # Everything that can be wrong is checked before the run is opened: bad input leaves none.
+        # Everything that can be wrong is checked before the run is opened; `report` opens one then.
         services.registry.refuse_foreign(pipeline.model, pipeline.name)
         asked = chosen(context, pipeline, self.render_template)
         runner = services.step_runner(self.git_access())
@@ -89,6 +89,8 @@ class PinOperator(ProjectOperator):
         late = {} if delay is None else {Tag.LABEL_DELAY.value: str(delay.total_seconds())}
         tags = {**airflow_tags(context), Tag.PIPELINE.value: pipeline.name, **late}
         run_id = begun or nights.open(experiment_id, key, name, tags)
+        if begun:
+            nights.reopen(begun)
         self.mlflow_address = run_address(experiment_id, run_id)
         # The commit of the Dag file, which Airflow keeps for all of a Dag run; '' where files come
         # from a folder, and in `dag.test`, whose tasks know no bundle.

@@ -31,9 +31,10 @@ from understudy.airflow.night_context import (
     pulled,
     states,
 )
+from understudy.airflow.schedule import moment
 from understudy.airflow.services import Services
-from understudy.airflow.step import errors_of, task_key
-from understudy.contract import Outcome
+from understudy.airflow.step import airflow_tags, attempt_key, errors_of, task_key
+from understudy.contract import Outcome, Tag
 from understudy.redact import plain
 from understudy.spec.pipeline import Pipeline
 from understudy.store.night import Night
@@ -134,22 +135,33 @@ class ReportOperator(BaseOperator):
         _label(context, f"{notice.ended(night, outcome, facts)}: {first}")
 
     def _night(self, context: Context, services: Services, messenger: notice.Messenger) -> Night:
-        """Return the night; where ``pin`` failed halfway, end what it opened and fail."""
+        """Return the night; where ``pin`` opened none, record that and fail."""
         try:
             return night_of(context, self.pipeline)
-        # `pin` may have opened the parent run and failed afterwards: nobody else would end it.
         except AirflowSkipException as skip:
             cause = cause_left(context, PIN) or "its log says why"
             state = states(context).get(PIN)
             reason = f"the task {PIN} is {state}: the night did not begin; {PIN}: {cause}"
-            experiment_id = services.runs.experiment(self.pipeline.experiment)
-            run_id = services.nights.latest(experiment_id, task_key(context, PIN, NOT_MAPPED))
-            if run_id is not None:
-                services.nights.give_up(run_id, reason)
+            record_no_night(context, services, self.pipeline, reason)
             failed = notice.of_no_night(self.pipeline, str(context["run_id"]), reason)
             messenger.tell_unrecorded(context, failed)
             _label(context, f"FAILED: {reason}")
             raise AirflowFailException(f"FAILED: {reason}") from skip
+
+
+def record_no_night(context: Context, services: Services, pipeline: Pipeline, reason: str) -> None:
+    """Give a night that ``pin`` did not begin a run that has failed, for the pages and lists."""
+    nights, of = services.nights, task_key(context, PIN, NOT_MAPPED)
+    experiment_id = services.runs.experiment(pipeline.experiment)
+    # `pin` may have opened it and failed afterwards: nobody else would end it. Else it is opened as
+    # if by `pin`, which goes on with it when it is cleared.
+    run_id = nights.latest(experiment_id, of)
+    if run_id is None:
+        told = {Tag.TASK_ID: PIN, Tag.ATTEMPT_OF: of, Tag.PIPELINE: pipeline.name}
+        tags = {**airflow_tags(context), **{tag.value: text for tag, text in told.items()}}
+        name = f"night {moment(context):%Y-%m-%d %H:%M}"
+        run_id = nights.open(experiment_id, attempt_key(context), name, tags)
+    nights.give_up(run_id, reason)
 
 
 def _label(context: Context, text: str) -> None:

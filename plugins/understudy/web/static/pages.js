@@ -1,4 +1,4 @@
-// Fetches the page's part, and calls Airflow's own interface, with its permissions and audit log.
+// Fetches the page's part, and acts through Airflow's own interface, with its permissions.
 "use strict";
 
 const body = document.body, root = document.documentElement;
@@ -10,7 +10,7 @@ const framed = window.parent !== window;
 const name = encodeURIComponent;
 
 function outer() {
-  // Another origin's frame is none of ours: reading it raises.
+  // To read another origin's frame raises.
   try { return framed ? window.parent.document : null; } catch { return null; }
 }
 
@@ -19,10 +19,8 @@ function followTheme() {
   if (!above) return;
   const html = above.documentElement;
   const apply = () => {
-    const dark = html.classList.contains("dark");
-    root.dataset.theme = dark ? "dark" : "light";
-    const style = window.parent.getComputedStyle(html);
-    const paper = style.getPropertyValue("--chakra-colors-bg").trim();
+    root.dataset.theme = html.classList.contains("dark") ? "dark" : "light";
+    const paper = window.parent.getComputedStyle(html).getPropertyValue("--chakra-colors-bg").trim();
     if (paper) root.style.setProperty("--paper", paper);
   };
   apply();
@@ -30,7 +28,7 @@ function followTheme() {
 }
 
 function open_(address, here) {
-  // Airflow's frame lets no link of ours open a window; one that stands in Airflow's page may.
+  // Airflow's frame lets no link open a window; one in Airflow's own page may.
   const page = outer() || document;
   const link = page.createElement("a");
   link.href = address;
@@ -63,7 +61,7 @@ async function call(method, path, json) {
   throw error;
 }
 
-async function load(anew = false) {
+async function load(anew = false, tries = 5) {
   main.setAttribute("aria-busy", "true");
   const part = new URL(body.dataset.part, location.href);
   if (anew) part.searchParams.set("anew", "true");
@@ -76,24 +74,30 @@ async function load(anew = false) {
   }
   main.removeAttribute("aria-busy");
   questions();
+  const soon = main.querySelector("[data-soon]");
+  if (soon && tries) setTimeout(() => main.contains(document.activeElement) || load(true, tries - 1), 1500);
+}
+
+function notice(text, more) {
+  const box = make("section", "", { class: "notice", ...more });
+  box.append(make("p", text));
+  main.replaceChildren(box);
+  main.removeAttribute("aria-busy");
+  return box;
 }
 
 function refuse(text, signedOut = false) {
-  const box = make("section", "", { class: "notice bad", role: "alert" });
-  box.append(make("p", text));
-  if (signedOut) {
-    box.append(make("a", "Sign in", { href: airflow, "data-outside": "" }));
-  } else box.append(make("button", "Try again", { type: "button", "data-refresh": "" }));
-  main.replaceChildren(box);
+  const box = notice(text, { class: "notice bad", role: "alert" });
+  if (signedOut) box.append(make("a", "Sign in", { href: airflow, "data-outside": "" }));
+  else box.append(make("button", "Try again", { type: "button", "data-refresh": "" }));
 }
 
 async function questions() {
   const place = document.getElementById("questions");
   if (!place) return;
   let found;
-  const of = dag ? name(dag) : "~";
   try {
-    found = await call("GET", `dags/${of}/dagRuns/~/hitlDetails?response_received=false&task_id=approve&limit=50`);
+    found = await call("GET", `dags/${dag ? name(dag) : "~"}/dagRuns/~/hitlDetails?response_received=false&task_id=approve&limit=50`);
   } catch { return; }  // who may not see questions is shown none
   const wanted = new URLSearchParams(location.search).get("run_id");
   const open = found.hitl_details.filter((one) => !wanted || one.task_instance.dag_run_id === wanted);
@@ -130,7 +134,7 @@ async function respond(task, option, row, state) {
   try {
     await call("PATCH", `${at}/${task.map_index}/hitlDetails`, { chosen_options: [option], params_input: {} });
     state.textContent = `${option}: sent. Waiting for the task.`;
-    // Airflow may lose an answer that comes in the very second of the question.
+    // Airflow may lose an answer in the question's own second.
     const end = await watch(at, ["success", "skipped", "failed", "up_for_retry", "upstream_failed"], (now) => {
       state.textContent = `${option}: sent; the task is ${now}.`;
     });
@@ -216,16 +220,9 @@ document.addEventListener("click", (event) => {
 async function begun() {
   followTheme();
   // The tab stands on every Dag: for one that is not ours MLflow is not asked.
-  if (dag) {
-    const about = await call("GET", `dags/${name(dag)}`).catch(() => null);
-    if (about && !about.tags.some((tag) => tag.name === "understudy")) {
-      const box = make("section", "", { class: "notice" });
-      box.append(make("p", `${dag} is no pipeline of Understudy: it retrains no model, so there is no champion to show.`));
-      main.replaceChildren(box);
-      main.removeAttribute("aria-busy");
-      return;
-    }
-  }
-  await load();
+  const about = dag && await call("GET", `dags/${name(dag)}`).catch(() => null);
+  if (about && !about.tags.some((tag) => tag.name === "understudy")) {
+    notice(`${dag} is no pipeline of Understudy: it retrains no model, so there is no champion to show.`);
+  } else load();
 }
 begun();
