@@ -181,7 +181,8 @@ def testing(record: RecordView) -> Iterator[str]:
     before = finite(record.fact("judged_before"))
     part = finite(record.fact("overlapping")) or 0.0
     if before is not None and part:
-        yield _OVERLAPPING.format(f"{before + part:.2g}", _rate(error_rate(record.checks)))
+        rate = _rate(error_rate(record.checks), before + part)
+        yield _OVERLAPPING.format(f"{before + part:.2g}", rate).rstrip()
     elif before is not None:
         yield repeated(int(before), error_rate(record.checks))
     yield _PROMOTES_BY_CHANCE
@@ -204,7 +205,7 @@ def repeated(before: int, alpha: float | None) -> str:
         before: How many were judged on them before.
         alpha: The one-sided error rate of this one's comparisons; None where it is not known.
     """
-    rate = _rate(alpha)
+    rate = _rate(alpha, before)
     if not before:
         return f"This is the first challenger that was judged on these rows. {rate}".rstrip()
     place = before + 1
@@ -214,8 +215,24 @@ def repeated(before: int, alpha: float | None) -> str:
     return f"{_REPEATED.format(f'{count(place)}{ending}')}{rate}".rstrip()
 
 
-def _rate(alpha: float | None) -> str:
-    return "" if alpha is None else f"It was judged at an error rate of {stated(100 * alpha, 3)} %."
+def _rate(alpha: float | None, before: float) -> str:
+    """Return what one comparison may err, and why that is less than the rules allow in all."""
+    if alpha is None:
+        return ""
+    # As the gate spends it: the k-th challenger on the same rows gets 6 / (pi k)^2 of the whole.
+    share = 6 / (math.pi * (before + 1)) ** 2
+    rate, sure = stated(100 * alpha, 3), stated(100 * (1 - alpha), 3)
+    said = (
+        f"It was judged at an error rate of {rate} %: each bound of an interval holds with {sure} "
+        "% confidence."
+    )
+    if alpha >= share:  # a record of somebody else's arithmetic
+        return said
+    asked = stated(100 * (1 - alpha / share), 3)
+    return (
+        f"{said} That is more than the {asked} % that the rules ask for, because what they allow "
+        f"is for all challengers on these rows together, and this one's share is {share:.2g} of it."
+    )
 
 
 def smallest_seen(checks: tuple[CheckView, ...]) -> str:

@@ -248,7 +248,9 @@ def test_what_repeated_testing_costs_is_said_in_words(decision_records: Records)
     """The fourth challenger on the same rows gets less of the error rate than the first."""
     text = Skeleton(render(*decision_records["binary"], LINKS)).text
     assert "This is the 4th challenger that was judged on these very rows." in text
-    assert "It was judged at an error rate of 0.19 %." in text
+    assert "It was judged at an error rate of 0.19 %: each bound of an interval holds with" in text
+    assert "99.8 % confidence. That is more than the 95 % that the rules ask for" in text
+    assert "this one's share is 0.038 of it" in text
 
 
 def test_a_night_in_shadow_says_so_before_its_verdict_is_believed(
