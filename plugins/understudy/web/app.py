@@ -220,7 +220,11 @@ def _add_parts(app: FastAPI, reader: PageReader) -> None:
 
 
 def _champions(found: tuple[PipelineState, ...], readable: set[str]) -> Mapping[str, Any]:
-    return {"pipelines": [views.pipeline_view(one) for one in found if one.name in readable]}
+    return {
+        "pipelines": [views.pipeline_view(one) for one in found if one.name in readable],
+        # Of all of them: those that one may read may be behind nights that one may not.
+        "partly": any(one.partly for one in found),
+    }
 
 
 def _night(found: NightState | None, dag_id: str) -> Mapping[str, Any]:
