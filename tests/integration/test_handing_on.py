@@ -120,7 +120,9 @@ def test_steps_hand_things_on(
     assert again.data.params["outdir"] == "{{ var.value.secret }}"
     assert "The step download has logged no 'rowz' among its metrics (did you mean 'rows'?)" in said
     assert "The parameter 'outdir' is for download, and is {{ steps.train.run_id }}" in said
-    assert client.get_experiment_by_name("early") is None or not _runs(client, "early", "", "")
+    [refused] = _runs(client, "early", "", "")  # the night alone: no step has run
+    assert refused.data.tags["understudy.outcome"] == "FAILED"
+    assert "is for download, and is {{ steps.train.run_id }}" in refused.data.tags["error"]
     outcomes = [
         night.data.tags["understudy.outcome"]
         for night in _runs(client, "alone", "understudy.kind", "night")
