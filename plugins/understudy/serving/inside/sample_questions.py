@@ -212,8 +212,8 @@ def _copied(holdout: Path, predictions: Path, names: "Sequence[str]") -> "list[s
     def column(name: str) -> "pd.Series":
         # One column at a time: a whole holdout of wide rows may not fit into memory.
         file = pq.read_table(holdout, columns=[name], use_pandas_metadata=False)
-        cells: pd.Series = file.to_pandas()[name]
-        return cells[known].reset_index(drop=True)
+        cells: pd.Series = file.to_pandas()[name].loc[known].reset_index(drop=True)
+        return cells
 
     return [name for name in names if known.any() and _are_same(column(name), answers)]
 
