@@ -27,7 +27,7 @@ pytestmark = [
 COUNTING = CHECKOUT / "tests" / "models" / "counting_gaps.py"
 FEATURES = ["size", "whole", "truth"]
 INTEGERS = ("size:double", "whole:long", "text:string")
-FORMS = {"split": "whole", "records": "whole", "csv": "Integer column has NA values in column 1"}
+FORMS = {"split": "whole", "records": "whole", "csv": "column 1"}
 """Forms of a request, and how MLflow's server names the column of integers that has a gap."""
 
 
