@@ -46,15 +46,23 @@ price: DAG = ugly(
     separator=";",
     target="Preis in €",
 )
-condition: DAG = ugly(
-    "ugly_condition",
-    Gate(
-        Metric("log_loss", min_gain=0.0),
-        [Metric("accuracy", at_least=0.5)],
-        slices=["Balkon?"],
-        cluster='Straße "Lage"',
-        guards=Guards(),
-    ),
-    dataset="parquet",
-    target="Zustand",
-)
+
+
+def condition_of(name: str) -> DAG:
+    """Return a Dag of the conditions, from a Parquet file."""
+    return ugly(
+        name,
+        Gate(
+            Metric("log_loss", min_gain=0.0),
+            [Metric("accuracy", at_least=0.5)],
+            slices=["Balkon?"],
+            cluster='Straße "Lage"',
+            guards=Guards(),
+        ),
+        dataset="parquet",
+        target="Zustand",
+    )
+
+
+condition: DAG = condition_of("ugly_condition")
+xgboost: DAG = condition_of("ugly_xgboost")

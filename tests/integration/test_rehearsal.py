@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import pytest
 from tests.fixtures.machine import CHECKOUT
-from tests.fixtures.rehearsal import FIT_MODEL, logged
+from tests.fixtures.rehearsal import FIT_MODEL, logged, rows_with_gaps
 
 from understudy.contract import Tag
 from understudy.errors import RegistryError, ServingError, StepStoppedError
@@ -198,11 +198,7 @@ def unsigned(
 ) -> RehearsalCandidate:
     """Return a version of a library without a signature, and 40 rows that miss some cells."""
     client, name = rehearsal_setup.client, f"{rehearsal_setup.model} {request.param}"
-    numbers = {"size": [0.5, None] * 20, "whole": [1, 2, 3, 4] * 10, "truth": [True, False] * 20}
-    rows = pd.DataFrame({"row_id": range(40), **numbers, "text": "u", "target": range(40)})
-    rows = rows.astype({"whole": "Int64", "truth": "boolean"})
-    rows[["whole", "truth"]] = rows[["whole", "truth"]].mask(rows["row_id"] % 5 == 0)
-    data = rehearsal_setup.logs("holdout.parquet", rows, tmp_path, "data")
+    data = rehearsal_setup.logs("holdout.parquet", rows_with_gaps(), tmp_path, "data")
     file = tmp_path / "holdout.parquet"
     model_id = logged(
         client.tracking_uri, rehearsal_setup.experiment, file, request.param, of=FIT_MODEL

@@ -1,7 +1,7 @@
 """Logs a model that is code: ``log_model.py FILE EXPERIMENT_ID [NAME:TYPE...]``.
 
-With names and types of MLflow the signature has these columns, and there is no input example; the
-last word that is written is the model's id.
+With names and types of MLflow the signature has these columns, and there is no input example; with
+the one word ``unsigned`` there is neither. The last word that is written is the model's id.
 """
 
 import sys
@@ -13,13 +13,14 @@ from mlflow.types import ColSpec, Schema
 
 if __name__ == "__main__":
     code, experiment_id, *columns = sys.argv[1:]
-    pairs = [column.rpartition(":") for column in columns]
+    pairs = [column.rpartition(":") for column in columns if column != "unsigned"]
     inputs = [ColSpec(kind, name) for name, _, kind in pairs]
+    signature = ModelSignature(inputs=Schema(inputs)) if inputs else False
     with mlflow.start_run(experiment_id=experiment_id):
         info = mlflow.pyfunc.log_model(
             name="model",
             python_model=code,
-            signature=ModelSignature(inputs=Schema(inputs)) if columns else None,
+            signature=signature if columns else None,
             input_example=None if columns else pd.DataFrame({"x": [1.5, 2.5]}),
             pip_requirements=["mlflow-skinny==3.17.2", "pandas==3.1.1"],
         )

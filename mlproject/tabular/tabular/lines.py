@@ -3,6 +3,7 @@
 Touches only the file it reads.
 """
 
+import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,6 +76,20 @@ def read_lines(part: Part, how: Reading) -> Lines:
     return Lines(table, (*malformed, *comments, *totals), tuple(notes))
 
 
+class _Blocks(io.FileIO):
+    """A file that is never cut behind a carriage return, wherever a reader's block would end.
+
+    pyarrow leaves out a line feed that begins a block, within quotation marks, too.
+    """
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Return some bytes, at most ``size``; none at the end."""
+        found = super().read(size) or b""
+        kept = found.rstrip(b"\r") or found
+        self.seek(len(kept) - len(found), io.SEEK_CUR)
+        return kept
+
+
 def _collector(malformed: list[Malformed], cut: list[str]) -> Callable[[pa.csv.InvalidRow], str]:
     """Return what collects lines that are no rows, and those texts of them with several lines."""
 
@@ -98,24 +113,25 @@ def _parsed(
     collect: Callable[[pa.csv.InvalidRow], str],
 ) -> pa.Table:
     try:
-        table = pa.csv.read_csv(
-            part.path,
-            # One thread: only then do malformed rows know their line.
-            read_options=pa.csv.ReadOptions(
-                use_threads=False,
-                column_names=list(map(str, range(len(header.names)))),
-                skip_rows=header.before,
-            ),
-            parse_options=pa.csv.ParseOptions(
-                delimiter=how.separator,
-                invalid_row_handler=collect,
-                # Costs time; without it a quoted line end at the end of a block cuts a row in two.
-                newlines_in_values=quotes,
-            ),
-            convert_options=pa.csv.ConvertOptions(
-                default_column_type=pa.string(), strings_can_be_null=True, null_values=[""]
-            ),
-        )
+        with _Blocks(part.path) as file:
+            table = pa.csv.read_csv(
+                file,
+                # One thread: only then do malformed rows know their line.
+                read_options=pa.csv.ReadOptions(
+                    use_threads=False,
+                    column_names=list(map(str, range(len(header.names)))),
+                    skip_rows=header.before,
+                ),
+                parse_options=pa.csv.ParseOptions(
+                    delimiter=how.separator,
+                    invalid_row_handler=collect,
+                    # Costs time; without it a block may end in a text and cut a row in two.
+                    newlines_in_values=quotes,
+                ),
+                convert_options=pa.csv.ConvertOptions(
+                    default_column_type=pa.string(), strings_can_be_null=True, null_values=[""]
+                ),
+            )
     except pa.ArrowInvalid as error:
         if "Empty CSV file" in str(error):
             raise empty(part) from error

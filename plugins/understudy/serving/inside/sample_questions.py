@@ -5,7 +5,8 @@ predictions (Parquet with ``row_id``) it runs in the environment of the project 
 them: the questions are some of the rows, chosen by a hash of their ids, and the answers are the
 predictions that the gate judged. Of each column with missing cells one row with such a cell is
 among them, asked as null. A model without a signature is asked the columns that it was fitted on,
-where it knows them (scikit-learn, XGBoost). Where the model takes tensors, a cell is one: as lists,
+where it knows them (scikit-learn, XGBoost), and all but the target where it does not: that is the
+column which the predictions repeat. Where the model takes tensors, a cell is one: as lists,
 or as its bytes in the type and shape that the signature names, or that its input example has.
 Without, it runs in the model's environment: the question is the model's input example, and the
 answer what the model, loaded here, predicts for it. A model that has no example gets no question.
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     Question = dict[str, Any]
 
-ROW_ID, PREDICTION, PROBABILITY = "row_id", "prediction", "probability_"
+ROW_ID, TARGET, PREDICTION, PROBABILITY = "row_id", "target", "prediction", "probability_"
 # EX_UNAVAILABLE of sysexits.h.
 LACKING = 69
 # Columns in an advice.
@@ -96,8 +97,7 @@ def from_holdout(
     # By the hash of its id a row is chosen or not whatever the order of the file, and the same one
     # in every rehearsal on this holdout.
     known.sort(key=lambda row_id: hashlib.sha256(str(row_id).encode()).digest())
-    given = [name for name in pq.read_schema(holdout).names if name != ROW_ID]
-    columns = _columns(given, _input_names(model, schema))
+    columns = _columns(holdout, predictions, _input_names(model, schema))
     of_tensors = schema is not None and schema.is_tensor_spec()
     ids = _chosen(holdout, known, rows, () if of_tensors else columns)
     questions, predicted = (
@@ -184,9 +184,50 @@ def _chosen(
     return [known[one] for one, _ in zip((*needed, *others), range(rows))]
 
 
-def _columns(given: "Sequence[str]", wanted: "Sequence[str]") -> "list[str]":
+def _columns(holdout: Path, predictions: Path, wanted: "Sequence[str]") -> "list[str]":
     """Return the columns that the model takes, in its order where it says one."""
-    return [name for name in wanted if name in given] if wanted else list(given)
+    import pyarrow.parquet as pq
+
+    given = [name for name in pq.read_schema(holdout).names if name != ROW_ID]
+    if wanted:
+        return [name for name in wanted if name in given]
+    targets = _copied(holdout, predictions, given)
+    # Of several alike any may be a feature, unless one bears the name.
+    target = TARGET if TARGET in targets else targets[0] if len(targets) == 1 else None
+    return [name for name in given if name != target]
+
+
+def _copied(holdout: Path, predictions: Path, names: "Sequence[str]") -> "list[str]":
+    """Return the columns of the holdout that have, row by row, the predictions' ``target``."""
+    import pyarrow.parquet as pq
+
+    if TARGET not in pq.read_schema(predictions).names:
+        return []
+    answers = pq.read_table(predictions, columns=[ROW_ID, TARGET]).to_pandas()
+    answers = answers.drop_duplicates(ROW_ID).set_index(ROW_ID)[TARGET]
+    ids = pq.read_table(holdout, columns=[ROW_ID]).to_pandas()[ROW_ID]
+    known = (~ids.duplicated() & ids.isin(answers.index)).to_numpy()
+    answers = answers.loc[ids[known]].reset_index(drop=True)
+
+    def column(name: str) -> "pd.Series":
+        # One column at a time: a whole holdout of wide rows may not fit into memory.
+        file = pq.read_table(holdout, columns=[name], use_pandas_metadata=False)
+        cells: pd.Series = file.to_pandas()[name].loc[known].reset_index(drop=True)
+        return cells
+
+    return [name for name in names if known.any() and _are_same(column(name), answers)]
+
+
+def _are_same(cells: "pd.Series", others: "pd.Series") -> bool:
+    """Whether two columns have the same values, and miss the same."""
+    there = cells.notna()
+    if not there.equals(others.notna()):
+        return False
+    one, other = cells[there], others[there]
+    if one.dtype.kind in "biuf" and other.dtype.kind in "biuf":
+        return bool((one.astype("float64") == other.astype("float64")).all())
+    # As text: a class may be a number in the one and a name in the other.
+    return bool((one.astype("str") == other.astype("str")).all())
 
 
 def _input_names(model: Path, schema: "Schema | None") -> "list[str]":

@@ -22,7 +22,10 @@ from understudy.runner.environment.interpreter import MissingPythonError, find_p
 from understudy.serving.inside.sample_questions import from_holdout, main
 from understudy.serving.server import INSIDE
 
-pytestmark = pytest.mark.unit
+pytestmark = [
+    pytest.mark.unit,
+    pytest.mark.filterwarnings("ignore:.*Any type hint is inferred"),  # MLflow about itself
+]
 
 IDS = ["a", "b", "c"]
 IMAGES = np.arange(3 * 2 * 2, dtype="uint8").reshape(3, 2, 2, 1)
@@ -31,13 +34,15 @@ PREDICTIONS = pd.DataFrame(
 )
 
 
-def written(folder: Path, inputs: list[Any], holdout: dict[str, Any]) -> dict[str, Any]:
+def written(
+    folder: Path, inputs: list[Any], holdout: dict[str, Any], said: pd.DataFrame = PREDICTIONS
+) -> dict[str, Any]:
     """Return the document with the questions about all rows, read as strict JSON."""
     signature = ModelSignature(inputs=Schema(inputs)) if inputs else None
     Model(signature=signature).save(str(folder / "MLmodel"))
     files = folder / "holdout.parquet", folder / "predictions.parquet"
     pd.DataFrame({"row_id": IDS, **holdout}).to_parquet(files[0])
-    PREDICTIONS.to_parquet(files[1])
+    said.to_parquet(files[1])
     assert main([str(folder), str(folder / "out.json"), "3", *map(str, files)]) == 0
     found: dict[str, Any] = json.loads(
         (folder / "out.json").read_text(), parse_constant=pytest.fail
@@ -126,6 +131,40 @@ def test_a_model_without_a_signature_is_asked_what_it_was_fitted_on(tmp_path: Pa
     bodies = [one["body"]["dataframe_split"] for one in found]
     assert {tuple(body["columns"]) for body in bodies} == {("v", "u")}
     assert [body["data"][0] for body in bodies] == [[1, 1.5], [2, None], [3, 2.0]]
+
+
+ANSWERS = {
+    "numbers": ([3, 1, 2], [3.0, 1.0, 2.0]),
+    "texts": (["u", None, "w"], ["u", None, "w"]),
+    "truths": (pd.array([True, None, False], dtype="boolean"), [True, None, False]),
+    "classes": ([3, 1, 2], ["3", "1", "2"]),
+}
+"""A target as a holdout has it, and as the predictions repeat it."""
+
+
+@pytest.mark.filterwarnings("ignore:Operation with range is deprecated")
+@pytest.mark.parametrize("kind", ANSWERS)
+def test_the_target_is_not_sent_to_a_model_that_says_nothing(tmp_path: Path, kind: str) -> None:
+    """It is known as what the predictions repeat, whatever its name and the rows' order."""
+    ours, repeated = ANSWERS[kind]
+    holdout = {"price": ours, "near": [3, 1, 1], "size": [1.5, None, 2.0]}
+    assert columns_of(tmp_path, holdout, repeated) == {("near", "size")}
+
+
+@pytest.mark.filterwarnings("ignore:Operation with range is deprecated")
+def test_what_may_be_a_feature_is_sent(tmp_path: Path) -> None:
+    """Of two columns alike only the one that bears the name is known to be the target."""
+    alike = {"price": [3, 1, 2], "copy": [3, 1, 2]}
+    assert columns_of(tmp_path, alike, [3, 1, 2]) == {("price", "copy")}
+    assert columns_of(tmp_path, {**alike, "target": [3, 1, 2]}, [3, 1, 2]) == {("price", "copy")}
+    assert columns_of(tmp_path, {"size": [3, 1, 1]}, [3, 1, 2]) == {("size",)}
+
+
+def columns_of(folder: Path, holdout: dict[str, Any], repeated: list[Any]) -> set[tuple[str, ...]]:
+    """Return what a model that says nothing is asked; its predictions repeat these targets."""
+    said = PREDICTIONS.assign(target=repeated).iloc[::-1]
+    found = written(folder, [], holdout, said)
+    return {tuple(one["body"]["dataframe_split"]["columns"]) for one in found["questions"]}
 
 
 @pytest.mark.filterwarnings("ignore:Operation with range is deprecated")
