@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import threading
 import uuid
 from pathlib import Path
@@ -63,10 +65,14 @@ class Steps:
         self.step = run_id
 
     def hear(self, line: str) -> None:
-        """Take a line; one that says that the nested run works stops the step."""
+        """Take a line; one that says that the nested run works ends the step or its program."""
         self.lines.append(line)
         if line == "loading":
-            threading.Thread(target=self.runner.stop).start()
+            pids = [int(one) for one in self.lines if one.isdecimal()]
+            if pids:
+                os.kill(pids[0], signal.SIGKILL)
+            else:
+                threading.Thread(target=self.runner.stop).start()
 
     def below(self, experiment: str = "") -> list[Run]:
         """Return the runs below the step's."""
@@ -115,6 +121,15 @@ def test_a_step_that_is_ended_in_the_middle_ends_its_nested_runs(steps: Steps, h
         steps.main(habit)
     (nested,) = steps.below(other if habit == "elsewhere" else "")
     assert nested.info.status == steps.client.get_run(steps.step).info.status == "KILLED"
+    assert not steps.running()
+
+
+def test_a_program_that_is_killed_ends_its_nested_runs(steps: Steps) -> None:
+    """As the kernel does for memory: its nested run's process goes on by itself, and is ended."""
+    with pytest.raises(StepFailedError, match="SIGKILL"):
+        steps.main("killed")
+    (nested,) = steps.below()
+    assert nested.info.status == steps.client.get_run(steps.step).info.status == "FAILED"
     assert not steps.running()
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException
+from tests.fixtures.nights import TaskInstance
 
 from understudy.airflow import builder
 from understudy.airflow.challenger import final_training, refuse_return
@@ -126,23 +127,6 @@ def test_a_training_that_takes_no_notice_is_refused(pipeline: Pipeline) -> None:
         decisions.refit(night, record, again, decisions.holdout_trained(run_id))
 
 
-@dataclass
-class TaskInstance:
-    """What a task asks Airflow about its Dag run, answered from what the others returned."""
-
-    returned: Mapping[str, Any]
-    dag_id: str = "refitting"
-    run_id: str = "first"
-
-    def get_task_states(self, **_which: object) -> dict[str, dict[str, str]]:
-        """Return that every task that left something has succeeded."""
-        return {self.run_id: dict.fromkeys(self.returned, "success")}
-
-    def xcom_pull(self, task_ids: str) -> object:
-        """Return what a task returned."""
-        return self.returned[task_ids]
-
-
 def test_the_tasks_train_by_the_recipe_that_was_judged_and_score_what_was_judged(
     pipeline: Pipeline,
 ) -> None:
@@ -157,7 +141,9 @@ def test_the_tasks_train_by_the_recipe_that_was_judged_and_score_what_was_judged
     night = replace(pipeline.night("2026-01-01"), champion=after)
     night = replace(night, spec=replace(night.spec, refit=Refit()))
     context: Any = {
-        "ti": TaskInstance({"pin": night.to_dict(), "train": trained, "preprocess": "9"})
+        "ti": TaskInstance(
+            {"pin": night.to_dict(), "train": trained, "preprocess": "9"}, "refitting"
+        )
     }
     dag = builder.pipeline(
         "refitting", project=night.spec.project, gate=night.spec.gate, refit=Refit()

@@ -1,5 +1,6 @@
 """Runs other entry points of its project, in one of the ways that people do; a word says which."""
 
+import os
 import sys
 
 import mlflow
@@ -33,6 +34,13 @@ def stays() -> None:
     run("load", {"word": "stays"})
 
 
+def killed() -> None:
+    """Say who this is, and run one that does not end."""
+    sys.stdout.write(f"{os.getpid()}\n")
+    sys.stdout.flush()
+    stays()
+
+
 def elsewhere() -> None:
     """Run one that does not end, in an experiment of its own."""
     run("load", {"word": "stays"}, experiment_name="nested elsewhere")
@@ -44,4 +52,5 @@ def own() -> None:
 
 
 if __name__ == "__main__":
-    {one.__name__: one for one in (within, bare, fails, stays, elsewhere, own)}[sys.argv[1]]()
+    habits = (within, bare, fails, stays, killed, elsewhere, own)
+    {one.__name__: one for one in habits}[sys.argv[1]]()

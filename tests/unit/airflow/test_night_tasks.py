@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowException
+from tests.fixtures.nights import TaskInstance
 
 from understudy import Gate, Metric, Pipeline, Project, Rehearsal, Search, Steps
 from understudy.airflow import inputs
@@ -47,24 +47,6 @@ EDITED = Pipeline(
 LEFT = {"download": "a1", "preprocess": "b2", "train": "c3", "search_0": "d4"}
 
 
-@dataclass
-class TaskInstance:
-    """What a task asks Airflow about its Dag run, answered from what the others returned."""
-
-    returned: Mapping[str, Any]
-    dag_id: str = "wine"
-    run_id: str = "first"
-
-    def get_task_states(self, **_which: object) -> dict[str, dict[str, str]]:
-        """Return that every task that left something has succeeded."""
-        return {self.run_id: dict.fromkeys(self.returned, "success")}
-
-    def xcom_pull(self, task_ids: str, map_indexes: int | None = None) -> object:
-        """Return what a task returned, as Airflow's database has it."""
-        name = task_ids if map_indexes is None else f"{task_ids}_{map_indexes}"
-        return json.loads(json.dumps(self.returned[name]))
-
-
 @pytest.fixture
 def night(pinned_night: Callable[..., Night]) -> Night:
     """Return a night of the pipeline as it was."""
@@ -75,7 +57,7 @@ def night(pinned_night: Callable[..., Night]) -> Night:
 @pytest.fixture
 def context(night: Night) -> dict[str, Any]:
     """Return what a task of that night is given."""
-    return {"ti": TaskInstance({"pin": night.to_dict(), **LEFT})}
+    return {"ti": TaskInstance({"pin": night.to_dict(), **LEFT}, "wine")}
 
 
 def task(name: str, **more: Any) -> Any:  # noqa: ANN401 -- one of several operators

@@ -247,14 +247,12 @@ class CheckoutStore:
         url = json.dumps(address.repository, ensure_ascii=False)
         (own / "config").write_text(f'{_CONFIG}[remote "origin"]\n\turl = {url}\n', "utf-8")
         mirror = self._mirror(address)
-        # One file, which is soon copied, instead of a hundred.
-        packed = ("-c", "fetch.unpackLimit=1")
         kept = place_of(commit)
         options = ("--quiet", "--depth=1", "--update-shallow", "--no-tags", "--no-write-fetch-head")
         try:
             self._git.run(
                 folder,
-                *(*packed, "fetch", *options, _AS_THEY_ARE),
+                *("fetch", *options, _AS_THEY_ARE),
                 *("--end-of-options", str(mirror.folder), kept),
                 lock=lock,
             )

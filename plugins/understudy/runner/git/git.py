@@ -158,6 +158,7 @@ _NONE: Mapping[str, str] = MappingProxyType({})
 _IN_SILENCE = GitConnection(_NONE)
 # Nothing of a repository's or a user's configuration may run code in, or rewrite, a checkout. git's
 # own maintenance would run on without our lock; LFS's filters would download, or fail without it.
+# Large files are kept as they come: neither compressed again, nor compared with others.
 _CONFIGURATION = (
     "core.hooksPath=/dev/null",
     "core.fsmonitor=false",
@@ -166,6 +167,8 @@ _CONFIGURATION = (
     "maintenance.auto=false",
     "fetch.recurseSubmodules=false",
     "fetch.fsckObjects=false",
+    "fetch.unpackLimit=1",
+    "core.bigFileThreshold=1m",
     "http.lowSpeedLimit=1000",
     "http.lowSpeedTime=60",
     "filter.lfs.smudge=",

@@ -363,7 +363,7 @@ class Mirror:
         # We hold the mirror's lock, so no git works here: lock files are of one that was killed.
         for leftover in (*mirror.glob("*.lock"), *mirror.glob("refs/**/*.lock")):
             leftover.unlink()
-        for pattern in ("tmp_*", ".tmp-*"):
+        for pattern in ("tmp_*", ".tmp-*", "*.keep"):
             for leftover in mirror.glob(f"objects/pack/{pattern}"):
                 leftover.unlink()
         if not (mirror / "HEAD").is_file() or not (mirror / "config").is_file():

@@ -158,8 +158,11 @@ def test_no_file_of_a_checkout_is_compared_with_another(
     store: CheckoutStore, repository: Repository
 ) -> None:
     """As Git does for the smallest pack: ten files of 100 MB took more than fifteen minutes."""
+    repository.git("config", "pack.window", "0")  # what the host has compared would be kept
     text = "".join(f"row {number}\n" for number in range(5_000))
-    commit = repository.commit(one=text, two=f"{text}more\n")
+    repository.commit(one=text)
+    store.resolve(parse(repository.url), "main")
+    commit = repository.commit(two=f"{text}more\n")
     with store.lease(parse(repository.url), commit) as checkout:
         (pack,) = checkout.folder.glob(".git/objects/pack/*.pack")
         listing = subprocess.check_output(["git", "verify-pack", "-v", pack], text=True)
@@ -201,6 +204,7 @@ def test_what_a_killed_fetch_and_checkout_left_is_no_obstacle(
         "packed-refs.lock",
         "refs/remotes/origin/main.lock",
         "objects/pack/tmp_pack_x",
+        "objects/pack/pack-x.keep",
     ):
         (folder / leftover).parent.mkdir(parents=True, exist_ok=True)
         (folder / leftover).write_text("")
@@ -208,15 +212,23 @@ def test_what_a_killed_fetch_and_checkout_left_is_no_obstacle(
     half.mkdir(parents=True)
     later = repository.commit(a="2")
     assert store.resolve(address, "main") == later
+    assert not list(folder.glob("objects/pack/*.keep"))
     with store.lease(address, commit):
         assert not half.exists()
 
 
 def empty_objects(folder: Path) -> None:
     """Leave what a power cut leaves: files with names and no content."""
-    for path in folder.glob("objects/??/*"):
+    for path in folder.glob("objects/pack/*"):
         path.chmod(0o600)
         path.write_bytes(b"")
+
+
+def halve_packs(folder: Path) -> None:
+    """Leave the first half of what was fetched."""
+    for path in folder.glob("objects/pack/*.pack"):
+        path.chmod(0o600)
+        os.truncate(path, path.stat().st_size // 2)
 
 
 def lose_head(folder: Path) -> None:
@@ -241,7 +253,7 @@ def test_what_a_damaged_host_says_is_text(store: CheckoutStore, repository: Repo
     assert str(caught.value).isprintable()
 
 
-@pytest.mark.parametrize("damage", [empty_objects, lose_head, break_refs])
+@pytest.mark.parametrize("damage", [empty_objects, halve_packs, lose_head, break_refs])
 def test_a_damaged_mirror_is_fetched_anew(
     repository: Repository, damage: Callable[[Path], None]
 ) -> None:
@@ -263,21 +275,34 @@ def test_a_damaged_mirror_is_fetched_anew(
     assert repository.git("for-each-ref") == before
 
 
+@pytest.mark.parametrize("packed", [True, False], ids=["packed", "of-an-earlier-version"])
 def test_a_mirror_whose_damage_a_checkout_finds(
-    store: CheckoutStore, repository: Repository
+    store: CheckoutStore,
+    repository: Repository,
+    packed: bool,  # noqa: FBT001
 ) -> None:
     """The commit is here, a file's content is not: a retry helps."""
-    commit = repository.commit(a="1")
+    content = os.urandom(3_000).hex()
+    commit = repository.commit(a=content)
     address = parse(repository.url)
     store.resolve(address, "main")
-    blob = repository.git("rev-parse", "HEAD:a")
-    damaged = next(store._root.glob(f"*/mirror.git/objects/{blob[:2]}/{blob[2:]}"))
-    damaged.chmod(0o600)
-    damaged.write_bytes(b"")
+    (pack,) = store._root.glob("*/mirror.git/objects/pack/*.pack")
+    pack.chmod(0o600)
+    whole = pack.read_bytes()
+    pack.write_bytes(whole[:-2_000] + bytes(1_000) + whole[-1_000:])
+    if not packed:
+        pack.unlink()
+        pack.with_suffix(".idx").unlink()
+        objects = pack.parents[1]
+        subprocess.run(["git", "unpack-objects", "-q"], cwd=objects.parent, input=whole, check=True)
+        blob = repository.git("rev-parse", "HEAD:a")
+        damaged = objects / blob[:2] / blob[2:]
+        damaged.chmod(0o600)
+        damaged.write_bytes(b"")
     with pytest.raises(RepositoryUnavailableError, match="damaged"), store.lease(address, commit):
         pass
     with store.lease(address, commit) as checkout:
-        assert (checkout.folder / "a").read_text() == "1"
+        assert (checkout.folder / "a").read_text() == content
 
 
 def test_a_mirror_is_packed_now_and_then(
@@ -288,8 +313,7 @@ def test_a_mirror_is_packed_now_and_then(
     address = parse(repository.url)
     commits = []
     for night in range(4):
-        # From a hundred objects on, Git keeps a fetch as a pack.
-        commits.append(repository.commit(**{f"{night}__{i}": f"{night} {i}" for i in range(110)}))
+        commits.append(repository.commit(a=str(night)))
         store.resolve(address, "main")
         packs = list(store._root.glob("*/mirror.git/objects/pack/*.pack"))
         assert len(packs) == (1, 2, 1, 2)[night]
