@@ -225,7 +225,7 @@ def test_main_takes_what_the_steps_take(
     )
     assert prepared.data.params["holdout_days"] == "20.0"
     assert prepared.data.tags["data.rejected.rows"] == "10"
-    assert prepared.data.tags["data.holdout.rows"] == "18"
+    assert prepared.data.tags["data.holdout.rows"] == "17"
 
 
 @pytest.mark.parametrize(
