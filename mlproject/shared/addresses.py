@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from urllib.parse import parse_qsl, unquote, unquote_plus, urlencode, urlsplit, urlunsplit
 
-from shared.errors import ParameterError, UnavailableError
+from shared.errors import ParameterError, UnavailableError, short
 
 MIRROR = "UNDERSTUDY_DATA_MIRROR"
 FROM_ENVIRONMENT = "env:"
@@ -142,10 +142,11 @@ def local(address: str, folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         return fetch(address, folder / name_in(address))
     path = Path(address).expanduser()
-    if not path.exists():
+    if not os.path.exists(path):  # noqa: PTH110 - of Path a name that is too long is an error
         raise ParameterError(
-            f"there is no file or folder {path} (the folder of relative paths is {Path.cwd()})",
+            f"there is no file or folder {short(str(path))} (the folder of relative paths is "
+            f"{Path.cwd()})",
             allowed="an absolute path that the worker can read, or a URL",
-            action="correct -P source=...",
+            action="correct the path",
         )
     return path

@@ -80,6 +80,7 @@ BENCHES = {
     "pages": Needs(modules=("airflow", "fastapi", "httpx", "mlflow", "psutil", "understudy")),
     "serving": Needs(),
     "search": Needs(modules=(*Needs.modules, "optuna")),
+    "folds": Needs(modules=("pandas", "sklearn", "xgboost"), programs=(), data=WINE),
     "rows": Needs(modules=(*Needs.modules, "pyarrow", "skops"), gigabytes=4.0),
     "gate": Needs(modules=(*Needs.modules, "pyarrow", "scipy"), gigabytes=2.0),
     "aging": Needs(

@@ -20,11 +20,14 @@ STEPS = {
     module.STEP.name: module.STEP
     for module in (download, explore, preprocess, search, train, validate, publish, main_step)
 }
+OF_COURSES = {"get_data": "download", "explore_data": "explore"}
 
 
 def test_mlproject_and_options_agree() -> None:
     """Same entry points, parameters and defaults in MLproject as in the code; bare placeholders."""
     entries = yaml.safe_load((PROJECT / "MLproject").read_text())["entry_points"]
+    for name, here in OF_COURSES.items():
+        assert entries.pop(name) == {"command": f"python -m images.{here}"}
     assert set(entries) == set(STEPS)
     for name, entry in entries.items():
         declared = {

@@ -172,7 +172,10 @@ def serving_client(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 def test_the_saved_model_needs_no_code_of_ours(
     store: ProjectStore, night: Night, python: Path, serving_client: Path, tmp_path: Path
 ) -> None:
-    """TensorFlow alone answers as the MLflow model does, through TensorFlow Serving's messages."""
+    """TensorFlow alone answers as the MLflow model does, through TensorFlow Serving's messages.
+
+    Over REST in both of its forms, too, in the shape of MLflow's own server.
+    """
     (number,) = store.files(night.train, "saved_model")
     assert number.isdecimal()
     folder = store.path(night.train, f"saved_model/{number}")
@@ -195,6 +198,8 @@ def test_the_saved_model_needs_no_code_of_ours(
     theirs = pd.DataFrame(answer["answers"])
     assert theirs[ours.columns].to_numpy() == pytest.approx(ours.to_numpy(), abs=1e-6)
     assert list(theirs["prediction"]) == [str(n) for n in np.argmax(ours.to_numpy(), axis=1)]
+    assert answer["rest"]["inputs"] == {"outputs": answer["answers"]}
+    assert answer["rest"]["instances"] == {"predictions": theirs.to_dict("records")}
     classes = json.loads((folder / "assets.extra" / "classes.json").read_text())
     assert classes == [str(digit) for digit in range(10)]
 

@@ -163,7 +163,11 @@ def test_an_archive_that_would_do_harm(tmp_path: Path, monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize(
     ("source", "words"),
-    [("", "parameter 'source' is empty"), ("/nowhere/pets", "no file or folder /nowhere/pets")],
+    [
+        ("", "parameter 'source' is empty"),
+        ("/nowhere/pets", "no file or folder /nowhere/pets"),
+        ("a line of text\n" * 300, "no file or folder a line of text "),
+    ],
 )
 def test_no_such_source(tmp_path: Path, source: str, words: str) -> None:
     """The user is asked for one that is there."""

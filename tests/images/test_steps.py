@@ -338,16 +338,50 @@ def test_a_folder_of_another_step(store: ProjectStore, raw: Path, tmp_path: Path
     assert (code, "no 'dataset.json' in the input folder" in message) == (65, True)
 
 
+def test_the_names_that_a_workshop_has(store: ProjectStore) -> None:
+    """`mlflow run -e get_data` is download, and explore_data is brought what it logged."""
+    run_id = store.project("get_data", dataset="digits", as_of="2026-01-02")
+    assert store.tags(run_id)["data.as_of"] == "2026-01-02"
+    run_id = store.project("explore_data", raw=f"runs:/{run_id}/raw")
+    assert "statistics.json" in store.files(run_id, "explore")
+
+
+@pytest.fixture
+def own_images(
+    pictures: Callable[..., Path],
+    npz: Callable[..., bytes],
+    idx: Callable[[Any], bytes],
+    tmp_path: Path,
+) -> dict[str, Path]:
+    """Return images of the user's own in every form, by the name of the data set.
+
+    The folder has a text beside its pictures, and its name a blank and an ampersand.
+    """
+    folder = pictures(tmp_path / "cats & dogs", 60)
+    (folder / "dog" / "notes.txt").write_text("no picture")
+    array = tmp_path / "set.npz"
+    array.write_bytes(npz(x_train=X, y_train=Y))
+    idx_folder = tmp_path / "idx"
+    idx_folder.mkdir()
+    (idx_folder / "train-images-idx3-ubyte").write_bytes(idx(X))
+    (idx_folder / "train-labels-idx1-ubyte").write_bytes(idx(Y))
+    return {"folder": folder, "npz": array, "idx": idx_folder}
+
+
 @pytest.mark.long("trains networks with TensorFlow")
 def test_own_images_in_one_go(
-    store: ProjectStore, pictures: Callable[..., Path], python: Path, tmp_path: Path
+    store: ProjectStore, own_images: dict[str, Path], python: Path
 ) -> None:
     """`main` takes what the steps take, and has what validation found, to be compared by."""
-    asked = {"dataset": "folder", "source": pictures(tmp_path / "pets", 60), "image_size": "12x12"}
-    asked |= {"epochs": 1, "batch_size": 16, "filters": 4, "dropout": 0.1}
-    ((status, run_id),) = store.in_turn(python, ("main", asked))
-    assert status == 0, store.tags(run_id).get("error")
-    run = store.client.get_run(run_id).data
-    assert {"accuracy", "log_loss", "recall_cat"} <= set(run.metrics)
-    shown = {name: run.params[name] for name in ("batch_size", "filters", "dropout", "dataset")}
-    assert shown == {"batch_size": "16", "filters": "4", "dropout": "0.1", "dataset": "folder"}
+    asked = {"epochs": 1, "batch_size": 16, "filters": 4, "dropout": 0.1, "max_rejected": 0.01}
+    sizes = {"folder": {"image_size": "12x12", "holdout_fraction": 0.3}}
+    given = [
+        ("main", {"dataset": name, "source": path, **asked, **sizes.get(name, {})})
+        for name, path in own_images.items()
+    ]
+    for name, (status, run_id) in zip(own_images, store.in_turn(python, *given), strict=True):
+        assert status == 0, store.tags(run_id).get("error")
+        run = store.client.get_run(run_id).data
+        assert {"accuracy", "log_loss"} <= set(run.metrics)
+        shown = {key: run.params[key] for key in ("batch_size", "filters", "dropout", "dataset")}
+        assert shown == {"batch_size": "16", "filters": "4", "dropout": "0.1", "dataset": name}

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from shared.errors import ParameterError
+from tabular import rules as rules_of_ones_own
 from tabular.facts import Facts
 from tabular.report import Report
 from tabular.rules import broken, brought, read
@@ -76,6 +77,28 @@ def test_rules_of_the_table(rules: str, words: str) -> None:
     """Types and the share that is missing are of no row."""
     assert faults(rules) == (set(), [words])
     assert faults("columns: {alcohol: {missing_at_most: 0.25}}") == (set(), [])
+
+
+def test_the_rules_that_the_page_shows(tmp_path: Path) -> None:
+    """For the red wines as they are published: two of them break a rule, and a wrong one each."""
+    page = Path(rules_of_ones_own.__file__).parents[1] / "README.md"
+    (shown,) = re.findall(r"```yaml\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    wines = pd.DataFrame(
+        {
+            "alcohol": [9.4, 9.8, None, 21.0],
+            "quality": [5, 9, 6, 6],
+            "pH": [3.51, 3.2, 3.26, 3.16],
+            "total sulfur dioxide": [34.0, 67.0, 54.0, 289.0],
+        }
+    )
+    assert brought(shown, wines.columns, tmp_path) == shown
+    found, whole = broken(wines, read(shown))
+    assert list(found[["row", "column"]].itertuples(index=False, name=None)) == [
+        (3, "alcohol"),
+        (1, "quality"),
+        (3, "total sulfur dioxide"),
+    ]
+    assert whole == []
 
 
 def test_rules_come_as_a_file_or_in_the_parameter(tmp_path: Path) -> None:

@@ -206,6 +206,28 @@ def test_a_model_that_predicts_numbers_says_the_task(
     assert (status, "-P task=regression to download" in message) == (65, True)
 
 
+def test_main_takes_what_the_steps_take(
+    store: ProjectStore, csv_file: Callable[[str], Path]
+) -> None:
+    """A share of bad rows, and which ones are held out: no four runs by hand for that."""
+    text = "day,x,y\n" + "".join(
+        f"2026-{1 + n // 28:02}-{1 + n % 28:02},{'?' if n % 12 == 0 else n},{n * 1.5}\n"
+        for n in range(120)
+    )
+    given = {"dataset": "csv", "source": csv_file(text), "target": "y", "time_column": "day"}
+    given |= {"model": "linear_regression", "holdout": "newest", "holdout_days": 20}
+    status, run_id = store.step(main_step.STEP, **given)
+    assert (status, "(parameter max_rejected)" in store.tags(run_id)["error"]) == (65, True)
+    run_id = store.good(main_step.STEP, **given, max_rejected=0.2)
+    (prepared,) = store.client.search_runs(
+        [store.experiment_id],
+        f"tags.mlflow.parentRunId = '{run_id}' AND attributes.run_name = 'preprocess'",
+    )
+    assert prepared.data.params["holdout_days"] == "20.0"
+    assert prepared.data.tags["data.rejected.rows"] == "10"
+    assert prepared.data.tags["data.holdout.rows"] == "17"
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [

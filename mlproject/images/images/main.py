@@ -16,8 +16,10 @@ from shared import nested
 from shared.commandline import Option
 from shared.tracking import Step, log_new_params, main
 
-_TRAINING = tuple(option for option in train.OPTIONS if not option.logged)
-OPTIONS = (*download.OPTIONS, *_TRAINING)
+_PREPARATION, _TRAINING = (
+    tuple(option for option in step.OPTIONS if not option.logged) for step in (preprocess, train)
+)
+OPTIONS = (*download.OPTIONS, *_PREPARATION, *_TRAINING)
 
 
 def run_all(values: Mapping[str, Any]) -> None:
@@ -28,7 +30,8 @@ def run_all(values: Mapping[str, Any]) -> None:
         folder = Path(place)
         downloaded = nested.run(download.STEP, _of(values, download.OPTIONS))
         raw = nested.artifacts(downloaded, "raw", folder)
-        data = nested.artifacts(nested.run(preprocess.STEP, {"raw": raw}), "data", folder)
+        prepared = nested.run(preprocess.STEP, {"raw": raw, **_of(values, _PREPARATION)})
+        data = nested.artifacts(prepared, "data", folder)
         trained = nested.run(train.STEP, {"data": data, **_of(values, _TRAINING)})
         scored = nested.run(validate.STEP, {"data": data, "model_uri": f"runs:/{trained}/model"})
     params = mlflow.get_run(trained).data.params

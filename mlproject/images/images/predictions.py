@@ -74,7 +74,7 @@ def _check_shape(model: Scorer, facts: Facts) -> None:
             f"{facts.image_shape}",
             allowed="a model of images of the same size and channels",
             action="check that model and data set belong together; for pictures of your own "
-            "pass the same -P image_size=... and -P channels=... to download",
+            "pass the same -P image_size=... and -P channels=... to download or main",
         )
 
 

@@ -158,7 +158,8 @@ def _check_report(report: Report, max_rejected: float, folder: Path) -> None:
             f"image; {report.worst()}",
             allowed=f"at most {max_rejected:.1%} (parameter max_rejected)",
             action="read data/schema_report.html in the run and mend or remove the files; for "
-            "pictures of several sizes pass -P image_size=... to download, or -P channels=...",
+            "pictures of several sizes pass -P image_size=..., or -P channels=..., to download or "
+            "main",
         )
 
 

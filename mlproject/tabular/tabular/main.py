@@ -19,8 +19,9 @@ from tabular.datasets import find
 from tabular.declaration import UserFile
 from tabular.tags import own_tags
 
+_PREPARATION = tuple(option for option in preprocess.OPTIONS if not option.logged)
 _TRAINING = tuple(option for option in train.OPTIONS if option.name not in {"data", "refit"})
-OPTIONS = (*download.OPTIONS, *_TRAINING)
+OPTIONS = (*download.OPTIONS, *_PREPARATION, *_TRAINING)
 
 
 def run_all(values: Mapping[str, Any]) -> None:
@@ -34,7 +35,8 @@ def run_all(values: Mapping[str, Any]) -> None:
         settled = {**_of(values, download.OPTIONS), "task": _task(values)}
         downloaded = nested.run(download.STEP, settled)
         raw = nested.artifacts(downloaded, "raw", folder)
-        data = nested.artifacts(nested.run(preprocess.STEP, {"raw": raw}), "data", folder)
+        prepared = nested.run(preprocess.STEP, {"raw": raw, **_of(values, _PREPARATION)})
+        data = nested.artifacts(prepared, "data", folder)
         trained = nested.run(train.STEP, {"data": data, **_of(values, _TRAINING)})
         scored = nested.run(validate.STEP, {"data": data, "model_uri": f"runs:/{trained}/model"})
     params = mlflow.get_run(trained).data.params

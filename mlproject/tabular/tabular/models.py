@@ -289,7 +289,7 @@ def choose(name: str, task: Task, values: Mapping[str, Any]) -> dict[str, Any]:
             f"model '{name}' cannot do {task}",
             allowed=", ".join(fitting),
             action="pass one of these as -P model=..., or, if the target of a file of your own was "
-            f"taken for what it is not, -P task={model.tasks[0]} to download",
+            f"taken for what it is not, -P task={model.tasks[0]} to download or main",
         )
     used = {option: values[option] for option in model.parameters}
     used["missing"] = values["missing"] or (NATIVE if model.native else IMPUTATIONS[0])

@@ -48,7 +48,7 @@ def brought(parameter: str, columns: Iterable[object], folder: Path) -> str:
     """Return the text of the rules; '' for none.
 
     Args:
-        parameter: a path or URL, or the rules themselves as JSON.
+        parameter: a path or URL, or the rules themselves, as JSON or YAML of several lines.
         columns: those that came.
         folder: for a file on its way.
 
@@ -57,7 +57,7 @@ def brought(parameter: str, columns: Iterable[object], folder: Path) -> str:
     """
     if not parameter:
         return ""
-    if parameter.lstrip().startswith("{"):
+    if parameter.lstrip().startswith("{") or "\n" in parameter:
         text = parameter
     else:
         text = local(check_source(parameter), folder).read_text(encoding="utf-8", errors="replace")

@@ -134,7 +134,7 @@ def _newest(frame: pd.DataFrame, time: str, how: Split) -> tuple[pd.DataFrame, p
         raise ParameterError(
             "holdout 'newest' was asked for, but the rows have no time column",
             allowed="'hash', or data with a time column",
-            action="pass -P holdout=hash, or -P time_column=... to download",
+            action="pass -P holdout=hash, or -P time_column=... to download or main",
         )
     if how.holdout_days <= 0:
         raise ParameterError(
