@@ -80,6 +80,9 @@ def _dag(options: argparse.Namespace) -> int:
     path.write_text(text, encoding="utf-8")
     print(f"Wrote {path}: retrains every night, and promotes by the rules of {task}.")
     print(f"Next: unpause {options.name} in Airflow (make up starts one that reads dags/).")
+    if options.project == OURS:
+        print("An Airflow of your own needs to know where the project is, once:")
+        print("  airflow variables set understudy_repository <Git URL of Understudy>")
     return 0
 
 

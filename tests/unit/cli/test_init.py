@@ -31,11 +31,12 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     [("price", "regression", "rmse"), ("kind", "classification", "log_loss")],
 )
 def test_a_pipeline_file_is_short_and_loads(
-    tmp_path: Path, target: str, task: str, metric: str
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], target: str, task: str, metric: str
 ) -> None:
     """With rules for what the target is, as a Dag of Airflow."""
     words = ["init", "dag", "prices", "--data=rows.csv", f"--target={target}", "--id=id"]
     assert main(words) == 0
+    assert "airflow variables set understudy_repository" in capsys.readouterr().out
     text = (tmp_path / "dags" / "prices.py").read_text()
     assert len(text.splitlines()) <= 20
     assert {"dag", "airflow"} <= set(text.lower().replace(".", " ").split())
