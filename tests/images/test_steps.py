@@ -56,7 +56,7 @@ def test_explore_keeps_the_contract(store: ProjectStore, raw: Path) -> None:
     """Pictures, and the statistics that say why images must be normalised."""
     run = store.good(explore.STEP, raw=raw)
     pictures_drawn = {"examples.png", "mean_images.png", "classes.png", "pixels.png"}
-    assert store.files(run, "explore") == {"statistics.json", *pictures_drawn}
+    assert store.files(run, "explore") == {"statistics.json", "data.html", *pictures_drawn}
     statistics = json.loads((store.path(run, "explore") / "statistics.json").read_text())
     facts = Facts.read(raw)
     pixels = np.concatenate([s.pixels for s in read(raw / "images.parquet", facts.shape, PART)])

@@ -141,6 +141,15 @@ def test_whole_numbers_that_were_taken_for_classes_are_named(frame: pd.DataFrame
         assert "task=" not in described(marks, task=task).taken["price"]
 
 
+@pytest.mark.parametrize("task", ["auto", "regression", "classification"])
+@pytest.mark.parametrize("kind", ["float64", "str"])
+def test_a_target_without_a_value_is_of_no_task(frame: pd.DataFrame, task: str, kind: str) -> None:
+    """A column that nobody has filled in is named; it is not taken for classes."""
+    nothing = frame.assign(price=pd.Series([None] * len(frame), dtype=kind))
+    with pytest.raises(DataError, match="target 'price' has no value in any row"):
+        described(nothing, task=task)
+
+
 def test_text_cannot_be_regressed(frame: pd.DataFrame) -> None:
     """Asked for a regression on text, the message shows a value."""
     with pytest.raises(DataError, match="'colour' holds text"):

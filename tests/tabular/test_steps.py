@@ -6,9 +6,13 @@ steps run in this process, so that each costs no imports.
 
 from __future__ import annotations
 
+import base64
+import csv
+import io
 import json
 import re
 from collections.abc import Callable, Mapping
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -169,7 +173,7 @@ def test_explore_and_main(store: ProjectStore, night: Mapping[str, str]) -> None
     """Pictures and statistics; and all steps in one go as nested runs."""
     run_id = store.good(explore.STEP, raw=store.path(night["download"], "raw"))
     pictures = {"target.png", "features.png", "missing.png", "correlation.png"}
-    assert store.files(run_id, "explore") == {"statistics.json", "columns.html", *pictures}
+    assert store.files(run_id, "explore") == {"statistics.json", "data.html", *pictures}
     run_id = store.good(
         main_step.STEP, dataset="breast_cancer", model="decision_tree", as_of="2026-01-02"
     )
@@ -643,6 +647,54 @@ def test_a_tracking_server_that_is_away(
     assert "Next: start it" in last
 
 
+def test_the_page_about_the_data_takes_any_name(
+    store: ProjectStore, csv_file: Callable[[str], Path]
+) -> None:
+    """It is one file, in which names and values are text: neither tags nor formulas."""
+    names = ["<script>alert(1)</script>", "$x_{$", 'a"b onload=x', "Größe\u202e 😀", "{title}", "y"]
+    values = ("<img src=//x.org>", "$$", "%s {0}", "&amp;")
+    out = io.StringIO()
+    rows = ([values[i % 4], i, i % 3, "" if i % 5 else i, values[i % 2], i] for i in range(90))
+    csv.writer(out).writerows([names, *rows])
+    raw = rows_of(store, csv_file, out.getvalue(), target="y", identity="", task="regression")
+    looked = store.path(store.good(explore.STEP, raw=raw), "explore")
+    page = Page((looked / "data.html").read_text(encoding="utf-8"))
+    assert set(names) | {"72"} <= set(page.cells)
+    assert any(f"{values[0]} (23)" in cell for cell in page.cells)
+    assert {"script", "iframe", "link"}.isdisjoint(page.tags)
+    pictures = sorted(looked.glob("*.png"))
+    assert sorted(page.pictures) == sorted(path.read_bytes() for path in pictures)
+    assert len(pictures) == 4
+
+
+class Page(HTMLParser):
+    """What a browser finds in a page: names of elements, texts of cells, pictures' bytes."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.cells: list[str] = []
+        self.pictures: list[bytes] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Take a picture's bytes from its address, which may be none of another file."""
+        self.tags.append(tag)
+        if tag == "td":
+            self.cells.append("")
+        for name, value in attrs:
+            assert name in {"alt", "charset", "class", "lang", "src"}, name
+            if name == "src":
+                kind, content = str(value).split(",")
+                assert kind == "data:image/png;base64"
+                self.pictures.append(base64.b64decode(content))
+
+    def handle_data(self, data: str) -> None:
+        """Belongs to the cell that began last."""
+        if self.tags[-1:] == ["td"]:
+            self.cells[-1] += data
+
+
 def test_columns_with_names_of_ours(
     store: ProjectStore, csv_file: Callable[[str], Path], capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -659,7 +711,7 @@ def test_columns_with_names_of_ours(
     taken = json.loads((raw / "dataset.json").read_text())["taken"]
     assert taken["weight"] == "number"
     looked = store.good(explore.STEP, raw=raw)
-    page = store.path(looked, "explore") / "columns.html"
+    page = store.path(looked, "explore") / "data.html"
     assert "<td>row_id of the file</td><td>text</td>" in page.read_text()
     data, model = modelled(store, raw, model="linear_regression")
     scored = store.good(validate.STEP, data=data, model_uri=model)

@@ -27,6 +27,10 @@ _LINK = re.compile(r"\]\((?!https?://|mailto:)([^)#\s]*)(?:#([^)\s]+))?\)")
 _HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 _LONGEST = 200
 """Lines of a page; a reference may have more."""
+_MOST_WORDS = 45
+"""Of a sentence; a piece of code and the address of a link count as one word."""
+_BLOCKS = re.compile(r"\n\s*\n|\n(?=\s*(?:[*-]|\d+\.)\s)|\n(?=[#|>])|\s\|\s")
+_SENTENCES = re.compile(r"(?<=[.!?])[)\"*]*\s+(?=[A-Z*`\[0-9\"(])")
 _TARGET = re.compile(r"^([a-z-]+):", re.MULTILINE)
 PAGES = [CHECKOUT / "README.md", CHECKOUT / "CONTRIBUTING.md", *CHECKOUT.glob(".github/*.md")]
 PAGES += [*sorted(CHECKOUT.glob("docs/**/*.md")), *sorted(CHECKOUT.glob("mlproject/*/README.md"))]
@@ -99,6 +103,33 @@ def test_no_page_but_a_reference_is_long() -> None:
     kinds = site_pages()
     for page in (page for kind in kinds if kind != "Reference" for page in kinds[kind]):
         assert len((CHECKOUT / page).read_text(encoding="utf-8").splitlines()) <= _LONGEST, page
+
+
+def sentences(text: str) -> Iterator[str]:
+    """Yield the sentences of a page, list items and cells of tables among them, without code."""
+    plain = re.sub(r"`[^`]*`", "`code`", _FENCED.sub("\n\n", text))
+    for block in _BLOCKS.split(re.sub(r"\]\([^)]*\)", "]", plain)):
+        yield from _SENTENCES.split(" ".join(block.split()))
+
+
+def test_no_sentence_is_long() -> None:
+    """Not even where it lists much: a reader keeps its beginning in mind."""
+    long = [
+        f"{page}: {sentence}"
+        for page in PAGES
+        if page.parent.name != "reference"
+        for sentence in sentences(page.read_text(encoding="utf-8"))
+        if len(sentence.split()) > _MOST_WORDS
+    ]
+    assert not long, "\n".join(long)
+
+
+def test_sentences_are_told_apart() -> None:
+    """A row of a table is several, a block of code none, a line end within one nothing."""
+    text = "One [two](a b.md)\nthree. `Four five`.\n\n| six | Seven |\n\n```sh\nx\n```\n* Eight"
+    assert [one for one in sentences(text) if one] == [
+        *("One [two] three.", "`code`.", "| six", "Seven", "* Eight")
+    ]
 
 
 @pytest.mark.filterwarnings("ignore:Using `httpx`")

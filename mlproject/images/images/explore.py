@@ -1,4 +1,4 @@
-"""Entry point `explore`: logs pictures and statistics of the raw images under `explore/`.
+"""Entry point `explore`: logs a page, pictures and statistics of the raw images under `explore/`.
 
 Touches the MLflow run and a temporary folder.
 """
@@ -18,6 +18,7 @@ from images.normalization import PixelSums
 from images.tables import PART, Images, read
 from shared.commandline import RAW
 from shared.json_files import write_json
+from shared.pages import page
 from shared.space import room_for
 from shared.tracking import Step, main, say
 
@@ -49,11 +50,23 @@ def explore(values: Mapping[str, Any]) -> None:
             "pixel_std": std,
         }
         write_json(content, folder / "statistics.json")
-        seen.draw(folder)
+        classes = [{"class": name, "images": f"{n:,}"} for name, n in seen.counts.items()]
+        pictures = {what: file.read_bytes() for what, file in seen.draw(folder).items()}
+        whole = page(
+            f"Data: {facts.dataset}",
+            f"{facts.images:,} images, {facts.form}; {_finding(mean, std)}.",
+            {"Images by class": classes},
+            pictures,
+        )
+        (folder / "data.html").write_text(whole, encoding="utf-8")
         mlflow.log_artifacts(place, "explore")
     mlflow.set_tag("data.sha256", facts.sha256)
+    say(f"{facts.dataset}: {facts.images:,} images, {_finding(mean, std)}")
+
+
+def _finding(mean: tuple[float, ...], std: tuple[float, ...]) -> str:
     numbers = f"mean {_numbers(mean)}, standard deviation {_numbers(std)}"
-    say(f"{facts.dataset}: {facts.images:,} images, pixels {numbers}: to be normalised")
+    return f"pixels {numbers}: to be normalised"
 
 
 def _numbers(values: tuple[float, ...]) -> str:
@@ -90,17 +103,20 @@ class _Seen:
             self._totals[name] += mine.sum(axis=0)
             self._examples[name].extend(mine[: EXAMPLES - len(self._examples[name])])
 
-    def draw(self, folder: Path) -> None:
-        """Draw the pictures into `folder`."""
+    def draw(self, folder: Path) -> dict[str, Path]:
+        """Draw the pictures into `folder`; return the files by what they show."""
         from images import pictures
 
         there = [name for name, number in self.counts.items() if number]
         brightest = self._facts.brightest
         means = {name: self._totals[name] / self.counts[name] for name in there}
-        pictures.examples({name: self._examples[name] for name in there}, brightest, folder)
-        pictures.means(means, brightest, folder)
-        pictures.classes(self.counts, folder)
-        pictures.histogram(self._histogram[:, : brightest + 1], folder)
+        examples = {name: self._examples[name] for name in there}
+        return {
+            "Examples": pictures.examples(examples, brightest, folder),
+            "Mean images": pictures.means(means, brightest, folder),
+            "Classes": pictures.classes(self.counts, folder),
+            "Pixels": pictures.histogram(self._histogram[:, : brightest + 1], folder),
+        }
 
 
 STEP = Step("explore", OPTIONS, explore)

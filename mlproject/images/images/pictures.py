@@ -21,6 +21,8 @@ _RESOLUTION = 110  # dots per inch
 Image = np.ndarray[Any, Any]
 
 mpl.use("Agg")
+# A class may have any name: '$' begins no formula.
+mpl.rcParams["text.parse_math"] = False
 
 
 def show(axes: Axes, image: Image, brightest: int, title: str = "") -> None:

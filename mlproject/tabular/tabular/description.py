@@ -183,7 +183,13 @@ def _unfit(data_set: DataSet, column: pd.Series, declared: Column) -> str:
 
 def _task(data_set: DataSet, target: pd.Series, kind: Kind) -> Task:
     """Return what kind of prediction the target's known values ask for."""
-    number = kind == "number" and not target.empty
+    if target.empty:
+        raise DataError(
+            f"target '{data_set.target}' has no value in any row",
+            allowed="a target whose values are known, in some rows at least",
+            action="name another target, or look at where the file comes from",
+        )
+    number = kind == "number"
     number_cure = passing("column_types", f"{data_set.target}:number")
     if data_set.task == "regression" and not number:
         raise DataError(

@@ -1,6 +1,6 @@
-"""Entry point `explore`: logs pictures and statistics of the raw rows under `explore/`.
+"""Entry point `explore`: logs a page, pictures and statistics of the raw rows under `explore/`.
 
-Rows that fail the schema are left out of the pictures and counted. Touches the MLflow run and a
+Rows that fail the schema are left out of them and counted. Touches the MLflow run and a
 temporary folder.
 """
 
@@ -28,13 +28,14 @@ def explore(values: Mapping[str, Any]) -> None:
     import mlflow
 
     from tabular.pictures import correlations, draw_all
-    from tabular.report import write_columns
+    from tabular.report import Report, write_data
     from tabular.schema import check
     from tabular.statistics import describe_columns, write
 
     raw = Path(values["raw"])
     facts = Facts.read(raw)
-    checked = check(pd.read_parquet(raw / RAW_FILE), facts)
+    rows = pd.read_parquet(raw / RAW_FILE)
+    checked = check(rows, facts)
     if checked.rows.empty:
         raise DataError(
             "not one row passes the schema, so there is nothing to look at",
@@ -52,8 +53,8 @@ def explore(values: Mapping[str, Any]) -> None:
             "correlation_with_target": {str(k): float(v) for k, v in related.items()},
         }
         write(content, folder / "statistics.json")
-        write_columns(facts, content["columns"], folder)
         drawn = draw_all(checked.rows, facts, folder)
+        write_data(Report(facts, len(rows), [], checked), content, drawn, folder)
         mlflow.log_artifacts(place, "explore")
     mlflow.set_tag("data.sha256", facts.sha256)
     say(f"{facts.dataset}: {len(checked.rows):,} rows, {', '.join(drawn)}")

@@ -3,6 +3,7 @@
 Touches only the file it reads.
 """
 
+import codecs
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -133,10 +134,16 @@ def _parsed(
                 ),
             )
     except pa.ArrowInvalid as error:
-        if "Empty CSV file" in str(error):
+        # The second is said of a header that no line end follows.
+        if "Empty CSV file" in str(error) or _lines_of(part.path) <= header.before:
             raise empty(part) from error
         raise not_utf8(part) or unreadable(part, str(error)) from error
     return table.rename_columns(list(header.names))
+
+
+def _lines_of(path: Path) -> int:
+    with path.open("rb") as file:
+        return sum(1 for _ in file)
 
 
 def _count_quotes(path: Path) -> int:
@@ -216,7 +223,7 @@ def check_start(part: Part) -> None:
     """Check that a file holds anything, and that it is no web page."""
     with part.path.open("rb") as file:
         start = file.read(512)
-    if not start.strip():
+    if not start.removeprefix(codecs.BOM_UTF8).strip():
         raise empty(part)
     if looks_like_html(start):
         raise html_error(part.name)

@@ -21,21 +21,25 @@ MOST_PERIODS = 400
 BINS = 40
 
 mpl.use("Agg")
+# A column or a class may have any name: '$' begins no formula, which most names are not.
+mpl.rcParams["text.parse_math"] = False
 
 
-def draw_all(frame: pd.DataFrame, facts: Facts, folder: Path) -> list[str]:
-    """Draw every picture that fits the data into `folder`; return the file names."""
+def draw_all(frame: pd.DataFrame, facts: Facts, folder: Path) -> dict[str, str]:
+    """Draw every picture that fits the data into `folder`; return what each file shows."""
     related = correlations(frame, facts)
-    drawn = [
-        _save(_target(frame, facts), folder, "target.png"),
-        _save(_features(frame, facts, related), folder, "features.png"),
-        _save(_missing(frame, facts), folder, "missing.png"),
-    ]
+    figures = {
+        "target.png": ("The target", _target(frame, facts)),
+        "features.png": ("The features", _features(frame, facts, related)),
+        "missing.png": ("Missing values", _missing(frame, facts)),
+    }
     if len(related) > 1:
-        drawn.append(_save(_correlation(frame, related), folder, "correlation.png"))
+        figures["correlation.png"] = ("Correlation of numbers", _correlation(frame, related))
     if facts.time:
-        drawn.append(_save(_over_time(frame, facts), folder, "over_time.png"))
-    return drawn
+        figures["over_time.png"] = ("Over time", _over_time(frame, facts))
+    for name, (_, figure) in figures.items():
+        figure.savefig(folder / name, dpi=110)
+    return {name: what for name, (what, _) in figures.items()}
 
 
 def correlations(frame: pd.DataFrame, facts: Facts) -> pd.Series:
@@ -123,8 +127,3 @@ def _over_time(frame: pd.DataFrame, facts: Facts) -> Figure:
     axes.set_ylabel(f"mean of '{facts.target}'" if number else "rows")
     axes.set_title(f"{facts.dataset}, per {days} day{'s' if days > 1 else ''}")
     return figure
-
-
-def _save(figure: Figure, folder: Path, name: str) -> str:
-    figure.savefig(folder / name, dpi=110)
-    return name

@@ -6,13 +6,20 @@ Touches the files it is asked to write.
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from shared.errors import short
 from shared.json_files import write_json
 from shared.pages import MOST_LISTED, page
 from tabular.facts import Facts
 from tabular.schema import Checked
+
+_MOST_SHOWN = 5
+"""Of the values of a text column on the page; statistics.json has more."""
+_LONGEST_SHOWN = 40  # characters of such a value
+_QUANTILES = {"0": "least", "0.5": "median", "1": "most"}
 
 
 @dataclass(frozen=True)
@@ -93,23 +100,53 @@ class Report:
         (folder / "schema_report.html").write_text(whole, encoding="utf-8")
 
 
-def write_columns(facts: Facts, statistics: Mapping[str, Any], folder: Path) -> None:
-    """Write columns.html into `folder`: what each column that came was taken for.
+def write_data(
+    report: Report, looked: Mapping[str, Any], drawn: Mapping[str, str], folder: Path
+) -> None:
+    """Write data.html: what a person looks at before modelling, pictures included, in one file.
 
     Args:
-        facts: the table's facts.
-        statistics: of the target and the features, see `statistics.describe_columns`.
+        report: what the check of the rows found.
+        looked: what `explore` logs as statistics.json.
+        drawn: the names of the pictures in `folder`, and what each shows.
         folder: where to write.
     """
-    rows = [
-        {
-            "column": name,
-            "taken for": facts.taken.get(name, ""),
-            "is": facts.left_out.get(name) or ("target" if name == facts.target else "feature"),
-            "missing": statistics.get(name, {}).get("missing", ""),
-        }
-        for name in dict.fromkeys((*facts.taken, *facts.left_out))
-    ]
-    summary = f"{len(facts.features):,} features of {len(rows):,} columns."
-    whole = page(f"Columns: {facts.dataset}", summary, {"What came": rows})
-    (folder / "columns.html").write_text(whole, encoding="utf-8")
+    facts = report.facts
+    names = dict.fromkeys((*looked["columns"], *facts.taken, *facts.left_out))
+    related = looked["correlation_with_target"]
+    tables = {
+        "Columns": [_column(name, facts, looked["columns"].get(name, {})) for name in names],
+        "Correlation of numbers with the target (Pearson)": [
+            {"column": name, "correlation": f"{related[name]:.3f}"}
+            for name in sorted(related, key=lambda name: -abs(related[name]))
+        ],
+        "Rows that fail the schema, by column and rule": report.counts(),
+    }
+    summary = (
+        f"{looked['rows']:,} rows with {len(facts.features):,} features of {len(names):,} columns; "
+        f"{report.rejected:,} rows more fail the schema. Predicted is '{facts.target}' "
+        f"({facts.task}). From {facts.source}."
+    )
+    pictures = {what: (folder / name).read_bytes() for name, what in drawn.items()}
+    whole = page(f"Data: {facts.dataset}", summary, tables, pictures)
+    (folder / "data.html").write_text(whole, encoding="utf-8")
+
+
+def _column(name: str, facts: Facts, statistics: Mapping[str, Any]) -> dict[str, object]:
+    """Return a row of the table of columns; columns that are no features have no statistics."""
+    quantiles = statistics.get("quantiles", {})
+    common = islice(statistics.get("most_frequent", {}).items(), _MOST_SHOWN)
+    shown = (f"{short(level, _LONGEST_SHOWN)} ({rows:,})" for level, rows in common)
+    return {
+        "column": name,
+        "taken for": facts.taken.get(name, ""),
+        "is": facts.left_out.get(name) or ("target" if name == facts.target else "feature"),
+        "missing": statistics.get("missing", ""),
+        "mean": _number(statistics.get("mean")),
+        **{title: _number(quantiles.get(of)) for of, title in _QUANTILES.items()},
+        "most frequent": ", ".join(shown),
+    }
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.6g}"

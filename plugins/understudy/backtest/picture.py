@@ -13,7 +13,7 @@ from typing import Any, Final
 from understudy.backtest.results import (
     REFERENCES,
     Result,
-    above,
+    far,
     head,
     lines,
     recommendation,
@@ -92,12 +92,8 @@ def trailing(values: Sequence[float | None], window: int = WINDOW) -> list[float
 def _chart(curves: Sequence[Curve], result: Result) -> str:
     """Return the curves as SVG, their dates and their legend."""
     smooth = {curve.name: trailing(curve.found["by_night"]) for curve in curves}
-    # A reference more than twice as bad as hindsight (a first model that drift made useless) would
-    # press all other curves into one line: it does not set the scale, and is cut off.
-    best = result["paths"]["hindsight"]["served"]
-    served = {title: result["paths"][key]["served"] for key, title in REFERENCES.items()}
-    far = {title for title, value in served.items() if (above(value, best) or 0.0) > 1}
-    scale = Scale.over(v for name, curve in smooth.items() if name not in far for v in curve)
+    beyond = far(result)
+    scale = Scale.over(v for name, curve in smooth.items() if name not in beyond for v in curve)
     axis = "".join(map(_tick, scale.mirrored_ticks()))
     # Rule sets come first, and what is drawn last lies on top.
     paths = "".join(

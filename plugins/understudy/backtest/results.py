@@ -1,4 +1,4 @@
-"""The answer of a backtest as a table for a terminal. Pure."""
+"""The answer of a backtest as a table and a drawing for a terminal. Pure."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
+
+from understudy.report.drawing import Scale
 
 Result = Mapping[str, Any]
 
@@ -17,6 +19,9 @@ REFERENCES: Final = {
 }
 """The references by what they are called for a person, the one that nobody can beat first."""
 _HEAD: Final = ("", "served", "above hindsight", "promoted", "held", "rejected")
+BLOCKS: Final = "\u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588"
+"""Least to greatest, where a terminal can show them; else digits."""
+DIGITS: Final = "01234567"
 _WITH_FAULTS: Final = "with faults"
 _WITH_REFIT: Final = "with a refit"
 _ENOUGH: Final = 0.03
@@ -73,6 +78,56 @@ def lines(result: Result) -> Iterator[tuple[str, ...]]:
     for name, title in REFERENCES.items():
         found = result["paths"][name]
         yield (title, *_numbers(found, best), "", "", *ending(title, found["served"]))
+
+
+def sketch(result: Result, width: int, marks: str = BLOCKS) -> Iterator[str]:
+    """Yield the lines of a drawing: what each way served in the course of the nights.
+
+    Args:
+        result: Of the backtest.
+        width: Characters of a line; the course keeps at least 10 of them.
+        marks: What stands for the least to the greatest value.
+    """
+    ways = {one["name"]: one for one in result["rules"]}
+    ways |= {title: result["paths"][key] for key, title in REFERENCES.items()}
+    names, nights = max(map(len, ways)) + 2, result["nights"]
+    cells = min(max(width - names, 10), len(nights))
+    means = {name: list(_means(one["by_night"], cells)) for name, one in ways.items()}
+    beyond = far(result)
+    shown = [v for name in ways if name not in beyond for v in means[name] if v is not None]
+    scale = Scale(min(shown, default=0.0), max(shown, default=1.0))
+    better = "lower" if result["metric"]["lower_is_better"] else "higher"
+    ends = f"{marks[0]} {scale.low:.5g} to {marks[-1]} {scale.high:.5g}"
+    yield f"{result['metric']['name']} by time, {ends}; {better} is better"
+    for name, values in means.items():
+        yield f"{name:{names}}{''.join(_mark(value, scale, marks) for value in values)}".rstrip()
+    first, last = nights[0][:10], nights[-1][:10]
+    yield f"{'':{names}}{first}{last.rjust(max(cells - len(first), len(last) + 1))}"
+
+
+def _means(values: Sequence[float | None], cells: int) -> Iterator[float | None]:
+    """Yield the mean of each of so many stretches; None where no night has a value."""
+    for cell in range(cells):
+        stretch = values[cell * len(values) // cells : (cell + 1) * len(values) // cells]
+        known = [value for value in stretch if value is not None]
+        yield sum(known) / len(known) if known else None
+
+
+def _mark(value: float | None, scale: Scale, marks: str) -> str:
+    if value is None:
+        return " "
+    return marks[min(int(scale.at(value) / 100 * len(marks)), len(marks) - 1)]
+
+
+def far(result: Result) -> frozenset[str]:
+    """Return the titles of references more than twice as bad as hindsight.
+
+    A first model that drift made useless would press all other curves into one line: such a one
+    does not set the scale of a drawing, and is cut off.
+    """
+    best = result["paths"]["hindsight"]["served"]
+    served = {title: result["paths"][key]["served"] for key, title in REFERENCES.items()}
+    return frozenset(title for title, value in served.items() if (above(value, best) or 0.0) > 1)
 
 
 def _served(result: Result, part: str) -> dict[str, float | None]:

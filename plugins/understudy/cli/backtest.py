@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -21,6 +23,8 @@ FAULTY_NIGHTS: Final = 0.01
 MOST_FAULTY: Final = 0.2
 """Five faults never need more nights than there are."""
 EVERY_FAULT: Final = "all"
+_WIDEST: Final = 120
+"""Characters of a line of the drawing at most."""
 
 if TYPE_CHECKING:
     from understudy.backtest.plan import Fault
@@ -80,7 +84,7 @@ def _run(options: argparse.Namespace) -> int:
     from understudy.backtest.picture import page
     from understudy.backtest.place import BacktestFolder
     from understudy.backtest.replay import backtest
-    from understudy.backtest.results import table
+    from understudy.backtest.results import sketch, table
 
     request, folder = _request(options), BacktestFolder(options.out)
     result = backtest(request, folder, max(options.jobs, 1), to_stderr)
@@ -91,8 +95,22 @@ def _run(options: argparse.Namespace) -> int:
         print(text)
     else:
         print("\n".join(table(result)))
+        if sys.stdout.isatty():
+            print("\n".join(("", *sketch(result, *_terminal()))))
     to_stderr(f"See {options.out / 'results.html'} and results.json")
     return 0
+
+
+def _terminal() -> tuple[int, str]:
+    """Return how wide the terminal is, and characters from low to high that it can show."""
+    from understudy.backtest.results import BLOCKS, DIGITS
+
+    width = min(shutil.get_terminal_size((80, 24)).columns, _WIDEST)
+    try:
+        BLOCKS.encode(sys.stdout.encoding)
+    except UnicodeEncodeError:
+        return width, DIGITS
+    return width, BLOCKS
 
 
 def _request(options: argparse.Namespace) -> BacktestRequest:

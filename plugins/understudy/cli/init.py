@@ -80,6 +80,9 @@ def _dag(options: argparse.Namespace) -> int:
     path.write_text(text, encoding="utf-8")
     print(f"Wrote {path}: retrains every night, and promotes by the rules of {task}.")
     print(f"Next: unpause {options.name} in Airflow (make up starts one that reads dags/).")
+    if options.project == OURS:
+        print("An Airflow of your own needs to know where the project is, once:")
+        print("  airflow variables set understudy_repository <Git URL of Understudy>")
     return 0
 
 
@@ -122,7 +125,7 @@ def _of_table(options: argparse.Namespace) -> tuple[dict[str, str], str]:
     for names in given.values():
         _check_columns([name for name in names.split(",") if name], columns)
     values = set() if is_url else _values(Path(source), kind, target)
-    task = options.task or _task(values, is_url=is_url)
+    task = options.task or _task(values, target, is_url=is_url)
     if not options.decimal and task == "regression":
         _refuse_doubt(target, values)
     given["decimal"] = options.decimal or ""
@@ -174,8 +177,17 @@ def _columns(path: Path, kind: str) -> list[str]:
             f"There is no file {path}", allowed="a CSV or Parquet file", action="correct --data"
         )
     if kind == "parquet":
-        return list(_parquet(path).schema_arrow.names)
-    return list(next(_rows(path), {}))
+        names, rows = list(_parquet(path).schema_arrow.names), _parquet(path).metadata.num_rows
+    else:
+        first = next(_rows(path), None)
+        names, rows = list(first or {}), first is not None
+    if not rows:
+        raise ParameterError(
+            f"{path} has no row ({path.stat().st_size:,} bytes)",
+            allowed="a header line and at least one row",
+            action="look at where the file comes from, or name another one with --data",
+        )
+    return names
 
 
 def _parquet(path: Path) -> Any:  # noqa: ANN401 -- pyarrow has no types
@@ -209,13 +221,19 @@ def _values(path: Path, kind: str, target: str) -> set[str]:
     return {str(row[target] or "").strip() for row in _rows(path)}
 
 
-def _task(values: set[str], *, is_url: bool) -> str:
+def _task(values: set[str], target: str, *, is_url: bool) -> str:
     """Return what the values of a target say, as mlproject/tabular reads them."""
     if is_url:
         raise ParameterError(
             "--task is not given, and nobody looks at a URL here",
             allowed=listed(_TASKS),
             action="add --task",
+        )
+    if not values - _MISSING:
+        raise ParameterError(
+            f"Column {target!r} has no value in the rows that were looked at",
+            allowed="a target whose values are known, in some rows at least",
+            action="name another --target; or add --task, if later rows have values",
         )
     return _task_of(values)
 

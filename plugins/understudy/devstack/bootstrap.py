@@ -239,6 +239,9 @@ def build(target: VirtualEnvironment, uv: Path) -> None:
     if target.stamped() is None or not same_interpreter(target):
         arguments = ["--quiet", "--clear", "--python", sys.executable]
         run([uv, "venv", *arguments, target.path], doing=f"uv venv for {target.name}")
+        # uv and `mlflow run` in a shell of this environment trust whom the set-up trusts.
+        with (target.path / "bin" / "activate").open("a", encoding="utf-8") as script:
+            script.write('export UV_SYSTEM_CERTS="${UV_SYSTEM_CERTS:-true}"\n')
     # From here to the new stamp the environment is unfinished, whatever interrupts the set-up.
     (target.path / STAMP).unlink(missing_ok=True)
     into = ["--quiet", "--python", target.python]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from understudy.backtest.results import recommendation, table
+from understudy.backtest.results import DIGITS, recommendation, sketch, table
 
 pytestmark = pytest.mark.unit
 
@@ -41,6 +41,39 @@ def test_a_policy_without_rules_that_served_better_is_named() -> None:
     assert recommendation(result(2.0, 2.1, always=1.5)).endswith(
         "; on these nights, promote always served better"
     )
+
+
+def course(nights: int) -> dict[str, Any]:
+    """Return a result in which the default gets worse, and one reference is of no use."""
+    found = result(2.0, 2.1, always=2.0)
+    found["nights"] = [f"{2000 + year}-01-01T00:00:00" for year in range(nights)]
+    for one in (*found["rules"], *found["paths"].values()):
+        one["by_night"] = [1.0] * nights
+    found["rules"][0]["by_night"] = [1.0 + 7 * night / (nights - 1) for night in range(nights)]
+    found["rules"][1]["by_night"] = [None, *[4.5] * (nights - 1)]
+    found["paths"]["frozen"]["by_night"] = [99.0] * nights
+    return found
+
+
+def test_each_way_has_its_course_on_one_scale() -> None:
+    """Nights without a value are blank; what is far worse is cut off, and sets no scale."""
+    title, *drawn, days = sketch(course(8), 80, DIGITS)
+    assert title == "rmse by time, 0 1 to 7 8; lower is better"
+    assert [line.split("  ")[-1].strip() for line in drawn] == [
+        *("01234567", "4444444", "00000000", "00000000", "00000000", "77777777")
+    ]
+    assert drawn[1].endswith("    4444444"), "the first night had no model"
+    assert days.split() == ["2000-01-01", "2007-01-01"]
+
+
+def test_more_nights_than_there_is_room_are_drawn_by_their_means() -> None:
+    """No line is longer than the terminal, and none shorter than ten nights."""
+    title, *lines = sketch(course(600), 60)
+    assert max(map(len, lines)) == 60
+    assert lines[0].rsplit(maxsplit=1)[-1] == "".join(sorted(lines[0].rsplit(maxsplit=1)[-1]))
+    assert {"\u2581", "\u2588"} <= set(lines[0])
+    assert len(list(sketch(course(600), 5))[1].split()[-1]) == 10
+    assert title.startswith("rmse by time, \u2581 1 to \u2588 7.8")
 
 
 def spoilt(default: float, strict: float, always: float = 18.0) -> dict[str, Any]:

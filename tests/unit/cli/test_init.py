@@ -6,6 +6,7 @@ import runpy
 import shlex
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from understudy.airflow import builder
@@ -30,11 +31,12 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     [("price", "regression", "rmse"), ("kind", "classification", "log_loss")],
 )
 def test_a_pipeline_file_is_short_and_loads(
-    tmp_path: Path, target: str, task: str, metric: str
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], target: str, task: str, metric: str
 ) -> None:
     """With rules for what the target is, as a Dag of Airflow."""
     words = ["init", "dag", "prices", "--data=rows.csv", f"--target={target}", "--id=id"]
     assert main(words) == 0
+    assert "airflow variables set understudy_repository" in capsys.readouterr().out
     text = (tmp_path / "dags" / "prices.py").read_text()
     assert len(text.splitlines()) <= 20
     assert {"dag", "airflow"} <= set(text.lower().replace(".", " ").split())
@@ -89,6 +91,43 @@ def test_a_number_that_may_be_two_is_asked_about(
     assert main([*words, "--decimal=."]) == 0
     spec = runpy.run_path(str(tmp_path / "dags" / "many.py"))["dag"].get_task("pin").pipeline
     assert (spec.parameters["decimal"], spec.parameters["task"]) == (".", "regression")
+
+
+@pytest.mark.parametrize("more", [[], ["--task=regression"]])
+@pytest.mark.parametrize(
+    "text", ["", "\ufeff", "\n\n", "id,y\n", "id,y", "\ufeffid,y\r\n", "id,y\n\n"]
+)
+def test_a_file_without_rows_has_no_task(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, more: list[str]
+) -> None:
+    """Nothing is known of its target: it was called classification."""
+    (tmp_path / "none.csv").write_text(text, newline="")
+    assert main(["init", "dag", "none", "--data=none.csv", "--target=y", *more]) == 1
+    said = capsys.readouterr().err
+    assert f"none.csv has no row ({len(text.encode())} bytes)" in said
+    assert said.count("Allowed:") == said.count("Next:") == 1
+    assert not (tmp_path / "dags").exists()
+
+
+def test_parquet_without_rows_has_no_task(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The schema alone does not say what is predicted."""
+    pd.DataFrame({"id": [1], "y": [2.5]}).iloc[:0].to_parquet(tmp_path / "none.parquet")
+    assert main(["init", "dag", "none", "--data=none.parquet", "--target=y"]) == 1
+    assert "none.parquet has no row" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("value", ["", "NA", " null "])
+def test_a_target_without_values_has_no_task(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], value: str
+) -> None:
+    """Whoever knows what will stand there may say so."""
+    (tmp_path / "none.csv").write_text(f"id,y\n1,{value}\n2,{value}\n")
+    words = ["init", "dag", "none", "--data=none.csv", "--target=y"]
+    assert main(words) == 1
+    assert "Column 'y' has no value" in capsys.readouterr().err
+    assert main([*words, "--task=regression"]) == 0
 
 
 def test_a_column_may_have_any_name(tmp_path: Path) -> None:

@@ -136,6 +136,17 @@ def test_the_system_s_certificates_count_unless_the_caller_says_otherwise() -> N
     assert own.items() <= bootstrap.child_environment(own).items()
 
 
+@pytest.mark.parametrize(("given", "said"), [("", "true"), ("UV_SYSTEM_CERTS=false ", "false")])
+def test_a_shell_with_the_environment_trusts_as_the_set_up_does(
+    layout: bootstrap.Layout, target: bootstrap.VirtualEnvironment, given: str, said: str
+) -> None:
+    """Else uv, which it puts on PATH, would not reach an index behind a company's proxy."""
+    bootstrap.ensure(target, layout)
+    line = f"{given}; . {target.path}/bin/activate; echo $UV_SYSTEM_CERTS"
+    shell = ["/usr/bin/env", "-i", "sh", "-c", line.removeprefix("; ")]
+    assert subprocess.run(shell, check=True, capture_output=True, text=True).stdout == f"{said}\n"
+
+
 def test_a_certificate_that_nobody_knows_is_told_with_its_switch() -> None:
     """In uv's words and in pip's."""
     for words in ("invalid peer certificate: UnknownIssuer", "[SSL: CERTIFICATE_VERIFY_FAILED]"):
