@@ -150,9 +150,10 @@ def test_a_model_that_was_replaced_is_not_promoted_nor_scored_again(pipeline: Pi
 
 def test_a_refit_that_was_replaced_is_not_promoted(pipeline: Pipeline) -> None:
     """Neither its model nor what was noted of it."""
-    night, _, _ = judged(pipeline)
-    decisions, model = pipeline.decisions(), logged_model(pipeline)
+    model = logged_model(pipeline)
     again = pipeline.validated(f"models:/{model}", pipeline.predicted(1.0))
+    night, _, _ = judged(pipeline)
+    decisions = pipeline.decisions()
     decisions.refit(night, decisions.promotion(night), again, 400)
     assert decisions.promotion(night, refitted=True).verdict is Verdict.PROMOTE
     written(pipeline, model, {"data/model.pkl": "other weights"})
