@@ -195,6 +195,8 @@ class Tag(StrEnum):
     """When the alias was last looked at."""
     ERROR = "error"
     """What a step failed with; an entry point may set it."""
+    SHA256 = "understudy.sha256"
+    """Before ``/`` and the path of an artifact of the run: the SHA-256 that it has."""
     DESCRIPTION = "mlflow.note.content"
     """MLflow's UI shows it as the run's description."""
 

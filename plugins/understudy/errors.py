@@ -227,6 +227,23 @@ class DecisionError(UnderstudyError):
     """A decision record cannot be made, read, or obeyed."""
 
 
+class ArtifactChangedError(DecisionError):
+    """An artifact is not the one whose digest is on record.
+
+    Args:
+        artifact: Its address, ``runs:/<run id>/<path>`` or that of a model.
+        what: How it differs.
+    """
+
+    def __init__(self, artifact: str, what: str) -> None:
+        super().__init__(
+            f"{artifact} has changed since its digest was noted: {what}",
+            allowed="what was there when its digest was put on record",
+            action="look who wrote to MLflow's store and restore it, or clear the task that made it"
+            " and those after it; what was decided stays on record",
+        )
+
+
 def warn_of_old_name(old: str, write: str) -> None:
     """Warn a person that a name of the version before goes in the next one."""
     # As of `__main__`: Python shows a DeprecationWarning of any other module to nobody.

@@ -12,7 +12,7 @@ import json
 import re
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Final
@@ -59,10 +59,11 @@ _TOKEN: Final = re.compile(
 _URL: Final = re.compile(r"(?<![a-zA-Z0-9+.-])[a-zA-Z][a-zA-Z0-9+.-]{0,30}://[^\s'\"]+")
 
 # Control characters but tab, which aligns; what turns the direction of text; line ends of other
-# alphabets; halves of surrogate pairs, which no encoding takes.
+# alphabets; halves of surrogate pairs, which no encoding takes; what has no width, in which whole
+# texts can hide. The joiners stay, which scripts and pictures need.
 _UNSEEN: Final = re.compile(
-    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff"
-    r"\ud800-\udfff]"
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u034f\u061c\u180e\u200b\u200e\u200f\u2028-\u202e"
+    r"\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e01ef]"
 )
 _COLOURS: Final = re.compile(r"\x1b\[[0-9;]*m")
 _CONTINUED: Final = re.compile(r"\n(?! {4}|$)")
@@ -148,7 +149,9 @@ def visible(text: str) -> str:
 
 def _escaped(found: re.Match[str]) -> str:
     code = ord(found[0])
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"  # noqa: PLR2004 - two digits
+    if code < 0x100:  # noqa: PLR2004 -- two digits
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"  # noqa: PLR2004 -- four
 
 
 def redacted(text: str) -> str:
@@ -237,6 +240,8 @@ def _any_of(secrets: tuple[str, ...]) -> re.Pattern[str]:
 def secret_in(value: object) -> str:
     """Return what a value holds that must not be stored or shown, or '' where there is nothing."""
     text = value if isinstance(value, str) else ""
+    if isinstance(value, Mapping | list | tuple):
+        text = json.dumps(value, default=str, ensure_ascii=False)
     if what := next(filter(None, map(_opens, _USERINFO.finditer(text))), ""):
         return what
     if found := _QUERY.search(text):

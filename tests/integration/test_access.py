@@ -183,13 +183,17 @@ def test_a_reader_creates_nothing(known: Guarded) -> None:
 
 
 def test_who_guesses_is_slowed_down(known: Guarded) -> None:
-    """By address, for all of its names; the password is not even looked at."""
+    """By address, for all of its names; but not who is logged in there, as behind one proxy."""
     address = f"{known.uri}/api/2.0/mlflow/experiments/search?max_results=1"
     # From another address of the loopback: the other tests of this server come from the first.
     with httpx.Client(transport=httpx.HTTPTransport(local_address="127.0.0.9")) as guesser:
+        reader = ("reader", known.passwords["reader"])
+        assert guesser.get(address, auth=reader).status_code == 200
         answers = [guesser.get(address, auth=("admin", f"{n}")).status_code for n in range(12)]
         right = ("admin", known.passwords["admin"])
         assert guesser.get(address, auth=right).status_code == 429
+        assert guesser.get(address, auth=reader).status_code == 200
+        assert guesser.get(address, auth=("reader", "other")).status_code == 429
     assert answers == [401] * 10 + [429] * 2
     assert httpx.get(address, auth=right, trust_env=False).status_code == 200
 

@@ -438,7 +438,7 @@ def test_predictions_that_changed_after_the_verdict_are_not_taken_for_its_inputs
     )
     pipeline.log(ours.run_id, pipeline.predicted(9.0))
     assert main(["replay", night.run_id]) == 1
-    assert "has changed since the verdict" in capsys.readouterr().err
+    assert "has changed since its digest was noted" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("gate_in_this_process")
@@ -527,7 +527,7 @@ def test_a_year_of_nights_under_other_rules(
     said = capsys.readouterr().out
     verdicts = [line.split()[1:3] for line in said.splitlines() if line.startswith("2026-")]
     assert verdicts == [["HOLD", "PROMOTE"], ["REJECT", "-"]]
-    assert "has changed since the verdict" in " ".join(said.split())
+    assert "has changed since its digest was noted" in " ".join(said.split())
     assert "1 of them could not be judged again" in said
     pipeline.forget(ours.run_id)
     assert main(command) == 3

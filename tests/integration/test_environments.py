@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from understudy.decide.gate_process import USER
 from understudy.errors import EnvironmentBuildError, ProjectError, StepStoppedError
 from understudy.runner.environment.interpreter import _search_path, find_python, satisfies
 from understudy.runner.environment.store import EnvironmentStore
@@ -114,6 +115,26 @@ def test_what_is_written_into_an_environment_reaches_no_other(
     (folder / ".complete").unlink()
     build(store, with_a_wheel)
     assert "raise SystemExit" not in file.read_text()
+
+
+def test_the_gate_shares_its_environment_with_no_project(
+    store: EnvironmentStore, with_a_wheel: ProjectFile
+) -> None:
+    """A project that asks for the same packages changes its own, while the gate's is in use."""
+    with (
+        store.lease(with_a_wheel, "uv", print, user=USER) as judge,
+        store.lease(with_a_wheel, "uv", print) as step,
+    ):
+        assert judge.bin is not None
+        assert step.bin is not None
+        (theirs,) = step.bin.parent.glob("lib/*/site-packages/one/__init__.py")
+        (ours,) = judge.bin.parent.glob("lib/*/site-packages/one/__init__.py")
+        assert not ours.samefile(theirs)
+        theirs.write_text("raise SystemExit('written by a step')")
+        subprocess.run([judge.bin / "python", "-c", "import one"], check=True)
+    with store.lease_built(with_a_wheel, "uv", user=USER) as again:
+        assert again is not None
+        assert again.bin == judge.bin
 
 
 def test_byte_code_that_comes_and_goes_is_no_harm(

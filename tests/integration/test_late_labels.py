@@ -45,6 +45,7 @@ from understudy.gate import (
 )
 from understudy.runner.runner import Settings, StepRequest, StepRunner
 from understudy.runner.settings import CACHE_VARIABLE
+from understudy.store.artifacts import seal
 from understudy.store.night import Night, NightBook
 from understudy.store.tracking import RunStore
 
@@ -307,6 +308,9 @@ def test_records_and_runs_that_are_gone(
     assert "The decision record of the night is gone" in record.reason
     assert record.about.verdict is Verdict.PROMOTE
     pipeline.client.log_text(lost.run_id, "{}", MATURED_RECORD)
+    assert main(["matured", pipeline.experiment]) == 1
+    assert f"{MATURED_RECORD} has changed since" in capsys.readouterr().err
+    pipeline.client.delete_tag(lost.run_id, seal(MATURED_RECORD))
     assert main(["matured", pipeline.experiment]) == 1
     assert "left out: Found no such record" in capsys.readouterr().err
 

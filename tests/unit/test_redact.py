@@ -72,6 +72,10 @@ def test_credentials_are_taken_out(text: str, shown: str) -> None:
         ("postgresql://ada@host/x", ""),
         ("token=abc", ""),
         ("password,age,income", ""),
+        (["https://host/x", "https://ada:s3cret@host/x"], "a password"),
+        ({"login": {"password": "s3cret"}}, "password=..."),
+        ({"password": ""}, ""),
+        ({"password_column": "pwd", "columns": ["password"]}, ""),
         (7, ""),
     ],
 )
@@ -147,6 +151,7 @@ def test_values_too_short_to_be_hidden_are_told() -> None:
         ("user\u202egnp.exe", r"user\u202egnp.exe"),
         ("a\u2028b\x85c", r"a\u2028b\x85c"),
         ("half \ud800", r"half \ud800"),
+        ("hid\U000e0041den\u2062 \u00adand", r"hid\U000e0041den\u2062 \xadand"),
         ("tab\tand ä, 日本, 😀", "tab\tand ä, 日本, 😀"),
     ],
 )

@@ -205,14 +205,14 @@ def _loopback() -> Iterator[DoctorLine]:
 
 
 def _gate(settings: Settings) -> Iterator[DoctorLine]:
-    from understudy.decide.gate_process import gate_python_here, project
+    from understudy.decide.gate_process import USER, gate_python_here, project
     from understudy.runner.environment.store import EnvironmentStore
     from understudy.runner.process.process import ProcessRunner
 
     found = gate_python_here()
     if found is None:
         store = EnvironmentStore(settings, ProcessRunner())
-        with store.lease_built(project(), "uv") as built:
+        with store.lease_built(project(), "uv", user=USER) as built:
             found = built.bin if built is not None else None
     if found:
         yield DoctorLine("gate", Level.OK, f"its statistics run on {found}")

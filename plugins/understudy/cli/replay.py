@@ -131,7 +131,7 @@ def _nights(options: argparse.Namespace) -> int:
 def _row(old: Archived, one: Replayed | DecisionError) -> tuple[str, str, str, str, str]:
     head = (old.as_of[:10], old.outcome, old.verdict)
     if isinstance(one, DecisionError):
-        return (*head, _NOT_JUDGED, one.found)
+        return (*head, _NOT_JUDGED, old.lost or one.found)
     return (*head, one.now.verdict, one.now.decision.why)
 
 

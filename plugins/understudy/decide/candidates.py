@@ -92,7 +92,7 @@ def refuse_gone(client: MlflowClient, uri: str) -> None:
 
     try:
         with tracking_errors():
-            place = _place(client, uri)
+            place = place_of(client, uri)
         there = listed(client, place)
     except (MlflowException, OSError) as error:
         raise _gone(uri, str(error).partition("\n")[0][:300]) from error
@@ -100,8 +100,13 @@ def refuse_gone(client: MlflowClient, uri: str) -> None:
         raise _gone(uri, f"there is nothing at {place}")
 
 
-def _place(client: MlflowClient, uri: str) -> str:
-    """Return where a model's files are, in words that need no other setting than the client's."""
+def place_of(client: MlflowClient, uri: str) -> str:
+    """Return where a model's files are, in words that need no other setting than the client's.
+
+    Args:
+        client: Of the tracking server.
+        uri: As in ``training_run``.
+    """
     # `models:/m-...` is a logged model, which has one segment; a version of a registered model has
     # two, and an alias stands behind an @ in one.
     if uri.startswith(_RUNS):

@@ -18,6 +18,7 @@ from understudy.contract import (
     Kind,
     Tag,
 )
+from understudy.decide.digests import check, of_model, on_record
 from understudy.errors import DecisionError, ProjectError
 from understudy.gate import (
     Basis,
@@ -35,7 +36,7 @@ from understudy.gate.record import CHANGED, STAND_IN, as_json
 from understudy.spec.guards import QUANTITIES
 from understudy.spec.pipeline import Refit
 from understudy.spec.rules import DEFAULTS
-from understudy.store.artifacts import log_texts, read_text
+from understudy.store.artifacts import log_sealed, log_texts, read_text
 from understudy.store.tracking import RunStore, ui_address
 
 if TYPE_CHECKING:
@@ -184,6 +185,7 @@ class DecisionService:
             software=result.software,
             measurement=result.measurement,
             learned=chosen,
+            artifacts=result.artifacts,
         )
         self._store(night, record, result)
         return record
@@ -201,10 +203,17 @@ class DecisionService:
             return None
         return replay(read_text(self._client, run, DECISION_RECORD))
 
-    def promotion(self, night: Night) -> DecisionRecord:
+    def promotion(self, night: Night, *, refitted: bool = False) -> DecisionRecord:
         """Return the night's stored record, whose verdict is PROMOTE.
 
+        All that it rests on is read once more.
+
+        Args:
+            night: What was pinned.
+            refitted: Whether the model that is promoted is the refit, which has a record, too.
+
         Raises:
+            ArtifactChangedError: when something of it is not what was judged.
             DecisionError: when there is none, or its verdict is another one.
         """
         record = self.record(night)
@@ -214,6 +223,11 @@ class DecisionService:
                 allowed=f"{Verdict.PROMOTE.value}, in the night's parent run {night.run_id}",
                 action="clear the task gate of this Dag run",
             )
+        artifacts = on_record(record)
+        if refitted:
+            text = read_text(self._client, self._runs.get(night.run_id), REFIT_RECORD)
+            artifacts |= json.loads(text).get("artifacts", {})
+        check(self._client, artifacts)
         return record
 
     def holdout_trained(self, run_id: str) -> int:
@@ -258,6 +272,7 @@ class DecisionService:
         if trained != moved.rows:
             raise _deaf(scored.model, f"says {trained:,} of {moved.rows:,}")
         found = Refitted(moved, bound)
+        model = of_model(self._client, scored.model)
         document = {
             "schema": "understudy/refit/1",
             "judged": record.challenger.model,
@@ -266,9 +281,10 @@ class DecisionService:
             **as_json(asdict(moved)),
             "share": as_json(moved.share),
             "max_change": bound,
+            **({"artifacts": {scored.model: model}} if model else {}),
         }
         run = self._runs.get(night.run_id)
-        log_texts(self._client, run, {REFIT_RECORD: json.dumps(document, indent=2)})
+        log_sealed(self._client, run, {REFIT_RECORD: json.dumps(document, indent=2)})
         number = {"refit_change": moved.share} if math.isfinite(moved.share) else {}
         self._runs.tag(night.run_id, {Tag.REFIT: found.said}, number)
         return found
@@ -347,7 +363,7 @@ class DecisionService:
             DECISION_PROFILE: result.profile,
         }
         run = self._runs.get(night.run_id)
-        log_texts(self._client, run, {path: text for path, text in texts.items() if text})
+        log_sealed(self._client, run, {path: text for path, text in texts.items() if text})
         numbers = dict(pair for check in record.decision.checks for pair in _numbers(check))
         self._runs.tag(night.run_id, _tags(record), {**numbers, **dict(_costs(record))})
         links = Links(ui_address(), night.experiment_id, night.run_id)

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from understudy.decide import inputs
 from understudy.decide.benchmark import Benchmark, BenchmarkModels
+from understudy.decide.digests import as_left, of_model
 from understudy.decide.gate_process import GateProcess
 from understudy.decide.inputs import Fetched, NightRows, brought, holdout
-from understudy.errors import DecisionError
+from understudy.errors import ArtifactChangedError, DecisionError
 from understudy.gate import (
     Basis,
     Cause,
@@ -30,7 +31,7 @@ from understudy.gate import (
     budgets,
 )
 from understudy.gate.evidence import Earlier, Moved
-from understudy.gate.exchange import GateRequest, GateResult
+from understudy.gate.exchange import GateRequest, GateResult, RowFiles
 from understudy.runner.process.process import OnLine
 from understudy.runner.scratch import scratch_folder
 from understudy.runner.settings import Settings
@@ -54,6 +55,7 @@ class EvaluationResult:
         summary: What pictures are drawn from.
         profile: Of the night's training rows (JSON); empty without guards.
         measurement: What both models cost; None without budgets.
+        artifacts: Digests of what else was read, as in the record.
     """
 
     challenger: Score
@@ -63,6 +65,7 @@ class EvaluationResult:
     summary: Mapping[str, Any] = field(default_factory=dict)
     profile: str = ""
     measurement: Measurement | None = None
+    artifacts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def basis(self) -> Basis:
@@ -109,6 +112,7 @@ class _Fetched:
         challenger: Its numbers, with where its predictions are.
         champion: The same; why it cannot be compared; None without a champion.
         gate_request: What the gate's process has to read; None where there is nothing to read.
+        artifacts: Digests of rows and models.
     """
 
     request: EvaluationRequest
@@ -116,6 +120,7 @@ class _Fetched:
     challenger: Score
     champion: Score | Unscored | None
     gate_request: GateRequest | None
+    artifacts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 class Evaluator:
@@ -187,7 +192,7 @@ class Evaluator:
     def _fetched(self, request: EvaluationRequest, folder: Path) -> _Fetched:
         """Bring the files of a request here."""
         challenger, champion = request.challenger, request.champion
-        files, rows = ("", ""), None
+        files = ("", "")
         predictions = challenger.predictions
         # Two trainings scored rows of their own: their predictions cannot be paired row by row.
         if predictions is None and not request.trained:
@@ -197,8 +202,8 @@ class Evaluator:
             champion, champion_file = self._opponent(champion, folder / "champion")
             challenger = replace(challenger, predictions=fetched.predictions)
             files = (str(fetched.file), champion_file)
-        if request.rows is not None and request.gate.guards and self._client is not None:
-            rows = brought(self._client, request.rows, folder)
+        rows, artifacts = self._rows(request, folder)
+        artifacts |= self._of_models(request)
         gate_request = GateRequest(
             request.gate.to_dict(),
             *files,
@@ -208,7 +213,31 @@ class Evaluator:
             span=request.span,
         )
         to_read = predictions is not None or rows is not None
-        return _Fetched(request, folder, challenger, champion, gate_request if to_read else None)
+        to_gate = gate_request if to_read else None
+        return _Fetched(request, folder, challenger, champion, to_gate, artifacts)
+
+    def _rows(
+        self, request: EvaluationRequest, folder: Path
+    ) -> tuple[RowFiles | None, dict[str, dict[str, str]]]:
+        """Return what the guards look at, and the digests of what was brought for them."""
+        if request.rows is None or self._client is None:
+            return None, {}
+        if request.gate.guards:
+            return brought(self._client, request.rows, folder)
+        if request.gate.budgets is None:
+            return None, {}
+        file, address = holdout(self._client, request.rows.address, folder), request.rows.holdout
+        return None, {} if file is None else {address: as_left(self._client, address, file)}
+
+    def _of_models(self, request: EvaluationRequest) -> dict[str, dict[str, str]]:
+        """Return the digests of the models that are compared, where it is known which these are."""
+        models = request.models
+        if models is None or self._client is None:
+            return {}
+        both = (models.challenger, models.champion)
+        addresses = [one.uri for one in both if one is not None and one.uri]
+        found = {uri: of_model(self._client, uri) for uri in addresses}
+        return {uri: files for uri, files in found.items() if files}
 
     def _measured(self, one: _Fetched, on_line: OnLine) -> Measurement | None:
         """Return what both models cost; None where the rules have no budgets."""
@@ -234,6 +263,8 @@ class Evaluator:
         # Of the champion an error is a fact to judge by; of the challenger it ends the evaluation.
         try:
             found = self._file(predictions, folder)
+        except ArtifactChangedError:
+            raise
         except DecisionError as error:
             return _unusable(champion, str(error)), ""
         return replace(champion, predictions=found.predictions), str(found.file)
@@ -268,17 +299,12 @@ def _result(
     if findings:
         evidence = evidence or Evidence((), seed=gate.seed)
         evidence = replace(evidence, findings=(*evidence.findings, *findings))
-    if answer is None:
-        return EvaluationResult(one.challenger, champion, evidence, measurement=measurement)
-    return EvaluationResult(
-        one.challenger,
-        champion,
-        evidence,
-        answer.software,
-        answer.summary,
-        answer.profile,
-        measurement,
+    found = EvaluationResult(
+        one.challenger, champion, evidence, measurement=measurement, artifacts=one.artifacts
     )
+    if answer is None:
+        return found
+    return replace(found, software=answer.software, summary=answer.summary, profile=answer.profile)
 
 
 def _incomparable(why: str) -> DecisionError:

@@ -25,6 +25,8 @@ from understudy.runner.settings import Settings
 PYTHON_VARIABLE: Final = "UNDERSTUDY_GATE_PYTHON"
 """Environment variable that names a Python with the extra ``gate``: nothing is built then."""
 LIBRARIES: Final = ("numpy", "pandas", "pyarrow", "scipy", "sklearn")
+USER: Final = "gate"
+"""Whose environment it is, in the store."""
 _FOLDER: Final = Path(__file__).with_name("environment")
 
 
@@ -50,7 +52,9 @@ def gate_python(
         yield GatePython(here)
     else:
         store = EnvironmentStore(settings, process_runner)
-        with store.lease(project(), "uv", on_line) as environment:
+        # Not shared with projects that ask for the same packages: what their steps write into
+        # theirs is not what judges them.
+        with store.lease(project(), "uv", on_line, user=USER) as environment:
             folder = environment.bin or Path()
             yield GatePython(folder / "python", environment.locks)
 

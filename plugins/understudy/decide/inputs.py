@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from understudy.contract import HOLDOUT_FILE, PREDICTIONS_ARTIFACT, Kind, Tag
+from understudy.decide import digests
 from understudy.decide.candidates import BenchmarkModel, training_run
 from understudy.errors import (
     EXIT_BAD_DATA,
+    ArtifactChangedError,
     DecisionError,
     EnvironmentBuildError,
     RegistryError,
@@ -57,7 +59,8 @@ def stored(client: MlflowClient, run_id: str) -> StoredPredictions | None:
         found = [item for item in client.list_artifacts(run_id) if not item.is_dir]
     for item in found:
         if item.path == PREDICTIONS_ARTIFACT:
-            return StoredPredictions(run_id, item.path, size=item.file_size or 0)
+            left = digests.noted(client, f"{_SCHEME}{run_id}/{item.path}").get("", "")
+            return StoredPredictions(run_id, item.path, left, item.file_size or 0)
     return None
 
 
@@ -96,12 +99,8 @@ def _checked(predictions: StoredPredictions, path: Path) -> Fetched:
     with path.open("rb") as opened:
         digest = hashlib.file_digest(opened, "sha256").hexdigest()
     if predictions.sha256 not in {"", digest}:
-        raise DecisionError(
-            f"{_named(predictions)} has changed since the verdict: SHA-256 {digest}, was"
-            f" {predictions.sha256}",
-            allowed="the predictions that were judged",
-            action="look who wrote to the run; the verdict that was reached stays on record",
-        )
+        what = f"SHA-256 {digest}, was {predictions.sha256}"
+        raise ArtifactChangedError(_named(predictions), what)
     return Fetched(path, replace(predictions, sha256=digest, size=path.stat().st_size))
 
 
@@ -138,30 +137,52 @@ class NightRows:
     as_of: str = ""
     champion: str = ""
 
+    @property
+    def holdout(self) -> str:
+        """Address of the rows to judge on."""
+        return f"{self.address.rstrip('/')}/{HOLDOUT_FILE}"
 
-def brought(client: MlflowClient, rows: NightRows, folder: Path) -> RowFiles:
-    """Return the night's rows, and what is left of the champion's, as files in a folder.
+
+def brought(
+    client: MlflowClient, rows: NightRows, folder: Path
+) -> tuple[RowFiles, dict[str, dict[str, str]]]:
+    """Return the night's rows, and what is left of the champion's, as files; and their digests.
 
     What is not there is no error here: the guards say what they could not look at.
 
+    Args:
+        client: Of the tracking server.
+        rows: Where they are.
+        folder: Takes them.
+
     Raises:
+        ArtifactChangedError: when they are not what their step left.
         TrackingUnavailableError: when the server does not answer.
     """
-    place = _downloaded(client, rows.address, folder / "rows") or folder / "rows"
+    found, artifacts = _downloaded(client, rows.address, folder / "rows"), {}
+    if found is not None:
+        artifacts[rows.address] = digests.as_left(client, rows.address, found)
+    place = found or folder / "rows"
     if not rows.champion:
-        return RowFiles(str(place), rows.as_of)
+        return RowFiles(str(place), rows.as_of), artifacts
     try:
         run_id = training_run(client, rows.champion)
     except RegistryError as error:
-        return RowFiles(str(place), rows.as_of, absent=error.found)
+        return RowFiles(str(place), rows.as_of, absent=error.found), artifacts
     left = training_rows(client, run_id, folder / "before")
-    return RowFiles(
+    if left.profile is not None:
+        artifacts[left.address] = digests.files_of(left.profile)
+    # Two files of more: each by its own address, so that the others are not missed.
+    for name, digest in digests.files_of(left.folder).items() if left.folder else ():
+        artifacts[f"{left.address.rstrip('/')}/{name}"] = {"": digest}
+    files = RowFiles(
         str(place),
         rows.as_of,
         profile=str(left.profile or ""),
         before=str(left.folder or ""),
         absent=left.absent,
     )
+    return files, artifacts
 
 
 def holdout(client: MlflowClient, address: str, folder: Path) -> Path | None:
@@ -179,12 +200,12 @@ def holdout(client: MlflowClient, address: str, folder: Path) -> Path | None:
     there = sorted(folder.glob(f"rows/**/{HOLDOUT_FILE}"))
     if there:
         return there[0]
-    return _downloaded(client, f"{address.rstrip('/')}/{HOLDOUT_FILE}", folder / "holdout")
+    return _downloaded(client, NightRows(address).holdout, folder / "rows")
 
 
 def _downloaded(client: MlflowClient, address: str, folder: Path) -> Path | None:
     """Return what lies at an address, brought into a folder; None where it is gone."""
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     run_id, _, path = address.removeprefix(_SCHEME).partition("/")
     run = RunStore(client).found(run_id)
     return None if run is None else found(client, run, path, folder)

@@ -8,13 +8,14 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from understudy.contract import DECISION_RECORD, MATURED_RECORD, Kind, Tag
+from understudy.decide.digests import check, of_models
 from understudy.decide.evaluator import EvaluationRequest, EvaluationResult, Evaluator
 from understudy.decide.inputs import cause_of, lesson_tag
 from understudy.errors import DecisionError, StepFailedError, StepStoppedError, UnderstudyError
 from understudy.gate import DecisionRecord, Score, Unscored, Verdict, replay
 from understudy.gate.late_labels import LateLabelContext, LateLabelRecord, Previous, rules_of_rows
 from understudy.runner.process.process import OnLine
-from understudy.store.artifacts import log_texts, read_text
+from understudy.store.artifacts import log_sealed, read_text
 from understudy.store.night import Night
 from understudy.store.tracking import RunStore
 
@@ -134,7 +135,7 @@ class LateLabels:
             record = LateLabelRecord(about, None, str(error))
         # The record before its tags: a night is completed when the tag says so, and then the record
         # is there. Killed in between, it is simply completed again.
-        log_texts(self._client, run, {MATURED_RECORD: record.to_json()})
+        log_sealed(self._client, run, {MATURED_RECORD: record.to_json()})
         tags = {
             Tag.MATURED_REASON: record.reason[:_REASON_LIMIT],
             Tag.LESSON: lesson,
@@ -182,6 +183,7 @@ class LateLabels:
         self, about: LateLabelContext, then: DecisionRecord, validate: Validate, on_line: OnLine
     ) -> LateLabelRecord:
         """Score the night's models on the current rows, and judge them again."""
+        check(self._client, of_models(then))
         challenger = self._scored(then.challenger.model, then.challenger.model, validate)
         if isinstance(challenger, Unscored):
             reason = f"the challenger {challenger.model}: {challenger.reason}"

@@ -30,7 +30,8 @@ class Archived:
         run_id: The night's parent run.
         outcome: How the night ended; empty while it has not.
         verdict: What the gate said.
-        document: The record, as it was stored; empty where it is gone.
+        document: The record, as it was stored; empty where it is gone or was changed.
+        lost: Why it is empty.
     """
 
     as_of: str
@@ -38,6 +39,7 @@ class Archived:
     outcome: str
     verdict: str
     document: str
+    lost: str = ""
 
 
 def document(client: MlflowClient, run_id: str) -> str:
@@ -75,16 +77,18 @@ def nights(
     for run in night_runs(client, pipeline, since, until, judged=True):
         tags, run_id = run.data.tags, str(run.info.run_id)
         # A night whose record somebody deleted stays in the list: it was judged all the same.
+        stored, lost = "", ""
         try:
             stored = document(client, run_id)
-        except DecisionError:
-            stored = ""
+        except DecisionError as error:
+            lost = error.found
         yield Archived(
             _as_of(run).isoformat(timespec="seconds"),
             run_id,
             tags.get(Tag.OUTCOME, ""),
             tags[Tag.VERDICT],
             stored,
+            lost,
         )
 
 

@@ -130,6 +130,9 @@ class DecisionRecord:
         software: Versions of what computed the evidence, by package.
         measurement: What both models cost; None where the rules have no budgets.
         learned: How the tolerance of the rules was chosen; None where it is as it was stated.
+        artifacts: What else was read: by the address in MLflow the SHA-256 of each file below it,
+            by its place; '' for the place of a single file. The digests of predictions are with
+            the scores.
     """
 
     context: Mapping[str, str]
@@ -143,6 +146,7 @@ class DecisionRecord:
     software: Mapping[str, str] = field(default_factory=dict)
     measurement: Measurement | None = None
     learned: Learning | None = None
+    artifacts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @classmethod
     def of(  # noqa: PLR0913 -- everything that a verdict rests on
@@ -158,6 +162,7 @@ class DecisionRecord:
         software: Mapping[str, str] | None = None,
         measurement: Measurement | None = None,
         learned: Learning | None = None,
+        artifacts: Mapping[str, Mapping[str, str]] | None = None,
     ) -> DecisionRecord:
         """Judge, and return the record of it; ``gate`` has the tolerance that was chosen."""
         decision = _decided(learned, judge(gate, challenger, champion, basis, evidence))
@@ -173,6 +178,7 @@ class DecisionRecord:
             software=software or {},
             measurement=measurement,
             learned=learned,
+            artifacts=artifacts or {},
         )
 
     @property
@@ -214,6 +220,7 @@ class DecisionRecord:
             "software": dict(self.software),
             "measurement": self.measurement,
             **({"learned": self.learned} if self.learned else {}),
+            **({"artifacts": self.artifacts} if self.artifacts else {}),
             "shadow": self.shadow,
             "verdict": self.decision.verdict.value,
             "case": self.decision.case.value,
@@ -283,6 +290,7 @@ def _judged(stored: Mapping[str, Any]) -> DecisionRecord:
         software=stored.get("software", {}),
         measurement=None if measured is None else Measurement.from_dict(measured),
         learned=learned,
+        artifacts=stored.get("artifacts", {}),
     )
 
 

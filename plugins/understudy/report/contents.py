@@ -303,6 +303,10 @@ def _identity(
     for who, model in models:
         for name, fact in model.facts.items():
             yield f"{who}: {_FACTS.get(name, name)}", fact
+    artifacts = record.document.get("artifacts") or {}
+    if artifacts:
+        counted = (f"{address} (files: {len(files)})" for address, files in artifacts.items())
+        yield "artifacts whose digests are in the record", ", ".join(counted)
     software = record.document.get("software") or {}
     if software:
         yield "computed with", ", ".join(f"{name} {version}" for name, version in software.items())

@@ -440,13 +440,13 @@ def _problems(known: Mapping[str, Parameter], given: Mapping[str, Value]) -> Ite
         f"{n!r} is missing" for n, p in known.items() if p.default is None and n not in given
     )
     for name, value in given.items():
-        if name in known and (problem := _value_problem(known[name], value)):
+        if name in known and (problem := _value_problem(name, known[name], value)):
             yield f"{name!r} {problem}"
 
 
-def _value_problem(parameter: Parameter, value: Value) -> str:
+def _value_problem(name: str, parameter: Parameter, value: Value) -> str:
     shown = text(value)
-    if problem := _secret_problem(shown) or _transport_problem(shown):
+    if problem := _secret_problem(name, shown) or _transport_problem(shown):
         return problem
     # The author's own value is right whatever the type says, such as '' for "not given".
     if shown == parameter.default:
@@ -462,8 +462,9 @@ def _value_problem(parameter: Parameter, value: Value) -> str:
     return _address_problem(parameter, shown)
 
 
-def _secret_problem(value: str) -> str:
-    secret = secret_in(value)
+def _secret_problem(name: str, value: str) -> str:
+    # A default of None arrives as this text.
+    secret = secret_in(value) or (secret_in({name: value}) if value != "None" else "")
     return f"is a URL with {secret}, and parameters are shown: {_NO_SECRETS}" if secret else ""
 
 

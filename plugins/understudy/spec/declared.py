@@ -82,7 +82,9 @@ def refuse_secrets(field: str, parameters: Mapping[str, object]) -> None:
     for name, value in parameters.items():
         # An Airflow ``Param`` has its default in ``value``; here Airflow is not imported to ask
         # for its type.
-        if secret := secret_in(getattr(value, "value", value)):
+        held = getattr(value, "value", value)
+        # With its name, too: of "password" any value is one.
+        if secret := secret_in(held) or secret_in({name: held}):
             raise DeclarationError(
                 f"{field}[{name!r}] is a URL with {secret}",
                 allowed="URLs without secrets: parameters are stored and shown",

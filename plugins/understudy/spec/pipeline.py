@@ -20,6 +20,7 @@ from understudy.spec import git_address
 from understudy.spec.declared import declared, refuse_secrets
 from understudy.spec.entry_points import MODEL_URI, REFIT, Role, Steps, given_to, split_key
 from understudy.spec.placement import placement
+from understudy.spec.quantities import LONGEST
 from understudy.spec.rules import Gate
 from understudy.spec.search import FILLED_IN, Search
 
@@ -31,6 +32,10 @@ _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,200}")
 # MLflow refuses / and : in the name of a model; the others would end or widen a name that is
 # quoted in a search.
 _MODEL_FORBIDDEN: Final = re.compile(r"[/:\"'%]")
+
+
+# What is added to a moment: no longer than that the sum still is one.
+_SPAN: Final = Field(ge=timedelta(0), le=LONGEST)
 
 
 class Promotion(StrEnum):
@@ -98,8 +103,8 @@ class Rehearsal:
 
     rows: Annotated[int, Field(ge=1, le=10_000)] = 20
     tolerance: Annotated[float, Field(ge=0)] = 1e-6
-    startup: timedelta = timedelta(minutes=3)
-    latency: timedelta = timedelta(seconds=1)
+    startup: Annotated[timedelta, _SPAN] = timedelta(minutes=3)
+    latency: Annotated[timedelta, _SPAN] = timedelta(seconds=1)
 
 
 @declared
@@ -190,13 +195,13 @@ class NightSpec:
     rehearsal: Rehearsal | None = Rehearsal()
     refit: Refit | None = None
     alert_after_skips: Annotated[int, Field(ge=1)] = 7
-    alert_after_age: timedelta | None = None
+    alert_after_age: Annotated[timedelta | None, _SPAN] = None
     reuse: Mapping[str, bool] = Field(default_factory=dict, repr=False)
     env_manager: str = "uv"
     environment: Sequence[str] = ()
     backend: str = LOCAL
     backend_config: Mapping[str, Any] = Field(default_factory=dict, repr=False)
-    label_delay: timedelta | None = None
+    label_delay: Annotated[timedelta | None, _SPAN] = None
 
     @property
     def recipe(self) -> list[str]:
@@ -258,10 +263,10 @@ class Pipeline(NightSpec):
     after_promotion: AfterPromotion | None = None
     notify: Mapping[str, Sequence[Any]] = Field(default_factory=dict, repr=False)
     queues: Mapping[str, str] = Field(default_factory=dict, repr=False)
-    step_timeout: timedelta = timedelta(hours=6)
+    step_timeout: Annotated[timedelta, _SPAN] = timedelta(hours=6)
     retries: Annotated[int, Field(ge=0)] = 1
-    retry_delay: timedelta = timedelta(seconds=30)
-    approval_timeout: timedelta = timedelta(hours=24)
+    retry_delay: Annotated[timedelta, _SPAN] = timedelta(seconds=30)
+    approval_timeout: Annotated[timedelta, _SPAN] = timedelta(hours=24)
     approvers: Sequence[str] = ()
     tags: Sequence[str] = ()
 

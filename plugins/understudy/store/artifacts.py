@@ -1,6 +1,8 @@
 """Artifacts of runs and models, and texts of any length: written, read, or known to be gone.
 
-Touches the tracking server, and temporary folders that go.
+Touches the tracking server, and temporary folders that go. Tags lie in the server's database and
+artifacts in its store, to which others may write: a tag with an artifact's digest tells whether it
+still is what was logged.
 
 MLflow's own client asks for the run first, to learn where its artifacts are, and leaves a folder
 behind for each file that it downloads.
@@ -15,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
 
 from understudy.contract import Tag
+from understudy.errors import ArtifactChangedError
 from understudy.store.tracking import tracking_errors
 
 if TYPE_CHECKING:
@@ -47,16 +50,62 @@ def log_texts(client: MlflowClient, run: Run, texts: Mapping[str, str]) -> None:
             repository.log_artifact(str(file), above)  # type: ignore[no-untyped-call]
 
 
+def log_sealed(client: MlflowClient, run: Run, texts: Mapping[str, str]) -> None:
+    """Log texts as artifacts of a run, and their digests as its tags, by which they are read.
+
+    Raises:
+        TrackingUnavailableError: when the server does not answer.
+    """
+    from mlflow.entities import RunTag
+
+    log_texts(client, run, texts)
+    seals = [RunTag(seal(path), _sha256(text.encode())) for path, text in texts.items()]
+    with tracking_errors():
+        client.log_batch(run.info.run_id, tags=seals)
+
+
+def seal(path: str) -> str:
+    """Return the name of the tag with an artifact's digest."""
+    return f"{Tag.SHA256}/{path}"
+
+
+def check_seal(tags: Mapping[str, str], run_id: str, path: str, content: bytes) -> None:
+    """Refuse an artifact that is not the one that was logged; one without a digest passes.
+
+    Args:
+        tags: Of its run.
+        run_id: The run.
+        path: Its place.
+        content: What was read.
+
+    Raises:
+        ArtifactChangedError: when the digest of its content is not the one in the tags.
+    """
+    known, now = tags.get(seal(path), ""), _sha256(content)
+    if known not in {"", now}:
+        raise ArtifactChangedError(f"runs:/{run_id}/{path}", f"SHA-256 {now}, was {known}")
+
+
 def read_text(client: MlflowClient, run: Run, path: str) -> str:
     """Return the text of an artifact.
 
     Raises:
+        ArtifactChangedError: when it was logged with its digest and is another one now.
         TrackingUnavailableError: when the server does not answer.
         MlflowException: when it has no such artifact.
         OSError: when a store of files has none.
     """
     with tempfile.TemporaryDirectory() as folder:
-        return downloaded(client, run, path, folder).read_text(encoding="utf-8")
+        content = downloaded(client, run, path, folder).read_bytes()
+    run_id = run.info.run_id
+    try:
+        check_seal(run.data.tags, run_id, path, content)
+    except ArtifactChangedError:
+        # It may have been logged anew since these tags were read.
+        with tracking_errors():
+            tags = client.get_run(run_id).data.tags
+        check_seal(tags, run_id, path, content)
+    return content.decode("utf-8")
 
 
 def downloaded(client: MlflowClient, run: Run, path: str, folder: str | Path) -> Path:
@@ -196,7 +245,11 @@ def _fits(text: str) -> bool:
 
 
 def _reference(text: str) -> str:
-    return _ELSEWHERE + hashlib.sha256(text.encode()).hexdigest()
+    return _ELSEWHERE + _sha256(text.encode())
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _artifact(tag: Tag) -> str:

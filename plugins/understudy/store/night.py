@@ -16,7 +16,7 @@ from understudy.contract import ENV_MANAGERS, Kind, Outcome, Tag, key_of
 from understudy.spec.declared import from_json, to_json
 from understudy.spec.entry_points import INPUTS, Part, Role
 from understudy.spec.pipeline import NightSpec
-from understudy.store.artifacts import log_texts, read_text
+from understudy.store.artifacts import log_sealed, read_text
 from understudy.store.tracking import RUNNING, RunSpec, RunStore, tracking_errors
 
 if TYPE_CHECKING:
@@ -192,7 +192,7 @@ class NightBook:
     def pin(self, night: Night) -> None:
         """Store what a night pinned; the commit's tag makes it valid, and comes last."""
         run = self._runs.get(night.run_id)
-        log_texts(self._client, run, {_PINNED: json.dumps(night.to_dict(), indent=2)})
+        log_sealed(self._client, run, {_PINNED: json.dumps(night.to_dict(), indent=2)})
         tags = {
             Tag.REPOSITORY: night.repository,
             Tag.SUBDIRECTORY: night.subdirectory,

@@ -33,11 +33,13 @@ class TrainingRows:
         profile: File with the profile of the rows.
         folder: Folder with the rows.
         absent: Why there is neither.
+        address: Of the profile or the folder in MLflow; empty where there is neither.
     """
 
     profile: Path | None = None
     folder: Path | None = None
     absent: str = ""
+    address: str = ""
 
 
 def training_rows(
@@ -66,7 +68,8 @@ def training_rows(
     outwards = list(_outwards(runs, run_id))
     night = next((run for run in outwards if run.data.tags.get(Tag.KIND) == Kind.NIGHT), None)
     if night is not None and (found := _fetched(client, night.info.run_id, DECISION_PROFILE, into)):
-        return TrainingRows(profile=found)
+        place = f"{_RUN}{night.info.run_id}/{DECISION_PROFILE}"
+        return TrainingRows(profile=found, address=place)
     address = next(filter(None, (_address(client, run, parameter) for run in outwards)), "")
     if not address.startswith(_RUN):
         return TrainingRows(absent=f"the training run {run_id} does not say which rows it had")
@@ -74,7 +77,7 @@ def training_rows(
     files = [_fetched(client, source, f"{path}/{name}".strip("/"), into) for name in _FILES]
     if files[0] is None:
         return TrainingRows(absent=f"the rows of the training run {run_id}, {address}, are gone")
-    return TrainingRows(folder=files[0].parent)
+    return TrainingRows(folder=files[0].parent, address=address)
 
 
 def _outwards(runs: RunStore, run_id: str) -> Iterator[Run]:

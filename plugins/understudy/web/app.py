@@ -230,7 +230,7 @@ def _champions(found: tuple[PipelineState, ...], readable: set[str]) -> Mapping[
 def _night(found: NightState | None, dag_id: str) -> Mapping[str, Any]:
     if found is None:
         return {"night": None, "dag_id": dag_id}
-    row, mark, decision, unreadable = found.night, views.mark(found.night), None, ""
+    row, mark, decision, unreadable = found.night, views.mark(found.night), None, found.changed
     links, reasons = _links(row.experiment_id, row.run_id), said_above(mark.reason, ())
     if found.record is not None:
         try:

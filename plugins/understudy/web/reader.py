@@ -30,10 +30,11 @@ from understudy.contract import (
     Kind,
     Tag,
 )
-from understudy.errors import TrackingUnavailableError, UnderstudyError
+from understudy.errors import ArtifactChangedError, TrackingUnavailableError, UnderstudyError
 from understudy.redact import redacted
 from understudy.registry.history import History, joined
 from understudy.registry.history_log import EXPERIMENT, entries
+from understudy.store.artifacts import check_seal, seal
 from understudy.store.tracking import quoted, refused, tracking_errors
 
 if TYPE_CHECKING:
@@ -170,12 +171,14 @@ class NightState:
         steps: The runs of its tasks, in the order in which they began.
         record: The decision record; None where there is none.
         summary: What the pictures of the predictions are drawn from; None likewise.
+        changed: Which of the two is not what the gate stored; '' for none.
     """
 
     night: NightRow
     steps: tuple[NightRow, ...]
     record: Mapping[str, Any] | None = None
     summary: Mapping[str, Any] | None = None
+    changed: str = ""
 
 
 class Shelf:
@@ -392,11 +395,13 @@ class PageReader:
         if state is None or not state.night.tag(Tag.VERDICT):
             return seen
         settled = _FRESH if state.night.running else _SETTLED_FOR
-        # The end is part of the key: a night that is run again has another one.
-        place = ("decision", state.night.run_id, str(state.night.ended))
-        told = self._shelf.get(place, lambda: self._decision(state.night.run_id), settled)
-        record, summary = told.value
-        return replace(seen, value=replace(state, record=record, summary=summary))
+        # End and digest are part of the key: a night that is run again has others.
+        digest = state.night.tags.get(seal(DECISION_RECORD), "")
+        place = ("decision", state.night.run_id, str(state.night.ended), digest)
+        told = self._shelf.get(place, lambda: self._decision(state.night), settled)
+        record, summary, changed = told.value
+        found = replace(state, record=record, summary=summary, changed=changed)
+        return replace(seen, value=found)
 
     def _mlflow(self) -> MlflowClient:
         with self._connecting:
@@ -563,20 +568,29 @@ class PageReader:
         steps = sorted((row for row in rows if row not in nights), key=lambda row: row.started)
         return NightState(night, tuple(steps))
 
-    def _decision(self, run_id: str) -> tuple[Mapping[str, Any] | None, Mapping[str, Any] | None]:
-        record = self._document(run_id, DECISION_RECORD)
-        return record, None if record is None else self._document(run_id, DECISION_SUMMARY)
+    def _decision(
+        self, night: NightRow
+    ) -> tuple[Mapping[str, Any] | None, Mapping[str, Any] | None, str]:
+        try:
+            record = self._document(night, DECISION_RECORD)
+            summary = None if record is None else self._document(night, DECISION_SUMMARY)
+        except ArtifactChangedError as error:
+            return None, None, str(error)
+        return record, summary, ""
 
-    def _document(self, run_id: str, path: str) -> Mapping[str, Any] | None:
+    def _document(self, night: NightRow, path: str) -> Mapping[str, Any] | None:
         """Return a JSON object among a run's artifacts; None where there is none.
 
         By the server that knows the run, which may read stores that Airflow's may not.
+
+        Raises:
+            ArtifactChangedError: when it is not the one that was stored.
         """
         from mlflow.utils.credentials import get_default_host_creds
         from mlflow.utils.rest_utils import http_request
 
         access = get_default_host_creds(self._mlflow().tracking_uri)  # type: ignore[no-untyped-call]
-        asked = {"run_uuid": run_id, "path": path}
+        asked = {"run_uuid": night.run_id, "path": path}
         with _answering():
             answer = http_request(  # type: ignore[no-untyped-call]
                 access, "/get-artifact", "GET", params=asked, stream=True
@@ -585,8 +599,11 @@ class PageReader:
             if answer.status_code != 200:  # noqa: PLR2004 -- the server has no such file
                 return None
             text = answer.raw.read(_LARGEST + 1, decode_content=True)
+        if len(text) > _LARGEST:
+            return None
+        check_seal(night.tags, night.run_id, path, text)
         try:
-            found = json.loads(text) if len(text) <= _LARGEST else None
+            found = json.loads(text)
         except ValueError:
             return None
         return found if isinstance(found, dict) else None

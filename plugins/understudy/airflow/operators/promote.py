@@ -52,7 +52,8 @@ class PromoteOperator(NightStepOperator):
         with airflow_errors(context):
             services, night = Services.connect(), self.night(context)
             self.mlflow_address = run_address(night.experiment_id, night.run_id)
-            record = DecisionService(services.client, services.runs).promotion(night)
+            decisions = DecisionService(services.client, services.runs)
+            record = decisions.promotion(night, refitted=night.spec.refit is not None)
             version = final_version(context, services, night)
             refuse_return(services, night, version)
             asked = promotion(context, services, night, version)

@@ -293,6 +293,8 @@ class EnvironmentStore:
         manager: str,
         on_line: OnLine,
         variables: Mapping[str, str] | None = None,
+        *,
+        user: str = "",
     ) -> Iterator[Environment]:
         """Yield the environment of a project, built if need be, that stays as long as it is held.
 
@@ -303,6 +305,8 @@ class EnvironmentStore:
             manager: One of ``understudy.contract.ENV_MANAGERS``.
             on_line: Called with each line for the log.
             variables: Where the values of variables that requirements name come from.
+            user: Who has an environment of its own, that is shared with no other user; '' for
+                the steps of projects.
 
         Raises:
             ProjectError: if the manager is unknown or the project's files cannot be used.
@@ -325,14 +329,13 @@ class EnvironmentStore:
             recipe = recipe_of(project, manager)
             for line in recipe.wanted.translation.told() if recipe.wanted.translation else ():
                 on_line(line)
-            with self._built(recipe, on_line, variables or {}) as environment:
+            with self._built(_own(recipe, user), recipe, on_line, variables or {}) as environment:
                 yield environment
 
     @contextlib.contextmanager
     def _built(
-        self, recipe: Recipe, on_line: OnLine, variables: Mapping[str, str]
+        self, digest: str, recipe: Recipe, on_line: OnLine, variables: Mapping[str, str]
     ) -> Iterator[Environment]:
-        digest = recipe.digest()
         folder, lock_file = self._root / digest, self._root / f"{digest}{LOCK_SUFFIX}"
         lock, built = FileLock(lock_file), False
         while True:
@@ -351,13 +354,15 @@ class EnvironmentStore:
                 built = self._build(folder, recipe, _knowing(tools, recipe.wanted, variables))
 
     @contextlib.contextmanager
-    def lease_built(self, project: ProjectFile, manager: str) -> Iterator[Environment | None]:
+    def lease_built(
+        self, project: ProjectFile, manager: str, *, user: str = ""
+    ) -> Iterator[Environment | None]:
         """Yield a project's environment where it is complete already, else None."""
         if project.docker is not None or manager.partition(":")[0] in {"local", "docker"}:
             yield None
             return
         recipe = recipe_of(project, manager)
-        digest = recipe.digest()
+        digest = _own(recipe, user)
         folder = self._root / digest
         with FileLock(self._root / f"{digest}{LOCK_SUFFIX}").shared_if_free() as descriptor:
             contents = read(folder)
@@ -461,6 +466,11 @@ class EnvironmentStore:
 
     def _tools(self, on_line: OnLine, *locks: int) -> BuildTools:
         return BuildTools(self._process_runner, self._settings.build_timeout, on_line, locks)
+
+
+def _own(recipe: Recipe, user: str) -> str:
+    """Return the identity of an environment that one user has for itself."""
+    return key_of(user, recipe.digest())[:32] if user else recipe.digest()
 
 
 def managers_here() -> list[str]:
