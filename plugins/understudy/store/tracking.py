@@ -375,6 +375,23 @@ def tracking_errors() -> Iterator[None]:
         raise
 
 
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Turn whatever MLflow raises into an error of ours.
+
+    Raises:
+        TrackingRefusedError: instead of MLflow's own exception.
+        TrackingUnavailableError: ditto, where running it again may help.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        with tracking_errors():
+            yield
+    except MlflowException as error:
+        raise refused(error) from error
+
+
 def refused(error: MlflowException) -> UnderstudyError:
     """Return our error for a call that the server understood and refused.
 

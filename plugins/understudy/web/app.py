@@ -30,15 +30,8 @@ from understudy.report import Links, decision_part, template_engine
 from understudy.report.words import said_above, shown
 from understudy.store.tracking import ui_address
 from understudy.web import views
-from understudy.web.reader import (
-    NIGHTS,
-    TIMEOUT,
-    NightState,
-    PageReader,
-    PipelineState,
-    Seen,
-    Shelf,
-)
+from understudy.web.reader import NIGHTS, TIMEOUT, PageReader, Seen, Shelf
+from understudy.web.state import NightState, PipelineState
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
