@@ -377,7 +377,7 @@ def tracking_errors() -> Iterator[None]:
 
 @contextmanager
 def refusals() -> Iterator[None]:
-    """Turn whatever MLflow raises into an error of ours.
+    """Turn a call that MLflow refused into an error of ours.
 
     Raises:
         TrackingRefusedError: instead of MLflow's own exception.
@@ -386,8 +386,7 @@ def refusals() -> Iterator[None]:
     from mlflow.exceptions import MlflowException
 
     try:
-        with tracking_errors():
-            yield
+        yield
     except MlflowException as error:
         raise refused(error) from error
 

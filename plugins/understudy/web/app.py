@@ -224,11 +224,12 @@ def _night(found: NightState | None, dag_id: str) -> Mapping[str, Any]:
     if found is None:
         return {"night": None, "dag_id": dag_id}
     row, mark, decision, unreadable = found.night, views.mark(found.night), None, ""
-    links, reasons = _links(row.experiment_id, row.run_id), said_above(mark.reason, ())
+    links, refit = _links(row.experiment_id, row.run_id), row.tag(Tag.REFIT)
+    reasons = said_above(mark.reason, [refit])
     if found.record is not None:
         try:
             decision = decision_part(found.record, found.summary, links, reasons[0])
-            reasons = said_above(mark.reason, map(str, found.record["reasons"]))
+            reasons = said_above(mark.reason, [*map(str, found.record["reasons"]), refit])
         except DecisionError as error:
             unreadable = str(error)
     return {
@@ -241,6 +242,8 @@ def _night(found: NightState | None, dag_id: str) -> Mapping[str, Any]:
         "steps": views.steps(found.steps),
         "pinned": views.pinned(row),
         "approval": row.tag(Tag.APPROVAL),
+        # Where it was what held the night, it stands above.
+        "refit": "" if refit == reasons[0] else refit,
         "decision": decision,
         "unreadable": unreadable,
         "links": links,

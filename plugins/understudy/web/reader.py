@@ -27,7 +27,7 @@ from understudy.errors import TrackingUnavailableError, UnderstudyError
 from understudy.redact import redacted
 from understudy.registry.history import History, joined
 from understudy.registry.history_log import EXPERIMENT, entries
-from understudy.store.tracking import quoted, refusals
+from understudy.store.tracking import quoted, refusals, tracking_errors
 from understudy.web.state import NightRow, NightState, PipelineState, Production
 
 if TYPE_CHECKING:
@@ -317,7 +317,7 @@ class PageReader:
     def _named(self) -> Mapping[str, str]:
         found: dict[str, str] = {}
         token: str | None = None
-        with refusals():
+        with refusals(), tracking_errors():
             while True:
                 page = self._mlflow().search_experiments(max_results=_PAGE, page_token=token)
                 found |= {one.name: str(one.experiment_id) for one in page}
@@ -351,7 +351,7 @@ class PageReader:
         from mlflow.utils.rest_utils import http_request, verify_rest_response
 
         access = get_default_host_creds(self._mlflow().tracking_uri)  # type: ignore[no-untyped-call]
-        with refusals():
+        with refusals(), tracking_errors():
             answer = http_request(access, path, "POST", json=asked)  # type: ignore[no-untyped-call]
             checked = verify_rest_response(answer, path)
             found: Mapping[str, Any] = json.loads(checked.text)
@@ -366,7 +366,7 @@ class PageReader:
         if history is None:
             return found
         tags = {Tag.KIND: Kind.HISTORY.value, **({Tag.MODEL: model} if model else {})}
-        with refusals():
+        with refusals(), tracking_errors():
             runs = self._mlflow().search_runs(
                 [history],
                 filter_string=_condition(tags),
@@ -389,7 +389,7 @@ class PageReader:
         for row in self._nights.get("", search, _AT_ONCE_OF_ALL, _LATEST_OF_ALL):
             if len(of := nights[row.tag(Tag.PIPELINE)]) < STRIP:
                 of.append(row)
-        with refusals():
+        with refusals(), tracking_errors():
             models = self._mlflow().search_registered_models(max_results=_PAGE)
         # A pipeline whose last night lies behind those of busier ones is known by its model.
         owned = {one.tags.get(Tag.PIPELINE.value, ""): one.name for one in models}
@@ -433,7 +433,7 @@ class PageReader:
         return PipelineState(name, tuple(rows), production, earlier, partly)
 
     def _aliases(self, model: str) -> Mapping[str, str]:
-        with refusals():
+        with refusals(), tracking_errors():
             found = self._mlflow().search_registered_models(f"name = '{quoted(model)}'")
         return {k: str(v) for one in found for k, v in one.aliases.items()}
 
@@ -480,7 +480,7 @@ class PageReader:
 
         access = get_default_host_creds(self._mlflow().tracking_uri)  # type: ignore[no-untyped-call]
         asked = {"run_uuid": run_id, "path": path}
-        with refusals():
+        with refusals(), tracking_errors():
             answer = http_request(  # type: ignore[no-untyped-call]
                 access, "/get-artifact", "GET", params=asked, stream=True
             )
