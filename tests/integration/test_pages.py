@@ -360,7 +360,7 @@ def test_a_held_night_says_each_sentence_once(
 def test_a_refit_is_told_once_beside_the_decision(
     pages: Pages, pipeline: RecordedPipeline, decision_records: dict[str, Any], *, held: bool
 ) -> None:
-    """The record was drawn before it, so the page has the sentence; above where it held the night."""
+    """The record is older, so the page has the sentence; on top where it held the night."""
     record, summary = decision_records["hold"]
     said = "refit: trained again on all rows, 46 of the holdout included, the model differs <b>"
     reason = said if held else f"rmse beats the champion's; {said}"
