@@ -1,4 +1,4 @@
-"""The pages alone, in a real browser: how they look, and what others' texts and sites can do."""
+"""The pages alone, in a real browser: how they look, and what others' texts can do."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 import uvicorn
 from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
 from tests.fixtures.browser import ARGUMENTS, CHROMIUM, PATIENCE
-from tests.fixtures.loopback import free_port, serving
+from tests.fixtures.loopback import free_port
 from tests.fixtures.waiting import eventually
 from tests.integration import test_pages
 
@@ -130,24 +130,3 @@ def test_texts_of_others_run_nothing(
             opened(page, f"{address}/{path.format(pipeline.name, run)}")
             expect(page.locator("main")).to_contain_text("alert(1)")
     assert said == []
-
-
-@pytest.mark.parametrize("kind", ["application/x-www-form-urlencoded", "text/plain"])
-def test_a_form_of_another_site_changes_nothing(
-    pages: Pages, pipeline: RecordedPipeline, kind: str
-) -> None:
-    """It is sent with the person's cookie, which knows no ports, and every route refuses it."""
-    pipeline.usual(1)
-    content: dict[str, bytes] = {}
-    with served(pages) as address, signed_in(pages) as context, serving(content) as foreign:
-        page = context.new_page()
-        for path in test_pages.addresses(pages, pipeline.name):
-            form = (
-                f'<form method="post" enctype="{kind}" action="{address}/{path}"><input name="a">'
-            )
-            content["/form.html"] = f"{form}<button>Win</button></form>".encode()
-            page.goto(f"{foreign}/form.html")
-            with page.expect_response(f"{address}/{path}") as answer:
-                page.get_by_role("button", name="Win").click()
-            assert answer.value.request.method == "POST"
-            assert answer.value.status == 405, path
