@@ -147,7 +147,7 @@ class NightState:
 
 
 @dataclass(frozen=True, slots=True)
-class Numbers:
+class NightNumbers:
     """A night's numbers of one metric: both models', and the ends of the interval on that axis."""
 
     challenger: float | None
@@ -159,7 +159,7 @@ class Numbers:
     gain_high: float | None
 
     @classmethod
-    def of(cls, row: NightRow, metric: str) -> Numbers:
+    def of(cls, row: NightRow, metric: str) -> NightNumbers:
         """Return what a night says of a metric; nothing that is no finite number."""
 
         def known(name: str) -> float | None:

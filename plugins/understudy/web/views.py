@@ -26,7 +26,7 @@ from understudy.report.drawing import (
 from understudy.report.words import number, signed
 from understudy.spec.pipeline import Event
 from understudy.store.night import alias_said
-from understudy.web.state import NightRow, Numbers, PipelineState, Production
+from understudy.web.state import NightNumbers, NightRow, PipelineState, Production
 
 _RUNNING: Final = "running"
 _ENDED: Final = "ended"
@@ -421,7 +421,7 @@ def _plots(nights: Sequence[NightRow]) -> Iterator[Plot]:
 
 
 def _plot(nights: Sequence[NightRow], metric: str) -> Plot:
-    found = [Numbers.of(row, metric) for row in nights]
+    found = [NightNumbers.of(row, metric) for row in nights]
     scale = Scale.over(value for one in found for value in one.values)
     days = [row.moment[:10] for row in nights]
     places = [round(100 * (index + 0.5) / len(nights), 2) for index in range(len(nights))]
@@ -455,7 +455,7 @@ def _short(day: str, days: Sequence[str]) -> str:
     return f"{known.day} {known:%b}{'' if days[0][:4] == days[-1][:4] else f' {known:%y}'}"
 
 
-def _dots(found: Sequence[Numbers], places: Sequence[float], scale: Scale) -> Iterator[Dot]:
+def _dots(found: Sequence[NightNumbers], places: Sequence[float], scale: Scale) -> Iterator[Dot]:
     for one, x in zip(found, places, strict=True):
         # Of many nights the line is enough, and the page stays small.
         if one.champion is not None and len(found) <= _POINTS:
@@ -468,7 +468,7 @@ def _dots(found: Sequence[Numbers], places: Sequence[float], scale: Scale) -> It
             yield Dot(CHALLENGER, x, y, top, bottom)
 
 
-def _table(nights: Sequence[NightRow], found: Sequence[Numbers], days: Sequence[str]) -> Table:
+def _table(nights: Sequence[NightRow], found: Sequence[NightNumbers], days: Sequence[str]) -> Table:
     rows = tuple(
         (
             day,
