@@ -312,7 +312,7 @@ def test_people_of_the_fab_auth_manager_below_a_path(
     refused = other.goto(f"{team.address}/understudy/dags/{DAG}/champion")
     assert refused is not None
     assert refused.status == 403
-    expect(other.locator("main")).to_contain_text("not for you")
+    expect(other.get_by_role("heading")).to_contain_text("not for you")
     other.goto(f"{team.address}/understudy/champions")
     expect(other.locator("#part:not([aria-busy]) .top h1")).to_be_visible()
     expect(other.get_by_role("link", name=DAG, exact=True)).to_have_count(0)
