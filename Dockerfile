@@ -50,6 +50,8 @@ RUN useradd --uid 10001 --create-home --home-dir /var/lib/understudy --shell /bi
         >/opt/understudy/airflow/airflow.cfg
 # What MLflow's environment runs of ours.
 COPY plugins/understudy/containers /opt/understudy/containers
+# What Airflow's API server runs besides: a folder of its own, for Airflow imports all that is there.
+COPY plugins/understudy/containers/airflow_login.py /opt/understudy/login/
 COPY --from=build /opt/mlflow /opt/mlflow
 COPY --from=build /opt/airflow /opt/airflow
 ENV PATH=/opt/airflow/bin:$PATH \

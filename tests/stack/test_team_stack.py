@@ -11,9 +11,11 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import socket
 import ssl
 import subprocess
+import tarfile
 import threading
 import time
 import uuid
@@ -230,7 +232,23 @@ def test_the_reader_reads_and_nothing_else(team: Team) -> None:
         _mlflow(team, "experiments/search", user, f"guess {number}", max_results=1).status_code
         for number in range(12)
     ]
-    assert guesses == [401] * 9 + [429] * 3  # with the one of the test above
+    assert guesses == [401] * 10 + [429] * 2
+    admins = team.secret("login/mlflow")
+    found = _mlflow(team, "experiments/search", "admin", admins, max_results=1)
+    assert found.status_code == 200
+
+
+def test_nobody_guesses_airflows_passwords_for_long(team: Team) -> None:
+    """Its login for programs has no limit of its own; who has another name gets in meanwhile."""
+    for path in ("/auth/token", "/auth/token/cli"):
+        body = {"username": f"ann{len(path)}", "password": "guess"}
+        said = [
+            httpx.post(f"{team.address('AIRFLOW')}{path}", json=body, timeout=60, trust_env=False)
+            for _ in range(12)
+        ]
+        assert [one.status_code for one in said] == [401] * 10 + [429] * 2
+    with _logged_in(team, "admin", team.secret("login/airflow")) as http:
+        assert http.get("/api/v2/dags").is_success
 
 
 def test_the_host_finds_no_open_port(team: Team, docker: Callable[..., bytes]) -> None:
@@ -329,7 +347,8 @@ def test_workers_have_none_of_airflows_keys(team: Team) -> None:
 
 def test_a_step_finds_no_password_of_its_workers(team: Team) -> None:
     """With the broker's it would have the tokens of other tasks, and by them the connections."""
-    known, readable = json.loads(team.compose(*IN_WORKER, "python", "-c", INTRUDER))
+    # By its input: what stands in its own command line would be found.
+    known, readable = json.loads(team.compose(*IN_WORKER, "python", content=INTRUDER.encode()))
     assert known == []
     assert readable >= 3  # its own variables, MLflow's login
 
@@ -434,16 +453,36 @@ def test_a_backup_fills_an_empty_stack(
         "COMPOSE_FILE": "docker-compose.yaml:tests/stack/data.yaml",
     }
 
-    def run(script: str, folder: Path) -> None:
+    def run(script: str, folder: Path) -> str:
         command = ["sh", SCRIPTS / script, folder]
-        subprocess.run(command, cwd=CHECKOUT, env=environment, check=True)
+        done = subprocess.run(
+            command, cwd=CHECKOUT, env=environment, check=False, text=True, stdout=subprocess.PIPE
+        )
+        print(done.stdout)  # noqa: T201 -- what was said, if it fails
+        assert (done.returncode == 0) is (folder.name == "backup")
+        return str(done.stdout)
 
     run("backup.sh", tmp_path / "backup")
+    assert "MLflow: 1 versions of models, 1 read back" in run("verify.sh", tmp_path / "backup")
+    _without_models(tmp_path / "backup", tmp_path / "damaged")
+    assert "1 versions of models, 0 read back" in run("verify.sh", tmp_path / "damaged")
     team.remove()
     run("restore.sh", tmp_path / "backup")
     assert team.secret("login/airflow") == password
     assert served() == "1"
     assert _prediction(team) == before
+
+
+def _without_models(backup: Path, damaged: Path) -> None:
+    """Copy a backup, but for the models' own files: as one is that was cut short."""
+    shutil.copytree(backup, damaged)
+    with (
+        tarfile.open(backup / "artifacts.tar") as whole,
+        tarfile.open(damaged / "artifacts.tar", "w") as part,
+    ):
+        for member in whole:
+            if "/models/" not in member.name:
+                part.addfile(member, whole.extractfile(member))
 
 
 def test_a_push_deploys_dag_files(

@@ -6,13 +6,16 @@ environment has not. ``auth.ini`` names it as the ``authorization_function``.
 
 from __future__ import annotations
 
-import threading
-import time
-from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from flask import make_response, request
 from mlflow.server.auth import authenticate_request_basic_auth  # noqa: TID253 -- it runs there
+
+if TYPE_CHECKING:
+    from understudy.containers.guesses import OF_ONE, PER_S, Guesses
+else:
+    # That environment has this folder, and not the package.
+    from guesses import OF_ONE, PER_S, Guesses
 
 if TYPE_CHECKING:
     from flask import Response
@@ -20,9 +23,6 @@ if TYPE_CHECKING:
 
 READER: Final = "reader"
 """The user who creates nothing: MLflow lets everybody who has an account create."""
-GUESSES: Final = 10
-"""Wrong logins that an address has in ``PER_S`` seconds; a person has mistyped by then."""
-PER_S: Final = 60.0
 _READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 # What MLflow 3.17 reads by POST, as questions may be longer than an address. Its pages ask by
 # GraphQL, whose schema changes nothing.
@@ -30,22 +30,20 @@ _READS_BY_POST: Final = (
     *("/search", "/search-datasets", "/get-latest-versions", "/presigned-download-url"),
     *("/traces/batchGetInfos", "/traces/metrics", "/graphql"),
 )
-_MOST_ADDRESSES: Final = 10_000
-
-_wrong: dict[str, deque[float]] = {}
-_lock: Final = threading.Lock()
+_guesses: Final = Guesses()
 
 
 def authenticate() -> Authorization | Response:
     """Return who asks, as MLflow's own login does; or the answer to who may not."""
     address = request.remote_addr or ""
     # Before the password is looked at: a hash takes a third of a second of the server's time.
-    if request.authorization is not None and _guesses(address):
-        return _answer(429, f"More than {GUESSES} wrong logins in {PER_S:.0f} s.", str(int(PER_S)))
+    name = (request.authorization and request.authorization.get("username")) or ""
+    if request.authorization is not None and _guesses.are_many(address, name):
+        return _answer(429, f"More than {OF_ONE} wrong logins in {PER_S:.0f} s.", str(int(PER_S)))
     found = authenticate_request_basic_auth()
     if not hasattr(found, "username"):
         if request.authorization is not None:
-            _remember(address)
+            _guesses.remember(address, name)
         return found
     if found.username == READER and not _reads():
         return _answer(403, f"The user {READER} reads, and changes nothing.")
@@ -56,23 +54,6 @@ def _reads() -> bool:
     return request.method in _READS or (
         request.method == "POST" and request.path.endswith(_READS_BY_POST)
     )
-
-
-def _guesses(address: str) -> bool:
-    """Return whether an address has had its wrong logins for now."""
-    with _lock:
-        times = _wrong.get(address)
-        if times is None or len(times) < GUESSES:
-            return False
-        return time.monotonic() - times[0] < PER_S
-
-
-def _remember(address: str) -> None:
-    with _lock:
-        # Whoever has many addresses forgets the others' guesses, and fills no memory.
-        if len(_wrong) >= _MOST_ADDRESSES:
-            _wrong.clear()
-        _wrong.setdefault(address, deque(maxlen=GUESSES)).append(time.monotonic())
 
 
 def _answer(status: int, message: str, retry_after: str = "") -> Response:
