@@ -43,8 +43,8 @@ RUN useradd --uid 10001 --create-home --home-dir /var/lib/understudy --shell /bi
     && install -d /etc/understudy && cd /etc/understudy \
     && install -d -o understudy -g understudy -m 0755 broker grafana postgres prometheus store \
     && install -d -o understudy -g understudy -m 0700 airflow login mlflow reader tracking worker \
-    && install -d -m 0700 keys \
-    && install -d -o understudy -g understudy -m 0700 keys/worker \
+    && install -d -m 0700 /opt/understudy/keys \
+    && install -d -o understudy -g understudy -m 0700 /opt/understudy/keys/worker \
     && install -d /opt/understudy/airflow \
     && printf '# A worker has no secret settings that it could read here.\n' \
         >/opt/understudy/airflow/airflow.cfg

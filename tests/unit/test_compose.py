@@ -219,7 +219,8 @@ def test_no_step_reads_what_its_worker_knows(name: str) -> None:
     service = SERVICES[name]
     (mount,) = (one for one in service["volumes"] if one.startswith("worker-secrets:"))
     assert mount.split(":")[1] == str(worker.CLOSED / "worker")
-    assert f"install -d -m 0700 {worker.CLOSED.name} " in _text("Dockerfile")
+    assert f"install -d -m 0700 {worker.CLOSED} " in _text("Dockerfile")
+    assert not str(worker.CLOSED).startswith("/etc/understudy")  # all of that is in a backup
     assert not {"PGPASSFILE", "AIRFLOW__CELERY__RESULT_BACKEND"} & service["environment"].keys()
     assert service["environment"]["AIRFLOW_HOME"].startswith("/opt/")
     for command in (service["command"], service["healthcheck"]["test"][1:]):

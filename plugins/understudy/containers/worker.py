@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-CLOSED: Final = Path("/etc/understudy/keys")
+CLOSED: Final = Path("/opt/understudy/keys")
 """A folder of root's, of mode 0700; in it the folder ``worker`` with its files."""
 USER: Final = "understudy"
 _SET_DUMPABLE: Final = 4
