@@ -80,7 +80,7 @@ def look(path):
     except OSError:
         return
     open_to_all += 1
-    if b"redis://:" in content or re.search(rb"celery:[^@:/]{20,}@", content):
+    if re.search(rb"(redis://|celery):[-_0-9A-Za-z]{20,}@", content):
         known.append(str(path))
 for process in pathlib.Path("/proc").glob("[0-9]*"):
     for name in ("environ", "cmdline"):
