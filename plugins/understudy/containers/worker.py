@@ -82,7 +82,7 @@ def main() -> None:
     from airflow.__main__ import main as airflow
 
     sys.argv = ["airflow", "celery", "worker", *sys.argv[1:]]
-    airflow()  # type: ignore[no-untyped-call] -- Airflow has no types there
+    airflow()  # type: ignore[no-untyped-call]
 
 
 if __name__ == "__main__":
