@@ -356,6 +356,25 @@ def test_a_held_night_says_each_sentence_once(
     assert ">was wrong</strong>: <bdi>the challenger would have served better</bdi>" in above
 
 
+@pytest.mark.parametrize("held", [False, True])
+def test_a_refit_is_told_once_beside_the_decision(
+    pages: Pages, pipeline: RecordedPipeline, decision_records: dict[str, Any], *, held: bool
+) -> None:
+    """The record is older, so the page has the sentence; on top where it held the night."""
+    record, summary = decision_records["hold"]
+    said = "refit: trained again on all rows, 46 of the holdout included, the model differs <b>"
+    reason = said if held else f"rmse beats the champion's; {said}"
+    run = pipeline.night("HELD" if held else "PROMOTED", reason, refit=said)
+    pipeline.decided(run, record, summary)
+    told = html.unescape(pages.get(f"dags/{pipeline.name}/night/part?night={run}").text)
+    above, _, below = told.partition("The decision</h2>")
+    assert above.count(said) == 1
+    assert said not in below
+    assert ("they cannot judge it" in above) is not held
+    other = pipeline.night("HELD")
+    assert "refit" not in pages.get(f"dags/{pipeline.name}/night/part?night={other}").text
+
+
 @pytest.mark.parametrize("how", ["base_url", "mounted"])
 def test_every_address_works_where_airflow_has_a_path(
     pages: Pages, pipeline: RecordedPipeline, how: str

@@ -126,14 +126,10 @@ def mlflow_errors() -> Iterator[None]:
         TrackingRefusedError: instead of MLflow's own exception.
         TrackingUnavailableError: ditto, where running it again may help.
     """
-    from mlflow.exceptions import MlflowException
+    from understudy.store.tracking import refusals
 
-    from understudy.store.tracking import refused
-
-    try:
+    with refusals():
         yield
-    except MlflowException as error:
-        raise refused(error) from error
 
 
 def client(*, wait: bool = True) -> MlflowClient:

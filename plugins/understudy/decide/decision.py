@@ -18,7 +18,7 @@ from understudy.contract import (
     Kind,
     Tag,
 )
-from understudy.decide.digests import check, of_model, on_record
+from understudy.decide.digests import check, of_model
 from understudy.errors import DecisionError, ProjectError
 from understudy.gate import (
     Basis,
@@ -223,7 +223,7 @@ class DecisionService:
                 allowed=f"{Verdict.PROMOTE.value}, in the night's parent run {night.run_id}",
                 action="clear the task gate of this Dag run",
             )
-        artifacts = on_record(record)
+        artifacts = record.digests
         if refitted:
             text = read_text(self._client, self._runs.get(night.run_id), REFIT_RECORD)
             artifacts |= json.loads(text).get("artifacts", {})

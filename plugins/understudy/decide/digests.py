@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Final
 from understudy.contract import Tag
 from understudy.decide.candidates import place_of
 from understudy.errors import ArtifactChangedError
-from understudy.gate import DecisionRecord, Score
 from understudy.runner.reuse.outputs import Outputs
 from understudy.runner.scratch import scratch_folder
 from understudy.runner.settings import Settings
@@ -97,25 +96,6 @@ def of_model(client: MlflowClient, uri: str) -> dict[str, str]:
     except (FileNotFoundError, ValueError):
         pass
     return {}
-
-
-def on_record(record: DecisionRecord) -> dict[str, Mapping[str, str]]:
-    """Return all digests that a record has, by the address of what they are of."""
-    scores = [one for one in (record.challenger, record.champion) if isinstance(one, Score)]
-    read = [one.predictions for one in scores if one.predictions is not None]
-    return {
-        **record.artifacts,
-        **{f"{_RUNS}{p.run_id}/{p.path}": {"": p.sha256} for p in read if p.run_id and p.sha256},
-    }
-
-
-def of_models(record: DecisionRecord) -> dict[str, Mapping[str, str]]:
-    """Return those of them that are of the models that were judged."""
-    return {
-        address: files
-        for address, files in record.artifacts.items()
-        if address == record.challenger.model or not address.startswith(_RUNS)
-    }
 
 
 def check(client: MlflowClient, artifacts: Mapping[str, Mapping[str, str]]) -> None:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from understudy.contract import DECISION_RECORD, MATURED_RECORD, Kind, Tag
-from understudy.decide.digests import check, of_models
+from understudy.decide.digests import check
 from understudy.decide.evaluator import EvaluationRequest, EvaluationResult, Evaluator
 from understudy.decide.inputs import cause_of, lesson_tag
 from understudy.errors import DecisionError, StepFailedError, StepStoppedError, UnderstudyError
@@ -183,7 +183,7 @@ class LateLabels:
         self, about: LateLabelContext, then: DecisionRecord, validate: Validate, on_line: OnLine
     ) -> LateLabelRecord:
         """Score the night's models on the current rows, and judge them again."""
-        check(self._client, of_models(then))
+        check(self._client, then.model_digests)
         challenger = self._scored(then.challenger.model, then.challenger.model, validate)
         if isinstance(challenger, Unscored):
             reason = f"the challenger {challenger.model}: {challenger.reason}"

@@ -27,6 +27,8 @@ from understudy.redact import plain
 from understudy.spec.guards import level_of
 from understudy.spec.rules import Gate
 
+_RUNS: Final = "runs:/"
+
 
 # Numbers that are not finite are written as strings, so that any language can read a record.
 def as_json(value: Any) -> Any:  # noqa: ANN401 -- any JSON value, by nature
@@ -185,6 +187,27 @@ class DecisionRecord:
     def verdict(self) -> Verdict:
         """The verdict."""
         return self.decision.verdict
+
+    @property
+    def digests(self) -> dict[str, Mapping[str, str]]:
+        """All digests that it has, of predictions, too, by the address of what they are of."""
+        scores = [one for one in (self.challenger, self.champion) if isinstance(one, Score)]
+        read = [one.predictions for one in scores if one.predictions is not None]
+        return {
+            **self.artifacts,
+            **{
+                f"{_RUNS}{p.run_id}/{p.path}": {"": p.sha256} for p in read if p.run_id and p.sha256
+            },
+        }
+
+    @property
+    def model_digests(self) -> dict[str, Mapping[str, str]]:
+        """Those of them that are of the models that were judged."""
+        return {
+            address: files
+            for address, files in self.artifacts.items()
+            if address == self.challenger.model or not address.startswith(_RUNS)
+        }
 
     def summary_lines(self) -> list[str]:
         """Return the record as lines for a log: verdict, reasons, every check, notes."""

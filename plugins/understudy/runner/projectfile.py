@@ -465,7 +465,7 @@ def _value_problem(name: str, parameter: Parameter, value: Value) -> str:
 def _secret_problem(name: str, value: str) -> str:
     # A default of None arrives as this text.
     secret = secret_in(value) or (secret_in({name: value}) if value != "None" else "")
-    return f"is a URL with {secret}, and parameters are shown: {_NO_SECRETS}" if secret else ""
+    return f"holds {secret}, and parameters are shown: {_NO_SECRETS}" if secret else ""
 
 
 def _transport_problem(value: str) -> str:

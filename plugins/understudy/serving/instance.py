@@ -21,7 +21,7 @@ from understudy.serving.answers import Question, difference, shown
 from understudy.serving.place import MANAGERS, OwnCopy, downloaded, environment_of
 from understudy.serving.server import ModelServer, asking
 from understudy.store.artifacts import found
-from understudy.store.tracking import RunStore, refused, tracking_errors
+from understudy.store.tracking import RunStore, refusals, tracking_errors
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -162,7 +162,7 @@ class Opener:
             EnvironmentBuildError: when its environment cannot be built.
             TrackingUnavailableError: when the tracking server does not answer.
         """
-        with ExitStack() as stack, _refusals():
+        with ExitStack() as stack, refusals():
             scratch = stack.enter_context(scratch_folder(self._settings.scratch))
             folder = downloaded(self._client, model, version, scratch.inputs)
             rehearsed = self._rehearsed(model, version, scratch.inputs)
@@ -266,17 +266,6 @@ class _Rehearsed:
     questions: tuple[Question, ...]
     tolerance: float
     manager: str
-
-
-@contextmanager
-def _refusals() -> Iterator[None]:
-    """Turn a call that MLflow refused into an error of ours."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        yield
-    except MlflowException as error:
-        raise refused(error) from error
 
 
 def _ask(server: ModelServer, rehearsed: _Rehearsed) -> None:

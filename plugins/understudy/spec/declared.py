@@ -74,7 +74,7 @@ def from_json(kind: type[T], fields: Mapping[str, Any]) -> T:
 
 
 def refuse_secrets(field: str, parameters: Mapping[str, object]) -> None:
-    """Refuse parameters of a project that are URLs with something secret in them.
+    """Refuse parameters of a project with something secret in them.
 
     Raises:
         DeclarationError: naming the first.
@@ -86,8 +86,8 @@ def refuse_secrets(field: str, parameters: Mapping[str, object]) -> None:
         # With its name, too: of "password" any value is one.
         if secret := secret_in(held) or secret_in({name: held}):
             raise DeclarationError(
-                f"{field}[{name!r}] is a URL with {secret}",
-                allowed="URLs without secrets: parameters are stored and shown",
+                f"{field}[{name!r}] holds {secret}",
+                allowed="values without secrets: parameters are stored and shown",
                 action="give it by an environment variable that environment= names, or in ~/.netrc",
             )
 

@@ -375,6 +375,22 @@ def tracking_errors() -> Iterator[None]:
         raise
 
 
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Turn a call that MLflow refused into an error of ours.
+
+    Raises:
+        TrackingRefusedError: instead of MLflow's own exception.
+        TrackingUnavailableError: ditto, where running it again may help.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        raise refused(error) from error
+
+
 def refused(error: MlflowException) -> UnderstudyError:
     """Return our error for a call that the server understood and refused.
 

@@ -30,15 +30,8 @@ from understudy.report import Links, decision_part, template_engine
 from understudy.report.words import said_above, shown
 from understudy.store.tracking import ui_address
 from understudy.web import views
-from understudy.web.reader import (
-    NIGHTS,
-    TIMEOUT,
-    NightState,
-    PageReader,
-    PipelineState,
-    Seen,
-    Shelf,
-)
+from understudy.web.reader import NIGHTS, TIMEOUT, PageReader, Seen, Shelf
+from understudy.web.state import NightState, PipelineState
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -231,11 +224,12 @@ def _night(found: NightState | None, dag_id: str) -> Mapping[str, Any]:
     if found is None:
         return {"night": None, "dag_id": dag_id}
     row, mark, decision, unreadable = found.night, views.mark(found.night), None, found.changed
-    links, reasons = _links(row.experiment_id, row.run_id), said_above(mark.reason, ())
+    links, refit = _links(row.experiment_id, row.run_id), row.tag(Tag.REFIT)
+    reasons = said_above(mark.reason, [refit])
     if found.record is not None:
         try:
             decision = decision_part(found.record, found.summary, links, reasons[0])
-            reasons = said_above(mark.reason, map(str, found.record["reasons"]))
+            reasons = said_above(mark.reason, [*map(str, found.record["reasons"]), refit])
         except DecisionError as error:
             unreadable = str(error)
     return {
@@ -248,6 +242,8 @@ def _night(found: NightState | None, dag_id: str) -> Mapping[str, Any]:
         "steps": views.steps(found.steps),
         "pinned": views.pinned(row),
         "approval": row.tag(Tag.APPROVAL),
+        # Where it was what held the night, it stands above.
+        "refit": "" if refit == reasons[0] else refit,
         "decision": decision,
         "unreadable": unreadable,
         "links": links,

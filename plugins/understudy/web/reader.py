@@ -16,26 +16,20 @@ import logging
 import threading
 import time
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 
-from understudy.contract import (
-    CHAMPION,
-    DECISION_RECORD,
-    DECISION_SUMMARY,
-    Kind,
-    Tag,
-)
+from understudy.contract import DECISION_RECORD, DECISION_SUMMARY, Kind, Tag
 from understudy.errors import ArtifactChangedError, TrackingUnavailableError, UnderstudyError
 from understudy.redact import redacted
 from understudy.registry.history import History, joined
 from understudy.registry.history_log import EXPERIMENT, entries
 from understudy.store.artifacts import check_seal, seal
-from understudy.store.tracking import quoted, refused, tracking_errors
+from understudy.store.tracking import quoted, refusals, tracking_errors
+from understudy.web.state import NightRow, NightState, PipelineState, Production
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -86,99 +80,6 @@ class Seen(Generic[T]):
     value: T
     at: datetime
     stale: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class NightRow:
-    """One night, as its run in MLflow says.
-
-    Attributes:
-        run_id: The night's parent run.
-        experiment_id: Its experiment.
-        status: MLflow's status of it.
-        started, ended: Milliseconds since 1970; 0 where it has not ended.
-        tags: The tags of ours, by their names without ``understudy.``.
-        metrics: The numbers that were compared.
-        parameters: The project's parameters.
-    """
-
-    run_id: str
-    experiment_id: str
-    status: str
-    started: int
-    ended: int
-    tags: Mapping[str, str]
-    metrics: Mapping[str, float]
-    parameters: Mapping[str, str] = field(default_factory=dict)
-
-    def tag(self, tag: Tag) -> str:
-        """Return a tag of ours; '' where the run has none."""
-        return self.tags.get(tag.value, "")
-
-    @property
-    def running(self) -> bool:
-        """Whether the night has not ended."""
-        return self.status in {"RUNNING", "SCHEDULED"}
-
-
-@dataclass(frozen=True, slots=True)
-class Production:
-    """What is in production of a model, and how it came there.
-
-    Attributes:
-        model: The registered model; '' where it is not known.
-        aliases: Versions by alias.
-        history: The last moves.
-        unreadable: Why there are none, where somebody changed what MLflow has; else ''.
-    """
-
-    model: str
-    aliases: Mapping[str, str]
-    history: History
-    unreadable: str = ""
-
-    @property
-    def champion(self) -> str | None:
-        """The version that production serves."""
-        return self.aliases.get(CHAMPION)
-
-
-@dataclass(frozen=True, slots=True)
-class PipelineState:
-    """A pipeline: its nights, the latest first, and what is in production.
-
-    Attributes:
-        name: The Dag's id.
-        nights: Up to ``NIGHTS`` of them.
-        earlier: Milliseconds since 1970 before which the next page begins; 0 for none.
-        production: What is in production.
-        partly: Whether more nights are being read.
-    """
-
-    name: str
-    nights: tuple[NightRow, ...]
-    production: Production
-    earlier: int = 0
-    partly: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class NightState:
-    """One night with its steps and its decision.
-
-    Attributes:
-        night: The parent run.
-        steps: The runs of its tasks, in the order in which they began.
-        record: The decision record; None where there is none.
-        summary: What the pictures of the predictions are drawn from; None likewise.
-        changed: Which of the two is not what the gate stored; '' for none.
-    """
-
-    night: NightRow
-    steps: tuple[NightRow, ...]
-    record: Mapping[str, Any] | None = None
-    summary: Mapping[str, Any] | None = None
-    changed: str = ""
 
 
 class Shelf:
@@ -419,7 +320,7 @@ class PageReader:
     def _named(self) -> Mapping[str, str]:
         found: dict[str, str] = {}
         token: str | None = None
-        with _answering():
+        with refusals(), tracking_errors():
             while True:
                 page = self._mlflow().search_experiments(max_results=_PAGE, page_token=token)
                 found |= {one.name: str(one.experiment_id) for one in page}
@@ -441,7 +342,7 @@ class PageReader:
             max_results=most,
             order_by=["attributes.start_time DESC"],
         )
-        return [_row(run) for run in told.get("runs", ())]
+        return [NightRow.of(run) for run in told.get("runs", ())]
 
     def _called(self, path: str, **asked: Any) -> Mapping[str, Any]:
         """Return what a call of MLflow answers.
@@ -453,7 +354,7 @@ class PageReader:
         from mlflow.utils.rest_utils import http_request, verify_rest_response
 
         access = get_default_host_creds(self._mlflow().tracking_uri)  # type: ignore[no-untyped-call]
-        with _answering():
+        with refusals(), tracking_errors():
             answer = http_request(access, path, "POST", json=asked)  # type: ignore[no-untyped-call]
             checked = verify_rest_response(answer, path)
             found: Mapping[str, Any] = json.loads(checked.text)
@@ -468,7 +369,7 @@ class PageReader:
         if history is None:
             return found
         tags = {Tag.KIND: Kind.HISTORY.value, **({Tag.MODEL: model} if model else {})}
-        with _answering():
+        with refusals(), tracking_errors():
             runs = self._mlflow().search_runs(
                 [history],
                 filter_string=_condition(tags),
@@ -491,7 +392,7 @@ class PageReader:
         for row in self._nights.get("", search, _AT_ONCE_OF_ALL, _LATEST_OF_ALL):
             if len(of := nights[row.tag(Tag.PIPELINE)]) < STRIP:
                 of.append(row)
-        with _answering():
+        with refusals(), tracking_errors():
             models = self._mlflow().search_registered_models(max_results=_PAGE)
         # A pipeline whose last night lies behind those of busier ones is known by its model.
         owned = {one.tags.get(Tag.PIPELINE.value, ""): one.name for one in models}
@@ -535,7 +436,7 @@ class PageReader:
         return PipelineState(name, tuple(rows), production, earlier, partly)
 
     def _aliases(self, model: str) -> Mapping[str, str]:
-        with _answering():
+        with refusals(), tracking_errors():
             found = self._mlflow().search_registered_models(f"name = '{quoted(model)}'")
         return {k: str(v) for one in found for k, v in one.aliases.items()}
 
@@ -591,7 +492,7 @@ class PageReader:
 
         access = get_default_host_creds(self._mlflow().tracking_uri)  # type: ignore[no-untyped-call]
         asked = {"run_uuid": night.run_id, "path": path}
-        with _answering():
+        with refusals(), tracking_errors():
             answer = http_request(  # type: ignore[no-untyped-call]
                 access, "/get-artifact", "GET", params=asked, stream=True
             )
@@ -613,39 +514,9 @@ def _seconds(*, anew: bool) -> float:
     return _ASKED_FOR_ANEW if anew else _FRESH
 
 
-@contextmanager
-def _answering() -> Iterator[None]:
-    """Turn whatever MLflow refuses into an error of ours."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        with tracking_errors():
-            yield
-    except MlflowException as error:
-        raise refused(error) from error
-
-
 def _condition(tags: Mapping[Tag, str], also: str = "") -> str:
     conditions = [f"tags.`{tag.value}` = '{quoted(value)}'" for tag, value in tags.items()]
     return " and ".join([*conditions, *filter(None, [also])])
-
-
-def _row(run: Mapping[str, Any]) -> NightRow:
-    """Return a night of MLflow's JSON of a run."""
-    info, data = run["info"], run.get("data", {})
-    tags = {one["key"]: one.get("value", "") for one in data.get("tags", ())}
-    prefix = "understudy."
-    ours = {name: text for name, text in tags.items() if name.startswith(prefix) or name == "error"}
-    return NightRow(
-        run_id=str(info["run_id"]),
-        experiment_id=str(info["experiment_id"]),
-        status=str(info["status"]),
-        started=int(info.get("start_time", 0)),
-        ended=int(info.get("end_time", 0)),
-        tags=ours,
-        metrics={one["key"]: float(one.get("value", 0)) for one in data.get("metrics", ())},
-        parameters={one["key"]: one.get("value", "") for one in data.get("params", ())},
-    )
 
 
 def _is_night(row: NightRow, name: str) -> bool:

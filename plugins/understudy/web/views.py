@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date
 from itertools import takewhile
 from typing import Final
 from urllib.parse import quote
@@ -26,7 +26,7 @@ from understudy.report.drawing import (
 from understudy.report.words import number, signed
 from understudy.spec.pipeline import Event
 from understudy.store.night import alias_said
-from understudy.web.reader import NightRow, PipelineState, Production
+from understudy.web.state import NightNumbers, NightRow, PipelineState, Production
 
 _RUNNING: Final = "running"
 _ENDED: Final = "ended"
@@ -242,31 +242,16 @@ def mark(row: NightRow) -> Mark:
     elif not known:
         # Nights that were swept up have no outcome: MLflow's status is all that is known.
         reason = reason or f"MLflow says {row.status}"
-    moment = _moment(row)
+    moment = row.moment
     return Mark(
         kind=kind,
         word=kind.upper(),
         day=moment[:10],
         moment=moment[:16].replace("T", " "),
         reason=reason,
-        moved=_moved(row),
+        moved=row.moved,
         address=night_address(row.tag(Tag.PIPELINE), row),
     )
-
-
-def _moment(row: NightRow) -> str:
-    """Return the ISO time of a night's data; of its start where its tag is no time."""
-    try:
-        return datetime.fromisoformat(row.tag(Tag.AS_OF)).isoformat()
-    except ValueError:
-        return datetime.fromtimestamp(row.started / 1000, UTC).isoformat()
-
-
-def _moved(row: NightRow) -> str:
-    if row.running or Tag.CHAMPION_AFTER.value not in row.tags:
-        return ""
-    before, after = row.tag(Tag.CHAMPION_BEFORE), row.tag(Tag.CHAMPION_AFTER)
-    return "" if before == after else f"{before or 'none'} \u2192 {after or 'none'}"
 
 
 def alias_told(row: NightRow) -> str:
@@ -407,57 +392,13 @@ def late_of(rows: Iterable[NightRow]) -> Iterator[Late]:
         choice = row.tag(Tag.MATURED)
         if choice:
             yield Late(
-                day=_moment(row)[:10],
+                day=row.moment[:10],
                 verdict=row.tag(Tag.VERDICT),
                 choice=choice,
                 word=_LATE.get(choice, choice),
                 reason=row.tag(Tag.MATURED_REASON),
                 address=night_address(row.tag(Tag.PIPELINE), row),
             )
-
-
-@dataclass(frozen=True, slots=True)
-class _Numbers:
-    """A night's numbers of one metric: both models', and the ends of the interval on that axis."""
-
-    challenger: float | None
-    champion: float | None
-    low: float | None
-    high: float | None
-    gain: float | None
-    gain_low: float | None
-    gain_high: float | None
-
-    @classmethod
-    def of(cls, row: NightRow, metric: str) -> _Numbers:
-        def known(name: str) -> float | None:
-            value = row.metrics.get(f"{name}_{metric}")
-            return value if value is not None and math.isfinite(value) else None
-
-        challenger, champion, gain = known("challenger"), known("champion"), known("gain")
-        low, high = known("gain_low"), known("gain_high")
-        ends: tuple[float | None, float | None] = (None, None)
-        if None not in (challenger, champion, gain, low, high):
-            ends = _on_axis(*(float(one or 0.0) for one in (challenger, champion, gain, low, high)))
-        return cls(challenger, champion, *ends, gain, low, high)
-
-    @property
-    def values(self) -> tuple[float | None, ...]:
-        return (self.challenger, self.champion, self.low, self.high)
-
-
-def _on_axis(
-    challenger: float, champion: float, gain: float, low: float, high: float
-) -> tuple[float, float]:
-    """Return the interval of a gain as values of the metric, around the challenger's.
-
-    A gain is the champion's value less the challenger's where lower is better.
-    """
-    lower_is_better = abs((champion - challenger) - gain) < abs((challenger - champion) - gain)
-    ends = (
-        (champion - high, champion - low) if lower_is_better else (champion + low, champion + high)
-    )
-    return min(ends), max(ends)
 
 
 def _plots(nights: Sequence[NightRow]) -> Iterator[Plot]:
@@ -480,9 +421,9 @@ def _plots(nights: Sequence[NightRow]) -> Iterator[Plot]:
 
 
 def _plot(nights: Sequence[NightRow], metric: str) -> Plot:
-    found = [_Numbers.of(row, metric) for row in nights]
+    found = [NightNumbers.of(row, metric) for row in nights]
     scale = Scale.over(value for one in found for value in one.values)
-    days = [_moment(row)[:10] for row in nights]
+    days = [row.moment[:10] for row in nights]
     places = [round(100 * (index + 0.5) / len(nights), 2) for index in range(len(nights))]
     dots = tuple(_dots(found, places, scale))
     champions = [
@@ -514,7 +455,7 @@ def _short(day: str, days: Sequence[str]) -> str:
     return f"{known.day} {known:%b}{'' if days[0][:4] == days[-1][:4] else f' {known:%y}'}"
 
 
-def _dots(found: Sequence[_Numbers], places: Sequence[float], scale: Scale) -> Iterator[Dot]:
+def _dots(found: Sequence[NightNumbers], places: Sequence[float], scale: Scale) -> Iterator[Dot]:
     for one, x in zip(found, places, strict=True):
         # Of many nights the line is enough, and the page stays small.
         if one.champion is not None and len(found) <= _POINTS:
@@ -527,7 +468,7 @@ def _dots(found: Sequence[_Numbers], places: Sequence[float], scale: Scale) -> I
             yield Dot(CHALLENGER, x, y, top, bottom)
 
 
-def _table(nights: Sequence[NightRow], found: Sequence[_Numbers], days: Sequence[str]) -> Table:
+def _table(nights: Sequence[NightRow], found: Sequence[NightNumbers], days: Sequence[str]) -> Table:
     rows = tuple(
         (
             day,
@@ -563,7 +504,7 @@ def steps(rows: Iterable[NightRow]) -> tuple[StepRow, ...]:
     """Return the tasks of a night that made runs in MLflow."""
     return tuple(
         StepRow(
-            task=_task(row),
+            task=row.task,
             entry_point=row.tag(Tag.ENTRY_POINT),
             status=row.status.lower(),
             seconds=(row.ended - row.started) / 1000 if row.ended else None,
@@ -574,12 +515,6 @@ def steps(rows: Iterable[NightRow]) -> tuple[StepRow, ...]:
         )
         for row in rows
     )
-
-
-def _task(row: NightRow) -> str:
-    index = row.tag(Tag.MAP_INDEX)
-    mapped = index not in {"", "-1"}
-    return f"{row.tag(Tag.TASK_ID)} [{index}]" if mapped else row.tag(Tag.TASK_ID)
 
 
 _PINNED: Final = (

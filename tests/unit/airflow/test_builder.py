@@ -153,7 +153,7 @@ def test_what_follows_a_promotion_is_a_dag_of_its_own() -> None:
     [
         (AfterPromotion("publish", {"model_uri": "x"}), "has 'model_uri'"),
         (AfterPromotion("publish it"), "names its Dag 'wine_publish it'"),
-        (AfterPromotion("publish", {"to": "https://a:s3cret@h/x"}), "'to'] is a URL with a pass"),
+        (AfterPromotion("publish", {"to": "https://a:s3cret@h/x"}), "'to'] holds a pass"),
         ("publish", "'after_promotion' is 'publish'"),
     ],
 )

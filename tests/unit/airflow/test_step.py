@@ -23,9 +23,9 @@ URL = "https://example.com/models.git#tabular"
         ({"project": "https://a:s3cret@{{ var.value.host }}/m"}, "a user and a password"),
         (
             {"parameters": {"source": "https://a:s3cret@h/x.csv"}},
-            r"\['source'\] is a URL with a pass",
+            r"\['source'\] holds a pass",
         ),
-        ({"parameters": {"source": "https://h/x?token=s3cret"}}, "URL with token"),
+        ({"parameters": {"source": "https://h/x?token=s3cret"}}, "holds token"),
         ({"project": "git://h/m.git", "git_conn_id": "git_models"}, "takes no credentials"),
     ],
 )

@@ -9,7 +9,8 @@ from tests.fixtures.waiting import eventually
 
 from understudy.registry.history import Entry, History, Move, MoveCause, MoveEnding, State
 from understudy.web import views
-from understudy.web.reader import NightRow, Nights, PipelineState, Production
+from understudy.web.reader import Nights
+from understudy.web.state import NightRow, PipelineState, Production
 
 pytestmark = pytest.mark.unit
 TIME = "2026-01-01T00:00:00.000+00:00"
