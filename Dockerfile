@@ -42,9 +42,16 @@ RUN useradd --uid 10001 --create-home --home-dir /var/lib/understudy --shell /bi
     && ln -s /etc/understudy/tracking/credentials .mlflow/credentials \
     && install -d /etc/understudy && cd /etc/understudy \
     && install -d -o understudy -g understudy -m 0755 broker grafana postgres prometheus store \
-    && install -d -o understudy -g understudy -m 0700 airflow login mlflow reader tracking worker
+    && install -d -o understudy -g understudy -m 0700 airflow login mlflow reader tracking worker \
+    && install -d -m 0700 /opt/understudy/keys \
+    && install -d -o understudy -g understudy -m 0700 /opt/understudy/keys/worker \
+    && install -d /opt/understudy/airflow \
+    && printf '# A worker has no secret settings that it could read here.\n' \
+        >/opt/understudy/airflow/airflow.cfg
 # What MLflow's environment runs of ours.
 COPY plugins/understudy/containers /opt/understudy/containers
+# What Airflow's API server runs besides: a folder of its own, for Airflow imports all that is there.
+COPY plugins/understudy/containers/airflow_login.py /opt/understudy/login/
 COPY --from=build /opt/mlflow /opt/mlflow
 COPY --from=build /opt/airflow /opt/airflow
 ENV PATH=/opt/airflow/bin:$PATH \

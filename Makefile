@@ -13,7 +13,7 @@ export PYTHON
 # Without byte code each start of MLflow or Airflow compiles itself anew: 10 s of CPU, every time.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: docs reference help demo up down status test-quick test test-long test-stack backup restore bench bench-gate bench-team pictures lint format dist lock clean
+.PHONY: docs reference help demo up down status test-quick test test-long test-stack backup verify restore bench bench-gate bench-team pictures lint format dist lock clean
 .DEFAULT_GOAL := help
 
 help: ## Say what there is
@@ -55,6 +55,9 @@ test-stack: ## Start docker-compose.yaml for real, and have it run, serve, stop 
 
 backup: ## Write all of the container stack into the new folder FOLDER
 	@sh plugins/understudy/containers/backup.sh "$(FOLDER)"
+
+verify: ## Restore FOLDER into a stack of its own, read all models back, and remove it
+	@sh plugins/understudy/containers/verify.sh "$(FOLDER)"
 
 restore: ## Fill an empty container stack from FOLDER, and start it
 	@sh plugins/understudy/containers/restore.sh "$(FOLDER)"

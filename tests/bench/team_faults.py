@@ -131,7 +131,9 @@ def _stormy(team: Team, nights: Nights, kinds: dict[str, str]) -> dict[str, Any]
     tries = [_tries(nights, *one) for one in runs.items()]
     assert eventually(lambda: _says(team, _RUNNING) == "0", 180)
     for dag, state in zip(runs, states, strict=True):
-        history = team.compose("exec", "-T", "worker", "understudy", "history", dag).decode()
+        history = team.compose(
+            "exec", "-T", "--user=understudy", "worker", "understudy", "history", dag
+        ).decode()
         assert state != "success" or "is champion since" in history, history
     return {"states": states, "s": seconds, "tries": tries, "faults": faults}
 
@@ -151,4 +153,8 @@ def _running_tasks(nights: Nights, name: str, run_id: str) -> str:
 
 
 def _says(team: Team, program: str) -> str:
-    return team.compose("exec", "-T", "worker", "python", "-c", program).decode().strip()
+    return (
+        team.compose("exec", "-T", "--user=understudy", "worker", "python", "-c", program)
+        .decode()
+        .strip()
+    )

@@ -123,7 +123,9 @@ def history(team: Team, rounds: int) -> list[dict[str, Any]]:
             nights.end("bench_0000", run_id)
             tasks = nights.tasks("bench_0000", run_id)
             begin = time.monotonic()
-            team.compose("exec", "-T", "worker", "understudy", "history", "bench_0000")
+            team.compose(
+                "exec", "-T", "--user=understudy", "worker", "understudy", "history", "bench_0000"
+            )
             seconds = {name: tasks[name]["duration"] for name in ("pin", "gate", "report")}
             measured.append({"runs": runs, **seconds, "history s": seconds_since(begin)})
     return measured

@@ -45,7 +45,9 @@ def _night(team: Team, what: str) -> dict[str, Any]:
     nights = Nights(team)
     nights.unpause([NIGHT])
     ended = nights.end(NIGHT, nights.trigger(NIGHT))
-    history = team.compose("exec", "-T", "worker", "understudy", "history", NIGHT).decode()
+    history = team.compose(
+        "exec", "-T", "--user=understudy", "worker", "understudy", "history", NIGHT
+    ).decode()
     assert "is champion since" in history, history
     return {"under": what, "night": ended["state"], "champion": history.splitlines()[0]}
 

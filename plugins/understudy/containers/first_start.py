@@ -3,7 +3,6 @@
 Each reader mounts its own subfolder, so that none sees what only another one needs: what trains
 models reaches the broker, the results' database and MLflow, and none of Airflow's keys. What exists
 is kept: a start that was interrupted goes on where it ended, and every later start changes nothing.
-Standard library only, for it runs before there is anything else.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ import secrets
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -48,6 +48,8 @@ FOLDERS: Final = (
 SERVER: Final = "postgres:5432"
 # PostgreSQL's own default of scram_iterations.
 _ITERATIONS = 4096
+# Nobody shows this certificate, so that nothing is gained by an end of it.
+_CERTIFIED = timedelta(days=36_500)
 _OWNER_ONLY = 0o600
 # The entry points of the official images read these as users whose numbers only they know; the
 # volumes that they lie in are mounted by nothing else.
@@ -135,6 +137,7 @@ def _foreign_files(known: Known) -> dict[str, Callable[[], str]]:
         "postgres/roles.sql": lambda: roles_sql(known.roles),
         "broker/valkey.conf": lambda: _broker(known.broker),
         "store/s3.json": lambda: _store(known.store),
+        "store/peers.pem": _peers,
         "grafana/admin": _password,
         # MLflow shows its metrics to administrators alone.
         "prometheus/mlflow": lambda: known.accounts[ADMIN],
@@ -225,6 +228,34 @@ def _store(secret_key: str) -> str:
     return json.dumps(
         {"identities": [{"name": STEPS, "credentials": credentials, "actions": actions}]}
     )
+
+
+def _peers() -> str:
+    """Return a key and its own certificate, in PEM: who has no key of it may not speak to the port.
+
+    SeaweedFS's S3 server takes accounts from its own filer on a port that cannot be closed. With
+    this, that port asks for a certificate, which nobody has: accounts come from `s3.json` alone.
+    """
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "store")])
+    made = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(made)
+        .not_valid_after(made + _CERTIFIED)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    secret = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    return (secret + certificate.public_bytes(serialization.Encoding.PEM)).decode("ascii")
 
 
 def _broker(password: str) -> str:

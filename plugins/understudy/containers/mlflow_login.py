@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-import threading
-import time
-from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from flask import make_response, request
 from mlflow.server.auth import authenticate_request_basic_auth  # noqa: TID253 -- it runs there
+
+if TYPE_CHECKING:
+    from understudy.containers.guesses import OF_ONE, PER_S, Guesses
+else:
+    # That environment has this folder, and not the package.
+    from guesses import OF_ONE, PER_S, Guesses
 
 if TYPE_CHECKING:
     from flask import Response
@@ -22,9 +25,6 @@ if TYPE_CHECKING:
 
 READER: Final = "reader"
 """The user who creates nothing: MLflow lets everybody who has an account create."""
-GUESSES: Final = 10
-"""Wrong logins that an address has in ``PER_S`` seconds; a person has mistyped by then."""
-PER_S: Final = 60.0
 _READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 # What MLflow 3.17 reads by POST, as questions may be longer than an address. Its pages ask by
 # GraphQL, whose schema changes nothing.
@@ -32,26 +32,27 @@ _READS_BY_POST: Final = (
     *("/search", "/search-datasets", "/get-latest-versions", "/presigned-download-url"),
     *("/traces/batchGetInfos", "/traces/metrics", "/graphql"),
 )
-_MOST_ADDRESSES: Final = 10_000
-
-_wrong: dict[str, deque[float]] = {}
+_MOST_LOGINS: Final = 10_000
+_guesses: Final = Guesses()
 _right: Final[dict[bytes, None]] = {}
 _SALT: Final = secrets.token_bytes(32)
-_lock: Final = threading.Lock()
 
 
 def authenticate() -> Authorization | Response:
     """Return who asks, as MLflow's own login does; or the answer to who may not."""
     address = request.remote_addr or ""
+    name = (request.authorization and request.authorization.get("username")) or ""
     login = _digest(address)
     # Before the password is looked at: a hash takes a third of a second of the server's time. Who
-    # has logged in from there is asked as ever: behind a proxy all people have one address.
-    if request.authorization is not None and login not in _right and _guesses(address):
-        return _answer(429, f"More than {GUESSES} wrong logins in {PER_S:.0f} s.", str(int(PER_S)))
+    # has logged in from there goes on, whoever else guesses at that name: behind a proxy all
+    # people have one address.
+    asks = request.authorization is not None and login not in _right
+    if asks and _guesses.are_many(address, name):
+        return _answer(429, f"More than {OF_ONE} wrong logins in {PER_S:.0f} s.", str(int(PER_S)))
     found = authenticate_request_basic_auth()
     if not hasattr(found, "username"):
         if request.authorization is not None:
-            _remember(address)
+            _guesses.remember(address, name)
             _right.pop(login, None)
         return found
     _trust(login)
@@ -66,23 +67,6 @@ def _reads() -> bool:
     )
 
 
-def _guesses(address: str) -> bool:
-    """Return whether an address has had its wrong logins for now."""
-    with _lock:
-        times = _wrong.get(address)
-        if times is None or len(times) < GUESSES:
-            return False
-        return time.monotonic() - times[0] < PER_S
-
-
-def _remember(address: str) -> None:
-    with _lock:
-        # Whoever has many addresses forgets the others' guesses, and fills no memory.
-        if len(_wrong) >= _MOST_ADDRESSES:
-            _wrong.clear()
-        _wrong.setdefault(address, deque(maxlen=GUESSES)).append(time.monotonic())
-
-
 def _digest(address: str) -> bytes:
     """Return what an address and its name and password are known by; no password is kept."""
     given = request.headers.get("Authorization", "")
@@ -90,10 +74,9 @@ def _digest(address: str) -> bytes:
 
 
 def _trust(login: bytes) -> None:
-    with _lock:
-        if len(_right) >= _MOST_ADDRESSES:
-            _right.clear()
-        _right[login] = None
+    if len(_right) >= _MOST_LOGINS:
+        _right.clear()
+    _right[login] = None
 
 
 def _answer(status: int, message: str, retry_after: str = "") -> Response:

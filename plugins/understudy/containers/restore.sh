@@ -1,6 +1,7 @@
 #!/bin/sh
-# restore.sh FOLDER: fills an empty container stack with what backup.sh wrote, and starts it. Run it
-# where docker-compose.yaml and .env are. It refuses a stack that has a database already.
+# restore.sh FOLDER [SERVICE...]: fills an empty container stack with what backup.sh wrote, and starts
+# it, or those services alone. Run it where docker-compose.yaml and .env are. It refuses a stack that
+# has a database already.
 set -eu
 
 refuse() {
@@ -9,6 +10,7 @@ refuse() {
 }
 
 folder=${1:-}
+[ $# -eq 0 ] || shift
 for file in airflow.dump mlflow.dump mlflow_auth.dump artifacts.tar secrets.tar; do
     [ -s "$folder/$file" ] || refuse "'$folder' has no file $file." \
         "a folder that backup.sh wrote." "make restore FOLDER=backups/2026-01-31"
@@ -31,4 +33,4 @@ docker compose up --detach --wait mlflow
 echo "artifacts"
 docker compose exec -T mlflow /opt/mlflow/bin/python /opt/understudy/containers/objects.py \
     load mlflow <"$folder/artifacts.tar"
-docker compose up --detach --wait
+docker compose up --detach --wait "$@"

@@ -6,11 +6,10 @@ command would import Airflow for it, every time.
 
 from __future__ import annotations
 
-import configparser
-import os
 import socket
 import sys
-from pathlib import Path
+
+from understudy.containers.worker import passwords
 
 # A worker answers from its main process, whatever its tasks do.
 _PATIENCE_S = 5.0
@@ -32,11 +31,10 @@ def answers(broker_url: str, worker: str) -> bool:
 
 def main() -> int:
     """Run the health check, and return its exit status."""
-    parser = configparser.ConfigParser(interpolation=None)
-    parser.read_string(Path(os.environ["AIRFLOW_CONFIG"]).read_text("utf-8"))
+    broker_url = passwords()["broker_url"]
     # Celery's own name of a worker that is given none; the container's id is its host name.
     worker = f"celery@{socket.gethostname()}"
-    if answers(parser["celery"]["broker_url"], worker):
+    if answers(broker_url, worker):
         return 0
     sys.stderr.write(f"{worker} does not answer within {_PATIENCE_S} s\n")
     return 1

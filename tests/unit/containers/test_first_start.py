@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import base64
 import configparser
+import contextlib
 import hashlib
 import hmac
 import json
 import re
+import socket
+import ssl
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -53,6 +57,7 @@ def test_every_service_gets_its_own(root: Path) -> None:
         "postgres/superuser",
         "prometheus/mlflow",
         "reader/credentials",
+        "store/peers.pem",
         "store/s3.json",
         "tracking/credentials",
         "worker/airflow.cfg",
@@ -128,6 +133,45 @@ def test_what_two_sides_share_is_the_same(root: Path) -> None:
     digest = hashlib.sha256(agreed["broker"].encode()).hexdigest()
     assert f"user default on #{digest} " in files["broker/valkey.conf"]
     assert agreed["broker"] not in files["broker/valkey.conf"]
+
+
+def test_the_stores_certificate_is_its_own_authority(root: Path) -> None:
+    """Its port then accepts who holds this key, and there is no other."""
+    prepare(root)
+    peers = root / "store" / "peers.pem"
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        serving.load_cert_chain(peers)
+        serving.load_verify_locations(peers)
+        serving.verify_mode = ssl.CERT_REQUIRED
+        with ThreadPoolExecutor(1) as other:
+            for shown in (peers, None):
+                asked = other.submit(_ask, listening.getsockname(), peers, shown)
+                taken, _ = listening.accept()
+                accepted = _answer(serving, taken)
+                assert accepted is (shown is not None)
+                asked.result(10)
+
+
+def _answer(serving: ssl.SSLContext, taken: socket.socket) -> bool:
+    """Return whether a caller showed a certificate that is known."""
+    with taken:
+        try:
+            with serving.wrap_socket(taken, server_side=True) as secured:
+                return bool(secured.getpeercert())
+        except ssl.SSLError:
+            return False
+
+
+def _ask(address: tuple[str, int], known: Path, shown: Path | None) -> None:
+    asking = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    asking.check_hostname = False
+    asking.load_verify_locations(known)
+    if shown:
+        asking.load_cert_chain(shown)
+    taken = socket.create_connection(address, 10)
+    with contextlib.suppress(OSError), asking.wrap_socket(taken) as secured:
+        secured.recv(1)
 
 
 def test_roles_are_made_without_their_passwords(root: Path) -> None:
