@@ -133,7 +133,8 @@ class Observer:
                 is_ours = run.data.tags.get(Tag.KIND.value) in _KINDS
                 if is_ours and run_id not in self._counted and end:
                     self._counted[run_id] = end
-                    self._newest_ms = max(self._newest_ms, end)
+                    # A machine whose clock is ahead must not hide all that ends after it.
+                    self._newest_ms = max(self._newest_ms, min(end, int(time.time() * 1000)))
                     yield run
             token = page.token
             if not token:
