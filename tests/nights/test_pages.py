@@ -63,6 +63,16 @@ def framed(page: Page, installation: Installation, path: str) -> FrameLocator:
     return frame
 
 
+def back_to_1(frame: FrameLocator, why: str) -> None:
+    """Fill in the dialog of a rollback that is open, and see the page say what came of it."""
+    dialog = frame.get_by_role("dialog")
+    dialog.get_by_label("Why").fill(why)
+    dialog.get_by_label("Serve it and ask it first").uncheck()
+    dialog.get_by_role("button", name="Roll back").click()
+    expect(frame.locator(".standing").first).to_contain_text("Version 1", timeout=2 * PATIENCE)
+    expect(frame.locator(".moves tbody tr").first).to_contain_text(why)
+
+
 def test_an_answer_and_a_rollback_from_the_pages(page: Page, installation: Installation) -> None:
     """The night goes on after the answer; the rollback moves the alias, with the person's name."""
     installation.trigger(DAG, "first", promote="auto", factor=1.0)
@@ -90,12 +100,8 @@ def test_an_answer_and_a_rollback_from_the_pages(page: Page, installation: Insta
     expect(dialog).to_contain_text("Version 1 of paged becomes champion in place of version 2.")
     dialog.get_by_role("button", name="Roll back").click()
     expect(dialog).to_be_visible()  # a reason is asked for
-    dialog.get_by_label("Why").fill("it was too kind")
-    dialog.get_by_label("Serve it and ask it first").uncheck()
-    dialog.get_by_role("button", name="Roll back").click()
-    expect(frame.locator(".standing").first).to_contain_text("Version 1", timeout=2 * PATIENCE)
+    back_to_1(frame, "it was too kind")
     assert installation.champion(DAG) == "1"
-    expect(frame.locator(".moves tbody tr").first).to_contain_text("it was too kind")
     expect(frame.locator(".moves tbody tr").first).to_contain_text(settings.USER)
     logged = installation.call("GET", "eventLogs?dag_id=rollback&limit=50")["event_logs"]
     asked = [one for one in logged if "trigger" in one["event"]]
@@ -329,15 +335,9 @@ def test_people_of_the_fab_auth_manager_below_a_path(
     frame.get_by_role("button", name="Refresh").click()
     expect(frame.locator(".standing").first).to_contain_text("Version 3")
     frame.get_by_role("button", name="Go back to 1").click()
-    dialog = frame.get_by_role("dialog")
-    dialog.get_by_label("Why").fill("from below a path")
-    dialog.get_by_label("Serve it and ask it first").uncheck()
-    dialog.get_by_role("button", name="Roll back").click()
-    expect(frame.locator(".standing").first).to_contain_text("Version 1", timeout=2 * PATIENCE)
+    back_to_1(frame, "from below a path")
     assert installation.champion(DAG) == "1"
-    last = frame.locator(".moves tbody tr").first
-    expect(last).to_contain_text("from below a path")
-    expect(last).to_contain_text("ursula")
+    expect(frame.locator(".moves tbody tr").first).to_contain_text("ursula")
     user.context.close()
     logged = installation.call("GET", "eventLogs?dag_id=rollback&limit=50")["event_logs"]
     assert any(one["owner"] == "ursula" for one in logged)

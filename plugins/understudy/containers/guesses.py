@@ -15,6 +15,8 @@ OF_ALL: Final = 100
 PER_S: Final = 60.0
 _MOST: Final = 10_000
 """Addresses and names that are remembered."""
+_LONGEST: Final = 200
+"""Characters of a name that are: whoever guesses says how long it is."""
 
 
 class Guesses:
@@ -28,7 +30,7 @@ class Guesses:
         """Return whether this one has had its wrong logins for now."""
         now = time.monotonic()
         with self._lock:
-            for key, most in (((address, name), OF_ONE), ((address, None), OF_ALL)):
+            for key, most in _counted(address, name):
                 times = self._wrong.get(key)
                 if times and len(times) >= most and now - times[0] < PER_S:
                     return True
@@ -40,5 +42,10 @@ class Guesses:
             # Whoever has many addresses forgets the others' guesses, and fills no memory.
             if len(self._wrong) >= _MOST:
                 self._wrong.clear()
-            for key, most in (((address, name), OF_ONE), ((address, None), OF_ALL)):
+            for key, most in _counted(address, name):
                 self._wrong.setdefault(key, deque(maxlen=most)).append(time.monotonic())
+
+
+def _counted(address: str, name: str) -> tuple[tuple[tuple[str, str | None], int], ...]:
+    """Return under what a login is counted, and how many wrong ones each may have."""
+    return ((address, name[:_LONGEST]), OF_ONE), ((address, None), OF_ALL)

@@ -107,3 +107,12 @@ def test_an_address_may_not_try_name_after_name() -> None:
         guesses.remember("a", f"name {number}")
     assert guesses.are_many("a", "one more")
     assert not guesses.are_many("b", "name 1")
+
+
+def test_a_long_name_fills_no_memory() -> None:
+    """Two of the same beginning count as one."""
+    guesses = Guesses()
+    for number in range(OF_ONE):
+        guesses.remember("a", "x" * 60_000 + str(number))
+    assert guesses.are_many("a", "x" * 60_000)
+    assert max(len(name or "") for _, name in guesses._wrong) < 1000
