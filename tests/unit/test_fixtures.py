@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,3 +33,20 @@ def test_nothing_that_is_configured_reaches_a_commit(
     monkeypatch.setenv("GIT_DIR", str(tmp_path / "other"))
     commit = repository.commit(a="1")
     assert repository.git("log", "--format=%H %an <%ae>") == f"{commit} Ada <ada@example.com>"
+
+
+@pytest.mark.parametrize("category", [DeprecationWarning, FutureWarning])
+def test_what_a_library_deprecates_fails_a_test_only_where_our_code_calls_it(
+    category: type[Warning],
+) -> None:
+    """MLflow's mappers warn once in a process: whichever test came first failed, and all after."""
+
+    def called_by(module: str) -> None:
+        warnings.warn_explicit("an old name", category, "file.py", 1, module=module)
+
+    with warnings.catch_warnings(record=True) as seen:
+        called_by("somelibrary.models")
+    assert [warning.category for warning in seen] == [category]
+    for ours in ("understudy.store.runs", "tests.unit.x", "tabular.train", "shared.study"):
+        with pytest.raises(category, match="an old name"):
+            called_by(ours)
