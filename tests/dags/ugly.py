@@ -48,21 +48,15 @@ price: DAG = ugly(
 )
 
 
-def condition_of(name: str) -> DAG:
-    """Return a Dag of the conditions, from a Parquet file."""
-    return ugly(
-        name,
-        Gate(
-            Metric("log_loss", min_gain=0.0),
-            [Metric("accuracy", at_least=0.5)],
-            slices=["Balkon?"],
-            cluster='Straße "Lage"',
-            guards=Guards(),
-        ),
-        dataset="parquet",
-        target="Zustand",
-    )
-
-
-condition: DAG = condition_of("ugly_condition")
-xgboost: DAG = condition_of("ugly_xgboost")
+condition: DAG = ugly(
+    "ugly_condition",
+    Gate(
+        Metric("log_loss", min_gain=0.0),
+        [Metric("accuracy", at_least=0.5)],
+        slices=["Balkon?"],
+        cluster='Straße "Lage"',
+        guards=Guards(),
+    ),
+    dataset="parquet",
+    target="Zustand",
+)

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -20,7 +16,6 @@ from understudy.decide.replay import replayed
 if TYPE_CHECKING:
     from tests.fixtures.played_nights import Nights, Served
 
-PROJECT = Path(__file__).parents[2] / "mlproject" / "tabular"
 JUDGED = ("first", "better", "similar", "worse")
 
 
@@ -140,27 +135,6 @@ class WholeNights:
         assert main(["rollback", ugly_nights.table.dag_id, "--why", "odd numbers"]) == 0
         served.await_version("1")
         check_answers(ugly_nights, served, "first", "split", 10)
-
-    def test_a_backtest_goes_over_the_same_rows(self, ugly_nights: Nights, tmp_path: Path) -> None:
-        """Two nights of the whole table, whose newest week judges; in the nights' environment."""
-        source, out = tmp_path / "table", tmp_path / "out"
-        source.write_bytes(ugly_nights.table.file(ugly_table.DAYS))
-        night = ugly_nights.strict(ugly_nights.of("first"), "night.json")
-        given = {**night["parameters"], "source": source, "holdout": "newest"}
-        words = ["backtest", str(PROJECT), "--nights=2", "--every=3d", "--holdout-days=7"]
-        words += [f"--metric={night['spec']['gate']['primary']['name']}", f"--out={out}"]
-        words += [part for name, one in given.items() for part in ("-P", f"{name}={one}")]
-        cache = {"UNDERSTUDY_CACHE": str(ugly_nights.installation.stack.place.cache)}
-        command = [sys.executable, "-m", "understudy", *words]
-        done = subprocess.run(
-            command, env={**os.environ, **cache}, check=False, stderr=subprocess.PIPE, text=True
-        )
-        assert done.returncode == 0, done.stderr
-        result = strict(out / "results.json")
-        assert not result["failures"]
-        assert len(result["nights"]) == 2
-        assert all(rows > 50 for rows in result["rows"])
-        assert all(one["served"] > 0 for one in result["paths"].values())
 
 
 def check_answers(nights: Nights, served: Served, name: str, kind: str, at_once: int) -> None:

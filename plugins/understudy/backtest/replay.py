@@ -241,7 +241,7 @@ def _end_of_data(draft: Plan, place: BacktestFolder, lock: int) -> datetime:
     with WorkerPool(place, 1, lock) as pool:
         answer = pool.ask(Task("newest"))
     if answer.failed:
-        raise _step_failed("the download", answer)
+        raise _step_failed("The download", answer)
     if not answer.done:
         raise ProjectError(
             "The project's download does not say how new its newest row is (tag data.newest)",
@@ -309,7 +309,7 @@ def _injected(
     def note(answer: TaskResult) -> None:
         night, fault = answer.task.arguments
         if answer.failed:
-            raise _step_failed(f"injecting the fault {fault} as of {night}", answer)
+            raise _step_failed(f"Injecting the fault {fault} as of {night}", answer)
         if answer.done:
             failures[night] = str(answer.done)
         progress.done(f"{night} with the fault {fault}", str(answer.done))
@@ -335,7 +335,7 @@ def _refitted(plan: Plan, place: BacktestFolder, how: tuple[int, int, OnLine]) -
     def note(answer: TaskResult) -> None:
         night = answer.task.arguments[0]
         if answer.failed:
-            raise _step_failed(f"training on all rows as of {night}", answer)
+            raise _step_failed(f"Training on all rows as of {night}", answer)
         progress.done(f"{night} on all rows", "")
 
     with WorkerPool(place, min(jobs, len(missing)), lock) as pool:
@@ -352,13 +352,13 @@ def _prepare_pool(plan: Plan, place: BacktestFolder, pool: WorkerPool) -> None:
     for task in tasks:
         answer = pool.ask(task)
         if answer.failed:
-            raise _step_failed("preparing the rows that every model is scored on", answer)
+            raise _step_failed("Preparing the rows that every model is scored on", answer)
 
 
 def _step_failed(what: str, answer: TaskResult) -> StepFailedError:
     lines = "\n".join(answer.said[-_SHOWN_LINES:])
     return StepFailedError(
-        f"It failed while {what}: {answer.failed}\n{lines}".rstrip(),
+        f"{what} failed: {answer.failed}\n{lines}".rstrip(),
         allowed="steps that come to their end",
         action="read the lines above; a shorter backtest (--nights) asks for less of the past",
     )
