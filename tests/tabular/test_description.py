@@ -24,7 +24,8 @@ from tabular.times import before, stamped
 
 pytestmark = pytest.mark.unit
 
-NOTHING = {"target": "", "identity": "", "time_column": "", "leave_out": "", "task": "auto"}
+NAMES = ("source", "target", "identity", "time_column", "leave_out")
+NOTHING = {**dict.fromkeys(NAMES, ""), "task": "auto"}
 
 
 def described(frame: pd.DataFrame, **given: str) -> Facts:
@@ -168,6 +169,8 @@ def test_missing_columns_come_with_the_nearest_name(frame: pd.DataFrame) -> None
     [
         ("csv", {}, "'csv' needs a target"),
         ("wine_quality", {"target": "pH"}, "data set 'wine_quality' is declared"),
+        ("wine_quality_red", {"source": "red.csv"}, "what was given: source. Allowed: .*MIRROR"),
+        ("diabetes", {"source": "own.csv"}, "what was given: source"),
         ("diabetes", {"task": "classification"}, "what was given: task"),
     ],
 )

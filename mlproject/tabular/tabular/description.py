@@ -29,7 +29,7 @@ def with_parameters(data_set: DataSet, values: Mapping[str, Any]) -> DataSet:
 
     Args:
         data_set: the declaration.
-        values: parameters target, identity, time_column, leave_out and task.
+        values: parameters source, target, identity, time_column, leave_out and task.
 
     Raises:
         ParameterError: if a declared fact is given again, or the target of a file is not given.
@@ -39,12 +39,15 @@ def with_parameters(data_set: DataSet, values: Mapping[str, Any]) -> DataSet:
     if values["task"] != "auto":
         given["task"] = values["task"]
     described = isinstance(data_set.source, UserFile) and data_set.source.described
+    if values["source"] and not isinstance(data_set.source, UserFile):
+        given = {"source": values["source"], **given}
     if not described:
         if given:
             raise ParameterError(
                 f"data set '{data_set.name}' is declared, and its declaration has what was given: "
                 f"{', '.join(given)}",
-                allowed="these parameters with a file of your own",
+                allowed="these parameters with a file of your own; UNDERSTUDY_DATA_MIRROR names a "
+                "copy of a public file",
                 action="pass -P dataset=csv (or parquet) and -P source=..., or leave them out",
             )
         return data_set
