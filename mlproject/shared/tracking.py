@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from shared.commandline import Option, read_options
-from shared.errors import DataError, StepError, StorageError, UnavailableError
+from shared.errors import DataError, ParameterError, StepError, StorageError, UnavailableError
 from shared.space import is_full
 
 if TYPE_CHECKING:
@@ -198,7 +198,7 @@ def _name(run: "ActiveRun", step: Step, values: Mapping[str, Any]) -> None:
 
 
 def _understood(error: Exception) -> Exception:
-    """Give the failures of the world outside (tracking server, disk) their three parts."""
+    """Give the failures of the world outside (packages, tracking server, disk) three parts."""
     if isinstance(error, StepError):
         return error
     if is_full(error):
@@ -206,6 +206,12 @@ def _understood(error: Exception) -> Exception:
             f"no room left on the disk: {error}",
             allowed="room for the step's files in the temporary folder",
             action="free space or set TMPDIR to a larger disk, then run again",
+        )
+    if isinstance(error, ModuleNotFoundError):
+        return ParameterError(
+            f"{sys.executable} has no package '{error.name}'",
+            allowed="an environment with what requirements.txt of the project names",
+            action="leave out --env-manager local, or install that file's packages there",
         )
     if away := _tracking_away(error):
         return UnavailableError(

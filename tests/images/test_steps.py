@@ -6,6 +6,7 @@ import dataclasses
 import gzip
 import hashlib
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from images import download, explore, preprocess, train, validate
+from images import download, explore, preprocess, search, train, validate
 from images.batches import Pixels
 from images.datasets import fashion_mnist, find, mnist
 from images.declaration import DataSet, File, Idx
@@ -336,6 +337,20 @@ def test_a_folder_of_another_step(store: ProjectStore, raw: Path, tmp_path: Path
     assert (code, "no training images with mean and deviation" in message) == (65, True)
     code, message = store.bad(validate.STEP, data=tmp_path, model_uri="models:/m@champion")
     assert (code, "no 'dataset.json' in the input folder" in message) == (65, True)
+
+
+def test_an_environment_that_lacks_a_package(
+    store: ProjectStore, raw: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether it is imported, as Keras is by train, or looked for, as by search."""
+    for name in ("keras", "tensorflow"):
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setattr(train, "packages_distributions", dict)
+    data = store.path(store.good(preprocess.STEP, raw=raw), "data")
+    for step, lacking in ((train.STEP, "keras"), (search.STEP, "tensorflow")):
+        code, message = store.bad(step, data=data)
+        assert code == 65
+        assert f"has no package '{lacking}'. Allowed: an environment with what" in message
 
 
 def test_the_names_that_a_workshop_has(store: ProjectStore) -> None:

@@ -172,9 +172,14 @@ def requirements() -> list[str]:
 
     TensorFlow is one of several distributions (`tensorflow`, `tensorflow-cpu`, ...), of which the
     installed one is named.
+
+    Raises:
+        ModuleNotFoundError: where there is none.
     """
-    builds = packages_distributions()["tensorflow"][:1]
-    names = (*REQUIREMENTS, *(name.replace("_", "-") for name in builds))
+    builds = packages_distributions().get("tensorflow")
+    if not builds:
+        raise ModuleNotFoundError("No module named 'tensorflow'", name="tensorflow")
+    names = (*REQUIREMENTS, builds[0].replace("_", "-"))
     return [f"{name}=={version(name)}" for name in names]
 
 
