@@ -105,7 +105,7 @@ def test_two_models(
     rows.to_parquet(tmp_path / "holdout.parquet")
     said: list[str] = []
     measured = runner.measure(
-        made("large"), made("small"), tmp_path / "holdout.parquet", said.append
+        made("large"), made("small"), [tmp_path / "holdout.parquet"], said.append
     )
     large, small = measured.challenger, measured.champion
     assert small is not None
@@ -122,13 +122,38 @@ def test_two_models(
     assert (again["size"], again["latency_p50"]) == ("passed", "passed")
 
 
+def test_a_model_that_says_nothing_is_not_asked_the_target(
+    runner: BenchmarkRunner,
+    made: Any,  # noqa: ANN401 -- a function
+    rows: pd.DataFrame,
+    tmp_path: Path,
+) -> None:
+    """A foreign model without a signature, which refuses what it was not trained on."""
+    import mlflow.pyfunc
+
+    class Refusing(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+        def predict(self, context: object, model_input: pd.DataFrame) -> list[float]:  # noqa: ARG002
+            if list(model_input) != list("abcde"):
+                raise ValueError(f"asked {list(model_input)}")
+            return [0.0] * len(model_input)
+
+    mlflow.pyfunc.save_model(tmp_path / "model", python_model=Refusing(), pip_requirements=[])
+    holdout, said = tmp_path / "holdout.parquet", tmp_path / "predictions.parquet"
+    named = rows.assign(row_id=rows.index.astype("str"))
+    named.to_parquet(holdout)
+    named[["row_id"]].assign(target=rows["y"], prediction=0.0).to_parquet(said)
+    model = replace(made("small"), uri=str(tmp_path / "model"))
+    costs = runner.measure(model, None, [holdout, said], lambda _line: None).challenger
+    assert (costs.error, costs.batch_rows) == ("", 300)
+
+
 def test_the_example_when_there_are_no_rows(runner: BenchmarkRunner, made: Any) -> None:  # noqa: ANN401
     """The challenger's own is predicted; a champion that does not load says so, and nothing else.
 
     Its address is one of a model that was deleted.
     """
     gone = replace(made("small"), name="7", uri="models:/m-0123456789abcdef0123456789abcdef")
-    measured = runner.measure(made("small"), gone, None, lambda _line: None)
+    measured = runner.measure(made("small"), gone, (), lambda _line: None)
     assert measured.champion is not None
     assert "m-0123456789abcdef" in measured.champion.error
     assert (measured.challenger.error, measured.challenger.batch_rows) == ("", 3)
@@ -142,7 +167,7 @@ def test_an_environment_that_cannot_be_had(
 ) -> None:
     """The commit is gone: that model is not measured, and says why."""
     lost = replace(made("small"), project=f"file://{tmp_path}/nowhere.git", version="f" * 40)
-    measured = runner.measure(lost, None, None, lambda _line: None)
+    measured = runner.measure(lost, None, (), lambda _line: None)
     assert measured.challenger.error.startswith("its environment cannot be had: ")
 
 
@@ -151,7 +176,7 @@ def test_stopped(runner: BenchmarkRunner, made: Any) -> None:  # noqa: ANN401
     timer = threading.Timer(1.0, runner.stop)
     timer.start()
     with pytest.raises(StepStoppedError):
-        runner.measure(made("small"), made("large"), None, lambda _line: None)
+        runner.measure(made("small"), made("large"), (), lambda _line: None)
     timer.join()
 
 

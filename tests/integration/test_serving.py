@@ -78,6 +78,45 @@ def test_curl_gets_a_prediction(serving: Serving) -> None:
 
 
 @pytest.mark.parametrize(
+    ("kind", "body", "found", "allowed"),
+    [
+        ("application/json", "no", "Error: 'JSONDecodeError(", 'JSON as {"dataframe_split": '),
+        ("application/json", '{"rows": 1}', "input fields: []", 'JSON as {"dataframe_split": '),
+        ("application/xml", "<x/>", "Got 'application/xml'", 'JSON as {"dataframe_split": '),
+        (
+            *("application/json", '{"dataframe_split": {"columns": ["y"], "data": [[1.5]]}}'),
+            *("missing inputs ['x']", "rows with ['x': double (required)]"),
+        ),
+        ("text/csv", "x\nmany\n", "could not convert string to float", "JSON as "),
+        (
+            *("application/json", '{"dataframe_split": {"columns": ["x"], "data": [["many"]]}}'),
+            *("many", ""),
+        ),
+    ],
+)
+def test_a_refused_request_says_what_to_do(
+    serving: Serving, kind: str, body: str, found: str, allowed: str
+) -> None:
+    """In three parts, without MLflow's stack trace."""
+    serving.champion("1")
+    answer = httpx.post(
+        f"{serving.address}/invocations",
+        content=body,
+        headers={"content-type": kind},
+        trust_env=False,
+    )
+    said = answer.json()
+    assert answer.is_client_error, answer.text
+    assert set(said) == {"error_code", "message"}
+    first, _, rest = said["message"].partition(" Allowed: ")
+    assert first.startswith("Found: ")
+    assert found in first
+    assert rest.startswith(allowed)
+    assert " Next: " in rest
+    assert answer.headers["x-understudy-version"] == "1"
+
+
+@pytest.mark.parametrize(
     ("form", "word"), [("split", "dataframe_split"), ("records", "dataframe_records")]
 )
 def test_the_form_of_older_courses_is_refused_with_the_new_one(

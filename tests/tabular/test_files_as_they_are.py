@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from tests.fixtures.wild_cases import CASES, quoted_line_ends
+from tests.fixtures.wild_cases import CASES, ODD, quoted_line_ends
 from tests.fixtures.wild_tables import KINDS, Kind
 
 from shared.errors import StepError
@@ -20,8 +20,8 @@ from tabular.tables import Table
 
 pytestmark = pytest.mark.unit
 
-READ = [kind for kind in (*KINDS, *CASES) if not kind.refused]
-REFUSED = [kind for kind in (*KINDS, *CASES) if kind.refused]
+READ = [kind for kind in (*KINDS, *CASES, *ODD) if not kind.refused]
+REFUSED = [kind for kind in (*KINDS, *CASES, *ODD) if kind.refused]
 DEFAULTS = {option.name: option.default for option in download.OPTIONS}
 
 
@@ -93,6 +93,19 @@ def test_a_quoted_line_end_at_every_offset(end: str, tmp_path: Path) -> None:
     """Of 40 paddings 13 were once read wrong in silence."""
     for padding in range(40):
         check_read(quoted_line_ends(padding, end), tmp_path / str(padding))
+
+
+def test_numbers_that_may_be_codes_are_said(tmp_path: Path) -> None:
+    """12E3 is a number to every reader, and a code to whoever wrote it: the log shows it."""
+    source = tmp_path / "t.csv"
+    source.write_text(
+        "a,x,y\n" + "".join(f"1.5e-{i % 7},{i % 9}E{i % 8},{i % 5}\n" for i in range(60))
+    )
+    facts, _ = delivered(source, tmp_path)
+    assert facts.taken["x"] == "number (0E0 is 0, unless it is a code)"
+    assert facts.taken["a"] == "number"
+    facts, table = delivered(source, tmp_path / "again", column_types="x:text")
+    assert table.frame["x"].tolist()[:2] == ["0E0", "1E1"]
 
 
 def test_a_class_that_is_called_na_is_a_class(tmp_path: Path) -> None:

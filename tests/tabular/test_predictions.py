@@ -58,3 +58,30 @@ def test_gaps_that_the_signature_has_no_room_for(foreign: Any) -> None:  # noqa:
     assert str(refused.value).endswith(
         "Next: log the model with 'rooms' (long) in a type that can be missing, such as double."
     )
+
+
+@pytest.mark.parametrize("kind", ["python", "scikit-learn"])
+def test_a_model_without_a_signature_is_not_shown_the_target(kind: str, tmp_path: Path) -> None:
+    """One that does not say its columns is asked all others, one that was fitted on some these."""
+    import mlflow.pyfunc
+    import mlflow.sklearn
+    from sklearn.linear_model import LinearRegression
+
+    class Adding(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+        def predict(self, context: object, model_input: pd.DataFrame) -> pd.Series:  # noqa: ARG002
+            return model_input.sum(axis="columns")
+
+    rows = ROWS.assign(floor=[100.0, 200.0])
+    if kind == "python":
+        mlflow.pyfunc.save_model(tmp_path / "m", python_model=Adding(), pip_requirements=[])
+    else:
+        fitted = LinearRegression().fit(rows[["floor"]], rows["price"])
+        mlflow.sklearn.save_model(
+            fitted, tmp_path / "m", serialization_format="cloudpickle", pip_requirements=[]
+        )
+    model: Any = mlflow.pyfunc.load_model(str(tmp_path / "m"))
+    said = predict(model, rows, FACTS)["prediction"].tolist()
+    assert said == pytest.approx([101.0, 202.0] if kind == "python" else [10.0, 20.0])
+    if kind == "scikit-learn":
+        with pytest.raises(DataError, match="lack columns that the model takes: 'floor'"):
+            predict(model, ROWS, FACTS)

@@ -5,6 +5,8 @@ Touches only the file it reads.
 
 import codecs
 import io
+import mmap
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +31,19 @@ _MANY = 0.1  # share of the rows; where so many begin with '#' it is none of a c
 
 
 @dataclass(frozen=True)
+class _Marks:
+    """The quotation marks of a file.
+
+    Attributes:
+        count: how many there are, without those behind a backslash where these are texts' own.
+        escaped: whether a text's own are written with a backslash, as databases do, not doubled.
+    """
+
+    count: int
+    escaped: bool
+
+
+@dataclass(frozen=True)
 class Lines:
     """One CSV file as texts.
 
@@ -47,17 +62,17 @@ def read_lines(part: Part, how: Reading) -> Lines:
     """Return one CSV file as texts, without totals and rows of nothing.
 
     Raises:
-        DataError: if it is empty, a web page, not UTF-8, without one row, or a quotation mark has
-            swallowed rows.
+        DataError: if it is empty, a web page, not UTF-8, without one row, has blanks before
+            quotation marks, or one that has swallowed rows.
     """
     check_start(part)
     header = find_header(part, how)
     check_names(header.names, part)
-    quotes = _count_quotes(part.path)
+    marks = _marks(part, how.separator)
     malformed: list[Malformed] = []
     cut: list[str] = []
     collect = _collector(malformed, cut)
-    table = _parsed(part, header, how, quotes=quotes > 0, collect=collect)
+    table = _parsed(part, header, how, marks=marks, collect=collect)
     if not table.num_rows and malformed:
         raise DataError(
             f"not one line of {part.name} is a row: {malformed[0].reason} in {len(malformed)} "
@@ -65,10 +80,12 @@ def read_lines(part: Part, how: Reading) -> Lines:
             allowed="rows with as many fields as the header has names",
             action="look at the separator, and at whether the header names every column",
         )
-    if quotes:
-        _check_quotes(table, cut, quotes, part, how.separator)
+    if marks.count:
+        _check_quotes(table, cut, marks.count, part, how.separator)
     notes = [f"{part.name}: {text[:LONGEST_TEXT]!r} stands before the header"
              for text in header.titles]  # fmt: skip
+    if marks.escaped:
+        notes.append(f"{part.name}: a backslash within it means the character behind it")
     table, empty = _without_empty(table)
     if empty:
         notes.append(f"{part.name}: {empty:,} rows of nothing but separators")
@@ -110,7 +127,7 @@ def _parsed(
     header: Header,
     how: Reading,
     *,
-    quotes: bool,
+    marks: _Marks,
     collect: Callable[[pa.csv.InvalidRow], str],
 ) -> pa.Table:
     try:
@@ -127,7 +144,8 @@ def _parsed(
                     delimiter=how.separator,
                     invalid_row_handler=collect,
                     # Costs time; without it a block may end in a text and cut a row in two.
-                    newlines_in_values=quotes,
+                    newlines_in_values=marks.count > 0,
+                    escape_char="\\" if marks.escaped else False,
                 ),
                 convert_options=pa.csv.ConvertOptions(
                     default_column_type=pa.string(), strings_can_be_null=True, null_values=[""]
@@ -146,9 +164,30 @@ def _lines_of(path: Path) -> int:
         return sum(1 for _ in file)
 
 
-def _count_quotes(path: Path) -> int:
-    with path.open("rb") as file:
-        return sum(block.count(b'"') for block in iter(lambda: file.read(_BLOCK), b""))
+def _marks(part: Part, separator: str) -> _Marks:
+    """Return what the quotation marks of a file are like.
+
+    Raises:
+        DataError: if there are blanks before them: the reader would take them for values.
+    """
+    between = re.escape(separator.encode())
+    with part.path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as all_:
+        count = sum(all_[at : at + _BLOCK].count(b'"') for at in range(0, len(all_), _BLOCK))
+        if not count:
+            return _Marks(0, escaped=False)
+        # Within a text a mark is doubled; one alone ends it, so that nothing else can follow.
+        blank = re.compile(rb'[\r\n%b] +("[^"\r\n%b][^"\r\n]*") *[\r\n%b]' % ((between,) * 3))
+        if separator != " " and all_.find(b' "') >= 0 and (found := blank.search(all_)):
+            raise DataError(
+                f"fields of {part.name} have blanks before their quotation marks, such as"
+                f" {found[1][:LONGEST_TEXT].decode(errors='replace')}",
+                allowed="quotation marks directly behind the separator",
+                action="write the file again without blanks behind its separators",
+            )
+        behind = re.compile(rb'\\"[^"\r\n%b]' % between)
+        escaped = all_.find(b'\\"') >= 0 and behind.search(all_) is not None
+        own = len(re.findall(rb'\\"', all_)) if escaped else 0
+        return _Marks(count - own, escaped=escaped)
 
 
 def _check_quotes(read: pa.Table, cut: list[str], quotes: int, part: Part, separator: str) -> None:

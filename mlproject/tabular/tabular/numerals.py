@@ -114,7 +114,7 @@ def first_look(texts: pa.ChunkedArray, words: Iterable[str], *, forced: bool = F
             return Column(cells, Taken("text", "leading zeros"))
         if not forced and _is_inexact(cells, plain):
             return Column(cells, Taken("text", "whole numbers beyond 2^53"))
-        return Column(plain, Taken("number"))
+        return Column(plain, Taken("number", _powers(cells, plain)))
     return _looked_through(cells)
 
 
@@ -150,6 +150,14 @@ def _is_inexact(cells: pa.ChunkedArray, numbers: pa.ChunkedArray) -> bool:
         return False
     whole = pa.types.is_integer(numbers.type)
     return whole or bool(pc.any(pc.match_substring_regex(cells, r"^[-+]?\d{16,}$")).as_py())
+
+
+def _powers(cells: pa.ChunkedArray, numbers: pa.ChunkedArray) -> str:
+    """Say that values such as 12E3 were read as numbers: no program writes one so, codes are."""
+    if pa.types.is_integer(numbers.type) or not pc.any(pc.match_substring(cells, "E")).as_py():
+        return ""
+    such = cells.filter(pc.match_substring_regex(cells, r"^\d+E\d+$"))
+    return f"{such[0]} is {float(such[0].as_py()):g}, unless it is a code" if len(such) else ""
 
 
 def _sampled(cells: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -1,9 +1,9 @@
 """Asks a model for its predictions and puts them into the form of `predictions.parquet`.
 
-Works for any MLflow model with a signature, also one of an older commit with other features.
-Touches nothing.
+Works for any MLflow model, also one of an older commit with other features. Touches nothing.
 """
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -34,28 +34,49 @@ class Scorer(Protocol):
         """Return the library's own model."""
 
 
-def inputs(model: Scorer, frame: pd.DataFrame) -> pd.DataFrame:
+def inputs(model: Scorer, frame: pd.DataFrame, facts: Facts) -> pd.DataFrame:
     """Return the columns that the model takes, in its order and types.
+
+    Without a signature they are those that it was fitted on, or all but the target and the ids
+    where it does not say: it is never shown what it is to predict.
 
     Raises:
         DataError: if the rows lack columns that the model requires.
     """
     schema = model.metadata.get_input_schema()
-    if schema is None or not schema.has_input_names():
+    if schema is None:
+        names = fitted_names(model) or list(frame.columns.drop([ROW_ID, facts.target]))
+        _check_there(names, names, frame)
+        return frame[names]
+    if not schema.has_input_names():
         return frame
-    required = set(schema.required_input_names())
-    missing = [name for name in schema.input_names() if name in required and name not in frame]
-    if missing:
-        raise DataError(
-            "the holdout rows lack columns that the model takes:"
-            + ", ".join(f" '{name}'{nearest(name, map(str, frame.columns))}" for name in missing),
-            allowed=f"rows with {', '.join(map(repr, schema.input_names()))[:1000]}",
-            action="score it with data of its own time, or promote one without these columns",
-        )
+    _check_there(schema.input_names(), schema.required_input_names(), frame)
     types = dict(zip(schema.input_names(), schema.pandas_types(), strict=True))
     kept = [name for name in types if name in frame]
     fitting = {name: types[name] for name in kept if _fits(frame[name], types[name])}
     return frame[kept].astype(fitting)
+
+
+def fitted_names(model: Scorer) -> list[str]:
+    """Return the columns that a library's model says it was fitted on; [] where it says none."""
+    try:
+        raw = model.get_raw_model()
+    except NotImplementedError:
+        return []
+    names = getattr(raw, "feature_names_in_", getattr(raw, "feature_names", None))
+    return [] if names is None else [str(name) for name in names]
+
+
+def _check_there(names: Sequence[str], required: Sequence[str], frame: pd.DataFrame) -> None:
+    needed = set(required)
+    missing = [name for name in names if name in needed and name not in frame]
+    if missing:
+        raise DataError(
+            "the holdout rows lack columns that the model takes:"
+            + ", ".join(f" '{name}'{nearest(name, map(str, frame.columns))}" for name in missing),
+            allowed=f"rows with {', '.join(map(repr, names))[:1000]}",
+            action="score it with data of its own time, or promote one without these columns",
+        )
 
 
 def _fits(column: pd.Series, kind: object) -> bool:
@@ -96,7 +117,7 @@ def predict(model: Scorer, holdout: pd.DataFrame, facts: Facts) -> pd.DataFrame:
     Raises:
         DataError: if the model fails on these rows, or gives another number of predictions.
     """
-    rows = inputs(model, holdout)
+    rows = inputs(model, holdout, facts)
     answer = asked(model.predict, rows, *_question(model, rows))
     table = answer if isinstance(answer, pd.DataFrame) and PREDICTION in answer else None
     guess = _one_each(answer if table is None else table[PREDICTION], len(rows))

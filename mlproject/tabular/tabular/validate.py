@@ -65,7 +65,7 @@ def validate(values: Mapping[str, Any]) -> None:
     scores = _scores(predictions, facts)
     sha256 = content_sha256(holdout)
     mlflow.set_tags({"data.sha256": facts.sha256, "data.holdout.sha256": sha256})
-    measured = {**scores, **_costs(model, inputs(model, holdout))}
+    measured = {**scores, **_costs(model, inputs(model, holdout, facts))}
     model_id = _described(model)
     log_metrics(measured, log_rows(holdout, facts, "holdout", sha256), model_id)
     _log_predictions(predictions.join(_beside(holdout, slices, facts)))

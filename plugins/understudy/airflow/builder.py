@@ -20,7 +20,7 @@ from understudy.airflow.operators.rehearse import RehearseOperator
 from understudy.airflow.operators.report import ReportOperator
 from understudy.airflow.operators.search import SearchOperator, TrainOperator
 from understudy.airflow.operators.verdict import ApproveOperator, GateOperator
-from understudy.airflow.schedule import set_times
+from understudy.airflow.schedule import check, set_times
 from understudy.spec.entry_points import Role
 from understudy.spec.pipeline import Pipeline
 
@@ -43,7 +43,12 @@ def pipeline(name: str, **fields: Any) -> DAG:
 
 
 def build(spec: Pipeline) -> DAG:
-    """Return the Dag of a declaration."""
+    """Return the Dag of a declaration.
+
+    Raises:
+        DeclarationError: where Airflow does not take its schedule.
+    """
+    check(spec.schedule)
     dag = DAG(
         spec.name,
         description=f"Retrains {spec.model} with {explanation.project(spec)}",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import DAG, BaseOperator, Param
 
 from understudy.airflow.exceptions import airflow_errors
+from understudy.airflow.schedule import check
 from understudy.airflow.services import Services
 from understudy.registry.retention import Keep
 
@@ -31,7 +32,11 @@ def retention_dag(
         schedule: What Airflow takes.
         dry_run: Whether to only say in the log what would go; the form may say otherwise.
         models: The registered models of pipelines that name theirs otherwise.
+
+    Raises:
+        DeclarationError: where Airflow does not take the schedule.
     """
+    check(schedule)
     names = models or {}
     with DAG(
         dag_id,

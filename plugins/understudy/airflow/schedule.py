@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from airflow.sdk import (
     DAG,
@@ -16,7 +16,8 @@ from airflow.sdk import (
 )
 from airflow.sdk.definitions.timetables.assets import AssetTriggeredTimetable
 
-from understudy.spec.pipeline import Pipeline
+from understudy.errors import DeclarationError
+from understudy.spec.pipeline import SCHEDULES, Pipeline
 from understudy_plugin import Until
 
 if TYPE_CHECKING:
@@ -26,6 +27,27 @@ if TYPE_CHECKING:
 
 _BY_ITSELF: Final = frozenset({"scheduled", "backfill"})
 """Kinds of Dag runs that a timetable makes."""
+_REASON: Final = 300
+"""Characters of Airflow's words in a message."""
+
+
+def check(schedule: object) -> None:
+    """Check that Airflow takes a schedule, before a Dag is made of it.
+
+    Raises:
+        DeclarationError: with Airflow's reason, where it does not.
+    """
+    try:
+        timetable: Any = DAG("schedule", schedule=cast("Any", schedule)).timetable
+        timetable.validate()
+    # Whatever Airflow or a timetable of somebody's raises.
+    except Exception as error:
+        reason = " ".join(str(error).split())[:_REASON]
+        raise DeclarationError(
+            f"schedule: Airflow takes no such one: {reason}",
+            allowed=SCHEDULES,
+            action="correct schedule",
+        ) from error
 
 
 def set_times(dag: DAG, spec: Pipeline) -> None:

@@ -40,13 +40,15 @@ from understudy.runner.scratch import Scratch, scratch_folder
 from understudy.runner.settings import Settings
 from understudy.runner.sources import Sources
 from understudy.runner.step import Source
+from understudy.serving.server import INSIDE
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 
 _HERE: Final = Path(__file__).parent
-_COORDINATOR, _WORKER = _HERE / "benchmark_coordinator.py", _HERE / "benchmark_worker.py"
+_COORDINATOR: Final = _HERE / "benchmark_coordinator.py"
+_WORKER: Final = INSIDE / "benchmark_worker.py"
 _RESULT: Final = "measured.json"
 
 
@@ -93,7 +95,7 @@ class BenchmarkRunner:
         self,
         challenger: Candidate,
         champion: Candidate | None,
-        rows: Path | None,
+        rows: Sequence[Path],
         on_line: OnLine,
     ) -> Measurement:
         """Return what both models cost; a model that cannot be measured says why.
@@ -101,7 +103,8 @@ class BenchmarkRunner:
         Args:
             challenger: The model that this night trained.
             champion: The one in production; None where there is none.
-            rows: Parquet file whose first rows are predicted; None for the challenger's example.
+            rows: Parquet files: the holdout, whose first rows are predicted, and the challenger's
+                predictions where there are some; empty for the challenger's example.
             on_line: Takes what the processes print, and lines of our own.
 
         Raises:
@@ -110,7 +113,7 @@ class BenchmarkRunner:
             TrackingUnavailableError: when the tracking server does not answer.
         """
         candidates = [one for one in (challenger, champion) if one is not None]
-        source = str(rows.absolute()) if rows is not None else challenger.uri
+        source = tuple(str(file.absolute()) for file in rows) or (challenger.uri,)
         with (
             contextlib.ExitStack() as held,
             scratch_folder(self._settings.scratch) as scratch,
@@ -130,7 +133,7 @@ class BenchmarkRunner:
         self,
         held: contextlib.ExitStack,
         one: Candidate,
-        where: tuple[str, Path],
+        where: tuple[Sequence[str], Path],
         on_line: OnLine,
     ) -> _ModelContext | str:
         """Return where a model can run, or why it cannot; its code is copied to a folder."""
@@ -148,14 +151,14 @@ class BenchmarkRunner:
             return "it runs in an image, whose times are not this machine's"
         # A model may write where it stands, and so does Python, which compiles the project's code.
         source = self._sources.private_copy(source, folder, self._process_runner.check)
-        variables = self._children.variables(environment, one.environment, (one.uri, rows))
+        variables = self._children.variables(environment, one.environment, (one.uri, *rows))
         return _ModelContext(source, environment, variables)
 
     def _measured(
         self,
         candidates: Sequence[Candidate],
         contexts: Sequence[_ModelContext | str],
-        where: tuple[str, Scratch],
+        where: tuple[Sequence[str], Scratch],
         on_line: OnLine,
     ) -> list[Costs]:
         ready = [i for i, context in enumerate(contexts) if not isinstance(context, str)]
@@ -215,14 +218,17 @@ class BenchmarkRunner:
 
 
 def _worker(
-    inside: contextlib.ExitStack, context: _ModelContext, uri: str, where: tuple[str, Scratch]
+    inside: contextlib.ExitStack,
+    context: _ModelContext,
+    uri: str,
+    where: tuple[Sequence[str], Scratch],
 ) -> dict[str, Any]:
     """Return how a model's process is started, in whatever its environment needs around it."""
     source, scratch = where
     folder, environment = context.source.project.folder, context.environment
     python = str(environment.bin / "python") if environment.bin else "python"
     variables = {**context.variables, "TMPDIR": str(scratch.temporary)}
-    bare = Command((python, str(_WORKER), uri, source), folder, variables)
+    bare = Command((python, str(_WORKER), uri, *source), folder, variables)
     around = Surroundings(code=folder, scratch=scratch.folder)
     command = inside.enter_context(environment.enter(bare, around))
     return {
@@ -286,13 +292,13 @@ class Benchmark:
         self._runner = BenchmarkRunner(client.tracking_uri, settings, EFFORT)
 
     def measure(
-        self, models: BenchmarkModels, holdout: Path | None, on_line: OnLine
+        self, models: BenchmarkModels, rows: Sequence[Path], on_line: OnLine
     ) -> Measurement:
         """Return what both models cost; where one cannot be measured, why.
 
         Args:
             models: Which ones.
-            holdout: Parquet file whose first rows they predict; None for the challenger's example.
+            rows: As ``BenchmarkRunner.measure`` takes them.
             on_line: Takes what the processes print, and lines of our own.
 
         Raises:
@@ -317,7 +323,7 @@ class Benchmark:
         # What fails here is measuring, which is no fault of a model: its budgets stay undecided.
         # Stopped, or without a server, the task itself is to be tried again.
         try:
-            measured = self._runner.measure(challenger, champion, holdout, on_line)
+            measured = self._runner.measure(challenger, champion, rows, on_line)
         except (StepStoppedError, TrackingUnavailableError):
             raise
         except UnderstudyError as error:

@@ -241,14 +241,16 @@ class Evaluator:
 
     def _measured(self, one: _Fetched, on_line: OnLine) -> Measurement | None:
         """Return what both models cost; None where the rules have no budgets."""
-        request, rows = one.request, None
+        request, rows = one.request, list[Path]()
         if request.gate.budgets is None:
             return None
         champion = None if request.champion is None else request.champion.model
         if self._client is None or self._benchmark is None or request.models is None:
             return budgets.unmeasured(request.challenger.model, champion, _PREDICTIONS_ALONE)
         if request.rows is not None:
-            rows = holdout(self._client, request.rows.address, one.folder)
+            file = holdout(self._client, request.rows.address, one.folder)
+            said = "" if one.gate_request is None else one.gate_request.challenger
+            rows = [] if file is None else [file, *([Path(said)] if said else [])]
         return self._benchmark.measure(request.models, rows, on_line)
 
     def _opponent(

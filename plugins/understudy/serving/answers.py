@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -15,6 +16,24 @@ _PROBABILITY = "probability_"
 _SHOWN: Final = 100
 # Characters of an error's line, or of a request.
 _LONGEST: Final = 500
+_SCHEMA: Final = re.compile(
+    r"Failed to enforce schema .* with schema '(?P<columns>.*)'\. Error: (?P<error>.*)", re.DOTALL
+)
+_BODIES: Final = (
+    'JSON as {"dataframe_split": {"columns": [...], "data": [[...], ...]}},'
+    ' {"dataframe_records": [{"<column>": ...}, ...]}, {"inputs": ...} or {"instances": ...} with'
+    " the content type application/json, or CSV with a header line and the content type text/csv"
+)
+_BODY_NEXT: Final = "correct the request's body or its content type"
+_ROWS_NEXT: Final = (
+    "send all of these columns in these types, a missing value as null where the type has one, as"
+    " double and string do"
+)
+_PREDICTED: Final = "rows such as the model was trained on"
+_MODEL_NEXT: Final = (
+    "correct the rows; where they are right, log the model with a signature that says what it"
+    " takes, or correct its predict"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +95,57 @@ def complaint(text: str) -> str:
         return text[:_LONGEST]
     lines = [line.strip() for line in str(trace).splitlines() if line.strip()]
     return " ".join([str(message)[:_LONGEST], *(line[:_LONGEST] for line in lines[-1:])])
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What a server says to a request that it does not answer with predictions.
+
+    Attributes:
+        code: MLflow's code of the error.
+        message: What was found, what is allowed, what to do next.
+        place: Where the model's own code failed, and with what kind of error, without any value;
+            '' where it was not asked.
+    """
+
+    code: str
+    message: str
+    place: str = ""
+
+
+def refusal(text: str) -> Refusal:
+    """Return in three parts what an error of MLflow's scoring server says, without its trace."""
+    # Its JSON has a code, a sentence that may repeat all rows, and a whole traceback (3.17); what
+    # it does not read at all it answers with a text.
+    try:
+        document = json.loads(text)
+        code, message = str(document["error_code"]), str(document["message"])
+        trace = str(document.get("stack_trace") or "").strip().splitlines()
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return Refusal("BAD_REQUEST", _three(text or "no word", _BODIES, _BODY_NEXT))
+    said = message.partition("\nInput: ")[0]
+    if schema := _SCHEMA.search(message):
+        return Refusal(code, _three(schema["error"], f"rows with {schema['columns']}", _ROWS_NEXT))
+    if trace and "while evaluating the model" in message:
+        found = f"the model does not predict these rows: {trace[-1].strip()}"
+        return Refusal(code, _three(found, _PREDICTED, _MODEL_NEXT), _place(trace))
+    if message.startswith("Failed to predict"):
+        return Refusal(code, _three(message.rpartition("Error: ")[2], _PREDICTED, _MODEL_NEXT))
+    return Refusal(code, _three(said, _BODIES, _BODY_NEXT))
+
+
+def _three(found: str, allowed: str, action: str) -> str:
+    # Both ends: MLflow's sentences are long, and the reason stands last.
+    found = " ".join(found.split()).rstrip(".")
+    if len(found) > _LONGEST:
+        found = f"{found[: _LONGEST // 2]} ... {found[-_LONGEST // 2 :]}"
+    return f"Found: {found}. Allowed: {allowed}. Next: {action}."
+
+
+def _place(trace: Sequence[str]) -> str:
+    """Return the last place of a traceback, and the kind of its error."""
+    frames = [line.strip() for line in trace if line.strip().startswith("File ")]
+    return f"{trace[-1].partition(':')[0].strip()} in {frames[-1] if frames else 'no file'}"
 
 
 def shown(body: Mapping[str, Any]) -> str:

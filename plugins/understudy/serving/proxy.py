@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from understudy.runner.process.process import OnLine
+from understudy.serving.answers import refusal
 from understudy.serving.instance import Instance
 from understudy.serving.server import ModelServer
 from understudy.spec.quantities import size_text
@@ -48,6 +49,8 @@ _MOST_REMEMBERED: Final = 1000
 _ANSWER: Final = 120.0
 """Seconds that a server may take for an answer; MLflow's own limit is 60."""
 _PAUSE: Final = 0.05
+_AWAY: Final = (502, 503, 504)
+"""Errors that say nothing of the request."""
 _PASSED_ON: Final = ("content-type", "accept")
 _OLD_FORMS: Final = {
     "format=pandas-split": '{"dataframe_split": {"columns": [...], "data": [[...], ...]}}',
@@ -272,8 +275,23 @@ class Proxy:
         shown = {VERSION_HEADER: instance.version}
         if self.is_unconfirmed:
             shown[UNCONFIRMED_HEADER] = self._age
+        if answer.is_error and answer.status_code not in _AWAY:
+            return self._complained(instance, answer, shown)
         kind = answer.headers.get("content-type")
         return Response(answer.content, answer.status_code, shown, media_type=kind)
+
+    def _complained(
+        self, instance: Instance, answer: httpx.Response, headers: Mapping[str, str]
+    ) -> Response:
+        """Return a server's error in plain words."""
+        said = refusal(answer.text)
+        if said.place:
+            self._say(
+                f"WARNING version {instance.version} does not predict a request: {said.place}"
+            )
+        response = _error(answer.status_code, said.code, said.message)
+        response.headers.update(headers)
+        return response
 
     def _known_to_end(self, instance: Instance, asked: _Asked) -> str:
         """Return what was said of a body that has ended a server of this version before, or ''."""

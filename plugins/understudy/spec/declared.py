@@ -105,17 +105,27 @@ def _readable(record: type, error: ValidationError) -> DeclarationError:
 
 
 def _problem(details: ErrorDetails, names: list[str]) -> str:
+    if not details["loc"]:  # of no field: a check of ours came upon what Python refuses
+        return details["msg"]
     field, given = _field(details["loc"], names), details["input"]
     if details["type"] in {"unexpected_keyword_argument", "unexpected_positional_argument"}:
         return f"unknown field {field!r}{nearest(field, names)}"
     if details["type"] in {"missing", "missing_argument"}:
         return f"{field!r} is missing"
-    text = given.__name__ if inspect.isclass(given) else repr(given)
+    text = given.__name__ if inspect.isclass(given) else _written(given)
     shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
     # Where a check of ours raised, its own words say more than pydantic's frame around them.
     raised = details.get("ctx", {}).get("error")
     message = details["msg"][:1].lower() + details["msg"][1:]
     return f"{field!r} is {shown}: {message if raised is None else raised}"
+
+
+def _written(given: object) -> str:
+    try:
+        return repr(given)
+    except ValueError:
+        # Python writes no whole number of more than 4,300 digits.
+        return f"{type(given).__name__} that cannot be written"
 
 
 def _field(place: tuple[int | str, ...], names: list[str]) -> str:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from enum import StrEnum
+from numbers import Number
 from typing import Annotated, Any, Final
 
 from pydantic import BeforeValidator, Field, PlainSerializer, ValidationInfo
@@ -26,6 +27,10 @@ from understudy.spec.search import FILLED_IN, Search
 
 FORM_FIELDS: Final = ("version", "as_of", "force", "promote")
 """Fields of the trigger form that are ours; a project's parameter must not have their names."""
+SCHEDULES: Final = (
+    "a cron expression such as '0 3 * * *', a preset such as '@daily', a timedelta above zero and"
+    " of at most 100 years, a timetable or assets of Airflow's, or None"
+)
 
 # Airflow's rule for the id of a Dag, which may have up to 250 characters.
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,200}")
@@ -277,6 +282,7 @@ class Pipeline(NightSpec):
         self._check_choices()
         placement(self.backend, self.backend_config, self.environment)
         self._check_times()
+        self._check_schedule()
         self._check_label_delay()
         self._check_refit()
         self._check_search()
@@ -329,6 +335,16 @@ class Pipeline(NightSpec):
             raise _wrong("catchup without start", "a start when catchup=True", "add start")
         if self.start and self.end and self.end < self.start:
             raise _wrong("end is before start", "an end at or after start", "correct one of them")
+
+    def _check_schedule(self) -> None:
+        """Check what is no schedule whatever Airflow there is; the rest is for Airflow to say."""
+        schedule, found = self.schedule, ""
+        if isinstance(schedule, Number | date | bytes):
+            found = f"schedule is of type {type(schedule).__name__}"
+        elif isinstance(schedule, timedelta) and not timedelta(0) < schedule <= LONGEST:
+            found = f"schedule is {schedule}"
+        if found:
+            raise _wrong(found, SCHEDULES, "correct schedule")
 
     def _check_label_delay(self) -> None:
         if self.label_delay is None:

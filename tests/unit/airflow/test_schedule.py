@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,7 +20,9 @@ from airflow.timetables.base import DagRunInfo, DataInterval
 from pendulum import DateTime
 
 from understudy import Gate, Metric, Project, pipeline
+from understudy.airflow.retention_dag import retention_dag
 from understudy.airflow.schedule import moment
+from understudy.errors import DeclarationError
 
 if TYPE_CHECKING:
     from airflow.serialization.definitions.dag import SerializedDAG
@@ -178,3 +181,22 @@ def test_without_a_clock_there_is_no_start(schedule: object) -> None:
     dag = scheduled(schedule)
     assert dag.timetable.type_name != "Until"
     assert {dag.start_date, *(task.start_date for task in dag.tasks)} == {None}
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        *(10**400, 10**5000, float("inf"), float("nan"), True, Decimal("inf")),
+        *(date(2026, 1, 1), START, b"@daily", timedelta.max, timedelta(0), timedelta(days=-1)),
+        *("99 * * * *", "daily", "@dayly", "", "* * *", ["rows"], timedelta, object()),
+    ],
+    ids=map(str, range(20)),  # one cannot be written
+)
+def test_what_is_no_schedule_is_an_error_of_this_line(schedule: object) -> None:
+    """The line of the pipeline file, the field, and what it may be; not Airflow's error alone."""
+    line = r"test_schedule\.py, line \d+: (pipeline: )?schedule[: ].* Allowed: a cron expression"
+    with pytest.raises(DeclarationError, match=line) as refused:
+        scheduled(schedule)
+    assert len(str(refused.value)) < 900
+    with pytest.raises(DeclarationError, match="schedule"):
+        retention_dag(pipelines={}, schedule=schedule)

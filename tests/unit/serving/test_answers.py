@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from understudy.serving.answers import Question, complaint, difference, quantile, shown
+from understudy.serving.answers import (
+    Question,
+    complaint,
+    difference,
+    quantile,
+    refusal,
+    shown,
+)
 
 pytestmark = pytest.mark.unit
 
@@ -110,6 +118,52 @@ def test_a_quantile_is_a_value_that_enough_do_not_exceed(values: list[float], sh
 def test_what_an_error_says(text: str, said: str) -> None:
     """Its message and its cause, or as much of it as can be shown."""
     assert complaint(text) == said
+
+
+FAILED = "Encountered an unexpected error while evaluating the model. Verify that it is."
+
+
+@pytest.mark.parametrize(
+    ("document", "found", "allowed"),
+    [
+        (
+            {
+                "message": "Failed to predict data '   size\n0  1'. \nError: Failed to enforce"
+                " schema of data '   size\n0  1' with schema '['whole': long (required)]'. Error:"
+                " Model is missing inputs ['whole']."
+            },
+            "Found: Model is missing inputs ['whole']. ",
+            "Allowed: rows with ['whole': long (required)]. ",
+        ),
+        (
+            {"message": "Ensure that it is JSON. Error: 'x'\nInput: \nAda Lovelace\n"},
+            "Found: Ensure that it is JSON. Error: 'x'. ",
+            'Allowed: JSON as {"dataframe_split": ',
+        ),
+        (
+            {"message": FAILED, "stack_trace": 'Trace:\n  File "m.py", line 3\nKeyError: 7\n'},
+            "Found: the model does not predict these rows: KeyError: 7. ",
+            "Allowed: rows such as ",
+        ),
+        ({"message": "no" * 5000}, "Found: nonono", 'Allowed: JSON as {"dataframe_split": '),
+    ],
+)
+def test_a_refusal_has_three_parts(document: dict[str, str], found: str, allowed: str) -> None:
+    """No trace, none of the rows beside, and no length."""
+    said = refusal(json.dumps({"error_code": "BAD_REQUEST", **document}))
+    assert said.code == "BAD_REQUEST"
+    assert said.message.startswith(found)
+    assert allowed in said.message
+    assert " Next: " in said.message
+    assert len(said.message) < 1500
+    assert "Lovelace" not in said.message
+    assert said.place == ('KeyError in File "m.py", line 3' if "stack_trace" in document else "")
+
+
+@pytest.mark.parametrize("text", ["", "Unrecognized", "[1]", "null", '{"detail": 1}'])
+def test_a_refusal_of_another_form(text: str) -> None:
+    """What MLflow does not read at all it answers with a text."""
+    assert refusal(text).message.startswith(f"Found: {text or 'no word'}. Allowed: JSON as ")
 
 
 def test_a_request_is_shown_without_its_values() -> None:

@@ -97,7 +97,7 @@ def from_holdout(
     # By the hash of its id a row is chosen or not whatever the order of the file, and the same one
     # in every rehearsal on this holdout.
     known.sort(key=lambda row_id: hashlib.sha256(str(row_id).encode()).digest())
-    columns = _columns(holdout, predictions, _input_names(model, schema))
+    columns = asked_columns(_input_names(model, schema), holdout, predictions)
     of_tensors = schema is not None and schema.is_tensor_spec()
     ids = _chosen(holdout, known, rows, () if of_tensors else columns)
     questions, predicted = (
@@ -184,8 +184,15 @@ def _chosen(
     return [known[one] for one, _ in zip((*needed, *others), range(rows))]
 
 
-def _columns(holdout: Path, predictions: Path, wanted: "Sequence[str]") -> "list[str]":
-    """Return the columns that the model takes, in its order where it says one."""
+def asked_columns(wanted: "Sequence[str]", holdout: Path, predictions: Path) -> "list[str]":
+    """Return the columns of a holdout that a model is asked.
+
+    Args:
+        wanted: Those that it says it takes, in its order; none where it says nothing: then it is
+            asked all but the ids and the target.
+        holdout: Parquet file of the rows.
+        predictions: Parquet file of what it predicted for them, which repeats the target.
+    """
     import pyarrow.parquet as pq
 
     given = [name for name in pq.read_schema(holdout).names if name != ROW_ID]
@@ -238,12 +245,21 @@ def _input_names(model: Path, schema: "Schema | None") -> "list[str]":
 
     # The environment of the project, which has fitted and scored the model, can load it, too.
     try:
-        raw = load_model(str(model)).get_raw_model()
+        return fitted_names(load_model(str(model)))
     except Exception as error:  # noqa: BLE001 -- whatever a model raises; then all columns are asked
         sys.stderr.write(f"The model's own columns are not known: {error}\n")
         return []
+
+
+def fitted_names(model: Any) -> "list[str]":  # noqa: ANN401 -- MLflow's, without a signature
+    """Return the columns that a loaded model was fitted on; [] where it says none."""
+    try:
+        raw = model.get_raw_model()
+    except (AttributeError, NotImplementedError):
+        # MLflow's models have it since 2.15, and not for every library.
+        return []
     names = getattr(raw, "feature_names_in_", getattr(raw, "feature_names", None))
-    return [str(name) for name in names] if names is not None else []
+    return [] if names is None else [str(name) for name in names]
 
 
 def _bodies(

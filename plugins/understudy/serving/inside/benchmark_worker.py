@@ -1,10 +1,11 @@
 """One model that is measured: loads it, predicts on request, answers with times.
 
 Runs in the environment of the model's own project, whatever Python that is: started by the
-coordinator as ``python benchmark_worker.py MODEL ROWS``, where ROWS is a Parquet file, or the
-address of the model whose input example is taken. Needs mlflow and what the model needs. Reads one
-JSON object a line from standard input, and answers each with one on standard output, which the
-model's own prints do not reach.
+coordinator as ``python benchmark_worker.py MODEL ROWS [PREDICTIONS]``, where ROWS is a Parquet
+file, or the address of the model whose input example is taken, and PREDICTIONS one of the
+challenger's, by which a model that does not say its columns is not asked the target. Needs mlflow
+and what the model needs. Reads one JSON object a line from standard input, and answers each with
+one on standard output, which the model's own prints do not reach.
 """
 
 from __future__ import annotations
@@ -14,7 +15,14 @@ import json
 import os
 import sys
 import time
+from pathlib import Path
 from typing import Any
+
+if __name__ == "__main__":
+    # In the model's environment the package is not there; the script's own folder is.
+    from sample_questions import asked_columns, fitted_names  # type: ignore[import-not-found]
+else:
+    from understudy.serving.inside.sample_questions import asked_columns, fitted_names
 
 MOST_ROWS = 1000
 """Rows of a prediction of many."""
@@ -34,7 +42,7 @@ def main() -> int:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     try:
-        worker, answer = loaded(*sys.argv[1:3])
+        worker, answer = loaded(*sys.argv[1:4])
     except Exception as error:  # noqa: BLE001 -- whatever a model raises, it is reported and ends here
         refused = isinstance(error, RefusedError)
         reason = str(error) if refused else f"{type(error).__name__}: {error}"[:2000]
@@ -86,16 +94,17 @@ class LoadedModel:
         return self.rows[number : number + 1] if hasattr(self.rows, "shape") else self.rows
 
 
-def loaded(address: str, source: str) -> tuple[LoadedModel, dict[str, Any]]:
+def loaded(address: str, source: str, predictions: str = "") -> tuple[LoadedModel, dict[str, Any]]:
     """Return a model ready to predict, and what it takes: bytes of files and of memory."""
     import mlflow.pyfunc
 
     folder = fetched(address)
     rows = _rows(source)
+    files = (Path(source), Path(predictions)) if predictions else None
     # The rows are read before: they are the benchmark's, and not what the model takes.
     before = resident()
     model = mlflow.pyfunc.load_model(folder)
-    worker = LoadedModel(model, fitted(rows, model))
+    worker = LoadedModel(model, fitted(rows, model, files))
     # Memory is read after the first calls, which import and compile what loading left for later.
     worker.timed(first=0, calls=3)
     memory = resident()
@@ -143,36 +152,33 @@ def _rows(source: str) -> Any:  # noqa: ANN401
     return batch.to_pandas()
 
 
-def fitted(rows: Any, model: Any) -> Any:  # noqa: ANN401
+def fitted(rows: Any, model: Any, files: tuple[Path, Path] | None = None) -> Any:  # noqa: ANN401
     """Return the columns that the model's signature asks for, numbers in its types.
 
-    Without a signature they are those that it was fitted on, where it knows them. Whole numbers do
-    not pass for a float of the signature, nor floats for whole numbers, which a
-    column became whose other rows have gaps. Those with gaps, or with a fraction, stay what they
-    are.
+    Without a signature they are those that it was fitted on, where it knows them, else what a
+    rehearsal asks. Whole numbers do not pass for a float of the signature, nor floats for whole
+    numbers, which a column became whose other rows have gaps. Those with gaps, or with a fraction,
+    stay what they are.
+
+    Args:
+        rows: Of a holdout, or an input example.
+        model: The model.
+        files: Parquet files of the holdout and of predictions for it; None where there are none.
     """
     schema = model.metadata.get_input_schema()
     if not hasattr(rows, "columns"):
         return rows
     if schema is None:
-        return rows[[name for name in fitted_names(model) or rows.columns if name in rows.columns]]
+        names = fitted_names(model)
+        if files is not None:
+            names = asked_columns(names, *files)
+        return rows[[name for name in names or rows.columns if name in rows.columns]]
     if not schema.has_input_names():
         return rows
-    types = dict(zip(schema.input_names(), schema.pandas_types()))  # noqa: B905 -- the project's Python
+    types = dict(zip(schema.input_names(), schema.pandas_types()))
     kept = [name for name in types if name in rows.columns]
     fitting = {name: types[name] for name in kept if _fits(rows[name], types[name])}
     return rows[kept].astype(fitting)
-
-
-def fitted_names(model: Any) -> list[str]:  # noqa: ANN401
-    """Return the columns that a model without a signature was fitted on; [] where it says none."""
-    try:
-        raw = model.get_raw_model()
-    except (AttributeError, NotImplementedError):
-        # MLflow's models have it since 2.15, and not for every library.
-        return []
-    names = getattr(raw, "feature_names_in_", getattr(raw, "feature_names", None))
-    return [] if names is None else [str(name) for name in names]
 
 
 def _fits(column: Any, kind: Any) -> bool:  # noqa: ANN401 -- of whatever pandas the project has
@@ -220,7 +226,7 @@ def _roomless(rows: Any, model: Any) -> list[str]:  # noqa: ANN401
     schema = model.metadata.get_input_schema()
     if schema is None or not schema.has_input_names() or not hasattr(rows, "columns"):
         return []
-    kinds = dict(zip(schema.input_names(), schema.input_types()))  # noqa: B905 -- the project's Python
+    kinds = dict(zip(schema.input_names(), schema.input_types()))
     named = {name: getattr(kind, "name", "") for name, kind in kinds.items()}
     found = [
         f"{name!r} ({named[name]})"

@@ -12,7 +12,8 @@ import pytest
 from mlflow.types.schema import ColSpec, Schema
 
 from understudy.decide.benchmark import costs_of
-from understudy.decide.benchmark_worker import (
+from understudy.errors import TrackingUnavailableError
+from understudy.serving.inside.benchmark_worker import (
     LoadedModel,
     RefusedError,
     UnreachableError,
@@ -20,7 +21,6 @@ from understudy.decide.benchmark_worker import (
     fitted,
     resident,
 )
-from understudy.errors import TrackingUnavailableError
 
 pytestmark = pytest.mark.unit
 
