@@ -102,6 +102,7 @@ def test_runs_of_entry_points_hang_below_the_step(steps: Steps, habit: str) -> N
     assert sorted(run.data.tags[ENTRY_POINT] for run in below) == ["load", "train"]
     assert {run.info.status for run in below} == {"FINISHED"}
     assert steps.client.get_run(steps.step).info.status == "FINISHED"
+    assert not any("logged nothing" in line for line in steps.lines)  # they logged for the step
 
 
 def test_a_nested_run_that_fails_is_the_step_s_failure(steps: Steps) -> None:

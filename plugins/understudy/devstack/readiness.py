@@ -16,6 +16,7 @@ from understudy.devstack.airflow_api import AirflowApi, moment
 from understudy.devstack.place import StackPlace
 from understudy.devstack.processes import Identity, StackError
 from understudy.devstack.settings import USER
+from understudy.provider import may_have_dags
 
 LOG_LINES = 25
 """How many of a log's last lines a message shows."""
@@ -131,13 +132,12 @@ def airflow_is_healthy(api: AirflowApi) -> bool:
 
 
 def dag_files(folder: Path) -> set[str]:
-    """The files that Airflow will look into, relative to the folder: its safe mode's own rule."""
-    # Safe mode ([core] dag_discovery_safe_mode) skips a file that lacks one of both words, in any
-    # case. Waiting for such a file would never end.
+    """The files that Airflow will look into, relative to the folder."""
+    # Airflow skips every other file; waiting for one would never end.
     return {
         str(path.relative_to(folder))
         for path in folder.rglob("*.py")
-        if all(word in path.read_bytes().lower() for word in (b"dag", b"airflow"))
+        if may_have_dags(path.read_bytes())
     }
 
 

@@ -69,6 +69,8 @@ def sections(place: StackPlace, ports: Mapping[str, int]) -> Sections:
             # point registers the plug-in. Found in both places, Airflow reports an import error.
             "plugins_folder": place.airflow / "plugins",
             "load_examples": False,
+            # A Dag file may have `from understudy import pipeline` as its only import.
+            "might_contain_dag_callable": "understudy.provider.might_contain_dag",
             # No night starts before a person, or the demo, unpauses its Dag.
             "dags_are_paused_at_creation": True,
             "execution_api_server_url": task_api_url(ports),

@@ -260,7 +260,7 @@ class StepRunner:
             ended = self._follow(attempt, line)
             outputs = self._outputs.record(ended, attempt.scratch.folder)
             tags = outputs.tags()
-            if is_empty(ended, outputs.files):
+            if is_empty(ended, outputs.files) and not self._runs.has_nested(run):
                 orphans = self._runs.orphans(run)
                 description = nothing_logged(attempt.request.entry_point, orphans)
                 line(description)

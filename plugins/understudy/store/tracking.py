@@ -252,6 +252,11 @@ class RunStore:
                 self._client.set_tag(nested, _PARENT, run.info.run_id)
         return found
 
+    def has_nested(self, run: Run) -> bool:
+        """Whether a run of its experiment hangs below a run."""
+        below = f"tags.`{_PARENT}` = '{run.info.run_id}'"
+        return bool(self.search(run.info.experiment_id, {}, also=below, limit=1))
+
     def end_nested(self, run: Run, status: str, code: str = "") -> list[str]:
         """End as an outer run has ended those within it that still say RUNNING; return their ids.
 

@@ -443,7 +443,7 @@ class RemoteSteps:
             listed = self.client.list_artifacts(run.info.run_id)
         logged = [item.path for item in listed if item.path not in {_FOLDER, *OURS}]
         tags = {}
-        if is_empty(run, logged):
+        if is_empty(run, logged) and not self.runs.has_nested(run):
             description = nothing_logged(run.data.tags.get(Tag.ENTRY_POINT.value, ""))
             tags[Tag.DESCRIPTION.value] = description
             say(description)

@@ -193,7 +193,7 @@ _MISSING = re.compile(
     r"|unsafe repository|dubious ownership",
     re.IGNORECASE,
 )
-_NOT_TEXT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ufffd]")
+_NOT_TEXT = re.compile(r"\\x00|\ufffd")
 _REDIRECTED = re.compile(r"returned error: 30[12378]")
 _LOCATION = re.compile(r"Recv header:? Location: (\S+)", re.IGNORECASE)
 _SAYING = re.compile(r"^(fatal|error|remote|ssh):")
@@ -322,7 +322,8 @@ _KEPT_VARIABLES = ("GIT_SSH", "GIT_SSH_COMMAND", "GIT_SSL_CAINFO", "GIT_SSL_CAPA
 
 
 def _plain(text: str) -> str:
-    # A host's last words come with the NUL at their end (upload-pack.c), and all of them padded.
+    # A host's last words come with the NUL at their end (upload-pack.c), which a process's lines
+    # show as \x00, and all of them padded.
     lines = (_NOT_TEXT.sub("", line).rstrip() for line in text.split("\n"))
     return "\n".join(lines).strip()
 

@@ -85,7 +85,8 @@ class LastLines:
         # That a nested run has failed says nothing: its own error came a few lines before.
         nested = _NESTED_FAILED.search(line)
         if nested and self._error and self._since < _RECENT:
-            self._error = [*self._error[:1], f"in the nested run {nested[1]}"]
+            told = 2 if self._error[0].endswith(":") else 1  # "these failed:", and one
+            self._error = [*self._error[:told], f"in the nested run {nested[1]}"]
         else:
             self._error, self._place_of_error = [line.strip()], self._place
         self._since = 0

@@ -128,6 +128,11 @@ mlflow.exceptions.ExecutionException: Run (ID 'abc') failed
             'fit.NoRows: none left | in the nested run abc | File "/srv/fit.py", line 3, in fit',
             id="the nested run's, and not that it has failed",
         ),
+        pytest.param(
+            f"{TRACEBACK}MlflowException: These failed:\n404: no model\nbye\n{NESTED}",
+            "MlflowException: These failed: | 404: no model | in the nested run abc | ",
+            id="the nested run's, which its second line says",
+        ),
         pytest.param(NESTED, "ExecutionException: Run (ID 'abc') failed", id="nothing before"),
         pytest.param("1\n2\n\n3\n4\n5\n6\n", "2 | 3 | 4 | 5 | 6", id="no traceback"),
         pytest.param(f"{TRACEBACK}E: caught\n{'x' * 2}\n" + "x\n" * 99, "x | x", id="long ago"),
