@@ -15,6 +15,7 @@ import json
 import lzma
 import re
 import shlex
+import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -96,9 +97,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def _encoding(text: str) -> str:
     try:
-        return codecs.lookup(text).name
+        return codecs.lookup(text).name if text else ""
     except LookupError as error:
-        raise ValueError(f"Python knows no encoding {text!r}, but cp1252 and utf-16") from error
+        raise ValueError(f"{text!r} is none; cp1252, latin-1 and utf-16 are some") from error
 
 
 def _dag(options: argparse.Namespace) -> int:
@@ -132,9 +133,17 @@ def _project(options: argparse.Namespace) -> int:
     print("Next: run the test as README.md says, then commit, and write a pipeline file:")
     # To be pasted, so that a blank in the path ends no word.
     git, name, uri = (shlex.quote(one) for one in (str(folder), folder.name, f"file://{folder}"))
+    for setting, value in (("user.name", "Your Name"), ("user.email", "you@example.com")):
+        if not _is_set(setting):  # without which git refuses to commit
+            print(f"  git config --global {setting} {shlex.quote(value)}")
     print(f"  git -C {git} init && git -C {git} add --all && git -C {git} commit -m Steps")
     print(f"  understudy init dag {name} --project {uri}")
     return 0
+
+
+def _is_set(setting: str) -> bool:
+    asked = ("git", "config", "--get", setting)
+    return subprocess.run(asked, stdout=subprocess.DEVNULL, check=False).returncode == 0
 
 
 def _refuse_existing(path: Path) -> None:
