@@ -335,7 +335,7 @@ def _csv(path: Path, target: str, encoding: str) -> _Table:
     except UnicodeDecodeError as error:
         bytes_ = error.object[max(error.start - 10, 0) : error.start + 10]
         raise ParameterError(
-            f"{path} is not {error.encoding}: {bytes_!r}, which would be"
+            f"{path} is not {error.encoding.upper()}: {bytes_!r}, which would be"
             f" {bytes_.decode('cp1252', 'replace')!r} in cp1252",
             allowed="UTF-8, UTF-16 or UTF-32 with a mark, or the encoding that --encoding names",
             action="add --encoding cp1252, or whatever it is, or save the file again as UTF-8",
