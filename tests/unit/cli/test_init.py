@@ -111,7 +111,7 @@ def test_a_file_of_another_country_is_read_as_it_is(
     words = ["init", "dag", "p", "--data=wohnungen.csv", "--target=Preis", "--time=verkauft am"]
     assert main(words) == 1
     said = capsys.readouterr().err
-    assert "Fläche;Stra\u00dfe' in cp1252" in said
+    assert "auft am;Fläche;Straß' in cp1252" in said
     assert said.count("Allowed:") == said.count("Next: add --encoding cp1252") == 1
     assert main([*words, "--encoding=cp1252"]) == 0
     assert "add --id Wohnungs-ID" in capsys.readouterr().err
@@ -158,7 +158,9 @@ def test_a_time_and_an_id_that_look_like_one_are_named(
     assert not {"time_column", "identity"} & written(tmp_path / "dags" / "p.py").keys()
     words[2] = "q"
     assert main([*words, "--time=when", "--id=order_id"]) == 0
-    assert not capsys.readouterr().err
+    assert capsys.readouterr().err.splitlines() == [
+        "3 rows: a night is HELD that has less than 50 to train on, 20 to judge by"
+    ]
     parameters = written(tmp_path / "dags" / "q.py")
     assert (parameters["time_column"], parameters.get("time_format", "")) == ("when", form)
 
@@ -197,7 +199,7 @@ def test_a_person_at_the_terminal_is_asked(
     monkeypatch.setattr("sys.stdin", answers)
     assert main(["init", "dag", "p"]) == 0
     questions = capsys.readouterr().err.splitlines()
-    assert [one.partition("?")[0] for one in questions] == [
+    assert [one.partition("?")[0] for one in questions if "?" in one] == [
         "Which file (CSV or Parquet) has the data",
         *("Which column is predicted", "When did a row happen", "What tells rows apart"),
     ]

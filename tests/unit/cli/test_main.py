@@ -56,6 +56,18 @@ def test_without_a_server_the_message_speaks_to_a_shell(
     assert "workers" not in said
 
 
+def test_another_server_is_told_from_mlflow(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A page of some other program: the address is wrong, no run or model is."""
+    with serving({"/health": b"OK"}) as other:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", other)
+        assert main(["history", "wine"]) == 1
+    said = capsys.readouterr().err
+    assert "What answers knows no call of MLflow's" in said
+    assert said.rstrip().endswith("Next: correct MLFLOW_TRACKING_URI.")
+
+
 def test_the_stack_of_the_checkout_is_found_while_it_runs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
