@@ -369,7 +369,9 @@ def _opened(path: Path, encoding: str) -> IO[str]:
             start = packed.read(4)
         marks = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF16_LE: "utf-16"}
         marks |= {codecs.BOM_UTF32_BE: "utf-32", codecs.BOM_UTF16_BE: "utf-16"}
-        encoding = next((name for mark, name in marks.items() if start.startswith(mark)), "")
+        # Without a mark: in UTF-16 every other byte of a header in Latin letters is null.
+        bare = {0: "utf-16-be", 1: "utf-16-le"}.get(start[:2].find(b"\0"), "")
+        encoding = next((name for mark, name in marks.items() if start.startswith(mark)), bare)
     return unpacked(path, "rt", encoding=encoding or "utf-8-sig", newline="")
 
 
@@ -395,7 +397,8 @@ def _task(values: set[str], target: str, *, is_url: bool) -> str:
             allowed=listed(_TASKS),
             action="add --task",
         )
-    if not values - _MISSING:
+    # One word such as NA alone stands for no value; several that differ are values.
+    if not values - _MISSING and len(values - {""}) < 2:  # noqa: PLR2004
         raise ParameterError(
             f"Column {target!r} has no value in the rows that were looked at",
             allowed="a target whose values are known, in some rows at least",
@@ -406,7 +409,7 @@ def _task(values: set[str], target: str, *, is_url: bool) -> str:
 
 def _task_of(values: set[str]) -> str:
     """Return the task for the different values of a target; '' and words for none do not count."""
-    known = values - _MISSING
+    known = values - _MISSING or values
     numerals = sum(bool(_NUMERAL.match(value)) for value in known)
     if numerals < _NUMBER_SHARE * len(known) or any(map(_CODE.match, known)):
         return "classification"
