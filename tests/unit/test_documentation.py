@@ -10,6 +10,7 @@ import os
 import re
 import shlex
 from collections.abc import Iterator
+from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ import yaml
 from docs.reference.generate import PAGES as REFERENCE
 from tests.fixtures.machine import CHECKOUT
 
+import understudy
 from understudy.cli.main import parsed
 
 _BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -31,6 +33,7 @@ _MOST_WORDS = 45
 """Of a sentence; a piece of code and the address of a link count as one word."""
 _BLOCKS = re.compile(r"\n\s*\n|\n(?=\s*(?:[*-]|\d+\.)\s)|\n(?=[#|>])|\s\|\s")
 _SENTENCES = re.compile(r"(?<=[.!?])[)\"*]*\s+(?=[A-Z*`\[0-9\"(])")
+_SECTION = re.compile(r"^## \[(.+)\] - (.+)$", re.MULTILINE)
 _TARGET = re.compile(r"^([a-z-]+):", re.MULTILINE)
 PAGES = [CHECKOUT / "README.md", CHECKOUT / "CONTRIBUTING.md", *CHECKOUT.glob(".github/*.md")]
 PAGES += [*sorted(CHECKOUT.glob("docs/**/*.md")), *sorted(CHECKOUT.glob("mlproject/*/README.md"))]
@@ -96,6 +99,19 @@ def test_every_page_has_its_place_in_the_site() -> None:
     docs = [str(page.relative_to(CHECKOUT)) for page in PAGES]
     wanted = {*docs, "CHANGELOG.md"} - {one for one in docs if one.startswith(".github")}
     assert listed == sorted(wanted)
+
+
+def test_a_release_is_one_number_with_a_date_and_notes() -> None:
+    """Of the package, the citation and the newest section with a date; its notes say an upgrade."""
+    sections = _SECTION.findall((CHECKOUT / "CHANGELOG.md").read_text(encoding="utf-8"))
+    released = [number for number, day in sections if day != "Unreleased"]
+    assert all(date.fromisoformat(day) for _, day in sections if day != "Unreleased")
+    assert [day for _, day in sections[1:]].count("Unreleased") == 0
+    cited = yaml.safe_load((CHECKOUT / "CITATION.cff").read_text(encoding="utf-8"))["version"]
+    assert released[0] == understudy.__version__ == cited
+    notes = {page.stem: page.read_text("utf-8") for page in CHECKOUT.glob("docs/releases/*.md")}
+    assert sorted(notes) == sorted(released)
+    assert all("\n## Upgrading\n" in text for text in notes.values())
 
 
 def test_no_page_but_a_reference_is_long() -> None:

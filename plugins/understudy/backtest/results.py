@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from understudy.report.drawing import Scale
@@ -31,15 +31,30 @@ _ALIKE: Final = 0.005
 # Hindsight knows rows to come, which no rule does: to reach it is not what rules are for.
 
 
-def table(result: Result) -> Iterator[str]:
-    """Yield the lines of a table: every rule set, then the references."""
+Rows = Sequence[Sequence[str]]
+
+
+def beside(titles: Sequence[str], rows: Rows) -> list[str]:
+    """Return the lines of a table whose columns are beside each other, however wide that is."""
+    widths = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
+    padded = (
+        [cell.ljust(w) for cell, w in zip(row, widths, strict=True)] for row in (titles, *rows)
+    )
+    return ["  ".join(row).rstrip() for row in padded]
+
+
+def table(
+    result: Result, layout: Callable[[Sequence[str], Rows], Iterable[str]] = beside
+) -> Iterator[str]:
+    """Yield the lines of a table: every rule set, then the references.
+
+    Args:
+        result: Of the backtest.
+        layout: Makes lines of titles and rows.
+    """
     metric, nights = result["metric"]["name"], len(result["nights"])
     yield f"{metric} that was served, {result['how']}; {nights} nights, {sum(result['rows'])} rows"
-    rows = [head(result), *lines(result)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        first, *others = (cell.ljust(w) for cell, w in zip(row, widths, strict=True))
-        yield "  ".join([first, *others]).rstrip()
+    yield from layout(head(result), list(lines(result)))
     if result["failures"]:
         yield f"{len(result['failures'])} nights have no model; what served went on serving"
     if "faults" in result:

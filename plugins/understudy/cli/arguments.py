@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -176,10 +177,15 @@ def tracking_address() -> str:
                 continue
             _log_in(state)
             if not named:
-                to_stderr(f"understudy: the MLflow of {state}, {address}")
+                _say_once(f"understudy: the MLflow of {state}, {address}")
                 os.environ.setdefault("UNDERSTUDY_CACHE", str(folder / _CACHE))
             return address
     return named
+
+
+@cache
+def _say_once(line: str) -> None:
+    to_stderr(line)
 
 
 def _of_stack(state: Path) -> str:

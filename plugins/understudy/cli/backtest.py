@@ -10,11 +10,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from understudy.cli.arguments import env_manager, rules
-from understudy.cli.terminal import absolute, add_json, to_stderr
+from understudy.cli.terminal import absolute, add_json, render, to_stderr
 from understudy.errors import DeclarationError, ParameterError, listed, nearest
 from understudy.spec import quantities
 
@@ -93,12 +94,23 @@ def _run(options: argparse.Namespace) -> int:
     (options.out / "results.html").write_text(page(result), encoding="utf-8")
     if options.json:
         print(text)
+    elif sys.stdout.isatty():
+        width, marks = _terminal()
+        layout = partial(within, width)
+        print("\n".join((*table(result, layout), "", *sketch(result, width, marks))))
     else:
         print("\n".join(table(result)))
-        if sys.stdout.isatty():
-            print("\n".join(("", *sketch(result, *_terminal()))))
     to_stderr(f"See {options.out / 'results.html'} and results.json")
     return 0
+
+
+def within(width: int, titles: Sequence[str], rows: Sequence[Sequence[str]]) -> Sequence[str]:
+    """Return the lines of a table, none wider than the terminal."""
+    from understudy.backtest.results import beside
+
+    lines = beside(titles, rows)
+    fits = max(map(len, lines)) <= width
+    return lines if fits else render(titles, rows, width).splitlines()
 
 
 def _terminal() -> tuple[int, str]:

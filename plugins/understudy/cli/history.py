@@ -17,7 +17,7 @@ from understudy.registry.history import Entry, History, State
 _TITLES = ("move", "when (UTC)", "from", "to", "cause", "who", "why")
 _UNDER_WAY = "under way"
 # Characters of the drawing: wider, and the eye loses the line.
-_WIDEST = 100
+_WIDEST = 120
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -70,11 +70,11 @@ def _run(options: argparse.Namespace) -> int:
         return 0
     print(plain(f"{history.model}: {_state(history)}"))
     if shown:
-        sys.stdout.write(f"{render(list(_TITLES), [_row(entry) for entry in shown])}\n")
+        width = min(shutil.get_terminal_size((_WIDEST, 24)).columns, _WIDEST)
+        print(render(list(_TITLES), [_row(entry) for entry in shown], width))
         # For eyes: a program reads the table, or --json.
         if sys.stdout.isatty():
-            width = shutil.get_terminal_size((80, 24)).columns
-            print(timeline(shown, datetime.now(UTC), min(width, _WIDEST)))
+            print(timeline(shown, datetime.now(UTC), width))
     return 0
 
 

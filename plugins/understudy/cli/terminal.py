@@ -15,7 +15,7 @@ import sys
 import textwrap
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import zip_longest
+from itertools import accumulate, zip_longest
 from pathlib import Path
 from types import FrameType
 from typing import Final, NoReturn, TextIO, TypeVar
@@ -29,6 +29,8 @@ INTERRUPTED: Final = 130
 # Seconds from Ctrl-C to the end by force: what ends in good order needs at most one, and a person
 # who waits longer than two presses again.
 _PATIENCE_S: Final = 1.5
+_LEAST_ROOM: Final = 20
+"""Characters of a table's last column, below which it is no longer beside the others."""
 
 
 def parsed_by(parse: Callable[[str], _T]) -> Callable[[str], _T]:
@@ -150,17 +152,37 @@ def _end_by_force() -> NoReturn:
 def render(titles: Sequence[str], rows: Sequence[Sequence[str]], width: int = 120) -> str:
     """A table whose last column is wrapped so that no line is longer than `width` characters.
 
+    Where the others leave it too little room, what does not fit stands below each row.
+
     Args:
         titles: One title per column.
         rows: One text per column each.
-        width: Characters per line; the last column keeps at least 20 of them.
+        width: Characters per line.
     """
     rows = [[plain(cell) for cell in row] for row in rows]
     sizes = [max(len(row[index]) for row in (titles, *rows)) for index in range(len(titles))]
-    room = max(width - sum(sizes[:-1]) - 2 * (len(sizes) - 1), 20)
+    room = width - sum(sizes[:-1]) - 2 * (len(sizes) - 1)
+    if room < min(sizes[-1], _LEAST_ROOM):
+        return "\n".join(_stacked(titles, rows, sizes, width))
     sizes[-1] = min(sizes[-1], room)
     rule = ["-" * size for size in sizes]
     return "\n".join(line for row in (titles, rule, *rows) for line in _lines(row, sizes))
+
+
+def _stacked(
+    titles: Sequence[str], rows: Sequence[Sequence[str]], sizes: Sequence[int], width: int
+) -> Iterator[str]:
+    """Yield a narrow table: the columns that fit beside each other, the others below each row."""
+    ends = accumulate(size + 2 for size in sizes)
+    beside = max(sum(end - 2 <= width for end in ends), 1)
+    head = sizes[:beside]
+    for row in (titles, ["-" * size for size in head]):
+        yield from _lines(row[:beside], head)
+    for row in rows:
+        yield from _lines(row[:beside], head)
+        for title, cell in zip(titles[beside:], row[beside:], strict=True):
+            said = textwrap.wrap(f"{title}: {cell}" if cell else "", max(width, _LEAST_ROOM) - 4)
+            yield from (f"    {line}" for line in said)
 
 
 def _lines(row: Sequence[str], sizes: Sequence[int]) -> Iterator[str]:

@@ -37,6 +37,7 @@ _FORBIDDEN = {
     "CUSTOMER_UNAUTHORIZED": HTTPStatus.UNAUTHORIZED,
     "PERMISSION_DENIED": HTTPStatus.FORBIDDEN,
 }
+_NO_MLFLOW = "ENDPOINT_NOT_FOUND"
 _FINAL = frozenset({"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND"})
 _PARAM_NAME = re.compile(r"[/\w.\- :]{1,250}")
 # Characters; some of MLflow's stores take no longer value.
@@ -403,6 +404,12 @@ def refused(error: MlflowException) -> UnderstudyError:
     """
     if error.error_code in _FORBIDDEN:
         return _forbidden(_FORBIDDEN[error.error_code], error)
+    if error.error_code == _NO_MLFLOW:
+        return TrackingRefusedError(
+            f"What answers knows no call of MLflow's: {redacted(error.message[:500])}",
+            allowed="the address of an MLflow server, with its path where it has one",
+            action="correct MLFLOW_TRACKING_URI",
+        )
     kind = TrackingRefusedError if error.error_code in _FINAL else TrackingUnavailableError
     return kind(
         f"The MLflow server refused a call ({error.error_code}): {redacted(error.message[:500])}",

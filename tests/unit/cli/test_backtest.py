@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from understudy.backtest.place import BacktestFolder
+from understudy.backtest.results import beside
+from understudy.cli.backtest import within
 from understudy.cli.main import main
 
 if TYPE_CHECKING:
@@ -104,3 +106,14 @@ def test_what_cannot_be_is_refused(
     said = capsys.readouterr().err
     assert any(part in said for part in message.split("|")), said
     assert not BacktestFolder(tmp_path / "out").plan.exists()
+
+
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_its_table_is_as_wide_as_the_terminal(width: int) -> None:
+    """What does not fit stands below its row; else it is as in a file."""
+    titles = ("", "served", "above hindsight", "promoted", "held", "rejected")
+    rows = [("promote when the number is better", "48594", "0.00%", "4", "", "12")]
+    lines = within(width, titles, rows)
+    assert max(map(len, lines)) <= width
+    assert ("    rejected: 12" in lines) == (width <= 80)
+    assert list(lines) == beside(titles, rows) or width <= 80

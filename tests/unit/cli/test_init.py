@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import runpy
 import shlex
 from pathlib import Path
@@ -48,6 +49,7 @@ def test_a_pipeline_file_is_short_and_loads(
         "source": str(tmp_path / "rows.csv"),
         "target": target,
         "identity": "id",
+        "separator": ";",
         "task": task,
     }
     assert spec.gate.primary.name == metric
@@ -91,6 +93,119 @@ def test_a_number_that_may_be_two_is_asked_about(
     assert main([*words, "--decimal=."]) == 0
     spec = runpy.run_path(str(tmp_path / "dags" / "many.py"))["dag"].get_task("pin").pipeline
     assert (spec.parameters["decimal"], spec.parameters["task"]) == (".", "regression")
+
+
+GERMAN = """Wohnungen, Stand Herbst
+Wohnungs-ID;verkauft am;Fläche;Straße;Preis
+007;03.11.2026;71,5;Münchner Str.;1.250,50
+008;28.10.2026;;;980,00
+009;01.02.2026;64,0;Gässchen;NA
+"""
+
+
+def test_a_file_of_another_country_is_read_as_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Separator and form of its times are written down; its encoding is asked for, nothing else."""
+    (tmp_path / "wohnungen.csv").write_text(GERMAN, encoding="cp1252", newline="\r\n")
+    words = ["init", "dag", "p", "--data=wohnungen.csv", "--target=Preis", "--time=verkauft am"]
+    assert main(words) == 1
+    said = capsys.readouterr().err
+    assert "auft am;Fläche;Straß' in cp1252" in said
+    assert said.count("Allowed:") == said.count("Next: add --encoding cp1252") == 1
+    assert main([*words, "--encoding=cp1252"]) == 0
+    assert "add --id Wohnungs-ID" in capsys.readouterr().err
+    assert written(tmp_path / "dags" / "p.py") == {
+        "dataset": "csv",
+        "source": str(tmp_path / "wohnungen.csv"),
+        "target": "Preis",
+        "separator": ";",
+        "encoding": "cp1252",
+        "time_column": "verkauft am",
+        "time_format": "%d.%m.%Y",
+        "task": "regression",
+    }
+
+
+def written(path: Path) -> dict[str, str]:
+    """Return the parameters of a pipeline file."""
+    found: dict[str, str] = runpy.run_path(str(path))["dag"].get_task("pin").pipeline.parameters
+    return found
+
+
+TIMED = "order_id,when,born,amount\n1,{0},1980,1.5\n2,{1},1981,2.5\n3,,1982,3.5\n"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "form"),
+    [
+        ("2026-01-31", "2026-02-01T06:00:00+01:00", ""),
+        ("31/01/2026", "01/02/2026", "%d/%m/%Y"),
+        ("01/31/2026 6:30", "02/01/2026 18:45", "%m/%d/%Y %H:%M"),
+        ("31.1.2026 06:30:01", "1.2.2026 06:30:02", "%d.%m.%Y %H:%M:%S"),
+    ],
+)
+def test_a_time_and_an_id_that_look_like_one_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], first: str, second: str, form: str
+) -> None:
+    """With the option to paste; nothing is taken for one by its looks."""
+    (tmp_path / "t.csv").write_text(TIMED.format(first, second))
+    words = ["init", "dag", "p", "--data=t.csv", "--target=amount"]
+    assert main(words) == 0
+    said = capsys.readouterr().err
+    assert "add --time when" in said
+    assert "add --id order_id" in said
+    assert not {"time_column", "identity"} & written(tmp_path / "dags" / "p.py").keys()
+    words[2] = "q"
+    assert main([*words, "--time=when", "--id=order_id"]) == 0
+    assert capsys.readouterr().err.splitlines() == [
+        "3 rows: a night is HELD that has less than 50 to train on, 20 to judge by"
+    ]
+    parameters = written(tmp_path / "dags" / "q.py")
+    assert (parameters["time_column"], parameters.get("time_format", "")) == ("when", form)
+
+
+@pytest.mark.parametrize("when", ["20260131", "2026", "2,5", "soon"])
+def test_what_may_be_a_number_is_no_time(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], when: str
+) -> None:
+    """Nor is a column of words."""
+    (tmp_path / "t.csv").write_text(TIMED.replace(",", ";").format(when, when))
+    assert main(["init", "dag", "p", "--data=t.csv", "--target=amount"]) == 0
+    assert "--time" not in capsys.readouterr().err
+
+
+def test_times_that_may_be_two_are_asked_about(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The second of January is the first of February elsewhere."""
+    (tmp_path / "t.csv").write_text(TIMED.format("02/01/2026", "03/04/2026"))
+    words = ["init", "dag", "p", "--data=t.csv", "--target=amount", "--time=when", "--id=order_id"]
+    assert main(words) == 1
+    said = capsys.readouterr().err
+    assert "Times of 'when', such as '02/01/2026', may be read in two ways" in said
+    assert "--time-format %d/%m/%Y or --time-format %m/%d/%Y" in said
+    assert main([*words, "--time-format=%d/%m/%Y"]) == 0
+    assert written(tmp_path / "dags" / "p.py")["time_format"] == "%d/%m/%Y"
+
+
+def test_a_person_at_the_terminal_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """For data, target, time and id; Enter is none."""
+    (tmp_path / "t.csv").write_text(TIMED.format("2026-01-31", "2026-02-01"))
+    answers = io.StringIO("t.csv\namount\nwhen\n\n")
+    answers.isatty = lambda: True  # type: ignore[method-assign]
+    monkeypatch.setattr("sys.stdin", answers)
+    assert main(["init", "dag", "p"]) == 0
+    questions = capsys.readouterr().err.splitlines()
+    assert [one.partition("?")[0] for one in questions if "?" in one] == [
+        "Which file (CSV or Parquet) has the data",
+        *("Which column is predicted", "When did a row happen", "What tells rows apart"),
+    ]
+    parameters = written(tmp_path / "dags" / "p.py")
+    assert parameters["time_column"] == "when"
+    assert "identity" not in parameters
 
 
 @pytest.mark.parametrize("more", [[], ["--task=regression"]])
@@ -148,6 +263,8 @@ def test_a_column_may_have_any_name(tmp_path: Path) -> None:
         (["dag", "p", "--data=none.csv", "--target=price"], "There is no file"),
         (["dag", "p", "--data=rows.csv"], "--target is not given"),
         (["dag", "p", "--data=https://x.org/a.csv", "--target=y"], "--task is not given"),
+        (["dag", "p", "--data=https://x.org/a.csv"], "--target is not given"),
+        (["dag", "p", "--data=rows.csv", "--target=price", "--time=hour"], "did you mean 'hours'"),
         (["dag", "a b", "--data=rows.csv", "--target=price"], "name is 'a b'"),
         (["project", "."], "is there already"),
     ],

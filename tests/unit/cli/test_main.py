@@ -56,10 +56,25 @@ def test_without_a_server_the_message_speaks_to_a_shell(
     assert "workers" not in said
 
 
+def test_another_server_is_told_from_mlflow(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A page of some other program: the address is wrong, no run or model is."""
+    with serving({"/health": b"OK"}) as other:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", other)
+        assert main(["history", "wine"]) == 1
+    said = capsys.readouterr().err
+    assert "What answers knows no call of MLflow's" in said
+    assert said.rstrip().endswith("Next: correct MLFLOW_TRACKING_URI.")
+
+
 def test_the_stack_of_the_checkout_is_found_while_it_runs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """From any folder of it; that of make up before the demo's; the variable before both."""
+    """From any folder of it; that of make up before the demo's; the variable before both.
+
+    Each is said once, however often a command asks.
+    """
     with serving({"/health": b"OK"}) as demo, serving({"/health": b"OK"}) as lasting:
         stack(tmp_path / ".state" / "demo", int(demo.rpartition(":")[2]))
         assert arguments.tracking_address() == demo
@@ -67,7 +82,12 @@ def test_the_stack_of_the_checkout_is_found_while_it_runs(
         assert arguments.tracking_address() == lasting
         record.unlink()
         assert arguments.tracking_address() == demo
-    assert str(tmp_path / ".state" / "demo") in capsys.readouterr().err
+    said = capsys.readouterr().err.splitlines()
+    folders = ((demo, "demo"), (lasting, "stack"))
+    assert said == [
+        f"understudy: the MLflow of {tmp_path / '.state' / name}, {address}"
+        for address, name in folders
+    ]
     assert arguments.tracking_address() == ""
 
 
