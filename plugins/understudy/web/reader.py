@@ -59,6 +59,8 @@ _AT_ONCE: Final = 45
 _AT_ONCE_OF_ALL: Final = 100
 """The same of all pipelines together."""
 _SETTLED_FOR: Final = 3600.0
+_BETWEEN: Final = 0.5
+"""Seconds in which whoever stores a decision has written its digest, too."""
 _PAUSE: Final = 5.0
 """Seconds in which a server that did not answer is left alone."""
 _KEPT: Final = 256
@@ -251,6 +253,15 @@ def _all(search: Search, most: int) -> list[NightRow]:
     return rows[:most]
 
 
+@dataclass(frozen=True, slots=True)
+class _Decision:
+    """The record of a night and what its pictures are drawn from; or which of them has changed."""
+
+    record: Mapping[str, Any] | None = None
+    summary: Mapping[str, Any] | None = None
+    changed: str = ""
+
+
 class PageReader:
     """Reads pipelines, champions and nights of one tracking server.
 
@@ -290,19 +301,39 @@ class PageReader:
 
         A run that is another pipeline's is none, whatever its id.
         """
-        key = ("night", name, dag_run, run_id)
-        seen = self._shelf.get(key, lambda: self._night(name, dag_run, run_id), _FRESH)
-        state = seen.value
-        if state is None or not state.night.tag(Tag.VERDICT):
+        seen = self._night_seen(name, dag_run, run_id, _FRESH)
+        state, told = seen.value, self._decided(seen.value)
+        if state is None or told is None:
             return seen
-        settled = _FRESH if state.night.running else _SETTLED_FOR
-        # End and digest are part of the key: a night that is run again has others.
-        digest = state.night.tags.get(seal(DECISION_RECORD), "")
-        place = ("decision", state.night.run_id, str(state.night.ended), digest)
-        told = self._shelf.get(place, lambda: self._decision(state.night), settled)
-        record, summary, changed = told.value
-        found = replace(state, record=record, summary=summary, changed=changed)
+        if told.value.changed and told.at > seen.at:
+            # It may have been judged again since its tags were read; whoever stores a decision
+            # writes the record first and its digest a moment later.
+            time.sleep(_BETWEEN)
+            seen = self._night_seen(name, dag_run, run_id, 0)
+            state = seen.value or state
+            told = self._decided(state) or told
+        decision = told.value
+        found = replace(
+            state, record=decision.record, summary=decision.summary, changed=decision.changed
+        )
         return replace(seen, value=found)
+
+    def _night_seen(
+        self, name: str, dag_run: str, run_id: str, seconds: float
+    ) -> Seen[NightState | None]:
+        key = ("night", name, dag_run, run_id)
+        return self._shelf.get(key, lambda: self._night(name, dag_run, run_id), seconds)
+
+    def _decided(self, state: NightState | None) -> Seen[_Decision] | None:
+        """Return the decision of a night; None where its gate has not judged."""
+        if state is None or not state.night.tag(Tag.VERDICT):
+            return None
+        night = state.night
+        # End and digest are part of the key: a night that is run again has others.
+        digest = night.tags.get(seal(DECISION_RECORD), "")
+        key = ("decision", night.run_id, str(night.ended), digest)
+        settled = _FRESH if night.running else _SETTLED_FOR
+        return self._shelf.get(key, lambda: self._decision(night), settled)
 
     def _mlflow(self) -> MlflowClient:
         with self._connecting:
@@ -469,15 +500,13 @@ class PageReader:
         steps = sorted((row for row in rows if row not in nights), key=lambda row: row.started)
         return NightState(night, tuple(steps))
 
-    def _decision(
-        self, night: NightRow
-    ) -> tuple[Mapping[str, Any] | None, Mapping[str, Any] | None, str]:
+    def _decision(self, night: NightRow) -> _Decision:
         try:
             record = self._document(night, DECISION_RECORD)
             summary = None if record is None else self._document(night, DECISION_SUMMARY)
         except ArtifactChangedError as error:
-            return None, None, str(error)
-        return record, summary, ""
+            return _Decision(changed=str(error))
+        return _Decision(record, summary)
 
     def _document(self, night: NightRow, path: str) -> Mapping[str, Any] | None:
         """Return a JSON object among a run's artifacts; None where there is none.
