@@ -169,8 +169,10 @@ class Nights:
         self._asking: set[str] = set()
         self._guard, self._turn = threading.Lock(), threading.Lock()
 
-    def get(self, key: str, search: Search, at_once: int, latest: int) -> list[NightRow]:
-        """Return a pipeline's nights, the latest first.
+    def get(
+        self, key: str, search: Search, at_once: int, latest: int
+    ) -> tuple[list[NightRow], bool]:
+        """Return a pipeline's nights, the latest first, and whether these are all.
 
         Args:
             key: The pipeline, '' for all.
@@ -196,10 +198,10 @@ class Nights:
         with self._guard:
             if self._kept.get(key) is known:
                 self._kept[key] = _Known(rows[: len(known.rows)], known.at)
-        return rows
+        return rows, known.at is not None
 
-    def complete(self, key: str, search: Search, most: int) -> bool:
-        """Return whether all nights are known; where they are not, or for long, read them.
+    def complete(self, key: str, search: Search, most: int) -> None:
+        """Read all nights where they are not known, or for long.
 
         That happens in a thread, by calls that are no longer than a page's own.
         """
@@ -210,11 +212,11 @@ class Nights:
                 self._asking.add(key)
                 later = threading.Thread(target=self._later, args=(key, search, most), daemon=True)
                 later.start()
-        return at is not None
 
-    def _began(self, key: str, rows: list[NightRow], at_once: int) -> list[NightRow]:
-        self._keep(key, _Known(rows, self._clock() if len(rows) < at_once else None))
-        return rows
+    def _began(self, key: str, rows: list[NightRow], at_once: int) -> tuple[list[NightRow], bool]:
+        are_all = len(rows) < at_once
+        self._keep(key, _Known(rows, self._clock() if are_all else None))
+        return rows, are_all
 
     def _keep(self, key: str, known: _Known) -> None:
         with self._guard:
@@ -420,7 +422,8 @@ class PageReader:
             return [replace(row, metrics={}, parameters={}) for row in rows]
 
         nights: defaultdict[str, list[NightRow]] = defaultdict(list)
-        for row in self._nights.get("", search, _AT_ONCE_OF_ALL, _LATEST_OF_ALL):
+        rows, are_all = self._nights.get("", search, _AT_ONCE_OF_ALL, _LATEST_OF_ALL)
+        for row in rows:
             if len(of := nights[row.tag(Tag.PIPELINE)]) < STRIP:
                 of.append(row)
         with refusals(), tracking_errors():
@@ -432,16 +435,15 @@ class PageReader:
         chapters = self._chapters(experiments, _PAGE)
         aliases = {one.name: {k: str(v) for k, v in one.aliases.items()} for one in models}
         # Last, so that MLflow answers this page first.
-        most = max(_OVERVIEW, STRIP * len(nights))
-        partly = not self._nights.complete("", search, most)
+        self._nights.complete("", search, max(_OVERVIEW, STRIP * len(nights)))
         return tuple(
             PipelineState(
                 name,
-                tuple(rows),
-                _production(_model(rows) or owned.get(name, ""), aliases, chapters),
-                partly=partly,
+                tuple(own),
+                _production(_model(own) or owned.get(name, ""), aliases, chapters),
+                partly=not are_all,
             )
-            for name, rows in sorted(nights.items())
+            for name, own in sorted(nights.items())
             if name
         )
 
@@ -451,9 +453,9 @@ class PageReader:
         search = partial(self._rows, experiments, tags)
         # One more than is shown says whether there are any earlier.
         if before:
-            found = search(NIGHTS + 1, f"attributes.start_time < {before}")
+            found, are_all = search(NIGHTS + 1, f"attributes.start_time < {before}"), True
         else:
-            found = self._nights.get(name, search, _AT_ONCE, _LATEST)
+            found, are_all = self._nights.get(name, search, _AT_ONCE, _LATEST)
         rows = found[:NIGHTS]
         model = _model(rows)
         if not model:
@@ -462,9 +464,10 @@ class PageReader:
         chapters = self._chapters(experiments, 3, model)
         earlier = rows[-1].started if len(found) > NIGHTS else 0
         # Last, so that MLflow answers this page first.
-        partly = not before and not self._nights.complete(name, search, NIGHTS + 1)
+        if not before:
+            self._nights.complete(name, search, NIGHTS + 1)
         production = _production(model, aliases, chapters)
-        return PipelineState(name, tuple(rows), production, earlier, partly)
+        return PipelineState(name, tuple(rows), production, earlier, not are_all)
 
     def _aliases(self, model: str) -> Mapping[str, str]:
         with refusals(), tracking_errors():
