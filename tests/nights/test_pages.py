@@ -68,7 +68,7 @@ def back_to_1(frame: FrameLocator, why: str) -> None:
     """Fill in the dialog of a rollback that is open, and see the page say what came of it."""
     dialog = frame.get_by_role("dialog")
     dialog.get_by_label("Why").fill(why)
-    dialog.get_by_label("Serve it and ask it first").uncheck()
+    dialog.get_by_label("Rehearse it first").uncheck()
     dialog.get_by_role("button", name="Roll back").click()
     expect(frame.locator(".standing").first).to_contain_text("Version 1", timeout=2 * PATIENCE)
     expect(frame.locator(".moves tbody tr").first).to_contain_text(why)
