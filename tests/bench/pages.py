@@ -7,7 +7,8 @@ Fills an MLflow server of its own on SQLite, in a temporary folder that it remov
 never ran: one pipeline has all of ``--nights``, one has six, each other one twenty, and every night
 five steps. Then asks for each page as a browser does: the frame, the part that it fetches from what
 is kept, and that part when nothing is kept, or when what is kept is too old. At last the server
-hangs, then ends. What the pages add to the API server's memory is measured in its own process.
+is slow, hangs, then ends. What the pages add to the API server's memory, and to the components that
+show none, is measured in processes of its own.
 """
 
 from __future__ import annotations
@@ -17,41 +18,26 @@ import gc
 import gzip
 import json
 import os
-import random
 import statistics
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import unquote
 
 import psutil
+from tests.fixtures.many_nights import LARGEST, SMALLEST, fill
 
 from bench.tracking_server import TrackingServer
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
     from fastapi.testclient import TestClient
-    from mlflow.tracking import MlflowClient
-
-LARGEST: Final = "pipeline_00"
-"""The pipeline that has all nights."""
-SMALLEST: Final = "pipeline_01"
-_FEW: Final = 6
-"""Nights of that one."""
-_OTHERS: Final = 20
-"""Nights of each other one."""
-_STEPS: Final = ("download", "preprocess", "train", "validate", "validate")
-_METRICS: Final = ("rmse", "mae", "r2", "median_error", "bias", "p90_error")
-_OUTCOMES: Final = ("HELD", "SKIPPED", "PROMOTED", "HELD", "REJECTED", "HELD", "FAILED", "HELD")
-_BATCH: Final = 5000
 _LINE: Final = 30.0
 """Seconds after which a line has enough requests."""
 _LEAST: Final = 3
@@ -60,6 +46,8 @@ _PATIENCE: Final = 600
 """Seconds that the measurement of memory may take."""
 _CALLS: Final = 4
 _KILOBYTES: Final = 100
+_LATE: Final = 0.5
+"""Seconds by which a slow MLflow is late, with each call."""
 _AWAY: Final = "MLflow does not answer"
 """What a page says then."""
 
@@ -96,139 +84,13 @@ class Line:
         return self.p95 > self.budget or self.kilobytes > _KILOBYTES or self.calls > _CALLS
 
 
-def fill(client: MlflowClient, uri: str, pipelines: int, nights: int) -> None:
-    """Write the nights of some pipelines into an MLflow store on this machine."""
-    from sqlalchemy import create_engine, insert
+def mounted(address: str, asking: Callable[[], None]) -> tuple[FastAPI, str]:
+    """Return the pages as Airflow mounts them, and an admin's cookie.
 
-    tables: dict[Any, list[dict[str, Any]]] = {}
-    engine = create_engine(uri)
-    for number in range(pipelines):
-        name = f"pipeline_{number:02}"
-        experiment = client.create_experiment(name)
-        promoted = _registered(client, name, experiment)
-        count = {LARGEST: nights, SMALLEST: _FEW}.get(name, _OTHERS)
-        for index in range(count):
-            _night(tables, name, int(experiment), count - index, promoted)
-    with engine.begin() as connection:
-        for table, rows in tables.items():
-            for first in range(0, len(rows), _BATCH):
-                connection.execute(insert(table), rows[first : first + _BATCH])
-    engine.dispose()
-
-
-def _registered(client: MlflowClient, name: str, experiment: str) -> str:
-    """Register two versions, and make both champion in turn; return the version that stays."""
-    from understudy.contract import Tag
-    from understudy.registry.history import MoveCause
-    from understudy.registry.promoter import MoveRequest, Promoter
-    from understudy.store.tracking import RunStore
-
-    run = client.create_run(experiment).info.run_id
-    client.create_registered_model(name, tags={Tag.PIPELINE.value: name})
-    promoter, before = Promoter(client, RunStore(client)), None
-    for _ in range(2):
-        version = str(client.create_model_version(name, f"runs:/{run}/model", run).version)
-        asked = MoveRequest(
-            name,
-            version,
-            before,
-            key=f"{name} {version}",
-            cause=MoveCause.NIGHT,
-            actor=name,
-            why="rmse 61.4 against 64.0: better by 2.6 (0.4 to 4.8)",
-            decision_run=run,
-        )
-        promoter.move(asked)
-        before = version
-    return str(before)
-
-
-def _night(
-    tables: dict[Any, list[dict[str, Any]]], name: str, experiment: int, ago: int, champion: str
-) -> None:
-    """Add the rows of one night and its steps."""
-    from understudy.contract import Kind, Tag
-
-    began = datetime.now(UTC) - timedelta(days=ago, minutes=random.randrange(600))  # noqa: S311 -- spread, no secret
-    outcome = _OUTCOMES[ago % len(_OUTCOMES)]
-    dag_run = f"scheduled__{began:%Y-%m-%dT%H:%M:%S}+00:00"
-    tags = {
-        Tag.KIND: Kind.NIGHT.value,
-        Tag.PIPELINE: name,
-        Tag.DAG_ID: name,
-        Tag.DAG_RUN_ID: dag_run,
-        Tag.MODEL: name,
-        Tag.AS_OF: began.replace(microsecond=0).isoformat(),
-        Tag.OUTCOME: outcome,
-        Tag.REASON: "With 46 rows, only a gain of about 6.3 could be told from luck; this one was"
-        " 1.4 (-1.8 to 4.6); mae: within its bound; r2: within its bound",
-        Tag.VERDICT: "HOLD",
-        Tag.PRIMARY: "rmse",
-        Tag.CHAMPION_BEFORE: champion,
-        Tag.CHAMPION_AFTER: champion,
-        Tag.COMMIT: "5f2c9a1e77b0d4c3a8e6f1029384756aabbccdde",
-        Tag.REPOSITORY: "https://git.example.com/acme/models.git",
-        Tag.VERSION: "main",
-        Tag.FINGERPRINT: uuid.uuid4().hex * 2,
-        Tag.KEY: uuid.uuid4().hex * 2,
-        Tag.DESCRIPTION: "**HELD**: too few rows to tell the gain from luck. " * 6,
-    }
-    judged = outcome not in {"SKIPPED", "FAILED"}
-    numbers = {
-        f"{kind}_{metric}": 60 + random.uniform(-3, 3)  # noqa: S311 -- ditto
-        for metric in _METRICS
-        for kind in ("challenger", "champion", "gain", "gain_low", "gain_high")
-        if judged
-    }
-    _run(tables, experiment, began, tags, numbers)
-    for index, task in enumerate(_STEPS):
-        step = {
-            Tag.KIND: Kind.STEP.value,
-            Tag.DAG_ID: name,
-            Tag.DAG_RUN_ID: dag_run,
-            Tag.TASK_ID: task,
-            Tag.ENTRY_POINT: task,
-            Tag.KEY: uuid.uuid4().hex * 2,
-        }
-        _run(tables, experiment, began + timedelta(seconds=20 * index), step, {"rmse": 61.0})
-
-
-def _run(
-    tables: dict[Any, list[dict[str, Any]]],
-    experiment: int,
-    began: datetime,
-    tags: dict[Any, str],
-    numbers: dict[str, float],
-) -> None:
-    from mlflow.store.tracking.dbmodels.models import SqlLatestMetric, SqlParam, SqlRun, SqlTag
-
-    run, started = uuid.uuid4().hex, int(began.timestamp() * 1000)
-    row = {
-        "run_uuid": run,
-        "name": f"night {began:%Y-%m-%d}",
-        "experiment_id": experiment,
-        "status": "FINISHED",
-        "start_time": started,
-        "end_time": started + 95_000,
-        "lifecycle_stage": "active",
-        "artifact_uri": f"mlflow-artifacts:/{experiment}/{run}/artifacts",
-        "user_id": "airflow",
-    }
-    tables.setdefault(SqlRun, []).append(row)
-    tables.setdefault(SqlTag, []).extend(
-        {"run_uuid": run, "key": tag.value, "value": text} for tag, text in tags.items()
-    )
-    tables.setdefault(SqlParam, []).extend(
-        {"run_uuid": run, "key": f"parameter_{index}", "value": "0.25"} for index in range(8)
-    )
-    stamp = {"run_uuid": run, "timestamp": started, "step": 0, "is_nan": False}
-    tables.setdefault(SqlLatestMetric, []).extend(
-        {**stamp, "key": key, "value": value} for key, value in numbers.items()
-    )
-
-
-def mounted(address: str, calls: list[str]) -> tuple[FastAPI, str]:
-    """Return the pages as Airflow mounts them, and an admin's cookie."""
+    Args:
+        address: MLflow's.
+        asking: Is called before each call of it for which a page waits.
+    """
     from airflow.api_fastapi import app as airflow_app
     from airflow.api_fastapi.auth.managers.simple.simple_auth_manager import SimpleAuthManager
     from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
@@ -254,7 +116,7 @@ def mounted(address: str, calls: list[str]) -> tuple[FastAPI, str]:
     def counted(method: str, url: str, *given: Any, **more: Any) -> Any:  # noqa: ANN401
         # What is read while nobody waits is no call of the page that was asked for.
         if not _is_later(threading.current_thread()):
-            calls.append(url)
+            asking()
         return sent(method, url, *given, **more)
 
     rest_utils._get_http_response_with_retries = counted
@@ -286,7 +148,7 @@ def measured(
             if _is_later(one):
                 one.join(_LINE)
         before()
-        work.calls.clear()
+        work.calls = 0
         began, worked = time.perf_counter(), work.seconds()
         answer = client.get(f"/understudy/{path}")
         took, worked = 1000 * (time.perf_counter() - began), 1000 * (work.seconds() - worked)
@@ -294,7 +156,7 @@ def measured(
         stale = _AWAY in answer.text
         # Airflow sends it so.
         size = len(gzip.compress(answer.content, 5))
-        yield Asked(took, worked, size, len(work.calls), stale)
+        yield Asked(took, worked, size, work.calls, stale)
 
 
 def _is_later(thread: threading.Thread) -> bool:
@@ -306,16 +168,22 @@ class Work:
     """What this process and MLflow's do.
 
     Attributes:
-        calls: The addresses that were asked of MLflow.
+        calls: How often a page has asked MLflow.
+        late: Seconds by which MLflow answers later than it does.
     """
 
     def __init__(self, address: str) -> None:
-        self.calls: list[str] = []
+        self.calls, self.late = 0, 0.0
         port = int(address.rpartition(":")[2])
         self._processes = [psutil.Process()]
         for one in psutil.net_connections("inet"):
             if one.status == "LISTEN" and one.laddr.port == port and one.pid:
                 self._processes.append(psutil.Process(one.pid))
+
+    def asking(self) -> None:
+        """Count a call of MLflow, and let it be late."""
+        self.calls += 1
+        time.sleep(self.late)
 
     def seconds(self) -> float:
         """Return the seconds of work so far."""
@@ -356,7 +224,7 @@ def table(server: TrackingServer, asked: int) -> Iterator[Line]:
     from fastapi.testclient import TestClient
 
     work = Work(server.address)
-    outer, token = mounted(server.address, work.calls)
+    outer, token = mounted(server.address, work.asking)
     few = max(6, asked // 4)
     with TestClient(outer) as client:
         client.cookies.set("_token", token)
@@ -408,9 +276,13 @@ def _decide(address: str, dag_run: str) -> None:
 def _without_mlflow(
     server: TrackingServer, client: TestClient, part: str, kept: Kept, work: Work
 ) -> Iterator[Line]:
-    """Yield what the same page costs while MLflow hangs, and when it is away."""
+    """Yield what the same page costs while MLflow is slow, hangs, and when it is away."""
     from understudy.web.reader import TIMEOUT
 
+    work.late = _LATE
+    slow = list(measured(client, part, 6, kept.too_old, work))
+    yield _line("MLflow is slow", "part, too old", 500 + _CALLS * 1000 * _LATE, slow)
+    work.late = 0.0
     os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = str(TIMEOUT)
     server.freeze()
     hung = list(measured(client, part, 2, kept.too_old, work))
@@ -482,7 +354,7 @@ def say_memory(address: str) -> None:
 
     db.initdb()
     before = _megabytes()
-    outer, token = mounted(address, [])
+    outer, token = mounted(address, lambda: None)
     for thread in threading.enumerate():
         if "_warm" in thread.name:  # it imports MLflow
             thread.join()
@@ -518,12 +390,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             began = time.monotonic()
             fill(MlflowClient(uri), uri, asked.pipelines, asked.nights)
             sys.stdout.write(f"filled in {time.monotonic() - began:.0f} s\n")
-            at_first, in_use = memory(server.address)
-            sys.stdout.write(f"API server: {at_first:.0f} MB more, {in_use:.0f} MB in use\n")
             added = {one: elsewhere(one) for one in ("dag-processor", "triggerer", "scheduler")}
-            for one, (megabytes, took, pages) in added.items():
-                told = f"{megabytes:.1f} MB, {took:.0f} ms, {pages:.0f} modules of the pages"
-                sys.stdout.write(f"{one}: {told}\n")
+            _write_elsewhere(memory(server.address), added)
+            sys.stdout.write(_HEAD)
             lines = []
             for one in table(server, asked.asked):
                 _write(one)
@@ -536,13 +405,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return int(spoiled or any(one.is_over for one in lines))
 
 
+def _write_elsewhere(server: Sequence[float], added: Mapping[str, Sequence[float]]) -> None:
+    at_first, in_use = server
+    sys.stdout.write(
+        f"{'process':18} {'MB more':>8} {'ms at start':>12} {'modules of the pages':>22}\n"
+        f"{'API server':18} {at_first:8.0f}   ({in_use:.0f} with all pages of 50 pipelines kept)\n"
+    )
+    for one, (megabytes, took, pages) in added.items():
+        over = "  OVER" if pages else ""
+        sys.stdout.write(f"{one:18} {megabytes:8.1f} {took:12.0f} {pages:15.0f} (of 0){over}\n")
+
+
+_HEAD: Final = (
+    f"\n{'page':18} {'what':20} {'times':>5} {'median':>8} {'p95 ms':>8} {'budget':>8} {'work':>6}"
+    f" {f'kB of {_KILOBYTES}':>10} {f'calls of {_CALLS}':>11}\n"
+)
+
+
 def _write(one: Line) -> None:
     over = "  OVER" if one.is_over else ""
-    took = f"median {one.median:6.0f} p95 {one.p95:6.0f} work {one.cpu:5.0f} ms"
-    stale = f", {one.stale} of {one.asked} stale" if one.stale else ""
+    stale = f"  {one.stale} of {one.asked} stale" if one.stale else ""
     sys.stdout.write(
-        f"{one.page:18} {one.how:20} {one.asked:3} times, {took} of {one.budget:.0f},"
-        f" {one.kilobytes:5.1f} kB, {one.calls} calls{stale}{over}\n"
+        f"{one.page:18} {one.how:20} {one.asked:5} {one.median:8.0f} {one.p95:8.0f}"
+        f" {one.budget:8.0f} {one.cpu:6.0f} {one.kilobytes:10.1f} {one.calls:11}{stale}{over}\n"
     )
     sys.stdout.flush()
 

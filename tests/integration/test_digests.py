@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from tests.fixtures.nights import Pipeline
 
     from understudy.store.night import Night
+    from understudy.web.state import NightState
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("gate_in_this_process")]
 RULES = Gate(Metric("rmse", min_gain=0.0), guards=Guards(leakage="warn", drift="warn"))
@@ -104,6 +105,28 @@ def test_a_record_that_was_overwritten_is_believed_by_nobody(
     assert page is not None
     assert page.record is None
     assert named in page.changed
+
+
+def test_a_night_that_is_judged_again_is_not_called_changed(pipeline: Pipeline) -> None:
+    """The page has kept its tags for some seconds then, and reads its new record."""
+    night, rows, _ = judged(pipeline)
+    reader = PageReader(lambda: pipeline.client)
+
+    def seen() -> NightState:
+        found = reader.night(pipeline.experiment, run_id=night.run_id).value
+        assert found is not None
+        return found
+
+    assert seen().changed == ""
+    worse = pipeline.validated("models:/m-2", pipeline.predicted(2.0))
+    record = pipeline.decisions().judge(night, DecisionInputs(worse, None, rows))
+    # What was read a moment after the tags is too old before they are.
+    for key in [key for key in reader._shelf._kept if key[0] == "decision"]:
+        del reader._shelf._kept[key]
+    now = seen()
+    assert now.changed == ""
+    assert now.record is not None
+    assert now.record["challenger"] == json.loads(record.to_json())["challenger"]
 
 
 def test_rows_that_were_added_or_replaced_are_named(pipeline: Pipeline) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +16,8 @@ import uvicorn
 from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
 from tests.fixtures.browser import ARGUMENTS, CHROMIUM, PATIENCE
 from tests.fixtures.loopback import free_port
+from tests.fixtures.many_nights import LARGEST, fill
+from tests.fixtures.mlflow_server import start_mlflow
 from tests.fixtures.waiting import eventually
 from tests.integration import test_pages
 
@@ -130,3 +134,68 @@ def test_texts_of_others_run_nothing(
             opened(page, f"{address}/{path.format(pipeline.name, run)}")
             expect(page.locator("main")).to_contain_text("alert(1)")
     assert said == []
+
+
+def test_a_thousand_nights_while_mlflow_comes_and_goes(
+    manager: test_pages.Guarded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every night is within reach; without MLflow the page stays readable, and is there again."""
+    from mlflow.tracking import MlflowClient
+
+    uri, (address, mlflow) = f"sqlite:///{tmp_path / 'mlflow.db'}", start_mlflow(tmp_path)
+    try:
+        fill(MlflowClient(uri), uri, 1, 1000)
+        pages = test_pages.made(manager, address, monkeypatch)
+        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")  # a busy machine is no fault
+        with served(pages) as at, signed_in(pages) as context:
+            page = context.new_page()
+            page.set_viewport_size({"width": 360, "height": 800})
+            assert len(every_night(page, f"{at}/dags/{LARGEST}/champion")) == 1000
+            opened(page, f"{at}/dags/{LARGEST}/champion")
+            monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "3")
+            how_it_goes_on(page, mlflow.pid)
+            os.killpg(mlflow.pid, signal.SIGKILL)
+            page.get_by_role("button", name="Refresh").click()
+            expect(page.locator(".stale")).to_contain_text("This is how it was")
+            expect(page.locator(".strip li")).to_have_count(90)
+            page.goto(f"{at}/dags/another/champion")
+            expect(page.get_by_role("alert")).to_contain_text("MLflow does not answer")
+            expect(page.get_by_role("button", name="Try again")).to_be_visible()
+            context.clear_cookies()  # it finds that out when it asks again by itself
+            expect(page.get_by_role("alert")).to_contain_text("You are signed out")
+            expect(page.get_by_role("link", name="Sign in")).to_be_visible()
+    finally:
+        os.killpg(mlflow.pid, signal.SIGKILL)
+        mlflow.wait()
+
+
+def every_night(page: Page, address: str) -> set[str]:
+    """Return the addresses of all nights, from one page with earlier ones to the next."""
+    found: set[str] = set()
+    opened(page, address)
+    while True:
+        links = page.locator(".strip a")
+        found |= set(links.evaluate_all("(all) => all.map((one) => one.href)"))
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+        earlier = page.get_by_role("link", name="Earlier nights")
+        if not earlier.count():
+            return found
+        earlier.focus()
+        with page.expect_navigation():
+            page.keyboard.press("Enter")
+        expect(page.locator("#part:not([aria-busy]) .top h1")).to_be_visible()
+
+
+def how_it_goes_on(page: Page, mlflow: int) -> None:
+    """Let MLflow hang for a while, and see the page say so, and then be as it was by itself."""
+    os.killpg(mlflow, signal.SIGSTOP)
+    page.get_by_role("button", name="Refresh").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator(".stale")).to_contain_text("MLflow does not answer. This is how it was")
+    # Whoever came there by keyboard still is.
+    expect(page.get_by_role("button", name="Refresh")).to_be_focused()
+    expect(page.locator(".strip li")).to_have_count(90)
+    expect(page.locator(".standing").first).to_contain_text("Version 2")
+    os.killpg(mlflow, signal.SIGCONT)
+    expect(page.locator(".stale")).to_have_count(0)
+    expect(page.locator(".strip li")).to_have_count(90)

@@ -23,6 +23,7 @@ from tests.fixtures.browser import (
     WINDOW,
     airflow,
     login_to_mlflow,
+    sent_from_elsewhere,
     sign_in,
 )
 
@@ -67,10 +68,35 @@ def back_to_1(frame: FrameLocator, why: str) -> None:
     """Fill in the dialog of a rollback that is open, and see the page say what came of it."""
     dialog = frame.get_by_role("dialog")
     dialog.get_by_label("Why").fill(why)
-    dialog.get_by_label("Serve it and ask it first").uncheck()
+    dialog.get_by_label("Rehearse it first").uncheck()
     dialog.get_by_role("button", name="Roll back").click()
     expect(frame.locator(".standing").first).to_contain_text("Version 1", timeout=2 * PATIENCE)
     expect(frame.locator(".moves tbody tr").first).to_contain_text(why)
+
+
+def nothing_is_done_for_another_site(page: Page, installation: Installation) -> None:
+    """Let a page on another port ask for what the buttons do, with the admin's cookie."""
+    note = "not from here"
+    night = {"logical_date": None, "conf": {}, "note": note}
+    back = {"model": DAG, "to": "1", "why": "w", "block": "version", "rehearse": False}
+    answer = {"chosen_options": ["Approve"], "params_input": {"note": note}}
+    asked = {
+        f"dags/{DAG}/dagRuns": night,
+        "dags/rollback/dagRuns": {**night, "conf": back},
+        f"dags/{DAG}/dagRuns/second/taskInstances/approve/-1/hitlDetails": answer,
+    }
+    runs = [installation.call("GET", f"dags/{dag}/dagRuns") for dag in (DAG, "rollback")]
+    for path, json in asked.items():
+        method = "PATCH" if json is answer else "POST"
+        address = airflow(installation, f"api/v2/{path}")
+        found = sent_from_elsewhere(page.context, address, json, note, method)
+        # The login came along, and what was asked for was refused.
+        assert len(found) >= 6
+        for way, status in found.items():
+            assert status in {0, 405, 422}, (path, way, status)
+    after = [installation.call("GET", f"dags/{dag}/dagRuns") for dag in (DAG, "rollback")]
+    assert [one["total_entries"] for one in after] == [one["total_entries"] for one in runs]
+    installation.wait_for_question(DAG, "second", "approve")
 
 
 def test_an_answer_and_a_rollback_from_the_pages(page: Page, installation: Installation) -> None:
@@ -83,6 +109,7 @@ def test_an_answer_and_a_rollback_from_the_pages(page: Page, installation: Insta
 
     frame = framed(page, installation, f"dags/{DAG}/plugin/champion")
     expect(frame.locator(".standing").first).to_contain_text("Version 1")
+    nothing_is_done_for_another_site(page, installation)
     question = frame.locator(".question")
     expect(question).to_contain_text("Promote the challenger of paged")
     expect(question).to_contain_text("rmse")

@@ -58,6 +58,13 @@ def stated(value: float) -> str:
     return "nan, not a finite number" if math.isnan(value) else f"infinite ({value})"
 
 
+def sure(alpha: float) -> str:
+    """Return what is left of 100 % beside an error rate, which is never said to be all of it."""
+    left = 100 * (1 - alpha)
+    texts = (f"{left:.{digits}g}" for digits in range(3, 17))
+    return next((text for text in texts if float(text) < 100), f"{left:g}")  # noqa: PLR2004 -- of 100 %
+
+
 def absolute(rule: Rule, value: float, where: str = "") -> Check:
     """Return how an absolute rule came out on a finite value.
 
@@ -343,8 +350,7 @@ def _gain(found: Comparison) -> str:
     ends = f"{found.interval.low:.4g} to {found.interval.high:.4g}"
     # The interval is two-sided at 1 - 2 alpha, each end one-sided at alpha: (1 + c) / 2 is 1 -
     # alpha.
-    sure = f"{100 * (1 + found.interval.confidence) / 2:.3g} %"
-    said = f"each bound holds with {sure} confidence"
+    said = f"each bound holds with {sure((1 - found.interval.confidence) / 2)} % confidence"
     return f"; gain {found.gain:.4g}, from {ends} ({said})"
 
 

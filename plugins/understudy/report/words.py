@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from understudy.gate.checks import sure
 from understudy.report.document import CheckView, RecordView, finite
 
 PASSED: Final = "passed"
@@ -28,6 +29,7 @@ _FIRST_HEADLINES: Final = {
     "HOLD": "There is no champion yet, and nobody knows whether the challenger is good enough.",
     "REJECT": "There is no champion yet, and the challenger is not good enough.",
 }
+_TOLERANCE: Final = "tolerance"
 _PROMOTES_BY_CHANCE: Final = (
     "A challenger is promoted only if every check passes. That makes it an intersection-union "
     "test: the chance to promote a model that breaks a rule is at most the error rate of one "
@@ -181,16 +183,28 @@ def testing(record: RecordView) -> Iterator[str]:
     before = finite(record.fact("judged_before"))
     part = finite(record.fact("overlapping")) or 0.0
     if before is not None and part:
-        rate = _rate(error_rate(record.checks), before + part)
-        yield _OVERLAPPING.format(f"{before + part:.2g}", rate).rstrip()
+        rates = _rates(record.checks, before + part)
+        yield _OVERLAPPING.format(f"{before + part:.2g}", rates).rstrip()
     elif before is not None:
-        yield repeated(int(before), error_rate(record.checks))
+        yield repeated(int(before), _rates(record.checks, before))
     yield _PROMOTES_BY_CHANCE
     if compared > 1:
         yield _REJECTS_BY_CHANCE.format(compared)
 
 
-def error_rate(checks: tuple[CheckView, ...]) -> float | None:
+def _rates(checks: tuple[CheckView, ...], before: float) -> str:
+    """Return what the comparisons may err, after so many challengers on the same rows."""
+    falls = _error_rate(check for check in checks if check.rule != _TOLERANCE)
+    stays = _error_rate(check for check in checks if check.rule == _TOLERANCE)
+    if falls is None or stays is None or not before:
+        return _rate(stays, 0) if falls is None else _rate(falls, before)
+    return (
+        f"{_rate(falls, before)} A tolerance is checked with {sure(stays)} % however many there "
+        "were: with more, its wider interval would be passed more easily."
+    )
+
+
+def _error_rate(checks: Iterable[CheckView]) -> float | None:
     """Return the one-sided error rate of the first comparison: its interval has it at each end."""
     for check in checks:
         if check.excess is not None and check.excess.confidence is not None:
@@ -198,21 +212,20 @@ def error_rate(checks: tuple[CheckView, ...]) -> float | None:
     return None
 
 
-def repeated(before: int, alpha: float | None) -> str:
+def repeated(before: int, rates: str) -> str:
     """Return the 1-based index of this challenger on unchanged rows, and what it means.
 
     Args:
         before: How many were judged on them before.
-        alpha: The one-sided error rate of this one's comparisons; None where it is not known.
+        rates: What this one's comparisons may err, in words; '' where that is not known.
     """
-    rate = _rate(alpha, before)
     if not before:
-        return f"This is the first challenger that was judged on these rows. {rate}".rstrip()
+        return f"This is the first challenger that was judged on these rows. {rates}".rstrip()
     place = before + 1
     ending = {1: "st", 2: "nd", 3: "rd"}.get(place % 10, "th")
     if place % 100 in {11, 12, 13}:
         ending = "th"
-    return f"{_REPEATED.format(f'{count(place)}{ending}')}{rate}".rstrip()
+    return f"{_REPEATED.format(f'{count(place)}{ending}')}{rates}".rstrip()
 
 
 def _rate(alpha: float | None, before: float) -> str:
@@ -221,10 +234,9 @@ def _rate(alpha: float | None, before: float) -> str:
         return ""
     # As the gate spends it: the k-th challenger on the same rows gets 6 / (pi k)^2 of the whole.
     share = 6 / (math.pi * (before + 1)) ** 2
-    rate, sure = stated(100 * alpha, 3), stated(100 * (1 - alpha), 3)
     said = (
-        f"It was judged at an error rate of {rate} %: each bound of an interval holds with {sure} "
-        "% confidence."
+        f"It was judged at an error rate of {stated(100 * alpha, 3)} %: each bound of an interval"
+        f" holds with {sure(alpha)} % confidence."
     )
     if alpha >= share:  # a record of somebody else's arithmetic
         return said

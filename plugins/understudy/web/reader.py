@@ -59,6 +59,8 @@ _AT_ONCE: Final = 45
 _AT_ONCE_OF_ALL: Final = 100
 """The same of all pipelines together."""
 _SETTLED_FOR: Final = 3600.0
+_BETWEEN: Final = 0.5
+"""Seconds in which whoever stores a decision has written its digest, too."""
 _PAUSE: Final = 5.0
 """Seconds in which a server that did not answer is left alone."""
 _KEPT: Final = 256
@@ -167,8 +169,10 @@ class Nights:
         self._asking: set[str] = set()
         self._guard, self._turn = threading.Lock(), threading.Lock()
 
-    def get(self, key: str, search: Search, at_once: int, latest: int) -> list[NightRow]:
-        """Return a pipeline's nights, the latest first.
+    def get(
+        self, key: str, search: Search, at_once: int, latest: int
+    ) -> tuple[list[NightRow], bool]:
+        """Return a pipeline's nights, the latest first, and whether these are all.
 
         Args:
             key: The pipeline, '' for all.
@@ -194,10 +198,10 @@ class Nights:
         with self._guard:
             if self._kept.get(key) is known:
                 self._kept[key] = _Known(rows[: len(known.rows)], known.at)
-        return rows
+        return rows, known.at is not None
 
-    def complete(self, key: str, search: Search, most: int) -> bool:
-        """Return whether all nights are known; where they are not, or for long, read them.
+    def complete(self, key: str, search: Search, most: int) -> None:
+        """Read all nights where they are not known, or for long.
 
         That happens in a thread, by calls that are no longer than a page's own.
         """
@@ -208,11 +212,11 @@ class Nights:
                 self._asking.add(key)
                 later = threading.Thread(target=self._later, args=(key, search, most), daemon=True)
                 later.start()
-        return at is not None
 
-    def _began(self, key: str, rows: list[NightRow], at_once: int) -> list[NightRow]:
-        self._keep(key, _Known(rows, self._clock() if len(rows) < at_once else None))
-        return rows
+    def _began(self, key: str, rows: list[NightRow], at_once: int) -> tuple[list[NightRow], bool]:
+        are_all = len(rows) < at_once
+        self._keep(key, _Known(rows, self._clock() if are_all else None))
+        return rows, are_all
 
     def _keep(self, key: str, known: _Known) -> None:
         with self._guard:
@@ -249,6 +253,15 @@ def _all(search: Search, most: int) -> list[NightRow]:
         if not new or len(found) < _AT_ONCE_OF_ALL:
             break
     return rows[:most]
+
+
+@dataclass(frozen=True, slots=True)
+class _Decision:
+    """The record of a night and what its pictures are drawn from; or which of them has changed."""
+
+    record: Mapping[str, Any] | None = None
+    summary: Mapping[str, Any] | None = None
+    changed: str = ""
 
 
 class PageReader:
@@ -290,19 +303,39 @@ class PageReader:
 
         A run that is another pipeline's is none, whatever its id.
         """
-        key = ("night", name, dag_run, run_id)
-        seen = self._shelf.get(key, lambda: self._night(name, dag_run, run_id), _FRESH)
-        state = seen.value
-        if state is None or not state.night.tag(Tag.VERDICT):
+        seen = self._night_seen(name, dag_run, run_id, _FRESH)
+        state, told = seen.value, self._decided(seen.value)
+        if state is None or told is None:
             return seen
-        settled = _FRESH if state.night.running else _SETTLED_FOR
-        # End and digest are part of the key: a night that is run again has others.
-        digest = state.night.tags.get(seal(DECISION_RECORD), "")
-        place = ("decision", state.night.run_id, str(state.night.ended), digest)
-        told = self._shelf.get(place, lambda: self._decision(state.night), settled)
-        record, summary, changed = told.value
-        found = replace(state, record=record, summary=summary, changed=changed)
+        if told.value.changed and told.at > seen.at:
+            # It may have been judged again since its tags were read; whoever stores a decision
+            # writes the record first and its digest a moment later.
+            time.sleep(_BETWEEN)
+            seen = self._night_seen(name, dag_run, run_id, 0)
+            state = seen.value or state
+            told = self._decided(state) or told
+        decision = told.value
+        found = replace(
+            state, record=decision.record, summary=decision.summary, changed=decision.changed
+        )
         return replace(seen, value=found)
+
+    def _night_seen(
+        self, name: str, dag_run: str, run_id: str, seconds: float
+    ) -> Seen[NightState | None]:
+        key = ("night", name, dag_run, run_id)
+        return self._shelf.get(key, lambda: self._night(name, dag_run, run_id), seconds)
+
+    def _decided(self, state: NightState | None) -> Seen[_Decision] | None:
+        """Return the decision of a night; None where its gate has not judged."""
+        if state is None or not state.night.tag(Tag.VERDICT):
+            return None
+        night = state.night
+        # End and digest are part of the key: a night that is run again has others.
+        digest = night.tags.get(seal(DECISION_RECORD), "")
+        key = ("decision", night.run_id, str(night.ended), digest)
+        settled = _FRESH if night.running else _SETTLED_FOR
+        return self._shelf.get(key, lambda: self._decision(night), settled)
 
     def _mlflow(self) -> MlflowClient:
         with self._connecting:
@@ -389,7 +422,8 @@ class PageReader:
             return [replace(row, metrics={}, parameters={}) for row in rows]
 
         nights: defaultdict[str, list[NightRow]] = defaultdict(list)
-        for row in self._nights.get("", search, _AT_ONCE_OF_ALL, _LATEST_OF_ALL):
+        rows, are_all = self._nights.get("", search, _AT_ONCE_OF_ALL, _LATEST_OF_ALL)
+        for row in rows:
             if len(of := nights[row.tag(Tag.PIPELINE)]) < STRIP:
                 of.append(row)
         with refusals(), tracking_errors():
@@ -401,16 +435,15 @@ class PageReader:
         chapters = self._chapters(experiments, _PAGE)
         aliases = {one.name: {k: str(v) for k, v in one.aliases.items()} for one in models}
         # Last, so that MLflow answers this page first.
-        most = max(_OVERVIEW, STRIP * len(nights))
-        partly = not self._nights.complete("", search, most)
+        self._nights.complete("", search, max(_OVERVIEW, STRIP * len(nights)))
         return tuple(
             PipelineState(
                 name,
-                tuple(rows),
-                _production(_model(rows) or owned.get(name, ""), aliases, chapters),
-                partly=partly,
+                tuple(own),
+                _production(_model(own) or owned.get(name, ""), aliases, chapters),
+                partly=not are_all,
             )
-            for name, rows in sorted(nights.items())
+            for name, own in sorted(nights.items())
             if name
         )
 
@@ -420,9 +453,9 @@ class PageReader:
         search = partial(self._rows, experiments, tags)
         # One more than is shown says whether there are any earlier.
         if before:
-            found = search(NIGHTS + 1, f"attributes.start_time < {before}")
+            found, are_all = search(NIGHTS + 1, f"attributes.start_time < {before}"), True
         else:
-            found = self._nights.get(name, search, _AT_ONCE, _LATEST)
+            found, are_all = self._nights.get(name, search, _AT_ONCE, _LATEST)
         rows = found[:NIGHTS]
         model = _model(rows)
         if not model:
@@ -431,9 +464,10 @@ class PageReader:
         chapters = self._chapters(experiments, 3, model)
         earlier = rows[-1].started if len(found) > NIGHTS else 0
         # Last, so that MLflow answers this page first.
-        partly = not before and not self._nights.complete(name, search, NIGHTS + 1)
+        if not before:
+            self._nights.complete(name, search, NIGHTS + 1)
         production = _production(model, aliases, chapters)
-        return PipelineState(name, tuple(rows), production, earlier, partly)
+        return PipelineState(name, tuple(rows), production, earlier, not are_all)
 
     def _aliases(self, model: str) -> Mapping[str, str]:
         with refusals(), tracking_errors():
@@ -469,15 +503,13 @@ class PageReader:
         steps = sorted((row for row in rows if row not in nights), key=lambda row: row.started)
         return NightState(night, tuple(steps))
 
-    def _decision(
-        self, night: NightRow
-    ) -> tuple[Mapping[str, Any] | None, Mapping[str, Any] | None, str]:
+    def _decision(self, night: NightRow) -> _Decision:
         try:
             record = self._document(night, DECISION_RECORD)
             summary = None if record is None else self._document(night, DECISION_SUMMARY)
         except ArtifactChangedError as error:
-            return None, None, str(error)
-        return record, summary, ""
+            return _Decision(changed=str(error))
+        return _Decision(record, summary)
 
     def _document(self, night: NightRow, path: str) -> Mapping[str, Any] | None:
         """Return a JSON object among a run's artifacts; None where there is none.

@@ -26,6 +26,7 @@ from understudy.gate import (
     Verdict,
     judge,
 )
+from understudy.gate.checks import sure
 
 OURS = Score("models:/m-1", {"rmse": 9.0, "r2": 0.5, "mae": 7.0})
 THEIRS = Score("3", {"rmse": 10.0, "r2": 0.5, "mae": 7.0})
@@ -105,6 +106,14 @@ def test_a_reason_says_how_sure_each_end_of_its_interval_is(gain: float) -> None
     ends = f"gain {gain}, from {gain - 1.5:g} to {gain + 1.5:g}"
     assert f"{ends} (each bound holds with 95 % confidence)" in why
     assert why.count("% confidence") == 1
+
+
+@pytest.mark.parametrize(
+    ("alpha", "said"), [(0.182, "81.8"), (0.05, "95"), (0.000211, "99.98"), (1e-9, "99.9999999")]
+)
+def test_no_bound_is_said_to_be_certain(alpha: float, said: str) -> None:
+    """The twelfth challenger on the same rows has so little left to err by."""
+    assert sure(alpha) == said
 
 
 def test_a_violation_counts_only_beyond_chance_over_all_comparisons() -> None:

@@ -253,6 +253,20 @@ def test_what_repeated_testing_costs_is_said_in_words(decision_records: Records)
     assert "this one's share is 0.038 of it" in text
 
 
+def test_a_tolerance_keeps_its_error_rate_and_the_others_are_said_to_share_theirs(
+    decision_records: Records,
+) -> None:
+    """It stands first where it is the primary metric's, and is not what the rest is judged by."""
+    record, summary = decision_records["binary"]
+    first = record["checks"][0]
+    kept = {**first, "rule": "tolerance", "excess": {**first["excess"], "confidence": 0.94}}
+    document = {**record, "checks": [kept, *record["checks"]]}
+    text = Skeleton(render(document, summary, LINKS)).text
+    assert "It was judged at an error rate of 0.19 %: each bound of an interval holds with" in text
+    assert "That is more than the 95 % that the rules ask for" in text
+    assert "A tolerance is checked with 97 % however many there were" in text
+
+
 def test_a_night_in_shadow_says_so_before_its_verdict_is_believed(
     decision_records: Records,
 ) -> None:

@@ -2,16 +2,16 @@
 "use strict";
 
 const body = document.body, root = document.documentElement;
-const airflow = new URL(body.dataset.airflow, location.href).href;
+const airflow = new URL(body.dataset.airflow, location).href;
 const dag = body.dataset.dag;
 const main = document.getElementById("part");
 const said = document.getElementById("said");
-const framed = window.parent !== window;
 const name = encodeURIComponent;
+let pause = 1500;
 
 function outer() {
   // To read another origin's frame raises.
-  try { return framed ? window.parent.document : null; } catch { return null; }
+  try { return parent !== window && parent.document; } catch { return null; }
 }
 
 function followTheme() {
@@ -20,20 +20,18 @@ function followTheme() {
   const html = above.documentElement;
   const apply = () => {
     root.dataset.theme = html.classList.contains("dark") ? "dark" : "light";
-    const paper = window.parent.getComputedStyle(html).getPropertyValue("--chakra-colors-bg").trim();
+    const paper = parent.getComputedStyle(html).getPropertyValue("--chakra-colors-bg").trim();
     if (paper) root.style.setProperty("--paper", paper);
   };
   apply();
-  new MutationObserver(apply).observe(html, { attributes: true, attributeFilter: ["class", "data-theme"] });
+  new MutationObserver(apply).observe(html, { attributes: true });
 }
 
 function open_(address, here) {
   // Airflow's frame lets no link open a window; one in Airflow's own page may.
-  const page = outer() || document;
-  const link = page.createElement("a");
-  link.href = address;
-  if (!here) { link.target = "_blank"; link.rel = "noreferrer noopener"; }
-  page.body.append(link);
+  const blank = here ? {} : { target: "_blank", rel: "noreferrer noopener" };
+  const link = make("a", "", { href: address, ...blank });
+  (outer() || document).body.append(link);
   link.click();
   link.remove();
 }
@@ -49,9 +47,8 @@ const words = { 401: "You are signed out: sign in to Airflow again.", 403: "Your
 
 async function call(method, path, json) {
   const answer = await fetch(`${airflow}api/v2/${path}`, {
-    method, credentials: "same-origin",
-    headers: json ? { "Content-Type": "application/json" } : {},
-    body: json ? JSON.stringify(json) : undefined,
+    method,
+    ...(json && { headers: { "Content-Type": "application/json" }, body: JSON.stringify(json) }),
   });
   const told = await answer.json().catch(() => ({}));
   if (answer.ok) return told;
@@ -61,21 +58,33 @@ async function call(method, path, json) {
   throw error;
 }
 
-async function load(anew = false, tries = 5) {
+async function load(anew = false) {
+  const asked = document.activeElement.matches("[data-refresh]");
   main.setAttribute("aria-busy", "true");
-  const part = new URL(body.dataset.part, location.href);
+  const part = new URL(body.dataset.part, location);
   if (anew) part.searchParams.set("anew", "true");
   try {
-    const answer = await fetch(part, { credentials: "same-origin" });
+    const answer = await fetch(part);
     if (answer.ok) main.innerHTML = await answer.text();
     else refuse(words[answer.status] ?? `Airflow answered ${answer.status}.`, answer.status === 401);
   } catch (error) {
     refuse(`Airflow does not answer (${error.message}).`);
   }
   main.removeAttribute("aria-busy");
+  if (asked) main.querySelector("[data-refresh]")?.focus();
   questions();
   const soon = main.querySelector("[data-soon]");
-  if (soon && tries) setTimeout(() => main.contains(document.activeElement) || load(true, tries - 1), 1500);
+  if (soon) later(soon);
+  else pause = 1500;
+}
+
+// Asks again, ever less often; not while somebody is in the page by keyboard.
+function later(soon) {
+  setTimeout(() => {
+    if (!soon.isConnected) return;
+    main.querySelector(":focus:not([data-refresh])") ? later(soon) : load(true);
+  }, pause);
+  pause = Math.min(2 * pause, 30000);
 }
 
 function notice(text, more) {
@@ -89,7 +98,7 @@ function notice(text, more) {
 function refuse(text, signedOut = false) {
   const box = notice(text, { class: "notice bad", role: "alert" });
   if (signedOut) box.append(make("a", "Sign in", { href: airflow, "data-outside": "" }));
-  else box.append(make("button", "Try again", { type: "button", "data-refresh": "" }));
+  else box.append(make("button", "Try again", { "data-refresh": "" }));
 }
 
 async function questions() {
@@ -113,11 +122,11 @@ function question(one) {
     if (text) box.append(make("p", text));
   }
   const row = make("p", "", { class: "row" });
-  const night = new URL(`understudy/dags/${name(task.dag_id)}/night?run_id=${name(task.dag_run_id)}`, airflow).href;
+  const night = `${airflow}understudy/dags/${name(task.dag_id)}/night?run_id=${name(task.dag_run_id)}`;
   if (!location.href.startsWith(night)) row.append(make("a", "The decision", { class: "button", href: night }));
   const state = make("span", "", { class: "said", role: "status" });
   for (const option of one.options) {
-    const button = make("button", option, { type: "button", class: option === "Approve" ? "primary" : "" });
+    const button = make("button", option, { class: option === "Approve" ? "primary" : "" });
     button.addEventListener("click", () => respond(task, option, row, state));
     row.append(button);
   }
@@ -128,25 +137,25 @@ function question(one) {
 
 async function respond(task, option, row, state) {
   const at = `dags/${name(task.dag_id)}/dagRuns/${name(task.dag_run_id)}/taskInstances/${name(task.task_id)}`;
-  const buttons = row.querySelectorAll("button");
-  for (const button of buttons) button.disabled = true;
-  state.textContent = "Sending ...";
+  const able = (can) => row.querySelectorAll("button").forEach((one) => { one.disabled = !can; });
+  const tell = (text) => { state.textContent = text; };
+  able(false);
+  tell("Sending ...");
   try {
     await call("PATCH", `${at}/${task.map_index}/hitlDetails`, { chosen_options: [option], params_input: {} });
-    state.textContent = `${option}: sent. Waiting for the task.`;
+    tell(`${option}: sent.`);
     // Airflow may lose an answer in the question's own second.
-    const end = await watch(at, ["success", "skipped", "failed", "up_for_retry", "upstream_failed"], (now) => {
-      state.textContent = `${option}: sent; the task is ${now}.`;
-    });
-    state.textContent = { success: "Taken.", skipped: "Taken: no promotion.", up_for_retry: "Airflow lost the answer and will ask again." }[end] ?? `The task ${end}: look at its log.`;
+    const end = await watch(at, (now) => tell(`${option}: sent; the task is ${now}.`));
+    tell({ success: "Taken.", skipped: "Taken: no promotion.", up_for_retry: "Airflow lost the answer and will ask again." }[end] ?? `The task ${end}: look at its log.`);
     if (end === "up_for_retry") setTimeout(questions, 15000);
   } catch (error) {
-    state.textContent = error.status === 409 ? "Somebody has answered already." : error.message;
-    if (error.status !== 409) for (const button of buttons) button.disabled = false;
+    tell(error.status === 409 ? "Somebody has answered already." : error.message);
+    able(error.status !== 409);
   }
 }
 
-async function watch(path, ends, tell) {
+async function watch(path, tell) {
+  const ends = ["success", "skipped", "failed", "up_for_retry", "upstream_failed"];
   for (let left = 300; left; left--) {
     const now = (await call("GET", path)).state;
     if (ends.includes(now)) return now;
@@ -174,7 +183,7 @@ async function begin(dagId, conf, note, tell) {
   const of = `dags/${name(dagId)}`, about = await call("GET", of);
   const run = await call("POST", `${of}/dagRuns`, { logical_date: null, conf, note });
   const at = `${of}/dagRuns/${name(run.dag_run_id)}`;
-  const end = await watch(at, ["success", "failed"], (now) => tell(`Dag run ${run.dag_run_id} of ${dagId} is ${now}.`
+  const end = await watch(at, (now) => tell(`Dag run ${run.dag_run_id} of ${dagId} is ${now}.`
     + (now === "queued" && about.is_paused ? " Unpause it, or nothing begins." : "")));
   return [end, at];
 }
@@ -210,7 +219,7 @@ function rollback(to) {
 document.addEventListener("click", (event) => {
   const at = (selector) => event.target.closest(selector);
   const link = at("a[target=_blank], a[data-outside]");
-  if (link && framed && outer()) { event.preventDefault(); open_(link.href, "outside" in link.dataset); }
+  if (link && outer()) { event.preventDefault(); open_(link.href, "outside" in link.dataset); }
   else if (at("[data-refresh]")) load(true);
   else if (at("[data-trigger]")) trigger();
   else if (at("[data-rollback]")) rollback(at("[data-rollback]").dataset.rollback);
