@@ -50,6 +50,9 @@ def test_its_rows_hold_no_first_night(
     model = f"runs:/{trained}/model"
     _, scored = ran(steps["validate"], "predictions.parquet", data=data, model_uri=model)
     predictions = pd.read_parquet(scored)
+    # Else the rehearsal has no row to ask for: it only starts the model.
+    asked = pd.read_parquet(Path(data, "holdout.parquet"))["row_id"]
+    assert set(asked) == set(predictions["row_id"])
     errors = predictions["target"] - predictions["prediction"]
     assert (errors**2).mean() < predictions["target"].var(ddof=0) / 2
 
