@@ -286,5 +286,5 @@ def _settled(name: str, column: Column, decimal: str, how: Reading) -> Column:
 def _filled(table: pa.Table, part: Part) -> pd.DataFrame:
     if not table.num_rows:
         raise empty(part)
-    frame: pd.DataFrame = table.to_pandas()
+    frame: pd.DataFrame = table.to_pandas(split_blocks=True)
     return frame.reset_index(drop=True)
