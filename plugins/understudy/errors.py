@@ -100,6 +100,23 @@ def three_parts(text: str) -> list[str]:
     return [part.rstrip() for part in (found, permitted, action)]
 
 
+def sentences(reason: str) -> list[str]:
+    """Return the sentences of a reason, which semicolons set apart; a three-part error is one."""
+    apart = reason.split("; ")
+    found: list[str] = []
+    for piece in apart:
+        if found and _is_open(found[-1]):
+            found[-1] += f"; {piece}"
+        else:
+            found.append(piece)
+    # What ends before its third part was cut off, or is no such error.
+    return apart if _is_open(found[-1]) else found
+
+
+def _is_open(text: str) -> bool:
+    return len(three_parts(text)) == 1 and bool(_ALLOWED.search(text))
+
+
 class DeclarationError(UnderstudyError):
     """A pipeline file does not declare a pipeline that can run; the message names its line."""
 

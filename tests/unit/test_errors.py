@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from understudy.errors import DeclarationError, ProjectError, StepFailedError
+from understudy.errors import DeclarationError, ProjectError, StepFailedError, sentences
 
 
 def test_of_an_error_within_another_the_cause_says_what_to_do() -> None:
@@ -51,3 +51,26 @@ def test_a_wrong_pipeline_file_is_told_its_line_and_its_own_word(tmp_path: Path)
     )
     with pytest.raises(DeclarationError, match=r"^wine\.py, line 4: pipeline: .*'shedule'"):
         runpy.run_path(str(file))
+
+
+@pytest.mark.parametrize(
+    ("reason", "expected"),
+    [
+        ("one", ["one"]),
+        ("a; b; c", ["a", "b", "c"]),
+        (
+            "pin is failed; pin: Found 'v9'. Allowed: a tag; main is one. Next: name it; again.; z",
+            [
+                "pin is failed",
+                "pin: Found 'v9'. Allowed: a tag; main is one. Next: name it",
+                "again.",
+                "z",
+            ],
+        ),
+        ("pin is failed; Found 'v9'. Allowed: a tag; it was cut of", None),
+        ("the verdict was 'x. Allowed: y; z'; more", None),
+    ],
+)
+def test_a_reason_is_read_sentence_by_sentence(reason: str, expected: list[str] | None) -> None:
+    """An error of three parts is one of them, whatever stands in its second part."""
+    assert sentences(reason) == (reason.split("; ") if expected is None else expected)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from understudy.airflow.services import Services
 from understudy.contract import Outcome, Tag
+from understudy.errors import sentences
 from understudy.redact import plain, plain_text
 from understudy.spec.pipeline import EVERY_EVENT, Event, Pipeline
 from understudy.store.night import Night
@@ -74,7 +75,7 @@ def of_night(night: Night, outcome: Outcome, facts: Mapping[str, str]) -> Notice
         text="\n".join(
             (
                 f"{night.pipeline} retrained {night.model} on data as of {night.as_of}.",
-                *(f"* {plain(line)}" for line in facts["reason"].split("; ")),
+                *(f"* {plain(line)}" for line in sentences(facts["reason"])),
                 f"Commit {night.commit[:12]} of {night.repository}",
                 *filter(None, [facts["link"]]),
             )

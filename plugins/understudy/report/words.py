@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from understudy.errors import sentences
 from understudy.gate.checks import sure
 from understudy.report.document import CheckView, RecordView, finite
 
@@ -156,8 +157,8 @@ def said_above(reason: str, told_below: Iterable[str]) -> tuple[str, ...]:
         reason: Why the night ended so; its sentences are set apart by semicolons.
         told_below: The decision's reasons.
     """
-    first, *others = reason.split("; ")
-    known = [part for one in told_below for part in one.split("; ")]
+    first, *others = sentences(reason)
+    known = [part for one in told_below for part in sentences(one)]
 
     def is_below(sentence: str) -> bool:
         # Of a night that was held all the same; a tag of MLflow may end in the middle.

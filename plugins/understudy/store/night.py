@@ -13,6 +13,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Final
 
 from understudy.contract import ENV_MANAGERS, Kind, Outcome, Tag, key_of
+from understudy.errors import sentences
 from understudy.spec.declared import from_json, to_json
 from understudy.spec.entry_points import INPUTS, Part, Role
 from understudy.spec.pipeline import NightSpec
@@ -312,7 +313,7 @@ class NightBook:
 
     def _end(self, run_id: str, outcome: Outcome, reason: str, alias: str) -> None:
         # Outcome and reason before the status: who waits for the run's end reads both with it.
-        reasons = "\n".join(f"* {line}" for line in reason[:5000].split("; "))
+        reasons = "\n".join(f"* {line}" for line in sentences(reason[:5000]))
         tags = {
             Tag.OUTCOME: outcome.value,
             Tag.REASON: reason[:5000],

@@ -25,7 +25,7 @@ from fastapi.responses import HTMLResponse, Response
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from understudy.contract import Tag
-from understudy.errors import DecisionError, UnderstudyError, three_parts
+from understudy.errors import DecisionError, UnderstudyError, sentences, three_parts
 from understudy.report import Links, decision_part, template_engine
 from understudy.report.words import said_above, shown
 from understudy.store.tracking import ui_address
@@ -320,6 +320,7 @@ def _engine() -> Any:  # noqa: ANN401 -- jinja2's
         time=_time,
         seconds=_seconds,
         reason=functools.partial(shown, longest=320),
+        sentences=sentences,
         three_parts=three_parts,
     )
     engine.globals.update(first_moves=views.first_moves, mlflow=_links)

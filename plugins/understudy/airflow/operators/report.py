@@ -35,6 +35,7 @@ from understudy.airflow.schedule import moment
 from understudy.airflow.services import Services
 from understudy.airflow.step import airflow_tags, attempt_key, errors_of, task_key
 from understudy.contract import Outcome, Tag
+from understudy.errors import sentences
 from understudy.redact import plain
 from understudy.spec.pipeline import Pipeline
 from understudy.store.night import Night
@@ -122,7 +123,7 @@ class ReportOperator(BaseOperator):
         self, context: Context, night: Night, outcome: Outcome, facts: Mapping[str, str]
     ) -> None:
         """Say how the night ended in the task's log, and in the Dag run's list of tasks."""
-        first, *others = facts["reason"].split("; ")
+        first, *others = sentences(facts["reason"])
         before, after = night.champion or "none", facts["champion"] or "none"
         self.log.info("Night of %s: %s", night.as_of, outcome)
         for line in (
@@ -173,7 +174,7 @@ def _label(context: Context, text: str) -> None:
 def _how_promoted(night: Night, reason: str, address: str) -> str:
     """Return when, against what and why a version was promoted, after "Became champion"."""
     against = f" in place of version {night.champion}" if night.champion else ""
-    reasons = "\n".join(f"* {line}" for line in reason.split("; "))
+    reasons = "\n".join(f"* {line}" for line in sentences(reason))
     link = f"\n\n[The decision]({address})" if address else ""
     when = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
     by = f"by the night of {night.as_of[:16]} of {night.pipeline}"
