@@ -58,37 +58,20 @@ def repository_url(ports: Mapping[str, int]) -> str:
 
 def sections(place: StackPlace, ports: Mapping[str, int]) -> Sections:
     """Airflow's settings without secrets, by section."""
-    url = airflow_url(ports)
     return {
-        "core": {
-            "executor": "LocalExecutor",
-            # LocalExecutor forks all of its workers at the start, 32 by default.
-            "parallelism": 8,
-            "dags_folder": place.dags,
-            # Empty on purpose: the checkout is installed into Airflow's environment, and its entry
-            # point registers the plug-in. Found in both places, Airflow reports an import error.
-            "plugins_folder": place.airflow / "plugins",
-            "load_examples": False,
-            # A Dag file may have `from understudy import pipeline` as its only import.
-            "might_contain_dag_callable": "understudy.provider.might_contain_dag",
-            # No night starts before a person, or the demo, unpauses its Dag.
-            "dags_are_paused_at_creation": True,
-            "execution_api_server_url": task_api_url(ports),
-            "simple_auth_manager_users": f"{USER}:admin",
-            "simple_auth_manager_passwords_file": place.passwords,
-        },
+        "core": _core(place, ports),
         # One writer at a time: on a busy machine the others wait for longer than SQLite's 5 s, but
         # for less than the callers of the API server do.
         "database": {"sql_alchemy_conn": f"sqlite:///{place.airflow / 'airflow.db'}?timeout=20"},
         "api": {
             "host": LOOPBACK,
             "port": ports["api-server"],
-            "base_url": url,
+            "base_url": airflow_url(ports),
             "workers": 1,
             # /docs answers to anyone, whoever is logged in or not.
             "enable_swagger_ui": False,
         },
-        # The default of 1 s passes between any two tasks; 0.2 s costs 5 % of one core.
+        # The default of 1 s passes between any two tasks; 0.2 s costs 15 % of one core.
         "scheduler": {
             "scheduler_idle_sleep_time": 0.2,
             "task_instance_heartbeat_timeout": 60,
@@ -108,6 +91,28 @@ def sections(place: StackPlace, ports: Mapping[str, int]) -> Sections:
         # A cleared task runs again, although it had succeeded.
         "state_store": {"clear_on_success": True},
         "logging": {"base_log_folder": place.airflow / "logs"},
+    }
+
+
+def _core(place: StackPlace, ports: Mapping[str, int]) -> dict[str, object]:
+    return {
+        "executor": "LocalExecutor",
+        # LocalExecutor forks all of its workers at the start, 32 by default.
+        "parallelism": 8,
+        "dags_folder": place.dags,
+        # Empty on purpose: the checkout is installed into Airflow's environment, and its entry
+        # point registers the plug-in. Found in both places, Airflow reports an import error.
+        "plugins_folder": place.airflow / "plugins",
+        "load_examples": False,
+        # The first import of a Dag file has all processes of the stack starting beside it.
+        "dagbag_import_timeout": 120,
+        # A Dag file may have `from understudy import pipeline` as its only import.
+        "might_contain_dag_callable": "understudy.provider.might_contain_dag",
+        # No night starts before a person, or the demo, unpauses its Dag.
+        "dags_are_paused_at_creation": True,
+        "execution_api_server_url": task_api_url(ports),
+        "simple_auth_manager_users": f"{USER}:admin",
+        "simple_auth_manager_passwords_file": place.passwords,
     }
 
 
