@@ -140,9 +140,13 @@ def test_the_gate_shares_its_environment_with_no_project(
 def test_byte_code_that_comes_and_goes_is_no_harm(
     store: EnvironmentStore, with_a_wheel: ProjectFile
 ) -> None:
-    """What a step adds beside what was installed is nobody's business."""
+    """Python writes it beside what was installed, and whoever tidies up takes it away."""
     folder, _ = build(store, with_a_wheel)
-    (next(folder.glob("lib/*/site-packages")) / "added_later.py").write_text("")
+    byte_code = next(folder.glob("lib/*/site-packages/one")) / "__pycache__"
+    byte_code.mkdir(exist_ok=True)
+    (byte_code / "later.cpython-311.pyc").write_bytes(b"")
+    assert build(store, with_a_wheel) == (folder, [])
+    shutil.rmtree(byte_code)
     assert build(store, with_a_wheel) == (folder, [])
 
 

@@ -18,6 +18,8 @@ _TITLES = ("move", "when (UTC)", "from", "to", "cause", "who", "why")
 _UNDER_WAY = "under way"
 # Characters of the drawing: wider, and the eye loses the line.
 _WIDEST = 120
+# Characters of a line that no terminal shows: all columns are beside each other.
+_OF_A_FILE = 240
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -70,10 +72,11 @@ def _run(options: argparse.Namespace) -> int:
         return 0
     print(plain(f"{history.model}: {_state(history)}"))
     if shown:
-        width = min(shutil.get_terminal_size((_WIDEST, 24)).columns, _WIDEST)
+        for_eyes = sys.stdout.isatty()
+        width = min(shutil.get_terminal_size().columns, _WIDEST) if for_eyes else _OF_A_FILE
         print(render(list(_TITLES), [_row(entry) for entry in shown], width))
-        # For eyes: a program reads the table, or --json.
-        if sys.stdout.isatty():
+        # A program reads the table, or --json.
+        if for_eyes:
             print(timeline(shown, datetime.now(UTC), width))
     return 0
 
