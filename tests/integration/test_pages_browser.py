@@ -38,6 +38,9 @@ PAGES: dict[str, str] = {
     "night": "dags/{0}/night?night={1}",
 }
 
+SHOWN_AGAIN = 1500
+"""Milliseconds after which a reading is too old to be shown again to who asks anew (a second)."""
+
 
 @contextmanager
 def served(pages: Pages) -> Iterator[str]:
@@ -155,6 +158,7 @@ def test_a_thousand_nights_while_mlflow_comes_and_goes(
             monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "3")
             how_it_goes_on(page, mlflow.pid)
             os.killpg(mlflow.pid, signal.SIGKILL)
+            page.wait_for_timeout(SHOWN_AGAIN)
             page.get_by_role("button", name="Refresh").click()
             expect(page.locator(".stale")).to_contain_text("This is how it was")
             expect(page.locator(".strip li")).to_have_count(90)
@@ -189,6 +193,7 @@ def every_night(page: Page, address: str) -> set[str]:
 def how_it_goes_on(page: Page, mlflow: int) -> None:
     """Let MLflow hang for a while, and see the page say so, and then be as it was by itself."""
     os.killpg(mlflow, signal.SIGSTOP)
+    page.wait_for_timeout(SHOWN_AGAIN)
     page.get_by_role("button", name="Refresh").focus()
     page.keyboard.press("Enter")
     expect(page.locator(".stale")).to_contain_text("MLflow does not answer. This is how it was")
