@@ -17,6 +17,7 @@ import re
 import shlex
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -38,6 +39,7 @@ _MOST_TIMES: Final = 500
 """Different values of a column that tell whether it holds times."""
 _HEAD: Final = 50
 """Lines among which the header is."""
+_LONGEST_FIELD: Final = 1 << 24
 _SEPARATORS: Final = ",;\t|"
 _MOST_CLASSES: Final = 20
 """Of so many different whole numbers mlproject/tabular takes a target for classes."""
@@ -334,9 +336,26 @@ def _csv(path: Path, target: str, encoding: str) -> _Table:
 
     Its header is the first line that names the target, behind titles and comments; else the first.
     """
+    csv.field_size_limit(_LONGEST_FIELD)  # Python's 128 KB are less than people have in a cell
+    lines = _lines(path, encoding)
+    separator, at = _header(lines[:_HEAD], target)
+    header, *rows = csv.reader(lines[at:], delimiter=separator) if lines else [[]]
+    names = [name.strip() for name in header]
+    filled = [[*(cell.strip() for cell in row), *[""] * len(names)] for row in rows]
+    columns = {name: [row[i] for row in filled] for i, name in enumerate(names) if name}
+    named = {",": "", "\t": "tab"}.get(separator, separator)
+    return _Table(columns, {"separator": named, "encoding": encoding})
+
+
+def _lines(path: Path, encoding: str) -> list[str]:
+    """Return the first lines of a file that are not blank.
+
+    Raises:
+        ParameterError: where they are in another encoding, or the file is damaged.
+    """
     try:
         with _opened(path, encoding) as file:
-            lines = [line for line in islice(file, _LOOKED_AT) if line.strip()]
+            return [line for line in islice(file, _LOOKED_AT) if line.strip()]
     except UnicodeDecodeError as error:
         bytes_ = error.object[max(error.start - 10, 0) : error.start + 10]
         raise ParameterError(
@@ -345,13 +364,12 @@ def _csv(path: Path, target: str, encoding: str) -> _Table:
             allowed="UTF-8, UTF-16 or UTF-32 with a mark, or the encoding that --encoding names",
             action="add --encoding cp1252, or whatever it is, or save the file again as UTF-8",
         ) from error
-    separator, at = _header(lines[:_HEAD], target)
-    header, *rows = csv.reader(lines[at:], delimiter=separator) if lines else [[]]
-    names = [name.strip() for name in header]
-    filled = [[*(cell.strip() for cell in row), *[""] * len(names)] for row in rows]
-    columns = {name: [row[i] for row in filled] for i, name in enumerate(names) if name}
-    named = {",": "", "\t": "tab"}.get(separator, separator)
-    return _Table(columns, {"separator": named, "encoding": encoding})
+    except (UnicodeError, EOFError, OSError, lzma.LZMAError, zlib.error) as error:
+        raise ParameterError(
+            f"{path} cannot be read: {error}",
+            allowed="a whole CSV file, as it is or packed by gzip, bzip2 or xz",
+            action="look at where the file comes from, or correct --encoding",
+        ) from error
 
 
 def _opened(path: Path, encoding: str) -> IO[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import runpy
 import shlex
@@ -308,3 +309,34 @@ def test_what_is_to_be_pasted_survives_a_blank(
     folder = str(tmp_path / "a model" / "mine")
     assert git[:4] == ["git", "-C", folder, "init"]
     assert init[-2:] == ["--project", f"file://{folder}"]
+
+
+def _cut() -> bytes:
+    whole = gzip.compress("".join(f"{n},{n * 7919 % 1000}\n" for n in range(5000)).encode())
+    return whole[: len(whole) // 2]
+
+
+@pytest.mark.parametrize(
+    ("content", "more", "words"),
+    [
+        (_cut(), [], "ended before"),
+        (b"a,b\n1,2\n" * 100, ["--encoding=utf-16"], "BOM"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_said_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes, more: list[str], words: str
+) -> None:
+    """In three parts, not as Python's own error."""
+    (tmp_path / "t.csv").write_bytes(content)
+    assert main(["init", "dag", "x", f"--data={tmp_path / 't.csv'}", "--target=b", *more]) != 0
+    said = capsys.readouterr().err
+    assert words in said
+    assert "Next: look at where the file comes from" in said
+
+
+def test_a_long_text_in_a_cell_is_no_fault(tmp_path: Path) -> None:
+    """Longer than Python's reader takes by itself."""
+    rows = "".join(f"{'x' * 200_000 if n == 7 else n},{n / 3}\n" for n in range(200))
+    (tmp_path / "t.csv").write_text("a,b\n" + rows)
+    words = ["init", "dag", "x", f"--data={tmp_path / 't.csv'}", "--target=b"]
+    assert main([*words, f"--dags={tmp_path}"]) == 0
